@@ -1,0 +1,448 @@
+"""Pictures of a sweep and of a landscape; HoloViews stands in this module alone.
+
+A picture carries its looks for both Bokeh and Matplotlib: the same object shows in a notebook after
+``hv.extension("bokeh")`` or ``hv.extension("matplotlib")``, and :func:`save` writes it as PNG or as
+a web page.
+"""
+
+from collections.abc import Iterable, Mapping
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import holoviews as hv
+import holoviews.plotting.bokeh
+import holoviews.plotting.mpl
+import numpy as np
+import xarray as xr
+from bokeh.embed import file_html
+from bokeh.resources import INLINE
+from holoviews.operation import contours
+
+from physics.errors import RequestError
+
+Picture = Any  # HoloViews carries no types: an Element, an Overlay or a Layout
+Best = Mapping[str, tuple[float, float]]  # parameter: (value, standard error)
+Look = Mapping[str, object]
+
+WITHIN_A_POINT = {"configuration", "replica", "moment", "feature", "image"}
+CONFIDENCE = {"solid": 0.6827, "dashed": 0.9545}
+FINE = 401
+
+DPI = 160
+ASPECT = 1.25
+FONTS = {"title": 12, "labels": 12, "ticks": 10, "legend": 10, "clabel": 12, "cticks": 10}
+IMAGES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")  # Okabe and Ito
+MARK = "#FF5C39"
+MISSING = "#D9D9D9"
+PAGE = """
+{% block js_resources %}{% for js in library %}<script>{{ js }}</script>{% endfor %}{% endblock %}
+{% block contents %}
+{% if heading %}<h2 style="font-family: sans-serif; margin: 1em">{{ heading | e }}</h2>{% endif %}
+{{ super() }}
+{% endblock %}
+"""
+
+
+def variable_map(
+    ds: xr.Dataset,
+    variable: str,
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    at: Mapping[str, object] | None = None,
+    ridge: bool = False,
+    log: bool = False,
+) -> Picture:
+    """Any variable of a Dataset over two of its axes, or over one where one is left.
+
+    Points that are not done stay grey and are counted in the title. A RequestError tells of a
+    variable or an axis that is not there, a place outside an axis, dims left over.
+
+    Parameters
+    ----------
+    ds
+        A sweep or a landscape: its dims are the swept axes, then those within a point.
+    variable
+        The variable's name; over one axis its ``NAME_se`` is drawn as error bars.
+    x, y
+        The axes to draw along; by default the first and the second that ``at`` leaves free.
+    at
+        Where to stand on every other dim, ``{"H": 0.1, "configuration": 3}``: the nearest value
+        of the axis is taken, and named in the title.
+    ridge
+        Mark, for every y, the x where the variable is largest, unless a point beside it was not
+        computed: a maximum on the border says only that the ridge lies further out.
+    log
+        Logarithmic colours (one axis: ordinate); values that are not positive count as missing.
+
+    Examples
+    --------
+    >>> axes = {"T": ("T", [1.0, 2.0, 4.0], {"long_name": "temperature", "units": "J/k_B"}),
+    ...         "H": [0.0, 0.5]}
+    >>> chi = np.array([[1.0, 0.5], [9.0, 2.0], [4.0, 3.0]])
+    >>> ds = xr.Dataset({"chi": (("T", "H"), chi)}, axes)
+    >>> picture = variable_map(ds, "chi", ridge=True)
+    >>> picture.get(0).kdims[0].pprint_label, picture.get(1).array().tolist()
+    ('temperature T (J/k_B)', [[2.0, 0.0]])
+    >>> variable_map(ds, "chi", at={"H": 0.4}).get(0)
+    :Curve   [T]   (chi)
+    """
+    table, place = _table(ds, variable, at or {})
+    axes = _axes(table[variable], x, y)
+    if log:
+        table = table.where(table[variable] > 0)
+    table = _in_order(table, axes)
+    parts = _profile(table, axes, log) if len(axes) == 1 else [_mesh(table, axes, log)]
+    notes = [place, _missing(table[variable])]
+    if ridge:
+        parts.append(_ridge(table, axes))
+        notes.append(f"orange: largest along {axes[0]}")
+    title = _title(_label(table[variable]), notes)
+    return _framed(parts, title, {"logy": log and len(axes) == 1})
+
+
+def landscape_map(scape: xr.Dataset, *, best: Best | None = None, image: object = None) -> Picture:
+    """The squared statistical distance S² over the one or two parameters of a landscape.
+
+    One parameter: S² of every image and, in black, of all together, in bands of one standard
+    error. Two: a colour map of S² (logarithmic, if no bias correction made it negative) with the
+    contours that hold 68 % (solid) and 95 % (dashed) of the probability, and beside it the Monte
+    Carlo standard error by which to judge them.
+
+    Parameters
+    ----------
+    scape
+        ``s2`` (image, parameters), ``s2_total`` (parameters), both with ``_se``; ``n`` (image).
+    best
+        Value and standard error of each parameter, drawn as a cross; without it, the least S².
+    image
+        One image, drawn in place of all.
+
+    Notes
+    -----
+    -ln L = 2 N S², so 4 N ΔS² follows χ² with two degrees of freedom, whose quantiles are
+    -2 ln(1 - p): 2.30 and 6.18. S² is interpolated by cubic splines before contours and minimum
+    are drawn, for both are often finer than the grid.
+
+    Examples
+    --------
+    >>> w = np.linspace(-1, 1, 5)
+    >>> s2 = 0.01 + np.stack([(w - 0.5) ** 2, w**2])
+    >>> scape = xr.Dataset(
+    ...     {"s2": (("image", "w1"), s2), "s2_se": (("image", "w1"), 0 * s2 + 0.01),
+    ...      "s2_total": ("w1", s2.mean(0)), "s2_total_se": ("w1", 0 * w + 0.01),
+    ...      "n": ("image", [100, 100])}, {"w1": w, "image": ["a", "b"]})
+    >>> picture = landscape_map(scape, best={"w1": (0.25, 0.1)})
+    >>> [part.label for part in picture if part.label]
+    ['image a', 'image b', 'all images', 'w1 = 0.25 ± 0.1']
+    """
+    axes = _parameters(scape)
+    table, atoms, whose = _distance(scape, axes, image)
+    fine = _refined(table["s2"])
+    minimum = _minimum(fine, best)
+    cross, heading = _cross(fine, minimum), _label(table["s2"]) + whose
+    notes = [_missing(table["s2"])]
+    if len(axes) == 1:
+        legend = {"show_legend": True, "legend_position": "right"}
+        return _framed([*_bands(scape, axes, image), *cross], _title(heading, notes), legend)
+    surface = [_mesh(table, axes, not (table["s2"] <= 0).any()), *_contours(fine, atoms), *cross]
+    error = [_mesh(table[["s2_se"]], axes), *cross]
+    pair = [_framed(surface, _title(heading, [_in_words(minimum), *notes]))]
+    pair += [_framed(error, "Monte Carlo standard error")]
+    return _dressed(hv.Layout(pair), {}, {}, {"fig_inches": (14, 5), "sublabel_format": ""})
+
+
+def save(picture: Picture, path: str | Path, *, title: str | None = None) -> Path:
+    """Write a picture as ``.png`` (160 dpi) or as ``.html``, one file that needs no network.
+
+    Parameters
+    ----------
+    picture
+        What a function of this module returned, or any other HoloViews object.
+    path
+        The file to write; another suffix is a RequestError.
+    title
+        A heading above the picture, and the name of the page.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> ds = xr.Dataset({"energy": ("T", [-2.0, -1.0])}, {"T": [1.0, 2.0]})
+    >>> save(variable_map(ds, "energy"), mkdtemp() + "/energy.png").stat().st_size > 1000
+    True
+    """
+    path = Path(path)
+    writers = {".png": _write_png, ".html": _write_html}
+    if path.suffix not in writers:
+        hint = f'save(picture, "{path.stem}.png")'
+        raise RequestError("no such format", came=path.name, allowed=_listed(writers), hint=hint)
+    writers[path.suffix](picture, path, title)
+    return path
+
+
+def _write_png(picture: Picture, path: Path, title: str | None) -> None:
+    figure = hv.render(picture, backend="matplotlib")
+    if title:
+        figure.suptitle(title, y=1.03, fontsize=15)
+    figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
+
+
+def _write_html(picture: Picture, path: Path, title: str | None) -> None:
+    # hv.save asks a content delivery network for style sheets even with inline resources, and
+    # file_html links to the scripts of every model Panel defines: PAGE takes Bokeh's own alone.
+    library = INLINE.clone(components=["bokeh"]).js_raw
+    figure = hv.render(picture, backend="bokeh")
+    told = {"library": library, "heading": title}
+    name = title or "latticescape"
+    page = file_html(figure, INLINE, name, template=PAGE, template_variables=told)
+    path.write_text(page, encoding="utf-8")
+
+
+def _table(ds: xr.Dataset, variable: str, at: Mapping[str, object]) -> tuple[xr.Dataset, str]:
+    """The variable and its error where ``at`` says, NaN where not done; and that place in words."""
+    if variable not in ds.data_vars:
+        raise RequestError("no such variable", came=variable, allowed=_listed(ds.data_vars))
+    table = ds[[name for name in (variable, f"{variable}_se") if name in ds]]
+    if "done" in ds:
+        table = table.where(ds["done"])
+    told = []
+    for axis, value in at.items():
+        place = _nearest(table, axis, value)
+        table = table.isel({axis: place})
+        told.append(f"{axis} = {_told(ds[axis][place])}")
+    return table, "at " + ", ".join(told) if told else ""
+
+
+def _nearest(ds: xr.Dataset, axis: str, value: Any) -> int:
+    """Where on an axis a value lies: the nearest number, or the very name."""
+    if axis not in ds.dims:
+        raise RequestError("no such axis", came=axis, allowed=_listed(ds.dims))
+    places = ds[axis].to_numpy()
+    if not np.issubdtype(places.dtype, np.number):
+        if value not in places:
+            raise RequestError(f"no such {axis}", came=value, allowed=_listed(places))
+        return int(np.argmax(places == value))
+    low, high = places.min(), places.max()
+    if not low - 1e-9 <= value <= high + 1e-9:
+        raise RequestError(f"{axis} is out of range", came=value, allowed=f"{low:g} to {high:g}")
+    return int(np.argmin(np.abs(places - value)))
+
+
+def _axes(values: xr.DataArray, x: str | None, y: str | None) -> list[str]:
+    """The one or two axes to draw along, x first; every other dim is a RequestError."""
+    free = [str(dim) for dim in values.dims if dim not in WITHIN_A_POINT]
+    named = [axis for axis in (x, y) if axis is not None]
+    if not free or not set(named) <= set(free) or len(set(named)) < len(named):
+        raise RequestError("no such axes to draw", came=_listed(named), allowed=_listed(free))
+    others = (axis for axis in free if axis not in named)
+    axes = free if len(free) == 1 else [x or next(others), y or next(others)]
+    left = [str(dim) for dim in values.dims if dim not in axes]
+    if left:
+        problem = f"{values.name} varies along {_listed(left)} too"
+        places = ", ".join(f'"{dim}": {values[dim].to_numpy()[0]}' for dim in left)
+        raise RequestError(problem, hint=f"at={{{places}}}")
+    return axes
+
+
+def _in_order(table: xr.Dataset, axes: list[str]) -> xr.Dataset:
+    return table.sortby(axes).transpose(*reversed(axes)).compute()
+
+
+def _parameters(scape: xr.Dataset) -> list[str]:
+    if not {"s2", "s2_total", "n"} <= set(scape.data_vars):
+        raise RequestError("no landscape", came=_listed(scape), allowed="s2, s2_total, n")
+    axes = [str(dim) for dim in scape["s2_total"].dims]
+    if len(axes) > 2:
+        hint = f'scape.sel({axes[-1]}=0, method="nearest")'
+        raise RequestError("more than two parameters to draw along", came=_listed(axes), hint=hint)
+    return axes
+
+
+def _distance(scape: xr.Dataset, axes: list[str], image: object) -> tuple[xr.Dataset, float, str]:
+    """S² of one image or of all and its error, the atoms it rests on, and whose it is."""
+    if image is None:
+        both = scape[["s2_total", "s2_total_se"]].rename(s2_total="s2", s2_total_se="s2_se")
+        return _in_order(both, axes), float(scape["n"].sum()), ""
+    one = scape[["s2", "s2_se", "n"]].isel(image=_nearest(scape, "image", image))
+    return _in_order(one[["s2", "s2_se"]], axes), float(one["n"]), f" of image {image}"
+
+
+def _refined(surface: xr.DataArray) -> xr.DataArray:
+    if min(surface.shape) < 4 or bool(surface.isnull().any()):
+        return surface  # a cubic spline needs four points, and none of them missing
+    ends = {axis: surface[axis].to_numpy()[[0, -1]] for axis in surface.dims}
+    finer = {axis: np.linspace(low, high, FINE) for axis, (low, high) in ends.items()}
+    return surface.interp(finer, method="cubic")
+
+
+def _minimum(surface: xr.DataArray, best: Best | None) -> Best:
+    """Value and standard error (0: not known) of every parameter, x first."""
+    axes = [str(dim) for dim in reversed(surface.dims)]
+    if best is None:
+        least = surface[surface.fillna(np.inf).argmin(...)]
+        return {axis: (float(least[axis]), 0.0) for axis in axes}
+    if set(best) != set(axes):
+        raise RequestError("best is of other axes", came=_listed(best), allowed=_listed(axes))
+    return {axis: best[axis] for axis in axes}
+
+
+def _profile(table: xr.Dataset, axes: list[str], log: bool) -> list[Picture]:
+    values, *errors = table.data_vars.values()
+    x, dims = table[axes[0]], [*_dimensions(table, axes), _dimension(values)]
+    look = {"color": IMAGES[0], "padding": 0.05}
+    line, dots = (kind((x, values), *dims) for kind in (hv.Curve, hv.Scatter))
+    # On a logarithmic axis a bar that reaches down to zero has no lower end.
+    lows = [values.where(log & (values <= error), values - error) for error in errors]
+    ends = [(x, low, x, values + error) for low, error in zip(lows, errors, strict=True)]
+    bars = [_bars(columns, dims, IMAGES[0], 1.5) for columns in ends]
+    return [_dressed(line, look), *bars, _dressed(dots, look, {"size": 6}, {"s": 30})]
+
+
+def _mesh(table: xr.Dataset, axes: list[str], log: bool = False) -> Picture:
+    """Colours of the table's first variable; the hover tool tells the others too."""
+    names = [str(name) for name in table.data_vars]
+    columns = tuple(table[name].to_numpy() for name in (*axes, *names))
+    mesh = hv.QuadMesh(columns, _dimensions(table, axes), _dimensions(table, names))
+    label = mesh.vdims[0].pprint_label
+    look = {"cmap": "viridis", "colorbar": True, "clabel": label, "logz": log, "bgcolor": MISSING}
+    upright = {"title_text_font_style": "normal"}
+    hover = {"tools": ["hover"], "hooks": [_close_seams], "colorbar_opts": upright}
+    return _dressed(mesh, look | {"fontsize": FONTS}, hover, {"aspect": ASPECT})
+
+
+def _close_seams(plot: Any, _: object) -> None:
+    # Between two antialiased cells the background would shine through as a fine line.
+    glyph = plot.handles["glyph"]
+    glyph.update(line_color=glyph.fill_color, line_alpha=1)
+
+
+def _ridge(table: xr.Dataset, axes: list[str]) -> Picture:
+    """Where the table's first variable is largest along x, if it was computed on both sides."""
+    x, values = axes[0], next(iter(table.data_vars.values()))
+    place = values.fillna(-np.inf).argmax(x)
+    beside = values.shift({x: 1}).notnull() & values.shift({x: -1}).notnull()
+    heights = table[axes[1]] if len(axes) == 2 else values.max(x)
+    points = np.column_stack([np.ravel(table[x][place]), np.ravel(heights)])
+    dims = [*_dimensions(table, axes), _dimension(values)][:2]
+    return _points(points[np.ravel(beside.isel({x: place}))], dims, "largest")
+
+
+def _bands(scape: xr.Dataset, axes: list[str], image: object) -> list[Picture]:
+    """A line in a band of one standard error for each image, then for all."""
+    whose = [*scape["image"].to_numpy(), None] if image is None else [image]
+    colours, parts = cycle(IMAGES), []
+    for one in whose:
+        table = _distance(scape, axes, one)[0]
+        colour, width = (next(colours), 2) if one is not None else ("black", 3.5)
+        columns = tuple(table[column].to_numpy() for column in (*axes, "s2", "s2_se"))
+        dim, *values = _dimensions(table, [*axes, "s2", "s2_se"])
+        band = hv.Spread(columns, dim, values)
+        name = "all images" if one is None else f"image {one}"
+        line = hv.Curve(columns[:2], dim, values[0], label=name)
+        fill = {"facecolor": colour, "linewidth": 0}
+        parts += [
+            _dressed(band, {"color": colour, "alpha": 0.25}, {"line_alpha": 0}, fill),
+            _dressed(line, {"color": colour}, {"line_width": width}, {"linewidth": width}),
+        ]
+    return parts
+
+
+def _contours(surface: xr.DataArray, atoms: float) -> list[Picture]:
+    """Where the likelihood has fallen so far that the inside holds the given probability."""
+    if min(surface.shape) < 2:
+        return []
+    axes = [str(dim) for dim in reversed(surface.dims)]
+    mesh = hv.QuadMesh((*[surface[axis].to_numpy() for axis in axes], surface.to_numpy()), axes)
+    parts = []
+    for dash, probability in CONFIDENCE.items():
+        level = float(surface.min()) - np.log(1 - probability) / (2 * atoms)
+        bokeh, matplotlib = {"line_dash": dash, "line_width": 2}, {"linestyle": dash}
+        # One colour, no colour bar: contours with a colour map vanish when a slider redraws them.
+        look = {"color": "white", "colorbar": False}
+        parts.append(_dressed(contours(mesh, levels=[level]), look, bokeh, matplotlib))
+    return parts
+
+
+def _cross(surface: xr.DataArray, minimum: Best) -> list[Picture]:
+    """The minimum as a point, with a bar of one standard error along every parameter."""
+    place = [value for value, _ in minimum.values()]
+    dims = [_dimension(surface[axis]) for axis in minimum]
+    if len(dims) == 1:
+        place.append(float(surface.interp({dims[0].name: place[0]})))
+        dims.append(_dimension(surface))
+    steps = np.eye(len(minimum), 2) * [[error] for _, error in minimum.values()]
+    bars = _bars(np.hstack([place - steps, place + steps]), dims, MARK, 3)
+    return [bars, _points([place], dims, _in_words(minimum))]
+
+
+def _bars(ends: Any, dims: list[Any], colour: str, width: float) -> Picture:
+    bars = hv.Segments(ends, [*dims, "to x", "to y"])
+    return _dressed(bars, {"color": colour}, {"line_width": width}, {"linewidth": width})
+
+
+def _points(points: Any, dims: list[Any], name: str) -> Picture:
+    bokeh, matplotlib = {"size": 6, "line_color": "white"}, {"s": 28, "edgecolors": "white"}
+    return _dressed(hv.Points(points, dims, label=name), {"color": MARK}, bokeh, matplotlib)
+
+
+def _framed(parts: list[Picture], title: str, more: Look | None = None) -> Picture:
+    look = {"title": title, "fontsize": FONTS, "show_legend": False, **(more or {})}
+    bokeh = {
+        "width": 760 if look["show_legend"] else 620,
+        "height": 480,
+        "legend_opts": {"location": "top"},
+        "backend_opts": {f"{axis}axis.axis_label_text_font_style": "normal" for axis in "xy"},
+    }
+    aspect = ASPECT if isinstance(parts[0], hv.QuadMesh) else "auto"
+    inches = {"fig_inches": (7, 5.5), "aspect": aspect}
+    return _dressed(hv.Overlay(parts), look, bokeh, inches)
+
+
+def _dressed(
+    part: Picture, look: Look, bokeh: Look | None = None, matplotlib: Look | None = None
+) -> Picture:
+    """The part with its looks for both renderers."""
+    part = part.opts(backend="bokeh", **look, **(bokeh or {}))
+    return part.opts(backend="matplotlib", **look, **(matplotlib or {}))
+
+
+def _title(heading: str, notes: list[str]) -> str:
+    return "\n".join([heading, *filter(None, ["; ".join(filter(None, notes))])])
+
+
+def _missing(values: xr.DataArray) -> str:
+    missing = int(values.isnull().sum())
+    return f"{missing} of {values.size} points missing" if missing else ""
+
+
+def _in_words(minimum: Best) -> str:
+    """The parameters to three figures, their errors to two: w1 = 0.25 ± 0.1."""
+    told = [f" ± {error:.2g}" if error > 0 else "" for _, error in minimum.values()]
+    places = [f"{axis} = {value:.3g}" for axis, (value, _) in minimum.items()]
+    return ", ".join(map(str.__add__, places, told))
+
+
+def _label(array: xr.DataArray) -> str:
+    """The long name, for an axis with its symbol: temperature T."""
+    name = str(array.name)
+    words = str(array.attrs.get("long_name", name)).split()
+    return " ".join(words if name not in array.dims or words[-1] == name else [*words, name])
+
+
+def _dimension(array: xr.DataArray) -> Any:
+    units = array.attrs.get("units", "1")
+    return hv.Dimension((str(array.name), _label(array)), unit=None if units == "1" else units)
+
+
+def _dimensions(table: xr.Dataset, names: list[str]) -> list[Any]:
+    return [_dimension(table[name]) for name in names]
+
+
+def _told(place: xr.DataArray) -> str:
+    value = place.coords.get("label", place).item()
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(map(str, names))

@@ -1,0 +1,276 @@
+"""Observed configuration counts: from a table of counts, or of positions and species."""
+
+from collections.abc import Callable, Iterable, Sequence
+from glob import glob
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from analysis.rings import complete_rings
+from physics.configurations import Configurations, configurations, count_configurations
+from physics.errors import RequestError
+from physics.lattices import Lattice
+
+LatticeKind = str | Callable[[int], Lattice]
+Paths = str | Path | Iterable[str | Path]
+
+_ATOM_COLUMNS = ("row_px", "col_px", "species")
+
+
+def observed_counts(
+    source: Paths,
+    *,
+    lattice: LatticeKind = "triangular",
+    species: Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Observed configuration counts as a Dataset, one row an image.
+
+    Parameters
+    ----------
+    source
+        A path or pattern, or several. Either one table of counts: class columns (``centre``, the
+        number of species-1 neighbours ``n_…``, then the pair numbers of the lattice, optionally
+        ``multiplicity``) and one column of counts per image. Or tables of atoms, one file an
+        image, with the columns ``row_px, col_px, species``.
+    lattice
+        The lattice's kind, or the function that makes it: ``"triangular"`` or ``triangular``.
+    species
+        Names of species 0 and 1 in tables of atoms, such as ``("Mo", "Re")``; by default the
+        numbers 0 and 1.
+
+    Returns
+    -------
+    Dataset
+        ``counts`` (image, configuration), ``n`` (image): neighbourhoods counted, and
+        ``composition`` (image): measured fraction of species-1 centres.
+
+    Raises
+    ------
+    RequestError
+        If a table cannot be read, classes are missing, twice or unknown, or a count is negative,
+        no whole number, or an image has none.
+
+    Examples
+    --------
+    >>> observed_counts("nowhere.csv")
+    Traceback (most recent call last):
+    ...
+    physics.errors.RequestError: there is no file nowhere.csv ...
+    """
+    classes = configurations(_kind(lattice))
+    paths = _paths(source)
+    tables = {path: _read(path) for path in paths}
+    if all("species" in table.columns for table in tables.values()):
+        counts = {
+            path.stem.removesuffix("_atoms"): _count_table(path, table, classes, species)
+            for path, table in tables.items()
+        }
+        return counts_dataset(counts, classes)
+    if len(tables) > 1:
+        raise RequestError(
+            "several tables, and not all are tables of atoms",
+            came=", ".join(str(path) for path in paths),
+            allowed="one table of counts, or tables of atoms",
+            hint="observed_counts('counts.csv')",
+        )
+    path, table = next(iter(tables.items()))
+    try:
+        return counts_dataset(_counts_by_image(table, classes), classes)
+    except RequestError as error:
+        raise error.within(str(path)) from None
+
+
+def count_atoms(
+    positions: npt.ArrayLike, species: npt.ArrayLike, lattice: LatticeKind
+) -> npt.NDArray[np.int64]:
+    """Count the configurations around all atoms with a complete ring.
+
+    Parameters
+    ----------
+    positions
+        (atoms, 2), any unit.
+    species
+        (atoms,), 0 or 1.
+    lattice
+        Kind of the plane lattice.
+
+    Examples
+    --------
+    >>> from physics import square
+    >>> counts = count_atoms(square(4).positions, np.ones(16, int), "square")
+    >>> int(counts.sum()), int(counts[-1])
+    (4, 4)
+    """
+    kind = _kind(lattice)
+    centers, rings = complete_rings(positions, kind)
+    return count_configurations(species, centers, rings, configurations(kind))
+
+
+def counts_dataset(counts: dict[str, npt.NDArray[np.int64]], classes: Configurations) -> xr.Dataset:
+    """The Dataset of counts per image, with measured compositions."""
+    table = np.array(list(counts.values()), np.int64)
+    for image, row in zip(counts, table, strict=True):
+        if row.sum() == 0:
+            raise RequestError(f"the image {image} has no counts", came=0, allowed="at least 1")
+    n = table.sum(axis=1)
+    along = {
+        name: ("configuration", values, {"long_name": told})
+        for name, (values, told) in classes.descriptors.items()
+    }
+    return xr.Dataset(
+        {
+            "counts": (
+                ("image", "configuration"),
+                table,
+                _told("observed configurations", "count"),
+            ),
+            "n": ("image", n, _told("neighbourhoods counted", "count")),
+            "composition": (
+                "image",
+                table @ classes.centre / n,
+                _told("measured fraction of species-1 centres", "1"),
+            ),
+        },
+        coords={"image": list(counts), "configuration": np.arange(len(classes)), **along},
+        attrs={"lattice": classes.kind},
+    )
+
+
+def _told(long_name: str, units: str) -> dict[str, str]:
+    return {"long_name": long_name, "units": units}
+
+
+def _kind(lattice: LatticeKind) -> str:
+    return lattice if isinstance(lattice, str) else lattice(8).kind
+
+
+def _paths(source: Paths) -> list[Path]:
+    given = [source] if isinstance(source, (str, Path)) else list(source)
+    found = [Path(p) for item in given for p in (sorted(glob(str(item))) or [str(item)])]
+    if not found:
+        raise RequestError("no table is named", came="[]", allowed="a path", hint='"counts.csv"')
+    return found
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not path.exists():
+        raise RequestError(
+            f"there is no file {path}",
+            allowed="a CSV table of counts or of atoms",
+            hint="counts.csv",
+        )
+    try:
+        table = pd.read_csv(path, comment="#", skipinitialspace=True)
+    except (OSError, ValueError, UnicodeDecodeError) as error:
+        raise RequestError(
+            f"cannot read the table {path}",
+            came=str(error).strip() or type(error).__name__,
+            allowed="a CSV table of counts or of atoms",
+        ) from None
+    if table.empty:
+        raise RequestError(f"the table {path} is empty", came="no rows", allowed="one row a class")
+    return table
+
+
+def _counts_by_image(
+    table: pd.DataFrame, classes: Configurations
+) -> dict[str, npt.NDArray[np.int64]]:
+    class_columns = _class_columns(table, classes)
+    images = [c for c in table.columns if c not in (*class_columns, "multiplicity")]
+    if not images:
+        raise RequestError(
+            "no column of counts", came=", ".join(table.columns), allowed="one column an image"
+        )
+    row_of = _rows_by_class(table[class_columns], classes)
+    return {
+        str(image): _checked_counts(str(image), table[image])[[row_of[key] for key in classes.keys]]
+        for image in images
+    }
+
+
+def _class_columns(table: pd.DataFrame, classes: Configurations) -> list[str]:
+    numbers = [c for c in table.columns if c == "n" or c.startswith("n_")]
+    wanted = ["centre", *numbers[:1], *classes.pair_names]
+    if not numbers or not set(wanted) <= set(table.columns):
+        raise RequestError(
+            f"no table of {classes.kind} configuration counts",
+            came=", ".join(map(str, table.columns)),
+            allowed=", ".join(("centre", "n_…", *classes.pair_names))
+            + ", then one column an image",
+            hint="the columns of examples/mores2_counts.csv",
+        )
+    return wanted
+
+
+def _rows_by_class(columns: pd.DataFrame, classes: Configurations) -> dict[tuple[int, ...], int]:
+    row_of: dict[tuple[int, ...], int] = {}
+    for row, key in enumerate(columns.itertuples(index=False, name=None)):
+        if key not in classes.keys:
+            raise RequestError(
+                "unknown configuration class",
+                came=key,
+                allowed=f"the {len(classes)} classes of the {classes.kind} lattice",
+            )
+        if key in row_of:
+            raise RequestError("a configuration class stands twice", came=key, allowed="once")
+        row_of[tuple(int(part) for part in key)] = row
+    if len(row_of) < len(classes):
+        absent = next(key for key in classes.keys if key not in row_of)
+        raise RequestError(
+            "the wrong number of configuration classes",
+            came=f"{len(row_of)}, without {absent}",
+            allowed=f"all {len(classes)} of the {classes.kind} lattice, 0 where none was seen",
+        )
+    return row_of
+
+
+def _checked_counts(image: str, column: "pd.Series[float]") -> npt.NDArray[np.int64]:
+    values = pd.to_numeric(column, errors="coerce").to_numpy(float)
+    wrong = ~np.isfinite(values) | (values < 0) | (values != np.rint(values))
+    if wrong.any():
+        raise RequestError(
+            f"the column {image} holds no count",
+            came=repr(column.iloc[int(np.argmax(wrong))]),
+            allowed="whole numbers from 0",
+        )
+    return values.astype(np.int64)
+
+
+def _count_table(
+    path: Path, table: pd.DataFrame, classes: Configurations, species: Sequence[str] | None
+) -> npt.NDArray[np.int64]:
+    missing = [c for c in _ATOM_COLUMNS if c not in table.columns]
+    if missing:
+        raise RequestError(
+            f"{path}: the table of atoms lacks the column {missing[0]}",
+            came=", ".join(map(str, table.columns)),
+            allowed=", ".join(_ATOM_COLUMNS),
+        )
+    positions = table[["col_px", "row_px"]].to_numpy(float)
+    if not np.isfinite(positions).all():
+        raise RequestError(f"{path}: a position is not a finite number", allowed="numbers, in px")
+    try:
+        return count_atoms(positions, _numbered(table["species"], species), classes.kind)
+    except RequestError as error:
+        raise error.within(str(path)) from None
+
+
+def _numbered(column: "pd.Series[str]", species: Sequence[str] | None) -> npt.NDArray[np.int64]:
+    names = [str(name) for name in (species if species is not None else ("0", "1"))]
+    if len(names) != 2 or len(set(names)) != 2:
+        raise RequestError(
+            "species are two different names", came=names, allowed="two", hint='("Mo", "Re")'
+        )
+    found = column.astype(str)
+    unknown = sorted(set(found) - set(names))
+    if unknown:
+        raise RequestError(
+            "a species that was not named",
+            came=", ".join(unknown),
+            allowed=", ".join(names),
+            hint=f"species={tuple(sorted(set(found)))!r}",
+        )
+    return np.asarray(found == names[1], np.int64)

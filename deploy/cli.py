@@ -1,0 +1,329 @@
+"""The command line: one verb a stage, no logic of its own.
+
+Exit codes: 0 done, 1 some points failed (the rest are stored), 2 the request was wrong.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import xarray as xr
+from rich.console import Console
+
+from physics.errors import RequestError
+from sweeps.cost import calibrate as measured_rate
+from sweeps.plan import plan as plan_sweep
+from sweeps.provenance import package_version
+from sweeps.run import Report, execute
+from sweeps.spec import Sweep
+from sweeps.store import Store, open_sweep
+
+PATH = click.Path(path_type=Path)
+
+as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object.")
+quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
+cluster_option = click.option(
+    "--cluster",
+    default="local",
+    show_default=True,
+    help="local, tcp://host:port or tls://host:port.",
+)
+workers_option = click.option(
+    "--workers", type=int, help="Worker processes of the local cluster [default: one a core]."
+)
+threads_option = click.option(
+    "--threads", type=int, default=1, show_default=True, help="Threads of each local worker."
+)
+block_option = click.option(
+    "--block-points", type=int, help="Most points a block; changes no result."
+)
+
+
+class Requests(click.Group):
+    """A group whose wrong requests end in one line and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RequestError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+
+
+def example(*lines: str) -> str:
+    """The examples at the end of a command's help."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+@click.group(cls=Requests, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_version(), prog_name="latticescape")
+def main() -> None:
+    """Simulate lattice models over parameter grids, and find what an image came from."""
+
+
+@main.command(epilog=example("latticescape demo", "latticescape demo --out /tmp/demo --json"))
+@click.option(
+    "--out", type=PATH, default=Path("latticescape-demo"), show_default=True, help="Folder to fill."
+)
+@quiet_option
+@as_json
+def demo(out: Path, quiet: bool, json_: bool) -> None:
+    """The main job on real data, on a cluster of this machine's own.
+
+    Sweeps the pair model of Mo(1-x)Re(x)S2 over its interaction, measures the statistical distance
+    to four microscope images, and sets it beside the published table.
+    """
+    from deploy.demo import demo as run_demo
+    from deploy.tables import fit_lines, lecture_table
+
+    found = run_demo(out, progress=not quiet)
+    if json_:
+        click.echo(json.dumps(found.as_dict()))
+    else:
+        console = Console()
+        console.print(lecture_table(found.comparison, found.published))
+        for line in fit_lines(found.fit):
+            console.print(f"{line} (published: -0.085 ± 0.023)", highlight=False)
+        click.echo(f"store     {found.report.store}")
+        for path in found.pictures:
+            click.echo(f"picture   {path}")
+        click.echo(f"seconds   {found.seconds:.0f}")
+    sys.exit(_exit_code(found.report))
+
+
+@main.command(
+    epilog=example(
+        "latticescape plan ising.toml", "latticescape plan ising.toml --workers 64 --json"
+    )
+)
+@click.argument("spec", type=PATH)
+@click.option("--workers", type=int, default=1, show_default=True, help="Cores to reckon with.")
+@block_option
+@click.option("--calibrate/--no-calibrate", default=True, help="Measure the speed here, some 3 s.")
+@as_json
+def plan(spec: Path, workers: int, block_points: int | None, calibrate: bool, json_: bool) -> None:
+    """What a sweep costs: points, blocks, bytes, hours. Runs nothing, stores nothing."""
+    if workers < 1:
+        raise RequestError("workers must be 1 or more", came=workers, hint="--workers 2")
+    sweep = Sweep.from_file(spec)
+    found = plan_sweep(sweep, block_points=block_points)
+    rate = measured_rate(sweep) if calibrate else None
+    facts = {
+        "digest": sweep.digest,
+        "points": found.points,
+        "blocks": len(found.blocks),
+        "block_shape": list(found.block_shape),
+        "bytes": found.bytes,
+        "updates": found.updates,
+        "kernel": f"{sweep.kernel.name} {sweep.kernel.version}",
+        "updates_per_second": rate,
+        "workers": workers,
+        "hours": None if rate is None else found.hours(rate, workers),
+    }
+    _show(facts, json_)
+
+
+@main.command(
+    epilog=example(
+        "latticescape run ising.toml --store runs/ising.zarr",
+        "latticescape run ising.toml --store /shared/ising.zarr --cluster tcp://host:8786",
+    )
+)
+@click.argument("spec", type=PATH)
+@click.option("--store", type=PATH, required=True, help="Folder of the zarr store, new or begun.")
+@cluster_option
+@workers_option
+@threads_option
+@block_option
+@quiet_option
+@as_json
+def run(
+    spec: Path,
+    store: Path,
+    cluster: str,
+    workers: int | None,
+    threads: int,
+    block_points: int | None,
+    quiet: bool,
+    json_: bool,
+) -> None:
+    """Compute a sweep into a store; on a store begun before, go on where it stopped."""
+    from deploy.clusters import connect
+
+    report = execute(
+        Sweep.from_file(spec),
+        store,
+        connect(cluster, workers=workers, threads=threads),
+        block_points=block_points,
+        progress=not quiet,
+    )
+    _show(report.as_dict(), json_)
+    if report.failed:
+        click.echo(f"Error: {report.failed} points failed: {report.error}", err=True)
+    sys.exit(_exit_code(report))
+
+
+@main.command(epilog=example("latticescape status runs/ising.zarr"))
+@click.argument("store", type=PATH)
+@as_json
+def status(store: Path, json_: bool) -> None:
+    """How far a store is."""
+    opened = Store(store)
+    pending = opened.pending()
+    done = int(opened.done().sum())
+    facts = {
+        "store": str(store),
+        "digest": opened.sweep.digest,
+        "points": opened.sweep.points,
+        "done": done,
+        "pending": opened.sweep.points - done,
+        "blocks": len(opened.blocks),
+        "blocks_pending": len(pending),
+    }
+    _show(facts, json_)
+
+
+@main.command(
+    name="landscape",
+    epilog=example(
+        "latticescape landscape runs/mores2.zarr counts.csv --out scape.zarr --picture scape.html"
+    ),
+)
+@click.argument("store", type=PATH)
+@click.argument("observed", type=PATH, nargs=-1, required=True)
+@click.option("--out", type=PATH, help="Folder of a new zarr store for the landscape.")
+@click.option("--picture", type=PATH, multiple=True, help="A .png or .html to draw; repeatable.")
+@click.option("--species", help="Names of species 0 and 1 in tables of atoms, such as Mo,Re.")
+@as_json
+def landscape_command(
+    store: Path,
+    observed: tuple[Path, ...],
+    out: Path | None,
+    picture: tuple[Path, ...],
+    species: str | None,
+    json_: bool,
+) -> None:
+    """Statistical distance between a sweep and observed counts.
+
+    OBSERVED is a table of counts (class columns, then one column an image), or tables of atoms
+    (row_px, col_px, species), one an image.
+    """
+    from analysis import best_fit, landscape, observed_counts
+
+    simulated = open_sweep(store)
+    names = tuple(species.split(",")) if species else None
+    counts = observed_counts(observed, lattice=simulated.attrs["lattice"], species=names)
+    scape = landscape(simulated, counts)
+    fit = best_fit(scape)
+    if out is not None:
+        _write_new(scape, out)
+    _draw(lambda browse: browse.landscape_map(scape, best=fit.parameters), picture)
+    facts: dict[str, object] = {
+        "images": [str(image) for image in scape["image"].values],
+        "n": scape["n"].values.tolist(),
+        "s2": fit.s2.values.tolist(),
+        "s2_total": fit.s2_total,
+        "parameters": {
+            name: {"value": value, "se": error} for name, (value, error) in fit.parameters.items()
+        },
+        "border": list(fit.border),
+        "points_missing": int(simulated.done.size - simulated.done.sum()),
+    }
+    _show(facts, json_)
+
+
+@main.command(
+    name="map",
+    epilog=example(
+        "latticescape map runs/ising.zarr susceptibility --out chi.png",
+        "latticescape map runs/mores2.zarr energy --at x=0.597 --out energy.html",
+    ),
+)
+@click.argument("store", type=PATH)
+@click.argument("variable")
+@click.option("--out", type=PATH, multiple=True, required=True, help="A .png or .html; repeatable.")
+@click.option("--at", multiple=True, metavar="AXIS=VALUE", help="Fix an axis; repeatable.")
+@click.option("--ridge", is_flag=True, help="Mark where the variable is largest.")
+@click.option("--log", is_flag=True, help="Logarithmic colours.")
+def map_command(
+    store: Path, variable: str, out: tuple[Path, ...], at: tuple[str, ...], ridge: bool, log: bool
+) -> None:
+    """Draw a variable of a store over two of its axes (or a curve over one)."""
+    simulated = open_sweep(store)
+    places = dict(map(_place, at))
+    _draw(
+        lambda browse: browse.variable_map(simulated, variable, at=places, ridge=ridge, log=log),
+        out,
+    )
+    for path in out:
+        click.echo(str(path))
+
+
+@main.command(
+    epilog=example("latticescape doctor", "latticescape doctor --cluster tcp://host:8786")
+)
+@cluster_option
+@as_json
+def doctor(cluster: str, json_: bool) -> None:
+    """What is wrong with this installation or cluster, before anything is spent."""
+    from deploy.doctor import examine
+
+    findings = examine(cluster)
+    if json_:
+        click.echo(
+            json.dumps(
+                {
+                    "healthy": all(f.good for f in findings),
+                    "findings": [
+                        {"name": f.name, "good": f.good, "told": f.told} for f in findings
+                    ],
+                }
+            )
+        )
+    else:
+        for finding in findings:
+            click.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.name:<22} {finding.told}")
+    sys.exit(0 if all(finding.good for finding in findings) else 2)
+
+
+def _show(facts: dict[str, Any], json_: bool) -> None:
+    if json_:
+        click.echo(json.dumps(facts))
+        return
+    from deploy.tables import facts as table
+
+    Console().print(table({name: value for name, value in facts.items() if value is not None}))
+
+
+def _exit_code(report: Report) -> int:
+    return 1 if report.failed else 0
+
+
+def _place(given: str) -> tuple[str, float]:
+    name, _, value = given.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise RequestError(
+            "--at cannot be read", came=given, allowed="AXIS=VALUE", hint="--at H=0"
+        ) from None
+
+
+def _draw(make: Callable[[Any], Any], paths: Sequence[Path]) -> None:
+    if not paths:
+        return
+    from analysis import browse
+
+    for path in paths:
+        browse.save(make(browse), path)
+
+
+def _write_new(scape: xr.Dataset, out: Path) -> None:
+    if out.exists():
+        raise RequestError(
+            f"{out} is there already", allowed="a new path", hint="--out another.zarr"
+        )
+    scape.to_zarr(out, mode="w-", zarr_format=3, consolidated=False)

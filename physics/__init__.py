@@ -1,0 +1,28 @@
+"""Lattices, models, kernels and exact truths: numpy, numba and scipy only."""
+
+from physics.configurations import Configurations, configurations, count_configurations
+from physics.errors import RequestError
+from physics.lattices import LATTICES, Lattice, cubic, honeycomb, square, triangular
+from physics.models import MODELS, Ising, Model, PairAlloy, ThreeBodyAlloy
+from physics.sampler import Samples, Schedule, sample
+
+__all__ = [
+    "LATTICES",
+    "MODELS",
+    "Configurations",
+    "Ising",
+    "Lattice",
+    "Model",
+    "PairAlloy",
+    "RequestError",
+    "Samples",
+    "Schedule",
+    "ThreeBodyAlloy",
+    "configurations",
+    "count_configurations",
+    "cubic",
+    "honeycomb",
+    "sample",
+    "square",
+    "triangular",
+]

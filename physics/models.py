@@ -1,0 +1,395 @@
+"""Lattice models: energy = couplings · features, features being integer sufficient statistics.
+
+A model is a list of *orbits*: clusters of sites (single sites, bonds of a shell, triangles), each
+adding to its features a number that depends only on how many of the cluster's sites hold species 1
+(spin up). Everything else, kernels, enumeration and observables, follows from that list.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from physics.errors import RequestError
+from physics.lattices import Lattice, Sites
+
+REPLICAS = 64
+
+Points = Mapping[str, npt.NDArray[np.float64]]
+Given = float | Sequence[float] | None
+Move = Literal["single_flip", "exchange"]
+
+COMPOSITION_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A model parameter: its meaning, unit, default (None: must be given) and bounds."""
+
+    name: str
+    meaning: str
+    units: str
+    default: float | None = None
+    low: float = -np.inf
+    high: float = np.inf
+    low_excluded: bool = False
+
+    @property
+    def allowed(self) -> str:
+        if np.isinf(self.low) and np.isinf(self.high):
+            return "a finite number"
+        if np.isinf(self.high):
+            return f"{self.name} {'>' if self.low_excluded else '>='} {self.low:g}"
+        return f"{self.low:g} to {self.high:g}"
+
+    def check(self, value: object) -> float:
+        """The value as a float, or a RequestError that names the bounds."""
+        example = self.low + 1 if np.isfinite(self.low) and self.low_excluded else 0.5
+        hint = f"{self.name} = {self.default if self.default is not None else example:g}"
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+            raise RequestError(
+                f"{self.name} is not a number", came=repr(value), allowed=self.allowed, hint=hint
+            )
+        number = float(value)
+        below = number <= self.low if self.low_excluded else number < self.low
+        if not np.isfinite(number) or below or number > self.high:
+            raise RequestError(
+                f"{self.name} is out of bounds", came=number, allowed=self.allowed, hint=hint
+            )
+        return number
+
+
+@dataclass(frozen=True)
+class Orbit:
+    """Clusters of one shape and what each adds to the features.
+
+    Attributes
+    ----------
+    clusters
+        Site numbers, (clusters, sites of a cluster) int32, each cluster once.
+    values
+        For each feature, the addition for 0, 1, … sites of species 1.
+    """
+
+    clusters: Sites
+    values: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Model(ABC):
+    """A lattice model. Fields left out are the parameters' defaults, or axes of a sweep."""
+
+    kind: ClassVar[str]
+    move: ClassVar[Move]
+    energy_units: ClassVar[str]
+    parameters: ClassVar[tuple[Parameter, ...]]
+
+    T: Given = None
+
+    def __post_init__(self) -> None:
+        for name, value in self.given.items():
+            object.__setattr__(self, name, self.parameter(name).check(value))
+
+    @classmethod
+    def parameter(cls, name: str) -> Parameter:
+        """The parameter of that name, or a RequestError that lists those there are."""
+        for parameter in cls.parameters:
+            if parameter.name == name:
+                return parameter
+        names = ", ".join(p.name for p in cls.parameters)
+        raise RequestError(
+            f"{name!r} is no parameter of the model {cls.kind}",
+            came=name,
+            allowed=names,
+            hint=cls.parameters[0].name,
+        )
+
+    @property
+    def given(self) -> dict[str, float]:
+        """The parameters that were given, by name."""
+        named = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def fixed(self, swept: Collection[str]) -> dict[str, float]:
+        """Every parameter that is not swept, defaults filled in.
+
+        Raises
+        ------
+        RequestError
+            If a swept name is no parameter, is fixed as well, or one without default is missing.
+        """
+        for name in swept:
+            self.parameter(name)
+            if name in self.given:
+                raise RequestError(
+                    f"{name} is both fixed in [model] and swept in [grid]",
+                    came=f"{name} = {self.given[name]:g} and an axis {name}",
+                    allowed="one of the two",
+                    hint=f"leave {name} out of [model]",
+                )
+        values = {p.name: self.given.get(p.name, p.default) for p in self.parameters}
+        missing = [n for n, value in values.items() if value is None and n not in swept]
+        if missing:
+            raise RequestError(
+                f"{missing[0]} of the model {self.kind} is not given",
+                allowed="a number in [model], or an axis in [grid]",
+                hint=f"{missing[0]} = {{ start = 0.5, stop = 1.0, num = 6 }} in [grid]",
+            )
+        return {n: value for n, value in values.items() if value is not None and n not in swept}
+
+    @abstractmethod
+    def orbits(self, lattice: Lattice, used: Collection[str]) -> list[Orbit]:
+        """The orbits on a lattice, given the names of the parameters in use (fixed or swept)."""
+
+    @abstractmethod
+    def couplings(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Energy per unit of each feature, (points, features)."""
+
+    @abstractmethod
+    def start(self, points: Points, lattice: Lattice) -> npt.NDArray[np.float64]:
+        """How replicas begin, (points, 64): probability of up, or the composition to be set."""
+
+    def check(self, lattice: Lattice, values: Points) -> None:
+        """Refuse parameter values that do not fit the lattice; any subset may be passed."""
+        return
+
+    def ones(self, points: Points, lattice: Lattice) -> npt.NDArray[np.int64] | None:
+        """The fixed number of species-1 atoms, (points,), where the move conserves it."""
+        return None
+
+
+@dataclass(frozen=True)
+class Ising(Model):
+    """Ising model, H = −Σ_k J_k Σ⟨ij⟩_k s_i s_j − μ H Σ_i s_i, s = ±1, k_B = 1, each bond once.
+
+    J > 0 is ferromagnetic. J, J2 and J3 couple the first, second and third neighbour shell;
+    ``J`` may also be a list, one coupling a shell. Temperatures and energies in units of J.
+    Moves are single flips (heat bath).
+
+    Parameters
+    ----------
+    J, J2, J3
+        Coupling of the first, second and third neighbour shell; defaults 1, 0, 0.
+    mu, H
+        Moment and field; only their product enters. Defaults 1, 0.
+    T
+        Temperature, > 0. No default: fix it here or sweep it.
+
+    References
+    ----------
+    Onsager, Phys. Rev. 65, 117 (1944), for the zero-field model on the square lattice.
+
+    Examples
+    --------
+    >>> Ising(J=1.0, mu=0.67).given
+    {'J': 1.0, 'mu': 0.67}
+    >>> Ising(J=[1.0, 0.2]).given
+    {'J': 1.0, 'J2': 0.2}
+    """
+
+    kind: ClassVar[str] = "ising"
+    move: ClassVar[Move] = "single_flip"
+    energy_units: ClassVar[str] = "J"
+    parameters: ClassVar[tuple[Parameter, ...]] = (
+        Parameter("T", "temperature", "J/k_B", low=0.0, low_excluded=True),
+        Parameter("J", "coupling of nearest neighbours", "J", default=1.0),
+        Parameter("J2", "coupling of second neighbours", "J", default=0.0),
+        Parameter("J3", "coupling of third neighbours", "J", default=0.0),
+        Parameter("mu", "magnetic moment", "J/H", default=1.0),
+        Parameter("H", "magnetic field", "J/mu", default=0.0),
+    )
+
+    J: Given = None
+    mu: Given = None
+    H: Given = None
+    J2: Given = None
+    J3: Given = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.J, Sequence) and not isinstance(self.J, str):
+            self._spread_shells(list(self.J))
+        super().__post_init__()
+
+    def _spread_shells(self, couplings: list[float]) -> None:
+        if not 1 <= len(couplings) <= 3:
+            raise RequestError(
+                "J as a list holds one coupling a neighbour shell",
+                came=couplings,
+                allowed="1 to 3 numbers",
+                hint="J = [1.0, 0.2]",
+            )
+        for name, value in zip(("J", "J2", "J3"), couplings, strict=False):
+            if name != "J" and getattr(self, name) is not None:
+                raise RequestError(
+                    f"{name} is given twice",
+                    came=f"J = {couplings} and {name} = {getattr(self, name)}",
+                    allowed="a list in J, or J, J2, J3",
+                    hint=f"leave {name} out",
+                )
+            object.__setattr__(self, name, value)
+
+    def orbits(self, lattice: Lattice, used: Collection[str]) -> list[Orbit]:
+        shells = [1, *(k for k in (2, 3) if f"J{k}" in used)]
+        spin_products = [Orbit(lattice.bonds(k), {f"spin_product_{k}": (1, -1, 1)}) for k in shells]
+        single = np.arange(lattice.sites, dtype=np.int32)[:, None]
+        return [*spin_products, Orbit(single, {"magnetization": (-1, 1)})]
+
+    def couplings(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
+        strength = {
+            "spin_product_1": -points["J"],
+            "spin_product_2": -points["J2"],
+            "spin_product_3": -points["J3"],
+            "magnetization": -points["mu"] * points["H"],
+        }
+        return np.stack([strength[name] for name in features], axis=-1)
+
+    def start(self, points: Points, lattice: Lattice) -> npt.NDArray[np.float64]:
+        """Ferromagnets start ordered (along the field, or half of the replicas each way at H = 0),
+        since below Tc a random start freezes into stripes; others start at random."""
+        field = np.sign(points["mu"] * points["H"])[:, None]
+        alternate = np.tile([1.0, 0.0], REPLICAS // 2)[None, :]
+        ordered = np.where(field == 0, alternate, (1 + field) / 2)
+        shells = [1, *(k for k in (2, 3) if np.any(points[f"J{k}"]))]
+        names = ("J", "J2", "J3")
+        strength = sum(lattice.neighbors(k).shape[1] * points[names[k - 1]] for k in shells)
+        return np.where(np.asarray(strength)[:, None] > 0, ordered, 0.5)
+
+
+@dataclass(frozen=True)
+class Alloy(Model):
+    """A binary alloy at fixed composition: x, w1, w2, and T in units of the reference T0."""
+
+    move: ClassVar[Move] = "exchange"
+    energy_units: ClassVar[str] = "k_B T0"
+
+    x: Given = None
+    w1: Given = None
+    w2: Given = None
+
+    def ones(self, points: Points, lattice: Lattice) -> npt.NDArray[np.int64]:
+        """The number of species-1 atoms, round(x · sites), (points,).
+
+        Raises
+        ------
+        RequestError
+            If no whole number of atoms meets x within 0.01.
+        """
+        x = points["x"]
+        count = np.rint(x * lattice.sites).astype(np.int64)
+        off = np.abs(count / lattice.sites - x)
+        if np.any(off > COMPOSITION_TOLERANCE):
+            worst = float(x[np.argmax(off)])
+            raise RequestError(
+                f"x = {worst:g} is no whole number of atoms on {lattice.sites} sites "
+                f"within {COMPOSITION_TOLERANCE}",
+                came=f"nearest fraction {round(worst * lattice.sites) / lattice.sites:.4f}",
+                allowed=f"a larger lattice, or a multiple of 1/{lattice.sites}",
+                hint="size = 48",
+            )
+        return count
+
+    def check(self, lattice: Lattice, values: Points) -> None:
+        if "x" in values:
+            self.ones(values, lattice)
+
+    def start(self, points: Points, lattice: Lattice) -> npt.NDArray[np.float64]:
+        """Every replica starts from a random arrangement of its fixed composition."""
+        fraction = self.ones(points, lattice) / lattice.sites
+        return np.repeat(fraction[:, None], REPLICAS, axis=1)
+
+
+_ALLOY_PARAMETERS = (
+    Parameter("T", "temperature in units of T0", "T0", default=1.0, low=0.0, low_excluded=True),
+    Parameter("x", "fraction of species 1", "1", low=0.0, high=1.0),
+)
+
+
+@dataclass(frozen=True)
+class PairAlloy(Alloy):
+    """Pair alloy, E = w1·(unlike nearest pairs) + w2·(unlike next-nearest pairs), each pair once.
+
+    Energies in k_B·T0, T in units of T0. w > 0: like atoms attract. The composition x, the
+    fraction of species 1, is conserved: moves exchange nearest neighbours.
+
+    Parameters
+    ----------
+    x, w1
+        Composition and nearest-pair energy. No defaults: fix them here or sweep them.
+    w2, T
+        Next-nearest-pair energy and temperature; defaults 0 and 1.
+
+    References
+    ----------
+    Vlcek et al., npj Comput. Mater. 7, 42 (2021), 10.1038/s41524-021-00507-7.
+
+    Examples
+    --------
+    >>> PairAlloy(w1=-0.08).fixed(swept={"x"})
+    {'T': 1.0, 'w1': -0.08, 'w2': 0.0}
+    """
+
+    kind: ClassVar[str] = "pair_alloy"
+    parameters: ClassVar[tuple[Parameter, ...]] = (
+        *_ALLOY_PARAMETERS,
+        Parameter("w1", "energy of an unlike nearest pair", "k_B T0"),
+        Parameter("w2", "energy of an unlike next-nearest pair", "k_B T0", default=0.0),
+    )
+
+    def orbits(self, lattice: Lattice, used: Collection[str]) -> list[Orbit]:
+        return [Orbit(lattice.bonds(k), {f"unlike_{k}": (0, 1, 0)}) for k in (1, 2)]
+
+    def couplings(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
+        strength = {"unlike_1": points["w1"], "unlike_2": points["w2"]}
+        return np.stack([strength[name] for name in features], axis=-1)
+
+
+@dataclass(frozen=True)
+class ThreeBodyAlloy(Alloy):
+    """Three-body alloy, E = w1·(triangles with one atom of species 1) + w2·(with two).
+
+    Each elementary triangle once; the triangular lattice only. Every bond belongs to two triangles
+    and a mixed triangle has two unlike bonds, so unlike_1 = triangles_1 + triangles_2: the model
+    at w1 = w2 = w is the nearest-neighbour pair alloy at w.
+
+    Parameters
+    ----------
+    x, w1
+        Composition and energy of a triangle with one atom of species 1. No defaults.
+    w2, T
+        Energy of a triangle with two, and temperature; defaults 0 and 1.
+
+    References
+    ----------
+    Vlcek et al., npj Comput. Mater. 7, 42 (2021), 10.1038/s41524-021-00507-7.
+
+    Examples
+    --------
+    >>> ThreeBodyAlloy(x=0.5, w1=-0.1, w2=-0.1).given
+    {'x': 0.5, 'w1': -0.1, 'w2': -0.1}
+    """
+
+    kind: ClassVar[str] = "three_body_alloy"
+    parameters: ClassVar[tuple[Parameter, ...]] = (
+        *_ALLOY_PARAMETERS,
+        Parameter("w1", "energy of a triangle with one atom of species 1", "k_B T0"),
+        Parameter("w2", "energy of a triangle with two atoms of species 1", "k_B T0", default=0.0),
+    )
+
+    def orbits(self, lattice: Lattice, used: Collection[str]) -> list[Orbit]:
+        values = {"triangles_1": (0, 1, 0, 0), "triangles_2": (0, 0, 1, 0)}
+        return [Orbit(lattice.triangles, values)]
+
+    def couplings(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
+        strength = {"triangles_1": points["w1"], "triangles_2": points["w2"]}
+        return np.stack([strength[name] for name in features], axis=-1)
+
+
+MODELS: dict[str, type[Model]] = {model.kind: model for model in (Ising, PairAlloy, ThreeBodyAlloy)}
+
+
+def features_of(orbits: Sequence[Orbit]) -> tuple[str, ...]:
+    """The features of a list of orbits, in order."""
+    return tuple(name for orbit in orbits for name in orbit.values)

@@ -1,0 +1,211 @@
+"""``sample``: a block of points in, sums over the samples of 64 replicas a point out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from physics.configurations import configurations
+from physics.errors import RequestError
+from physics.lattices import Lattice
+from physics.models import REPLICAS, Model, Points, features_of
+from physics.reference import (
+    MOMENTS,
+    Clusters,
+    Floats,
+    Integers,
+    Sums,
+    Task,
+    Touching,
+    clusters_of,
+    energy_jumps,
+    sample_point,
+    touching,
+)
+
+Seeds = npt.NDArray[np.uint64]
+
+KERNEL = "reference"
+KERNEL_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When to measure: ``samples`` times, every ``stride_mcs``, after ``equilibration_mcs``.
+
+    One Monte Carlo step (MCS) is one attempted move per site.
+
+    Examples
+    --------
+    >>> Schedule(equilibration_mcs=100, samples=50, stride_mcs=10).total_mcs
+    600
+    """
+
+    equilibration_mcs: int
+    samples: int
+    stride_mcs: int
+
+    def __post_init__(self) -> None:
+        lowest = {"equilibration_mcs": 0, "samples": 2, "stride_mcs": 1}
+        for field in fields(self):
+            value, low = getattr(self, field.name), lowest[field.name]
+            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+            if not whole or not low <= value <= 10**9:
+                raise RequestError(
+                    f"schedule.{field.name} is out of range",
+                    came=repr(value),
+                    allowed=f"a whole number from {low} to 10^9",
+                    hint=f"{field.name} = {max(low, 100)}",
+                )
+            object.__setattr__(self, field.name, int(value))
+
+    @property
+    def total_mcs(self) -> int:
+        """Monte Carlo steps of one replica."""
+        return self.equilibration_mcs + self.samples * self.stride_mcs
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Sums over the samples of every replica, of whole-lattice quantities.
+
+    Attributes
+    ----------
+    features
+        Names of the features, in the order of the sums.
+    sites, samples
+        Number of sites, and of samples summed.
+    feature_sum, feature_first_half
+        (points, 64, features) int64: over all samples, and over the first half of them.
+    moment_sum
+        (points, 64, moments) float64, in the order of ``MOMENTS``.
+    histogram
+        (points, 64, classes) int64 counts of configurations.
+    """
+
+    features: tuple[str, ...]
+    sites: int
+    samples: int
+    feature_sum: Integers
+    feature_first_half: Integers
+    moment_sum: Floats
+    histogram: Integers
+
+    def of_point(self, point: int) -> Sums:
+        """One point's sums, as views."""
+        arrays = (self.feature_sum, self.feature_first_half, self.moment_sum, self.histogram)
+        return Sums(*(array[point] for array in arrays))
+
+
+def sample(
+    model: Model,
+    lattice: Lattice,
+    points: Mapping[str, npt.ArrayLike],
+    schedule: Schedule,
+    seeds: Seeds,
+) -> Samples:
+    """Simulate a block of points, 64 independent replicas each.
+
+    Parameters
+    ----------
+    model
+        The model; its given parameters hold at every point.
+    lattice
+        The lattice.
+    points
+        Swept parameters by name, (points,) each. Together with the model's own parameters and
+        their defaults they must fix every parameter.
+    schedule
+        When to measure.
+    seeds
+        (points, 4) uint64, one seed of 256 bits a point. A point's result depends on its own
+        seed and parameters alone.
+
+    Returns
+    -------
+    Samples
+
+    Raises
+    ------
+    RequestError
+        If a parameter is missing, unknown, given twice or out of bounds, or the lattice too small.
+
+    Examples
+    --------
+    >>> from physics import Ising, square
+    >>> seeds = np.arange(4, dtype=np.uint64)[None, :]
+    >>> sums = sample(Ising(), square(4), {"T": [2.0]}, Schedule(10, 5, 2), seeds)
+    >>> int(sums.histogram.sum()) == 64 * 5 * 16
+    True
+    """
+    full = complete(model, points, len(seeds))
+    orbits = model.orbits(lattice, parameters_used(model, points))
+    features, clusters = features_of(orbits), clusters_of(orbits)
+    samples = _empty(len(seeds), features, lattice, schedule)
+    classes, neighbors = configurations(lattice.kind), lattice.neighbors(1)
+    tables: dict[bytes, Touching] = {}
+    for p, task in enumerate(_tasks(model, lattice, full, features, clusters, seeds)):
+        # Orbits without energy at this point are left out: their zeros change no bit, only time.
+        acting = np.any(task.jumps != 0, axis=1)
+        key = acting.tobytes()
+        if key not in tables:
+            tables[key] = touching(clusters, lattice.sites, acting)
+        times = (schedule.equilibration_mcs, schedule.samples, schedule.stride_mcs)
+        sums = samples.of_point(p)
+        sample_point(task, times, tables[key], clusters, neighbors, classes.table, sums)
+    return samples
+
+
+def complete(model: Model, points: Mapping[str, npt.ArrayLike], number: int) -> Points:
+    """Every parameter at every point, (number,) each: swept, given, or default."""
+    swept = {
+        name: np.array([model.parameter(name).check(v) for v in np.atleast_1d(values)])
+        for name, values in points.items()
+    }
+    fixed = model.fixed(set(swept))
+    return {
+        p.name: swept[p.name] if p.name in swept else np.full(number, fixed[p.name])
+        for p in model.parameters
+    }
+
+
+def parameters_used(model: Model, swept: Mapping[str, object]) -> frozenset[str]:
+    """The parameters that are swept, or given and not zero."""
+    return frozenset(swept) | {name for name, value in model.given.items() if value}
+
+
+def _empty(points: int, features: tuple[str, ...], lattice: Lattice, schedule: Schedule) -> Samples:
+    shape = (points, REPLICAS)
+    return Samples(
+        features=features,
+        sites=lattice.sites,
+        samples=schedule.samples,
+        feature_sum=np.zeros((*shape, len(features)), np.int64),
+        feature_first_half=np.zeros((*shape, len(features)), np.int64),
+        moment_sum=np.zeros((*shape, len(MOMENTS))),
+        histogram=np.zeros((*shape, len(configurations(lattice.kind))), np.int64),
+    )
+
+
+def _tasks(
+    model: Model,
+    lattice: Lattice,
+    points: Points,
+    features: tuple[str, ...],
+    clusters: Clusters,
+    seeds: Seeds,
+) -> list[Task]:
+    couplings = model.couplings(points, features)
+    begin, ones = model.start(points, lattice), model.ones(points, lattice)
+    return [
+        Task(
+            seed=seeds[p],
+            temperature=float(points["T"][p]),
+            couplings=couplings[p],
+            jumps=energy_jumps(clusters, couplings[p]),
+            begin=begin[p],
+            ones=-1 if ones is None else int(ones[p]),
+        )
+        for p in range(len(seeds))
+    ]

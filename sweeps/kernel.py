@@ -1,0 +1,63 @@
+"""What a sweep asks of a kernel: all that this room knows of the model it maps over a grid."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from physics.simulation import Coordinates
+from physics.variables import Variable
+
+
+class Kernel(Protocol):
+    """A function of a point and a seed, with the variables it yields declared once."""
+
+    @property
+    def name(self) -> str:
+        """Its name; part of the sweep's digest."""
+
+    @property
+    def version(self) -> int:
+        """Raised whenever the same seed gives other bits; part of the sweep's digest."""
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Everything that decides a result besides coordinates and seed, flat."""
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Length of every dimension besides the axes."""
+
+    @property
+    def variables(self) -> Sequence[Variable]:
+        """What :meth:`compute` yields."""
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """Coordinates of the dimensions besides the axes."""
+
+    @property
+    def attrs(self) -> Mapping[str, str]:
+        """What a reader of the Dataset needs to know of the kernel."""
+
+    def axis_attrs(self, name: str) -> dict[str, str]:
+        """Meaning and unit of an axis."""
+
+    def check(self, axes: Mapping[str, npt.NDArray[np.float64]]) -> None:
+        """Refuse axis values it cannot take."""
+
+    def parameters(self, axes: Mapping[str, float]) -> dict[str, float]:
+        """All parameters of the point with these coordinates: what its seed is made of."""
+
+    def updates(self, points: int) -> int:
+        """Attempted updates in so many points."""
+
+    def shortened(self, mcs: int) -> Self:
+        """The same kernel on a short schedule, to measure its speed."""
+
+    def compute(
+        self, points: Mapping[str, npt.NDArray[np.float64]], seeds: npt.NDArray[np.uint64]
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Every variable at the given points, points first; a point's bits depend on its own
+        coordinates and seed alone."""

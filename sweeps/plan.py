@@ -1,0 +1,149 @@
+"""``plan``: a sweep cut into blocks, with what it costs; pure, runs nothing."""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from physics.errors import RequestError
+from physics.variables import BOOKKEEPING
+from sweeps.spec import Sweep
+
+# A block is the unit of work and of loss: long enough that scheduling is nothing beside it, short
+# enough that a killed worker costs little. The rate is a cautious guess for one core; a block's
+# size changes no result.
+BLOCK_SECONDS = 15.0
+NOMINAL_RATE = 2e7
+MOST_BLOCKS = 10_000
+FEWEST_BLOCKS = 16
+
+
+@dataclass(frozen=True)
+class Block:
+    """A box of the grid: one Dask task, one chunk of every variable."""
+
+    number: int
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+
+    @property
+    def region(self) -> tuple[slice, ...]:
+        """The box as slices of the axes."""
+        return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Points along every axis."""
+        return tuple(b - a for a, b in zip(self.start, self.stop, strict=True))
+
+    @property
+    def points(self) -> int:
+        """Number of points."""
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a sweep is cut and what it costs.
+
+    Attributes
+    ----------
+    shape, block_shape
+        Points along every axis, of the grid and of a whole block.
+    blocks
+        All blocks, in order.
+    bytes
+        Uncompressed size of the store.
+    updates
+        Attempted updates, all replicas.
+    """
+
+    shape: tuple[int, ...]
+    block_shape: tuple[int, ...]
+    blocks: tuple[Block, ...]
+    bytes: int
+    updates: int
+
+    @property
+    def points(self) -> int:
+        """Number of points."""
+        return int(np.prod(self.shape))
+
+    def hours(self, updates_per_second: float, workers: int = 1) -> float:
+        """Hours on so many workers at a measured rate each."""
+        return self.updates / updates_per_second / workers / 3600
+
+
+def plan(sweep: Sweep, *, block_points: int | None = None) -> Plan:
+    """Cut a sweep into blocks.
+
+    Parameters
+    ----------
+    sweep
+        The sweep.
+    block_points
+        Most points in a block. By default a block takes some 15 s on a slow core, there are at
+        least 16 blocks and at most 10 000. It changes no bit of the result.
+
+    Examples
+    --------
+    >>> from physics import Ising, Schedule, square
+    >>> sweep = Sweep(square(8), Ising(), {"T": [2.0, 2.5], "H": [0.0, 1, 2]}, Schedule(10, 5, 2))
+    >>> cut = plan(sweep, block_points=2)
+    >>> cut.points, len(cut.blocks), cut.block_shape
+    (6, 4, (1, 2))
+    """
+    most = _block_points(sweep) if block_points is None else block_points
+    if isinstance(most, bool) or not isinstance(most, (int, np.integer)) or most < 1:
+        raise RequestError(
+            "block_points is no whole number above 0",
+            came=repr(most),
+            allowed="1 or more",
+            hint="block_points=8",
+        )
+    block_shape = _block_shape(sweep.shape, int(most))
+    return Plan(
+        shape=sweep.shape,
+        block_shape=block_shape,
+        blocks=cut(sweep.shape, block_shape),
+        bytes=sweep.points * point_bytes(sweep),
+        updates=sweep.kernel.updates(sweep.points),
+    )
+
+
+def cut(shape: tuple[int, ...], block_shape: tuple[int, ...]) -> tuple[Block, ...]:
+    """The blocks of a grid, the last axis fastest; those at its end may be smaller."""
+    starts = product(*(range(0, n, b) for n, b in zip(shape, block_shape, strict=True)))
+    return tuple(
+        Block(
+            number,
+            start,
+            tuple(min(s + b, n) for s, b, n in zip(start, block_shape, shape, strict=True)),
+        )
+        for number, start in enumerate(starts)
+    )
+
+
+def point_bytes(sweep: Sweep) -> int:
+    """Uncompressed bytes of one point."""
+    sizes = sweep.kernel.sizes
+    return sum(
+        np.dtype(v.dtype).itemsize * int(np.prod([sizes[d] for d in v.dims]))
+        for v in (*sweep.kernel.variables, *BOOKKEEPING)
+    )
+
+
+def _block_points(sweep: Sweep) -> int:
+    seconds = sweep.kernel.updates(1) / NOMINAL_RATE
+    by_time = max(1, int(BLOCK_SECONDS / seconds))
+    by_number = max(1, sweep.points // FEWEST_BLOCKS)
+    return max(min(by_time, by_number), -(-sweep.points // MOST_BLOCKS))
+
+
+def _block_shape(shape: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """The last axis whole as far as it fits, then the one before it, and so on."""
+    lengths: list[int] = []
+    for length in reversed(shape):
+        lengths.append(max(1, min(length, most)))
+        most //= lengths[-1]
+    return tuple(reversed(lengths))

@@ -1,0 +1,230 @@
+"""``run``: blocks become Dask tasks that write into the store; only receipts come back."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from distributed import Client, Future, as_completed
+
+from sweeps.plan import Block, plan
+from sweeps.progress import SweepProgress
+from sweeps.seeding import point_seeds
+from sweeps.spec import Sweep
+from sweeps.store import Store, StorePath, cached_store, create, open_existing, open_sweep
+from sweeps.workers import Cluster, attached, check_workers
+
+# Tasks given to the scheduler at a time: enough to keep any cluster busy, few enough that a
+# million blocks do not fill the scheduler's memory.
+WAVE = 4096
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a task sends back: no data, only that it is done and what it took."""
+
+    block: int
+    computed: bool
+    kernel_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did.
+
+    Attributes
+    ----------
+    store, digest
+        Where the results are, and of which sweep.
+    points, blocks
+        Number in the whole sweep.
+    computed, failed
+        Points computed by this run, and points that it tried and could not compute.
+    computed_blocks
+        Blocks computed by this run.
+    seconds, kernel_seconds
+        Wall time, and the sum of all workers' time in kernels.
+    updates
+        Attempted flips or swaps of this run, all replicas.
+    workers
+        Workers there were at the start.
+    error
+        The first failed block's error, "" if none failed.
+    """
+
+    store: str
+    digest: str
+    points: int
+    blocks: int
+    computed: int = 0
+    failed: int = 0
+    computed_blocks: int = 0
+    seconds: float = 0.0
+    kernel_seconds: float = 0.0
+    updates: int = 0
+    workers: int = 0
+    error: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        """The report as one flat JSON object."""
+        return asdict(self)
+
+
+class IncompleteError(RuntimeError):
+    """Some points could not be computed; all others are stored, and ``run`` tries these again."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(
+            f"{report.failed} of {report.points} points failed, the rest are stored in "
+            f"{report.store}; run again to try them once more. First error: {report.error}"
+        )
+        self.report = report
+
+
+def run(
+    sweep: Sweep,
+    store: StorePath,
+    client: Cluster = None,
+    *,
+    block_points: int | None = None,
+    progress: bool = True,
+) -> xr.Dataset:
+    """Compute a sweep into a store; go on where an earlier run stopped.
+
+    Parameters
+    ----------
+    sweep
+        What to compute.
+    store
+        Folder of the zarr store, on a disk that all workers share. If it holds this sweep already,
+        only the blocks that are not done are computed; if it holds another, it is refused.
+    client
+        A ``distributed.Client``, a scheduler's address, a context that yields a Client such as
+        ``deploy.connect(…)``, entered only if there is work, or None for a cluster of this
+        machine's own that ends with the run.
+    block_points
+        Most points a block; by default blocks take some 15 s. Changes no bit of the result.
+    progress
+        Show a bar in a terminal or notebook.
+
+    Returns
+    -------
+    Dataset
+        The store, lazy; see :func:`open_sweep`.
+
+    Raises
+    ------
+    RequestError
+        If the sweep, store or cluster cannot be used; before anything is spent.
+    IncompleteError
+        If some points failed; the rest are stored.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from physics import Ising, Schedule, square
+    >>> sweep = Sweep(square(4), Ising(), {"T": [2.0, 2.5]}, Schedule(10, 5, 2), seed=1)
+    >>> ds = run(sweep, tempfile.mkdtemp() + "/ising.zarr")
+    >>> ds.susceptibility.dims, bool(ds.done.all())
+    (('T',), True)
+    """
+    report = execute(sweep, store, client, block_points=block_points, progress=progress)
+    if report.failed:
+        raise IncompleteError(report)
+    return open_sweep(store)
+
+
+def execute(
+    sweep: Sweep,
+    store: StorePath,
+    client: Cluster = None,
+    *,
+    block_points: int | None = None,
+    progress: bool = True,
+) -> Report:
+    """As :func:`run`, but return what was done and took how long, failures included."""
+    begin = time.perf_counter()
+    cut = plan(sweep, block_points=block_points)
+    existing = open_existing(store, sweep, cut)
+    report = Report(
+        store=str(store), digest=sweep.digest, points=sweep.points, blocks=len(cut.blocks)
+    )
+    if existing is None or existing.pending():
+        # The store is created last, so that a cluster that cannot be used leaves nothing behind.
+        with attached(client) as ready:
+            report = replace(report, workers=check_workers(ready))
+            report = _compute(ready, existing or create(store, sweep, cut), report, progress)
+    return replace(report, seconds=time.perf_counter() - begin)
+
+
+def _compute(client: Client, store: Store, report: Report, progress: bool) -> Report:
+    kernel, pending = store.sweep.kernel, store.pending()
+    report = replace(report, blocks=len(store.blocks))
+    done = report.points - sum(block.points for block in pending)
+    with SweepProgress(report.points, done, shown=progress) as bar:
+        for block, outcome in _outcomes(client, store, pending):
+            if isinstance(outcome, BaseException):
+                error = report.error or f"{type(outcome).__name__}: {outcome}"
+                report = replace(report, failed=report.failed + block.points, error=error)
+            elif outcome.computed:
+                updates = kernel.updates(block.points)
+                bar.add(block.points, updates, outcome.kernel_seconds)
+                report = _counted(report, block, outcome, updates)
+    return report
+
+
+def _counted(report: Report, block: Block, receipt: Receipt, updates: int) -> Report:
+    return replace(
+        report,
+        computed=report.computed + block.points,
+        computed_blocks=report.computed_blocks + 1,
+        kernel_seconds=report.kernel_seconds + receipt.kernel_seconds,
+        updates=report.updates + updates,
+    )
+
+
+def _outcomes(
+    client: Client, store: Store, pending: list[Block]
+) -> Iterator[tuple[Block, Receipt | BaseException]]:
+    """Every pending block with its receipt or error, as they finish, a wave at a time."""
+    path, identity = str(Path(store.path).absolute()), store.identity
+    for first in range(0, len(pending), WAVE):
+        wave = pending[first : first + WAVE]
+        futures = client.map(
+            compute_block,
+            [path] * len(wave),
+            [identity] * len(wave),
+            [block.number for block in wave],
+            key=[f"latticescape-{identity}-{block.number}" for block in wave],
+            pure=False,
+        )
+        block_of = {future.key: block for future, block in zip(futures, wave, strict=True)}
+        for future in as_completed(futures):
+            yield block_of[future.key], _outcome(future)
+            future.release()
+
+
+def _outcome(future: Future) -> Receipt | BaseException:
+    if future.status == "finished":
+        receipt: Receipt = future.result()
+        return receipt
+    error = future.exception()
+    return error if error is not None else RuntimeError(f"task {future.status}")
+
+
+def compute_block(path: str, identity: str, number: int) -> Receipt:
+    """The task: compute one block of a store and write it, unless it is done already."""
+    store = cached_store(path, identity)
+    block = store.blocks[number]
+    if store.is_done(block):
+        return Receipt(number, computed=False)
+    sweep, points = store.sweep, store.sweep.coordinates(block.region)
+    axes = {name: np.array([point[name] for point in points]) for name in sweep.axes}
+    seeds = point_seeds(sweep.seed, map(sweep.kernel.parameters, points))
+    begin = time.perf_counter()
+    results = sweep.kernel.compute(axes, seeds)
+    seconds = time.perf_counter() - begin
+    store.write(block, results)
+    return Receipt(number, computed=True, kernel_seconds=seconds)

@@ -1,0 +1,311 @@
+"""The store is the job: a zarr group that holds results, spec, plan, and which blocks are done.
+
+One block is one chunk of every variable, and only one task ever writes it. The done mark comes
+last: chunks that exist prove nothing, since a chunk of nothing but fill values is never written.
+"""
+
+import json
+import os
+import shutil
+import uuid
+import warnings
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+import zarr
+
+from physics.errors import RequestError
+from physics.variables import BOOKKEEPING, Variable
+from sweeps.plan import Block, Plan, cut
+from sweeps.provenance import git_revision, source_digest, versions
+from sweeps.spec import Sweep
+
+StorePath = str | Path
+
+_FILL: dict[str, Any] = {"f": np.nan, "i": 0, "b": False}
+
+
+class Store:
+    """An existing store, opened for reading and writing blocks.
+
+    Raises
+    ------
+    RequestError
+        If there is no store at that path, or it is something else.
+    """
+
+    def __init__(self, path: StorePath) -> None:
+        self.path = Path(path)
+        self.group = _open_group(self.path)
+        self._arrays: dict[str, zarr.Array[Any]] = {}
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """The sweep the store was made for."""
+        return Sweep.from_toml(str(self.group.attrs["spec"]))
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks the store is cut into."""
+        shape: Any = self.group.attrs["block_shape"]
+        return cut(self.sweep.shape, tuple(int(n) for n in shape))
+
+    @property
+    def identity(self) -> str:
+        """Unlike the digest, different for every store ever created."""
+        return str(self.group.attrs["store_id"])
+
+    def done(self) -> npt.NDArray[np.bool_]:
+        """Which points are done, read anew, in the shape of the grid."""
+        return np.asarray(zarr.open_array(self.path / "done", mode="r")[...], bool)
+
+    def pending(self) -> list[Block]:
+        """Blocks that are not done, in order."""
+        done = self.done()
+        return [block for block in self.blocks if not done[block.region].all()]
+
+    def is_done(self, block: Block) -> bool:
+        """Whether a block's done mark is set."""
+        return bool(np.all(self._array("done")[block.region]))
+
+    def write(self, block: Block, results: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Write a block's variables, points first, and then its done mark."""
+        for name, values in results.items():
+            self._array(name)[block.region] = values.reshape(*block.shape, *values.shape[1:])
+        self._array("attempts")[block.region] = (
+            np.asarray(self._array("attempts")[block.region]) + 1
+        )
+        self._array("done")[block.region] = True
+
+    def _array(self, name: str) -> "zarr.Array[Any]":
+        if name not in self._arrays:
+            self._arrays[name] = zarr.open_array(self.path / name, mode="r+")
+        return self._arrays[name]
+
+
+@lru_cache(maxsize=8)
+def cached_store(path: str, identity: str) -> Store:
+    """A worker's handle on a store, kept between blocks; refuses another store at that path."""
+    store = Store(path)
+    if store.identity != identity:
+        raise RequestError(
+            f"the store {path} was replaced while the sweep ran",
+            came=store.identity,
+            allowed=identity,
+            hint="latticescape run once more",
+        )
+    return store
+
+
+def open_existing(path: StorePath, sweep: Sweep, plan: Plan) -> Store | None:
+    """The store of a sweep if there is one; None where it can be created.
+
+    Raises
+    ------
+    RequestError
+        If the store there was made by another spec (the first differing field is named), if
+        something else is there, or if the place cannot be written or lacks the space.
+    """
+    path = Path(path)
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        _check_place(path, plan)
+        return None
+    store = Store(path)
+    _check_same(store, sweep)
+    return store
+
+
+def create(path: StorePath, sweep: Sweep, plan: Plan) -> Store:
+    """Create an empty store, whole or not at all: it is made beside its place and renamed."""
+    path = Path(path)
+    draft = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_layout(zarr.open_group(draft, mode="w-", zarr_format=3), sweep, plan)
+        _consolidate(draft)
+        draft.rename(path)
+    except OSError as error:
+        raise _unwritable(path, error.strerror or str(error)) from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return Store(path)
+
+
+def open_sweep(path: StorePath) -> xr.Dataset:
+    """Open a store as a lazy Dataset; ``xarray.open_zarr`` alone reads the same.
+
+    Parameters
+    ----------
+    path
+        The store's folder.
+
+    Returns
+    -------
+    Dataset
+        Dims are the swept axes in order, then ``replica``, ``configuration``, ``moment``,
+        ``feature``; points not computed yet are NaN (counts: 0) and ``done`` is False there.
+
+    Raises
+    ------
+    RequestError
+        If there is no store of a sweep.
+
+    Examples
+    --------
+    >>> open_sweep("nowhere.zarr")
+    Traceback (most recent call last):
+    ...
+    physics.errors.RequestError: there is no store at nowhere.zarr ...
+    """
+    Store(path)
+    dataset: xr.Dataset = xr.open_zarr(path)
+    return dataset
+
+
+def _open_group(path: Path) -> zarr.Group:
+    hint = "latticescape run SPEC --store runs/ising.zarr"
+    if not path.exists():
+        raise RequestError(f"there is no store at {path}", allowed="a folder", hint=hint)
+    if not path.is_dir():
+        raise RequestError(
+            f"{path} is a file, no store", came="a file", allowed="a folder", hint=hint
+        )
+    try:
+        group = zarr.open_group(path, mode="r", use_consolidated=False)
+        readable = {"spec", "digest", "block_shape", "store_id"} <= set(group.attrs)
+    except (OSError, ValueError, KeyError, json.JSONDecodeError):
+        readable = False
+    if not readable:
+        raise RequestError(
+            f"{path} is no store of a sweep", allowed="a new path, or a store", hint=hint
+        )
+    return group
+
+
+def _check_same(store: Store, sweep: Sweep) -> None:
+    if store.sweep.digest == sweep.digest == store.group.attrs["digest"]:
+        return
+    theirs, ours = store.sweep.description, sweep.description
+    fields = [name for pair in zip_longest(ours, theirs) for name in pair if name is not None]
+    for name in fields:
+        there, here = theirs.get(name, "(absent)"), ours.get(name, "(absent)")
+        if there != here:
+            problem = f"the store {store.path} was made by another spec: {name} differs"
+            break
+    else:
+        there, here = store.group.attrs["digest"], sweep.digest
+        problem = f"the store {store.path} was made by another version of the program"
+    raise RequestError(
+        problem,
+        came=f"{_short(here)} in the spec",
+        allowed=f"{_short(there)} in the store",
+        hint="another --store, or the spec the store was made with",
+    )
+
+
+def _short(value: object, width: int = 80) -> str:
+    text = str(value)
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def _check_place(path: Path, plan: Plan) -> None:
+    folder = next(p for p in path.absolute().parents if p.exists())
+    if not folder.is_dir():
+        raise _unwritable(path, f"{folder} is no folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unwritable(path, f"{folder} is read-only")
+    free = shutil.disk_usage(folder).free
+    if free < plan.bytes:
+        raise RequestError(
+            f"no space for the store {path}",
+            came=f"{free / 1e9:.3g} GB free",
+            allowed=f"{plan.bytes / 1e9:.3g} GB, its uncompressed size, or more",
+            hint="--store on another disk, or a coarser grid",
+        )
+
+
+def _unwritable(path: Path, reason: str) -> RequestError:
+    return RequestError(
+        f"cannot create the store {path}",
+        came=reason,
+        allowed="a folder you may write in",
+        hint="--store runs/ising.zarr",
+    )
+
+
+def _write_layout(group: zarr.Group, sweep: Sweep, plan: Plan) -> None:
+    kernel, dims = sweep.kernel, tuple(sweep.axes)
+    for variable in (*kernel.variables, *BOOKKEEPING):
+        _create_variable(group, variable, dims, kernel.sizes, plan)
+    for name, values in sweep.axes.items():
+        _create_coordinate(group, name, name, values, kernel.axis_attrs(name))
+    for name, (dim, coordinate, attrs) in kernel.coordinates.items():
+        _create_coordinate(group, name, dim, coordinate, attrs)
+    group.attrs.update(_attributes(sweep, plan))
+
+
+def _create_variable(
+    group: zarr.Group,
+    variable: Variable,
+    axes: tuple[str, ...],
+    sizes: Mapping[str, int],
+    plan: Plan,
+) -> None:
+    trailing = tuple(sizes[dim] for dim in variable.dims)
+    group.create_array(
+        variable.name,
+        shape=(*plan.shape, *trailing),
+        chunks=(*plan.block_shape, *trailing),
+        dtype=variable.dtype,
+        fill_value=_FILL[np.dtype(variable.dtype).kind],
+        dimension_names=(*axes, *variable.dims),
+        attributes=dict(variable.attrs),
+    )
+
+
+def _create_coordinate(
+    group: zarr.Group, name: str, dim: str, values: npt.NDArray[Any], attrs: dict[str, str]
+) -> None:
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        chunks=values.shape,
+        dtype=str if values.dtype.kind == "U" else values.dtype,
+        dimension_names=(dim,),
+        attributes=dict(attrs),
+    )
+    array[...] = values
+
+
+def _attributes(sweep: Sweep, plan: Plan) -> dict[str, Any]:
+    beside = [n for n, (dim, _, _) in sweep.kernel.coordinates.items() if n != dim]
+    return {
+        "title": f"latticescape sweep over {', '.join(sweep.axes)}",
+        "coordinates": " ".join(beside),
+        **sweep.kernel.attrs,
+        "spec": sweep.to_toml(),
+        "digest": sweep.digest,
+        "seed": sweep.seed,
+        "kernel": f"{sweep.kernel.name} {sweep.kernel.version}",
+        "block_shape": list(plan.block_shape),
+        "store_id": uuid.uuid4().hex,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "source_digest": source_digest(),
+        "git_revision": git_revision(),
+    }
+
+
+def _consolidate(path: Path) -> None:
+    with warnings.catch_warnings():
+        # zarr warns that consolidated metadata is not in its format-3 specification; it is only a
+        # cache, and without it every plain xarray.open_zarr warns its user instead.
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(path)

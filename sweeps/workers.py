@@ -1,0 +1,143 @@
+"""Clients and workers: an embedded cluster, a client to an address, the same code everywhere."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import dask
+from distributed import Client, LocalCluster
+
+from physics.errors import RequestError
+from sweeps.provenance import package_version, room_path, source_digest
+
+WAIT_SECONDS = 30.0
+
+
+@contextmanager
+def embedded(workers: int | None = None, threads: int = 1) -> Iterator[Client]:
+    """A Dask cluster of this machine's own, for as long as the block lasts.
+
+    Parameters
+    ----------
+    workers
+        Worker processes; by default one a core.
+    threads
+        Threads a worker. Kernels hold no interpreter lock, so threads run side by side.
+    """
+    number = workers if workers is not None else os.cpu_count() or 1
+    for name, value in (("workers", number), ("threads", threads)):
+        if value < 1:
+            raise RequestError(f"{name} must be 1 or more", came=value, hint=f"--{name} 2")
+    settings = {"distributed.admin.large-graph-warning-threshold": "100MB"}
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=number,
+            threads_per_worker=threads,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def at_address(address: str, *, timeout: float = 10.0, security: Any = None) -> Iterator[Client]:
+    """A client of a running scheduler.
+
+    Raises
+    ------
+    RequestError
+        If the address is no ``tcp://host:port`` or ``tls://host:port``, or nothing answers there.
+    """
+    _check_address(address)
+    try:
+        client = Client(address, timeout=timeout, security=security)
+    except (OSError, TimeoutError, TypeError) as error:
+        raise RequestError(
+            f"no scheduler answers at {address}",
+            came=f"{type(error).__name__} within {timeout:g} s",
+            allowed="the address that dask scheduler prints",
+            hint="dask scheduler, and then --cluster tcp://127.0.0.1:8786",
+        ) from None
+    with client:
+        yield client
+
+
+Cluster: TypeAlias = Client | str | AbstractContextManager[Client] | None
+
+
+@contextmanager
+def attached(cluster: Cluster) -> Iterator[Client]:
+    """A ready client from what the user gave: a Client, an address, a context, or nothing."""
+    if isinstance(cluster, Client):
+        yield cluster
+        return
+    context = at_address(cluster) if isinstance(cluster, str) else cluster or embedded()
+    with context as client:
+        yield client
+
+
+def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
+    """Wait for a worker, and make sure that all of them run this very code.
+
+    Returns
+    -------
+    int
+        Number of workers.
+
+    Raises
+    ------
+    RequestError
+        If none comes, or one has another version or source; both paths are named.
+    """
+    try:
+        client.wait_for_workers(1, timeout=timeout)
+    except TimeoutError:
+        raise RequestError(
+            f"the scheduler at {client.scheduler.address} has no workers",
+            came=f"none within {timeout:g} s",
+            allowed="at least one",
+            hint=f"dask worker {client.scheduler.address}",
+        ) from None
+    found = client.run(code_identity, on_error="return")
+    ours = code_identity()
+    for worker, theirs in found.items():
+        if isinstance(theirs, Exception):
+            raise _foreign_worker(worker, f"{type(theirs).__name__}: {theirs}", ours)
+        if theirs[:2] != ours[:2]:
+            raise _foreign_worker(worker, f"{theirs[0]} at {theirs[2]}", ours)
+    return len(found)
+
+
+def code_identity() -> tuple[str, str, str]:
+    """Version, source digest and folder of the code that runs here."""
+    return package_version(), source_digest(), str(room_path("sweeps").parent)
+
+
+def _foreign_worker(worker: str, theirs: str, ours: tuple[str, str, str]) -> RequestError:
+    return RequestError(
+        f"the worker {worker} runs other code than this process",
+        came=theirs,
+        allowed=f"{ours[0]} as at {ours[2]}",
+        hint="install the same latticescape on every worker and restart them",
+    )
+
+
+def _check_address(address: str) -> None:
+    try:
+        parts = urlsplit(address)
+        good = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port
+    except ValueError:
+        good = False
+    if not good:
+        raise RequestError(
+            "the scheduler's address cannot be read",
+            came=address,
+            allowed="tcp://host:port | tls://host:port",
+            hint="--cluster tcp://127.0.0.1:8786",
+        )

@@ -1,0 +1,62 @@
+"""Small sweeps for tests, and how their stores are held against each other."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from physics import Ising, PairAlloy, Schedule, square, triangular
+from sweeps import Sweep
+
+SPEC = """
+[sweep]
+seed = 7
+[lattice]
+kind = "square"
+size = 6
+[model]
+kind = "ising"
+[grid]
+T = [1.8, 2.27, 3.0]
+H = { start = 0.0, stop = 1.0, num = 3 }
+[schedule]
+equilibration_mcs = 20
+samples = 10
+stride_mcs = 2
+"""
+
+
+def ising_sweep(*, mcs: int = 2, points: int = 3) -> Sweep:
+    """A sweep over T and H of a small square lattice."""
+    return Sweep(
+        square(6),
+        Ising(),
+        {"T": np.linspace(1.8, 3.0, points), "H": [0.0, 0.5, 1.0]},
+        Schedule(20, 10, mcs),
+        seed=7,
+    )
+
+
+def alloy_sweep() -> Sweep:
+    """A sweep over x and w1 of a small triangular alloy."""
+    return Sweep(
+        triangular(6),
+        PairAlloy(),
+        {"x": [0.25, 0.5], "w1": [-0.2, 0.0, 0.2]},
+        Schedule(20, 10, 2),
+        seed=7,
+    )
+
+
+def assert_same_bits(one: Path, other: Path, *, attempts: bool = True) -> None:
+    """Every variable and coordinate of two stores is equal byte for byte."""
+    a, b = xr.open_zarr(one).load(), xr.open_zarr(other).load()
+    names = {str(name) for name in a.variables} - (set() if attempts else {"attempts"})
+    assert names <= {str(name) for name in b.variables}
+    for name in names:
+        assert a[name].dims == b[name].dims
+        assert a[name].dtype == b[name].dtype
+        if a[name].dtype.kind in "TO":
+            assert a[name].values.tolist() == b[name].values.tolist()
+        else:
+            assert a[name].values.tobytes() == b[name].values.tobytes(), name
