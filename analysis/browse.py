@@ -5,7 +5,7 @@ A picture carries its looks for both Bokeh and Matplotlib: the same object shows
 a web page.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,23 @@ from bokeh.embed import file_html
 from bokeh.resources import INLINE
 from holoviews.operation import contours
 
+from analysis.surfaces import (
+    Best,
+    distance_surface,
+    free_axes,
+    in_order,
+    landscape_axes,
+    listed,
+    minimum_of,
+    placed,
+    refined,
+)
 from physics.errors import RequestError
 
 Picture = Any  # HoloViews carries no types: an Element, an Overlay or a Layout
-Best = Mapping[str, tuple[float, float]]  # parameter: (value, standard error)
 Look = Mapping[str, object]
 
-WITHIN_A_POINT = {"configuration", "replica", "moment", "feature", "image"}
 CONFIDENCE = {"solid": 0.6827, "dashed": 0.9545}
-FINE = 401
 
 DPI = 160
 ASPECT = 1.25
@@ -57,7 +65,7 @@ def variable_map(
     """Any variable of a Dataset over two of its axes, or over one where one is left.
 
     Points that are not done stay grey and are counted in the title. A RequestError tells of a
-    variable or an axis that is not there, a place outside an axis, dims left over.
+    variable or an axis that is not there, a place outside an axis, dims left over, no point done.
 
     Parameters
     ----------
@@ -88,11 +96,13 @@ def variable_map(
     >>> variable_map(ds, "chi", at={"H": 0.4}).get(0)
     :Curve   [T]   (chi)
     """
-    table, place = _table(ds, variable, at or {})
-    axes = _axes(table[variable], x, y)
+    table, place = placed(ds, variable, at or {})
+    axes = free_axes(table[variable], x, y)
     if log:
         table = table.where(table[variable] > 0)
-    table = _in_order(table, axes)
+    table = in_order(table, axes)
+    if not table[variable].notnull().any():
+        raise RequestError(f"no point of {variable} is computed", came=place or "the whole sweep")
     parts = _profile(table, axes, log) if len(axes) == 1 else [_mesh(table, axes, log)]
     notes = [place, _missing(table[variable])]
     if ridge:
@@ -137,11 +147,11 @@ def landscape_map(scape: xr.Dataset, *, best: Best | None = None, image: object 
     >>> [part.label for part in picture if part.label]
     ['image a', 'image b', 'all images', 'w1 = 0.25 ± 0.1']
     """
-    axes = _parameters(scape)
-    table, atoms, whose = _distance(scape, axes, image)
-    fine = _refined(table["s2"])
-    minimum = _minimum(fine, best)
-    cross, heading = _cross(fine, minimum), _label(table["s2"]) + whose
+    axes = landscape_axes(scape)
+    table, atoms, whose = distance_surface(scape, axes, image)
+    fine = refined(table["s2"])
+    minimum = minimum_of(fine, best)
+    cross, heading = _cross(fine, minimum), f"{_label(table['s2'])}, {whose}"
     notes = [_missing(table["s2"])]
     if len(axes) == 1:
         legend = {"show_legend": True, "legend_position": "right"}
@@ -176,7 +186,7 @@ def save(picture: Picture, path: str | Path, *, title: str | None = None) -> Pat
     writers = {".png": _write_png, ".html": _write_html}
     if path.suffix not in writers:
         hint = f'save(picture, "{path.stem}.png")'
-        raise RequestError("no such format", came=path.name, allowed=_listed(writers), hint=hint)
+        raise RequestError("no such format", came=path.name, allowed=listed(writers), hint=hint)
     writers[path.suffix](picture, path, title)
     return path
 
@@ -197,94 +207,6 @@ def _write_html(picture: Picture, path: Path, title: str | None) -> None:
     name = title or "latticescape"
     page = file_html(figure, INLINE, name, template=PAGE, template_variables=told)
     path.write_text(page, encoding="utf-8")
-
-
-def _table(ds: xr.Dataset, variable: str, at: Mapping[str, object]) -> tuple[xr.Dataset, str]:
-    """The variable and its error where ``at`` says, NaN where not done; and that place in words."""
-    if variable not in ds.data_vars:
-        raise RequestError("no such variable", came=variable, allowed=_listed(ds.data_vars))
-    table = ds[[name for name in (variable, f"{variable}_se") if name in ds]]
-    if "done" in ds:
-        table = table.where(ds["done"])
-    told = []
-    for axis, value in at.items():
-        place = _nearest(table, axis, value)
-        table = table.isel({axis: place})
-        told.append(f"{axis} = {_told(ds[axis][place])}")
-    return table, "at " + ", ".join(told) if told else ""
-
-
-def _nearest(ds: xr.Dataset, axis: str, value: Any) -> int:
-    """Where on an axis a value lies: the nearest number, or the very name."""
-    if axis not in ds.dims:
-        raise RequestError("no such axis", came=axis, allowed=_listed(ds.dims))
-    places = ds[axis].to_numpy()
-    if not np.issubdtype(places.dtype, np.number):
-        if value not in places:
-            raise RequestError(f"no such {axis}", came=value, allowed=_listed(places))
-        return int(np.argmax(places == value))
-    low, high = places.min(), places.max()
-    if not low - 1e-9 <= value <= high + 1e-9:
-        raise RequestError(f"{axis} is out of range", came=value, allowed=f"{low:g} to {high:g}")
-    return int(np.argmin(np.abs(places - value)))
-
-
-def _axes(values: xr.DataArray, x: str | None, y: str | None) -> list[str]:
-    """The one or two axes to draw along, x first; every other dim is a RequestError."""
-    free = [str(dim) for dim in values.dims if dim not in WITHIN_A_POINT]
-    named = [axis for axis in (x, y) if axis is not None]
-    if not free or not set(named) <= set(free) or len(set(named)) < len(named):
-        raise RequestError("no such axes to draw", came=_listed(named), allowed=_listed(free))
-    others = (axis for axis in free if axis not in named)
-    axes = free if len(free) == 1 else [x or next(others), y or next(others)]
-    left = [str(dim) for dim in values.dims if dim not in axes]
-    if left:
-        problem = f"{values.name} varies along {_listed(left)} too"
-        places = ", ".join(f'"{dim}": {values[dim].to_numpy()[0]}' for dim in left)
-        raise RequestError(problem, hint=f"at={{{places}}}")
-    return axes
-
-
-def _in_order(table: xr.Dataset, axes: list[str]) -> xr.Dataset:
-    return table.sortby(axes).transpose(*reversed(axes)).compute()
-
-
-def _parameters(scape: xr.Dataset) -> list[str]:
-    if not {"s2", "s2_total", "n"} <= set(scape.data_vars):
-        raise RequestError("no landscape", came=_listed(scape), allowed="s2, s2_total, n")
-    axes = [str(dim) for dim in scape["s2_total"].dims]
-    if len(axes) > 2:
-        hint = f'scape.sel({axes[-1]}=0, method="nearest")'
-        raise RequestError("more than two parameters to draw along", came=_listed(axes), hint=hint)
-    return axes
-
-
-def _distance(scape: xr.Dataset, axes: list[str], image: object) -> tuple[xr.Dataset, float, str]:
-    """S² of one image or of all and its error, the atoms it rests on, and whose it is."""
-    if image is None:
-        both = scape[["s2_total", "s2_total_se"]].rename(s2_total="s2", s2_total_se="s2_se")
-        return _in_order(both, axes), float(scape["n"].sum()), ""
-    one = scape[["s2", "s2_se", "n"]].isel(image=_nearest(scape, "image", image))
-    return _in_order(one[["s2", "s2_se"]], axes), float(one["n"]), f" of image {image}"
-
-
-def _refined(surface: xr.DataArray) -> xr.DataArray:
-    if min(surface.shape) < 4 or bool(surface.isnull().any()):
-        return surface  # a cubic spline needs four points, and none of them missing
-    ends = {axis: surface[axis].to_numpy()[[0, -1]] for axis in surface.dims}
-    finer = {axis: np.linspace(low, high, FINE) for axis, (low, high) in ends.items()}
-    return surface.interp(finer, method="cubic")
-
-
-def _minimum(surface: xr.DataArray, best: Best | None) -> Best:
-    """Value and standard error (0: not known) of every parameter, x first."""
-    axes = [str(dim) for dim in reversed(surface.dims)]
-    if best is None:
-        least = surface[surface.fillna(np.inf).argmin(...)]
-        return {axis: (float(least[axis]), 0.0) for axis in axes}
-    if set(best) != set(axes):
-        raise RequestError("best is of other axes", came=_listed(best), allowed=_listed(axes))
-    return {axis: best[axis] for axis in axes}
 
 
 def _profile(table: xr.Dataset, axes: list[str], log: bool) -> list[Picture]:
@@ -333,12 +255,11 @@ def _bands(scape: xr.Dataset, axes: list[str], image: object) -> list[Picture]:
     whose = [*scape["image"].to_numpy(), None] if image is None else [image]
     colours, parts = cycle(IMAGES), []
     for one in whose:
-        table = _distance(scape, axes, one)[0]
+        table, _, name = distance_surface(scape, axes, one)
         colour, width = (next(colours), 2) if one is not None else ("black", 3.5)
         columns = tuple(table[column].to_numpy() for column in (*axes, "s2", "s2_se"))
         dim, *values = _dimensions(table, [*axes, "s2", "s2_se"])
         band = hv.Spread(columns, dim, values)
-        name = "all images" if one is None else f"image {one}"
         line = hv.Curve(columns[:2], dim, values[0], label=name)
         fill = {"facecolor": colour, "linewidth": 0}
         parts += [
@@ -371,8 +292,12 @@ def _cross(surface: xr.DataArray, minimum: Best) -> list[Picture]:
     if len(dims) == 1:
         place.append(float(surface.interp({dims[0].name: place[0]})))
         dims.append(_dimension(surface))
-    steps = np.eye(len(minimum), 2) * [[error] for _, error in minimum.values()]
-    bars = _bars(np.hstack([place - steps, place + steps]), dims, MARK, 3)
+    ends = [[*place, *place] for _ in minimum]
+    for side, (axis, (value, error)) in enumerate(minimum.items()):
+        # The error is infinite where the landscape holds no parabola: then a bar all across.
+        low, high = surface[axis].to_numpy()[[0, -1]]
+        ends[side][side::2] = [max(low, value - error), min(high, value + error)]
+    bars = _bars(ends, dims, MARK, 3)
     return [bars, _points([place], dims, _in_words(minimum))]
 
 
@@ -437,12 +362,3 @@ def _dimension(array: xr.DataArray) -> Any:
 
 def _dimensions(table: xr.Dataset, names: list[str]) -> list[Any]:
     return [_dimension(table[name]) for name in names]
-
-
-def _told(place: xr.DataArray) -> str:
-    value = place.coords.get("label", place).item()
-    return value if isinstance(value, str) else f"{value:g}"
-
-
-def _listed(names: Iterable[object]) -> str:
-    return ", ".join(map(str, names))

@@ -83,16 +83,14 @@ def _labelled(p: object, q: object, dim: Hashable | None) -> xr.DataArray:
     labelled = next(h for h in (p, q) if isinstance(h, xr.DataArray))
     if dim is None:
         dim = "configuration" if "configuration" in labelled.dims else labelled.dims[-1]
-    core = [[dim] if isinstance(h, xr.DataArray) else [] for h in (p, q)]
-    if [] in core:
-        p, q = (
-            h if isinstance(h, xr.DataArray) else xr.DataArray(np.asarray(h, float), dims=[dim])
-            for h in (p, q)
-        )
+    pair = [
+        h if isinstance(h, xr.DataArray) else xr.DataArray(np.asarray(h, float), dims=[dim])
+        for h in (p, q)
+    ]
+    _check_classes([int(h.sizes.get(dim, 0)) for h in pair])
     found: xr.DataArray = xr.apply_ufunc(
         _distance,
-        p,
-        q,
+        *pair,
         input_core_dims=[[dim], [dim]],
         dask="parallelized",
         dask_gufunc_kwargs={"allow_rechunk": True},
@@ -102,16 +100,20 @@ def _labelled(p: object, q: object, dim: Hashable | None) -> xr.DataArray:
 
 
 def _distance(p: Floats, q: Floats) -> Floats:
-    if p.shape[-1] != q.shape[-1]:
-        raise RequestError(
-            "the histograms have different numbers of classes",
-            came=f"{p.shape[-1]} and {q.shape[-1]}",
-            allowed="the same classes in the same order",
-            hint="count both with physics.count_configurations",
-        )
+    _check_classes([p.shape[-1], q.shape[-1]])
     apart = np.linalg.norm(np.sqrt(_normalized(p)) - np.sqrt(_normalized(q)), axis=-1)
     distance: Floats = np.minimum(2 * np.arcsin(np.minimum(apart / 2, 1.0)), np.pi / 2)
     return distance
+
+
+def _check_classes(numbers: list[int]) -> None:
+    if numbers[0] != numbers[1] or not all(numbers):
+        raise RequestError(
+            "the histograms have no classes, or different numbers of them",
+            came=f"{numbers[0]} and {numbers[1]}",
+            allowed="the same classes in the same order",
+            hint="count both with physics.count_configurations",
+        )
 
 
 def _normalized(histogram: Floats) -> Floats:

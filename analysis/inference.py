@@ -31,6 +31,8 @@ class Fit:
         (parameters, parameters).
     s2, s2_total
         S² at the minimum, by image and in total.
+    s2_se, s2_total_se
+        Their Monte Carlo standard errors, at the grid point nearest to the minimum.
     border
         Parameters whose minimum lies at the edge of the grid: the true one may be beyond.
     """
@@ -38,7 +40,9 @@ class Fit:
     parameters: Mapping[str, tuple[float, float]]
     covariance: Floats
     s2: xr.DataArray
+    s2_se: xr.DataArray
     s2_total: float
+    s2_total_se: float
     border: tuple[str, ...]
 
 
@@ -65,8 +69,8 @@ def best_fit(scape: xr.Dataset) -> Fit:
     >>> w = np.linspace(-0.3, 0.1, 9)
     >>> s2 = 0.02 + (w + 0.08) ** 2
     >>> scape = xr.Dataset(
-    ...     {"s2": (("image", "w1"), s2[None]), "s2_total": ("w1", s2),
-    ...      "s2_total_se": ("w1", 0 * s2 + 1e-4), "n": ("image", [1000])},
+    ...     {"s2": (("image", "w1"), s2[None]), "s2_se": (("image", "w1"), 0 * s2[None] + 1e-4),
+    ...      "s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2 + 1e-4), "n": ("image", [1000])},
     ...     coords={"w1": w, "image": ["one"]})
     >>> value, error = best_fit(scape).parameters["w1"]
     >>> round(value, 6), round(error, 6)
@@ -75,9 +79,14 @@ def best_fit(scape: xr.Dataset) -> Fit:
     names = parameters_of(scape)
     total = scape["s2_total"]
     if not np.isfinite(total).any():
-        raise RequestError("no point of the landscape is computed", came="NaN everywhere")
+        raise RequestError(
+            "no point of the landscape is computed",
+            came="NaN everywhere",
+            allowed="at least one point",
+            hint="latticescape run, and then once more",
+        )
     if not names:
-        return Fit({}, np.empty((0, 0)), scape["s2"], float(total), ())
+        return Fit({}, np.empty((0, 0)), **_distances(scape), border=())
     least = np.unravel_index(int(np.nanargmin(total.values)), total.shape)
     border = tuple(
         name for name, i in zip(names, least, strict=True) if i in (0, scape.sizes[name] - 1)
@@ -95,8 +104,17 @@ def _grid_fit(
     at = dict(zip(names, map(int, least), strict=True))
     values = {name: (float(scape[name][i]), float("inf")) for name, i in at.items()}
     unknown = np.full((len(names), len(names)), np.inf)
-    there = scape.isel(at)
-    return Fit(values, unknown, there["s2"].drop_vars(names), float(there["s2_total"]), border)
+    return Fit(values, unknown, **_distances(scape.isel(at)), border=border)
+
+
+def _distances(there: xr.Dataset) -> dict[str, Any]:
+    """S² and its Monte Carlo error at one point of a landscape."""
+    return {
+        "s2": there["s2"].reset_coords(drop=True),
+        "s2_se": there["s2_se"].reset_coords(drop=True),
+        "s2_total": float(there["s2_total"]),
+        "s2_total_se": float(there["s2_total_se"]),
+    }
 
 
 def _parabola_fit(
@@ -121,12 +139,13 @@ def _parabola_fit(
     s2_total, *s2 = _design(step[None, :])[0] @ solution
     errors = np.sqrt(np.diag(covariance))
     values = dict(zip(names, zip(centre + step * span, errors, strict=True), strict=True))
+    nearby = scape.sel({name: value for name, (value, _) in values.items()}, method="nearest")
     return Fit(
         parameters={name: (float(value), float(error)) for name, (value, error) in values.items()},
         covariance=covariance,
-        s2=xr.DataArray(np.array(s2), dims="image", coords={"image": scape["image"]}),
-        s2_total=float(s2_total),
         border=border,
+        **_distances(nearby)
+        | {"s2": scape["image"].copy(data=np.array(s2)), "s2_total": float(s2_total)},
     )
 
 

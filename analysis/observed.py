@@ -10,12 +10,19 @@ import pandas as pd
 import xarray as xr
 
 from analysis.rings import complete_rings
-from physics.configurations import Configurations, configurations, count_configurations
+from physics.configurations import (
+    PAIR_ANGLES,
+    Configurations,
+    configurations,
+    count_configurations,
+)
 from physics.errors import RequestError
 from physics.lattices import Lattice
 
 LatticeKind = str | Callable[[int], Lattice]
 Paths = str | Path | Iterable[str | Path]
+
+MOST_COUNTS = 10**15
 
 _ATOM_COLUMNS = ("row_px", "col_px", "species")
 
@@ -68,13 +75,20 @@ def observed_counts(
             path.stem.removesuffix("_atoms"): _count_table(path, table, classes, species)
             for path, table in tables.items()
         }
+        if len(counts) < len(paths):
+            raise RequestError(
+                "two tables of atoms have the same name, which names the image",
+                came=", ".join(map(str, paths)),
+                allowed="one table an image",
+                hint="another name for one of them",
+            )
         return counts_dataset(counts, classes)
-    if len(tables) > 1:
+    if len(paths) > 1:
         raise RequestError(
             "several tables, and not all are tables of atoms",
-            came=", ".join(str(path) for path in paths),
+            came=", ".join(map(str, paths)),
             allowed="one table of counts, or tables of atoms",
-            hint="observed_counts('counts.csv')",
+            hint="one table at a time",
         )
     path, table = next(iter(tables.items()))
     try:
@@ -194,7 +208,8 @@ def _counts_by_image(
 def _class_columns(table: pd.DataFrame, classes: Configurations) -> list[str]:
     numbers = [c for c in table.columns if c == "n" or c.startswith("n_")]
     wanted = ["centre", *numbers[:1], *classes.pair_names]
-    if not numbers or not set(wanted) <= set(table.columns):
+    foreign = {name for pairs in PAIR_ANGLES.values() for name in pairs} - set(wanted)
+    if not numbers or not set(wanted) <= set(table.columns) or foreign & set(table.columns):
         raise RequestError(
             f"no table of {classes.kind} configuration counts",
             came=", ".join(map(str, table.columns)),
@@ -207,11 +222,12 @@ def _class_columns(table: pd.DataFrame, classes: Configurations) -> list[str]:
 
 def _rows_by_class(columns: pd.DataFrame, classes: Configurations) -> dict[tuple[int, ...], int]:
     row_of: dict[tuple[int, ...], int] = {}
-    for row, key in enumerate(columns.itertuples(index=False, name=None)):
+    numbers = columns.apply(pd.to_numeric, errors="coerce")
+    for row, key in enumerate(numbers.itertuples(index=False, name=None)):
         if key not in classes.keys:
             raise RequestError(
                 "unknown configuration class",
-                came=key,
+                came=f"({', '.join(map(str, columns.iloc[row]))})",
                 allowed=f"the {len(classes)} classes of the {classes.kind} lattice",
             )
         if key in row_of:
@@ -229,12 +245,12 @@ def _rows_by_class(columns: pd.DataFrame, classes: Configurations) -> dict[tuple
 
 def _checked_counts(image: str, column: "pd.Series[float]") -> npt.NDArray[np.int64]:
     values = pd.to_numeric(column, errors="coerce").to_numpy(float)
-    wrong = ~np.isfinite(values) | (values < 0) | (values != np.rint(values))
-    if wrong.any():
+    right = (values >= 0) & (values <= MOST_COUNTS) & (values == np.rint(values))
+    if not right.all():
         raise RequestError(
-            f"the column {image} holds no count",
-            came=repr(column.iloc[int(np.argmax(wrong))]),
-            allowed="whole numbers from 0",
+            f"the column {image} holds something that is no count",
+            came=column.iloc[int(np.argmin(right))],
+            allowed="whole numbers from 0 to 10^15",
         )
     return values.astype(np.int64)
 
@@ -249,28 +265,52 @@ def _count_table(
             came=", ".join(map(str, table.columns)),
             allowed=", ".join(_ATOM_COLUMNS),
         )
-    positions = table[["col_px", "row_px"]].to_numpy(float)
-    if not np.isfinite(positions).all():
-        raise RequestError(f"{path}: a position is not a finite number", allowed="numbers, in px")
     try:
-        return count_atoms(positions, _numbered(table["species"], species), classes.kind)
+        positions = _positions(table[["col_px", "row_px"]])
+        counts = count_atoms(positions, _numbered(table["species"], species), classes.kind)
+        if not counts.any():
+            raise RequestError(
+                "no atom has a complete ring of neighbours",
+                came=f"{len(table)} atoms",
+                allowed=f"at least one {classes.kind} ring",
+                hint="a larger image, or the lattice it shows",
+            )
+        return counts
     except RequestError as error:
         raise error.within(str(path)) from None
+
+
+def _positions(columns: pd.DataFrame) -> npt.NDArray[np.float64]:
+    numbers = columns.apply(pd.to_numeric, errors="coerce")
+    positions: npt.NDArray[np.float64] = numbers.to_numpy(float)
+    right = np.isfinite(positions).all(axis=1)
+    if not right.all():
+        wrong = columns.iloc[int(np.argmin(right))]
+        raise RequestError(
+            "an atom has no position",
+            came=", ".join(f"{name} {value}" for name, value in wrong.items()),
+            allowed="finite numbers, in px",
+        )
+    return positions
 
 
 def _numbered(column: "pd.Series[str]", species: Sequence[str] | None) -> npt.NDArray[np.int64]:
     names = [str(name) for name in (species if species is not None else ("0", "1"))]
     if len(names) != 2 or len(set(names)) != 2:
         raise RequestError(
-            "species are two different names", came=names, allowed="two", hint='("Mo", "Re")'
+            "species are two different names",
+            came=", ".join(names),
+            allowed="species 0 and species 1",
+            hint="--species Mo,Re, species=('Mo', 'Re') in Python",
         )
     found = column.astype(str)
     unknown = sorted(set(found) - set(names))
     if unknown:
+        two = sorted(set(found)) if found.nunique() == 2 else ["Mo", "Re"]
         raise RequestError(
             "a species that was not named",
             came=", ".join(unknown),
             allowed=", ".join(names),
-            hint=f"species={tuple(sorted(set(found)))!r}",
+            hint=f"--species {','.join(two)}, species={tuple(two)!r} in Python",
         )
     return np.asarray(found == names[1], np.int64)

@@ -63,8 +63,9 @@ def compare(models: Mapping[str, xr.Dataset], *, convention: Convention = "lectu
     -------
     Dataset
         ``s2`` and ``p_value`` (model, image); ``s2_total``, ``p_value_total``, ``parameters`` and
-        ``bic`` (model); ``n`` (image). p-values are χ² tails without a correction for fitted
-        parameters; for sparse histograms they are too large.
+        ``bic`` (model); ``n`` (image); each S² with its Monte Carlo error ``…_se``. p-values are
+        χ² tails without a correction for fitted parameters; for sparse histograms they are too
+        large.
 
     Raises
     ------
@@ -85,14 +86,18 @@ def compare(models: Mapping[str, xr.Dataset], *, convention: Convention = "lectu
     first = next(iter(models.values()))
     n, dof = first["n"], int(first.attrs["degrees_of_freedom"])
     s2 = np.stack([fit.s2.values for fit in fits.values()])
+    s2_se = np.stack([fit.s2_se.values for fit in fits.values()])
     total = np.array([fit.s2_total for fit in fits.values()])
+    total_se = np.array([fit.s2_total_se for fit in fits.values()])
     parameters = np.array([len(fit.parameters) for fit in fits.values()])
     everything = int(n.sum())
     return xr.Dataset(
         {
             "s2": (("model", "image"), s2, {"long_name": "S²", "units": "1"}),
+            "s2_se": (("model", "image"), s2_se, {"long_name": "Monte Carlo error of S²"}),
             "p_value": (("model", "image"), p_values(s2, n.values, dof)),
             "s2_total": ("model", total, {"long_name": "S² of all images", "units": "1"}),
+            "s2_total_se": ("model", total_se, {"long_name": "Monte Carlo error of S²"}),
             "p_value_total": ("model", p_values(total, everything, dof * n.size)),
             "parameters": ("model", parameters, {"long_name": "fitted parameters"}),
             "bic": ("model", bic(total, everything, parameters, convention)),

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 some points failed (the rest are stored), 2 the request wa
 """
 
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,13 +16,23 @@ from rich.console import Console
 
 from physics.errors import RequestError
 from sweeps.cost import calibrate as measured_rate
+from sweeps.places import check_place, is_free, made_whole
 from sweeps.plan import plan as plan_sweep
 from sweeps.provenance import package_version
 from sweeps.run import Report, execute
 from sweeps.spec import Sweep
-from sweeps.store import Store, open_sweep
+from sweeps.store import Store, consolidate, open_sweep
+
+
+class Number(click.IntRange):
+    """A whole number in a range."""
+
+    name = "number"
+
 
 PATH = click.Path(path_type=Path)
+POSITIVE = Number(min=1)
+PICTURES = (".png", ".html")
 
 as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object.")
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
@@ -32,14 +43,23 @@ cluster_option = click.option(
     help="local, tcp://host:port or tls://host:port.",
 )
 workers_option = click.option(
-    "--workers", type=int, help="Worker processes of the local cluster [default: one a core]."
+    "--workers", type=POSITIVE, help="Worker processes of the local cluster [default: one a core]."
 )
 threads_option = click.option(
-    "--threads", type=int, default=1, show_default=True, help="Threads of each local worker."
+    "--threads", type=POSITIVE, default=1, show_default=True, help="Threads of each local worker."
 )
 block_option = click.option(
-    "--block-points", type=int, help="Most points a block; changes no result."
+    "--block-points", type=POSITIVE, help="Most points a block; changes no result."
 )
+
+
+class Refusal(click.ClickException):
+    """A wrong request, told in one line."""
+
+    exit_code = 2
+
+    def __init__(self, error: RequestError) -> None:
+        super().__init__(" ".join(str(error).split()))
 
 
 class Requests(click.Group):
@@ -49,8 +69,11 @@ class Requests(click.Group):
         try:
             return super().invoke(ctx)
         except RequestError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(2)
+            raise Refusal(error) from None
+        except click.UsageError as error:
+            whose = error.ctx.command_path if error.ctx else f"{ctx.command_path} COMMAND"
+            told = error.format_message().rstrip(".?")
+            raise Refusal(RequestError(told, hint=f"{whose} --help")) from None
 
 
 def example(*lines: str) -> str:
@@ -81,10 +104,11 @@ def demo(out: Path, quiet: bool, json_: bool) -> None:
 
     found = run_demo(out, progress=not quiet)
     if json_:
-        click.echo(json.dumps(found.as_dict()))
+        click.echo(json.dumps(_finite(found.as_dict())))
     else:
         console = Console()
-        console.print(lecture_table(found.comparison, found.published))
+        for model in found.comparison["model"].values:
+            console.print(lecture_table(found.comparison, found.published, str(model)))
         for line in fit_lines(found.fit):
             console.print(f"{line} (published: -0.085 ± 0.023)", highlight=False)
         click.echo(f"store     {found.report.store}")
@@ -100,14 +124,14 @@ def demo(out: Path, quiet: bool, json_: bool) -> None:
     )
 )
 @click.argument("spec", type=PATH)
-@click.option("--workers", type=int, default=1, show_default=True, help="Cores to reckon with.")
+@click.option(
+    "--workers", type=POSITIVE, default=1, show_default=True, help="Cores to reckon with."
+)
 @block_option
 @click.option("--calibrate/--no-calibrate", default=True, help="Measure the speed here, some 3 s.")
 @as_json
 def plan(spec: Path, workers: int, block_points: int | None, calibrate: bool, json_: bool) -> None:
     """What a sweep costs: points, blocks, bytes, hours. Runs nothing, stores nothing."""
-    if workers < 1:
-        raise RequestError("workers must be 1 or more", came=workers, hint="--workers 2")
     sweep = Sweep.from_file(spec)
     found = plan_sweep(sweep, block_points=block_points)
     rate = measured_rate(sweep) if calibrate else None
@@ -213,14 +237,17 @@ def landscape_command(
     """
     from analysis import best_fit, landscape, observed_counts
 
+    _check_pictures(picture)
+    if out is not None:
+        _check_new(out)
     simulated = open_sweep(store)
     names = tuple(species.split(",")) if species else None
     counts = observed_counts(observed, lattice=simulated.attrs["lattice"], species=names)
     scape = landscape(simulated, counts)
     fit = best_fit(scape)
+    _draw(lambda browse: browse.landscape_map(scape, best=fit.parameters), picture)
     if out is not None:
         _write_new(scape, out)
-    _draw(lambda browse: browse.landscape_map(scape, best=fit.parameters), picture)
     facts: dict[str, object] = {
         "images": [str(image) for image in scape["image"].values],
         "n": scape["n"].values.tolist(),
@@ -252,6 +279,7 @@ def map_command(
     store: Path, variable: str, out: tuple[Path, ...], at: tuple[str, ...], ridge: bool, log: bool
 ) -> None:
     """Draw a variable of a store over two of its axes (or a curve over one)."""
+    _check_pictures(out)
     simulated = open_sweep(store)
     places = dict(map(_place, at))
     _draw(
@@ -291,11 +319,20 @@ def doctor(cluster: str, json_: bool) -> None:
 
 def _show(facts: dict[str, Any], json_: bool) -> None:
     if json_:
-        click.echo(json.dumps(facts))
+        click.echo(json.dumps(_finite(facts)))
         return
     from deploy.tables import facts as table
 
     Console().print(table({name: value for name, value in facts.items() if value is not None}))
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for NaN and infinity, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _exit_code(report: Report) -> int:
@@ -318,12 +355,36 @@ def _draw(make: Callable[[Any], Any], paths: Sequence[Path]) -> None:
     from analysis import browse
 
     for path in paths:
-        browse.save(make(browse), path)
+        picture = make(browse)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        browse.save(picture, path)
 
 
-def _write_new(scape: xr.Dataset, out: Path) -> None:
-    if out.exists():
+def _check_pictures(paths: Sequence[Path]) -> None:
+    """Before anything is computed or written."""
+    for path in paths:
+        if path.suffix not in PICTURES or path.is_dir():
+            raise RequestError(
+                "no such picture can be written",
+                came=path,
+                allowed=f"a file that ends in {' or '.join(PICTURES)}",
+                hint=str(path.with_suffix(".png")),
+            )
+        check_place(path)
+
+
+def _check_new(out: Path) -> None:
+    if not is_free(out):
         raise RequestError(
             f"{out} is there already", allowed="a new path", hint="--out another.zarr"
         )
-    scape.to_zarr(out, mode="w-", zarr_format=3, consolidated=False)
+    check_place(out)
+
+
+def _write_new(scape: xr.Dataset, out: Path) -> None:
+    texts = [name for name, values in scape.variables.items() if values.dtype.kind == "U"]
+    # Zarr 3 specifies strings of any length, and none of a fixed one.
+    portable = scape.assign_coords({name: scape[name].astype(object) for name in texts})
+    with made_whole(out) as draft:
+        portable.to_zarr(draft, zarr_format=3, consolidated=False)
+        consolidate(draft)

@@ -9,42 +9,33 @@ from rich.table import Table
 from analysis import Fit
 
 
-def lecture_table(comparison: xr.Dataset, published: pd.DataFrame) -> Table:
-    """The lecture's table beside our own figures: N, S² and p by image and in total, and BIC."""
-    table = Table(title="Statistical distance of models and images", title_justify="left")
+def lecture_table(comparison: xr.Dataset, published: pd.DataFrame, model: str) -> Table:
+    """One model's columns of the lecture's table, each figure beside the published one."""
+    at = comparison.sel(model=model)
+    parameters = f"{int(at.parameters)} parameter{'' if int(at.parameters) == 1 else 's'}"
+    table = Table(title=f"{model} alloy, {parameters} fitted", title_justify="left")
     table.add_column("image")
-    table.add_column("N", justify="right")
-    for model in comparison["model"].values:
-        for head in (f"S² {model}", "published", f"p {model}", "published"):
-            table.add_column(head, justify="right")
+    for head in ("N", "S² ± Monte Carlo", "published", "p (χ²)", "published"):
+        table.add_column(head, justify="right")
     for row in published.to_dict("records"):
-        table.add_row(*_lecture_row({str(k): v for k, v in row.items()}, comparison))
-    table.add_section()
-    bics = [
-        cell
-        for model in comparison["model"].values
-        for cell in (
-            f"{float(comparison.bic.sel(model=model)):.1f}",
-            f"{published[f'bic_{model}'].dropna().item():.1f}",
-            "",
-            "",
+        image = str(row["image"])
+        s2, error, p = _figures(at, image)
+        theirs = (f"{row[f's2_{model}']:.4f}", f"{row[f'p_{model}']:.4f}")
+        table.add_row(
+            image, str(row["n"]), f"{s2:.5f} ± {error:.5f}", theirs[0], f"{p:.4f}", theirs[1]
         )
-    ]
-    table.add_row("BIC", "", *bics)
+    table.add_section()
+    theirs_bic = published[f"bic_{model}"].dropna().item()
+    table.add_row("BIC", "", f"{float(at.bic):.1f}", f"{theirs_bic:.1f}")
     return table
 
 
-def _lecture_row(row: Mapping[str, object], comparison: xr.Dataset) -> list[str]:
-    image = str(row["image"])
-    cells = [image, str(row["n"])]
-    for model in comparison["model"].values:
-        at = comparison.sel(model=model)
-        if image == "total":
-            s2, p = float(at.s2_total), float(at.p_value_total)
-        else:
-            s2, p = float(at.s2.sel(image=image)), float(at.p_value.sel(image=image))
-        cells += [f"{s2:.4f}", f"{row[f's2_{model}']:.4f}", f"{p:.4f}", f"{row[f'p_{model}']:.4f}"]
-    return cells
+def _figures(at: xr.Dataset, image: str) -> tuple[float, float, float]:
+    """S², its Monte Carlo error, and the p-value of one image or of all."""
+    if image == "total":
+        return float(at.s2_total), float(at.s2_total_se), float(at.p_value_total)
+    one = at.sel(image=image)
+    return float(one.s2), float(one.s2_se), float(one.p_value)
 
 
 def fit_lines(fit: Fit) -> list[str]:

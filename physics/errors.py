@@ -1,6 +1,13 @@
 """What a wrong request is answered with: what came, what is allowed, what to type."""
 
+import sys
 from typing import Self
+
+# A number of a larger size is no float: infinity, or a whole number of more than 308 digits.
+LARGEST = sys.float_info.max
+
+# Of what came only so much is told: it may be a whole file.
+MOST_TOLD = 200
 
 
 class RequestError(ValueError):
@@ -33,7 +40,8 @@ class RequestError(ValueError):
         self.hint = hint
 
     def __str__(self) -> str:
-        parts = (("came", self.came), ("allowed", self.allowed))
+        came = None if self.came is None else shortened(self.came)
+        parts = (("came", came), ("allowed", self.allowed))
         told = "; ".join(f"{name}: {value}" for name, value in parts if value is not None)
         return (
             self.problem
@@ -49,6 +57,18 @@ class RequestError(ValueError):
         return type(self)(
             f"{place}: {self.problem}", came=self.came, allowed=self.allowed, hint=self.hint
         )
+
+
+def shortened(value: object, width: int = MOST_TOLD) -> str:
+    """A value in at most so many characters.
+
+    Examples
+    --------
+    >>> shortened([1.5, 2.5, 3.5], width=9)
+    '[1.5, 2.…'
+    """
+    text = str(value)
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _rebuild(

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from physics.errors import RequestError
+from physics.errors import LARGEST, RequestError
 from physics.lattices import Lattice, Sites
 
 REPLICAS = 64
@@ -53,13 +53,12 @@ class Parameter:
             raise RequestError(
                 f"{self.name} is not a number", came=repr(value), allowed=self.allowed, hint=hint
             )
-        number = float(value)
-        below = number <= self.low if self.low_excluded else number < self.low
-        if not np.isfinite(number) or below or number > self.high:
+        below = value <= self.low if self.low_excluded else value < self.low
+        if not -LARGEST <= value <= LARGEST or below or value > self.high:
             raise RequestError(
-                f"{self.name} is out of bounds", came=number, allowed=self.allowed, hint=hint
+                f"{self.name} is out of bounds", came=value, allowed=self.allowed, hint=hint
             )
-        return number
+        return float(value)
 
 
 @dataclass(frozen=True)
@@ -100,12 +99,7 @@ class Model(ABC):
             if parameter.name == name:
                 return parameter
         names = ", ".join(p.name for p in cls.parameters)
-        raise RequestError(
-            f"{name!r} is no parameter of the model {cls.kind}",
-            came=name,
-            allowed=names,
-            hint=cls.parameters[0].name,
-        )
+        raise RequestError(f"{name} is no parameter of the model {cls.kind}", allowed=names)
 
     @property
     def given(self) -> dict[str, float]:

@@ -129,7 +129,8 @@ def sample(
     Raises
     ------
     RequestError
-        If a parameter is missing, unknown, given twice or out of bounds, or the lattice too small.
+        If a parameter is missing, unknown, given twice or out of bounds, the lattice too small, or
+        the seeds are not one a point.
 
     Examples
     --------
@@ -139,6 +140,7 @@ def sample(
     >>> int(sums.histogram.sum()) == 64 * 5 * 16
     True
     """
+    _check_seeds(seeds)
     full = complete(model, points, len(seeds))
     orbits = model.orbits(lattice, parameters_used(model, points))
     features, clusters = features_of(orbits), clusters_of(orbits)
@@ -163,11 +165,29 @@ def complete(model: Model, points: Mapping[str, npt.ArrayLike], number: int) -> 
         name: np.array([model.parameter(name).check(v) for v in np.atleast_1d(values)])
         for name, values in points.items()
     }
+    for name, values in swept.items():
+        if len(values) != number:
+            raise RequestError(
+                f"{name} is not given once a point",
+                came=f"{len(values)} values",
+                allowed=f"{number}, one a seed",
+            )
     fixed = model.fixed(set(swept))
     return {
         p.name: swept[p.name] if p.name in swept else np.full(number, fixed[p.name])
         for p in model.parameters
     }
+
+
+def _check_seeds(seeds: npt.ArrayLike) -> None:
+    words = np.asarray(seeds)
+    if words.dtype != np.uint64 or words.ndim != 2 or words.shape[1] != 4:
+        raise RequestError(
+            "seeds are no 256 bits a point",
+            came=f"{words.dtype} of shape {words.shape}",
+            allowed="uint64 of shape (points, 4)",
+            hint="point_seeds(7, points) of sweeps.seeding",
+        )
 
 
 def parameters_used(model: Model, swept: Mapping[str, object]) -> frozenset[str]:

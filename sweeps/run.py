@@ -148,9 +148,8 @@ def execute(
     begin = time.perf_counter()
     cut = plan(sweep, block_points=block_points)
     existing = open_existing(store, sweep, cut)
-    report = Report(
-        store=str(store), digest=sweep.digest, points=sweep.points, blocks=len(cut.blocks)
-    )
+    blocks = cut.blocks if existing is None else existing.blocks
+    report = Report(str(store), sweep.digest, points=sweep.points, blocks=len(blocks))
     if existing is None or existing.pending():
         # The store is created last, so that a cluster that cannot be used leaves nothing behind.
         with attached(client) as ready:
@@ -161,7 +160,6 @@ def execute(
 
 def _compute(client: Client, store: Store, report: Report, progress: bool) -> Report:
     kernel, pending = store.sweep.kernel, store.pending()
-    report = replace(report, blocks=len(store.blocks))
     done = report.points - sum(block.points for block in pending)
     with SweepProgress(report.points, done, shown=progress) as bar:
         for block, outcome in _outcomes(client, store, pending):

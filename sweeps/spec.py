@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tomlkit
 
-from physics.errors import RequestError
+from physics.errors import LARGEST, RequestError
 from physics.lattices import LATTICES, Lattice
 from physics.models import MODELS, Model
 from physics.sampler import Schedule
@@ -59,6 +59,13 @@ class Axis:
         return list(self.values)
 
 
+_KINDS: dict[str, tuple[type, str]] = {
+    "lattice": (Lattice, "square(64)"),
+    "model": (Model, "Ising()"),
+    "grid": (Mapping, '{"T": [2.0, 2.5]}'),
+    "schedule": (Schedule, "Schedule(2000, 500, 10)"),
+}
+
 AxisLike = Sequence[float] | npt.NDArray[Any] | Mapping[str, float] | Axis
 
 
@@ -84,16 +91,17 @@ def _spaced_values(name: str, table: Mapping[str, object]) -> tuple[float, ...]:
     if num > MOST_POINTS:
         raise _axis_error(name, f"has more than {MOST_POINTS} values", num)
     start, stop = _checked_values(name, [table["start"]]) + _checked_values(name, [table["stop"]])
-    return _checked_values(name, np.linspace(start, stop, int(num)).tolist())
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _checked_values(name, np.linspace(start, stop, int(num)).tolist())
 
 
 def _checked_values(name: str, given: list[Any]) -> tuple[float, ...]:
     if not given:
         raise _axis_error(name, "is empty", "[]")
     for value in given:
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
             raise _axis_error(name, "holds something that is no number", repr(value))
-        if not np.isfinite(value):
+        if not -LARGEST <= value <= LARGEST:
             raise _axis_error(name, "holds a number that is not finite", value)
     values = tuple(float(value) + 0.0 for value in given)
     if len(set(values)) < len(values):
@@ -136,6 +144,7 @@ class Sweep:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         whole = isinstance(self.seed, (int, np.integer)) and not isinstance(self.seed, bool)
         if not whole or not 0 <= self.seed < 2**63:
             raise RequestError(
@@ -144,10 +153,9 @@ class Sweep:
                 allowed="a whole number from 0 to 2^63 - 1",
                 hint="seed = 2026",
             )
-        if not isinstance(self.grid, Mapping) or not self.grid:
+        if not self.grid:
             raise RequestError(
                 "grid is empty: nothing is swept",
-                came=repr(self.grid),
                 allowed="at least one axis",
                 hint="T = { start = 1.5, stop = 3.5, num = 41 } in [grid]",
             )
@@ -162,6 +170,17 @@ class Sweep:
                 hint="a coarser grid, or several sweeps",
             )
         self.kernel.check(self.axes)
+
+    def _check_kinds(self) -> None:
+        for name, (kind, example) in _KINDS.items():
+            given = getattr(self, name)
+            if not isinstance(given, kind):
+                raise RequestError(
+                    f"{name} is no {kind.__name__}",
+                    came=repr(given),
+                    allowed=f"a {kind.__name__}",
+                    hint=f"{name}={example}",
+                )
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return Sweep, (self.lattice, self.model, dict(self.grid), self.schedule, self.seed)
@@ -254,7 +273,8 @@ class Sweep:
         """
         try:
             tables = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:
+            # Not every TOMLDecodeError: a number of thousands of digits and deep brackets.
             raise RequestError(
                 "the spec is not valid TOML", came=error, hint="lines such as T = [2.0, 2.5]"
             ) from None
@@ -341,8 +361,8 @@ def _chosen(place: str, table: Mapping[str, Any], kinds: Mapping[str, Any]) -> A
     kind = table.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
         raise RequestError(
-            f"[{place}] kind is unknown",
-            came=repr(kind),
+            f"[{place}] {'has an unknown' if 'kind' in table else 'lacks the key'} kind",
+            came=repr(kind) if "kind" in table else None,
             allowed=" | ".join(kinds),
             hint=f'kind = "{next(iter(kinds))}"',
         )
@@ -357,9 +377,12 @@ def _lattice(table: Mapping[str, Any]) -> Lattice:
 def _model(table: Mapping[str, Any]) -> Model:
     kind: type[Model] = _chosen("model", table, MODELS)
     given = {name: value for name, value in table.items() if name != "kind"}
-    for name in given:
-        kind.parameter(name)
-    return kind(**given)
+    try:
+        for name in given:
+            kind.parameter(name)
+        return kind(**given)
+    except RequestError as error:
+        raise error.within("[model]") from None
 
 
 def _schedule(table: Mapping[str, Any]) -> Schedule:

@@ -4,8 +4,6 @@ One block is one chunk of every variable, and only one task ever writes it. The 
 last: chunks that exist prove nothing, since a chunk of nothing but fill values is never written.
 """
 
-import json
-import os
 import shutil
 import uuid
 import warnings
@@ -14,15 +12,17 @@ from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 import zarr
+from dask.utils import format_bytes
 
-from physics.errors import RequestError
+from physics.errors import RequestError, shortened
 from physics.variables import BOOKKEEPING, Variable
+from sweeps.places import check_place, is_free, made_whole
 from sweeps.plan import Block, Plan, cut
 from sweeps.provenance import git_revision, source_digest, versions
 from sweeps.spec import Sweep
@@ -49,7 +49,10 @@ class Store:
     @cached_property
     def sweep(self) -> Sweep:
         """The sweep the store was made for."""
-        return Sweep.from_toml(str(self.group.attrs["spec"]))
+        try:
+            return Sweep.from_toml(str(self.group.attrs["spec"]))
+        except RequestError as error:
+            raise error.within(f"the spec in the store {self.path}") from None
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
@@ -64,7 +67,7 @@ class Store:
 
     def done(self) -> npt.NDArray[np.bool_]:
         """Which points are done, read anew, in the shape of the grid."""
-        return np.asarray(zarr.open_array(self.path / "done", mode="r")[...], bool)
+        return np.asarray(self._opened("done", mode="r")[...], bool)
 
     def pending(self) -> list[Block]:
         """Blocks that are not done, in order."""
@@ -86,8 +89,18 @@ class Store:
 
     def _array(self, name: str) -> "zarr.Array[Any]":
         if name not in self._arrays:
-            self._arrays[name] = zarr.open_array(self.path / name, mode="r+")
+            self._arrays[name] = self._opened(name, mode="r+")
         return self._arrays[name]
+
+    def _opened(self, name: str, mode: Literal["r", "r+"]) -> "zarr.Array[Any]":
+        try:
+            return zarr.open_array(self.path / name, mode=mode)
+        except FileNotFoundError:
+            raise RequestError(
+                f"the store {self.path} is damaged: it has lost the array {name}",
+                allowed="a whole store",
+                hint="a copy of it, or latticescape run with another --store",
+            ) from None
 
 
 @lru_cache(maxsize=8)
@@ -114,8 +127,8 @@ def open_existing(path: StorePath, sweep: Sweep, plan: Plan) -> Store | None:
         something else is there, or if the place cannot be written or lacks the space.
     """
     path = Path(path)
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        _check_place(path, plan)
+    if is_free(path):
+        _check_space(path, plan)
         return None
     store = Store(path)
     _check_same(store, sweep)
@@ -123,18 +136,10 @@ def open_existing(path: StorePath, sweep: Sweep, plan: Plan) -> Store | None:
 
 
 def create(path: StorePath, sweep: Sweep, plan: Plan) -> Store:
-    """Create an empty store, whole or not at all: it is made beside its place and renamed."""
-    path = Path(path)
-    draft = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    """Create an empty store, whole or not at all."""
+    with made_whole(Path(path)) as draft:
         _write_layout(zarr.open_group(draft, mode="w-", zarr_format=3), sweep, plan)
-        _consolidate(draft)
-        draft.rename(path)
-    except OSError as error:
-        raise _unwritable(path, error.strerror or str(error)) from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        consolidate(draft)
     return Store(path)
 
 
@@ -172,16 +177,16 @@ def open_sweep(path: StorePath) -> xr.Dataset:
 def _open_group(path: Path) -> zarr.Group:
     hint = "latticescape run SPEC --store runs/ising.zarr"
     if not path.exists():
-        raise RequestError(f"there is no store at {path}", allowed="a folder", hint=hint)
+        raise RequestError(f"there is no store at {path}", allowed="one made by run", hint=hint)
     if not path.is_dir():
         raise RequestError(
-            f"{path} is a file, no store", came="a file", allowed="a folder", hint=hint
+            f"{path} is a file, no store", allowed="a new path, or a store", hint=hint
         )
     try:
         group = zarr.open_group(path, mode="r", use_consolidated=False)
         readable = {"spec", "digest", "block_shape", "store_id"} <= set(group.attrs)
-    except (OSError, ValueError, KeyError, json.JSONDecodeError):
-        readable = False
+    except (OSError, ValueError, TypeError, AttributeError):
+        readable = False  # zarr's error depends on what stands there in place of a group
     if not readable:
         raise RequestError(
             f"{path} is no store of a sweep", allowed="a new path, or a store", hint=hint
@@ -204,40 +209,21 @@ def _check_same(store: Store, sweep: Sweep) -> None:
         problem = f"the store {store.path} was made by another version of the program"
     raise RequestError(
         problem,
-        came=f"{_short(here)} in the spec",
-        allowed=f"{_short(there)} in the store",
+        came=f"{shortened(here, 80)} in the spec",
+        allowed=f"{shortened(there, 80)} in the store",
         hint="another --store, or the spec the store was made with",
     )
 
 
-def _short(value: object, width: int = 80) -> str:
-    text = str(value)
-    return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
-def _check_place(path: Path, plan: Plan) -> None:
-    folder = next(p for p in path.absolute().parents if p.exists())
-    if not folder.is_dir():
-        raise _unwritable(path, f"{folder} is no folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise _unwritable(path, f"{folder} is read-only")
-    free = shutil.disk_usage(folder).free
+def _check_space(path: Path, plan: Plan) -> None:
+    free = shutil.disk_usage(check_place(path)).free
     if free < plan.bytes:
         raise RequestError(
             f"no space for the store {path}",
-            came=f"{free / 1e9:.3g} GB free",
-            allowed=f"{plan.bytes / 1e9:.3g} GB, its uncompressed size, or more",
+            came=f"{format_bytes(free)} free",
+            allowed=f"{format_bytes(plan.bytes)}, its uncompressed size, or more",
             hint="--store on another disk, or a coarser grid",
         )
-
-
-def _unwritable(path: Path, reason: str) -> RequestError:
-    return RequestError(
-        f"cannot create the store {path}",
-        came=reason,
-        allowed="a folder you may write in",
-        hint="--store runs/ising.zarr",
-    )
 
 
 def _write_layout(group: zarr.Group, sweep: Sweep, plan: Plan) -> None:
@@ -303,7 +289,8 @@ def _attributes(sweep: Sweep, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _consolidate(path: Path) -> None:
+def consolidate(path: StorePath) -> None:
+    """Gather the metadata of all arrays in one file, where ``xarray.open_zarr`` looks for it."""
     with warnings.catch_warnings():
         # zarr warns that consolidated metadata is not in its format-3 specification; it is only a
         # cache, and without it every plain xarray.open_zarr warns its user instead.

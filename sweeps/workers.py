@@ -1,18 +1,44 @@
 """Clients and workers: an embedded cluster, a client to an address, the same code everywhere."""
 
+import asyncio
+import json
+import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-import dask
-from distributed import Client, LocalCluster
+from distributed import Client, Scheduler, SpecCluster
+from distributed.deploy.subprocess import SubprocessWorker
 
 from physics.errors import RequestError
 from sweeps.provenance import package_version, room_path, source_digest
 
 WAIT_SECONDS = 30.0
+LOOPBACK = "127.0.0.1"
+
+
+class OwnWorker(SubprocessWorker):  # type: ignore[misc]
+    """A worker in a fresh interpreter that finds the same packages as this one.
+
+    Dask's own local workers import the user's script anew, so that a script without a main guard
+    starts itself again and again. PYTHONSAFEPATH keeps a folder ``analysis`` of the user's out of
+    the way.
+    """
+
+    async def _start(self) -> None:
+        spec = json.dumps({"cls": self.worker_class, "opts": self.worker_kwargs})
+        settings = {
+            "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+            "PYTHONSAFEPATH": "1",
+            "DASK_LOGGING__DISTRIBUTED": "error",
+        }
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "dask", "spec", self.scheduler, "--spec", spec),
+            env={**os.environ, **settings},
+        )
 
 
 @contextmanager
@@ -30,18 +56,18 @@ def embedded(workers: int | None = None, threads: int = 1) -> Iterator[Client]:
     for name, value in (("workers", number), ("threads", threads)):
         if value < 1:
             raise RequestError(f"{name} must be 1 or more", came=value, hint=f"--{name} 2")
-    settings = {"distributed.admin.large-graph-warning-threshold": "100MB"}
+    options = {"nthreads": threads, "host": LOOPBACK, "death_timeout": WAIT_SECONDS}
+    worker = {"cls": OwnWorker, "options": {"worker_kwargs": options}}
+    served = {"host": LOOPBACK, "port": 0, "dashboard": True, "dashboard_address": f"{LOOPBACK}:0"}
     with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=number,
-            threads_per_worker=threads,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
+        SpecCluster(
+            scheduler={"cls": Scheduler, "options": served},
+            workers=dict.fromkeys(range(number), worker),
+            silence_logs=logging.ERROR,
         ) as cluster,
         Client(cluster) as client,
     ):
+        client.wait_for_workers(number, timeout=2 * WAIT_SECONDS)
         yield client
 
 
@@ -57,10 +83,16 @@ def at_address(address: str, *, timeout: float = 10.0, security: Any = None) -> 
     _check_address(address)
     try:
         client = Client(address, timeout=timeout, security=security)
-    except (OSError, TimeoutError, TypeError) as error:
+    except TypeError:
+        raise RequestError(
+            f"no certificates for {address}",
+            allowed="those in the Dask configuration under distributed.comm.tls, or security=…",
+            hint="https://distributed.dask.org/en/stable/tls.html",
+        ) from None
+    except OSError as error:
         raise RequestError(
             f"no scheduler answers at {address}",
-            came=f"{type(error).__name__} within {timeout:g} s",
+            came=getattr(error.__cause__, "strerror", None) or f"nothing within {timeout:g} s",
             allowed="the address that dask scheduler prints",
             hint="dask scheduler, and then --cluster tcp://127.0.0.1:8786",
         ) from None
@@ -110,7 +142,7 @@ def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
         if isinstance(theirs, Exception):
             raise _foreign_worker(worker, f"{type(theirs).__name__}: {theirs}", ours)
         if theirs[:2] != ours[:2]:
-            raise _foreign_worker(worker, f"{theirs[0]} at {theirs[2]}", ours)
+            raise _foreign_worker(worker, _told(theirs), ours)
     return len(found)
 
 
@@ -123,9 +155,14 @@ def _foreign_worker(worker: str, theirs: str, ours: tuple[str, str, str]) -> Req
     return RequestError(
         f"the worker {worker} runs other code than this process",
         came=theirs,
-        allowed=f"{ours[0]} as at {ours[2]}",
+        allowed=_told(ours),
         hint="install the same latticescape on every worker and restart them",
     )
+
+
+def _told(identity: tuple[str, str, str]) -> str:
+    version, digest, folder = identity
+    return f"version {version}, source {digest[:12]}, in {folder}"
 
 
 def _check_address(address: str) -> None:

@@ -1,0 +1,65 @@
+"""The main job, as a user runs it: real counts in, the published table out."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+pytestmark = [pytest.mark.slow, pytest.mark.statistical]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("demo")
+    command = [sys.executable, "-m", "deploy", "demo", "--out", str(folder), "--json"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
+    )
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def row(found: dict[str, Any], name: str, model: str) -> Any:
+    return found["table"][name][found["models"].index(model)]
+
+
+def test_the_random_alloy_lies_as_far_off_as_published(found: dict[str, Any]) -> None:
+    assert found["images"] == ["re05", "re55", "re78", "re95"]
+    assert np.allclose(row(found, "s2", "random"), [0.00615, 0.03257, 0.02988, 0.01241], atol=1e-4)
+    assert np.allclose(row(found, "p_value", "random"), [0.9899, 0.0001, 0.0013, 0.5602], atol=6e-3)
+    assert row(found, "bic", "random") == pytest.approx(73.4, abs=0.4)
+
+
+def test_the_pair_model_lies_as_far_off_as_published(found: dict[str, Any]) -> None:
+    assert np.allclose(row(found, "s2", "pair"), [0.0067, 0.0283, 0.0263, 0.0129], atol=6e-4)
+    assert np.allclose(row(found, "p_value", "pair"), [0.9829, 0.0009, 0.0069, 0.4976], atol=0.03)
+    assert row(found, "s2_total", "pair") == pytest.approx(0.0184, abs=4e-4)
+    assert row(found, "p_value_total", "pair") == pytest.approx(0.0107, abs=4e-3)
+    assert row(found, "bic", "pair") == pytest.approx(71.4, abs=1.0)
+
+
+def test_the_interaction_is_the_published_one_within_its_error(found: dict[str, Any]) -> None:
+    w1 = found["parameters"]["w1"]
+    assert -0.14 < w1["value"] < -0.05
+    assert abs(w1["value"] + 0.085) < 2 * w1["se"]
+    assert 0.015 < w1["se"] < 0.04
+
+
+def test_the_simulation_was_long_enough(found: dict[str, Any]) -> None:
+    """No drift of the energy beyond chance, and Monte Carlo errors far below the images' own."""
+    ds = xr.open_zarr(found["store"]).load()
+    z = (ds.energy_drift / ds.energy_drift_se).where(ds.energy_drift_se > 0)
+    assert bool(ds.done.all())
+    assert float(np.abs(z).max()) < 5
+    assert float(np.sqrt((z**2).mean())) < 1.5
+    assert max(row(found, "s2_se", "pair")) < 3e-4
+
+
+def test_both_pictures_are_there(found: dict[str, Any]) -> None:
+    assert [Path(p).suffix for p in found["pictures"]] == [".png", ".html"]
+    assert all(Path(p).stat().st_size > 20_000 for p in found["pictures"])

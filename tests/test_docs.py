@@ -1,0 +1,47 @@
+"""What README and docs show runs, and what they point at is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from deploy.cli import main
+from sweeps import Sweep
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.slow
+def test_the_story_of_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert story is not None
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(story[1], "README.md", "exec"), {})
+    told = capsys.readouterr().out
+    assert "'w1': (" in told
+    assert "bic" in told
+    assert (tmp_path / "runs" / "mores2.zarr").is_dir()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text()):
+        assert "://" in target or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_every_command_in_the_docs_is_a_command(page: Path) -> None:
+    for verb, rest in re.findall(r"latticescape ([a-z][a-z-]+)([^`\n]*)", page.read_text()):
+        if verb in main.commands:
+            known = {o for p in main.commands[verb].params for o in p.opts}
+            assert set(re.findall(r"--[a-z-]+", rest)) <= known, (verb, rest)
+
+
+@pytest.mark.parametrize("spec", sorted((ROOT / "examples").glob("*.toml")), ids=lambda p: p.name)
+def test_every_example_spec_is_valid(spec: Path) -> None:
+    assert Sweep.from_file(spec).points > 10
