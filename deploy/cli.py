@@ -81,7 +81,8 @@ def example(*lines: str) -> str:
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-@click.group(cls=Requests, context_settings={"help_option_names": ["-h", "--help"]})
+# Its name is that of the dask command: dask takes it from here, not from the entry point.
+@click.group(name="sweep", cls=Requests, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_version(), prog_name="latticescape")
 def main() -> None:
     """Simulate lattice models over parameter grids, and find what an image came from."""
@@ -323,7 +324,8 @@ def _show(facts: dict[str, Any], json_: bool) -> None:
         return
     from deploy.tables import facts as table
 
-    Console().print(table({name: value for name, value in facts.items() if value is not None}))
+    told = {name: value for name, value in facts.items() if value not in (None, "")}
+    Console().print(table(told))
 
 
 def _finite(value: Any) -> Any:

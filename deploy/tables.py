@@ -21,9 +21,8 @@ def lecture_table(comparison: xr.Dataset, published: pd.DataFrame, model: str) -
         image = str(row["image"])
         s2, error, p = _figures(at, image)
         theirs = (f"{row[f's2_{model}']:.4f}", f"{row[f'p_{model}']:.4f}")
-        table.add_row(
-            image, str(row["n"]), f"{s2:.5f} ± {error:.5f}", theirs[0], f"{p:.4f}", theirs[1]
-        )
+        ours = f"{s2:.5f} ± {error:.5f}" if error else f"{s2:.5f}"
+        table.add_row(image, str(row["n"]), ours, theirs[0], f"{p:.4f}", theirs[1])
     table.add_section()
     theirs_bic = published[f"bic_{model}"].dropna().item()
     table.add_row("BIC", "", f"{float(at.bic):.1f}", f"{theirs_bic:.1f}")

@@ -1,0 +1,688 @@
+"""A wrong request costs one line that says what came and what is allowed, and leaves nothing."""
+
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray as xr
+from click.testing import CliRunner
+from distributed import Client, LocalCluster
+
+from analysis import statistical_distance
+from deploy.cli import main
+from physics import Ising, Schedule, square
+from physics.errors import RequestError
+from physics.sampler import sample
+from sweeps import Sweep
+from sweeps.places import made_whole
+from sweeps.plan import plan
+from sweeps.store import create
+from sweeps.workers import at_address, check_workers
+
+ROOT = Path(__file__).parents[1]
+
+ISING = """\
+[sweep]
+seed = 7
+[lattice]
+kind = "square"
+size = 6
+[model]
+kind = "ising"
+[grid]
+T = [1.8, 2.27]
+H = { start = 0.0, stop = 1.0, num = 3 }
+[schedule]
+equilibration_mcs = 20
+samples = 10
+stride_mcs = 2
+"""
+
+ALLOY = """\
+[lattice]
+kind = "honeycomb"
+size = 4
+[model]
+kind = "pair_alloy"
+[grid]
+x = [0.25, 0.5]
+w1 = [-0.1, 0.1]
+[schedule]
+equilibration_mcs = 20
+samples = 10
+stride_mcs = 2
+"""
+
+COUNTS = """\
+centre,n_re,multiplicity,one,two
+0,0,1,40,30
+0,1,3,40,30
+0,2,3,40,30
+0,3,1,40,30
+1,0,1,40,30
+1,1,3,40,30
+1,2,3,40,30
+1,3,1,40,30
+"""
+
+ATOMS = """\
+row_px,col_px,species
+0,0,Mo
+0,1,Re
+1,0,Mo
+1,1,Re
+2,0,Mo
+"""
+
+
+def changed(text: str, old: str, new: str) -> str:
+    """The text with one change, which must hit."""
+    assert text.count(old) == 1, old
+    return text.replace(old, new)
+
+
+def ising(old: str, new: str) -> str:
+    return changed(ISING, old, new)
+
+
+def alloy(old: str, new: str) -> str:
+    return changed(ALLOY, old, new)
+
+
+def counts(old: str, new: str) -> str:
+    return changed(COUNTS, old, new)
+
+
+T, H, SIZE = "T = [1.8, 2.27]", "H = { start = 0.0, stop = 1.0, num = 3 }", "size = 6"
+RANGES = "a list of different finite numbers, or a table of start, stop and num"
+
+# What is wrong: the spec, and what the message must hold.
+SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "an unknown table": (ising("[grid]", "[gird]"), ("unknown table", "gird", "grid")),
+    "an unknown key": (ising("samples", "sample"), ("[schedule]", "unknown key", "sample")),
+    "an unknown key of sweep": (ising("seed = 7", "sed = 7"), ("[sweep]", "sed", "seed")),
+    "a missing table": (ALLOY.split("[schedule]")[0], ("lacks the table schedule", "[schedule]")),
+    "a missing key": (
+        ising("samples = 10\n", ""),
+        ("[schedule] lacks the key samples", "samples ="),
+    ),
+    "a table that is none": ("sweep = 7\n" + ALLOY, ("sweep is no table", "7", "[sweep]")),
+    "an unknown model": (ising('"ising"', '"isign"'), ("isign", "ising | pair_alloy")),
+    "a model without kind": (ising('kind = "ising"\n', ""), ("[model]", "kind =", "pair_alloy")),
+    "a model parameter that is none": (
+        ising('"ising"', '"ising"\nw1 = 1.0'),
+        ("w1", "J2, J3, mu, H"),
+    ),
+    "an unknown lattice": (ising('"square"', '"squared"'), ("squared", "square | triangular")),
+    "a lattice kind that is a number": (ising('"square"', "4"), ("4", "square | triangular")),
+    "invalid TOML": (ising(SIZE, "size ="), ("not valid TOML", "line 5")),
+    "a key given twice": (ising(SIZE, "size = 6\nsize = 7"), ("not valid TOML", "line 6")),
+    "a number of 5000 digits": (ising(SIZE, "size = " + 5000 * "9"), ("not valid TOML",)),
+    "an empty file": ("", ("lacks the table lattice", "[lattice]")),
+    "an empty grid": (ising(f"{T}\n{H}\n", ""), ("grid is empty", "at least one axis", "T = {")),
+    "an empty axis": (ising(T, "T = []"), ("grid.T is empty", "[]", RANGES)),
+    "NaN in an axis": (ising(T, "T = [1.0, nan]"), ("grid.T", "nan", "finite")),
+    "infinity in an axis": (ising(T, "T = [1.0, inf]"), ("grid.T", "inf", "finite")),
+    "an integer beyond floats": (ising(T, "T = [1" + 400 * "0" + "]"), ("grid.T", "finite")),
+    "an axis that is a string": (ising(T, 'T = "1.8"'), ("grid.T", "'1.8'", RANGES)),
+    "an axis that is a number": (ising(T, "T = 1.8"), ("grid.T", "1.8", RANGES)),
+    "an axis of strings": (ising(T, 'T = ["1.8"]'), ("grid.T", "'1.8'", RANGES)),
+    "an axis of booleans": (ising(T, "T = [true]"), ("grid.T", "True", RANGES)),
+    "an axis of lists": (ising(T, "T = [[1.8]]"), ("grid.T", "[1.8]", RANGES)),
+    "an axis of dates": (ising(T, "T = [2026-01-01]"), ("grid.T", "2026", RANGES)),
+    "duplicate coordinates": (ising(T, "T = [1.8, 2.0, 1.8]"), ("grid.T", "twice", "1.8")),
+    "duplicate zeros": (ising(T, "mu = [0.0, -0.0]\nT = [1.0]"), ("grid.mu", "twice", "0.0")),
+    "num of zero": (ising("num = 3", "num = 0"), ("grid.H", "num", "0", RANGES)),
+    "num that is no whole number": (ising("num = 3", "num = 2.5"), ("grid.H", "num", "2.5")),
+    "num that is true": (ising("num = 3", "num = true"), ("grid.H", "num", "True")),
+    "num that is huge": (ising("num = 3", "num = 1000000000000"), ("grid.H", "1000000000000")),
+    "a range without num": (ising(", num = 3", ""), ("grid.H", "start, stop", "num = 41")),
+    "a range with one more key": (ising("num = 3", "num = 3, step = 1"), ("grid.H", "step")),
+    "a range of no width": (ising("stop = 1.0", "stop = 0.0"), ("grid.H", "twice")),
+    "a range that overflows": (
+        ising("start = 0.0, stop = 1.0", "start = -1.7e308, stop = 1.7e308"),
+        ("grid.H", "finite"),
+    ),
+    "a range of strings": (ising("start = 0.0", 'start = "cold"'), ("grid.H", "'cold'", RANGES)),
+    "too many points": (
+        changed(ising("num = 3", "num = 4000"), T, "T = { start = 1.0, stop = 2.0, num = 4000 }"),
+        ("too many points", "16000000", "10000000"),
+    ),
+    "a temperature of zero, swept": (ising(T, "T = [0.0, 1.0]"), ("grid.T", "0.0", "T > 0")),
+    "a negative temperature, swept": (ising(T, "T = [-1.0]"), ("grid.T", "-1.0", "T > 0")),
+    "a temperature of zero, fixed": (
+        ising(T, "").replace('"ising"', '"ising"\nT = 0'),
+        ("[model]", "T > 0", "came: 0"),
+    ),
+    "a negative temperature, fixed": (
+        alloy("[grid]", "T = -1.0\n[grid]"),
+        ("[model]", "T > 0", "-1.0"),
+    ),
+    "an infinite temperature, fixed": (alloy("[grid]", "T = inf\n[grid]"), ("[model]", "T", "inf")),
+    "a parameter of 400 digits": (alloy("[grid]", f"T = 1{400 * '0'}\n[grid]"), ("[model]", "T")),
+    "a composition above one, swept": (alloy("0.5]", "1.5]"), ("grid.x", "1.5", "0 to 1")),
+    "a composition below zero, fixed": (
+        alloy("x = [0.25, 0.5]\n", "").replace("[grid]", "x = -0.1\n[grid]"),
+        ("[model]", "-0.1", "0 to 1"),
+    ),
+    "no whole number of atoms, swept": (
+        alloy("0.25", "0.265"),
+        ("grid.x", "0.265", "32 sites", "0.2500"),
+    ),
+    "no whole number of atoms, fixed": (
+        alloy("x = [0.25, 0.5]\n", "").replace("[grid]", "x = 0.485\n[grid]"),
+        ("0.485", "32 sites", "0.5000"),
+    ),
+    "a lattice of size 0": (ising(SIZE, "size = 0"), ("size", "0", "2 to 2048")),
+    "a lattice of size 1": (ising(SIZE, "size = 1"), ("size", "1", "2 to 2048")),
+    "a lattice of size 1e6": (ising(SIZE, "size = 1_000_000"), ("size", "1000000", "2 to 2048")),
+    "a lattice of size 2.5": (ising(SIZE, "size = 2.5"), ("size", "2.5", "whole number")),
+    "a lattice of size in quotes": (ising(SIZE, 'size = "64"'), ("size", "'64'", "whole number")),
+    "a lattice of size true": (ising(SIZE, "size = true"), ("size", "True", "whole number")),
+    "a lattice too small for its shell": (
+        ising(SIZE, "size = 2").replace("[grid]", "J2 = 0.1\nJ3 = 0.1\n[grid]"),
+        ("too small", "shell 3", "2", "3 or more"),
+    ),
+    "an alloy on a lattice too small": (alloy("size = 4", "size = 3"), ("x = 0.25", "18 sites")),
+    "three-body alloy on the square lattice": (
+        alloy("pair_alloy", "three_body_alloy").replace("honeycomb", "square"),
+        ("triangles", "square", "triangular"),
+    ),
+    "an axis that is no parameter": (ising("H = {", "h = {"), ("h is no parameter", "mu, H")),
+    "an axis of the lattice": (ising("H = {", "size = {"), ("size is no parameter", "mu, H")),
+    "a parameter fixed and swept": (ising("[grid]", "H = 0.5\n[grid]"), ("H", "[model]", "[grid]")),
+    "Ising without a temperature": (ising(T, ""), ("T of the model ising is not given", "T = {")),
+    "an alloy without x": (alloy("x = [0.25, 0.5]", ""), ("x of the model pair_alloy", "x = ")),
+    "an alloy without w1": (alloy("w1 = [-0.1, 0.1]", ""), ("w1 of the model pair_alloy", "w1 = ")),
+    "a model parameter in quotes": (ising("[grid]", 'J = "1"\n[grid]'), ("[model]", "J", "'1'")),
+    "a list of four couplings": (
+        ising("[grid]", "J = [1, 2, 3, 4]\n[grid]"),
+        ("J", "1 to 3 numbers"),
+    ),
+    "a list of no coupling": (ising("[grid]", "J = []\n[grid]"), ("J", "1 to 3 numbers")),
+    "a coupling given twice": (ising("[grid]", "J = [1, 2]\nJ2 = 1\n[grid]"), ("J2", "twice")),
+    "a negative seed": (ising("seed = 7", "seed = -1"), ("seed", "-1", "0 to 2^63 - 1")),
+    "a seed too large": (ising("seed = 7", f"seed = {2**63}"), ("seed", "0 to 2^63 - 1")),
+    "a seed that is a float": (ising("seed = 7", "seed = 7.0"), ("seed", "7.0", "whole number")),
+    "a seed that is a string": (ising("seed = 7", 'seed = "7"'), ("seed", "'7'", "whole number")),
+    "no samples": (ising("samples = 10", "samples = 0"), ("schedule.samples", "0", "2 to 10^9")),
+    "negative equilibration": (ising("= 20", "= -1"), ("schedule.equilibration_mcs", "-1")),
+    "a stride of zero": (ising("mcs = 2\n", "mcs = 0\n"), ("schedule.stride_mcs", "0", "1 to")),
+    "a stride that is a float": (ising("mcs = 2\n", "mcs = 2.0\n"), ("schedule.stride_mcs", "2.0")),
+    "samples beyond all patience": (ising("= 10", "= 10_000_000_000"), ("samples", "10^9")),
+    "samples that are true": (ising("samples = 10", "samples = true"), ("samples", "True")),
+}
+
+
+# What is wrong: the command line, and what the message must hold. The files are in SCENE.
+COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "no spec file": ("run no.toml --store new/s.zarr", ("no.toml", "No such file", "TOML file")),
+    "a spec that is a folder": ("run folder --store new/s.zarr", ("folder", "directory", "TOML")),
+    "a spec that is not UTF-8": ("run latin.toml --store new/s.zarr", ("latin.toml", "UTF-8")),
+    "a spec below a file": ("plan ising.toml/spec.toml", ("ising.toml/spec.toml", "TOML file")),
+    "a store of another spec": (
+        "run other.toml --store ising.zarr",
+        ("ising.zarr", "lattice.size", "8", "6"),
+    ),
+    "a store of another seed": (
+        "run seed.toml --store ising.zarr",
+        ("sweep.seed", "8", "7", "--store"),
+    ),
+    "a store of another grid": ("run grid.toml --store ising.zarr", ("grid.T", "3.0", "2.27")),
+    "a store that is a file": ("run ising.toml --store ising.toml", ("ising.toml is a file",)),
+    "a store that is no store": (
+        "run ising.toml --store folder",
+        ("folder is no store", "--store"),
+    ),
+    "a store below a file": (
+        "run ising.toml --store ising.toml/new/s.zarr",
+        ("ising.toml is no folder",),
+    ),
+    "a store in /proc": ("run ising.toml --store /proc/new/s.zarr", ("/proc/new/s.zarr",)),
+    "a store with a name too long": (
+        f"run ising.toml --store {300 * 'a'}",
+        ("File name too long",),
+    ),
+    "no store to tell the status of": (
+        "status no.zarr",
+        ("no store at no.zarr", "latticescape run"),
+    ),
+    "the status of a folder": ("status folder", ("folder is no store", "latticescape run")),
+    "the status of a file": ("status ising.toml --json", ("ising.toml is a file",)),
+    "the status of a store of rubbish": ("status rubbish.zarr", ("rubbish.zarr is no store",)),
+    "the status of a damaged store": ("status damaged.zarr", ("damaged.zarr", "done")),
+    "no store to compare with": ("landscape no.zarr counts.csv", ("no store at no.zarr",)),
+    "no store to draw": ("map no.zarr energy --out new/e.png", ("no store at no.zarr",)),
+    "an unknown cluster": (
+        "run ising.toml --store new/s.zarr --cluster slurm",
+        ("slurm", "local | tcp://"),
+    ),
+    "an address without port": (
+        "run ising.toml --store new/s.zarr --cluster tcp://host",
+        ("tcp://host", "host:port"),
+    ),
+    "an address of another protocol": (
+        "run ising.toml --store new/s.zarr --cluster http://h:1",
+        ("http://h:1", "tcp://"),
+    ),
+    "an address with a port out of range": (
+        "run ising.toml --store new/s.zarr --cluster tcp://h:99999",
+        ("99999", "tcp://"),
+    ),
+    "TLS without certificates": (
+        "run ising.toml --store new/s.zarr --cluster tls://127.0.0.1:8786",
+        ("no certificates", "distributed.comm.tls"),
+    ),
+    "no workers": ("run ising.toml --store new/s.zarr --workers 0", ("--workers", "0", "x>=1")),
+    "no threads": ("run ising.toml --store new/s.zarr --threads 0", ("--threads", "0", "x>=1")),
+    "no points a block": (
+        "run ising.toml --store new/s.zarr --block-points 0",
+        ("--block-points", "0", "x>=1"),
+    ),
+    "workers in words": (
+        "run ising.toml --store new/s.zarr --workers two",
+        ("--workers", "two", "number"),
+    ),
+    "a plan for no workers": ("plan ising.toml --workers 0", ("--workers", "0", "x>=1")),
+    "a plan with no points a block": ("plan ising.toml --block-points 0", ("--block-points", "0")),
+    "no --store": ("run ising.toml", ("--store", "latticescape run --help")),
+    "no spec": ("plan", ("SPEC", "latticescape plan --help")),
+    "an unknown option": ("run ising.toml --stroe s.zarr", ("--stroe", "--store")),
+    "an unknown command": ("rnu ising.toml", ("rnu", "latticescape --help")),
+    "one argument too many": (
+        "status ising.zarr alloy.zarr",
+        ("alloy.zarr", "latticescape status --help"),
+    ),
+    "--at without anything": ("map ising.zarr energy --out new/e.png --at", ("--at", "--help")),
+    "--at without value": (
+        "map ising.zarr energy --out new/e.png --at H",
+        ("--at", "H", "AXIS=VALUE"),
+    ),
+    "--at with a word": (
+        "map ising.zarr energy --out new/e.png --at H=high",
+        ("--at", "H=high", "AXIS=VALUE"),
+    ),
+    "--at an unknown axis": ("map ising.zarr energy --out new/e.png --at h=0", ("h", "T, H")),
+    "--at beyond the axis": (
+        "map ising.zarr energy --out new/e.png --at H=7",
+        ("H", "7", "0 to 1"),
+    ),
+    "a map of an unknown variable": (
+        "map ising.zarr energie --out new/e.png",
+        ("energie", "energy", "heat_capacity"),
+    ),
+    "a map of too many dimensions": (
+        "map ising.zarr histogram --out new/e.png",
+        ("histogram", "configuration"),
+    ),
+    "a map without --out": ("map ising.zarr energy", ("--out", "latticescape map --help")),
+    "a picture of another suffix": (
+        "map ising.zarr energy --out new/e.png --out new/e.gif",
+        ("e.gif", ".png", ".html"),
+    ),
+    "a picture below a file": (
+        "map ising.zarr energy --out ising.toml/e.png",
+        ("ising.toml is no folder",),
+    ),
+    "a landscape's picture of another suffix": (
+        "landscape alloy.zarr counts.csv --out new/l.zarr --picture new/l.svg",
+        ("l.svg", ".png", ".html"),
+    ),
+    "a landscape that is there already": (
+        "landscape alloy.zarr counts.csv --out folder",
+        ("folder is there already", "--out"),
+    ),
+    "a landscape below a file": (
+        "landscape alloy.zarr counts.csv --out ising.toml/l.zarr",
+        ("ising.toml is no folder",),
+    ),
+    "a landscape of nothing computed": (
+        "landscape alloy.zarr counts.csv --out new/l.zarr",
+        ("no point", "latticescape run"),
+    ),
+    "a landscape of no table": (
+        "landscape alloy.zarr",
+        ("OBSERVED", "latticescape landscape --help"),
+    ),
+    "no table of that name": (
+        "landscape alloy.zarr no.csv",
+        ("no file no.csv", "CSV table", "counts.csv"),
+    ),
+    "a table that is a folder": (
+        "landscape alloy.zarr folder",
+        ("cannot read the table folder", "CSV"),
+    ),
+    "a table that is not UTF-8": ("landscape alloy.zarr latin.csv", ("latin.csv", "utf-8", "CSV")),
+    "one species": (
+        "landscape alloy.zarr atoms.csv --species Mo",
+        ("two different names", "--species Mo,Re"),
+    ),
+    "the same species twice": (
+        "landscape alloy.zarr atoms.csv --species Mo,Mo",
+        ("two different names",),
+    ),
+    "species that were not named": (
+        "landscape alloy.zarr atoms.csv",
+        ("Mo, Re", "0, 1", "--species"),
+    ),
+    "an unknown species": (
+        "landscape alloy.zarr atoms.csv --species Mo,W",
+        ("atoms.csv", "Re", "Mo, W"),
+    ),
+    "two tables of counts": (
+        "landscape alloy.zarr counts.csv counts.csv",
+        ("one table of counts",),
+    ),
+    "counts and atoms": ("landscape alloy.zarr counts.csv atoms.csv", ("one table of counts",)),
+    "two images of one name": (
+        "landscape alloy.zarr atoms.csv folder/atoms.csv --species Mo,Re",
+        ("atoms",),
+    ),
+    "a demo below a file": ("demo --out ising.toml", ("ising.toml is no folder",)),
+}
+
+# What is wrong: the table of counts or atoms, and what the message must hold.
+TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "an empty table": ("", ("table.csv",)),
+    "only a head": (COUNTS.splitlines()[0], ("table.csv", "empty", "no rows")),
+    "a negative count": (counts("0,1,3,40", "0,1,3,-1"), ("one", "-1", "whole numbers from 0")),
+    "half a count": (counts("0,1,3,40", "0,1,3,0.5"), ("one", "0.5", "whole numbers from 0")),
+    "a count in words": (counts("0,1,3,40", "0,1,3,forty"), ("one", "forty", "whole numbers")),
+    "no count": (counts("0,1,3,40", "0,1,3,nan"), ("one", "nan", "whole numbers from 0")),
+    "an infinite count": (counts("0,1,3,40", "0,1,3,inf"), ("one", "inf", "whole numbers")),
+    "a count beyond all atoms": (counts("0,1,3,40", "0,1,3,1e300"), ("one", "1e+300", "whole")),
+    "a class too few": (counts("0,1,3,40,30\n", ""), ("7", "(0, 1)", "all 8", "honeycomb")),
+    "a class twice": (counts("0,1,3", "0,0,3"), ("twice", "(0, 0)", "once")),
+    "an unknown class": (counts("0,3,1", "0,4,1"), ("unknown", "(0, 4)", "8 classes", "honeycomb")),
+    "a class in words": (counts("0,3,1", "Mo,3,1"), ("unknown", "(Mo, 3)", "8 classes")),
+    "no column of counts": (
+        COUNTS.replace(",40,30", "").replace(",one,two", ""),
+        ("no column of counts", "centre", "one column an image"),
+    ),
+    "no column of the centre": (counts("centre", "center"), ("honeycomb", "center", "centre, n_")),
+    "an image of zeros": (COUNTS.replace(",30", ",0"), ("image two", "no counts")),
+    "another lattice": (
+        COUNTS.replace("multiplicity", "opposite"),
+        ("table.csv", "honeycomb", "opposite"),
+    ),
+    "compositions not in the sweep": (
+        counts("1,3,1,40,30", "1,3,1,40,900"),
+        ("two", "0.89", "0.25, 0.5", "axis x"),
+    ),
+    "ragged rows": (COUNTS + "1,2,3,4,5,6,7,8\n", ("table.csv", "line 10")),
+    "atoms without a column": (changed(ATOMS, "col_px", "col"), ("table.csv", "col_px", "row_px")),
+    "atoms at no number": (
+        changed(ATOMS, "2,0", "2,left"),
+        ("table.csv", "col_px left", "row_px 2", "px"),
+    ),
+    "atoms at infinity": (changed(ATOMS, "2,0", "2,inf"), ("table.csv", "inf", "px")),
+    "an unknown species": (changed(ATOMS, "2,0,Mo", "2,0,W"), ("table.csv", "W", "Mo, Re")),
+    "too few atoms": (changed(ATOMS, "1,1,Re\n2,0,Mo\n", ""), ("table.csv", "3", "4 or more")),
+    "no complete ring": (changed(ATOMS, "2,0,Mo\n", ""), ("table.csv", "4 atoms", "complete ring")),
+}
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with good files and bad ones, and stores without a computed point."""
+    folder = tmp_path_factory.mktemp("scene")
+    files = {
+        "ising.toml": ISING,
+        "other.toml": ising(SIZE, "size = 8"),
+        "seed.toml": ising("seed = 7", "seed = 8"),
+        "grid.toml": ising("2.27", "3.0"),
+        "counts.csv": COUNTS,
+        "atoms.csv": ATOMS,
+        "folder/atoms.csv": ATOMS,
+        "rubbish.zarr/zarr.json": "[]",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "latin.csv").write_bytes(counts("one", "µ").encode("latin-1"))
+    (folder / "latin.toml").write_bytes(b"# \xb5 = 1\n" + ISING.encode())
+    for name, text in {"ising": ISING, "alloy": ALLOY, "damaged": ISING}.items():
+        sweep = Sweep.from_toml(text)
+        create(folder / f"{name}.zarr", sweep, plan(sweep))
+    shutil.rmtree(folder / "damaged.zarr" / "done")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong request must be refused before a cluster of this machine's own starts."""
+
+    @contextmanager
+    def embedded(workers: int | None = None, threads: int = 1) -> Iterator[Client]:
+        raise AssertionError("a cluster was started")
+        yield
+
+    monkeypatch.setattr("deploy.clusters.embedded", embedded)
+    monkeypatch.setattr("sweeps.workers.embedded", embedded)
+
+
+def everything(folder: Path) -> dict[str, bytes | None]:
+    """Every file below a folder with its content, and every folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.fixture
+def assert_refused(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, tuple[str, ...], Path], None]:
+    """A command, given in a folder, ends with code 2 and one line that holds the words, and no file
+    of the folder is another than before."""
+
+    def check(command: str, words: tuple[str, ...], folder: Path) -> None:
+        monkeypatch.chdir(folder)
+        before = everything(folder)
+        result = CliRunner().invoke(main, shlex.split(command), prog_name="latticescape")
+        assert isinstance(result.exception, SystemExit), result.exc_info
+        assert result.exit_code == 2, result.output
+        assert result.stdout == ""
+        (line,) = result.stderr.splitlines()
+        assert line.startswith("Error: ")
+        assert [word for word in words if word not in line] == [], line
+        assert everything(folder) == before
+
+    return check
+
+
+Refused = Callable[[str, tuple[str, ...], Path], None]
+
+
+@pytest.mark.parametrize(("text", "words"), SPECS.values(), ids=SPECS)
+def test_a_wrong_spec_is_refused(
+    assert_refused: Refused, tmp_path: Path, text: str, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "spec.toml").write_text(text)
+    assert_refused("run spec.toml --store new/s.zarr", ("spec.toml", *words), tmp_path)
+
+
+@pytest.mark.parametrize(("command", "words"), COMMANDS.values(), ids=COMMANDS)
+def test_a_wrong_command_is_refused(
+    assert_refused: Refused, scene: Path, command: str, words: tuple[str, ...]
+) -> None:
+    assert_refused(command, words, scene)
+
+
+@pytest.mark.parametrize(("text", "words"), TABLES.values(), ids=TABLES)
+def test_a_wrong_table_is_refused(
+    assert_refused: Refused, scene: Path, tmp_path: Path, text: str, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "table.csv").write_text(text)
+    options = "--species Mo,Re --out new/l.zarr --picture new/l.png"
+    assert_refused(f"landscape {scene}/alloy.zarr table.csv {options}", words, tmp_path)
+
+
+RUN = "run ising.toml --store new/s.zarr"
+
+
+def test_a_read_only_folder_is_refused(
+    assert_refused: Refused, scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK)
+    assert_refused(RUN, ("new/s.zarr", f"{scene} is read-only", "may write"), scene)
+
+
+def test_a_full_disk_is_refused(
+    assert_refused: Refused, scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    words = ("no space", "new/s.zarr", "0.98 kiB free", "61.34 kiB", "--store on another disk")
+    assert_refused(RUN, words, scene)
+
+
+def test_an_address_that_answers_nothing_is_refused(
+    assert_refused: Refused, scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.clusters.at_address", partial(at_address, timeout=0.5))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    words = ("no scheduler answers", address, "0.5 s", "dask scheduler")
+    assert_refused(f"{RUN} --cluster {address}", words, scene)
+
+
+@pytest.fixture
+def scheduler() -> Iterator[str]:
+    """The address of a scheduler without workers."""
+    with LocalCluster(
+        n_workers=0, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_a_scheduler_without_workers_is_refused(
+    assert_refused: Refused, scene: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The name sweeps.run is the function; the module is to be found here.
+    module = sys.modules["sweeps.run"]
+    monkeypatch.setattr(module, "check_workers", partial(check_workers, timeout=0.3))
+    words = (scheduler, "no workers", "0.3 s", f"dask worker {scheduler}")
+    assert_refused(f"{RUN} --cluster {scheduler}", words, scene)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [("sweeps/cost.py", '"""', '""" '), ("sweeps/workers.py", "code_identity", "identity")],
+    ids=["one byte of the source", "a version that cannot be asked"],
+)
+def test_a_worker_with_other_code_is_refused(
+    assert_refused: Refused,
+    scene: Path,
+    scheduler: str,
+    tmp_path: Path,
+    file: str,
+    old: str,
+    new: str,
+) -> None:
+    for room in ("physics", "sweeps"):
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    changing = tmp_path / file
+    changing.write_text(changing.read_text().replace(old, new))
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "dask", "worker", scheduler, "--no-nanny", "--no-dashboard"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        words = ("other code", str(tmp_path), str(ROOT), "on every worker")
+        assert_refused(f"{RUN} --cluster {scheduler}", words, scene)
+    finally:
+        worker.terminate()
+        worker.wait()
+
+
+def test_what_cannot_be_made_whole_leaves_no_folder_behind(tmp_path: Path) -> None:
+    sweep = Sweep.from_toml(ISING)
+    with pytest.raises(RequestError, match="File name too long"):
+        create(tmp_path / "new" / "deep" / (250 * "a"), sweep, plan(sweep))
+    with suppress(KeyboardInterrupt), made_whole(tmp_path / "new" / "s.zarr") as draft:
+        draft.mkdir()
+        raise KeyboardInterrupt
+    assert everything(tmp_path) == {}
+
+
+def make(**parts: object) -> Sweep:
+    good = {
+        "lattice": square(4),
+        "model": Ising(),
+        "grid": {"T": [2.0]},
+        "schedule": Schedule(10, 5, 2),
+    }
+    return Sweep(**(good | parts))  # type: ignore[arg-type]
+
+
+def simulate(seeds: object, **points: object) -> object:
+    return sample(Ising(), square(4), points or {"T": [2.0]}, Schedule(1, 2, 1), seeds)  # type: ignore[arg-type]
+
+
+SEED = np.zeros((1, 4), np.uint64)
+LABELLED = xr.DataArray([1.0, 2.0], dims="configuration")
+
+# What is wrong: the call, and what the message must hold.
+CALLS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
+    "a lattice that is a word": (
+        lambda: make(lattice="square"),
+        ("lattice", "'square'", "square(64)"),
+    ),
+    "a model that is a class": (lambda: make(model=Ising), ("model", "Ising", "Ising()")),
+    "a grid that is a list": (
+        lambda: make(grid=[("T", [2.0])]),
+        ("grid is no Mapping", "[('T', [2.0])]", '{"T": [2.0, 2.5]}'),
+    ),
+    "a grid that is empty": (lambda: make(grid={}), ("grid is empty", "at least one axis")),
+    "a schedule that is a tuple": (
+        lambda: make(schedule=(1, 2, 1)),
+        ("schedule", "(1, 2, 1)", "Schedule("),
+    ),
+    "a seed that is None": (lambda: make(seed=None), ("seed", "None", "0 to 2^63 - 1")),
+    "an axis of complex numbers": (lambda: make(grid={"T": np.array([2j])}), ("grid.T", "2j")),
+    "an axis with two dimensions": (
+        lambda: make(grid={"T": np.ones((2, 2))}),
+        ("grid.T", "no number"),
+    ),
+    "a negative count": (lambda: statistical_distance([1, -2], [1, 2]), ("negative", "-2", ">= 0")),
+    "other numbers of classes": (
+        lambda: statistical_distance([1, 2], [1, 2, 3]),
+        ("classes", "2 and 3", "same classes"),
+    ),
+    "labels beside too many counts": (
+        lambda: statistical_distance(LABELLED, [1, 2, 3]),
+        ("classes", "2 and 3"),
+    ),
+    "a dimension that is not there": (
+        lambda: statistical_distance(LABELLED, LABELLED, dim="T"),
+        ("classes", "0 and 0"),
+    ),
+    "a seed without points": (
+        lambda: simulate(SEED[0]),
+        ("seeds", "(4,)", "uint64 of shape (points, 4)"),
+    ),
+    "a seed of 64 bits": (lambda: simulate(SEED[:, :1]), ("seeds", "(1, 1)", "(points, 4)")),
+    "a seed of signed words": (lambda: simulate(SEED.astype(int)), ("seeds", "int64", "uint64")),
+    "points without seeds": (
+        lambda: simulate(SEED, T=[2.0, 3.0]),
+        ("T", "2 values", "1, one a seed"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "words"), CALLS.values(), ids=CALLS)
+def test_a_wrong_call_is_refused(call: Callable[[], object], words: tuple[str, ...]) -> None:
+    with pytest.raises(RequestError) as caught:
+        call()
+    told = str(caught.value)
+    assert [word for word in words if word not in told] == [], told
