@@ -13,8 +13,9 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from physics.errors import LARGEST, RequestError
+from physics.errors import RequestError
 from physics.lattices import Lattice, Sites
+from physics.parameters import Parameter
 
 REPLICAS = 64
 
@@ -23,42 +24,6 @@ Given = float | Sequence[float] | None
 Move = Literal["single_flip", "exchange"]
 
 COMPOSITION_TOLERANCE = 0.01
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A model parameter: its meaning, unit, default (None: must be given) and bounds."""
-
-    name: str
-    meaning: str
-    units: str
-    default: float | None = None
-    low: float = -np.inf
-    high: float = np.inf
-    low_excluded: bool = False
-
-    @property
-    def allowed(self) -> str:
-        if np.isinf(self.low) and np.isinf(self.high):
-            return "a finite number"
-        if np.isinf(self.high):
-            return f"{self.name} {'>' if self.low_excluded else '>='} {self.low:g}"
-        return f"{self.low:g} to {self.high:g}"
-
-    def check(self, value: object) -> float:
-        """The value as a float, or a RequestError that names the bounds."""
-        example = self.low + 1 if np.isfinite(self.low) and self.low_excluded else 0.5
-        hint = f"{self.name} = {self.default if self.default is not None else example:g}"
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-            raise RequestError(
-                f"{self.name} is not a number", came=repr(value), allowed=self.allowed, hint=hint
-            )
-        below = value <= self.low if self.low_excluded else value < self.low
-        if not -LARGEST <= value <= LARGEST or below or value > self.high:
-            raise RequestError(
-                f"{self.name} is out of bounds", came=value, allowed=self.allowed, hint=hint
-            )
-        return float(value)
 
 
 @dataclass(frozen=True)
