@@ -147,22 +147,29 @@ def _check_classes(simulated: xr.Dataset, observed: xr.Dataset) -> None:
 
 
 def _at_composition(simulated: xr.Dataset, image: xr.Dataset) -> xr.Dataset:
-    """The simulation at an image's composition, where composition was swept."""
-    if COMPOSITION not in simulated.dims:
-        return simulated
+    """The simulation at an image's composition: a place on the axis x, or the one there is."""
     measured = float(image["composition"])
-    nearest = simulated.sel({COMPOSITION: measured}, method="nearest")
-    off = abs(float(nearest[COMPOSITION]) - measured)
-    if off > COMPOSITION_TOLERANCE:
+    if COMPOSITION in simulated.dims:
+        _check_composition(image, measured, simulated[COMPOSITION].values)
+        return simulated.sel({COMPOSITION: measured}, method="nearest").drop_vars(COMPOSITION)
+    if "composition" in simulated:
+        realised = simulated["composition"].values
+        _check_composition(image, measured, np.unique(realised[np.isfinite(realised)]))
+    return simulated
+
+
+def _check_composition(
+    image: xr.Dataset, measured: float, available: npt.NDArray[np.float64]
+) -> None:
+    if available.size and np.abs(available - measured).min() > COMPOSITION_TOLERANCE:
         raise RequestError(
             f"no simulation at the composition of the image {image['image'].item()}",
             came=f"x = {measured:.5f}",
             allowed="x = "
-            + ", ".join(f"{x:g}" for x in simulated[COMPOSITION].values)
+            + ", ".join(f"{x:g}" for x in available)
             + f", within {COMPOSITION_TOLERANCE}",
             hint=f"add {measured:.5f} to the axis x of the sweep",
         )
-    return nearest.drop_vars(COMPOSITION)
 
 
 def _left_out_distances(histograms: xr.DataArray, counts: xr.DataArray) -> xr.DataArray:
