@@ -15,7 +15,8 @@ from deploy.clusters import connect
 from physics.errors import RequestError
 from physics.lattices import square
 from physics.models import Ising
-from physics.sampler import KERNEL, KERNEL_VERSION, Schedule, sample
+from physics.sampler import KERNEL_VERSIONS, Schedule, sample
+from physics.simd import native_width
 from sweeps.provenance import git_revision, source_digest, versions
 from sweeps.workers import check_workers
 
@@ -89,7 +90,9 @@ def _homes() -> Iterator[tuple[str, Path]]:
 def _kernel() -> str:
     seeds = np.zeros((1, 4), np.uint64)
     first, second = (_seconds(seeds) for _ in range(2))
-    return f"{KERNEL} {KERNEL_VERSION}; ready in {first:.1f} s, then {second:.3f} s a call"
+    kernels = ", ".join(f"{name} {version}" for name, version in KERNEL_VERSIONS.items())
+    bits = 64 * len(native_width())
+    return f"{kernels}; {bits}-bit vectors; ready in {first:.1f} s, then {second:.3f} s a call"
 
 
 def _seconds(seeds: np.ndarray) -> float:

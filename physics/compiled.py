@@ -5,11 +5,20 @@ machine. Bounds are checked when ``NUMBA_BOUNDSCHECK=1`` is set, as the tests do
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numba
+import numba.extending
 
 Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def intrinsic(function: Callable[..., object]) -> Any:
+    """Declare a function that writes LLVM instructions for its call (``numba.extending``).
+
+    It takes Numba's typing context and the argument types; callers pass the arguments alone.
+    """
+    return numba.extending.intrinsic(function)
 
 
 def compiled(function: Function) -> Function:

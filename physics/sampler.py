@@ -1,6 +1,6 @@
 """``sample``: a block of points in, sums over the samples of 64 replicas a point out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from physics.configurations import configurations
 from physics.errors import RequestError
+from physics.lanes import LaneGroup, fits_lanes, sample_group
 from physics.lattices import Lattice
-from physics.models import REPLICAS, Model, Points, features_of
+from physics.models import REPLICAS, Model, Orbit, Points, features_of
 from physics.reference import (
     MOMENTS,
     Clusters,
@@ -23,11 +24,14 @@ from physics.reference import (
     sample_point,
     touching,
 )
+from physics.simd import WORDS
 
 Seeds = npt.NDArray[np.uint64]
 
-KERNEL = "reference"
-KERNEL_VERSION = 1
+LANES, REFERENCE = "lanes", "reference"
+
+# Raised whenever the same seed gives other bits.
+KERNEL_VERSIONS = {LANES: 1, REFERENCE: 1}
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,8 @@ def sample(
     points: Mapping[str, npt.ArrayLike],
     schedule: Schedule,
     seeds: Seeds,
+    *,
+    kernel: str | None = None,
 ) -> Samples:
     """Simulate a block of points, 64 independent replicas each.
 
@@ -121,6 +127,9 @@ def sample(
     seeds
         (points, 4) uint64, one seed of 256 bits a point. A point's result depends on its own
         seed and parameters alone.
+    kernel
+        ``"lanes"`` or ``"reference"``; by default the fastest that can run the model. Both sample
+        the same distribution, from different random numbers.
 
     Returns
     -------
@@ -145,18 +154,39 @@ def sample(
     orbits = model.orbits(lattice, parameters_used(model, points))
     features, clusters = features_of(orbits), clusters_of(orbits)
     samples = _empty(len(seeds), features, lattice, schedule)
+    tasks = _tasks(model, lattice, full, features, clusters, seeds)
+    sums = [samples.of_point(p) for p in range(len(seeds))]
+    times = (schedule.equilibration_mcs, schedule.samples, schedule.stride_mcs)
+    if (kernel or kernel_of(model, orbits)) == LANES:
+        for first in range(0, len(tasks), WORDS):
+            group = slice(first, first + WORDS)
+            sample_group(LaneGroup(lattice, orbits, clusters, tasks[group]), times, sums[group])
+    else:
+        _sample_reference(lattice, clusters, tasks, times, sums)
+    return samples
+
+
+def kernel_of(model: Model, orbits: Sequence[Orbit]) -> str:
+    """The fastest kernel that can run a model: the lanes, or else the scalar reference."""
+    return LANES if fits_lanes(model, orbits) else REFERENCE
+
+
+def _sample_reference(
+    lattice: Lattice,
+    clusters: Clusters,
+    tasks: Sequence[Task],
+    times: tuple[int, int, int],
+    sums: Sequence[Sums],
+) -> None:
     classes, neighbors = configurations(lattice.kind), lattice.neighbors(1)
     tables: dict[bytes, Touching] = {}
-    for p, task in enumerate(_tasks(model, lattice, full, features, clusters, seeds)):
+    for task, target in zip(tasks, sums, strict=True):
         # Orbits without energy at this point are left out: their zeros change no bit, only time.
         acting = np.any(task.jumps != 0, axis=1)
         key = acting.tobytes()
         if key not in tables:
             tables[key] = touching(clusters, lattice.sites, acting)
-        times = (schedule.equilibration_mcs, schedule.samples, schedule.stride_mcs)
-        sums = samples.of_point(p)
-        sample_point(task, times, tables[key], clusters, neighbors, classes.table, sums)
-    return samples
+        sample_point(task, times, tables[key], clusters, neighbors, classes.table, target)
 
 
 def complete(model: Model, points: Mapping[str, npt.ArrayLike], number: int) -> Points:

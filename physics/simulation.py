@@ -1,7 +1,7 @@
 """A lattice model as a kernel of a sweep: what it yields, and "compute these points"."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,18 +11,20 @@ import numpy.typing as npt
 from physics.configurations import configurations
 from physics.errors import RequestError
 from physics.lattices import Lattice
-from physics.models import REPLICAS, Model, features_of
+from physics.models import REPLICAS, Model, Orbit, features_of
 from physics.observables import observe
 from physics.reference import MOMENTS
 from physics.sampler import (
-    KERNEL,
-    KERNEL_VERSION,
+    KERNEL_VERSIONS,
+    LANES,
     Schedule,
     Seeds,
     complete,
+    kernel_of,
     parameters_used,
     sample,
 )
+from physics.simd import WORDS
 from physics.variables import COUNTS, ESTIMATES, Variable
 
 Coordinates = dict[str, tuple[str, npt.NDArray[Any], dict[str, str]]]
@@ -58,8 +60,6 @@ class Simulation:
     model: Model
     schedule: Schedule
     swept: tuple[str, ...]
-    name: str = field(default=KERNEL, init=False)
-    version: int = field(default=KERNEL_VERSION, init=False)
 
     def __post_init__(self) -> None:
         fixed = self.model.fixed(self.swept)
@@ -67,10 +67,35 @@ class Simulation:
         _ = self.features
 
     @cached_property
+    def orbits(self) -> list[Orbit]:
+        """The model's orbits on this lattice."""
+        used = parameters_used(self.model, dict.fromkeys(self.swept))
+        return self.model.orbits(self.lattice, used)
+
+    @property
+    def name(self) -> str:
+        """The kernel: ``lanes``, or ``reference`` where the lanes cannot express the model."""
+        return kernel_of(self.model, self.orbits)
+
+    @property
+    def version(self) -> int:
+        """Raised whenever the same seed gives other bits."""
+        return KERNEL_VERSIONS[self.name]
+
+    @property
+    def nominal_rate(self) -> float:
+        """Updates per second of one core, cautiously: to cut blocks of a sensible length."""
+        return 2e9 if self.name == LANES else 2e7
+
+    @property
+    def group(self) -> int:
+        """Points that are computed together at the price of one."""
+        return WORDS if self.name == LANES else 1
+
+    @property
     def features(self) -> tuple[str, ...]:
         """Names of the model's features on this lattice."""
-        used = parameters_used(self.model, dict.fromkeys(self.swept))
-        return features_of(self.model.orbits(self.lattice, used))
+        return features_of(self.orbits)
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -53,6 +53,14 @@ class Kernel(Protocol):
     def updates(self, points: int) -> int:
         """Attempted updates in so many points."""
 
+    @property
+    def nominal_rate(self) -> float:
+        """Updates per second of one core, cautiously: to cut blocks of a sensible length."""
+
+    @property
+    def group(self) -> int:
+        """Points that are computed together at the price of one."""
+
     def shortened(self, mcs: int) -> Self:
         """The same kernel on a short schedule, to measure its speed."""
 

@@ -13,7 +13,6 @@ from sweeps.spec import Sweep
 # enough that a killed worker costs little. The rate is a cautious guess for one core; a block's
 # size changes no result.
 BLOCK_SECONDS = 15.0
-NOMINAL_RATE = 2e7
 MOST_BLOCKS = 10_000
 FEWEST_BLOCKS = 16
 
@@ -134,10 +133,12 @@ def point_bytes(sweep: Sweep) -> int:
 
 
 def _block_points(sweep: Sweep) -> int:
-    seconds = sweep.kernel.updates(1) / NOMINAL_RATE
-    by_time = max(1, int(BLOCK_SECONDS / seconds))
-    by_number = max(1, sweep.points // FEWEST_BLOCKS)
-    return max(min(by_time, by_number), -(-sweep.points // MOST_BLOCKS))
+    kernel = sweep.kernel
+    seconds = kernel.updates(1) / kernel.nominal_rate
+    by_time = int(BLOCK_SECONDS / seconds)
+    by_number = sweep.points // FEWEST_BLOCKS
+    fewest = max(kernel.group, -(-sweep.points // MOST_BLOCKS))
+    return max(min(by_time, by_number), fewest)
 
 
 def _block_shape(shape: tuple[int, ...], most: int) -> tuple[int, ...]:

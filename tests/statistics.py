@@ -45,6 +45,7 @@ def deviations(
     seed: npt.NDArray[np.uint64],
     *,
     simulated_T: float | None = None,
+    kernel: str | None = None,
 ) -> list[Deviation]:
     """Simulate one point; estimates and class frequencies against the enumeration of ``states``.
 
@@ -52,7 +53,7 @@ def deviations(
     """
     simulated = dict(point) if simulated_T is None else {**point, "T": simulated_T}
     axes = {name: np.array([value]) for name, value in simulated.items()}
-    sums = sample(model, lattice, axes, schedule, seed[None, :])
+    sums = sample(model, lattice, axes, schedule, seed[None, :], kernel=kernel)
     full = complete(model, axes, 1)
     found = observe(sums, model.couplings(full, sums.features), full["T"])
     exact = states.expect(**{name: float(v[0]) for name, v in full.items()} | point)

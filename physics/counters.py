@@ -1,0 +1,174 @@
+"""Whole-lattice sums of every replica: up spins, unlike bonds, configuration classes.
+
+Each quantity is one bit a lane and item (a site or a bond). Items are taken eight at a time: an
+adder tree turns their bits into a four-bit number a lane, which is added to a bit-sliced counter
+of ``DEPTH`` planes in memory; counters are turned into int64 once a measurement. Classes come from
+the class table itself (physics.configurations): a decision diagram whose equal nodes are merged,
+walked with masks, one neighbour at a time.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba import types
+
+from physics.compiled import compiled, intrinsic
+from physics.configurations import configurations
+from physics.simd import I64, WORDS, Emitter, aligned, native_width, pointer
+from physics.single_flip import _full_adder, _indices, _register, _row, count_bits
+
+Integers = npt.NDArray[np.int64]
+
+BLOCK = 8
+DEPTH = 26  # planes of a counter: up to 2^26 - 1 items
+
+# (z, number of classes) tells the lattice kinds apart.
+KINDS = {(4, 12): "square", (6, 26): "triangular", (3, 8): "honeycomb", (6, 20): "cubic"}
+
+
+def count_up(spins: Any, sites: Any, width: Any = None) -> Integers:
+    """Up spins of every replica: (1, 64, 8). ``sites`` is (n, 1) int32, any sites."""
+    return _count(spins, sites, (), width)
+
+
+def count_unlike(spins: Any, bonds: Any, width: Any = None) -> Integers:
+    """Bonds with unlike ends: (1, 64, 8). ``bonds`` is (n, 2) int32."""
+    return _count(spins, bonds, (), width)
+
+
+def count_classes(spins: Any, rings: Any, classes: int, width: Any = None) -> Integers:
+    """Sites of each class, (classes, 64, 8). ``rings`` is (n, 1 + z) int32, the centre first."""
+    return _count(spins, rings, (0,) * classes, width)
+
+
+def _count(spins: Any, items: Any, classes: tuple[int, ...], width: Any) -> Integers:
+    zeros = native_width() if width is None else width
+    sums = np.zeros((max(1, len(classes)), 64, WORDS), np.int64)
+    planes = aligned((len(sums), DEPTH, len(zeros)))
+    for part in range(WORDS // len(zeros)):
+        add_items(spins, items, (0,) * items.shape[1], classes, part, zeros, planes, sums)
+    return sums
+
+
+@compiled
+def add_items(
+    spins: Any,
+    items: Any,
+    item: Any,
+    classes: Any,
+    part: Any,
+    width: Any,
+    planes: Any,
+    sums: Any,
+) -> None:
+    """Add the counts of all items to ``sums``, for the words of one register."""
+    planes[:] = 0
+    whole = items.shape[0] // 8 * 8
+    for first in range(0, whole, 8):
+        tally(spins, items, first, part, planes, item, classes, width, (0, 0, 0, 0, 0, 0, 0, 0))
+    for first in range(whole, items.shape[0]):
+        tally(spins, items, first, part, planes, item, classes, width, (0,))
+    used = 1
+    while used < planes.shape[1] and items.shape[0] >> used:
+        used += 1
+    for quantity in range(planes.shape[0]):
+        for word in range(len(width)):
+            unpack_counter(planes[quantity], word, used, sums[quantity], part * len(width) + word)
+
+
+@compiled
+def unpack_counter(counter: Any, word: Any, used: Any, sums: Any, column: Any) -> None:
+    """Add the number that each lane of a word has counted to ``sums[:, column]``."""
+    numbers = np.zeros(64, np.uint64)
+    for place in range(used):
+        bits = counter[place, word]
+        for lane in range(64):
+            numbers[lane] += ((bits >> np.uint64(lane)) & np.uint64(1)) << np.uint64(place)
+    for lane in range(64):
+        sums[lane, column] += np.int64(numbers[lane])
+
+
+@intrinsic
+def tally(
+    typingctx: Any,
+    spins: Any,
+    items: Any,
+    first: Any,
+    part: Any,
+    planes: Any,
+    item: Any,
+    classes: Any,
+    width: Any,
+    block: Any,
+) -> Any:
+    """Count ``block`` items from ``first`` on into the bit-sliced counters."""
+    words, size, kinds, many = len(width), len(item), len(classes), len(block)
+    signature = types.void(spins, items, first, part, planes, item, classes, width, block)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        e = Emitter(context, builder, words)
+        column = _register(builder, pointer(context, builder, spins, args[0]), args[3], words)
+        table = pointer(context, builder, items, args[1])
+        counters = pointer(context, builder, planes, args[4])
+        found = []
+        for k in range(many):
+            row = builder.mul(builder.add(args[2], ir.Constant(I64, k)), ir.Constant(I64, size))
+            bits = [e.load(column, _row(builder, n)) for n in _indices(builder, table, row, size)]
+            found.append(_quantities(e, bits, kinds))
+        for quantity, masks in enumerate(zip(*found, strict=True)):
+            _add_to_counter(e, counters, quantity * DEPTH * words, count_bits(e, masks))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _quantities(e: Emitter, bits: list[Any], kinds: int) -> list[Any]:
+    """The masks to count: the spin, the unlike bond, or the class masks."""
+    if kinds:
+        table = configurations(KINDS[len(bits) - 1, kinds]).table
+        return class_masks(e, bits, tuple(int(c) for c in table), kinds)
+    return [bits[0] if len(bits) == 1 else e.xor(*bits)]
+
+
+def class_masks(e: Emitter, bits: list[Any], table: tuple[int, ...], kinds: int) -> list[Any]:
+    """One mask a class; ``table`` gives the class of every code Σ 2^k bits[k]."""
+    nodes: dict[tuple[int, ...], Any] = {table: None}
+    for bit in reversed(bits):
+        below: dict[tuple[int, ...], Any] = {}
+        absent = e.inverse(bit)
+        for node, mask in nodes.items():
+            half = len(node) // 2
+            for child, side in ((node[:half], absent), (node[half:], bit)):
+                reached = side if mask is None else e.both(mask, side)
+                below[child] = e.either(below[child], reached) if child in below else reached
+        nodes = below
+    return [nodes.get((k,), e.zero) for k in range(kinds)]
+
+
+def _add_to_counter(e: Emitter, counters: Any, start: int, number: Sequence[Any]) -> None:
+    """counter += number; planes above the number are touched only while a carry runs."""
+    carry: list[Any] = []
+    for k, bit in enumerate(number):
+        place = start + k * e.words
+        total, over = _full_adder(e, e.load(counters, place), bit, carry)
+        e.store(total, counters, place)
+        carry = [over]
+    _ripple(e, counters, start + len(number) * e.words, carry[0], DEPTH - len(number))
+
+
+def _ripple(e: Emitter, counters: Any, start: int, carry: Any, planes: int) -> None:
+    builder = e.builder
+    done = builder.append_basic_block("added")
+    for k in range(planes):
+        block = builder.append_basic_block("carry")
+        builder.cbranch(e.any_set(carry), block, done)
+        builder.position_at_end(block)
+        place = start + k * e.words
+        old = e.load(counters, place)
+        e.store(e.xor(old, carry), counters, place)
+        carry = e.both(old, carry)
+    builder.branch(done)
+    builder.position_at_end(done)

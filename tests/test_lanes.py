@@ -1,0 +1,169 @@
+"""The lanes: words and replicas on their own, any width the same bits, and the exact torus."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from physics import Ising, Lattice, Model, Schedule, configurations, count_configurations, sample
+from physics.counters import count_classes, count_unlike, count_up
+from physics.exact import kaufman
+from physics.lattices import cubic, honeycomb, square, triangular
+from physics.observables import observe
+from physics.sampler import complete, kernel_of, parameters_used
+from physics.single_flip import (
+    DERIVED,
+    FRESH,
+    PLANES,
+    advance,
+    rule,
+    seed_state,
+    threshold_planes,
+)
+from tests.statistics import seed_of
+
+LATTICES = [square(5), triangular(5), honeycomb(4), cubic(3)]
+POINTS = [(1.8, 0.0), (2.3, 0.0), (2.3, 0.4), (4.0, -0.2), (5.0, 0.0), (1.0, 0.0), (2.0, 1.0)]
+
+
+def spins_of(lattice: Lattice, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 2**64, (lattice.sites, 8), dtype=np.uint64)
+
+
+def bits_of(words: np.ndarray) -> np.ndarray:
+    """(…, 8) words as (…, 64, 8) bits, replica by point."""
+    places = np.arange(64, dtype=np.uint64)
+    return ((words[..., None, :] >> places[:, None]) & np.uint64(1)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: lattice.kind)
+@pytest.mark.parametrize("width", [1, 2, 4, 8])
+def test_counts_in_the_lanes_are_plain_counts(lattice: Lattice, width: int) -> None:
+    spins = spins_of(lattice, 1)
+    bits, zeros = bits_of(spins), (0,) * width
+    sites = np.arange(lattice.sites, dtype=np.int32)[:, None]
+    bonds, classes = lattice.bonds(1), configurations(lattice.kind)
+    rings = np.hstack([sites, lattice.neighbors(1)])
+    assert np.array_equal(count_up(spins, sites, zeros)[0], bits.sum(axis=0))
+    unlike = (bits[bonds[:, 0]] != bits[bonds[:, 1]]).sum(axis=0)
+    assert np.array_equal(count_unlike(spins, bonds, zeros)[0], unlike)
+    found = count_classes(spins, rings, len(classes), zeros)
+    for replica, word in itertools.product((0, 17, 63), range(8)):
+        plain = count_configurations(
+            bits[:, replica, word], sites[:, 0], lattice.neighbors(1), classes
+        )
+        assert np.array_equal(found[:, replica, word], plain)
+
+
+def evolved(lattice: Lattice, tables: np.ndarray, shells: list[int], width: int, fold: bool):
+    neighbors = np.hstack([lattice.neighbors(k + 1) for k in range(len(shells))])
+    spins, seeds = spins_of(lattice, 2), np.stack([seed_of(3, word) for word in range(8)])
+    state = seed_state(seeds)
+    table = rule(threshold_planes(tables), shells, (0,) * width, fold)
+    advance(spins, neighbors, table, state, 5)
+    return spins, state
+
+
+@pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: lattice.kind)
+@pytest.mark.parametrize("field", [0.0, 0.3])
+def test_width_and_mirroring_change_speed_alone(lattice: Lattice, field: float) -> None:
+    z = lattice.coordination
+    ups = np.arange(z + 1)[:, None]
+    temperatures = np.linspace(1.0, 4.0, 8)
+    tables = 1 / (1 + np.exp(-2 * (2 * ups - z + field) / temperatures))
+    first, state = evolved(lattice, tables, [z], 8, fold=False)
+    for width, fold in itertools.product((1, 2, 4, 8), (False, True)):
+        again, other = evolved(lattice, tables, [z], width, fold)
+        assert np.array_equal(first, again)
+        assert np.array_equal(state, other)
+
+
+def test_a_probability_is_met_to_its_last_bit() -> None:
+    """Thresholds at 0 and 1 are kept one unit inside; planes hold P(up)·2^32, most first."""
+    p = np.array([0.0, 1.0, 0.5, 1 / 3])[:, None].repeat(8, 1)
+    planes = threshold_planes(p)
+    weights = 2.0 ** -np.arange(1, PLANES + 1)
+    read = ((planes & np.uint64(1)) * weights[:, None, None]).sum(axis=0)
+    assert np.abs(read - p).max() <= 2.0**-PLANES
+    assert set(np.unique(planes)) == {0, 2**64 - 1}
+
+
+def test_the_planes_of_one_replica_and_of_any_two_are_independent() -> None:
+    """Planes are exclusive ors of output bits, so independence is rank over GF(2)."""
+    for other in range(1, 64):
+        assert _rank([_form(k, lane) for lane in (0, other) for k in range(PLANES)]) == 2 * PLANES
+
+
+def _form(plane: int, lane: int) -> int:
+    """The output bits that a lane's plane is the exclusive or of, as a bit mask."""
+    terms = ((plane, 0),) if plane < FRESH else DERIVED[plane]
+    mask = 0
+    for vector, left in terms:
+        mask ^= 1 << (64 * vector + (lane - left) % 64)
+    return mask
+
+
+def _rank(rows: list[int]) -> int:
+    pivots: dict[int, int] = {}
+    for row in rows:
+        while row and row.bit_length() in pivots:
+            row ^= pivots[row.bit_length()]
+        if row:
+            pivots[row.bit_length()] = row
+    return len(pivots)
+
+
+@settings(max_examples=20, deadline=None)
+@given(order=st.permutations(range(len(POINTS))), cut=st.integers(1, len(POINTS) - 1))
+def test_a_points_bits_do_not_depend_on_its_companions(order: list[int], cut: int) -> None:
+    lattice, schedule = square(4), Schedule(3, 4, 2)
+    whole = _sampled(lattice, schedule, list(range(len(POINTS))))
+    parts = [_sampled(lattice, schedule, part) for part in (order[:cut], order[cut:])]
+    for name, values in whole.items():
+        again = np.concatenate([part[name] for part in parts])
+        assert again.tobytes() == values[order].tobytes(), name
+
+
+def _sampled(lattice: Lattice, schedule: Schedule, chosen: list[int]) -> dict[str, np.ndarray]:
+    model = Ising()
+    axes = {name: np.array([POINTS[i][k] for i in chosen]) for k, name in enumerate("TH")}
+    sums = sample(model, lattice, axes, schedule, np.stack([seed_of(4, i) for i in chosen]))
+    full = complete(model, axes, len(chosen))
+    return observe(sums, model.couplings(full, sums.features), full["T"])
+
+
+@pytest.mark.parametrize(
+    ("model", "axes", "kernel"),
+    [
+        (Ising(), ("T",), "lanes"),
+        (Ising(), ("T", "H"), "lanes"),
+        (Ising(J2=0.3), ("T",), "lanes"),
+        (Ising(), ("T", "J2", "J3"), "reference"),
+    ],
+)
+def test_models_of_up_to_two_shells_run_in_the_lanes(
+    model: Model, axes: tuple[str, ...], kernel: str
+) -> None:
+    used = parameters_used(model, dict.fromkeys(axes))
+    assert kernel_of(model, model.orbits(square(6), used)) == kernel
+
+
+@pytest.mark.slow
+@pytest.mark.statistical
+def test_energy_and_heat_capacity_are_those_of_the_exact_torus() -> None:
+    """L = 32 against Kaufman's solution, eight temperatures about Tc, at H = 0."""
+    temperatures = np.array([1.8, 2.0, 2.2, 2.269185, 2.3, 2.5, 3.0, 4.0])
+    model, lattice = Ising(), square(32)
+    seeds = np.stack([seed_of(5, i) for i in range(8)])
+    sums = sample(model, lattice, {"T": temperatures}, Schedule(2000, 1500, 10), seeds)
+    full = complete(model, {"T": temperatures}, 8)
+    found = observe(sums, model.couplings(full, sums.features), temperatures)
+    energy, heat_capacity = kaufman(32, temperatures)
+    for name, exact in (("energy", energy), ("heat_capacity", heat_capacity)):
+        z = (found[name] - exact) / found[f"{name}_se"]
+        assert np.abs(z).max() < 4, (name, z)
+    assert np.all(found["energy_se"] < 2e-3)
+    drift = found["energy_drift"] / found["energy_drift_se"]
+    assert np.abs(drift).max() < 4
