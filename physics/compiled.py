@@ -4,13 +4,32 @@ No ``fastmath``: it lets two machines round differently, and a point's bits may 
 machine. Bounds are checked when ``NUMBA_BOUNDSCHECK=1`` is set, as the tests do.
 """
 
+import hashlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 import numba.extending
 
 Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: a folder for each state of this package's source.
+
+    Numba looks at a kernel's own file to tell whether it changed. Kernels here are written by
+    functions of other files as well, and installed files may all carry the same time.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(numba.config.CACHE_DIR or Path(home) / "latticescape") / digest.hexdigest()[:16]
+
+
+_FOLDER = str(cache_folder())
 
 
 def intrinsic(function: Callable[..., object]) -> Any:
@@ -23,6 +42,10 @@ def intrinsic(function: Callable[..., object]) -> Any:
 
 def compiled(function: Function) -> Function:
     """Compile a scalar kernel: cached on disk, without the interpreter lock, IEEE arithmetic."""
-    compiler = numba.njit(cache=True, nogil=True, error_model="numpy")
-    kernel: Function = compiler(function)
+    others = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = _FOLDER
+    try:
+        kernel: Function = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    finally:
+        numba.config.CACHE_DIR = others
     return kernel

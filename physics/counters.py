@@ -1,8 +1,9 @@
 """Whole-lattice sums of every replica: up spins, unlike bonds, configuration classes.
 
-Each quantity is one bit a lane and item (a site or a bond). Items are taken eight at a time: an
-adder tree turns their bits into a four-bit number a lane, which is added to a bit-sliced counter
-of ``DEPTH`` planes in memory; counters are turned into int64 once a measurement. Classes come from
+Each quantity is one bit a lane and item (a site or a bond). Items are taken eight at a time: a
+tree of full adders adds them to a bit-sliced counter of ``LOW`` planes, without a branch; before
+that can overflow it is drained into a counter of ``DEPTH`` planes, which is turned into int64 once
+a measurement. Classes come from
 the class table itself (physics.configurations): a decision diagram whose equal nodes are merged,
 walked with masks, one neighbour at a time.
 """
@@ -18,12 +19,12 @@ from numba import types
 from physics.compiled import compiled, intrinsic
 from physics.configurations import configurations
 from physics.simd import I64, WORDS, Emitter, aligned, native_width, pointer
-from physics.single_flip import _full_adder, _indices, _register, _row, count_bits
+from physics.single_flip import _full_adder, _indices, _register, _row
 
 Integers = npt.NDArray[np.int64]
 
-BLOCK = 8
-DEPTH = 26  # planes of a counter: up to 2^26 - 1 items
+LOW = 8  # planes of the quick counter: 31 blocks of eight items
+DEPTH = 26  # planes of the whole counter: up to 2^26 - 1 items
 
 # (z, number of classes) tells the lattice kinds apart.
 KINDS = {(4, 12): "square", (6, 26): "triangular", (3, 8): "honeycomb", (6, 20): "cubic"}
@@ -47,7 +48,7 @@ def count_classes(spins: Any, rings: Any, classes: int, width: Any = None) -> In
 def _count(spins: Any, items: Any, classes: tuple[int, ...], width: Any) -> Integers:
     zeros = native_width() if width is None else width
     sums = np.zeros((max(1, len(classes)), 64, WORDS), np.int64)
-    planes = aligned((len(sums), DEPTH, len(zeros)))
+    planes = aligned((len(sums), LOW + DEPTH, len(zeros)))
     for part in range(WORDS // len(zeros)):
         add_items(spins, items, (0,) * items.shape[1], classes, part, zeros, planes, sums)
     return sums
@@ -66,17 +67,25 @@ def add_items(
 ) -> None:
     """Add the counts of all items to ``sums``, for the words of one register."""
     planes[:] = 0
+    eight = (0, 0, 0, 0, 0, 0, 0, 0)
     whole = items.shape[0] // 8 * 8
-    for first in range(0, whole, 8):
-        tally(spins, items, first, part, planes, item, classes, width, (0, 0, 0, 0, 0, 0, 0, 0))
+    for start in range(0, whole, 248):
+        for first in range(start, min(start + 248, whole), 8):
+            tally(spins, items, first, part, planes, item, classes, width, eight)
+        for quantity in range(planes.shape[0]):
+            drain(planes, quantity, width)
     for first in range(whole, items.shape[0]):
         tally(spins, items, first, part, planes, item, classes, width, (0,))
+    for quantity in range(planes.shape[0]):
+        drain(planes, quantity, width)
     used = 1
-    while used < planes.shape[1] and items.shape[0] >> used:
+    while used < planes.shape[1] - 8 and items.shape[0] >> used:
         used += 1
     for quantity in range(planes.shape[0]):
         for word in range(len(width)):
-            unpack_counter(planes[quantity], word, used, sums[quantity], part * len(width) + word)
+            unpack_counter(
+                planes[quantity, 8:], word, used, sums[quantity], part * len(width) + word
+            )
 
 
 @compiled
@@ -119,7 +128,7 @@ def tally(
             bits = [e.load(column, _row(builder, n)) for n in _indices(builder, table, row, size)]
             found.append(_quantities(e, bits, kinds))
         for quantity, masks in enumerate(zip(*found, strict=True)):
-            _add_to_counter(e, counters, quantity * DEPTH * words, count_bits(e, masks))
+            add_masks(e, counters, quantity * (LOW + DEPTH) * words, masks)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -148,27 +157,44 @@ def class_masks(e: Emitter, bits: list[Any], table: tuple[int, ...], kinds: int)
     return [nodes.get((k,), e.zero) for k in range(kinds)]
 
 
-def _add_to_counter(e: Emitter, counters: Any, start: int, number: Sequence[Any]) -> None:
-    """counter += number; planes above the number are touched only while a carry runs."""
-    carry: list[Any] = []
-    for k, bit in enumerate(number):
+def add_masks(e: Emitter, counters: Any, start: int, masks: Sequence[Any]) -> None:
+    """counter[0 … LOW) += number of set masks, lane by lane."""
+    column = list(masks)
+    for k in range(LOW):
         place = start + k * e.words
-        total, over = _full_adder(e, e.load(counters, place), bit, carry)
-        e.store(total, counters, place)
-        carry = [over]
-    _ripple(e, counters, start + len(number) * e.words, carry[0], DEPTH - len(number))
+        column.append(e.load(counters, place))
+        column, carries = _add_column(e, column)
+        e.store(column[0], counters, place)
+        column = carries
 
 
-def _ripple(e: Emitter, counters: Any, start: int, carry: Any, planes: int) -> None:
-    builder = e.builder
-    done = builder.append_basic_block("added")
-    for k in range(planes):
-        block = builder.append_basic_block("carry")
-        builder.cbranch(e.any_set(carry), block, done)
-        builder.position_at_end(block)
-        place = start + k * e.words
-        old = e.load(counters, place)
-        e.store(e.xor(old, carry), counters, place)
-        carry = e.both(old, carry)
-    builder.branch(done)
-    builder.position_at_end(done)
+def _add_column(e: Emitter, column: list[Any]) -> tuple[list[Any], list[Any]]:
+    carries = []
+    while len(column) > 1:
+        total, carry = _full_adder(e, column[0], column[1], column[2:3])
+        column = [*column[3:], total]
+        carries.append(carry)
+    return column, carries
+
+
+@intrinsic
+def drain(typingctx: Any, planes: Any, quantity: Any, width: Any) -> Any:
+    """Add a quick counter to the whole one behind it, and empty it."""
+    words = len(width)
+    signature = types.void(planes, quantity, width)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        e = Emitter(context, builder, words)
+        base = pointer(context, builder, planes, args[0])
+        low = _register(builder, base, args[1], (LOW + DEPTH) * words)
+        carry: list[Any] = []
+        for k in range(DEPTH):
+            column = [e.load(low, (LOW + k) * words), *carry]
+            if k < LOW:
+                column.append(e.load(low, k * words))
+                e.store(e.zero, low, k * words)
+            column, carry = _add_column(e, column)
+            e.store(column[0], low, (LOW + k) * words)
+        return context.get_dummy_value()
+
+    return signature, codegen

@@ -4,7 +4,9 @@ Points are taken in groups of eight, the last one filled up with copies of its f
 never feels its companions, so groups, order and filling change no bit of a result.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,9 @@ import numpy.typing as npt
 from physics.compiled import compiled
 from physics.configurations import configurations
 from physics.counters import count_classes, count_unlike, count_up
-from physics.lattices import Lattice
-from physics.models import Model, Orbit, features_of
-from physics.reference import Clusters, Sums, Task
+from physics.lattices import Lattice, Sites
+from physics.models import REPLICAS, Model, Orbit, features_of
+from physics.reference import MOMENTS, Integers, Sums, Task
 from physics.simd import WORDS, aligned
 from physics.single_flip import Rule, advance, rule, seed_state, threshold_planes
 
@@ -31,70 +33,122 @@ def fits_lanes(model: Model, orbits: Sequence[Orbit]) -> bool:
     return model.move == "single_flip" and set(widths) <= {1, 2} and widths.count(2) <= MOST_SHELLS
 
 
+@dataclass(frozen=True)
+class LaneTables:
+    """What all groups of a block share: the lattice's tables as the lanes read them."""
+
+    lattice: Lattice
+    orbits: Sequence[Orbit]
+
+    @cached_property
+    def shells(self) -> list[int]:
+        """The neighbour shells of the bond orbits, from their features' names."""
+        bonds = [orbit for orbit in self.orbits if orbit.clusters.shape[1] == 2]
+        return [int(next(iter(orbit.values)).rsplit("_", 1)[1]) for orbit in bonds]
+
+    @cached_property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return features_of(self.orbits)
+
+    @cached_property
+    def neighbors(self) -> Sites:
+        """The shells side by side, (sites, z1 + z2)."""
+        return np.concatenate([self.lattice.neighbors(k) for k in self.shells], axis=1)
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Neighbours in each shell."""
+        return [self.lattice.neighbors(k).shape[1] for k in self.shells]
+
+    @cached_property
+    def bonds(self) -> dict[int, Sites]:
+        """Every bond of each shell once."""
+        return {k: self.lattice.bonds(k) for k in self.shells}
+
+    @cached_property
+    def sites(self) -> Sites:
+        """All sites, (sites, 1)."""
+        return np.arange(self.lattice.sites, dtype=np.int32)[:, None]
+
+    @cached_property
+    def rings(self) -> Sites:
+        """Every site and its ring, (sites, 1 + z)."""
+        return np.hstack([self.sites, self.lattice.neighbors(1)])
+
+    @cached_property
+    def classes(self) -> int:
+        """Number of configuration classes."""
+        return len(configurations(self.lattice.kind))
+
+
 class LaneGroup:
     """Eight points on their way: spins, generators and class tables.
 
     Parameters
     ----------
-    lattice
-        The lattice.
-    orbits, clusters
-        Of the model on it.
+    tables
+        Of the block.
     tasks
         One to eight points.
     """
 
-    def __init__(
-        self, lattice: Lattice, orbits: Sequence[Orbit], clusters: Clusters, tasks: Sequence[Task]
-    ) -> None:
-        self.tasks = tasks
+    def __init__(self, tables: LaneTables, tasks: Sequence[Task]) -> None:
+        self.tables = tables
         filled = [*tasks, *[tasks[0]] * (WORDS - len(tasks))]
         self.couplings = np.stack([task.couplings for task in filled])
-        self.features = features_of(orbits)
-        shells = _shells(orbits)
-        self.neighbors = np.concatenate([lattice.neighbors(k) for k in shells], axis=1)
-        self.bonds = {k: lattice.bonds(k) for k in shells}
-        sites = np.arange(lattice.sites, dtype=np.int32)[:, None]
-        self.sites, self.rings = sites, np.hstack([sites, lattice.neighbors(1)])
-        self.classes = len(configurations(lattice.kind))
-        self.rule = _rule(lattice, orbits, filled)
+        self.rule = _rule(tables, filled)
         self.state = seed_state(np.stack([task.seed for task in filled]))
-        self.spins = aligned((lattice.sites, WORDS))
+        self.spins = aligned((tables.lattice.sites, WORDS))
         draw_spins(self.spins, self.state, *_start_masks(filled))
+        lanes = (REPLICAS, WORDS)
+        self.features = np.zeros((len(tables.features), *lanes), np.int64)
+        self.first_half = np.zeros_like(self.features)
+        self.moments = np.zeros((len(MOMENTS), *lanes))
+        self.histogram = np.zeros((tables.classes, *lanes), np.int64)
 
     def advance(self, mcs: int) -> None:
         """So many Monte Carlo steps."""
-        advance(self.spins, self.neighbors, self.rule, self.state, mcs)
+        advance(self.spins, self.tables.neighbors, self.rule, self.state, mcs)
 
-    def measure(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Every feature of the whole lattice, (64, 8) each."""
-        up = count_up(self.spins, self.sites)[0]
+    def measure(self) -> Integers:
+        """Every feature of the whole lattice, (features, 64, 8)."""
+        tables = self.tables
+        up = count_up(self.spins, tables.sites)[0]
         found = {"magnetization": 2 * up - len(self.spins)}
-        for shell, bonds in self.bonds.items():
+        for shell, bonds in tables.bonds.items():
             unlike = count_unlike(self.spins, bonds)[0]
             found[f"spin_product_{shell}"] = len(bonds) - 2 * unlike
-        return found
+        return np.stack([found[name] for name in tables.features])
 
-    def energy(self, found: Mapping[str, npt.NDArray[np.int64]]) -> Floats:
-        """Energy of every replica, (64, 8), added up feature by feature in their order."""
-        energy = np.zeros((64, WORDS))
-        for f, name in enumerate(self.features):
-            energy += self.couplings[:, f] * found[name]
-        return energy
+    def add_sample(self, early: bool) -> None:
+        """Measure once and add it to the sums."""
+        features = self.measure()
+        self.features += features
+        if early:
+            self.first_half += features
+        self.histogram += count_classes(self.spins, self.tables.rings, self.tables.classes)
+        self._add_moments(features)
 
-    def add_sample(self, sums: Sequence[Sums], early: bool) -> None:
-        """Measure once and add it to the sums of each point."""
-        found = self.measure()
-        m, e = found["magnetization"].astype(float), self.energy(found)
-        moments = np.stack([m, np.abs(m), m**2, (m**2) ** 2, e, e**2], axis=-1)
-        features = np.stack([found[name] for name in self.features], axis=-1)
-        histogram = count_classes(self.spins, self.rings, self.classes)
+    def write(self, sums: Sequence[Sums]) -> None:
+        """The sums of each point, replicas first."""
         for word, target in enumerate(sums):
-            target.features[...] += features[:, word]
-            target.moments[...] += moments[:, word]
-            target.histogram[...] += histogram[:, :, word].T
-            if early:
-                target.first_half[...] += features[:, word]
+            target.features[...] = self.features[:, :, word].T
+            target.first_half[...] = self.first_half[:, :, word].T
+            target.moments[...] = self.moments[:, :, word].T
+            target.histogram[...] = self.histogram[:, :, word].T
+
+    def _add_moments(self, features: Integers) -> None:
+        m = features[self.tables.features.index("magnetization")].astype(float)
+        # Feature by feature in their order: a sum over an axis could round by the array's shape.
+        e = np.zeros(m.shape)
+        for couplings, values in zip(self.couplings.T, features, strict=True):
+            e += couplings * values
+        square = m * m
+        for total, moment in zip(
+            self.moments, (m, np.abs(m), square, square * square, e, e * e), strict=True
+        ):
+            total += moment
 
 
 def sample_group(group: LaneGroup, times: Times, sums: Sequence[Sums]) -> None:
@@ -103,7 +157,8 @@ def sample_group(group: LaneGroup, times: Times, sums: Sequence[Sums]) -> None:
     group.advance(equilibration)
     for sample in range(samples):
         group.advance(stride)
-        group.add_sample(sums, early=sample < samples // 2)
+        group.add_sample(early=sample < samples // 2)
+    group.write(sums)
 
 
 @compiled
@@ -120,17 +175,10 @@ def draw_spins(spins: Any, state: Any, half: Any, ones: Any) -> None:
             spins[site, word] = (out & half[word]) | ones[word]
 
 
-def _shells(orbits: Sequence[Orbit]) -> list[int]:
-    """The neighbour shells of the bond orbits, from their features' names."""
-    bonds = [orbit for orbit in orbits if orbit.clusters.shape[1] == 2]
-    return [int(next(iter(orbit.values)).rsplit("_", 1)[1]) for orbit in bonds]
-
-
-def _rule(lattice: Lattice, orbits: Sequence[Orbit], tasks: Sequence[Task]) -> Rule:
+def _rule(tables: LaneTables, tasks: Sequence[Task]) -> Rule:
     """P(up) = 1 / (1 + exp(ΔE/T)) by the number of up neighbours in each shell."""
-    sizes = [lattice.neighbors(k).shape[1] for k in _shells(orbits)]
-    tables = np.stack([_probabilities(orbits, sizes, task) for task in tasks], axis=-1)
-    return rule(threshold_planes(tables), sizes)
+    up = [_probabilities(tables.orbits, tables.sizes, task) for task in tasks]
+    return rule(threshold_planes(np.stack(up, axis=-1)), tables.sizes)
 
 
 def _probabilities(orbits: Sequence[Orbit], sizes: Sequence[int], task: Task) -> Floats:

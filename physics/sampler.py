@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from physics.configurations import configurations
 from physics.errors import RequestError
-from physics.lanes import LaneGroup, fits_lanes, sample_group
+from physics.lanes import LaneGroup, LaneTables, fits_lanes, sample_group
 from physics.lattices import Lattice
 from physics.models import REPLICAS, Model, Orbit, Points, features_of
 from physics.reference import (
@@ -158,9 +158,10 @@ def sample(
     sums = [samples.of_point(p) for p in range(len(seeds))]
     times = (schedule.equilibration_mcs, schedule.samples, schedule.stride_mcs)
     if (kernel or kernel_of(model, orbits)) == LANES:
+        tables = LaneTables(lattice, orbits)
         for first in range(0, len(tasks), WORDS):
             group = slice(first, first + WORDS)
-            sample_group(LaneGroup(lattice, orbits, clusters, tasks[group]), times, sums[group])
+            sample_group(LaneGroup(tables, tasks[group]), times, sums[group])
     else:
         _sample_reference(lattice, clusters, tasks, times, sums)
     return samples

@@ -15,6 +15,7 @@ Lowering
     fuses and/or/xor to ``vpternlog`` where there is AVX-512.
 """
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -49,6 +50,7 @@ class LanesModel(models.PrimitiveModel):  # type: ignore[misc]
 
 
 @cache
+@cache
 def native_width() -> tuple[int, ...]:
     """The width argument of this processor: eight words with AVX-512, else four."""
     features = llvm.get_host_cpu_features()
@@ -57,7 +59,7 @@ def native_width() -> tuple[int, ...]:
 
 def aligned(shape: tuple[int, ...], dtype: Any = np.uint64) -> npt.NDArray[Any]:
     """An array of zeros that begins at a cache line."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.zeros(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
     array: npt.NDArray[Any] = raw[start : start + size].view(dtype).reshape(shape)
