@@ -199,7 +199,7 @@ def _outcomes(
             pure=False,
         )
         block_of = {future.key: block for future, block in zip(futures, wave, strict=True)}
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             yield block_of[future.key], _outcome(future)
             future.release()
 

@@ -17,6 +17,9 @@ from physics.errors import RequestError
 from sweeps.provenance import package_version, room_path, source_digest
 
 WAIT_SECONDS = 30.0
+
+# Clients here are never Dask's default: a lazy Dataset is read by this process, and does not wait
+# for the workers of a cluster that is busy, or has none.
 LOOPBACK = "127.0.0.1"
 
 
@@ -65,7 +68,7 @@ def embedded(workers: int | None = None, threads: int = 1) -> Iterator[Client]:
             workers=dict.fromkeys(range(number), worker),
             silence_logs=logging.ERROR,
         ) as cluster,
-        Client(cluster) as client,
+        Client(cluster, set_as_default=False) as client,
     ):
         client.wait_for_workers(number, timeout=2 * WAIT_SECONDS)
         yield client
@@ -82,7 +85,7 @@ def at_address(address: str, *, timeout: float = 10.0, security: Any = None) -> 
     """
     _check_address(address)
     try:
-        client = Client(address, timeout=timeout, security=security)
+        client = Client(address, timeout=timeout, security=security, set_as_default=False)
     except TypeError:
         raise RequestError(
             f"no certificates for {address}",

@@ -288,7 +288,7 @@ def test_points_that_fail_cost_only_themselves(
     spec: str, address: str, tmp_path: Path, failing: pytest.MonkeyPatch
 ) -> None:
     sweep, broken, whole = Sweep.from_toml(SPEC), tmp_path / "broken.zarr", tmp_path / "whole.zarr"
-    with Client(address) as client:
+    with Client(address, set_as_default=False) as client:
         report = execute(sweep, broken, client, block_points=2, progress=False)
         assert (report.failed, report.computed, report.computed_blocks) == (3, 6, 4)
         assert report.updates == UPDATES * 6 // 9

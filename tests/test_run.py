@@ -24,7 +24,7 @@ from tests.runs import alloy_sweep, assert_same_bits, ising_sweep
 def client() -> Iterator[Client]:
     with (
         LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
-        Client(cluster) as client,
+        Client(cluster, set_as_default=False) as client,
     ):
         yield client
 
