@@ -138,8 +138,8 @@ def sample(
     Raises
     ------
     RequestError
-        If a parameter is missing, unknown, given twice or out of bounds, the lattice too small, or
-        the seeds are not one a point.
+        If a parameter is missing, unknown, given twice or out of bounds, the lattice too small,
+        the seeds are not one a point, or the kernel cannot run the model.
 
     Examples
     --------
@@ -157,7 +157,7 @@ def sample(
     tasks = _tasks(model, lattice, full, features, clusters, seeds)
     sums = [samples.of_point(p) for p in range(len(seeds))]
     times = (schedule.equilibration_mcs, schedule.samples, schedule.stride_mcs)
-    if (kernel or kernel_of(model, orbits)) == LANES:
+    if _chosen(kernel, kernel_of(model, orbits)) == LANES:
         tables = LaneTables(lattice, orbits)
         for first in range(0, len(tasks), WORDS):
             group = slice(first, first + WORDS)
@@ -170,6 +170,19 @@ def sample(
 def kernel_of(model: Model, orbits: Sequence[Orbit]) -> str:
     """The fastest kernel that can run a model: the lanes, or else the scalar reference."""
     return LANES if fits_lanes(model, orbits) else REFERENCE
+
+
+def _chosen(asked: str | None, fastest: str) -> str:
+    """The kernel asked for, if it is one that can run the model."""
+    able = (fastest,) if fastest == REFERENCE else (LANES, REFERENCE)
+    if asked is not None and asked not in able:
+        raise RequestError(
+            "this kernel cannot run the model",
+            came=asked,
+            allowed=" | ".join(able),
+            hint="leave kernel out",
+        )
+    return asked or fastest
 
 
 def _sample_reference(

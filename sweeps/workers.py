@@ -17,9 +17,6 @@ from physics.errors import RequestError
 from sweeps.provenance import package_version, room_path, source_digest
 
 WAIT_SECONDS = 30.0
-
-# Clients here are never Dask's default: a lazy Dataset is read by this process, and does not wait
-# for the workers of a cluster that is busy, or has none.
 LOOPBACK = "127.0.0.1"
 
 
@@ -61,6 +58,8 @@ def embedded(workers: int | None = None, threads: int = 1) -> Iterator[Client]:
             raise RequestError(f"{name} must be 1 or more", came=value, hint=f"--{name} 2")
     options = {"nthreads": threads, "host": LOOPBACK, "death_timeout": WAIT_SECONDS}
     worker = {"cls": OwnWorker, "options": {"worker_kwargs": options}}
+    # No client here is Dask's default: a lazy Dataset is read by this process, and does not wait
+    # for the workers of a cluster that is busy, or has none.
     served = {"host": LOOPBACK, "port": 0, "dashboard": True, "dashboard_address": f"{LOOPBACK}:0"}
     with (
         SpecCluster(

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physics import Ising, Lattice, Model, Schedule, configurations, count_configurations, sample
+from physics import (
+    Ising,
+    Lattice,
+    Model,
+    PairAlloy,
+    RequestError,
+    Schedule,
+    configurations,
+    count_configurations,
+    sample,
+)
 from physics.counters import count_classes, count_unlike, count_up
 from physics.exact import kaufman
 from physics.lattices import cubic, honeycomb, square, triangular
@@ -148,6 +158,14 @@ def test_models_of_up_to_two_shells_run_in_the_lanes(
 ) -> None:
     used = parameters_used(model, dict.fromkeys(axes))
     assert kernel_of(model, model.orbits(square(6), used)) == kernel
+
+
+@pytest.mark.parametrize(
+    ("model", "kernel"), [(PairAlloy(x=0.5, w1=0.1), "lanes"), (Ising(T=2.0), "lane")]
+)
+def test_a_kernel_that_cannot_run_the_model_is_refused(model: Model, kernel: str) -> None:
+    with pytest.raises(RequestError, match="cannot run the model"):
+        sample(model, square(4), {}, Schedule(1, 2, 1), seed_of(6)[None, :], kernel=kernel)
 
 
 @pytest.mark.slow
