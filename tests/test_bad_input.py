@@ -28,25 +28,11 @@ from sweeps.places import made_whole
 from sweeps.plan import plan
 from sweeps.store import create
 from sweeps.workers import at_address, check_workers
+from tests.runs import SPEC
 
 ROOT = Path(__file__).parents[1]
 
-ISING = """\
-[sweep]
-seed = 7
-[lattice]
-kind = "square"
-size = 6
-[model]
-kind = "ising"
-[grid]
-T = [1.8, 2.27]
-H = { start = 0.0, stop = 1.0, num = 3 }
-[schedule]
-equilibration_mcs = 20
-samples = 10
-stride_mcs = 2
-"""
+ISING = SPEC.lstrip().replace("2.27, 3.0", "2.27")
 
 ALLOY = """\
 [lattice]
