@@ -15,11 +15,13 @@ import numpy.typing as npt
 from physics.compiled import compiled
 from physics.configurations import configurations
 from physics.counters import count_classes, count_unlike, count_up
+from physics.lane_streams import seed_state
 from physics.lattices import Lattice, Sites
 from physics.models import REPLICAS, Model, Orbit, features_of
 from physics.reference import MOMENTS, Integers, Sums, Task
 from physics.simd import WORDS, aligned
-from physics.single_flip import Rule, advance, rule, seed_state, threshold_planes
+from physics.single_flip import Rule, advance, rule
+from physics.thresholds import threshold_planes
 
 Floats = npt.NDArray[np.float64]
 Times = tuple[int, int, int]

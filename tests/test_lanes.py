@@ -20,18 +20,12 @@ from physics import (
 )
 from physics.counters import count_classes, count_unlike, count_up
 from physics.exact import kaufman
+from physics.lane_streams import DERIVED, FRESH, PLANES, seed_state
 from physics.lattices import cubic, honeycomb, square, triangular
 from physics.observables import observe
 from physics.sampler import complete, kernel_of, parameters_used
-from physics.single_flip import (
-    DERIVED,
-    FRESH,
-    PLANES,
-    advance,
-    rule,
-    seed_state,
-    threshold_planes,
-)
+from physics.single_flip import advance, rule
+from physics.thresholds import threshold_planes
 from tests.statistics import seed_of
 
 LATTICES = [square(5), triangular(5), honeycomb(4), cubic(3)]
