@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from physics.configurations import configurations
 from physics.errors import RequestError
-from physics.lanes import LaneGroup, LaneTables, fits_lanes, sample_group
+from physics.lanes import LaneTables, fits_lanes, group_of, sample_group
 from physics.lattices import Lattice
 from physics.models import REPLICAS, Model, Orbit, Points, features_of
 from physics.reference import (
@@ -151,25 +151,26 @@ def sample(
     """
     _check_seeds(seeds)
     full = complete(model, points, len(seeds))
-    orbits = model.orbits(lattice, parameters_used(model, points))
+    used = parameters_used(model, points)
+    orbits = model.orbits(lattice, used)
     features, clusters = features_of(orbits), clusters_of(orbits)
     samples = _empty(len(seeds), features, lattice, schedule)
     tasks = _tasks(model, lattice, full, features, clusters, seeds)
     sums = [samples.of_point(p) for p in range(len(seeds))]
     times = (schedule.equilibration_mcs, schedule.samples, schedule.stride_mcs)
-    if _chosen(kernel, kernel_of(model, orbits)) == LANES:
-        tables = LaneTables(lattice, orbits)
+    if _chosen(kernel, kernel_of(model, lattice, orbits)) == LANES:
+        tables = LaneTables(lattice, orbits, model.acting(used, features))
         for first in range(0, len(tasks), WORDS):
             group = slice(first, first + WORDS)
-            sample_group(LaneGroup(tables, tasks[group]), times, sums[group])
+            sample_group(group_of(tables, tasks[group]), times, sums[group])
     else:
         _sample_reference(lattice, clusters, tasks, times, sums)
     return samples
 
 
-def kernel_of(model: Model, orbits: Sequence[Orbit]) -> str:
+def kernel_of(model: Model, lattice: Lattice, orbits: Sequence[Orbit]) -> str:
     """The fastest kernel that can run a model: the lanes, or else the scalar reference."""
-    return LANES if fits_lanes(model, orbits) else REFERENCE
+    return LANES if fits_lanes(model, lattice, orbits) else REFERENCE
 
 
 def _chosen(asked: str | None, fastest: str) -> str:

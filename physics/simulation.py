@@ -75,7 +75,7 @@ class Simulation:
     @property
     def name(self) -> str:
         """The kernel: ``lanes``, or ``reference`` where the lanes cannot express the model."""
-        return kernel_of(self.model, self.orbits)
+        return kernel_of(self.model, self.lattice, self.orbits)
 
     @property
     def version(self) -> int:

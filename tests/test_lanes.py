@@ -151,7 +151,7 @@ def test_models_of_up_to_two_shells_run_in_the_lanes(
     model: Model, axes: tuple[str, ...], kernel: str
 ) -> None:
     used = parameters_used(model, dict.fromkeys(axes))
-    assert kernel_of(model, model.orbits(square(6), used)) == kernel
+    assert kernel_of(model, square(6), model.orbits(square(6), used)) == kernel
 
 
 @pytest.mark.parametrize(
