@@ -4,8 +4,7 @@ Points are taken in groups of eight, the last one filled up with copies of its f
 never feels its companions, so groups, order and filling change no bit of a result.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +17,7 @@ from physics.compiled import compiled
 from physics.configurations import configurations
 from physics.counters import count_classes, count_unlike, count_up
 from physics.exchange import BondTable, acceptance_filter, bond_table, first_order
+from physics.groups import Group
 from physics.lane_streams import seed_state
 from physics.lattices import Lattice, Sites
 from physics.models import REPLICAS, Model, Orbit, features_of
@@ -25,10 +25,10 @@ from physics.reference import MOMENTS, Integers, Sums, Task, draw_arrangement
 from physics.simd import WORDS, aligned
 from physics.single_flip import Rule, rule
 from physics.streams import replica_state
+from physics.tempering import Chosen
 from physics.thresholds import threshold_planes
 
 Floats = npt.NDArray[np.float64]
-Times = tuple[int, int, int]
 
 MOST_SHELLS = 2
 
@@ -112,19 +112,19 @@ class LaneTables:
         return len(configurations(self.lattice.kind))
 
 
-class LaneGroup(ABC):
+class LaneGroup(Group):
     """Eight points on their way: spins, generators and what was measured.
 
     Parameters
     ----------
     tables
         Of the block.
-    tasks
-        One to eight points.
+    tasks, sums
+        One to eight points, and where their sums go.
     """
 
-    def __init__(self, tables: LaneTables, tasks: Sequence[Task]) -> None:
-        self.tables = tables
+    def __init__(self, tables: LaneTables, tasks: Sequence[Task], sums: Sequence[Sums]) -> None:
+        self.tables, self.sums = tables, sums
         self.tasks = [*tasks, *[tasks[0]] * (WORDS - len(tasks))]
         self.couplings = np.stack([task.couplings for task in self.tasks])
         self.state = seed_state(np.stack([task.seed for task in self.tasks]))
@@ -135,12 +135,7 @@ class LaneGroup(ABC):
         self.moments = np.zeros((len(MOMENTS), *lanes))
         self.histogram = np.zeros((tables.classes, *lanes), np.int64)
 
-    @abstractmethod
-    def advance(self, mcs: int) -> None:
-        """So many Monte Carlo steps."""
-
     def add_sample(self, early: bool) -> None:
-        """Measure once and add it to the sums."""
         tables = self.tables
         histogram = count_classes(self.spins, tables.rings, tables.classes)
         up = count_up(self.spins, tables.sites)[0]
@@ -151,13 +146,26 @@ class LaneGroup(ABC):
         self.histogram += histogram
         self._add_moments(2.0 * up - len(self.spins), features)
 
-    def write(self, sums: Sequence[Sums]) -> None:
-        """The sums of each point, replicas first."""
-        for word, target in enumerate(sums):
+    def write(self) -> None:
+        for word, target in enumerate(self.sums):
             target.features[...] = self.features[:, :, word].T
             target.first_half[...] = self.first_half[:, :, word].T
             target.moments[...] = self.moments[:, :, word].T
             target.histogram[...] = self.histogram[:, :, word].T
+
+    def energies(self) -> Floats:
+        return self._energy(self._measure(count_up(self.spins, self.tables.sites)[0])).T
+
+    def trade(self, place: int, other: "LaneGroup", there: int, chosen: Chosen) -> None:
+        mask = np.packbits(chosen, bitorder="little").view(np.uint64)[0]
+        trade_words(self.spins, place, other.spins, there, mask)
+
+    def _energy(self, features: Integers) -> Floats:
+        # Feature by feature in their order: a sum over an axis could round by the array's shape.
+        e = np.zeros(features.shape[1:])
+        for couplings, values in zip(self.couplings.T, features, strict=True):
+            e += couplings * values
+        return e
 
     def _measure(self, up: Integers) -> Integers:
         """Every feature of the whole lattice, (features, 64, 8)."""
@@ -171,11 +179,7 @@ class LaneGroup(ABC):
         return np.stack([found[name] for name in self.tables.features])
 
     def _add_moments(self, m: Floats, features: Integers) -> None:
-        # Feature by feature in their order: a sum over an axis could round by the array's shape.
-        e = np.zeros(m.shape)
-        for couplings, values in zip(self.couplings.T, features, strict=True):
-            e += couplings * values
-        square = m * m
+        e, square = self._energy(features), m * m
         for total, moment in zip(
             self.moments, (m, np.abs(m), square, square * square, e, e * e), strict=True
         ):
@@ -185,8 +189,8 @@ class LaneGroup(ABC):
 class FlipGroup(LaneGroup):
     """Eight points under single flips."""
 
-    def __init__(self, tables: LaneTables, tasks: Sequence[Task]) -> None:
-        super().__init__(tables, tasks)
+    def __init__(self, tables: LaneTables, tasks: Sequence[Task], sums: Sequence[Sums]) -> None:
+        super().__init__(tables, tasks, sums)
         self.rule = _rule(tables, self.tasks)
         draw_spins(self.spins, self.state, *_start_masks(self.tasks))
 
@@ -197,8 +201,8 @@ class FlipGroup(LaneGroup):
 class ExchangeGroup(LaneGroup):
     """Eight points under exchanges at fixed composition."""
 
-    def __init__(self, tables: LaneTables, tasks: Sequence[Task]) -> None:
-        super().__init__(tables, tasks)
+    def __init__(self, tables: LaneTables, tasks: Sequence[Task], sums: Sequence[Sums]) -> None:
+        super().__init__(tables, tasks, sums)
         self.amplitudes = np.stack([_amplitudes(tables, task) for task in self.tasks], axis=-1)
         temperatures = np.array([task.temperature for task in self.tasks])
         self.filter = acceptance_filter(tables.bonds, self.amplitudes, temperatures)
@@ -213,19 +217,23 @@ class ExchangeGroup(LaneGroup):
         )
 
 
-def group_of(tables: LaneTables, tasks: Sequence[Task]) -> LaneGroup:
-    """The group of these points, under the move that they ask for."""
-    return ExchangeGroup(tables, tasks) if tasks[0].ones >= 0 else FlipGroup(tables, tasks)
+def lane_groups(
+    tables: LaneTables, tasks: Sequence[Task], sums: Sequence[Sums]
+) -> Iterator[LaneGroup]:
+    """All points in groups of eight, under the move that they ask for."""
+    kind = ExchangeGroup if tasks[0].ones >= 0 else FlipGroup
+    for first in range(0, len(tasks), WORDS):
+        eight = slice(first, first + WORDS)
+        yield kind(tables, tasks[eight], sums[eight])
 
 
-def sample_group(group: LaneGroup, times: Times, sums: Sequence[Sums]) -> None:
-    """Equilibrate, then sample: ``times`` is (equilibration_mcs, samples, stride_mcs)."""
-    equilibration, samples, stride = times
-    group.advance(equilibration)
-    for sample in range(samples):
-        group.advance(stride)
-        group.add_sample(early=sample < samples // 2)
-    group.write(sums)
+@compiled
+def trade_words(spins: Any, word: Any, other: Any, there: Any, mask: Any) -> None:
+    """Exchange the replicas set in ``mask`` between two words."""
+    for site in range(len(spins)):
+        differ = (spins[site, word] ^ other[site, there]) & mask
+        spins[site, word] ^= differ
+        other[site, there] ^= differ
 
 
 @compiled

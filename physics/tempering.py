@@ -55,6 +55,12 @@ class Ladder:
         Theirs.
     seeds
         (points, 4) uint64; a pair draws from the seed of its colder point.
+
+    Attributes
+    ----------
+    attempted, accepted
+        Trades of every point, and of its replicas, with the next hotter point: (points,) and
+        (points, 64); the hottest has none.
     """
 
     points: Sequence[int]
@@ -62,25 +68,35 @@ class Ladder:
     seeds: npt.NDArray[np.uint64]
     turn: int = 0
     states: npt.NDArray[np.uint64] = field(init=False)
+    attempted: npt.NDArray[np.int64] = field(init=False)
+    accepted: npt.NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.attempted = np.zeros(len(self.points), np.int64)
+        self.accepted = np.zeros((len(self.points), REPLICAS), np.int64)
         self.states = np.empty((len(self.points), REPLICAS, 4), np.uint64)
         for pair, seed in enumerate(self.seeds):
             for replica in range(REPLICAS):
                 replica_state(seed ^ SALT, replica, self.states[pair, replica])
 
-    def trades(self, energies: Floats) -> Iterator[tuple[int, int, Chosen]]:
+    def trades(self, energies: Floats, *, counted: bool) -> Iterator[tuple[int, int, Chosen]]:
         """The pairs whose turn it is, and the replicas that trade places.
 
         Parameters
         ----------
         energies
             Of every point of the ladder and replica, (points, 64).
+        counted
+            Whether these trades enter ``attempted`` and ``accepted``.
         """
         for pair in range(self.turn % 2, len(self.points) - 1, 2):
             beta = 1 / self.temperatures[pair : pair + 2]
             gain = (beta[0] - beta[1]) * (energies[pair] - energies[pair + 1])
-            yield self.points[pair], self.points[pair + 1], accepted(self.states[pair], gain)
+            chosen = accepted(self.states[pair], gain)
+            if counted:
+                self.attempted[pair] += 1
+                self.accepted[pair] += chosen
+            yield self.points[pair], self.points[pair + 1], chosen
         self.turn += 1
 
 

@@ -6,7 +6,7 @@ import pytest
 from physics import Lattice, PairAlloy, RequestError, Schedule, ThreeBodyAlloy, sample
 from physics.exchange import acceptance_filter, advance, bond_table, first_order
 from physics.lane_streams import seed_state
-from physics.lanes import LaneTables, arrange, group_of
+from physics.lanes import ExchangeGroup, LaneTables, arrange
 from physics.lattices import cubic, honeycomb, square, triangular
 from physics.models import Model
 from physics.reference import Task, clusters_of, energy_jumps
@@ -115,7 +115,7 @@ def test_the_differences_are_the_energy_change_of_every_exchange(
     couplings = model.couplings(points, tables.features)[0]
     jumps = energy_jumps(clusters_of(orbits), couplings)
     task = Task(seed_of(1), 1.0, couplings, jumps, np.ones(64), lattice.sites // 2)
-    amplitudes = group_of(tables, [task]).amplitudes[:, 0]
+    amplitudes = ExchangeGroup(tables, [task], []).amplitudes[:, 0]
     spins = np.random.default_rng(4).integers(0, 2, lattice.sites)
     for row in tables.bonds.rows // 8:
         i, j = row[:2]
