@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from physics import exchange, single_flip
+from physics.class_sums import ClassSums, class_sums
 from physics.compiled import compiled
 from physics.configurations import configurations
-from physics.counters import count_classes, count_unlike, count_up
+from physics.counters import count_classes, count_unlike
 from physics.exchange import BondTable, acceptance_filter, bond_table, first_order
 from physics.groups import Group
 from physics.lane_streams import seed_state
@@ -107,6 +108,18 @@ class LaneTables:
         return np.hstack([self.sites, self.lattice.neighbors(1)])
 
     @cached_property
+    def sums(self) -> list[ClassSums | None]:
+        """How the features of each orbit follow from the class counts, where they do."""
+        return [class_sums(self.lattice, orbit) for orbit in self.orbits]
+
+    @cached_property
+    def up(self) -> ClassSums:
+        """The number of up spins from the class counts."""
+        found = class_sums(self.lattice, Orbit(self.sites, {"up": (0, 1)}))
+        assert found is not None, "every class says what its centre holds"
+        return found
+
+    @cached_property
     def classes(self) -> int:
         """Number of configuration classes."""
         return len(configurations(self.lattice.kind))
@@ -136,15 +149,13 @@ class LaneGroup(Group):
         self.histogram = np.zeros((tables.classes, *lanes), np.int64)
 
     def add_sample(self, early: bool) -> None:
-        tables = self.tables
-        histogram = count_classes(self.spins, tables.rings, tables.classes)
-        up = count_up(self.spins, tables.sites)[0]
-        features = self._measure(up)
+        histogram = self._classes()
+        features = self._measure(histogram)
         self.features += features
         if early:
             self.first_half += features
         self.histogram += histogram
-        self._add_moments(2.0 * up - len(self.spins), features)
+        self._add_moments(2.0 * self.tables.up.of(histogram)[0] - len(self.spins), features)
 
     def write(self) -> None:
         for word, target in enumerate(self.sums):
@@ -154,7 +165,7 @@ class LaneGroup(Group):
             target.histogram[...] = self.histogram[:, :, word].T
 
     def energies(self) -> Floats:
-        return self._energy(self._measure(count_up(self.spins, self.tables.sites)[0])).T
+        return self._energy(self._measure(self._classes())).T
 
     def trade(self, place: int, other: "LaneGroup", there: int, chosen: Chosen) -> None:
         mask = np.packbits(chosen, bitorder="little").view(np.uint64)[0]
@@ -167,16 +178,29 @@ class LaneGroup(Group):
             e += couplings * values
         return e
 
-    def _measure(self, up: Integers) -> Integers:
+    def _classes(self) -> Integers:
+        return count_classes(self.spins, self.tables.rings, self.tables.classes)
+
+    def _measure(self, histogram: Integers) -> Integers:
         """Every feature of the whole lattice, (features, 64, 8)."""
-        found = {"magnetization": 2 * up - len(self.spins)}
-        for shell, orbit in self.tables.pairs:
-            bonds = self.tables.lattice.bonds(shell)
-            unlike = count_unlike(self.spins, bonds)[0]
-            for name, (none, one, both) in orbit.values.items():
-                like_up = (2 * len(bonds) // len(self.spins) * up - unlike) // 2
-                found[name] = none * len(bonds) + (one - none) * unlike + (both - none) * like_up
-        return np.stack([found[name] for name in self.tables.features])
+        return np.concatenate(
+            [
+                self._count_pairs(orbit, histogram) if sums is None else sums.of(histogram)
+                for orbit, sums in zip(self.tables.orbits, self.tables.sums, strict=True)
+            ]
+        )
+
+    def _count_pairs(self, orbit: Orbit, histogram: Integers) -> Integers:
+        """The features of bonds that the classes do not tell."""
+        unlike, up = count_unlike(self.spins, orbit.clusters)[0], self.tables.up.of(histogram)[0]
+        bonds = len(orbit.clusters)
+        like_up = (2 * bonds // len(self.spins) * up - unlike) // 2
+        return np.stack(
+            [
+                none * bonds + (one - none) * unlike + (both - none) * like_up
+                for none, one, both in orbit.values.values()
+            ]
+        )
 
     def _add_moments(self, m: Floats, features: Integers) -> None:
         e, square = self._energy(features), m * m

@@ -158,7 +158,7 @@ def differences(around: np.ndarray, shells: tuple[int, ...], many: int) -> np.nd
     ("model", "lattice", "kernel"),
     [
         (PairAlloy(x=0.5, w1=0.1, w2=0.1), triangular(2), "lanes"),
-        (ThreeBodyAlloy(x=0.5, w1=0.1), triangular(3), "lanes"),
+        (ThreeBodyAlloy(x=1 / 3, w1=0.1), triangular(3), "lanes"),
         (ThreeBodyAlloy(x=0.5, w1=0.1), triangular(2), "reference"),
     ],
 )
