@@ -19,7 +19,7 @@ from sweeps.cost import calibrate as measured_rate
 from sweeps.places import check_place, is_free, made_whole
 from sweeps.plan import plan as plan_sweep
 from sweeps.provenance import package_version
-from sweeps.run import Report, execute
+from sweeps.run import execute
 from sweeps.spec import Sweep
 from sweeps.store import Store, consolidate, open_sweep
 
@@ -97,8 +97,8 @@ def main() -> None:
 def demo(out: Path, quiet: bool, json_: bool) -> None:
     """The main job on real data, on a cluster of this machine's own.
 
-    Sweeps the pair model of Mo(1-x)Re(x)S2 over its interaction, measures the statistical distance
-    to four microscope images, and sets it beside the published table.
+    Sweeps the pair and the three-body model of Mo(1-x)Re(x)S2 over their interactions, measures the
+    statistical distance to four microscope images, and sets it beside the published table.
     """
     from deploy.demo import demo as run_demo
     from deploy.tables import fit_lines, lecture_table
@@ -110,13 +110,15 @@ def demo(out: Path, quiet: bool, json_: bool) -> None:
         console = Console()
         for model in found.comparison["model"].values:
             console.print(lecture_table(found.comparison, found.published, str(model)))
-        for line in fit_lines(found.fit):
-            console.print(f"{line} (published: -0.085 ± 0.023)", highlight=False)
-        click.echo(f"store     {found.report.store}")
+        for model, fit in found.fits.items():
+            for line in fit_lines(fit):
+                console.print(f"{model}: {line}", highlight=False)
+        for report in found.reports.values():
+            click.echo(f"store     {report.store}")
         for path in found.pictures:
             click.echo(f"picture   {path}")
         click.echo(f"seconds   {found.seconds:.0f}")
-    sys.exit(_exit_code(found.report))
+    sys.exit(_exit_code(found.failed))
 
 
 @main.command(
@@ -188,7 +190,7 @@ def run(
     _show(report.as_dict(), json_)
     if report.failed:
         click.echo(f"Error: {report.failed} points failed: {report.error}", err=True)
-    sys.exit(_exit_code(report))
+    sys.exit(_exit_code(report.failed))
 
 
 @main.command(epilog=example("latticescape status runs/ising.zarr"))
@@ -337,8 +339,8 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _exit_code(report: Report) -> int:
-    return 1 if report.failed else 0
+def _exit_code(failed: int) -> int:
+    return 1 if failed else 0
 
 
 def _place(given: str) -> tuple[str, float]:

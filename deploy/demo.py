@@ -1,6 +1,7 @@
-"""The main job on real data: four images of Mo(1-x)Re(x)S2, and the interaction they show."""
+"""The main job on real data: four images of Mo(1-x)Re(x)S2, and the interactions they show."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,68 +10,111 @@ import xarray as xr
 
 from analysis import Fit, best_fit, compare, landscape, observed_counts, random_mixing
 from analysis.browse import landscape_map, save
+from deploy.clusters import connect
 from deploy.examples import example
 from sweeps.run import Report, execute
 from sweeps.spec import Sweep
 from sweeps.store import open_sweep
 
+# Two sweeps over (w1, w2); the pair model of nearest neighbours is the cut w2 = 0 of the first.
+SWEEPS = {"pair_nnn": "mores2_pair.toml", "three_body": "mores2_three_body.toml"}
+
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo found and where it put it."""
+    """What the demo found and where it put it.
 
-    report: Report
+    Attributes
+    ----------
+    reports
+        Of each sweep.
+    fits
+        Of each model with parameters.
+    comparison, published
+        The table of all models, and the published one.
+    pictures
+        The landscapes.
+    seconds
+        Wall time of everything.
+    """
+
+    reports: Mapping[str, Report]
+    fits: Mapping[str, Fit]
     comparison: xr.Dataset
     published: pd.DataFrame
-    fit: Fit
     pictures: tuple[Path, ...]
     seconds: float
 
+    @property
+    def failed(self) -> int:
+        """Points that could not be computed."""
+        return sum(report.failed for report in self.reports.values())
+
     def as_dict(self) -> dict[str, object]:
-        """The findings as one JSON object."""
+        """The findings as one JSON object; ``parameters`` are those of the pair model."""
         by_model = self.comparison.set_index(model="model").to_dict(data="list")["data_vars"]
+        fits = {model: _parameters(fit) for model, fit in self.fits.items()}
         return {
-            "store": self.report.store,
-            "points": self.report.points,
-            "computed": self.report.computed,
-            "failed": self.report.failed,
+            "store": self.reports["pair_nnn"].store,
+            "stores": {model: report.store for model, report in self.reports.items()},
+            "points": sum(report.points for report in self.reports.values()),
+            "computed": sum(report.computed for report in self.reports.values()),
+            "failed": self.failed,
             "models": [str(m) for m in self.comparison["model"].values],
             "images": [str(i) for i in self.comparison["image"].values],
             "table": {name: values["data"] for name, values in by_model.items()},
-            "parameters": {
-                name: {"value": value, "se": error}
-                for name, (value, error) in self.fit.parameters.items()
-            },
+            "fits": fits,
+            "parameters": fits["pair"],
             "pictures": [str(path) for path in self.pictures],
             "seconds": self.seconds,
         }
 
 
 def demo(folder: Path, *, progress: bool = True) -> Demo:
-    """Sweep the pair model, measure its distance to the images, compare with the random alloy.
+    """Sweep two models, measure their distance to the images, compare them with the random alloy.
 
     Parameters
     ----------
     folder
-        Where the store and the pictures go; run again in the same folder, it computes only what
+        Where the stores and the pictures go; run again in the same folder, it computes only what
         is missing.
     progress
         Show a bar in a terminal.
     """
     begin = time.perf_counter()
-    sweep = Sweep.from_file(example("mores2_pair.toml"))
     observed = observed_counts(example("mores2_counts.csv"), lattice="triangular")
-    report = execute(sweep, folder / "mores2.zarr", progress=progress)
-    scape = landscape(open_sweep(report.store), observed)
-    fit = best_fit(scape)
-    pictures = tuple(folder / f"mores2_landscape.{kind}" for kind in ("png", "html"))
-    for path in pictures:
-        save(landscape_map(scape, best=fit.parameters), path)
+    with connect("local") as client:
+        reports = {
+            model: execute(
+                Sweep.from_file(example(spec)),
+                folder / f"{Path(spec).stem}.zarr",
+                client,
+                progress=progress,
+            )
+            for model, spec in SWEEPS.items()
+        }
+    scapes = {m: landscape(open_sweep(report.store), observed) for m, report in reports.items()}
+    pair = scapes["pair_nnn"].sel(w2=0.0, method="nearest", drop=True)
+    models = {"pair": pair, **scapes}
+    fits = {model: best_fit(scape) for model, scape in models.items()}
     return Demo(
-        report=report,
-        comparison=compare({"random": random_mixing(observed), "pair": scape}),
+        reports=reports,
+        fits=fits,
+        comparison=compare({"random": random_mixing(observed), **models}),
         published=pd.read_csv(example("mores2_published.csv"), comment="#"),
-        fit=fit,
-        pictures=pictures,
+        pictures=tuple(
+            _picture(scape, fits[model], folder / f"{Path(SWEEPS[model]).stem}.{kind}")
+            for model, scape in scapes.items()
+            for kind in ("png", "html")
+        ),
         seconds=time.perf_counter() - begin,
     )
+
+
+def _picture(scape: xr.Dataset, fit: Fit, path: Path) -> Path:
+    save(landscape_map(scape, best=fit.parameters), path)
+    return path
+
+
+def _parameters(fit: Fit) -> dict[str, dict[str, float]]:
+    return {name: {"value": value, "se": error} for name, (value, error) in fit.parameters.items()}
