@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from physics.compiled import one_compiles
 from physics.configurations import configurations
 from physics.errors import RequestError
 from physics.lattices import Lattice
@@ -175,6 +177,24 @@ class Simulation:
         stride = self.schedule.stride_mcs
         samples = max(2, min(self.schedule.samples, mcs // stride))
         return replace(self, schedule=Schedule(0, samples, min(stride, max(1, mcs // samples))))
+
+    def warm_up(self, axes: Mapping[str, npt.NDArray[np.float64]]) -> None:
+        """Compile, or load from the cache, all that :meth:`compute` calls on a grid.
+
+        Computes two samples of a few points of it. A coupling of zero may ask for code of its own
+        (without a field the lanes mirror their tables), so zeros of an axis are tried beside its
+        other values, in all combinations of the axes.
+
+        Parameters
+        ----------
+        axes
+            The grid's values of each swept parameter.
+        """
+        kinds = [(values[values != 0][:1], values[values == 0][:1]) for values in axes.values()]
+        short, seeds = self.shortened(1), np.zeros((1, 4), np.uint64)
+        with one_compiles():
+            for point in product(*([v for v in kind if len(v)] for kind in kinds)):
+                short.compute(dict(zip(axes, point, strict=True)), seeds)
 
     def updates(self, points: int) -> int:
         """Attempted flips or swaps in so many points."""
