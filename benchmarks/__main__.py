@@ -1,6 +1,7 @@
 """``python -m benchmarks``: every benchmark, printed."""
 
-from benchmarks.kernels import report
+from benchmarks import end_to_end, kernels
 
 if __name__ == "__main__":
-    print(report())
+    print(kernels.report(), flush=True)
+    print(end_to_end.report())

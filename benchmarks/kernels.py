@@ -4,6 +4,7 @@ import importlib.util
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,9 +69,25 @@ def peer_ratios(*, mcs: int = 500, runs: int = 5) -> list[tuple[str, float, floa
     return found
 
 
+def thread_ratio(*, mcs: int = 500, runs: int = 5, tasks: int = 4) -> float:
+    """Seconds on one thread over seconds on two of the same process, for the same work.
+
+    The median of several pairs, taking turns; 2 where kernels hold no interpreter lock.
+    """
+    _, model, make, size, point = CASES[0]
+    work, _ = _ours(model, make(size), point, mcs)
+
+    def seconds(threads: int) -> float:
+        with ThreadPoolExecutor(threads) as pool:
+            return _seconds(lambda: list(pool.map(lambda _: work(), range(tasks))))
+
+    return statistics.median(seconds(1) / seconds(2) for _ in range(runs))
+
+
 def report() -> str:
-    """A table of rates, and the ratio to each peer's."""
+    """A table of rates, what a second thread gains, and the ratio to each peer's."""
     lines = [f"{rate.name:<36}{rate.per_ns:9.4f} updates/ns" for rate in our_rates()]
+    lines.append(f"{f'two threads against one, {CASES[0][0]}':<36}{thread_ratio():9.2f} times")
     ratios = [
         f"{name:<36}{rate:9.4f} updates/ns of mcising, ours {ratio:.0f} times"
         for name, rate, ratio in peer_ratios()

@@ -294,15 +294,16 @@ def map_command(
 
 
 @main.command(
-    epilog=example("latticescape doctor", "latticescape doctor --cluster tcp://host:8786")
+    epilog=example("latticescape doctor --compile", "latticescape doctor --cluster tcp://host:8786")
 )
 @cluster_option
+@click.option("--compile", "compiling", is_flag=True, help="Compile the Ising kernels, and time.")
 @as_json
-def doctor(cluster: str, json_: bool) -> None:
+def doctor(cluster: str, compiling: bool, json_: bool) -> None:
     """What is wrong with this installation or cluster, before anything is spent."""
     from deploy.doctor import examine
 
-    findings = examine(cluster)
+    findings = examine(cluster, compiling=compiling)
     if json_:
         click.echo(
             json.dumps(

@@ -9,19 +9,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import llvmlite.binding as llvm
 import numpy as np
 
 from deploy.clusters import connect
+from physics.compiled import cache_folder
 from physics.errors import RequestError
 from physics.lattices import square
 from physics.models import Ising
-from physics.sampler import KERNEL_VERSIONS, sample
+from physics.sampler import KERNEL_VERSIONS
 from physics.schedule import Schedule
 from physics.simd import native_width
+from physics.simulation import Simulation
 from sweeps.provenance import git_revision, source_digest, versions
 from sweeps.workers import check_workers
 
 ROOMS = ("physics", "sweeps", "analysis", "deploy")
+
+# The instruction sets that vectors of 64-bit words gain from.
+VECTOR_FEATURES = ("neon", "avx2", "avx512f", "avx512bw", "avx512vbmi")
+
+# Of one core: 5 for the Ising model on the square lattice, 12 on the cubic one.
+COMPILE_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -33,13 +42,15 @@ class Finding:
     told: str
 
 
-def examine(cluster: str = "local") -> list[Finding]:
+def examine(cluster: str = "local", *, compiling: bool = False) -> list[Finding]:
     """Examine installation, kernels, disk and cluster.
 
     Parameters
     ----------
     cluster
         As for :func:`deploy.connect`; its workers must run this very code.
+    compiling
+        Compile the kernels of the Ising model on the square lattice, and time them.
 
     Examples
     --------
@@ -51,7 +62,9 @@ def examine(cluster: str = "local") -> list[Finding]:
         ("versions", lambda: ", ".join(f"{n} {v}" for n, v in versions().items())),
         ("source", lambda: f"{source_digest()[:12]} {git_revision()}".strip()),
         ("packages", _packages),
-        ("kernel", _kernel),
+        ("kernel", lambda: _kernel(compiling)),
+        ("vectors", _vectors),
+        ("compiled", _compiled),
         ("temporary folder", _scratch),
         (f"cluster {cluster}", lambda: _cluster(cluster)),
     ]
@@ -88,18 +101,35 @@ def _homes() -> Iterator[tuple[str, Path]]:
         yield room, Path(spec.origin).parent.parent
 
 
-def _kernel() -> str:
-    seeds = np.zeros((1, 4), np.uint64)
-    first, second = (_seconds(seeds) for _ in range(2))
-    kernels = ", ".join(f"{name} {version}" for name, version in KERNEL_VERSIONS.items())
-    bits = 64 * len(native_width())
-    return f"{kernels}; {bits}-bit vectors; ready in {first:.1f} s, then {second:.3f} s a call"
+def _kernel(compiling: bool) -> str:
+    told = ", ".join(f"{name} {version}" for name, version in KERNEL_VERSIONS.items())
+    if not compiling:
+        return told
+    first, second = _seconds(), _seconds()
+    return f"{told}; Ising model ready in {first:.1f} s, then {second:.3f} s a call"
 
 
-def _seconds(seeds: np.ndarray) -> float:
+def _seconds() -> float:
+    kernel = Simulation(square(4), Ising(), Schedule(1, 2, 1), swept=("T", "H"))
     begin = time.perf_counter()
-    sample(Ising(T=2.0), square(4), {}, Schedule(1, 2, 1), seeds)
+    kernel.warm_up({"T": np.array([2.0]), "H": np.array([0.0, 0.1])})
     return time.perf_counter() - begin
+
+
+def _vectors() -> str:
+    words, features = len(native_width()), llvm.get_host_cpu_features()
+    there = [name for name in VECTOR_FEATURES if features.get(name)]
+    has = " ".join(there) or "no vector extension known here"
+    return f"{words} words ({64 * words} bits) a register; {llvm.get_host_cpu_name()}: {has}"
+
+
+def _compiled() -> str:
+    """What is in the cache for this state of the source, by Numba's files, one a signature."""
+    folder = cache_folder()
+    number = sum(1 for _ in folder.rglob("*.nbc"))
+    if number:
+        return f"{number} functions for this source, in {folder}"
+    return f"not yet: the first run takes some {COMPILE_SECONDS} s more, and fills {folder}"
 
 
 def _scratch() -> str:

@@ -6,12 +6,17 @@ machine. Bounds are checked when ``NUMBA_BOUNDSCHECK=1`` is set, as the tests do
 
 import hashlib
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numba
 import numba.extending
+
+if sys.platform != "win32":
+    import fcntl
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -30,6 +35,35 @@ def cache_folder() -> Path:
 
 
 _FOLDER = str(cache_folder())
+
+
+@contextmanager
+def one_compiles() -> Iterator[None]:
+    """Of the processes that share a cache folder the first one compiles; the others wait for it,
+    and then load what it wrote, side by side.
+
+    They would all spend the same seconds, and processes that write the cache of one function at
+    the same time may crash (https://github.com/numba/numba/issues/4807).
+    """
+    with _turn() or nullcontext():
+        yield
+
+
+def _turn() -> IO[str] | None:
+    """The lock, ours alone or shared after its first holder; None where nothing can be locked."""
+    if sys.platform == "win32":
+        return None
+    try:
+        Path(_FOLDER).mkdir(parents=True, exist_ok=True)
+        lock = (Path(_FOLDER) / "lock").open("w")
+    except OSError:
+        return None
+    with suppress(OSError):  # a disk without locks: each process compiles
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+    return lock
 
 
 def intrinsic(function: Callable[..., object]) -> Any:

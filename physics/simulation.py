@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from physics.compiled import one_compiles
 from physics.configurations import configurations
 from physics.errors import RequestError
 from physics.lattices import Lattice
@@ -201,6 +203,29 @@ class Simulation:
             stride_mcs=min(stride, max(1, mcs // samples)),
         )
         return replace(self, schedule=shorter)
+
+    def warm_up(self, axes: Mapping[str, npt.NDArray[np.float64]]) -> None:
+        """Compile, or load from the cache, all that :meth:`compute` calls on a grid.
+
+        Computes two samples of a few points of it. A coupling of zero may ask for code of its own
+        (without a field the lanes mirror their tables), so zeros of an axis are tried beside its
+        other values, in all combinations of the axes.
+
+        Parameters
+        ----------
+        axes
+            The grid's values of each swept parameter.
+        """
+        kinds = [(values[values != 0][:1], values[values == 0][:1]) for values in axes.values()]
+        short, ladder = self.shortened(1), 1 + bool(self.schedule.tempering_mcs)
+        trading = replace(short.schedule, tempering_mcs=min(1, self.schedule.tempering_mcs))
+        with one_compiles():
+            for place in product(*([v for v in kind if len(v)] for kind in kinds)):
+                point = {n: np.repeat(v, ladder) for n, v in zip(axes, place, strict=True)}
+                if ladder > 1:
+                    point["T"] = axes["T"][:ladder]
+                seeds = np.zeros((ladder, 4), np.uint64)
+                replace(short, schedule=trading).compute(point, seeds)
 
     def updates(self, points: int) -> int:
         """Attempted flips or swaps in so many points."""

@@ -29,7 +29,7 @@ def calibrate(sweep: Sweep, *, points: int = 3, seconds: float = 2.0) -> float:
     """
     chosen = _spread(sweep, points)
     mcs, updates, spent = 1, 0, 0.0
-    _timed(sweep, chosen[:1], mcs)
+    sweep.kernel.warm_up(sweep.axes)
     while spent < seconds and mcs < 10**6:
         updates, spent = _timed(sweep, chosen, mcs)
         mcs = 2 * mcs if spent == 0 else int(mcs * min(16.0, max(1.5, seconds / spent)))

@@ -68,6 +68,10 @@ class Kernel(Protocol):
     def shortened(self, mcs: int) -> Self:
         """The same kernel on a short schedule, to measure its speed."""
 
+    def warm_up(self, axes: Mapping[str, npt.NDArray[np.float64]]) -> None:
+        """Make everything ready that :meth:`compute` needs at points of these axes, such as
+        compiled code; called once in every worker, before its first block."""
+
     def compute(
         self, points: Mapping[str, npt.NDArray[np.float64]], seeds: npt.NDArray[np.uint64]
     ) -> dict[str, npt.NDArray[Any]]:

@@ -14,6 +14,7 @@ from sweeps.progress import SweepProgress
 from sweeps.seeding import point_seeds
 from sweeps.spec import Sweep
 from sweeps.store import Store, StorePath, cached_store, create, open_existing, open_sweep
+from sweeps.warmup import warm_up, warmed
 from sweeps.workers import Cluster, attached, check_workers
 
 # Tasks given to the scheduler at a time: enough to keep any cluster busy, few enough that a
@@ -28,6 +29,7 @@ class Receipt:
     block: int
     computed: bool
     kernel_seconds: float = 0.0
+    worker_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ class Report:
         Points computed by this run, and points that it tried and could not compute.
     computed_blocks
         Blocks computed by this run.
-    seconds, kernel_seconds
-        Wall time, and the sum of all workers' time in kernels.
+    seconds, kernel_seconds, worker_seconds
+        Wall time, the sum of all workers' time in kernels, and in tasks as a whole: reading the
+        spec, computing, writing.
     updates
         Attempted flips or swaps of this run, all replicas.
     workers
@@ -63,6 +66,7 @@ class Report:
     computed_blocks: int = 0
     seconds: float = 0.0
     kernel_seconds: float = 0.0
+    worker_seconds: float = 0.0
     updates: int = 0
     workers: int = 0
     error: str = ""
@@ -154,7 +158,8 @@ def execute(
         # The store is created last, so that a cluster that cannot be used leaves nothing behind.
         with attached(client) as ready:
             report = replace(report, workers=check_workers(ready))
-            report = _compute(ready, existing or create(store, sweep, cut), report, progress)
+            with warmed(ready, sweep):
+                report = _compute(ready, existing or create(store, sweep, cut), report, progress)
     return replace(report, seconds=time.perf_counter() - begin)
 
 
@@ -179,6 +184,7 @@ def _counted(report: Report, block: Block, receipt: Receipt, updates: int) -> Re
         computed=report.computed + block.points,
         computed_blocks=report.computed_blocks + 1,
         kernel_seconds=report.kernel_seconds + receipt.kernel_seconds,
+        worker_seconds=report.worker_seconds + receipt.worker_seconds,
         updates=report.updates + updates,
     )
 
@@ -214,15 +220,18 @@ def _outcome(future: Future) -> Receipt | BaseException:
 
 def compute_block(path: str, identity: str, number: int) -> Receipt:
     """The task: compute one block of a store and write it, unless it is done already."""
+    begin = time.perf_counter()
     store = cached_store(path, identity)
     block = store.blocks[number]
     if store.is_done(block):
         return Receipt(number, computed=False)
+    warm_up(store.sweep)
     sweep, points = store.sweep, store.sweep.coordinates(block.region)
     axes = {name: np.array([point[name] for point in points]) for name in sweep.axes}
     seeds = point_seeds(sweep.seed, map(sweep.kernel.parameters, points))
-    begin = time.perf_counter()
+    ready = time.perf_counter()
     results = sweep.kernel.compute(axes, seeds)
-    seconds = time.perf_counter() - begin
+    kernel_seconds = time.perf_counter() - ready
     store.write(block, results)
-    return Receipt(number, computed=True, kernel_seconds=seconds)
+    worker_seconds = time.perf_counter() - begin
+    return Receipt(number, True, kernel_seconds, worker_seconds)

@@ -18,6 +18,7 @@ from distributed import Client, LocalCluster
 
 from deploy.cli import main
 from physics import PairAlloy, Schedule, configurations, triangular
+from physics.compiled import cache_folder
 from physics.simulation import Simulation
 from sweeps import IncompleteError, Sweep, run
 from sweeps.plan import plan
@@ -133,8 +134,8 @@ def test_run_tells_what_it_did(spec: str, address: str) -> None:
         "error": "",
     }
     assert {name: found[name] for name in expected} == expected
-    assert 0 < found["kernel_seconds"] < found["seconds"]
-    assert set(found) == {*expected, "seconds", "kernel_seconds"}
+    assert 0 < found["kernel_seconds"] < found["worker_seconds"] < found["seconds"]
+    assert set(found) == {*expected, "seconds", "kernel_seconds", "worker_seconds"}
 
 
 def test_a_second_run_computes_nothing(spec: str, address: str) -> None:
@@ -255,8 +256,54 @@ def test_doctor_finds_a_sound_installation_and_cluster(address: str) -> None:
     found = told(f"doctor --cluster {address} --json")
     assert found["healthy"] is True
     names = {finding["name"] for finding in found["findings"]}
-    assert names >= {"python", "versions", "packages", "kernel", f"cluster {address}"}
+    expected = {"python", "versions", "packages", "kernel", "vectors", "compiled"}
+    assert names >= {*expected, f"cluster {address}"}
     assert all(finding["good"] and finding["told"] for finding in found["findings"])
+
+
+def finding(name: str, command: str) -> str:
+    """What one line of the doctor's tells."""
+    findings = told(command)["findings"]
+    (line,) = (f["told"] for f in findings if f["name"] == name)
+    return str(line)
+
+
+@pytest.mark.parametrize(
+    ("features", "words", "line"),
+    [
+        ("avx2 avx512f avx512bw", 8, "8 words (512 bits) a register; zen: avx2 avx512f avx512bw"),
+        ("sse2 avx2", 4, "4 words (256 bits) a register; zen: avx2"),
+        ("sse2", 4, "4 words (256 bits) a register; zen: no vector extension known here"),
+    ],
+)
+def test_doctor_tells_the_width_of_a_vector(
+    address: str, monkeypatch: pytest.MonkeyPatch, features: str, words: int, line: str
+) -> None:
+    has = dict.fromkeys(features.split(), True) | {"neon": False}
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: has)
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_name", lambda: "zen")
+    monkeypatch.setattr("deploy.doctor.native_width", lambda: (0,) * words)
+    assert finding("vectors", f"doctor --cluster {address} --json") == line
+
+
+def test_doctor_tells_what_is_compiled_and_compiles_only_if_asked(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(Simulation, "warm_up", lambda self, axes: calls.append(axes))
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    command = f"doctor --cluster {address} --json"
+    folder = cache_folder()
+    assert finding("compiled", command) == (
+        f"not yet: the first run takes some 10 s more, and fills {folder}"
+    )
+    (folder / "single_flip_0a1b").mkdir(parents=True)
+    for name in ("flip.1.nbc", "flip.2.nbc", "flip.nbi", "lock"):
+        (folder / "single_flip_0a1b" / name).touch()
+    assert finding("compiled", command) == f"2 functions for this source, in {folder}"
+    assert calls == []
+    assert "Ising model ready in" in finding("kernel", f"{command} --compile")
+    assert len(calls) == 2
 
 
 def test_doctor_tells_what_is_wrong_and_what_is_well() -> None:
