@@ -14,11 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import binom, chi2
 
-from physics import Ising, Schedule, sample, square
+from physics import square
 from physics.lanes import draw_spins
-from physics.reference import MOMENTS
 from physics.simd import WORDS
 from physics.single_flip import (
     DERIVED,
@@ -33,16 +31,13 @@ from physics.single_flip import (
 )
 from sweeps.seeding import point_seeds
 from tests.plane_table import LANES, Plane, PlaneTable, lane_bits, numbers_of
-from tests.statistics import seed_of
+from tests.statistics import seed_of, seeds_of
 from tests.stream_battery import (
-    Deviates,
     Numbers,
     Z,
-    correlations,
     departure,
     failures,
     later_bits_first,
-    normal_deviate,
 )
 
 Words = npt.NDArray[np.uint64]
@@ -104,10 +99,6 @@ def drawn(seeds: Words, steps: int, table: PlaneTable = TABLE) -> Numbers:
     return numbers_of(table.draw(np.stack(raw).transpose(2, 1, 0)))
 
 
-def seeds_of(*numbers: int, points: int = WORDS) -> Words:
-    return np.stack([seed_of(*numbers, point) for point in range(points)])
-
-
 def spins_of(bits: npt.NDArray[np.uint8]) -> Words:
     """Words of the lanes' bits (..., 64)."""
     return np.packbits(bits, axis=-1, bitorder="little").view("<u8")[..., 0].astype(np.uint64)
@@ -152,7 +143,7 @@ def test_the_kernels_spins_are_predicted(seeds: Words, thresholds: Words, symmet
 
 def test_the_kernels_uniform_numbers_are_read_to_the_last_bit() -> None:
     """A spin is down at the threshold u and up at u + 1: so u is that number and no other."""
-    lattice, seeds = square(3), seeds_of(1)
+    lattice, seeds = square(3), seeds_of(1, points=WORDS)
     last = drawn(seeds, lattice.sites)[-1].astype(np.uint64)
     assert last.min() > 0
     assert last.max() < UNIT - 1
@@ -166,8 +157,8 @@ def test_the_kernels_uniform_numbers_are_read_to_the_last_bit() -> None:
 
 
 def test_a_random_start_is_the_generators_first_words() -> None:
-    seeds, sites = seeds_of(2), 20
-    spins, half, ones = np.zeros((sites, WORDS), np.uint64), *seeds_of(3).T[:2]
+    seeds, sites = seeds_of(2, points=WORDS), 20
+    spins, half, ones = np.zeros((sites, WORDS), np.uint64), *seeds_of(3, points=WORDS).T[:2]
     draw_spins(spins, seed_state(seeds), half, ones)
     raw = np.stack([sfc64(seed).random_raw(sites) for seed in seeds], axis=1)
     assert np.array_equal(spins, raw & half | ones)
@@ -294,80 +285,10 @@ def flips(seeds: Words) -> Z:
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize(("warm_up", "enough"), [(WARM_UP, True), (9, False)])
+@pytest.mark.parametrize(("warm_up", "enough"), [(WARM_UP, True), (12, True), (9, False)])
 def test_every_bit_of_a_seed_flips_half_of_the_state(
     monkeypatch: pytest.MonkeyPatch, warm_up: int, enough: bool
 ) -> None:
-    """After 18 outputs thrown away, as after 12, the number of the generator's author."""
+    """After 18 outputs thrown away, and after 12, the number of the generator's author."""
     monkeypatch.setattr(sys.modules[seed_state.__module__], "WARM_UP", warm_up)
     assert (departure(flips(seeds_of(6, points=256))) == "") == enough
-
-
-# Physics: without couplings the spins of every sweep are the stream, and nothing hides a fault.
-
-FIELDS = {"in a field": np.linspace(-1.0, 1.1, WORDS), "without": np.zeros(WORDS)}
-LATTICE, SWEEPS = square(16), 256
-
-
-def free_spins(field: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.uint8], Deviates]:
-    """Bits after each sweep (sweeps, sites, points, lanes), and the same as standard deviates."""
-    thresholds = np.rint(UNIT / (1 + np.exp(-2 * field)))
-    p_up = thresholds / UNIT
-    table = rule(threshold_planes(np.tile(p_up, (5, 1))), [4])
-    spins, state = np.zeros((LATTICE.sites, WORDS), np.uint64), seed_state(seeds_of(7))
-    snapshots = []
-    for _ in range(SWEEPS):
-        advance(spins, LATTICE.neighbors(1), table, state, 1)
-        snapshots.append(lane_bits(spins))
-    bits = np.stack(snapshots)
-    mean, width = (v.astype(np.float32)[:, None] for v in (p_up, np.sqrt(p_up * (1 - p_up))))
-    return bits, (bits - mean) / width
-
-
-@pytest.mark.statistical
-@pytest.mark.parametrize("field", FIELDS.values(), ids=FIELDS.keys())
-def test_free_spins_are_independent_in_replicas_points_sites_and_sweeps(
-    field: npt.NDArray[np.float64],
-) -> None:
-    bits, x = free_spins(field)
-    samples = SWEEPS * LATTICE.sites
-    scan = x.reshape(samples, WORDS, LANES)
-    assert departure(scan.sum(axis=0, dtype=float) / np.sqrt(samples)) == ""
-    assert correlations(scan) == {}
-    bonds = [np.vdot(x[:, i], x[:, j]) for i, j in LATTICE.bonds(1)]
-    assert departure(np.array(bonds) / np.sqrt(SWEEPS * WORDS * LANES)) == ""
-    up = bits.sum(axis=3, dtype=np.int64)
-    p_up = np.rint(UNIT / (1 + np.exp(-2 * field))) / UNIT
-    assert departure(np.array([binomial(up[..., w], p_up[w]) for w in range(WORDS)])) == ""
-
-
-def binomial(counts: npt.NDArray[np.int64], p: float) -> float:
-    """Whether numbers of up replicas are binomial, as z of chi-squared over the common numbers."""
-    expected = binom.pmf(np.arange(LANES + 1), LANES, p) * counts.size
-    found = np.bincount(counts.ravel(), minlength=LANES + 1)
-    common = expected > 20
-    e = np.append(expected[common], expected[~common].sum())
-    n = np.append(found[common], found[~common].sum())
-    value = float(np.sum(np.square(n - e) / e))
-    return normal_deviate(chi2.cdf(value, len(e) - 1), chi2.sf(value, len(e) - 1))
-
-
-@pytest.mark.statistical
-@pytest.mark.parametrize("kernel", ["lanes", "reference"])
-def test_free_spins_have_the_exact_magnetization_and_an_honest_error(kernel: str) -> None:
-    """J = 0 through the front door: the mean, its error over 64 replicas, and its fluctuations."""
-    fields, sites, schedule = np.linspace(0, 1.5, 16), 64, Schedule(1, 200, 1)
-    model, seeds = Ising(J=0.0, T=1.0), seeds_of(8, points=len(fields))
-    sums = sample(model, square(8), {"H": fields}, schedule, seeds, kernel=kernel)
-    total = sums.feature_sum[:, :, sums.features.index("magnetization")]
-    mean, variance = sites * np.tanh(fields)[:, None], sites / np.cosh(fields)[:, None] ** 2
-    z = (total - schedule.samples * mean) / np.sqrt(schedule.samples * variance)
-    assert departure(z) == ""
-    assert departure(z.sum(axis=1) / np.sqrt(LANES)) == ""
-    spread = np.square(z - z.mean(axis=1, keepdims=True)).sum(axis=1)
-    both = zip(chi2.cdf(spread, LANES - 1), chi2.sf(spread, LANES - 1), strict=True)
-    assert departure(np.array([normal_deviate(*p) for p in both])) == ""
-    squares = sums.moment_sum[:, :, MOMENTS.index("m2")]
-    number = LANES * schedule.samples
-    deviation = (squares - 2 * mean * total).sum(axis=1) + number * mean[:, 0] ** 2
-    assert departure((deviation / variance[:, 0] - number) / np.sqrt(2 * number)) == ""
