@@ -1,4 +1,4 @@
-"""Spins without couplings: those of every sweep are the stream itself, and nothing hides a fault."""
+"""Spins without couplings: those of every sweep are the stream itself; nothing hides a fault."""
 
 import numpy as np
 import numpy.typing as npt
