@@ -82,7 +82,7 @@ def _ours(
     model: Model, lattice: Lattice, point: dict[str, float], mcs: int
 ) -> tuple[Callable[[], object], int]:
     orbits = model.orbits(lattice, parameters_used(model, point))
-    points, shorter = (8, 1) if kernel_of(model, orbits) == LANES else (1, 50)
+    points, shorter = (8, 1) if kernel_of(model, lattice, orbits) == LANES else (1, 50)
     schedule = Schedule(0, max(2, mcs // shorter // EVERY_MCS), EVERY_MCS)
     axes = {axis: np.full(points, value) for axis, value in point.items()}
     seeds = np.arange(4 * points, dtype=np.uint64).reshape(points, 4)

@@ -15,7 +15,8 @@ from deploy.clusters import connect
 from physics.errors import RequestError
 from physics.lattices import square
 from physics.models import Ising
-from physics.sampler import KERNEL_VERSIONS, Schedule, sample
+from physics.sampler import KERNEL_VERSIONS, sample
+from physics.schedule import Schedule
 from physics.simd import native_width
 from sweeps.provenance import git_revision, source_digest, versions
 from sweeps.workers import check_workers

@@ -4,7 +4,8 @@ from physics.configurations import Configurations, configurations, count_configu
 from physics.errors import RequestError
 from physics.lattices import LATTICES, Lattice, cubic, honeycomb, square, triangular
 from physics.models import MODELS, Ising, Model, PairAlloy, ThreeBodyAlloy
-from physics.sampler import Samples, Schedule, sample
+from physics.sampler import Samples, sample
+from physics.schedule import Schedule
 
 __all__ = [
     "LATTICES",

@@ -16,10 +16,20 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 
+from physics.adders import add_column
 from physics.compiled import compiled, intrinsic
 from physics.configurations import configurations
-from physics.simd import I64, WORDS, Emitter, aligned, native_width, pointer
-from physics.single_flip import _full_adder, _indices, _register, _row
+from physics.simd import (
+    I64,
+    WORDS,
+    Emitter,
+    aligned,
+    indices,
+    native_width,
+    pointer,
+    register,
+    row_of,
+)
 
 Integers = npt.NDArray[np.int64]
 
@@ -119,13 +129,13 @@ def tally(
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         e = Emitter(context, builder, words)
-        column = _register(builder, pointer(context, builder, spins, args[0]), args[3], words)
+        column = register(builder, pointer(context, builder, spins, args[0]), args[3], words)
         table = pointer(context, builder, items, args[1])
         counters = pointer(context, builder, planes, args[4])
         found = []
         for k in range(many):
             row = builder.mul(builder.add(args[2], ir.Constant(I64, k)), ir.Constant(I64, size))
-            bits = [e.load(column, _row(builder, n)) for n in _indices(builder, table, row, size)]
+            bits = [e.load(column, row_of(builder, n)) for n in indices(builder, table, row, size)]
             found.append(_quantities(e, bits, kinds))
         for quantity, masks in enumerate(zip(*found, strict=True)):
             add_masks(e, counters, quantity * (LOW + DEPTH) * words, masks)
@@ -163,18 +173,9 @@ def add_masks(e: Emitter, counters: Any, start: int, masks: Sequence[Any]) -> No
     for k in range(LOW):
         place = start + k * e.words
         column.append(e.load(counters, place))
-        column, carries = _add_column(e, column)
+        column, carries = add_column(e, column)
         e.store(column[0], counters, place)
         column = carries
-
-
-def _add_column(e: Emitter, column: list[Any]) -> tuple[list[Any], list[Any]]:
-    carries = []
-    while len(column) > 1:
-        total, carry = _full_adder(e, column[0], column[1], column[2:3])
-        column = [*column[3:], total]
-        carries.append(carry)
-    return column, carries
 
 
 @intrinsic
@@ -186,14 +187,14 @@ def drain(typingctx: Any, planes: Any, quantity: Any, width: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         e = Emitter(context, builder, words)
         base = pointer(context, builder, planes, args[0])
-        low = _register(builder, base, args[1], (LOW + DEPTH) * words)
+        low = register(builder, base, args[1], (LOW + DEPTH) * words)
         carry: list[Any] = []
         for k in range(DEPTH):
             column = [e.load(low, (LOW + k) * words), *carry]
             if k < LOW:
                 column.append(e.load(low, k * words))
                 e.store(e.zero, low, k * words)
-            column, carry = _add_column(e, column)
+            column, carry = add_column(e, column)
             e.store(column[0], low, (LOW + k) * words)
         return context.get_dummy_value()
 

@@ -4,7 +4,7 @@ Points are taken in groups of eight, the last one filled up with copies of its f
 never feels its companions, so groups, order and filling change no bit of a result.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,44 +12,74 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from physics import exchange, single_flip
+from physics.class_sums import ClassSums, class_sums
 from physics.compiled import compiled
 from physics.configurations import configurations
-from physics.counters import count_classes, count_unlike, count_up
+from physics.counters import count_classes, count_unlike
+from physics.exchange import BondTable, acceptance_filter, bond_table, first_order
+from physics.groups import Group
+from physics.lane_streams import seed_state
 from physics.lattices import Lattice, Sites
 from physics.models import REPLICAS, Model, Orbit, features_of
-from physics.reference import MOMENTS, Integers, Sums, Task
+from physics.reference import MOMENTS, Integers, Sums, Task, draw_arrangement
 from physics.simd import WORDS, aligned
-from physics.single_flip import Rule, advance, rule, seed_state, threshold_planes
+from physics.single_flip import Rule, rule
+from physics.streams import replica_state
+from physics.tempering import Chosen
+from physics.thresholds import threshold_planes
 
 Floats = npt.NDArray[np.float64]
-Times = tuple[int, int, int]
 
 MOST_SHELLS = 2
 
 
-def fits_lanes(model: Model, orbits: Sequence[Orbit]) -> bool:
-    """Whether the lanes can run a model: single flips, fields, and bonds of one or two shells."""
+def fits_lanes(model: Model, lattice: Lattice, orbits: Sequence[Orbit]) -> bool:
+    """Whether the lanes can run a model.
+
+    Single flips: fields, and bonds of one or two shells. Exchanges: bonds of one or two shells, or
+    triangles, but not on a torus of two cells, where a ring meets itself.
+    """
     widths = [orbit.clusters.shape[1] for orbit in orbits]
-    return model.move == "single_flip" and set(widths) <= {1, 2} and widths.count(2) <= MOST_SHELLS
+    if model.move == "single_flip":
+        return set(widths) <= {1, 2} and widths.count(2) <= MOST_SHELLS
+    if widths == [3]:
+        return lattice.size > 2
+    return set(widths) == {2} and len(widths) <= MOST_SHELLS
 
 
 @dataclass(frozen=True)
 class LaneTables:
-    """What all groups of a block share: the lattice's tables as the lanes read them."""
+    """What all groups of a block share: the lattice's tables as the lanes read them.
+
+    Parameters
+    ----------
+    lattice, orbits
+        As of the model.
+    acting
+        The features that have an energy anywhere in the sweep.
+    """
 
     lattice: Lattice
     orbits: Sequence[Orbit]
-
-    @cached_property
-    def shells(self) -> list[int]:
-        """The neighbour shells of the bond orbits, from their features' names."""
-        bonds = [orbit for orbit in self.orbits if orbit.clusters.shape[1] == 2]
-        return [int(next(iter(orbit.values)).rsplit("_", 1)[1]) for orbit in bonds]
+    acting: frozenset[str]
 
     @cached_property
     def features(self) -> tuple[str, ...]:
         """Names of the features."""
         return features_of(self.orbits)
+
+    @cached_property
+    def shells(self) -> list[int]:
+        """The neighbour shells whose bonds have an energy, from their features' names."""
+        acting = [shell for shell, orbit in self.pairs if not self.acting.isdisjoint(orbit.values)]
+        return acting or [1]
+
+    @cached_property
+    def pairs(self) -> list[tuple[int, Orbit]]:
+        """The bond orbits with their neighbour shells, from their features' names."""
+        bonds = [orbit for orbit in self.orbits if orbit.clusters.shape[1] == 2]
+        return [(int(next(iter(orbit.values)).rsplit("_", 1)[1]), orbit) for orbit in bonds]
 
     @cached_property
     def neighbors(self) -> Sites:
@@ -62,9 +92,10 @@ class LaneTables:
         return [self.lattice.neighbors(k).shape[1] for k in self.shells]
 
     @cached_property
-    def bonds(self) -> dict[int, Sites]:
-        """Every bond of each shell once."""
-        return {k: self.lattice.bonds(k) for k in self.shells}
+    def bonds(self) -> BondTable:
+        """What an exchange over each bond looks at."""
+        edges = any(orbit.clusters.shape[1] == 3 for orbit in self.orbits)
+        return bond_table(self.lattice, self.shells, edges)
 
     @cached_property
     def sites(self) -> Sites:
@@ -77,88 +108,156 @@ class LaneTables:
         return np.hstack([self.sites, self.lattice.neighbors(1)])
 
     @cached_property
+    def sums(self) -> list[ClassSums | None]:
+        """How the features of each orbit follow from the class counts, where they do."""
+        return [class_sums(self.lattice, orbit) for orbit in self.orbits]
+
+    @cached_property
+    def up(self) -> ClassSums:
+        """The number of up spins from the class counts."""
+        found = class_sums(self.lattice, Orbit(self.sites, {"up": (0, 1)}))
+        assert found is not None, "every class says what its centre holds"
+        return found
+
+    @cached_property
     def classes(self) -> int:
         """Number of configuration classes."""
         return len(configurations(self.lattice.kind))
 
 
-class LaneGroup:
-    """Eight points on their way: spins, generators and class tables.
+class LaneGroup(Group):
+    """Eight points on their way: spins, generators and what was measured.
 
     Parameters
     ----------
     tables
         Of the block.
-    tasks
-        One to eight points.
+    tasks, sums
+        One to eight points, and where their sums go.
     """
 
-    def __init__(self, tables: LaneTables, tasks: Sequence[Task]) -> None:
-        self.tables = tables
-        filled = [*tasks, *[tasks[0]] * (WORDS - len(tasks))]
-        self.couplings = np.stack([task.couplings for task in filled])
-        self.rule = _rule(tables, filled)
-        self.state = seed_state(np.stack([task.seed for task in filled]))
+    def __init__(self, tables: LaneTables, tasks: Sequence[Task], sums: Sequence[Sums]) -> None:
+        self.tables, self.sums = tables, sums
+        self.tasks = [*tasks, *[tasks[0]] * (WORDS - len(tasks))]
+        self.couplings = np.stack([task.couplings for task in self.tasks])
+        self.state = seed_state(np.stack([task.seed for task in self.tasks]))
         self.spins = aligned((tables.lattice.sites, WORDS))
-        draw_spins(self.spins, self.state, *_start_masks(filled))
         lanes = (REPLICAS, WORDS)
         self.features = np.zeros((len(tables.features), *lanes), np.int64)
         self.first_half = np.zeros_like(self.features)
         self.moments = np.zeros((len(MOMENTS), *lanes))
         self.histogram = np.zeros((tables.classes, *lanes), np.int64)
 
-    def advance(self, mcs: int) -> None:
-        """So many Monte Carlo steps."""
-        advance(self.spins, self.tables.neighbors, self.rule, self.state, mcs)
-
-    def measure(self) -> Integers:
-        """Every feature of the whole lattice, (features, 64, 8)."""
-        tables = self.tables
-        up = count_up(self.spins, tables.sites)[0]
-        found = {"magnetization": 2 * up - len(self.spins)}
-        for shell, bonds in tables.bonds.items():
-            unlike = count_unlike(self.spins, bonds)[0]
-            found[f"spin_product_{shell}"] = len(bonds) - 2 * unlike
-        return np.stack([found[name] for name in tables.features])
-
     def add_sample(self, early: bool) -> None:
-        """Measure once and add it to the sums."""
-        features = self.measure()
+        histogram = self._classes()
+        features = self._measure(histogram)
         self.features += features
         if early:
             self.first_half += features
-        self.histogram += count_classes(self.spins, self.tables.rings, self.tables.classes)
-        self._add_moments(features)
+        self.histogram += histogram
+        self._add_moments(2.0 * self.tables.up.of(histogram)[0] - len(self.spins), features)
 
-    def write(self, sums: Sequence[Sums]) -> None:
-        """The sums of each point, replicas first."""
-        for word, target in enumerate(sums):
+    def write(self) -> None:
+        for word, target in enumerate(self.sums):
             target.features[...] = self.features[:, :, word].T
             target.first_half[...] = self.first_half[:, :, word].T
             target.moments[...] = self.moments[:, :, word].T
             target.histogram[...] = self.histogram[:, :, word].T
 
-    def _add_moments(self, features: Integers) -> None:
-        m = features[self.tables.features.index("magnetization")].astype(float)
+    def energies(self) -> Floats:
+        return self._energy(self._measure(self._classes())).T
+
+    def trade(self, place: int, other: "LaneGroup", there: int, chosen: Chosen) -> None:
+        mask = np.packbits(chosen, bitorder="little").view(np.uint64)[0]
+        trade_words(self.spins, place, other.spins, there, mask)
+
+    def _energy(self, features: Integers) -> Floats:
         # Feature by feature in their order: a sum over an axis could round by the array's shape.
-        e = np.zeros(m.shape)
+        e = np.zeros(features.shape[1:])
         for couplings, values in zip(self.couplings.T, features, strict=True):
             e += couplings * values
-        square = m * m
+        return e
+
+    def _classes(self) -> Integers:
+        return count_classes(self.spins, self.tables.rings, self.tables.classes)
+
+    def _measure(self, histogram: Integers) -> Integers:
+        """Every feature of the whole lattice, (features, 64, 8)."""
+        return np.concatenate(
+            [
+                self._count_pairs(orbit, histogram) if sums is None else sums.of(histogram)
+                for orbit, sums in zip(self.tables.orbits, self.tables.sums, strict=True)
+            ]
+        )
+
+    def _count_pairs(self, orbit: Orbit, histogram: Integers) -> Integers:
+        """The features of bonds that the classes do not tell."""
+        unlike, up = count_unlike(self.spins, orbit.clusters)[0], self.tables.up.of(histogram)[0]
+        bonds = len(orbit.clusters)
+        like_up = (2 * bonds // len(self.spins) * up - unlike) // 2
+        return np.stack(
+            [
+                none * bonds + (one - none) * unlike + (both - none) * like_up
+                for none, one, both in orbit.values.values()
+            ]
+        )
+
+    def _add_moments(self, m: Floats, features: Integers) -> None:
+        e, square = self._energy(features), m * m
         for total, moment in zip(
             self.moments, (m, np.abs(m), square, square * square, e, e * e), strict=True
         ):
             total += moment
 
 
-def sample_group(group: LaneGroup, times: Times, sums: Sequence[Sums]) -> None:
-    """Equilibrate, then sample: ``times`` is (equilibration_mcs, samples, stride_mcs)."""
-    equilibration, samples, stride = times
-    group.advance(equilibration)
-    for sample in range(samples):
-        group.advance(stride)
-        group.add_sample(early=sample < samples // 2)
-    group.write(sums)
+class FlipGroup(LaneGroup):
+    """Eight points under single flips."""
+
+    def __init__(self, tables: LaneTables, tasks: Sequence[Task], sums: Sequence[Sums]) -> None:
+        super().__init__(tables, tasks, sums)
+        self.rule = _rule(tables, self.tasks)
+        draw_spins(self.spins, self.state, *_start_masks(self.tasks))
+
+    def advance(self, mcs: int) -> None:
+        single_flip.advance(self.spins, self.tables.neighbors, self.rule, self.state, mcs)
+
+
+class ExchangeGroup(LaneGroup):
+    """Eight points under exchanges at fixed composition."""
+
+    def __init__(self, tables: LaneTables, tasks: Sequence[Task], sums: Sequence[Sums]) -> None:
+        super().__init__(tables, tasks, sums)
+        self.amplitudes = np.stack([_amplitudes(tables, task) for task in self.tasks], axis=-1)
+        temperatures = np.array([task.temperature for task in self.tasks])
+        self.filter = acceptance_filter(tables.bonds, self.amplitudes, temperatures)
+        self.order = first_order()
+        for word, task in enumerate(self.tasks):
+            arrange(self.spins, word, task.seed, task.ones)
+
+    def advance(self, mcs: int) -> None:
+        exchanges = mcs * len(self.spins)
+        exchange.advance(
+            self.spins, self.tables.bonds, self.filter, self.state, self.order, exchanges
+        )
+
+
+def lane_groups(
+    tables: LaneTables, tasks: Sequence[Task], sums: Sequence[Sums]
+) -> Iterator[LaneGroup]:
+    """All points in groups of eight, under the move that they ask for."""
+    kind = ExchangeGroup if tasks[0].ones >= 0 else FlipGroup
+    for first in range(0, len(tasks), WORDS):
+        eight = slice(first, first + WORDS)
+        yield kind(tables, tasks[eight], sums[eight])
+
+
+@compiled
+def trade_words(spins: Any, word: Any, other: Any, there: Any, mask: Any) -> None:
+    """Exchange the replicas set in ``mask`` between two words."""
+    for site in range(len(spins)):
+        differ = (spins[site, word] ^ other[site, there]) & mask
+        spins[site, word] ^= differ
+        other[site, there] ^= differ
 
 
 @compiled
@@ -175,25 +274,55 @@ def draw_spins(spins: Any, state: Any, half: Any, ones: Any) -> None:
             spins[site, word] = (out & half[word]) | ones[word]
 
 
+@compiled
+def arrange(spins: Any, word: Any, seed: Any, ones: Any) -> None:
+    """A random arrangement of exactly ``ones`` species-1 sites in every replica of a word."""
+    state, plain = np.empty(4, np.uint64), np.empty(len(spins), np.uint8)
+    for replica in range(64):
+        replica_state(seed, replica, state)
+        draw_arrangement(plain, state, ones)
+        for site in range(len(spins)):
+            spins[site, word] |= np.uint64(plain[site]) << np.uint64(replica)
+
+
 def _rule(tables: LaneTables, tasks: Sequence[Task]) -> Rule:
     """P(up) = 1 / (1 + exp(ΔE/T)) by the number of up neighbours in each shell."""
-    up = [_probabilities(tables.orbits, tables.sizes, task) for task in tasks]
+    up = [_probabilities(tables, task) for task in tasks]
     return rule(threshold_planes(np.stack(up, axis=-1)), tables.sizes)
 
 
-def _probabilities(orbits: Sequence[Orbit], sizes: Sequence[int], task: Task) -> Floats:
-    shells = iter(sizes)
-    rise = np.zeros(1)
-    for orbit, jumps in zip(orbits, task.jumps, strict=True):
+def _probabilities(tables: LaneTables, task: Task) -> Floats:
+    shells = iter(shell for shell, _ in tables.pairs)
+    rise = np.zeros(())
+    for orbit, jumps in zip(tables.orbits, task.jumps, strict=True):
         if orbit.clusters.shape[1] == 1:
             rise = rise + jumps[0]
-        else:
-            z = next(shells)
+        elif (shell := next(shells)) in tables.shells:
+            z = tables.lattice.neighbors(shell).shape[1]
             ups = np.arange(z + 1)
-            rise = (rise[:, None] + jumps[0] * (z - ups) + jumps[1] * ups).ravel()
+            rise = rise[..., None] + jumps[0] * (z - ups) + jumps[1] * ups
     with np.errstate(over="ignore"):
-        found: Floats = 1 / (1 + np.exp(rise / task.temperature))
+        found: Floats = 1 / (1 + np.exp(rise.ravel() / task.temperature))
     return found
+
+
+def _amplitudes(tables: LaneTables, task: Task) -> Floats:
+    """Energy of one step of each difference of an exchange: the acting shells, then the edges.
+
+    A site that gives up species 1 changes a cluster's energy by −``jumps`` of the other sites'
+    number of ones. For a bond that is a + b·n, and a cancels between the two ends. For a triangle
+    it is a + b·n + c·[n = 1]; summed over the ring, n counts every unshared neighbour twice, and
+    [n = 1] is an unlike edge, of which two make a step.
+    """
+    shells = iter(shell for shell, _ in tables.pairs)
+    found, edges = dict.fromkeys(tables.shells, 0.0), 0.0
+    for orbit, (none, one, *both) in zip(tables.orbits, task.jumps, strict=True):
+        if orbit.clusters.shape[1] == 3:
+            found[1] += none - both[0]
+            edges += none + both[0] - 2 * one
+        elif (shell := next(shells)) in found:
+            found[shell] += none - one
+    return np.array([*found.values(), *[edges] * tables.bonds.edges])
 
 
 def _start_masks(

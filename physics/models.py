@@ -107,6 +107,15 @@ class Model(ABC):
     def couplings(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
         """Energy per unit of each feature, (points, features)."""
 
+    def acting(self, used: Collection[str], features: Sequence[str]) -> frozenset[str]:
+        """The features that have an energy somewhere, given the parameters in use."""
+        values = {
+            p.name: self.given.get(p.name, 1.0 if p.name in used else p.default or 0.0)
+            for p in self.parameters
+        }
+        couplings = self.couplings({name: np.array([v]) for name, v in values.items()}, features)[0]
+        return frozenset(name for name, c in zip(features, couplings, strict=True) if c)
+
     @abstractmethod
     def start(self, points: Points, lattice: Lattice) -> npt.NDArray[np.float64]:
         """How replicas begin, (points, 64): probability of up, or the composition to be set."""

@@ -124,6 +124,9 @@ def _observe_point(
     drift = energy_drift(sums, couplings, sites, number)
     values["energy_drift"] = np.asarray(drift.mean())
     errors["energy_drift"] = np.asarray(drift.std(ddof=1) / np.sqrt(REPLICAS))
+    rate = _acceptance(samples, point)
+    values["tempering_acceptance"] = np.asarray(rate.mean())
+    errors["tempering_acceptance"] = np.asarray(rate.std(ddof=1) / np.sqrt(REPLICAS))
     return {
         **values,
         **{f"{name}_se": error for name, error in errors.items()},
@@ -132,3 +135,12 @@ def _observe_point(
         "features": sums.features / number,
         "moments": moments,
     }
+
+
+def _acceptance(samples: Samples, point: int) -> Floats:
+    """Share of accepted trades with the next hotter point, of each replica, (64,)."""
+    attempted = samples.trades_attempted[point]
+    if not attempted:
+        return np.full(REPLICAS, np.nan)
+    rate: Floats = samples.trades_accepted[point] / attempted
+    return rate

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from physics.compiled import compiled
 from physics.configurations import add_configurations
+from physics.lattices import Sites
 from physics.models import Orbit, features_of
 from physics.streams import next_below, next_uniform, replica_state
 
@@ -69,6 +70,24 @@ class Task(NamedTuple):
     jumps: Floats
     begin: Floats
     ones: int
+
+
+class Tables(NamedTuple):
+    """What a sample is measured by.
+
+    Attributes
+    ----------
+    clusters
+        Of all orbits, for the features.
+    neighbors
+        Nearest neighbours in ring order, (sites, z).
+    classes
+        Configuration class of every code of a site and its ring.
+    """
+
+    clusters: Clusters
+    neighbors: Sites
+    classes: npt.NDArray[np.uint8]
 
 
 class Sums(NamedTuple):
@@ -215,45 +234,54 @@ def add_moments(spins: Any, features: Any, couplings: Any, moments: Any) -> None
 
 
 @compiled
-def advance(spins: Any, state: Any, task: Any, touching: Any, neighbors: Any, mcs: Any) -> None:
-    """``mcs`` Monte Carlo steps of the move that the task's composition asks for."""
-    for _ in range(mcs):
+def begin(spins: Any, states: Any, task: Any) -> None:
+    """Seed the generator of every replica, and draw its first spins: (64, sites), (64, 4)."""
+    for replica in range(len(spins)):
+        replica_state(task.seed, replica, states[replica])
         if task.ones < 0:
-            heat_bath(spins, state, task.temperature, touching, task.jumps)
+            draw_spins(spins[replica], states[replica], task.begin[replica])
         else:
-            exchange(spins, state, task.temperature, touching, task.jumps, neighbors)
+            draw_arrangement(spins[replica], states[replica], task.ones)
 
 
 @compiled
-def sample_point(
-    task: Any,
-    schedule: Any,
-    touching: Any,
-    clusters: Any,
-    neighbors: Any,
-    class_table: Any,
-    sums: Any,
-) -> None:
-    """Run all replicas of one point, one after the other, and add up their samples.
+def advance(spins: Any, states: Any, task: Any, touching: Any, neighbors: Any, mcs: Any) -> None:
+    """``mcs`` Monte Carlo steps of every replica, by the move that the composition asks for."""
+    for replica in range(len(spins)):
+        for _ in range(mcs):
+            if task.ones < 0:
+                heat_bath(spins[replica], states[replica], task.temperature, touching, task.jumps)
+            else:
+                exchange(
+                    spins[replica],
+                    states[replica],
+                    task.temperature,
+                    touching,
+                    task.jumps,
+                    neighbors,
+                )
 
-    ``schedule`` is (equilibration_mcs, samples, stride_mcs).
-    """
-    spins = np.empty(len(neighbors), np.uint8)
-    state = np.empty(4, np.uint64)
-    features = np.empty(len(task.couplings), np.int64)
-    centers = np.arange(len(neighbors))
-    for replica in range(len(task.begin)):
-        replica_state(task.seed, replica, state)
-        if task.ones < 0:
-            draw_spins(spins, state, task.begin[replica])
-        else:
-            draw_arrangement(spins, state, task.ones)
-        advance(spins, state, task, touching, neighbors, schedule[0])
-        for sample in range(schedule[1]):
-            advance(spins, state, task, touching, neighbors, schedule[2])
-            measure_features(spins, clusters, features)
-            add_moments(spins, features, task.couplings, sums.moments[replica])
-            sums.features[replica] += features
-            if sample < schedule[1] // 2:
-                sums.first_half[replica] += features
-            add_configurations(spins, centers, neighbors, class_table, sums.histogram[replica])
+
+@compiled
+def add_samples(spins: Any, task: Any, tables: Any, early: Any, sums: Any) -> None:
+    """Measure every replica once and add it to its sums; ``early`` in the first half."""
+    features, sites = np.empty(len(task.couplings), np.int64), np.arange(spins.shape[1])
+    for replica in range(len(spins)):
+        measure_features(spins[replica], tables.clusters, features)
+        add_moments(spins[replica], features, task.couplings, sums.moments[replica])
+        sums.features[replica] += features
+        if early:
+            sums.first_half[replica] += features
+        counts = sums.histogram[replica]
+        add_configurations(spins[replica], sites, tables.neighbors, tables.classes, counts)
+
+
+@compiled
+def energies(spins: Any, task: Any, tables: Any) -> Any:
+    """Energy of the whole lattice, of every replica, (64,)."""
+    features, found = np.empty(len(task.couplings), np.int64), np.zeros(len(spins))
+    for replica in range(len(spins)):
+        measure_features(spins[replica], tables.clusters, features)
+        for f in range(len(features)):
+            found[replica] += task.couplings[f] * features[f]
+    return found

@@ -1,73 +1,29 @@
 """``sample``: a block of points in, sums over the samples of 64 replicas a point out."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from physics.configurations import configurations
 from physics.errors import RequestError
-from physics.lanes import LaneGroup, LaneTables, fits_lanes, sample_group
+from physics.groups import Group, drive
+from physics.lanes import LaneTables, fits_lanes, lane_groups
 from physics.lattices import Lattice
 from physics.models import REPLICAS, Model, Orbit, Points, features_of
-from physics.reference import (
-    MOMENTS,
-    Clusters,
-    Floats,
-    Integers,
-    Sums,
-    Task,
-    Touching,
-    clusters_of,
-    energy_jumps,
-    sample_point,
-    touching,
-)
-from physics.simd import WORDS
+from physics.reference import MOMENTS, Floats, Integers, Sums, Task, clusters_of, energy_jumps
+from physics.scalar_groups import ClusterGroup, ReferenceGroup, ScalarTables
+from physics.schedule import Schedule, Update
+from physics.swendsen_wang import check_clusters
+from physics.tempering import Ladder, ladders_of
 
 Seeds = npt.NDArray[np.uint64]
 
-LANES, REFERENCE = "lanes", "reference"
+LANES, REFERENCE, CLUSTER = "lanes", "reference", "swendsen_wang"
 
 # Raised whenever the same seed gives other bits.
-KERNEL_VERSIONS = {LANES: 1, REFERENCE: 1}
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """When to measure: ``samples`` times, every ``stride_mcs``, after ``equilibration_mcs``.
-
-    One Monte Carlo step (MCS) is one attempted move per site.
-
-    Examples
-    --------
-    >>> Schedule(equilibration_mcs=100, samples=50, stride_mcs=10).total_mcs
-    600
-    """
-
-    equilibration_mcs: int
-    samples: int
-    stride_mcs: int
-
-    def __post_init__(self) -> None:
-        lowest = {"equilibration_mcs": 0, "samples": 2, "stride_mcs": 1}
-        for field in fields(self):
-            value, low = getattr(self, field.name), lowest[field.name]
-            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-            if not whole or not low <= value <= 10**9:
-                raise RequestError(
-                    f"schedule.{field.name} is out of range",
-                    came=repr(value),
-                    allowed=f"a whole number from {low} to 10^9",
-                    hint=f"{field.name} = {max(low, 100)}",
-                )
-            object.__setattr__(self, field.name, int(value))
-
-    @property
-    def total_mcs(self) -> int:
-        """Monte Carlo steps of one replica."""
-        return self.equilibration_mcs + self.samples * self.stride_mcs
+KERNEL_VERSIONS = {LANES: 1, REFERENCE: 1, CLUSTER: 1}
 
 
 @dataclass(frozen=True)
@@ -86,6 +42,9 @@ class Samples:
         (points, 64, moments) float64, in the order of ``MOMENTS``.
     histogram
         (points, 64, classes) int64 counts of configurations.
+    trades_attempted, trades_accepted
+        (points,) and (points, 64) int64: trades with the next hotter point, if there was parallel
+        tempering.
     """
 
     features: tuple[str, ...]
@@ -95,6 +54,8 @@ class Samples:
     feature_first_half: Integers
     moment_sum: Floats
     histogram: Integers
+    trades_attempted: Integers
+    trades_accepted: Integers
 
     def of_point(self, point: int) -> Sums:
         """One point's sums, as views."""
@@ -129,7 +90,8 @@ def sample(
         seed and parameters alone.
     kernel
         ``"lanes"`` or ``"reference"``; by default the fastest that can run the model. Both sample
-        the same distribution, from different random numbers.
+        the same distribution, from different random numbers. With cluster updates
+        ``"swendsen_wang"`` alone.
 
     Returns
     -------
@@ -139,7 +101,7 @@ def sample(
     ------
     RequestError
         If a parameter is missing, unknown, given twice or out of bounds, the lattice too small,
-        the seeds are not one a point, or the kernel cannot run the model.
+        the seeds are not one a point, or the kernel or the update cannot run the model.
 
     Examples
     --------
@@ -151,30 +113,53 @@ def sample(
     """
     _check_seeds(seeds)
     full = complete(model, points, len(seeds))
-    orbits = model.orbits(lattice, parameters_used(model, points))
-    features, clusters = features_of(orbits), clusters_of(orbits)
+    used = parameters_used(model, points)
+    orbits = model.orbits(lattice, used)
+    chosen = _chosen(kernel, kernel_of(model, lattice, orbits, schedule.update))
+    if chosen == CLUSTER:
+        check_clusters(model, orbits, full)
+    features = features_of(orbits)
     samples = _empty(len(seeds), features, lattice, schedule)
-    tasks = _tasks(model, lattice, full, features, clusters, seeds)
+    tasks = _tasks(model, lattice, full, orbits, seeds)
     sums = [samples.of_point(p) for p in range(len(seeds))]
-    times = (schedule.equilibration_mcs, schedule.samples, schedule.stride_mcs)
-    if _chosen(kernel, kernel_of(model, orbits)) == LANES:
-        tables = LaneTables(lattice, orbits)
-        for first in range(0, len(tasks), WORDS):
-            group = slice(first, first + WORDS)
-            sample_group(LaneGroup(tables, tasks[group]), times, sums[group])
+    if chosen == LANES:
+        tables = LaneTables(lattice, orbits, model.acting(used, features))
+        groups: Iterable[Group] = lane_groups(tables, tasks, sums)
     else:
-        _sample_reference(lattice, clusters, tasks, times, sums)
+        kind = ClusterGroup if chosen == CLUSTER else ReferenceGroup
+        shared = ScalarTables(lattice, orbits)
+        groups = (kind(shared, task, s) for task, s in zip(tasks, sums, strict=True))
+    if schedule.tempering_mcs:
+        _drive_ladders(list(groups), schedule, full, seeds, samples)
+    else:
+        for group in groups:
+            drive([group], schedule)
     return samples
 
 
-def kernel_of(model: Model, orbits: Sequence[Orbit]) -> str:
-    """The fastest kernel that can run a model: the lanes, or else the scalar reference."""
-    return LANES if fits_lanes(model, orbits) else REFERENCE
+def _drive_ladders(
+    groups: Sequence[Group], schedule: Schedule, points: Points, seeds: Seeds, samples: Samples
+) -> None:
+    """All groups in step, since points of one ladder may be in several."""
+    ladders = [Ladder(p, points["T"][p], seeds[p]) for p in ladders_of(points)]
+    drive(groups, schedule, ladders)
+    for ladder in ladders:
+        samples.trades_attempted[ladder.points] = ladder.attempted
+        samples.trades_accepted[ladder.points] = ladder.accepted
+
+
+def kernel_of(
+    model: Model, lattice: Lattice, orbits: Sequence[Orbit], update: Update = "local"
+) -> str:
+    """The kernel of an update; of local ones the lanes, or else the scalar reference."""
+    if update == "cluster":
+        return CLUSTER
+    return LANES if fits_lanes(model, lattice, orbits) else REFERENCE
 
 
 def _chosen(asked: str | None, fastest: str) -> str:
     """The kernel asked for, if it is one that can run the model."""
-    able = (fastest,) if fastest == REFERENCE else (LANES, REFERENCE)
+    able = (LANES, REFERENCE) if fastest == LANES else (fastest,)
     if asked is not None and asked not in able:
         raise RequestError(
             "this kernel cannot run the model",
@@ -183,24 +168,6 @@ def _chosen(asked: str | None, fastest: str) -> str:
             hint="leave kernel out",
         )
     return asked or fastest
-
-
-def _sample_reference(
-    lattice: Lattice,
-    clusters: Clusters,
-    tasks: Sequence[Task],
-    times: tuple[int, int, int],
-    sums: Sequence[Sums],
-) -> None:
-    classes, neighbors = configurations(lattice.kind), lattice.neighbors(1)
-    tables: dict[bytes, Touching] = {}
-    for task, target in zip(tasks, sums, strict=True):
-        # Orbits without energy at this point are left out: their zeros change no bit, only time.
-        acting = np.any(task.jumps != 0, axis=1)
-        key = acting.tobytes()
-        if key not in tables:
-            tables[key] = touching(clusters, lattice.sites, acting)
-        sample_point(task, times, tables[key], clusters, neighbors, classes.table, target)
 
 
 def complete(model: Model, points: Mapping[str, npt.ArrayLike], number: int) -> Points:
@@ -249,18 +216,16 @@ def _empty(points: int, features: tuple[str, ...], lattice: Lattice, schedule: S
         feature_first_half=np.zeros((*shape, len(features)), np.int64),
         moment_sum=np.zeros((*shape, len(MOMENTS))),
         histogram=np.zeros((*shape, len(configurations(lattice.kind))), np.int64),
+        trades_attempted=np.zeros(points, np.int64),
+        trades_accepted=np.zeros(shape, np.int64),
     )
 
 
 def _tasks(
-    model: Model,
-    lattice: Lattice,
-    points: Points,
-    features: tuple[str, ...],
-    clusters: Clusters,
-    seeds: Seeds,
+    model: Model, lattice: Lattice, points: Points, orbits: Sequence[Orbit], seeds: Seeds
 ) -> list[Task]:
-    couplings = model.couplings(points, features)
+    clusters = clusters_of(orbits)
+    couplings = model.couplings(points, features_of(orbits))
     begin, ones = model.start(points, lattice), model.ones(points, lattice)
     return [
         Task(

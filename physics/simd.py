@@ -50,7 +50,6 @@ class LanesModel(models.PrimitiveModel):  # type: ignore[misc]
 
 
 @cache
-@cache
 def native_width() -> tuple[int, ...]:
     """The width argument of this processor: eight words with AVX-512, else four."""
     features = llvm.get_host_cpu_features()
@@ -165,3 +164,20 @@ def unpack(builder: Any, values: Any, count: int) -> list[Any]:
 def tuple_of(words: int, count: int) -> Any:
     """The type of a tuple of ``count`` vectors."""
     return types.UniTuple(Lanes(words), count)
+
+
+def register(builder: Any, base: Any, part: Any, words: int) -> Any:
+    """The pointer to the words of one register, in a row of all words."""
+    return builder.gep(base, [builder.mul(part, ir.Constant(I64, words))])
+
+
+def row_of(builder: Any, site: Any) -> Any:
+    """Words before a site's row."""
+    return builder.mul(site, ir.Constant(I64, WORDS))
+
+
+def indices(builder: Any, table: Any, row: Any, count: int) -> list[Any]:
+    """``count`` integers of a table of int32 or int64 from ``row`` on, as i64."""
+    places = [builder.gep(table, [builder.add(row, ir.Constant(I64, k))]) for k in range(count)]
+    values = [builder.load(place) for place in places]
+    return [v if v.type == I64 else builder.zext(v, I64) for v in values]

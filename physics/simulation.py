@@ -15,17 +15,19 @@ from physics.models import REPLICAS, Model, Orbit, features_of
 from physics.observables import observe
 from physics.reference import MOMENTS
 from physics.sampler import (
+    CLUSTER,
     KERNEL_VERSIONS,
     LANES,
-    Schedule,
     Seeds,
     complete,
     kernel_of,
     parameters_used,
     sample,
 )
+from physics.schedule import Schedule
 from physics.simd import WORDS
-from physics.variables import COUNTS, ESTIMATES, Variable
+from physics.swendsen_wang import check_clusters
+from physics.variables import COUNTS, ESTIMATES, TEMPERING, Variable
 
 Coordinates = dict[str, tuple[str, npt.NDArray[Any], dict[str, str]]]
 
@@ -65,6 +67,13 @@ class Simulation:
         fixed = self.model.fixed(self.swept)
         self.model.check(self.lattice, {name: np.array([v]) for name, v in fixed.items()})
         _ = self.features
+        if self.schedule.tempering_mcs and "T" not in self.swept:
+            raise RequestError(
+                "parallel tempering trades between temperatures",
+                came=f"tempering_mcs = {self.schedule.tempering_mcs} and one temperature",
+                allowed="an axis T in [grid]",
+                hint="T = { start = 1.5, stop = 3.5, num = 21 }",
+            )
 
     @cached_property
     def orbits(self) -> list[Orbit]:
@@ -74,8 +83,9 @@ class Simulation:
 
     @property
     def name(self) -> str:
-        """The kernel: ``lanes``, or ``reference`` where the lanes cannot express the model."""
-        return kernel_of(self.model, self.orbits)
+        """The kernel: ``lanes``, ``reference`` where the lanes cannot express the model, or
+        ``swendsen_wang`` for cluster updates."""
+        return kernel_of(self.model, self.lattice, self.orbits, self.schedule.update)
 
     @property
     def version(self) -> int:
@@ -91,6 +101,11 @@ class Simulation:
     def group(self) -> int:
         """Points that are computed together at the price of one."""
         return WORDS if self.name == LANES else 1
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """Axes whose points need each other: those of parallel tempering's ladders."""
+        return ("T",) if self.schedule.tempering_mcs else ()
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -112,7 +127,8 @@ class Simulation:
         """The variables that :meth:`compute` yields."""
         conserved = self.model.move == "exchange"
         counts = (v for v in COUNTS if conserved or v.name != "composition")
-        chosen = (*(v for e in ESTIMATES for v in (e, e.error)), *counts)
+        estimates = (*ESTIMATES, *[TEMPERING] * bool(self.schedule.tempering_mcs))
+        chosen = (*(v for e in estimates for v in (e, e.error)), *counts)
         return tuple(v.in_units(self.model.energy_units) for v in chosen)
 
     @property
@@ -151,6 +167,10 @@ class Simulation:
                 self.model.check(self.lattice, {name: checked})
             except RequestError as error:
                 raise error.within(f"grid.{name}") from None
+        if self.name == CLUSTER:
+            corners = _corners(axes)
+            number = len(next(iter(corners.values()), [0]))
+            check_clusters(self.model, self.orbits, complete(self.model, corners, number))
 
     @property
     def description(self) -> dict[str, Any]:
@@ -174,7 +194,13 @@ class Simulation:
         """The same simulation for about so many Monte Carlo steps, to measure its speed."""
         stride = self.schedule.stride_mcs
         samples = max(2, min(self.schedule.samples, mcs // stride))
-        return replace(self, schedule=Schedule(0, samples, min(stride, max(1, mcs // samples))))
+        shorter = replace(
+            self.schedule,
+            equilibration_mcs=0,
+            samples=samples,
+            stride_mcs=min(stride, max(1, mcs // samples)),
+        )
+        return replace(self, schedule=shorter)
 
     def updates(self, points: int) -> int:
         """Attempted flips or swaps in so many points."""
@@ -198,4 +224,11 @@ class Simulation:
         ones = self.model.ones(full, self.lattice)
         if ones is not None:
             found["composition"] = ones / self.lattice.sites
-        return found
+        return {variable.name: found[variable.name] for variable in self.variables}
+
+
+def _corners(axes: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, npt.NDArray[np.float64]]:
+    """The grid's corners: couplings are linear in every parameter, so extreme at one of them."""
+    ends = [np.array([values.min(), values.max()]) for values in axes.values()]
+    grids = np.meshgrid(*ends, indexing="ij")
+    return {name: grid.ravel() for name, grid in zip(axes, grids, strict=True)}

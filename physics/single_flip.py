@@ -3,22 +3,9 @@
 Layout
     ``spins: uint64[sites, 8]``: word w of a row is point w, bit l is replica l.
 One update of a site
-    1. Full adders count the neighbours that are up, bit-sliced.
-    2. A uniform number u of 32 bits is compared with the threshold t of the lane's class, plane by
-       plane from the most significant bit: up = [u < t]. A class's threshold is one word of ones or
-       zeros per plane; the plane of a lane is chosen by the algebraic normal form of the class
-       table, x = t0 ^ c0&t1 ^ c1&t2 ^ c0&c1&t3 ^ ... Twelve planes run without a test; then planes
-       follow one by one while a lane is undecided.
-Random numbers (they define every bit)
-    Each word owns an sfc64 generator (state rows a, b, c, counter). A site takes exactly ``FRESH``
-    = 6 outputs v0 ... v5 of each word's generator, whatever happens: planes 0 to 5 of u. Plane
-    k >= 6 is the exclusive or of three of them, rotated to the left, as ``derived_planes`` lists.
-    So what a word draws depends on nothing but itself.
-    Every lane's 32 bits are independent and uniform, and so are the 64 bits of any *two* lanes (the
-    linear forms have full rank over GF(2), see check.py): every replica is an exact chain, and any
-    two replicas are exactly independent, which is all that the variance of a mean over replicas
-    needs. Three lanes are independent but for 21 of 1953 classes of triples (all lanes congruent
-    modulo 8), and in those only where one lane is undecided after seven planes (2^-7).
+    1. Full adders count the neighbours that are up, bit-sliced: the lane's class.
+    2. A uniform number is compared with the class's P(up) (:mod:`physics.thresholds`); a site takes
+       exactly one draw of each word's generator (:mod:`physics.lane_streams`), whatever happens.
 Symmetric tables
     Where t[z - n] = 2^32 - t[n] in every word of a register, u and the count are mirrored together
     (u -> ~u), which halves the classes and gives the same bits.
@@ -31,99 +18,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import types
 
+from physics.adders import count_bits
 from physics.compiled import compiled, intrinsic
+from physics.lane_streams import PLANES, Words, draw, load_state, store_state
 from physics.simd import (
     I64,
     WORDS,
     Emitter,
     aligned_copy,
+    indices,
     native_width,
     pack,
     pointer,
-    tuple_of,
+    register,
+    row_of,
     unpack,
 )
+from physics.thresholds import Trial, linear, loader, normal_form, passed, products
 
-Words = npt.NDArray[np.uint64]
-Load = Callable[[int, int], Any]
-
-PLANES = 32
-FRESH = 6
+# Planes without a test: 512 lanes are mostly decided after them. Changes speed alone.
 HOT = 12
-WARM_UP = 18
-
-# (vector, bits to the left): the two rotated vectors common to planes 6 to 11, the third one of
-# each of these, and the three of each later plane. Found by search (check.py has the proof).
-COMMON = ((0, 8), (1, 16))
-THIRD = ((0, 48), (4, 32), (3, 16), (1, 40), (3, 56), (5, 8))
-LATER = (
-    ((3, 17), (5, 62), (0, 33)),
-    ((3, 62), (5, 31), (2, 23)),
-    ((4, 19), (1, 9), (5, 49)),
-    ((0, 59), (4, 35), (2, 63)),
-    ((5, 20), (4, 7), (1, 47)),
-    ((0, 36), (2, 7), (3, 23)),
-    ((3, 62), (2, 36), (1, 31)),
-    ((3, 4), (4, 52), (2, 59)),
-    ((4, 47), (0, 54), (5, 26)),
-    ((5, 53), (0, 56), (3, 22)),
-    ((1, 13), (2, 59), (0, 37)),
-    ((1, 52), (5, 35), (4, 29)),
-    ((0, 57), (5, 33), (2, 60)),
-    ((3, 36), (0, 19), (2, 46)),
-    ((0, 53), (4, 60), (2, 35)),
-    ((1, 29), (4, 6), (2, 39)),
-    ((3, 19), (2, 12), (1, 13)),
-    ((1, 31), (0, 5), (2, 6)),
-    ((5, 60), (1, 3), (4, 54)),
-    ((0, 54), (4, 46), (3, 34)),
-)
-
-Plane = tuple[tuple[int, int], ...]
-
-
-def derived_planes() -> dict[int, Plane]:
-    """For every plane from ``FRESH`` on, the rotated vectors whose exclusive or it is."""
-    hot: dict[int, Plane] = {FRESH + j: (*COMMON, third) for j, third in enumerate(THIRD)}
-    return hot | {HOT + j: plane for j, plane in enumerate(LATER)}
-
-
-DERIVED = derived_planes()
-
-
-def threshold_planes(p_up: npt.ArrayLike) -> Words:
-    """Bit planes, most significant first, of t = P(up)·2^32 rounded and kept within 1 … 2^32 − 1.
-
-    Parameters
-    ----------
-    p_up
-        P(up), (classes, 8); with two shells class n1·(z2 + 1) + n2.
-
-    Returns
-    -------
-    ndarray
-        (32, classes, 8) uint64, words of zeros or ones.
-    """
-    top = 2.0**PLANES
-    t = np.clip(np.rint(np.asarray(p_up, float) * top), 1, top - 1).astype(np.uint64)
-    places = np.arange(PLANES, dtype=np.uint64)[::-1, None, None]
-    planes: Words = ((t >> places) & np.uint64(1)) * np.uint64(2**64 - 1)
-    return planes
-
-
-def seed_state(seeds: Words) -> Words:
-    """sfc64 states (4, 8) from one 256-bit seed a word, (8, 4), after 18 outputs thrown away."""
-    a, b, c, counter = (np.array(seeds[:, k], np.uint64) for k in range(4))
-    with np.errstate(over="ignore"):
-        for _ in range(WARM_UP):
-            out = a + b + counter
-            counter = counter + np.uint64(1)
-            a = b ^ (b >> np.uint64(11))
-            b = c + (c << np.uint64(3))
-            c = ((c << np.uint64(24)) | (c >> np.uint64(40))) + out
-    return aligned_copy(np.stack([a, b, c, counter]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +69,8 @@ def rule(
     parts = [planes[:, :, k : k + words] for k in range(0, WORDS, words)]
     even = [fold and is_symmetric(part, shells) for part in parts]
     terms = [
-        folded_terms(p) if s else normal_form(p, shells) for p, s in zip(parts, even, strict=True)
+        folded_terms(p) if s else normal_form(p, [z + 1 for z in shells])
+        for p, s in zip(parts, even, strict=True)
     ]
     return Rule(
         shells=tuple((0,) * z for z in shells),
@@ -171,20 +87,6 @@ def is_symmetric(planes: Words, shells: Sequence[int]) -> bool:
     places = np.arange(PLANES, dtype=np.uint64)[::-1, None, None]
     t = np.sum((planes & np.uint64(1)) << places, axis=0)
     return bool(np.all(t + t[::-1] == np.uint64(2**PLANES)))
-
-
-def normal_form(planes: Words, shells: Sequence[int]) -> Words:
-    """Coefficients over products of count bits: exclusive or over all subsets, shell by shell."""
-    table = planes.reshape(PLANES, *(z + 1 for z in shells), planes.shape[-1])
-    for axis in range(1, len(shells) + 1):
-        table = np.moveaxis(_subsets(np.moveaxis(table, axis, 0)), 0, axis)
-    return table.reshape(planes.shape)
-
-
-def _subsets(table: Words) -> Words:
-    size = len(table)
-    rows = [[s for s in range(size) if s & ~m == 0] for m in range(size)]
-    return np.stack([np.bitwise_xor.reduce(table[row], axis=0) for row in rows])
 
 
 def folded_terms(planes: Words) -> Words:
@@ -234,36 +136,6 @@ def heat_bath(
 
 
 @intrinsic
-def load_state(typingctx: Any, state: Any, part: Any, width: Any) -> Any:
-    """The generators of one register: a tuple of four vectors."""
-    words = len(width)
-    signature = tuple_of(words, 4)(state, part, width)
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        e = Emitter(context, builder, words)
-        place = _register(builder, pointer(context, builder, state, args[0]), args[1], words)
-        return pack(context, builder, sig.return_type, [e.load(place, 8 * k) for k in range(4)])
-
-    return signature, codegen
-
-
-@intrinsic
-def store_state(typingctx: Any, state: Any, part: Any, generator: Any) -> Any:
-    """Write the generators of one register back."""
-    words = generator.dtype.words
-    signature = types.void(state, part, generator)
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        e = Emitter(context, builder, words)
-        place = _register(builder, pointer(context, builder, state, args[0]), args[1], words)
-        for k, row in enumerate(unpack(builder, args[2], 4)):
-            e.store(row, place, 8 * k)
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-@intrinsic
 def update(
     typingctx: Any,
     spins: Any,
@@ -281,66 +153,19 @@ def update(
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         e = Emitter(context, builder, words)
-        column = _register(builder, pointer(context, builder, spins, args[0]), args[4], words)
+        column = register(builder, pointer(context, builder, spins, args[0]), args[4], words)
         table = pointer(context, builder, neighbors, args[1])
         row = builder.mul(args[2], ir.Constant(I64, sum(sizes)))
-        bits = [e.load(column, _row(builder, n)) for n in _indices(builder, table, row, sum(sizes))]
+        bits = [
+            e.load(column, row_of(builder, n)) for n in indices(builder, table, row, sum(sizes))
+        ]
         fresh, after = draw(e, unpack(builder, args[5], 4))
         chosen = _chooser(e, bits, sizes, mirrored, pointer(context, builder, terms, args[3]))
-        e.store(compare(e, fresh, chosen), column, _row(builder, args[2]))
+        up = passed(e, [Trial(chosen, fresh, e.zero)], HOT)[0]
+        e.store(up, column, row_of(builder, args[2]))
         return pack(context, builder, sig.return_type, after)
 
     return signature, codegen
-
-
-def _register(builder: Any, base: Any, part: Any, words: int) -> Any:
-    return builder.gep(base, [builder.mul(part, ir.Constant(I64, words))])
-
-
-def _row(builder: Any, site: Any) -> Any:
-    return builder.mul(site, ir.Constant(I64, WORDS))
-
-
-def _indices(builder: Any, table: Any, row: Any, count: int) -> list[Any]:
-    places = [builder.gep(table, [builder.add(row, ir.Constant(I64, k))]) for k in range(count)]
-    values = [builder.load(place) for place in places]
-    return [v if v.type == I64 else builder.zext(v, I64) for v in values]
-
-
-def draw(e: Emitter, generator: list[Any]) -> tuple[list[Any], list[Any]]:
-    """``FRESH`` outputs of sfc64, and its state after them."""
-    a, b, c, counter = generator
-    out = []
-    for _ in range(FRESH):
-        value = e.add(a, b, counter)
-        counter = e.add(counter, e.constant(1))
-        a = e.xor(b, e.shr(b, 11))
-        b = e.add(c, e.shl(c, 3))
-        c = e.add(e.rotl(c, 24), value)
-        out.append(value)
-    return out, [a, b, c, counter]
-
-
-def count_bits(e: Emitter, inputs: Sequence[Any]) -> list[Any]:
-    """The number of set inputs, bit-sliced: a tree of full and half adders."""
-    columns, bits = [list(inputs)], []
-    while columns[-1]:
-        columns.append([])
-        column = columns[-2]
-        while len(column) > 1:
-            total, carry = _full_adder(e, column.pop(0), column.pop(0), column[:1])
-            column[:1] = []
-            column.append(total)
-            columns[-1].append(carry)
-        bits.append(column[0])
-    return bits[: len(inputs).bit_length()]
-
-
-def _full_adder(e: Emitter, a: Any, b: Any, third: list[Any]) -> tuple[Any, Any]:
-    half, both = e.xor(a, b), e.both(a, b)
-    if not third:
-        return half, both
-    return e.xor(half, third[0]), e.either(e.both(half, third[0]), both)
 
 
 def _chooser(
@@ -351,40 +176,27 @@ def _chooser(
     count = count_bits(e, first)
     if mirrored:
         flip, masks = FOLDS[sizes[0]](e, count)
-        load = _loader(e, terms, len(masks) + 1)
-        return lambda k: e.xor(_linear(e, load, k, 0, masks), flip)
-    products = _products(e, count, sizes[0])
+        load = loader(e, terms, len(masks) + 1)
+        return lambda k: e.xor(linear(e, load, k, 0, masks), flip)
+    first_products = products(e, count, sizes[0])
     if not rest:
-        load = _loader(e, terms, sizes[0] + 1)
-        return lambda k: _linear(e, load, k, 0, products)
-    return _two_shells(e, products, _products(e, count_bits(e, rest), sizes[1]), terms)
+        load = loader(e, terms, sizes[0] + 1)
+        return lambda k: linear(e, load, k, 0, first_products)
+    second_products = products(e, count_bits(e, rest), sizes[1])
+    return _two_shells(e, first_products, second_products, terms)
 
 
 def _two_shells(
     e: Emitter, first: list[Any], second: list[Any], terms: Any
 ) -> Callable[[int], Any]:
     stride = len(second) + 1
-    load = _loader(e, terms, (len(first) + 1) * stride)
+    load = loader(e, terms, (len(first) + 1) * stride)
 
     def chosen(k: int) -> Any:
-        inner = [_linear(e, load, k, n * stride, second) for n in range(len(first) + 1)]
+        inner = [linear(e, load, k, n * stride, second) for n in range(len(first) + 1)]
         return e.xor(inner[0], *(e.both(m, v) for m, v in zip(first, inner[1:], strict=True)))
 
     return chosen
-
-
-def _loader(e: Emitter, terms: Any, count: int) -> Load:
-    return lambda plane, term: e.load(terms, (plane * count + term) * e.words)
-
-
-def _linear(e: Emitter, load: Load, plane: int, start: int, masks: list[Any]) -> Any:
-    products = [e.both(mask, load(plane, start + 1 + m)) for m, mask in enumerate(masks)]
-    return e.xor(load(plane, start), *products)
-
-
-def _products(e: Emitter, count: list[Any], z: int) -> list[Any]:
-    """Products of count bits, one for each number from 1 to z."""
-    return [e.both(*(bit for k, bit in enumerate(count) if n >> k & 1)) for n in range(1, z + 1)]
 
 
 def _fold_3(e: Emitter, count: list[Any]) -> tuple[Any, list[Any]]:
@@ -410,52 +222,3 @@ FOLDS: dict[int, Callable[[Emitter, list[Any]], tuple[Any, list[Any]]]] = {
     4: _fold_4,
     6: _fold_6,
 }
-
-
-def compare(e: Emitter, fresh: list[Any], chosen: Callable[[int], Any]) -> Any:
-    """up = [u < t], plane by plane from the top."""
-    up, decided = e.zero, e.zero
-    rotated: dict[Any, Any] = {}
-    for k in range(HOT):
-        r = random_plane(e, fresh, k, rotated)
-        differ = e.xor(chosen(k), r)
-        new = e.both(differ, e.inverse(decided))
-        up = e.either(up, e.both(new, e.inverse(r)))
-        decided = e.either(decided, differ)
-    return _tail(e, fresh, chosen, up, e.inverse(decided))
-
-
-def _tail(e: Emitter, fresh: list[Any], chosen: Any, up: Any, undecided: Any) -> Any:
-    """The rare planes, each entered only while a lane is undecided."""
-    builder, ends = e.builder, []
-    done = builder.append_basic_block("decided")
-    for k in range(HOT, PLANES):
-        block = builder.append_basic_block("plane")
-        ends.append((up, builder.block))
-        builder.cbranch(e.any_set(undecided), block, done).set_weights([1, 15])
-        builder.position_at_end(block)
-        x, r = chosen(k), random_plane(e, fresh, k, {})
-        up = e.either(up, e.both(undecided, x, e.inverse(r)))
-        undecided = e.both(undecided, e.inverse(e.xor(x, r)))
-    ends.append((up, builder.block))
-    builder.branch(done)
-    builder.position_at_end(done)
-    result = builder.phi(e.vector)
-    for value, block in ends:
-        result.add_incoming(value, block)
-    return result
-
-
-def random_plane(e: Emitter, fresh: list[Any], plane: int, rotated: dict[Any, Any]) -> Any:
-    """Plane of the uniform numbers; ``rotated`` remembers what several planes share."""
-    if plane < FRESH:
-        return fresh[plane]
-    for vector, bits in DERIVED[plane]:
-        if (vector, bits) not in rotated:
-            rotated[vector, bits] = e.rotl(fresh[vector], bits)
-    parts = [rotated[term] for term in DERIVED[plane]]
-    if DERIVED[plane][:2] != COMMON:
-        return e.xor(*parts)
-    if "common" not in rotated:
-        rotated["common"] = e.xor(*parts[:2])
-    return e.xor(rotated["common"], parts[2])

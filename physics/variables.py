@@ -83,6 +83,15 @@ ESTIMATES = (
     ),
 )
 
+TEMPERING = Variable(
+    "tempering_acceptance",
+    (),
+    "float64",
+    "1",
+    "accepted trades of parallel tempering with the next hotter point",
+    "NaN at the hottest point",
+)
+
 COUNTS = (
     Variable(
         "histogram",

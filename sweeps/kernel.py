@@ -58,6 +58,10 @@ class Kernel(Protocol):
         """Updates per second of one core, cautiously: to cut blocks of a sensible length."""
 
     @property
+    def whole(self) -> Sequence[str]:
+        """Axes that no block may cut, because points along them need each other."""
+
+    @property
     def group(self) -> int:
         """Points that are computed together at the price of one."""
 

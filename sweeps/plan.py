@@ -1,5 +1,6 @@
 """``plan``: a sweep cut into blocks, with what it costs; pure, runs nothing."""
 
+import math
 from dataclasses import dataclass
 from itertools import product
 
@@ -82,7 +83,8 @@ def plan(sweep: Sweep, *, block_points: int | None = None) -> Plan:
         The sweep.
     block_points
         Most points in a block. By default a block takes some 15 s on a slow core, there are at
-        least 16 blocks and at most 10 000. It changes no bit of the result.
+        least 16 blocks and at most 10 000. It changes no bit of the result. Axes that a kernel
+        needs whole, as T with parallel tempering, stay whole even if that makes a block larger.
 
     Examples
     --------
@@ -100,7 +102,7 @@ def plan(sweep: Sweep, *, block_points: int | None = None) -> Plan:
             allowed="1 or more",
             hint="block_points=8",
         )
-    block_shape = _block_shape(sweep.shape, int(most))
+    block_shape = _block_shape(sweep, int(most))
     return Plan(
         shape=sweep.shape,
         block_shape=block_shape,
@@ -141,10 +143,11 @@ def _block_points(sweep: Sweep) -> int:
     return max(min(by_time, by_number), fewest)
 
 
-def _block_shape(shape: tuple[int, ...], most: int) -> tuple[int, ...]:
-    """The last axis whole as far as it fits, then the one before it, and so on."""
-    lengths: list[int] = []
-    for length in reversed(shape):
-        lengths.append(max(1, min(length, most)))
-        most //= lengths[-1]
-    return tuple(reversed(lengths))
+def _block_shape(sweep: Sweep, most: int) -> tuple[int, ...]:
+    """The axes that stay whole, then the last axis as far as it fits, then the one before it."""
+    lengths, whole = dict(zip(sweep.axes, sweep.shape, strict=True)), sweep.kernel.whole
+    most //= math.prod(lengths[name] for name in whole)
+    for name in reversed([axis for axis in lengths if axis not in whole]):
+        lengths[name] = max(1, min(lengths[name], most))
+        most //= lengths[name]
+    return tuple(lengths.values())

@@ -18,7 +18,7 @@ import tomlkit
 from physics.errors import RequestError
 from physics.lattices import LATTICES, Lattice
 from physics.models import MODELS, Model
-from physics.sampler import Schedule
+from physics.schedule import Schedule
 from physics.simulation import Simulation
 from sweeps.axis import Axis, AxisLike
 from sweeps.kernel import Kernel
@@ -250,10 +250,11 @@ def _inline(axis: Axis) -> object:
 _TABLES = {
     "sweep": ("seed",),
     "lattice": ("kind", "size"),
-    "schedule": ("equilibration_mcs", "samples", "stride_mcs"),
+    "schedule": ("equilibration_mcs", "samples", "stride_mcs", "update", "tempering_mcs"),
     "model": None,
     "grid": None,
 }
+_OPTIONAL = {"seed", "update", "tempering_mcs"}
 
 
 def _check_tables(tables: Mapping[str, Any]) -> None:
@@ -265,8 +266,7 @@ def _check_tables(tables: Mapping[str, Any]) -> None:
             )
         keys = _TABLES[name]
         if keys:
-            required = set() if name == "sweep" else set(keys)
-            _check_keys(f"[{name}]", "key", table, keys, required=required)
+            _check_keys(f"[{name}]", "key", table, keys, required=set(keys) - _OPTIONAL)
 
 
 def _check_keys(

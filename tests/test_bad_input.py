@@ -89,7 +89,12 @@ def counts(old: str, new: str) -> str:
     return changed(COUNTS, old, new)
 
 
+def clusters(text: str) -> str:
+    return changed(text, "stride_mcs = 2\n", 'stride_mcs = 2\nupdate = "cluster"\n')
+
+
 T, H, SIZE = "T = [1.8, 2.27]", "H = { start = 0.0, stop = 1.0, num = 3 }", "size = 6"
+LOCAL = 'update = "local"'
 RANGES = "a list of different finite numbers, or a table of start, stop and num"
 
 # What is wrong: the spec, and what the message must hold.
@@ -207,6 +212,34 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
     "a stride that is a float": (ising("mcs = 2\n", "mcs = 2.0\n"), ("schedule.stride_mcs", "2.0")),
     "samples beyond all patience": (ising("= 10", "= 10_000_000_000"), ("samples", "10^9")),
     "samples that are true": (ising("samples = 10", "samples = true"), ("samples", "True")),
+    "an unknown update": (
+        ising("mcs = 2\n", 'mcs = 2\nupdate = "wolff"\n'),
+        ("schedule.update", "'wolff'", "local | cluster", 'update = "cluster"'),
+    ),
+    "an update that is a list": (
+        ising("mcs = 2\n", 'mcs = 2\nupdate = ["cluster"]\n'),
+        ("schedule.update", "['cluster']", "local | cluster"),
+    ),
+    "cluster updates in a field, swept": (
+        clusters(ISING),
+        ("without a field", "H = 1", "H = 0", LOCAL),
+    ),
+    "cluster updates in a field, fixed": (
+        clusters(ising(H, "")).replace("[grid]", "H = -0.25\n[grid]"),
+        ("without a field", "H = -0.25", "H = 0 or mu = 0", LOCAL),
+    ),
+    "cluster updates of a negative coupling, fixed": (
+        clusters(ising(H, "")).replace("[grid]", "J = [1.0, -0.5]\n[grid]"),
+        ("negative coupling", "J2 = -0.5", "J >= 0 in every shell", LOCAL),
+    ),
+    "cluster updates of a negative coupling, swept": (
+        clusters(ising(H, "J3 = [0.1, -0.1]")),
+        ("negative coupling", "J3 = -0.1", "J >= 0 in every shell", LOCAL),
+    ),
+    "cluster updates of an alloy": (
+        clusters(ALLOY),
+        ("composition", "pair_alloy", "ising", LOCAL),
+    ),
 }
 
 

@@ -18,8 +18,10 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
+from physics.lane_streams import draw
 from physics.simd import I64, WORDS, Emitter
-from physics.single_flip import compare, draw
+from physics.single_flip import HOT
+from physics.thresholds import Trial, passed
 from tests.small_runs import digests, vector_registers
 
 ROOT = Path(__file__).parents[1]
@@ -118,7 +120,8 @@ def site_update(triple: str, words: int) -> str:
     e = Emitter(None, builder, words)
     state, thresholds, spins = function.args
     fresh, after = draw(e, [e.load(state, WORDS * row) for row in range(4)])
-    e.store(compare(e, fresh, lambda plane: e.load(thresholds, WORDS * plane)), spins, 0)
+    trial = Trial(lambda plane: e.load(thresholds, WORDS * plane), fresh, e.zero)
+    e.store(passed(e, [trial], HOT)[0], spins, 0)
     for row, value in enumerate(after):
         e.store(value, state, WORDS * row)
     builder.ret_void()

@@ -6,9 +6,11 @@ import pytest
 from scipy.stats import binom, chi2
 
 from physics import Ising, Schedule, sample, square
+from physics.lane_streams import PLANES, seed_state
 from physics.reference import MOMENTS
 from physics.simd import WORDS
-from physics.single_flip import PLANES, advance, rule, seed_state, threshold_planes
+from physics.single_flip import advance, rule
+from physics.thresholds import threshold_planes
 from tests.plane_table import LANES, lane_bits
 from tests.statistics import seeds_of
 from tests.stream_battery import Deviates, correlations, departure, normal_deviate

@@ -16,19 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from physics import square
+from physics.lane_streams import DERIVED, FRESH, PLANES, WARM_UP, seed_state
 from physics.lanes import draw_spins
 from physics.simd import WORDS
-from physics.single_flip import (
-    DERIVED,
-    FRESH,
-    HOT,
-    PLANES,
-    WARM_UP,
-    advance,
-    rule,
-    seed_state,
-    threshold_planes,
-)
+from physics.single_flip import HOT, advance, rule
+from physics.thresholds import threshold_planes
 from sweeps.seeding import point_seeds
 from tests.plane_table import LANES, Plane, PlaneTable, lane_bits, numbers_of
 from tests.statistics import seed_of, seeds_of

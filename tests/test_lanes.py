@@ -14,26 +14,22 @@ from physics import (
     PairAlloy,
     RequestError,
     Schedule,
+    ThreeBodyAlloy,
     configurations,
     count_configurations,
     sample,
 )
 from physics.counters import count_classes, count_unlike, count_up
 from physics.exact import kaufman
+from physics.lane_streams import PLANES, seed_state
 from physics.lattices import cubic, honeycomb, square, triangular
 from physics.observables import observe
 from physics.sampler import complete, kernel_of, parameters_used
-from physics.single_flip import (
-    PLANES,
-    advance,
-    rule,
-    seed_state,
-    threshold_planes,
-)
+from physics.single_flip import advance, rule
+from physics.thresholds import threshold_planes
 from tests.statistics import seed_of
 
 LATTICES = [square(5), triangular(5), honeycomb(4), cubic(3)]
-POINTS = [(1.8, 0.0), (2.3, 0.0), (2.3, 0.4), (4.0, -0.2), (5.0, 0.0), (1.0, 0.0), (2.0, 1.0)]
 
 
 def spins_of(lattice: Lattice, seed: int) -> np.ndarray:
@@ -98,21 +94,53 @@ def test_a_probability_is_met_to_its_last_bit() -> None:
     assert set(np.unique(planes)) == {0, 2**64 - 1}
 
 
-@settings(max_examples=20, deadline=None)
-@given(order=st.permutations(range(len(POINTS))), cut=st.integers(1, len(POINTS) - 1))
-def test_a_points_bits_do_not_depend_on_its_companions(order: list[int], cut: int) -> None:
-    lattice, schedule = square(4), Schedule(3, 4, 2)
-    whole = _sampled(lattice, schedule, list(range(len(POINTS))))
-    parts = [_sampled(lattice, schedule, part) for part in (order[:cut], order[cut:])]
-    for name, values in whole.items():
-        again = np.concatenate([part[name] for part in parts])
-        assert again.tobytes() == values[order].tobytes(), name
+# Model, lattice, and nine points: more than a group.
+COMPANIES: list[tuple[Model, Lattice, dict[str, list[float]]]] = [
+    (
+        Ising(),
+        square(4),
+        {"T": [1.8, 2.3, 2.3, 4, 5, 1, 2, 3, 9], "H": [0, 0, 0.4, -0.2, *[0] * 5]},
+    ),
+    (Ising(), triangular(4), {"T": [1.8, 2.3, 3, 4, 5, 1, 2, 3, 9], "J2": [0.1] * 5 + [-0.3] * 4}),
+    (PairAlloy(), cubic(3), {"x": [1 / 3] * 5 + [2 / 3] * 4, "w1": [-0.4, 0, 0.1, *[0.3] * 6]}),
+    (
+        PairAlloy(w1=0.2),
+        triangular(4),
+        {"x": [0.25] * 5 + [0.5] * 4, "w2": [-0.4, 0, 0.1, *[0.3] * 6]},
+    ),
+    (
+        ThreeBodyAlloy(w1=0.2),
+        triangular(4),
+        {"x": [0.25] * 5 + [0.5] * 4, "w2": [-0.4, 0, 0.2, *[0.3] * 6]},
+    ),
+]
 
 
-def _sampled(lattice: Lattice, schedule: Schedule, chosen: list[int]) -> dict[str, np.ndarray]:
-    model = Ising()
-    axes = {name: np.array([POINTS[i][k] for i in chosen]) for k, name in enumerate("TH")}
-    sums = sample(model, lattice, axes, schedule, np.stack([seed_of(4, i) for i in chosen]))
+@pytest.mark.parametrize("company", COMPANIES, ids=lambda c: f"{c[0].kind}-{c[1].kind}")
+def test_a_points_bits_do_not_depend_on_its_companions(
+    company: tuple[Model, Lattice, dict[str, list[float]]],
+) -> None:
+    whole = _sampled(company, list(range(9)))
+
+    @settings(max_examples=15, deadline=None, database=None)
+    @given(order=st.permutations(range(9)), cut=st.integers(1, 8))
+    def parts_are_the_whole(order: list[int], cut: int) -> None:
+        parts = [_sampled(company, part) for part in (order[:cut], order[cut:])]
+        for name, values in whole.items():
+            again = np.concatenate([part[name] for part in parts])
+            assert again.tobytes() == values[order].tobytes(), name
+
+    parts_are_the_whole()
+
+
+def _sampled(
+    company: tuple[Model, Lattice, dict[str, list[float]]], chosen: list[int]
+) -> dict[str, np.ndarray]:
+    model, lattice, points = company
+    axes = {name: np.array([values[i] for i in chosen]) for name, values in points.items()}
+    seeds = np.stack([seed_of(4, i) for i in chosen])
+    assert kernel_of(model, lattice, model.orbits(lattice, set(axes))) == "lanes"
+    sums = sample(model, lattice, axes, Schedule(3, 4, 2), seeds)
     full = complete(model, axes, len(chosen))
     return observe(sums, model.couplings(full, sums.features), full["T"])
 
@@ -130,11 +158,11 @@ def test_models_of_up_to_two_shells_run_in_the_lanes(
     model: Model, axes: tuple[str, ...], kernel: str
 ) -> None:
     used = parameters_used(model, dict.fromkeys(axes))
-    assert kernel_of(model, model.orbits(square(6), used)) == kernel
+    assert kernel_of(model, square(6), model.orbits(square(6), used)) == kernel
 
 
 @pytest.mark.parametrize(
-    ("model", "kernel"), [(PairAlloy(x=0.5, w1=0.1), "lanes"), (Ising(T=2.0), "lane")]
+    ("model", "kernel"), [(Ising(J=[1.0, 0.1, 0.1], T=2.0), "lanes"), (Ising(T=2.0), "lane")]
 )
 def test_a_kernel_that_cannot_run_the_model_is_refused(model: Model, kernel: str) -> None:
     with pytest.raises(RequestError, match="cannot run the model"):

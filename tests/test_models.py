@@ -14,7 +14,8 @@ from physics.reference import (
     rise,
     touching,
 )
-from physics.sampler import Schedule, complete, parameters_used, sample
+from physics.sampler import complete, parameters_used, sample
+from physics.schedule import Schedule
 
 MODELS = [
     (Ising(T=1.0, J=1.3, J2=-0.4, J3=0.2, H=0.3, mu=0.67), "square"),
