@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from physics import exchange, single_flip
+from physics.boltzmann import occupation
 from physics.class_sums import ClassSums, class_sums
 from physics.compiled import compiled
 from physics.configurations import configurations
@@ -302,8 +303,7 @@ def _probabilities(tables: LaneTables, task: Task) -> Floats:
             ups = np.arange(z + 1)
             rise = rise[..., None] + jumps[0] * (z - ups) + jumps[1] * ups
     with np.errstate(over="ignore"):
-        found: Floats = 1 / (1 + np.exp(rise.ravel() / task.temperature))
-    return found
+        return occupation(rise.ravel() / task.temperature)
 
 
 def _amplitudes(tables: LaneTables, task: Task) -> Floats:

@@ -146,8 +146,16 @@ def _block_points(sweep: Sweep) -> int:
 def _block_shape(sweep: Sweep, most: int) -> tuple[int, ...]:
     """The axes that stay whole, then the last axis as far as it fits, then the one before it."""
     lengths, whole = dict(zip(sweep.axes, sweep.shape, strict=True)), sweep.kernel.whole
-    most //= math.prod(lengths[name] for name in whole)
+    points = math.prod(lengths[name] for name in whole)
     for name in reversed([axis for axis in lengths if axis not in whole]):
-        lengths[name] = max(1, min(lengths[name], most))
-        most //= lengths[name]
+        if lengths[name] * points > most:
+            lengths[name] = _fitting(points, max(1, most // points), sweep.kernel.group)
+        points *= lengths[name]
     return tuple(lengths.values())
+
+
+def _fitting(points: int, most: int, group: int) -> int:
+    """How many rows of so many points: of at least half the most, those that fill groups best."""
+    return max(
+        range(-(-most // 2), most + 1), key=lambda n: (n * points / -(-n * points // group), n)
+    )
