@@ -23,23 +23,23 @@ class Variable:
     units
         Unit; ``{energy}`` stands for the model's unit of energy, "1" for a pure number.
     long_name
-        Meaning, for axis titles.
+        Meaning, for axis titles; the name if it is not given.
     formula
         How it is computed, where that says more than the name.
     """
 
     name: str
-    dims: tuple[str, ...]
-    dtype: str
-    units: str
-    long_name: str
+    dims: tuple[str, ...] = ()
+    dtype: str = "float64"
+    units: str = "1"
+    long_name: str = ""
     formula: str = ""
 
     @property
     def attrs(self) -> dict[str, str]:
         """The attributes it is stored with."""
         formula = {"formula": self.formula} if self.formula else {}
-        return {"long_name": self.long_name, "units": self.units, **formula}
+        return {"long_name": self.long_name or self.name, "units": self.units, **formula}
 
     def in_units(self, energy: str) -> "Variable":
         """The variable with the model's unit of energy filled in."""

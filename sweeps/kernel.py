@@ -76,4 +76,5 @@ class Kernel(Protocol):
         self, points: Mapping[str, npt.NDArray[np.float64]], seeds: npt.NDArray[np.uint64]
     ) -> dict[str, npt.NDArray[Any]]:
         """Every variable at the given points, points first; a point's bits depend on its own
-        coordinates and seed alone."""
+        coordinates and seed alone. May be called with any of the points, in any order, as when
+        some of a block have failed; but with all along the axes in :attr:`whole`."""

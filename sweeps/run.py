@@ -11,7 +11,9 @@ from distributed import Client, Future, as_completed
 
 from sweeps.plan import Block, plan
 from sweeps.progress import SweepProgress
+from sweeps.returned import ReturnedError
 from sweeps.seeding import point_seeds
+from sweeps.source import Source
 from sweeps.spec import Sweep
 from sweeps.store import Store, StorePath, cached_store, create, open_existing, open_sweep
 from sweeps.warmup import warm_up, warmed
@@ -168,6 +170,8 @@ def _compute(client: Client, store: Store, report: Report, progress: bool) -> Re
     done = report.points - sum(block.points for block in pending)
     with SweepProgress(report.points, done, shown=progress) as bar:
         for block, outcome in _outcomes(client, store, pending):
+            if isinstance(outcome, ReturnedError) and not done + report.computed:
+                raise outcome  # nothing this kernel returns can be stored: no use to go on
             if isinstance(outcome, BaseException):
                 error = report.error or f"{type(outcome).__name__}: {outcome}"
                 report = replace(report, failed=report.failed + block.points, error=error)
@@ -201,6 +205,7 @@ def _outcomes(
             [path] * len(wave),
             [identity] * len(wave),
             [block.number for block in wave],
+            [store.source] * len(wave),
             key=[f"latticescape-{identity}-{block.number}" for block in wave],
             pure=False,
         )
@@ -218,10 +223,10 @@ def _outcome(future: Future) -> Receipt | BaseException:
     return error if error is not None else RuntimeError(f"task {future.status}")
 
 
-def compute_block(path: str, identity: str, number: int) -> Receipt:
+def compute_block(path: str, identity: str, number: int, source: Source | None = None) -> Receipt:
     """The task: compute one block of a store and write it, unless it is done already."""
     begin = time.perf_counter()
-    store = cached_store(path, identity)
+    store = cached_store(path, identity, source)
     block = store.blocks[number]
     if store.is_done(block):
         return Receipt(number, computed=False)
