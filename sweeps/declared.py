@@ -100,7 +100,10 @@ def _check_variable(variable: Variable, dims: Dims) -> None:
 
 
 def _dim_of(name: str, values: Any) -> int | tuple[int | float | str, ...]:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of different lengths
+        array = np.array(None)
     whole = array.dtype.kind in "iu"
     if array.ndim == 0 and whole and array > 0:
         return int(array)

@@ -9,7 +9,7 @@ from typing import Any
 import cloudpickle
 
 from physics.errors import RequestError
-from sweeps.used import code_of, python_function, text_of, used_by
+from sweeps.used import code_of, module_of, python_function, text_of, used_by
 
 Function = Callable[..., Any]
 
@@ -77,7 +77,7 @@ class Source:
                 hint='@kernel("energy") above def energy(T): …',
             )
         return cls(
-            f"{python.__module__}:{python.__qualname__}",
+            f"{module_of(python)}:{python.__qualname__}",
             function,
             origin=python.__code__.co_filename,
         )

@@ -49,6 +49,11 @@ def python_function(value: object) -> FunctionType | None:
     return None
 
 
+def module_of(function: FunctionType) -> str:
+    """The name of a function's module; that of a script for one made of mere text."""
+    return getattr(function, "__module__", None) or "__main__"
+
+
 def used_by(function: Callable[..., Any]) -> dict[str, object]:
     """The function and all of the user's own that it uses, by name, in no order of meaning.
 
@@ -65,7 +70,7 @@ def used_by(function: Callable[..., Any]) -> dict[str, object]:
     root = python_function(function)
     found: dict[str, object] = {}
     if root is not None:
-        _gather(function, "", root.__module__, found)
+        _gather(function, "", module_of(root), found)
     return found
 
 
@@ -89,11 +94,12 @@ def _gather(value: object, name: str, root: str, found: dict[str, object]) -> No
     function = python_function(value)
     if function is not None:
         # Not its qualified name: that of a decorator's wrapper is the name of what it wraps.
-        name = f"{function.__module__}:{function.__code__.co_qualname}"
-        if name not in found and _own(function.__module__, root):
+        module = module_of(function)
+        name = f"{module}:{function.__code__.co_qualname}"
+        if name not in found and _own(module, root):
             found[name] = value
             for inner, used in _names_used(function, root):
-                _gather(used, f"{function.__module__}:{inner}", root, found)
+                _gather(used, f"{module}:{inner}", root, found)
     elif isinstance(value, type):
         name = f"{value.__module__}:{value.__qualname__}"
         if name not in found and _own(value.__module__, root):
