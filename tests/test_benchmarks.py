@@ -23,6 +23,14 @@ def installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
+def test_one_core_is_given_back() -> None:
+    cores = getattr(os, "sched_getaffinity", lambda process: {0})
+    before = cores(0)
+    with one_core():
+        assert len(cores(0)) == 1
+    assert cores(0) == before
+
+
 def test_every_kernel_has_a_rate() -> None:
     lines = kernels.report(size=4, **TINY).splitlines()
     assert [line[:36].strip() for line in lines[1:]] == [case.at(4).title for case in CASES]
@@ -51,14 +59,6 @@ def test_runs_take_turns_after_a_warm_up() -> None:
 def test_a_run_is_as_long_as_it_was_asked_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.timing.seconds_of", lambda run: 0.01)
     assert strides_for(Work(lambda strides: None, updates=1, least=2), 0.5) == 100
-
-
-def test_one_core_is_given_back() -> None:
-    cores = getattr(os, "sched_getaffinity", lambda process: {0})
-    before = cores(0)
-    with one_core():
-        assert len(cores(0)) == 1
-    assert cores(0) == before
 
 
 @pytest.mark.parametrize("peer", peers.PEERS, ids=lambda peer: peer.name)
