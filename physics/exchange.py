@@ -63,7 +63,7 @@ Sites = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 # Planes without a test: few lanes are active and uphill. Changes speed alone.
-HOT = 10
+HOT = 11
 
 # Where the order of the bonds begins: the digits of π.
 ORDER = (0x243F6A8885A308D3, 0x13198A2E03707344, 0xA4093822299F31D0, 0x082EFA98EC4E6C89)

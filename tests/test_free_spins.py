@@ -9,7 +9,7 @@ from physics import Ising, Schedule, sample, square
 from physics.lane_streams import PLANES, seed_state
 from physics.reference import MOMENTS
 from physics.simd import WORDS
-from physics.single_flip import advance, rule
+from physics.single_flip import advance, rule, visits
 from physics.thresholds import threshold_planes
 from tests.plane_table import LANES, lane_bits
 from tests.statistics import seeds_of
@@ -30,7 +30,7 @@ def free_spins(p_up: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.uint8], De
     )
     snapshots = []
     for _ in range(SWEEPS):
-        advance(spins, LATTICE.neighbors(1), table, state, 1)
+        advance(spins, visits(LATTICE.neighbors(1)), table, state, 1)
         snapshots.append(lane_bits(spins))
     bits = np.stack(snapshots)
     mean, width = (v.astype(np.float32)[:, None] for v in (p_up, np.sqrt(p_up * (1 - p_up))))

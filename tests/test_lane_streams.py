@@ -19,7 +19,7 @@ from physics import square
 from physics.lane_streams import DERIVED, FRESH, PLANES, WARM_UP, seed_state
 from physics.lanes import draw_spins
 from physics.simd import WORDS
-from physics.single_flip import HOT, advance, rule
+from physics.single_flip import HOT, advance, rule, visits
 from physics.thresholds import threshold_planes
 from sweeps.seeding import point_seeds
 from tests.plane_table import LANES, Plane, PlaneTable, lane_bits, numbers_of
@@ -125,7 +125,13 @@ def test_the_kernels_spins_are_predicted(seeds: Words, thresholds: Words, symmet
     u = drawn(seeds, mcs * lattice.sites)
     expected = heat_bath(spins, lattice.neighbors(1), t, u)
     state = seed_state(seeds)
-    advance(spins, lattice.neighbors(1), rule(threshold_planes(t / UNIT), [4]), state, mcs)
+    advance(
+        spins,
+        visits(lattice.neighbors(1), range(lattice.sites)),
+        rule(threshold_planes(t / UNIT), [4]),
+        state,
+        mcs,
+    )
     assert np.array_equal(spins, expected)
     for word, seed in enumerate(seeds):
         after = sfc64(seed)
@@ -144,7 +150,13 @@ def test_the_kernels_uniform_numbers_are_read_to_the_last_bit() -> None:
             t = np.tile(last[:, lane] + np.uint64(above), (5, 1))
             spins = np.zeros((lattice.sites, WORDS), np.uint64)
             table = rule(threshold_planes(t / UNIT), [4])
-            advance(spins, lattice.neighbors(1), table, seed_state(seeds), 1)
+            advance(
+                spins,
+                visits(lattice.neighbors(1), range(lattice.sites)),
+                table,
+                seed_state(seeds),
+                1,
+            )
             assert lane_bits(spins)[-1, :, lane].tolist() == [above] * WORDS
 
 

@@ -25,7 +25,7 @@ from physics.lane_streams import PLANES, seed_state
 from physics.lattices import cubic, honeycomb, square, triangular
 from physics.observables import observe
 from physics.sampler import complete, kernel_of, parameters_used
-from physics.single_flip import advance, rule
+from physics.single_flip import advance, rule, visits
 from physics.thresholds import threshold_planes
 from tests.statistics import seed_of
 
@@ -66,7 +66,7 @@ def evolved(lattice: Lattice, tables: np.ndarray, shells: list[int], width: int,
     spins, seeds = spins_of(lattice, 2), np.stack([seed_of(3, word) for word in range(8)])
     state = seed_state(seeds)
     table = rule(threshold_planes(tables), shells, (0,) * width, fold)
-    advance(spins, neighbors, table, state, 5)
+    advance(spins, visits(neighbors), table, state, 5)
     return spins, state
 
 
