@@ -146,8 +146,7 @@ class FunctionKernel:
 
     def parameters(self, axes: Mapping[str, float]) -> Point:
         """Every parameter of the point with these coordinates: defaults, and those swept."""
-        defaults = {a.name: float(a.default) for a in self.arguments if a.default is not None}
-        return {**defaults, **axes}
+        return {**{name: float(value) for name, value in self._defaults.items()}, **axes}
 
     def updates(self, points: int) -> int:
         """A call of the function counts as one."""
@@ -239,11 +238,20 @@ class FunctionKernel:
     def _asked(self) -> tuple[str, ...]:
         return asked_of(self.function)
 
+    @cached_property
+    def _defaults(self) -> Point:
+        return {a.name: a.default for a in self.arguments if a.default is not None}
+
+    @cached_property
+    def _whole(self) -> tuple[str, ...]:
+        return tuple(a.name for a in self.arguments if a.whole)
+
     def _given(self, point: Point, seed: npt.NDArray[np.uint64]) -> dict[str, Any]:
         """The arguments of one call."""
-        values = {a.name: point.get(a.name, a.default) for a in self.arguments}
-        whole = {a.name: int(values[a.name] or 0) for a in self.arguments if a.whole}
-        return {**values, **whole, **randomness(self._asked, seed)}
+        given: dict[str, Any] = {**self._defaults, **point}
+        for name in self._whole:
+            given[name] = int(given[name])
+        return {**given, **randomness(self._asked, seed)} if self._asked else given
 
 
 def kernel(

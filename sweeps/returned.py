@@ -29,17 +29,18 @@ def by_variable(returned: object, variables: Sequence[Variable]) -> list[object]
     ...
     sweeps.returned.ReturnedError: it returned a tuple of 3 (came: (1, 2, 3); allowed: a, b)
     """
-    names = [variable.name for variable in variables]
     if isinstance(returned, Mapping):
+        names = [variable.name for variable in variables]
         if set(returned) != set(names):
-            raise _error("it returned other names", ", ".join(map(str, returned)), names)
+            raise _error("it returned other names", ", ".join(map(str, returned)), variables)
         return [returned[name] for name in names]
-    if len(names) == 1:
+    if len(variables) == 1:
         return [returned]
     if not isinstance(returned, tuple):
-        raise _error(f"it returned no tuple but {type(returned).__name__}", repr(returned), names)
-    if len(returned) != len(names):
-        raise _error(f"it returned a tuple of {len(returned)}", repr(returned), names)
+        problem = f"it returned no tuple but {type(returned).__name__}"
+        raise _error(problem, repr(returned), variables)
+    if len(returned) != len(variables):
+        raise _error(f"it returned a tuple of {len(returned)}", repr(returned), variables)
     return list(returned)
 
 
@@ -66,6 +67,8 @@ def fitted(value: object, variable: Variable, shape: tuple[int, ...]) -> npt.NDA
     except ValueError:  # lists of different lengths
         array = np.array(None)
     dtype = np.dtype(variable.dtype)
+    if array.dtype == dtype and array.shape == shape:
+        return array
     told = f"{array.dtype} of shape {array.shape}" if array.dtype.kind in _KINDS else repr(value)
     hint = f"Variable({variable.name!r}, dims, dtype) as the function returns it"
     if _KINDS.get(array.dtype.kind, 9) > _KINDS[dtype.kind] or array.shape != shape:
@@ -87,5 +90,5 @@ def fitted(value: object, variable: Variable, shape: tuple[int, ...]) -> npt.NDA
     return cast
 
 
-def _error(problem: str, came: str, names: list[str]) -> ReturnedError:
-    return ReturnedError(problem, came=came, allowed=", ".join(names))
+def _error(problem: str, came: str, variables: Sequence[Variable]) -> ReturnedError:
+    return ReturnedError(problem, came=came, allowed=", ".join(v.name for v in variables))
