@@ -120,9 +120,7 @@ class FunctionKernel:
         return {"long_name": argument.meaning or name, "units": argument.units}
 
     def check(self, axes: Mapping[str, npt.NDArray[np.float64]]) -> None:
-        """Refuse an axis that is no parameter, a value out of bounds, a parameter without one,
-        and a function whose source cannot be read."""
-        _ = self.source.digest
+        """Refuse an axis that is no parameter, a value out of bounds, a parameter without one."""
         for name, values in axes.items():
             argument = self.argument(name)
             try:
@@ -170,6 +168,16 @@ class FunctionKernel:
     def shortened(self, mcs: int) -> Self:
         """The same kernel: a point takes what it takes."""
         return self
+
+    def taken(self) -> Self:
+        """The kernel as its function is now.
+
+        Raises
+        ------
+        RequestError
+            If the function's text cannot be read, or it cannot be sent to a worker.
+        """
+        return replace(self, source=self.source.taken())
 
     def with_source(self, source: Source) -> Self:
         """The same kernel with its function at hand.

@@ -98,10 +98,17 @@ class Source:
     def _identity(self) -> tuple[str, str]:
         return self.name, self.digest
 
-    @property
-    def at_hand(self) -> bool:
-        """Whether the function can be called here."""
-        return self._holds is not None
+    def taken(self) -> "Source":
+        """The source as it is now: in a notebook, what a function uses may change under it.
+
+        Raises
+        ------
+        RequestError
+            If its text cannot be read, or it cannot be sent to a worker.
+        """
+        now = Source.of(self._holds) if callable(self._holds) else self
+        _ = now.digest, now._packed
+        return now
 
     @cached_property
     def digest(self) -> str:
@@ -157,7 +164,15 @@ class Source:
         if _can_be_imported(self.name, self._holds):
             self._code = fingerprint(self._holds)
             return self.name
-        packed: bytes = cloudpickle.dumps(self._holds)
+        try:
+            packed: bytes = cloudpickle.dumps(self._holds)
+        except Exception as error:
+            raise RequestError(
+                f"the function {self.name} cannot be sent to a worker",
+                came=f"{type(error).__name__}: {error}",
+                allowed="one that uses nothing of this process alone, such as an open file",
+                hint="write it into a module that the workers can import",
+            ) from error
         return packed
 
 

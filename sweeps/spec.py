@@ -297,8 +297,8 @@ def _kernel(
             came=f"kernel and {', '.join(given)}",
             allowed="kernel and grid; or lattice, model, grid and schedule",
         )
-    found: Kernel = _checked("kernel", kernel)
-    return found
+    found: FunctionKernel = _checked("kernel", kernel)
+    return found.taken()
 
 
 def _axes(grid: Grid) -> dict[str, Axis]:

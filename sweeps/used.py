@@ -14,6 +14,8 @@ import textwrap
 import tokenize
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -65,13 +67,12 @@ def used_by(function: Callable[..., Any]) -> dict[str, object]:
     >>> def energy(T):
     ...     return scaled(T) ** 2
     >>> [name.rpartition(":")[2] for name in sorted(used_by(energy))]
-    ['energy', 'rate', 'scaled']
+    ['energy', 'scaled', 'scaled.rate']
     """
     root = python_function(function)
-    found: dict[str, object] = {}
-    if root is not None:
-        _gather(function, "", module_of(root), found)
-    return found
+    walk = _Walk(module_of(root) if root is not None else "")
+    walk.gather(function, "")
+    return walk.found
 
 
 def text_of(name: str, value: object) -> str:
@@ -90,24 +91,52 @@ def code_of(value: object) -> str:
     return repr(_plain(value) if function is None else _instructions(function.__code__))
 
 
-def _gather(value: object, name: str, root: str, found: dict[str, object]) -> None:
-    function = python_function(value)
-    if function is not None:
-        # Not its qualified name: that of a decorator's wrapper is the name of what it wraps.
-        module = module_of(function)
-        name = f"{module}:{function.__code__.co_qualname}"
-        if name not in found and _own(module, root):
-            found[name] = value
-            for inner, used in _names_used(function, root):
-                _gather(used, f"{module}:{inner}", root, found)
-    elif isinstance(value, type):
-        name = f"{value.__module__}:{value.__qualname__}"
-        if name not in found and _own(value.__module__, root):
-            found[name] = "a class"
-            for inner, used in _members(value):
-                _gather(used, f"{name}.{inner}", root, found)
-    elif _plain(value):
-        found[name] = value
+@dataclass
+class _Walk:
+    """From a function to all it uses, of the module ``root`` and others of the user's."""
+
+    root: str
+    found: dict[str, object] = field(default_factory=dict)
+    seen: set[int] = field(default_factory=set)
+
+    def gather(self, value: object, name: str) -> None:
+        if _plain(value):
+            self.found[name] = value
+            value = type(value) if is_dataclass(value) else None
+        function = python_function(value)
+        if function is not None:
+            home = module_of(function)
+            # Not its qualified name: that of a decorator's wrapper is the name of what it wraps.
+            name = f"{home}:{function.__code__.co_qualname}"
+            self._open(value, name, home, value, _names_used(function, self.root))
+        elif isinstance(value, type):
+            home = value.__module__
+            self._open(value, f"{home}:{value.__qualname__}", home, "a class", _members(value))
+        elif isinstance(value, (list, tuple, dict, partial)):
+            self._open(value, name, self.root, "a collection", _items(value))
+        else:
+            self._open(value, name, type(value).__module__, "an object", _state(value))
+
+    def _open(
+        self, value: object, name: str, home: str, told: object, parts: Iterator[tuple[str, object]]
+    ) -> None:
+        if id(value) not in self.seen and _own(home, self.root):
+            self.seen.add(id(value))
+            self.found[name] = told
+            for key, part in parts:
+                self.gather(part, f"{name}.{key}")
+
+
+def _items(value: Any) -> Iterator[tuple[str, object]]:
+    if isinstance(value, partial):
+        value = (value.func, value.args, value.keywords)
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    return ((str(key), part) for key, part in pairs)
+
+
+def _state(value: object) -> Iterator[tuple[str, object]]:
+    yield "class", type(value)
+    yield from getattr(value, "__dict__", {}).items()
 
 
 def _names_used(function: FunctionType, root: str) -> Iterator[tuple[str, object]]:
@@ -119,12 +148,11 @@ def _names_used(function: FunctionType, root: str) -> Iterator[tuple[str, object
             yield name, value
         elif _own(value.__name__, root):
             yield from ((f"{name}.{n}", vars(value)[n]) for n in names if n in vars(value))
-    place = function.__code__.co_qualname
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with suppress(ValueError):  # not bound yet
-            yield f"{place}.{name}", cell.cell_contents
+            yield name, cell.cell_contents
     if function.__defaults__ or function.__kwdefaults__:
-        yield f"{place} (defaults)", (function.__defaults__, function.__kwdefaults__)
+        yield "(defaults)", (function.__defaults__, function.__kwdefaults__)
 
 
 def _members(kind: type) -> Iterator[tuple[str, object]]:
@@ -170,6 +198,9 @@ def _plain(value: object) -> str:
     if isinstance(value, (list, tuple)):
         parts = [_plain(part) for part in value]
         return f"{type(value).__name__} {parts}" if all(parts) else ""
+    if is_dataclass(value) and not isinstance(value, type):
+        told = _plain({f.name: getattr(value, f.name) for f in fields(value)})
+        return f"{type(value).__qualname__} {told}" if told else ""
     if isinstance(value, dict):
         pairs = [f"{_plain(key)}: {_plain(part)}" for key, part in value.items()]
         return f"dict {sorted(pairs)}" if all(map(_plain, (*value, *value.values()))) else ""

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -85,7 +86,8 @@ def computed(sweep: Sweep, points: list[dict[str, float]]) -> dict[str, np.ndarr
 def imported(folder: Path, text: str, name: str = "own") -> ModuleType:
     """A module of that text, with the imports that a kernel needs."""
     path = folder / f"{name}.py"
-    path.write_text(f"import numpy as np\nfrom numba import njit\nfrom sweeps import *\n{text}")
+    imports = "import functools\nimport numpy as np\nfrom numba import njit\nfrom sweeps import *\n"
+    path.write_text(imports + text)
     linecache.clearcache()  # files of one second may be of one size
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -271,10 +273,8 @@ def scaled(x):
 
 
 def test_a_kernel_of_a_notebook_is_packed_with_what_it_uses(client: Client, tmp_path: Path) -> None:
-    cell = "<ipython-input-1>"
-    linecache.cache[cell] = (len(NOTEBOOK), None, NOTEBOOK.splitlines(keepends=True), cell)
     names: dict[str, Any] = {"__name__": "__main__", "kernel": kernel, "njit": njit}
-    exec(compile(NOTEBOOK, cell, "exec"), names)
+    run_cell(NOTEBOOK, 0, names)
     sweep = Sweep(kernel=names["energy"], grid={"T": [1.0, 2.0]}, seed=1)
     assert isinstance(sweep.kernel, FunctionKernel)
     assert sweep.kernel.source.text.count("def ") == 2
@@ -283,6 +283,37 @@ def test_a_kernel_of_a_notebook_is_packed_with_what_it_uses(client: Client, tmp_
     again = pickle.loads(pickle.dumps(sweep))
     assert again.digest == sweep.digest
     assert computed(again, points_of(again))["energy"].tolist() == ds.energy.values.tolist()
+
+
+def test_a_cell_of_a_notebook_run_anew_makes_another_sweep(client: Client, tmp_path: Path) -> None:
+    names: dict[str, Any] = {"__name__": "__main__", "kernel": kernel, "njit": njit, "by": 2.0}
+    run_cell("@kernel('energy')\ndef energy(T):\n    return by * T", 1, names)
+    grid = {"T": [1.0, 2.0]}
+    old = Sweep(kernel=names["energy"], grid=grid)
+    run(old, tmp_path / "s.zarr", client)
+    names["by"] = 3.0
+    new = Sweep(kernel=names["energy"], grid=grid)
+    with pytest.raises(RequestError, match=r"kernel.source differs"):
+        run(new, tmp_path / "s.zarr", client)
+    assert run(new, tmp_path / "n.zarr", client).energy.values.tolist() == [3.0, 6.0]
+
+
+def run_cell(text: str, number: int, names: dict[str, Any]) -> None:
+    cell = f"<ipython-input-{number}>"
+    linecache.cache[cell] = (len(text), None, text.splitlines(keepends=True), cell)
+    exec(compile(text, cell, "exec"), names)
+
+
+def test_a_function_that_cannot_be_sent_is_refused() -> None:
+    lock = threading.Lock()
+
+    @kernel("e")
+    def locked(T):  # type: ignore[no-untyped-def]
+        with lock:
+            return T
+
+    with pytest.raises(RequestError, match=r"locked cannot be sent .*cannot pickle '_thread.lock'"):
+        Sweep(kernel=locked, grid={"T": [1.0]})
 
 
 def test_a_store_can_be_read_and_asked_where_the_function_is_not(
@@ -330,10 +361,13 @@ def scaled(x, by=FACTOR):
     return x * by
 
 rates = np.array([1.0, 2.0])
+model = Model()
+model.mu = 1.5
+parts = {"half": functools.partial(scaled, by=0.5), "none": lambda x: 0.0}
 
 @kernel("energy", Variable("counts", ("bin",), "int64"), dims={"bin": [0.5, 1.5]}, version=1)
 def energy(T, steps=10):
-    return Model().energy(T) * rates[0], np.arange(2)
+    return model.energy(T) * rates[0] + 0 * parts["half"](T), np.arange(2)
 """
 HARMLESS = {
     "a comment": ("return x * by", "return x * by  # scaled"),
@@ -348,6 +382,9 @@ HARMFUL = {
     "a helper's default": ("FACTOR = 1.0", "FACTOR = 2.0", "kernel.source"),
     "a constant": ("1.0, 2.0]", "1.0, 3.0]", "kernel.source"),
     "a class": ("J = 2.0", "J = 3.0", "kernel.source"),
+    "an attribute": ("mu = 1.5", "mu = 2.5", "kernel.source"),
+    "what is bound": ("by=0.5", "by=0.6", "kernel.source"),
+    "a function in a table": ("x: 0.0", "x: 1.0", "kernel.source"),
     "a method": ("self.J * scaled", "2 + self.J * scaled", "kernel.source"),
     "how it is compiled": ("def scaled", "@njit(fastmath=True)\ndef scaled", "kernel.source"),
     "the version": ("version=1", "version=2", "kernel.version"),
