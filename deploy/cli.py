@@ -8,18 +8,19 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import xarray as xr
 from rich.console import Console
 
 from physics.errors import RequestError
+from physics.variables import STATES
 from sweeps.cost import calibrate as measured_rate
 from sweeps.places import check_place, is_free, made_whole
 from sweeps.plan import plan as plan_sweep
 from sweeps.provenance import package_version
-from sweeps.run import execute
+from sweeps.run import Report, execute
 from sweeps.spec import Sweep
 from sweeps.store import Store, consolidate, open_sweep
 
@@ -188,9 +189,7 @@ def run(
         progress=not quiet,
     )
     _show(report.as_dict(), json_)
-    if report.failed:
-        click.echo(f"Error: {report.failed} points failed: {report.error}", err=True)
-    sys.exit(_exit_code(report.failed))
+    _end(report)
 
 
 @main.command(epilog=example("latticescape status runs/ising.zarr"))
@@ -199,16 +198,15 @@ def run(
 def status(store: Path, json_: bool) -> None:
     """How far a store is."""
     opened = Store(store)
-    pending = opened.pending()
-    done = int(opened.done().sum())
+    states = opened.states()
+    numbers = {name: int((states == state).sum()) for state, name in enumerate(STATES)}
     facts = {
         "store": str(store),
         "digest": opened.sweep.digest,
         "points": opened.sweep.points,
-        "done": done,
-        "pending": opened.sweep.points - done,
+        **numbers,
         "blocks": len(opened.blocks),
-        "blocks_pending": len(pending),
+        "blocks_pending": len(opened.pending()),
     }
     _show(facts, json_)
 
@@ -348,6 +346,15 @@ def _finite(value: Any) -> Any:
 
 def _exit_code(failed: int) -> int:
     return 1 if failed else 0
+
+
+def _end(report: Report) -> NoReturn:
+    """Tell what is missing, and leave with the exit code of a run."""
+    missing = {"failed": report.failed, "are poisoned": report.poisoned}
+    told = ", ".join(f"{number} points {verb}" for verb, number in missing.items() if number)
+    if told:
+        click.echo(f"Error: {told}: {report.error}", err=True)
+    sys.exit(_exit_code(not report.complete))
 
 
 def _place(given: str) -> tuple[str, float]:

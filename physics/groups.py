@@ -5,7 +5,7 @@ and trade them; when to do which is said here, once for all kernels.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,11 +41,32 @@ class Group(ABC):
         """Exchange the spins of the chosen replicas of two points, maybe of another group."""
 
 
-def drive(groups: Sequence[Group], schedule: Schedule, ladders: Sequence[Ladder] = ()) -> None:
+class GivenUp(Exception):  # noqa: N818
+    """Raised by a watch: nobody wants these points any more. No fault of theirs."""
+
+
+# Called every moment or so; it may raise.
+Watch = Callable[[], None]
+
+# Monte Carlo steps between two calls: a second on a large lattice, and long beside a call on a
+# small one.
+UNWATCHED_MCS = 64
+
+
+def unwatched() -> None:
+    """Nobody waits for anything."""
+
+
+def drive(
+    groups: Sequence[Group],
+    schedule: Schedule,
+    ladders: Sequence[Ladder] = (),
+    watch: Watch = unwatched,
+) -> None:
     """Equilibrate, then sample, all groups in step; with ladders, trade between temperatures."""
-    clock = _advance(groups, schedule, ladders, 0, schedule.equilibration_mcs)
+    clock = _advance(groups, schedule, ladders, 0, schedule.equilibration_mcs, watch)
     for sample in range(schedule.samples):
-        clock = _advance(groups, schedule, ladders, clock, clock + schedule.stride_mcs)
+        clock = _advance(groups, schedule, ladders, clock, clock + schedule.stride_mcs, watch)
         for group in groups:
             group.add_sample(early=sample < schedule.samples // 2)
     for group in groups:
@@ -58,10 +79,12 @@ def _advance(
     ladders: Sequence[Ladder],
     clock: int,
     until: int,
+    watch: Watch,
 ) -> int:
     every = schedule.tempering_mcs
     while clock < until:
-        steps = min(until - clock, every - clock % every) if every else until - clock
+        watch()
+        steps = min(until - clock, every - clock % every if every else until, UNWATCHED_MCS)
         for group in groups:
             group.advance(steps)
         clock += steps

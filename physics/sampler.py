@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from physics.configurations import configurations
 from physics.errors import RequestError
-from physics.groups import Group, drive
+from physics.groups import Group, Watch, drive, unwatched
 from physics.lanes import LaneTables, fits_lanes, lane_groups
 from physics.lattices import Lattice
 from physics.models import REPLICAS, Model, Orbit, Points, features_of
@@ -71,6 +71,7 @@ def sample(
     seeds: Seeds,
     *,
     kernel: str | None = None,
+    watch: Watch = unwatched,
 ) -> Samples:
     """Simulate a block of points, 64 independent replicas each.
 
@@ -92,6 +93,8 @@ def sample(
         ``"lanes"`` or ``"reference"``; by default the fastest that can run the model. Both sample
         the same distribution, from different random numbers. With cluster updates
         ``"swendsen_wang"`` alone.
+    watch
+        Called every so many Monte Carlo steps; what it raises ends the simulation.
 
     Returns
     -------
@@ -130,19 +133,24 @@ def sample(
         shared = ScalarTables(lattice, orbits)
         groups = (kind(shared, task, s) for task, s in zip(tasks, sums, strict=True))
     if schedule.tempering_mcs:
-        _drive_ladders(list(groups), schedule, full, seeds, samples)
+        _drive_ladders(list(groups), schedule, full, seeds, samples, watch)
     else:
         for group in groups:
-            drive([group], schedule)
+            drive([group], schedule, watch=watch)
     return samples
 
 
 def _drive_ladders(
-    groups: Sequence[Group], schedule: Schedule, points: Points, seeds: Seeds, samples: Samples
+    groups: Sequence[Group],
+    schedule: Schedule,
+    points: Points,
+    seeds: Seeds,
+    samples: Samples,
+    watch: Watch,
 ) -> None:
     """All groups in step, since points of one ladder may be in several."""
     ladders = [Ladder(p, points["T"][p], seeds[p]) for p in ladders_of(points)]
-    drive(groups, schedule, ladders)
+    drive(groups, schedule, ladders, watch)
     for ladder in ladders:
         samples.trades_attempted[ladder.points] = ladder.attempted
         samples.trades_accepted[ladder.points] = ladder.accepted

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from physics.compiled import one_compiles
 from physics.configurations import configurations
 from physics.errors import RequestError
+from physics.groups import Watch, unwatched
 from physics.lattices import Lattice
 from physics.models import REPLICAS, Model, Orbit, features_of
 from physics.observables import observe
@@ -232,7 +233,10 @@ class Simulation:
         return points * REPLICAS * self.lattice.sites * self.schedule.total_mcs
 
     def compute(
-        self, points: Mapping[str, npt.NDArray[np.float64]], seeds: Seeds
+        self,
+        points: Mapping[str, npt.NDArray[np.float64]],
+        seeds: Seeds,
+        watch: Watch = unwatched,
     ) -> dict[str, np.ndarray]:
         """Every variable at the given points, points first.
 
@@ -242,9 +246,11 @@ class Simulation:
             Swept parameters by name, (points,) each.
         seeds
             (points, 4) uint64.
+        watch
+            Called every so many Monte Carlo steps; what it raises ends the computation.
         """
         full = complete(self.model, points, len(seeds))
-        samples = sample(self.model, self.lattice, points, self.schedule, seeds)
+        samples = sample(self.model, self.lattice, points, self.schedule, seeds, watch=watch)
         found = observe(samples, self.model.couplings(full, samples.features), full["T"])
         ones = self.model.ones(full, self.lattice)
         if ones is not None:

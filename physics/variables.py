@@ -4,6 +4,7 @@ Writer and reader both use it: a name that is not here cannot be stored.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from physics.errors import RequestError
 
@@ -26,6 +27,8 @@ class Variable:
         Meaning, for axis titles; the name if it is not given.
     formula
         How it is computed, where that says more than the name.
+    flags
+        Meanings of the values 0, 1, …, where they are no quantity.
     """
 
     name: str
@@ -34,12 +37,15 @@ class Variable:
     units: str = "1"
     long_name: str = ""
     formula: str = ""
+    flags: tuple[str, ...] = ()
 
     @property
-    def attrs(self) -> dict[str, str]:
-        """The attributes it is stored with."""
+    def attrs(self) -> dict[str, Any]:
+        """The attributes it is stored with; those of flags are the CF conventions' (3.5)."""
         formula = {"formula": self.formula} if self.formula else {}
-        return {"long_name": self.long_name or self.name, "units": self.units, **formula}
+        flags = {"flag_values": [*range(len(self.flags))], "flag_meanings": " ".join(self.flags)}
+        told = flags if self.flags else {}
+        return {"long_name": self.long_name or self.name, "units": self.units, **formula, **told}
 
     def in_units(self, energy: str) -> "Variable":
         """The variable with the model's unit of energy filled in."""
@@ -126,9 +132,22 @@ COUNTS = (
     Variable("composition", (), "float64", "1", "realised fraction of species 1", "round(x·N)/N"),
 )
 
+STATES = ("pending", "done", "failed", "poisoned")
+
+# The done mark is written last, and counts; the state tells why a point is not done.
 BOOKKEEPING = (
     Variable("done", (), "bool", "1", "point is computed and stored"),
-    Variable("attempts", (), "int32", "1", "times the point was computed"),
+    Variable("attempts", (), "int32", "1", "times the point was computed, or failed"),
+    Variable("state", (), "int8", "1", "state of the point", flags=STATES),
+    Variable("error", (), "T", "1", "error of the last attempt"),
+    Variable(
+        "checksum",
+        (),
+        "uint64",
+        "1",
+        "checksum of the point's results",
+        "first 64 bits of BLAKE2b over the bytes of all variables",
+    ),
 )
 
 VARIABLES: dict[str, Variable] = {

@@ -13,6 +13,7 @@ from numba.core.dispatcher import Dispatcher
 
 from physics.compiled import one_compiles
 from physics.errors import RequestError
+from physics.groups import Watch, unwatched
 from physics.parameters import Parameter
 from physics.simulation import Coordinates
 from physics.variables import Variable
@@ -210,7 +211,10 @@ class FunctionKernel:
                 function.compile(tuple(typeof(given[name]) for name in order))
 
     def compute(
-        self, points: Mapping[str, npt.NDArray[np.float64]], seeds: npt.NDArray[np.uint64]
+        self,
+        points: Mapping[str, npt.NDArray[np.float64]],
+        seeds: npt.NDArray[np.uint64],
+        watch: Watch = unwatched,
     ) -> dict[str, npt.NDArray[Any]]:
         """Every variable at the given points, points first; any points, in any order.
 
@@ -220,6 +224,8 @@ class FunctionKernel:
             Swept parameters by name, (points,) each.
         seeds
             (points, 4) uint64.
+        watch
+            Called before every point; what it raises ends the computation.
 
         Raises
         ------
@@ -229,6 +235,7 @@ class FunctionKernel:
         shapes = {v.name: tuple(self.sizes[dim] for dim in v.dims) for v in self.variables}
         found = {v.name: np.empty((len(seeds), *shapes[v.name]), v.dtype) for v in self.variables}
         for number, seed in enumerate(seeds):
+            watch()
             point = {name: float(values[number]) for name, values in points.items()}
             try:
                 returned = self.function(**self._given(point, seed))

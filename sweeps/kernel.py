@@ -6,6 +6,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from physics.groups import Watch, unwatched
 from physics.simulation import Coordinates
 from physics.variables import Variable
 
@@ -73,8 +74,12 @@ class Kernel(Protocol):
         compiled code; called once in every worker, before its first block."""
 
     def compute(
-        self, points: Mapping[str, npt.NDArray[np.float64]], seeds: npt.NDArray[np.uint64]
+        self,
+        points: Mapping[str, npt.NDArray[np.float64]],
+        seeds: npt.NDArray[np.uint64],
+        watch: Watch = unwatched,
     ) -> dict[str, npt.NDArray[Any]]:
         """Every variable at the given points, points first; a point's bits depend on its own
         coordinates and seed alone. May be called with any of the points, in any order, as when
-        some of a block have failed; but with all along the axes in :attr:`whole`."""
+        some of a block have failed; but with all along the axes in :attr:`whole`. A computation of
+        many seconds calls ``watch`` now and then: what that raises ends it."""

@@ -28,6 +28,7 @@ _VARIABLE = {
     "units": (str,),
     "long_name": (str,),
     "formula": (str,),
+    "flags": (list,),
 }
 _PARAMETER = {
     "name": (str,),
@@ -79,8 +80,13 @@ def kernel_of(table: Mapping[str, Any]) -> FunctionKernel:
     return FunctionKernel(
         Source(table["name"], digest=table["source"]),
         table["version"],
-        tuple(Variable(**{**v, "dims": tuple(v.get("dims", ()))}) for v in table["variables"]),
+        tuple(_variable(variable) for variable in table["variables"]),
         dims_of(table["dims"]),
         tuple(Parameter(**parameter) for parameter in table["parameters"]),
         table["seconds"],
     )
+
+
+def _variable(table: Mapping[str, Any]) -> Variable:
+    lists = {key: tuple(table.get(key, ())) for key in ("dims", "flags")}
+    return Variable(**{**table, **lists})

@@ -9,29 +9,29 @@ import numpy as np
 import xarray as xr
 from distributed import Client, Future, as_completed
 
+from sweeps.patience import KEY, install_patience
 from sweeps.plan import Block, plan
 from sweeps.progress import SweepProgress
 from sweeps.returned import ReturnedError
-from sweeps.seeding import point_seeds
-from sweeps.source import Source
 from sweeps.spec import Sweep
-from sweeps.store import Store, StorePath, cached_store, create, open_existing, open_sweep
-from sweeps.warmup import warm_up, warmed
+from sweeps.store import (
+    DONE,
+    FAILED,
+    PENDING,
+    POISONED,
+    Store,
+    StorePath,
+    create,
+    open_existing,
+    open_sweep,
+)
+from sweeps.tasks import Receipt, compute_block, error_text
+from sweeps.warmup import warmed
 from sweeps.workers import Cluster, attached, check_workers
 
 # Tasks given to the scheduler at a time: enough to keep any cluster busy, few enough that a
 # million blocks do not fill the scheduler's memory.
 WAVE = 4096
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What a task sends back: no data, only that it is done and what it took."""
-
-    block: int
-    computed: bool
-    kernel_seconds: float = 0.0
-    worker_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,10 @@ class Report:
         Number in the whole sweep.
     computed, failed
         Points computed by this run, and points that it tried and could not compute.
+    poisoned
+        Points of the store that nobody tries any more, since they kill the worker that does.
     computed_blocks
-        Blocks computed by this run.
+        Blocks of which this run computed points.
     seconds, kernel_seconds, worker_seconds
         Wall time, the sum of all workers' time in kernels, and in tasks as a whole: reading the
         spec, computing, writing.
@@ -56,7 +58,7 @@ class Report:
     workers
         Workers there were at the start.
     error
-        The first failed block's error, "" if none failed.
+        That of the first point that failed or is poisoned, "" if there is none.
     """
 
     store: str
@@ -65,6 +67,7 @@ class Report:
     blocks: int
     computed: int = 0
     failed: int = 0
+    poisoned: int = 0
     computed_blocks: int = 0
     seconds: float = 0.0
     kernel_seconds: float = 0.0
@@ -73,19 +76,33 @@ class Report:
     workers: int = 0
     error: str = ""
 
+    @property
+    def complete(self) -> bool:
+        """Whether every point of the sweep is done."""
+        return not self.failed and not self.poisoned
+
+    @property
+    def told(self) -> str:
+        """What is missing, in one sentence or two."""
+        poisoned = f" and {self.poisoned} are poisoned" if self.poisoned else ""
+        return (
+            f"{self.failed} of {self.points} points failed{poisoned}, the rest are stored in "
+            f"{self.store}; run again to try them once more. First error: {self.error}"
+        )
+
     def as_dict(self) -> dict[str, object]:
         """The report as one flat JSON object."""
         return asdict(self)
 
 
 class IncompleteError(RuntimeError):
-    """Some points could not be computed; all others are stored, and ``run`` tries these again."""
+    """Some points could not be computed; all others are stored, and ``run`` tries these again.
+
+    Poisoned points it does not try: ``retry-failed`` does, when the cause is gone.
+    """
 
     def __init__(self, report: Report) -> None:
-        super().__init__(
-            f"{report.failed} of {report.points} points failed, the rest are stored in "
-            f"{report.store}; run again to try them once more. First error: {report.error}"
-        )
+        super().__init__(report.told)
         self.report = report
 
 
@@ -137,7 +154,7 @@ def run(
     (('T',), True)
     """
     report = execute(sweep, store, client, block_points=block_points, progress=progress)
-    if report.failed:
+    if not report.complete:
         raise IncompleteError(report)
     return open_sweep(store)
 
@@ -156,40 +173,59 @@ def execute(
     existing = open_existing(store, sweep, cut)
     blocks = cut.blocks if existing is None else existing.blocks
     report = Report(str(store), sweep.digest, points=sweep.points, blocks=len(blocks))
+    done = 0 if existing is None else int(existing.done().sum())
     if existing is None or existing.pending():
         # The store is created last, so that a cluster that cannot be used leaves nothing behind.
         with attached(client) as ready:
             report = replace(report, workers=check_workers(ready))
+            install_patience(ready)
             with warmed(ready, sweep):
-                report = _compute(ready, existing or create(store, sweep, cut), report, progress)
-    return replace(report, seconds=time.perf_counter() - begin)
+                existing = existing or create(store, sweep, cut)
+                report = _compute(ready, existing, report, progress)
+    return replace(_judged(report, existing, done), seconds=time.perf_counter() - begin)
 
 
 def _compute(client: Client, store: Store, report: Report, progress: bool) -> Report:
-    kernel, pending = store.sweep.kernel, store.pending()
-    done = report.points - sum(block.points for block in pending)
+    kernel, done = store.sweep.kernel, int(store.done().sum())
     with SweepProgress(report.points, done, shown=progress) as bar:
-        for block, outcome in _outcomes(client, store, pending):
-            if isinstance(outcome, ReturnedError) and not done + report.computed:
+        for block, outcome in _outcomes(client, store, store.pending()):
+            if isinstance(outcome, ReturnedError):
                 raise outcome  # nothing this kernel returns can be stored: no use to go on
             if isinstance(outcome, BaseException):
-                error = report.error or f"{type(outcome).__name__}: {outcome}"
-                report = replace(report, failed=report.failed + block.points, error=error)
-            elif outcome.computed:
-                updates = kernel.updates(block.points)
-                bar.add(block.points, updates, outcome.kernel_seconds)
-                report = _counted(report, block, outcome, updates)
+                error = report.error or error_text(outcome)
+                unwritten = int((store.states_of(block) == PENDING).sum())
+                report = replace(report, failed=report.failed + unwritten, error=error)
+            else:
+                updates = kernel.updates(outcome.computed)
+                bar.add(outcome.computed, updates, outcome.kernel_seconds)
+                report = _counted(report, outcome)
     return report
 
 
-def _counted(report: Report, block: Block, receipt: Receipt, updates: int) -> Report:
+def _counted(report: Report, receipt: Receipt) -> Report:
     return replace(
         report,
-        computed=report.computed + block.points,
-        computed_blocks=report.computed_blocks + 1,
+        computed_blocks=report.computed_blocks + bool(receipt.computed),
         kernel_seconds=report.kernel_seconds + receipt.kernel_seconds,
         worker_seconds=report.worker_seconds + receipt.worker_seconds,
-        updates=report.updates + updates,
+        error=report.error or receipt.error,
+    )
+
+
+def _judged(report: Report, store: Store, done: int) -> Report:
+    """The report with what became of the points, as the store has it: a task may have stored some
+    and died before it could tell."""
+    states = store.states()
+    computed = int((states == DONE).sum()) - done
+    blamed = (states == POISONED) | (states == FAILED)
+    first = np.unravel_index(int(np.argmax(blamed)), blamed.shape)
+    return replace(
+        report,
+        computed=computed,
+        updates=store.sweep.kernel.updates(computed),
+        failed=report.failed + int((states == FAILED).sum()),
+        poisoned=int((states == POISONED).sum()),
+        error=report.error or (store.error_at(first) if blamed.any() else ""),
     )
 
 
@@ -206,7 +242,7 @@ def _outcomes(
             [identity] * len(wave),
             [block.number for block in wave],
             [store.source] * len(wave),
-            key=[f"latticescape-{identity}-{block.number}" for block in wave],
+            key=[f"{KEY}-{identity}-{block.number}" for block in wave],
             pure=False,
         )
         block_of = {future.key: block for future, block in zip(futures, wave, strict=True)}
@@ -221,22 +257,3 @@ def _outcome(future: Future) -> Receipt | BaseException:
         return receipt
     error = future.exception()
     return error if error is not None else RuntimeError(f"task {future.status}")
-
-
-def compute_block(path: str, identity: str, number: int, source: Source | None = None) -> Receipt:
-    """The task: compute one block of a store and write it, unless it is done already."""
-    begin = time.perf_counter()
-    store = cached_store(path, identity, source)
-    block = store.blocks[number]
-    if store.is_done(block):
-        return Receipt(number, computed=False)
-    warm_up(store.sweep)
-    sweep, points = store.sweep, store.sweep.coordinates(block.region)
-    axes = {name: np.array([point[name] for point in points]) for name in sweep.axes}
-    seeds = point_seeds(sweep.seed, map(sweep.kernel.parameters, points))
-    ready = time.perf_counter()
-    results = sweep.kernel.compute(axes, seeds)
-    kernel_seconds = time.perf_counter() - ready
-    store.write(block, results)
-    worker_seconds = time.perf_counter() - begin
-    return Receipt(number, True, kernel_seconds, worker_seconds)

@@ -1,7 +1,8 @@
 """The store is the job: a zarr group that holds results, spec, plan, and which blocks are done.
 
 One block is one chunk of every variable, and only one task ever writes it. The done mark comes
-last: chunks that exist prove nothing, since a chunk of nothing but fill values is never written.
+last, when everything else is on disk: chunks that exist prove nothing, since a chunk of nothing but
+fill values is never written.
 """
 
 import shutil
@@ -21,7 +22,10 @@ import zarr
 from dask.utils import format_bytes
 
 from physics.errors import RequestError, shortened
-from physics.variables import BOOKKEEPING, Variable
+from physics.variables import BOOKKEEPING, STATES, Variable
+from sweeps.checksums import canonical, checksums
+from sweeps.durability import flush
+from sweeps.notes import Notes
 from sweeps.places import check_place, is_free, made_whole
 from sweeps.plan import Block, Plan, cut
 from sweeps.provenance import git_revision, source_digest, versions
@@ -30,7 +34,16 @@ from sweeps.spec import Sweep
 
 StorePath = str | Path
 
-_FILL: dict[str, Any] = {"f": np.nan, "c": complex(np.nan, np.nan), "i": 0, "u": 0, "b": False}
+_NAN = complex(np.nan, np.nan)
+_FILL: dict[str, Any] = {"f": np.nan, "c": _NAN, "i": 0, "u": 0, "b": False, "T": ""}
+
+# What zarr raises where a chunk cannot be decoded, or has another size, depends on the codec.
+_DAMAGE = (RuntimeError, ValueError, TypeError, OSError)
+_MARKS = frozenset(variable.name for variable in BOOKKEEPING)
+
+Points = npt.NDArray[np.intp]
+
+PENDING, DONE, FAILED, POISONED = range(len(STATES))
 
 
 class Store:
@@ -73,27 +86,143 @@ class Store:
         """Unlike the digest, different for every store ever created."""
         return str(self.group.attrs["store_id"])
 
+    @cached_property
+    def notes(self) -> Notes:
+        """Notes about work under way."""
+        return Notes(self.path)
+
     def done(self) -> npt.NDArray[np.bool_]:
         """Which points are done, read anew, in the shape of the grid."""
-        return np.asarray(self._opened("done", mode="r")[...], bool)
+        return np.asarray(self._marks("done"), bool)
+
+    def states(self) -> npt.NDArray[np.int8]:
+        """State of every point, read anew, in the shape of the grid."""
+        return _settled(self.done(), self._marks("state"))
+
+    def states_of(self, block: Block) -> npt.NDArray[np.int8]:
+        """State of every point of a block, flat."""
+        return _settled(self._kept("done", block), self._kept("state", block))
+
+    def error_at(self, place: tuple[Any, ...]) -> str:
+        """Error of the last attempt at a point of the grid."""
+        return str(self._marks("error")[place])
 
     def pending(self) -> list[Block]:
-        """Blocks that are not done, in order."""
-        done = self.done()
-        return [block for block in self.blocks if not done[block.region].all()]
+        """Blocks with points to compute, in order: pending ones, and failed ones once more."""
+        open_ = _is_open(self.states())
+        return [block for block in self.blocks if open_[block.region].any()]
 
-    def is_done(self, block: Block) -> bool:
-        """Whether a block's done mark is set."""
-        return bool(np.all(self._array("done")[block.region]))
+    def open_points(self, block: Block) -> npt.NDArray[np.bool_]:
+        """Which points of a block are to be computed, flat."""
+        return _is_open(self.states_of(block))
 
-    def write(self, block: Block, results: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Write a block's variables, points first, and then its done mark."""
-        for name, values in results.items():
-            self._array(name)[block.region] = values.reshape(*block.shape, *values.shape[1:])
-        self._array("attempts")[block.region] = (
-            np.asarray(self._array("attempts")[block.region]) + 1
-        )
-        self._array("done")[block.region] = True
+    def write(
+        self, block: Block, results: Mapping[str, npt.NDArray[Any]], points: Points | None = None
+    ) -> None:
+        """Write variables of a block, points first, and when they are on disk its done marks.
+
+        Parameters
+        ----------
+        block
+            The block.
+        results
+            Every variable of the kernel.
+        points
+            Numbers of the points within the block; all of them by default.
+        """
+        chosen = np.arange(block.points) if points is None else points
+        values = {
+            variable.name: canonical(results[variable.name], variable.dtype)
+            for variable in self.sweep.kernel.variables
+        }
+        marks = {"state": DONE, "error": "", "checksum": checksums(values)}
+        self._put(block, chosen, {**values, **marks, **self._attempted(block, chosen, 1)})
+        self._put(block, chosen, {"done": True})
+
+    def fail(
+        self, block: Block, points: Points, error: str, *, state: int = FAILED, attempts: int = 1
+    ) -> None:
+        """Mark points of a block as failed, or as poisoned."""
+        marks = {"state": state, "error": error}
+        self._put(block, points, {**marks, **self._attempted(block, points, attempts)})
+
+    def reset(self, block: Block, points: Points) -> None:
+        """Make points of a block pending again."""
+        self._put(block, points, {"done": False})
+        self._put(block, points, {"state": PENDING, "error": ""})
+
+    def read(self, name: str, block: Block) -> npt.NDArray[Any]:
+        """A variable at a block's points, points first; raises what zarr raises if damaged."""
+        array = self._array(name)
+        found = np.asarray(array[block.region])
+        return found.reshape(block.points, *array.shape[len(block.shape) :])
+
+    def erase(self, name: str, block: Block) -> None:
+        """Put the fill value in place of a block's chunk, which may be damaged."""
+        array = self._array(name)
+        array[block.region] = array.fill_value
+
+    def chunk(self, name: str, block: Block) -> Path:
+        """The file of a block's chunk of a variable; absent if it holds nothing but fill values."""
+        array = self._array(name)
+        place = [start // n for start, n in zip(block.start, array.chunks, strict=False)]
+        place += [0] * (array.ndim - len(place))
+        return self.path / name / array.metadata.encode_chunk_key(tuple(place))
+
+    def _attempted(self, block: Block, points: Points, times: int) -> dict[str, Any]:
+        return {"attempts": self._kept("attempts", block)[points] + times}
+
+    def _put(self, block: Block, points: Points, values: Mapping[str, Any]) -> None:
+        """Write values at points of a block, and flush them."""
+        try:
+            for name, some in values.items():
+                array = self._array(name)
+                whole = self._beside(name, block, len(points))
+                whole[points] = some
+                array[block.region] = whole.reshape(*block.shape, *whole.shape[1:])
+            flush([self.chunk(name, block) for name in values], below=self.path)
+        except OSError as error:
+            raise RequestError(
+                f"cannot write into the store {self.path}",
+                came=error.strerror or error,
+                allowed="a disk with space left, on which you may write",
+                hint="the same latticescape run once more, when there is space",
+            ) from error
+
+    def _beside(self, name: str, block: Block, points: int) -> npt.NDArray[Any]:
+        """What a block holds of a variable, to write so many points into it."""
+        if name in _MARKS:
+            return self._kept(name, block)
+        array = self._array(name)
+        if points == block.points:
+            return np.empty((points, *array.shape[len(block.shape) :]), array.dtype)
+        try:
+            return self.read(name, block)
+        except _DAMAGE as error:
+            raise RequestError(
+                f"the store {self.path} is damaged: {name} in block {block.number}",
+                came=error,
+                hint=f"latticescape verify {self.path} --repair",
+            ) from error
+
+    def _kept(self, name: str, block: Block) -> npt.NDArray[Any]:
+        """A mark at every point of a block, flat; what cannot be read is as if never written."""
+        try:
+            return self.read(name, block)
+        except _DAMAGE:
+            array = self._array(name)
+            return np.full(block.points, array.fill_value, array.dtype)
+
+    def _marks(self, name: str) -> npt.NDArray[Any]:
+        """A mark at every point of the grid."""
+        array = self._opened(name, mode="r")
+        try:
+            return np.asarray(array[...])
+        except _DAMAGE:
+            found = np.empty(array.shape, array.dtype)
+            for block in self.blocks:
+                found[block.region] = self._kept(name, block).reshape(block.shape)
+            return found
 
     def _array(self, name: str) -> "zarr.Array[Any]":
         if name not in self._arrays:
@@ -109,6 +238,16 @@ class Store:
                 allowed="a whole store",
                 hint="a copy of it, or latticescape run with another --store",
             ) from None
+
+
+def _settled(done: npt.NDArray[Any], state: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
+    """States, where the done mark counts and nothing else says that a point is done."""
+    found = np.where((state == FAILED) | (state == POISONED), state, PENDING)
+    return np.where(done, DONE, found).astype(np.int8)
+
+
+def _is_open(states: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:
+    return np.isin(states, (PENDING, FAILED))
 
 
 @lru_cache(maxsize=8)

@@ -177,7 +177,7 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
     "a version of zero": (own("= 1\n", "= 0\n"), ("version is no whole number above 0", "0")),
     "a point that takes no time": (own("seconds = 1.0", "seconds = 0.0"), ("seconds", "0.0")),
     "a variable out of its store": (own('"counts"', '"../counts"'), ("'../counts'", "letters")),
-    "a variable named done": (own('"counts"', '"done"'), ("'done'", "not attempts or done")),
+    "a variable named done": (own('"counts"', '"done"'), ("'done'", "not attempts or ")),
     "a variable named as a dimension": (own('"counts"', '"bin"'), ("a name twice", "bin")),
     "a variable of objects": (own('"int64"', '"object"'), ("dtype of counts", "object", "int64")),
     "a variable of a number": (own('"int64"', "64"), ("dtype is of the wrong type", "64", "str")),

@@ -27,6 +27,7 @@ from numba import njit
 from deploy.cli import main
 from physics import RequestError
 from physics.streams import next_uniform
+from physics.variables import BOOKKEEPING
 from sweeps import (
     FunctionKernel,
     IncompleteError,
@@ -100,13 +101,13 @@ def imported(folder: Path, text: str, name: str = "own") -> ModuleType:
 
 def test_a_store_of_an_own_kernel_is_a_dataset_as_any_other(client: Client, tmp_path: Path) -> None:
     ds = run(percolation_sweep(), tmp_path / "p.zarr", client)
-    assert {name: (v.dims, v.dtype) for name, v in ds.data_vars.items()} == {
+    marks = {variable.name for variable in BOOKKEEPING}
+    assert {n: (v.dims, v.dtype) for n, v in ds.data_vars.items() if n not in marks} == {
         "clusters": (("p", "size"), np.float64),
         "clusters_se": (("p", "size"), np.float64),
         "occupied": (("p",), np.int64),
-        "done": (("p",), np.bool_),
-        "attempts": (("p",), np.int32),
     }
+    assert marks < set(ds.data_vars)
     assert ds["size"].values.tolist() == [1, 2, 3, 4, 5]
     assert ds.clusters.attrs == {"long_name": "clusters of a size per site", "units": "1/site"}
     assert ds.p.attrs == {"long_name": "chance that a site is occupied", "units": "1"}
@@ -180,7 +181,7 @@ def test_two_seeds_give_other_bits_and_a_generator_of_their_own_to_every_point()
 
 
 def test_a_function_of_numba_may_ask_for_the_seed_itself() -> None:
-    @kernel("number", Variable("state", ("word",), "uint64"), dims={"word": 4})
+    @kernel("number", Variable("words", ("word",), "uint64"), dims={"word": 4})
     @njit
     def number(T, seed):  # type: ignore[no-untyped-def]
         return next_uniform(seed), seed
@@ -189,7 +190,7 @@ def test_a_function_of_numba_may_ask_for_the_seed_itself() -> None:
     found = computed(sweep, points_of(sweep))
     seeds = point_seeds(1, points_of(sweep))
     assert found["number"].tolist() == [next_uniform(seed) for seed in seeds]
-    assert np.array_equal(found["state"], seeds)
+    assert np.array_equal(found["words"], seeds)
 
 
 def test_only_blocks_without_a_done_mark_are_computed_again(client: Client, tmp_path: Path) -> None:
@@ -546,18 +547,36 @@ def test_every_dtype_can_be_stored_and_read(client: Client, tmp_path: Path, dtyp
     assert ds.e.sel(bin="high").values.tolist() == [1, 1]
 
 
-def test_a_point_that_raises_costs_its_block_and_is_named(client: Client, tmp_path: Path) -> None:
+def test_a_point_that_raises_costs_itself_alone_and_is_named(
+    client: Client, tmp_path: Path
+) -> None:
     @kernel("inverse")
     def inverse(T):  # type: ignore[no-untyped-def]
         return 1 / T
 
     sweep = Sweep(kernel=inverse, grid={"T": [1.0, 0.0, 2.0]})
     with pytest.raises(IncompleteError, match=r"1 of 3 points failed.*ZeroDivisionError"):
-        run(sweep, tmp_path / "i.zarr", client, block_points=1)
-    assert open_sweep(tmp_path / "i.zarr").inverse.values.tolist()[::2] == [1.0, 0.5]
+        run(sweep, tmp_path / "i.zarr", client, block_points=3)
+    found = open_sweep(tmp_path / "i.zarr")
+    assert found.inverse.values.tolist()[::2] == [1.0, 0.5]
+    assert found.done.values.tolist() == [True, False, True]
     with pytest.raises(ZeroDivisionError) as caught:
         computed(sweep, [{"T": 0.0}])
     assert caught.value.__notes__[0].endswith("inverse at T=0")
+
+
+def test_a_wrong_return_amid_good_ones_fails_its_point_alone(
+    client: Client, tmp_path: Path
+) -> None:
+    @kernel("e")
+    def energy(T):  # type: ignore[no-untyped-def]
+        return T if T < 3 else None
+
+    sweep = Sweep(kernel=energy, grid={"T": [1.0, 2.0, 3.0, 4.0]})
+    report = execute(sweep, tmp_path / "e.zarr", client, block_points=4)
+    assert (report.computed, report.failed) == (2, 2)
+    assert report.error.startswith("ReturnedError: tests.test_own_kernel:")
+    assert "energy at T=3: e is not what was declared" in report.error
 
 
 def test_a_run_whose_first_return_is_wrong_stops_at_once(client: Client, tmp_path: Path) -> None:
@@ -589,7 +608,8 @@ def test_whole_parameters_are_passed_as_such(tmp_path: Path) -> None:
 def test_a_plan_counts_points_and_cuts_blocks_by_their_duration() -> None:
     sweep = Sweep(kernel=logistic, grid={"r": np.linspace(3, 4, 3000)})
     found = plan(sweep)
-    assert (found.updates, found.bytes) == (3000, 3000 * (8 + 1 + 4))
+    marks = sum(np.dtype(variable.dtype).itemsize for variable in BOOKKEEPING)
+    assert (found.updates, found.bytes) == (3000, 3000 * (8 + marks))
     assert len(found.blocks) >= 16
     assert found.hours(300.0, workers=2) == pytest.approx(5 / 3600)
 

@@ -11,10 +11,9 @@ import xarray as xr
 import zarr
 from distributed import Client, LocalCluster
 
-from physics import RequestError, Schedule
+from physics import Ising, RequestError, Schedule, square
 from physics.variables import VARIABLES
 from sweeps import Sweep, calibrate, open_sweep, plan, run
-from sweeps.plan import cut
 from sweeps.run import compute_block, execute
 from sweeps.store import Store
 from tests.runs import alloy_sweep, assert_same_bits, ising_sweep
@@ -166,10 +165,10 @@ def test_an_address_and_a_context_are_clients_too(client: Client, tmp_path: Path
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4)])
 @pytest.mark.parametrize("most", [1, 2, 4, 7, 100])
 def test_blocks_cover_the_grid_once(shape: tuple[int, ...], most: int) -> None:
-    from sweeps.plan import _block_shape
-
+    names = ("T", "H", "J2")[: len(shape)]
+    grid = {name: np.arange(1.0, 1 + n) for name, n in zip(names, shape, strict=True)}
     seen = np.zeros(shape, int)
-    for block in cut(shape, _block_shape(shape, most)):
+    for block in plan(Sweep(square(6), Ising(), grid, Schedule(2, 2, 1)), block_points=most).blocks:
         assert block.points <= most
         seen[block.region] += 1
     assert np.all(seen == 1)

@@ -26,6 +26,7 @@ from physics import (
     triangular,
 )
 from physics.compiled import one_compiles
+from physics.groups import Watch, unwatched
 from physics.simulation import Simulation
 from sweeps import Sweep
 from sweeps.run import compute_block, execute
@@ -145,7 +146,9 @@ def test_the_warm_up_computes_points_of_the_grid_only(monkeypatch: pytest.Monkey
     seen: list[tuple[float, ...]] = []
     compute = Simulation.compute
 
-    def record(self: Simulation, points: Axes, seeds: npt.NDArray[np.uint64]) -> Any:
+    def record(
+        self: Simulation, points: Axes, seeds: npt.NDArray[np.uint64], watch: Watch = unwatched
+    ) -> Any:
         seen.append(tuple(float(values[0]) for values in points.values()))
         return compute(self, points, seeds)
 

@@ -1,0 +1,78 @@
+"""``Notes``: small JSON files in a store about the work on it, gone when the work is done."""
+
+import json
+import os
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+# Inside an array's folder, where no reader of a zarr group looks: beside the arrays each of them
+# would be told of as "not recognized as a component of a Zarr hierarchy".
+FOLDER = ("done", "notes")
+
+Note = dict[str, Any]
+
+
+class Notes:
+    """The notes of the store at a path. A note is read whole, or as it was before, or not at all.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> notes = Notes(Path(tempfile.mkdtemp()))
+    >>> notes.write("block-7", {"trying": [1]})
+    >>> notes.read("block-7"), notes.read("block-8"), notes.names()
+    ({'trying': [1]}, None, ['block-7'])
+    >>> notes.create("block-7", {})
+    False
+    """
+
+    def __init__(self, store: Path) -> None:
+        self.folder = store.joinpath(*FOLDER)
+
+    def read(self, name: str) -> Note | None:
+        """A note; None if there is none that can be read."""
+        try:
+            found = json.loads(self._path(name).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def write(self, name: str, note: Note) -> None:
+        """Write a note in place of the one there is."""
+        draft = self._draft(note)
+        draft.replace(self._path(name))
+
+    def create(self, name: str, note: Note) -> bool:
+        """Write a note unless there is one; whether it was written."""
+        draft = self._draft(note)
+        try:
+            os.link(draft, self._path(name))
+        except FileExistsError:
+            return False
+        finally:
+            draft.unlink()
+        return True
+
+    def remove(self, name: str) -> None:
+        """Remove a note if there is one, and the folder with the last one."""
+        self._path(name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
+
+    def names(self) -> list[str]:
+        """All notes."""
+        return sorted(path.stem for path in self.folder.glob("*.json"))
+
+    def _draft(self, note: Note) -> Path:
+        draft = self.folder / f".{uuid.uuid4().hex}"
+        for _ in range(2):  # the folder may go as another removes the last note
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                draft.write_text(json.dumps(note))
+                break
+        return draft
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.json"

@@ -1,0 +1,60 @@
+"""Kernels that fail, or kill their worker, at chosen points."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from physics.groups import Watch, unwatched
+from physics.simulation import Simulation
+
+Axes = Mapping[str, npt.NDArray[np.float64]]
+Before = Callable[[Axes], None]
+
+# A warm-up measures so often, and no test here.
+WARM_UP_SAMPLES = 2
+
+
+def preceded(patch: pytest.MonkeyPatch, before: Before) -> list[list[tuple[float, ...]]]:
+    """Have a function called before every computation in this process; the points it was called
+    with, call by call."""
+    compute, calls = Simulation.compute, list[list[tuple[float, ...]]]()
+
+    def faulty(
+        self: Simulation, points: Axes, seeds: npt.NDArray[np.uint64], watch: Watch = unwatched
+    ) -> dict[str, npt.NDArray[Any]]:
+        if self.schedule.samples > WARM_UP_SAMPLES:
+            calls.append([*zip(*(values.tolist() for values in points.values()), strict=True)])
+            before(points)
+        return compute(self, points, seeds, watch)
+
+    patch.setattr(Simulation, "compute", faulty)
+    return calls
+
+
+# A preload script of workers in processes of their own, which no patch of a test's reaches, with
+# the file that tells where to fail. A nanny runs it again in every worker that it starts anew.
+PRELOAD = """
+import os, signal
+from pathlib import Path
+from physics.simulation import Simulation
+
+compute = Simulation.__dict__.get("sound", Simulation.compute)
+
+def faulty(self, points, seeds, *watch):
+    text = Path({path!r})
+    for line in text.read_text().splitlines() if text.exists() else []:
+        kind, temperature, field = line.split()
+        if self.schedule.samples > 2 and any(
+            (t, h) == (float(temperature), float(field))
+            for t, h in zip(points["T"], points["H"], strict=True)
+        ):
+            if kind == "kills":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise ArithmeticError(f"no point at {{temperature}}, {{field}}")
+    return compute(self, points, seeds, *watch)
+
+Simulation.sound, Simulation.compute = compute, faulty  # a worker may run this twice
+"""
