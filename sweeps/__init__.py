@@ -4,6 +4,22 @@ from sweeps.cost import calibrate
 from sweeps.plan import Plan, plan
 from sweeps.run import IncompleteError, run
 from sweeps.spec import Sweep
+from sweeps.status import Status, status
 from sweeps.store import open_sweep
+from sweeps.submit import cancel, submit
+from sweeps.verify import verify
 
-__all__ = ["IncompleteError", "Plan", "Sweep", "calibrate", "open_sweep", "plan", "run"]
+__all__ = [
+    "IncompleteError",
+    "Plan",
+    "Status",
+    "Sweep",
+    "calibrate",
+    "cancel",
+    "open_sweep",
+    "plan",
+    "run",
+    "status",
+    "submit",
+    "verify",
+]
