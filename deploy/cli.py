@@ -217,8 +217,7 @@ def submit(spec: Path, store: Path, cluster: str, block_points: int | None, json
             allowed="a scheduler that goes on",
             hint="dask scheduler, and then --cluster tcp://127.0.0.1:8786",
         )
-    with connect(cluster) as client:
-        job = submit_sweep(sweep, store, client, block_points=block_points)
+    job = submit_sweep(sweep, store, connect(cluster), block_points=block_points)
     _show({"id": job, "store": str(store), "digest": sweep.digest, "cluster": cluster}, json_)
 
 

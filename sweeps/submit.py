@@ -9,14 +9,14 @@ from sweeps.plan import Block, plan
 from sweeps.spec import Sweep
 from sweeps.store import Store, StorePath, create, open_existing
 from sweeps.tasks import compute_block
-from sweeps.workers import attached, check_workers
+from sweeps.workers import Cluster, attached, check_workers
 
 # So many tasks a scheduler keeps in some 100 MB.
 MOST_TASKS = 50_000
 
 
 def submit(
-    sweep: Sweep, store: StorePath, client: Client | str, *, block_points: int | None = None
+    sweep: Sweep, store: StorePath, client: Cluster, *, block_points: int | None = None
 ) -> str:
     """Put all blocks of a sweep that are not done on a running scheduler, and return.
 
@@ -27,7 +27,8 @@ def submit(
     store
         Folder of the zarr store, new or begun, on a disk that all workers share.
     client
-        A client of the scheduler, or its address. The client may close, its process end.
+        A client of the scheduler, its address, or a context that yields a client, such as
+        ``deploy.connect(…)``. The client may close, and its process end.
     block_points
         Most points a block of a new store; see :func:`run`.
 
