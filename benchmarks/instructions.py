@@ -104,7 +104,7 @@ def _call(case: Case) -> tuple[Any, tuple[Any, ...]]:
     table = single_flip.rule(threshold_planes(up), tables.sizes)
     kinds = (table.width, table.shells, table.symmetric[0])
     return single_flip.heat_bath, (
-        spins, tables.neighbors, table.terms[0], state, 0, 1, *kinds,
+        spins, tables.visits, table.terms[0], state, 0, 1, *kinds,
     )  # fmt: skip
 
 
