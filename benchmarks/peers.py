@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.kernels import ISING, PAIR_ALLOY, SQUARE, THREE_BODY, Case
+from benchmarks.kernels import BARE, ISING, PAIR_ALLOY, SQUARE, THREE_BODY, Case
 from benchmarks.timing import EVERY_MCS, Pair, Work, one_core, side_by_side
 from physics import Lattice
 from physics.sampler import REFERENCE
@@ -126,7 +126,7 @@ def smol_ensemble(lattice: Lattice, w1: float, w2: float) -> Any:
 
 
 PEERS = [
-    Peer("mcising", mcising_work, ISING, "bench"),
+    Peer("mcising", mcising_work, [BARE, *ISING], "bench"),
     Peer("peapods", peapods_work, [SQUARE.at(32)], "bench"),
     Peer("smol", smol_work, [PAIR_ALLOY], "bench-alloys"),
     Peer("our scalar kernel", scalar_work, [SQUARE, PAIR_ALLOY, THREE_BODY], None),

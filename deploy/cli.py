@@ -15,14 +15,17 @@ import xarray as xr
 from rich.console import Console
 
 from physics.errors import RequestError
-from physics.variables import STATES
 from sweeps.cost import calibrate as measured_rate
 from sweeps.places import check_place, is_free, made_whole
 from sweeps.plan import plan as plan_sweep
 from sweeps.provenance import package_version
 from sweeps.run import Report, execute
 from sweeps.spec import Sweep
+from sweeps.status import status as store_status
 from sweeps.store import Store, consolidate, open_sweep
+from sweeps.submit import cancel as cancel_store
+from sweeps.submit import submit as submit_sweep
+from sweeps.verify import verify as verify_store
 
 
 class Number(click.IntRange):
@@ -192,23 +195,113 @@ def run(
     _end(report)
 
 
+@main.command(
+    epilog=example(
+        "latticescape submit ising.toml --store /shared/ising.zarr --cluster tcp://host:8786"
+    )
+)
+@click.argument("spec", type=PATH)
+@click.option("--store", type=PATH, required=True, help="Folder of the zarr store, new or begun.")
+@click.option("--cluster", required=True, help="tcp://host:port or tls://host:port.")
+@block_option
+@as_json
+def submit(spec: Path, store: Path, cluster: str, block_points: int | None, json_: bool) -> None:
+    """Leave a sweep to a running scheduler, and return; status, watch and cancel take the store."""
+    from deploy.clusters import connect
+
+    sweep = Sweep.from_file(spec)
+    if cluster == "local":
+        raise RequestError(
+            "a cluster of this process's own ends with it",
+            came="--cluster local",
+            allowed="a scheduler that goes on",
+            hint="dask scheduler, and then --cluster tcp://127.0.0.1:8786",
+        )
+    job = submit_sweep(sweep, store, connect(cluster), block_points=block_points)
+    _show({"id": job, "store": str(store), "digest": sweep.digest, "cluster": cluster}, json_)
+
+
 @main.command(epilog=example("latticescape status runs/ising.zarr"))
 @click.argument("store", type=PATH)
 @as_json
 def status(store: Path, json_: bool) -> None:
-    """How far a store is."""
-    opened = Store(store)
-    states = opened.states()
-    numbers = {name: int((states == state).sum()) for state, name in enumerate(STATES)}
+    """How far a store is, who works on it, and when it will be done."""
+    _show(store_status(store).as_dict(), json_)
+
+
+@main.command(epilog=example("latticescape watch runs/ising.zarr"))
+@click.argument("store", type=PATH)
+@click.option("--every", type=click.FloatRange(min=0.1), default=1.0, help="Seconds between looks.")
+def watch(store: Path, every: float) -> None:
+    """Watch a store, live, until nobody works on it. Exit code 1 if points are missing then."""
+    from deploy.watch import watch as watch_store
+
+    sys.exit(_exit_code(not watch_store(store, every=every).complete))
+
+
+@main.command(epilog=example("latticescape cancel runs/ising.zarr"))
+@click.argument("store", type=PATH)
+@as_json
+def cancel(store: Path, json_: bool) -> None:
+    """Call off all work on a store, from any machine; what is done stays."""
+    lease = cancel_store(store)
+    _show({"store": str(store), "id": lease.id, "cancelled": lease.owner}, json_)
+
+
+@main.command(
+    name="retry-failed",
+    epilog=example(
+        "latticescape retry-failed runs/ising.zarr",
+        "latticescape retry-failed runs/ising.zarr --cluster tcp://host:8786",
+    ),
+)
+@click.argument("store", type=PATH)
+@cluster_option
+@workers_option
+@threads_option
+@quiet_option
+@as_json
+def retry_failed(
+    store: Path, cluster: str, workers: int | None, threads: int, quiet: bool, json_: bool
+) -> None:
+    """Try failed and poisoned points again, as if for the first time, and all that are pending."""
+    from deploy.clusters import connect
+
+    report = execute(
+        Store(store).sweep,
+        store,
+        connect(cluster, workers=workers, threads=threads),
+        progress=not quiet,
+        poisoned=True,
+    )
+    _show(report.as_dict(), json_)
+    _end(report)
+
+
+@main.command(
+    epilog=example("latticescape verify runs/ising.zarr", "latticescape verify s.zarr --repair")
+)
+@click.argument("store", type=PATH)
+@click.option("--repair", is_flag=True, help="Make damaged points pending; run computes them anew.")
+@as_json
+def verify(store: Path, repair: bool, json_: bool) -> None:
+    """Compare every point with its checksum. Exit code 1 if any is damaged, repaired or not."""
+    found = verify_store(store, repair=repair)
     facts = {
-        "store": str(store),
-        "digest": opened.sweep.digest,
-        "points": opened.sweep.points,
-        **numbers,
-        "blocks": len(opened.blocks),
-        "blocks_pending": len(opened.pending()),
+        "store": found.store,
+        "points": found.points,
+        "done": found.done,
+        "damaged": found.damaged,
+        "blocks_damaged": len(found.damages),
+        "repaired": repair,
     }
-    _show(facts, json_)
+    told = [damage.told for damage in found.damages]
+    _show({**facts, "damages": told} if json_ else facts, json_)
+    for line in told:
+        click.echo(f"Error: {line}", err=True)
+    if told and not repair:
+        click.echo(f"Try: latticescape verify {store} --repair", err=True)
+    sys.exit(_exit_code(bool(told)))
 
 
 @main.command(
@@ -350,7 +443,13 @@ def _exit_code(failed: int) -> int:
 
 def _end(report: Report) -> NoReturn:
     """Tell what is missing, and leave with the exit code of a run."""
-    missing = {"failed": report.failed, "are poisoned": report.poisoned}
+    if report.note:
+        click.echo(f"Note: {report.note}", err=True)
+    missing = {
+        "failed": report.failed,
+        "are poisoned": report.poisoned,
+        "are pending": report.pending,
+    }
     told = ", ".join(f"{number} points {verb}" for verb, number in missing.items() if number)
     if told:
         click.echo(f"Error: {told}: {report.error}", err=True)

@@ -7,18 +7,26 @@ from sweeps.function import FunctionKernel, kernel
 from sweeps.plan import Plan, plan
 from sweeps.run import IncompleteError, run
 from sweeps.spec import Sweep
+from sweeps.status import Status, status
 from sweeps.store import open_sweep
+from sweeps.submit import cancel, submit
+from sweeps.verify import verify
 
 __all__ = [
     "FunctionKernel",
     "IncompleteError",
     "Parameter",
     "Plan",
+    "Status",
     "Sweep",
     "Variable",
     "calibrate",
+    "cancel",
     "kernel",
     "open_sweep",
     "plan",
     "run",
+    "status",
+    "submit",
+    "verify",
 ]

@@ -39,6 +39,10 @@ class Notes:
             return None
         return found if isinstance(found, dict) else None
 
+    def has(self, name: str) -> bool:
+        """Whether there is a note, readable or not."""
+        return self._path(name).exists()
+
     def write(self, name: str, note: Note) -> None:
         """Write a note in place of the one there is."""
         draft = self._draft(note)

@@ -1,15 +1,16 @@
 """``run``: blocks become Dask tasks that write into the store; only receipts come back."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from distributed import Client, Future, as_completed
 
-from sweeps.patience import KEY, install_patience
+from sweeps.lease import Lease, leave, take
+from sweeps.patience import install_patience
 from sweeps.plan import Block, plan
 from sweeps.progress import SweepProgress
 from sweeps.returned import ReturnedError
@@ -25,13 +26,16 @@ from sweeps.store import (
     open_existing,
     open_sweep,
 )
-from sweeps.tasks import Receipt, compute_block, error_text
+from sweeps.submit import put
+from sweeps.tasks import Receipt, error_text, forgive, revive
 from sweeps.warmup import warmed
 from sweeps.workers import Cluster, attached, check_workers
 
 # Tasks given to the scheduler at a time: enough to keep any cluster busy, few enough that a
 # million blocks do not fill the scheduler's memory.
 WAVE = 4096
+
+CANCELLED = "cancelled, or taken over by another scheduler"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Report:
         Points computed by this run, and points that it tried and could not compute.
     poisoned
         Points of the store that nobody tries any more, since they kill the worker that does.
+    pending
+        Points that are left because the run was cancelled.
     computed_blocks
         Blocks of which this run computed points.
     seconds, kernel_seconds, worker_seconds
@@ -59,6 +65,8 @@ class Report:
         Workers there were at the start.
     error
         That of the first point that failed or is poisoned, "" if there is none.
+    note
+        From whom the store was taken over, "" if from nobody.
     """
 
     store: str
@@ -68,6 +76,7 @@ class Report:
     computed: int = 0
     failed: int = 0
     poisoned: int = 0
+    pending: int = 0
     computed_blocks: int = 0
     seconds: float = 0.0
     kernel_seconds: float = 0.0
@@ -75,19 +84,21 @@ class Report:
     updates: int = 0
     workers: int = 0
     error: str = ""
+    note: str = ""
 
     @property
     def complete(self) -> bool:
         """Whether every point of the sweep is done."""
-        return not self.failed and not self.poisoned
+        return not (self.failed or self.poisoned or self.pending)
 
     @property
     def told(self) -> str:
         """What is missing, in one sentence or two."""
-        poisoned = f" and {self.poisoned} are poisoned" if self.poisoned else ""
+        kinds = {"failed": self.failed, "are poisoned": self.poisoned, "are pending": self.pending}
+        missing = " and ".join(f"{number} {verb}" for verb, number in kinds.items() if number)
         return (
-            f"{self.failed} of {self.points} points failed{poisoned}, the rest are stored in "
-            f"{self.store}; run again to try them once more. First error: {self.error}"
+            f"of {self.points} points {missing}, the rest are stored in {self.store}; run again "
+            f"to go on. First error: {self.error}"
         )
 
     def as_dict(self) -> dict[str, object]:
@@ -166,29 +177,40 @@ def execute(
     *,
     block_points: int | None = None,
     progress: bool = True,
+    poisoned: bool = False,
 ) -> Report:
-    """As :func:`run`, but return what was done and took how long, failures included."""
+    """As :func:`run`, but return what was done and took how long, failures included.
+
+    With ``poisoned``, poisoned points are tried again as well, as if nothing had ever failed.
+    """
     begin = time.perf_counter()
     cut = plan(sweep, block_points=block_points)
     existing = open_existing(store, sweep, cut)
     blocks = cut.blocks if existing is None else existing.blocks
     report = Report(str(store), sweep.digest, points=sweep.points, blocks=len(blocks))
     done = 0 if existing is None else int(existing.done().sum())
-    if existing is None or existing.pending():
+    if existing is None or existing.pending() or (poisoned and not existing.done().all()):
         # The store is created last, so that a cluster that cannot be used leaves nothing behind.
         with attached(client) as ready:
             report = replace(report, workers=check_workers(ready))
             install_patience(ready)
             with warmed(ready, sweep):
                 existing = existing or create(store, sweep, cut)
-                report = _compute(ready, existing, report, progress)
+                lease, note = take(existing, ready)
+                if poisoned:
+                    revive(existing)
+                report = _compute(ready, existing, lease, replace(report, note=note), progress)
     return replace(_judged(report, existing, done), seconds=time.perf_counter() - begin)
 
 
-def _compute(client: Client, store: Store, report: Report, progress: bool) -> Report:
+def _compute(client: Client, store: Store, lease: Lease, report: Report, progress: bool) -> Report:
     kernel, done = store.sweep.kernel, int(store.done().sum())
-    with SweepProgress(report.points, done, shown=progress) as bar:
-        for block, outcome in _outcomes(client, store, store.pending()):
+    with (
+        SweepProgress(report.points, done, shown=progress) as bar,
+        _left(store, client, lease),
+        closing(_outcomes(client, store, lease)) as outcomes,
+    ):
+        for block, outcome in outcomes:
             if isinstance(outcome, ReturnedError):
                 raise outcome  # nothing this kernel returns can be stored: no use to go on
             if isinstance(outcome, BaseException):
@@ -202,13 +224,24 @@ def _compute(client: Client, store: Store, report: Report, progress: bool) -> Re
     return report
 
 
+@contextmanager
+def _left(store: Store, client: Client, lease: Lease) -> Iterator[None]:
+    """Give the lease back however this ends; a lost scheduler's is taken over by the next run."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if leave(store, client, lease):
+                forgive(store.notes)
+
+
 def _counted(report: Report, receipt: Receipt) -> Report:
     return replace(
         report,
         computed_blocks=report.computed_blocks + bool(receipt.computed),
         kernel_seconds=report.kernel_seconds + receipt.kernel_seconds,
         worker_seconds=report.worker_seconds + receipt.worker_seconds,
-        error=report.error or receipt.error,
+        error=report.error or receipt.error or (CANCELLED if receipt.cancelled else ""),
     )
 
 
@@ -224,31 +257,28 @@ def _judged(report: Report, store: Store, done: int) -> Report:
         computed=computed,
         updates=store.sweep.kernel.updates(computed),
         failed=report.failed + int((states == FAILED).sum()),
+        pending=int((states == PENDING).sum()) - report.failed,
         poisoned=int((states == POISONED).sum()),
         error=report.error or (store.error_at(first) if blamed.any() else ""),
     )
 
 
 def _outcomes(
-    client: Client, store: Store, pending: list[Block]
-) -> Iterator[tuple[Block, Receipt | BaseException]]:
+    client: Client, store: Store, lease: Lease
+) -> Generator[tuple[Block, Receipt | BaseException]]:
     """Every pending block with its receipt or error, as they finish, a wave at a time."""
-    path, identity = str(Path(store.path).absolute()), store.identity
+    pending = store.pending()
     for first in range(0, len(pending), WAVE):
         wave = pending[first : first + WAVE]
-        futures = client.map(
-            compute_block,
-            [path] * len(wave),
-            [identity] * len(wave),
-            [block.number for block in wave],
-            [store.source] * len(wave),
-            key=[f"{KEY}-{identity}-{block.number}" for block in wave],
-            pure=False,
-        )
+        futures = put(client, store, lease, wave)
         block_of = {future.key: block for future, block in zip(futures, wave, strict=True)}
-        for future in as_completed(futures, loop=client.loop):
-            yield block_of[future.key], _outcome(future)
-            future.release()
+        try:
+            for future in as_completed(futures, loop=client.loop):
+                yield block_of[future.key], _outcome(future)
+                future.release()
+        finally:
+            for future in futures:
+                future.release()
 
 
 def _outcome(future: Future) -> Receipt | BaseException:

@@ -38,7 +38,7 @@ _NAN = complex(np.nan, np.nan)
 _FILL: dict[str, Any] = {"f": np.nan, "c": _NAN, "i": 0, "u": 0, "b": False, "T": ""}
 
 # What zarr raises where a chunk cannot be decoded, or has another size, depends on the codec.
-_DAMAGE = (RuntimeError, ValueError, TypeError, OSError)
+DAMAGE = (RuntimeError, ValueError, TypeError, OSError)
 _MARKS = frozenset(variable.name for variable in BOOKKEEPING)
 
 Points = npt.NDArray[np.intp]
@@ -146,10 +146,13 @@ class Store:
         marks = {"state": state, "error": error}
         self._put(block, points, {**marks, **self._attempted(block, points, attempts)})
 
-    def reset(self, block: Block, points: Points) -> None:
-        """Make points of a block pending again."""
+    def reset(self, block: Block, points: Points, *, results: bool = False) -> None:
+        """Make points of a block pending again; what there is of results is erased if asked for."""
         self._put(block, points, {"done": False})
-        self._put(block, points, {"state": PENDING, "error": ""})
+        marks = {"state": PENDING, "error": "", "checksum": 0}
+        variables = self.sweep.kernel.variables if results else ()
+        erased = {v.name: _FILL[np.dtype(v.dtype).kind] for v in variables}
+        self._put(block, points, {**marks, **erased})
 
     def read(self, name: str, block: Block) -> npt.NDArray[Any]:
         """A variable at a block's points, points first; raises what zarr raises if damaged."""
@@ -198,7 +201,7 @@ class Store:
             return np.empty((points, *array.shape[len(block.shape) :]), array.dtype)
         try:
             return self.read(name, block)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise RequestError(
                 f"the store {self.path} is damaged: {name} in block {block.number}",
                 came=error,
@@ -209,7 +212,7 @@ class Store:
         """A mark at every point of a block, flat; what cannot be read is as if never written."""
         try:
             return self.read(name, block)
-        except _DAMAGE:
+        except DAMAGE:
             array = self._array(name)
             return np.full(block.points, array.fill_value, array.dtype)
 
@@ -218,7 +221,7 @@ class Store:
         array = self._opened(name, mode="r")
         try:
             return np.asarray(array[...])
-        except _DAMAGE:
+        except DAMAGE:
             found = np.empty(array.shape, array.dtype)
             for block in self.blocks:
                 found[block.region] = self._kept(name, block).reshape(block.shape)

@@ -10,11 +10,13 @@ import numpy.typing as npt
 
 from physics.errors import shortened
 from physics.groups import GivenUp, Watch, unwatched
+from sweeps.lease import LeaseWatch
+from sweeps.notes import Notes
 from sweeps.plan import Block
 from sweeps.returned import ReturnedError
 from sweeps.seeding import point_seeds
 from sweeps.source import Source
-from sweeps.store import POISONED, Store, cached_store
+from sweeps.store import FAILED, POISONED, Store, cached_store
 from sweeps.units import MOST_DEATHS, Trial, Units, bisected, units_of
 from sweeps.warmup import warm_up
 
@@ -68,7 +70,31 @@ def note_of(block: Block) -> str:
     return f"block-{block.number}"
 
 
-def compute_block(path: str, identity: str, number: int, source: Source | None = None) -> Receipt:
+def forgive(notes: Notes) -> None:
+    """Note that blocks at work were left by their client's will: no worker is to die of them."""
+    for name in notes.names():
+        note = notes.read(name)
+        if note is not None and note.get("trying"):
+            trial = Trial.left(note)
+            if trial.suspicious:
+                notes.write(name, trial.noted(trying=False))
+            else:
+                notes.remove(name)
+
+
+def revive(store: Store) -> None:
+    """Make failed and poisoned points of a store pending, as if they had never been tried."""
+    states = store.states()
+    for block in store.blocks:
+        guilty = np.flatnonzero(np.isin(states[block.region].ravel(), (FAILED, POISONED)))
+        if len(guilty):
+            store.reset(block, guilty)
+            store.notes.remove(note_of(block))
+
+
+def compute_block(
+    path: str, identity: str, number: int, lease: str = "", source: Source | None = None
+) -> Receipt:
     """Compute the open points of one block of a store and write them.
 
     Parameters
@@ -77,6 +103,8 @@ def compute_block(path: str, identity: str, number: int, source: Source | None =
         Where the store is, and which it is.
     number
         The block's number.
+    lease
+        The lease that this is part of, and ends with.
     source
         The user's function, if the sweep is of one.
 
@@ -88,11 +116,16 @@ def compute_block(path: str, identity: str, number: int, source: Source | None =
     begin = time.perf_counter()
     store = cached_store(path, identity, source)
     block = store.blocks[number]
+    watch = LeaseWatch(store.notes, lease) if lease else unwatched
+    try:
+        watch()
+    except GivenUp:
+        return Receipt(number, cancelled=True)
     open_ = store.open_points(block)
     receipt = Receipt(number)
     if open_.any():
         warm_up(store.sweep)
-        receipt = _Work(store, block, unwatched).compute(open_)
+        receipt = _Work(store, block, watch).compute(open_)
     return replace(receipt, worker_seconds=time.perf_counter() - begin)
 
 
@@ -145,6 +178,7 @@ class _Work:
 
     def _keep(self, units: Units, outcome: Results | Exception) -> None:
         points, receipt = self._points_of(units), self.receipt
+        self.watch()
         if isinstance(outcome, ReturnedError) and not self.store.done().any():
             raise outcome
         if isinstance(outcome, Exception):

@@ -120,6 +120,18 @@ class Trial:
         left = [tuple(unit for unit in some if unit in tried) for some in sets]
         return cls(tuple(some for some in left if some), deaths, poisoned)
 
+    @classmethod
+    def left(cls, note: Note) -> "Trial":
+        """What was noted, if the set that was tried then is not to blame.
+
+        Examples
+        --------
+        >>> Trial.left({"trying": [0, 1], "sets": [[2]], "deaths": []}).sets
+        ((0, 1), (2,))
+        """
+        sets = (tuple(note["trying"]), *(tuple(some) for some in note["sets"]))
+        return cls(sets, dict(note["deaths"]))
+
     @property
     def rest(self) -> "Trial":
         """The trial after its first set was stored."""

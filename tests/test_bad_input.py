@@ -288,6 +288,22 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
         ising("mcs = 2\n", 'mcs = 2\nupdate = ["cluster"]\n'),
         ("schedule.update", "['cluster']", "local | cluster"),
     ),
+    "tempering every so often, but a negative one": (
+        ising("mcs = 2\n", "mcs = 2\ntempering_mcs = -1\n"),
+        ("schedule.tempering_mcs", "-1", "0 to 10^9"),
+    ),
+    "tempering every half a step": (
+        ising("mcs = 2\n", "mcs = 2\ntempering_mcs = 0.5\n"),
+        ("schedule.tempering_mcs", "0.5", "whole number"),
+    ),
+    "tempering between no temperatures": (
+        alloy("stride_mcs = 2\n", "stride_mcs = 2\ntempering_mcs = 4\n"),
+        ("tempering_mcs = 4", "one temperature", "an axis T"),
+    ),
+    "tempering along an axis of one temperature": (
+        changed(ising("mcs = 2\n", "mcs = 2\ntempering_mcs = 4\n"), T, "T = [1.8]"),
+        ("tempering_mcs = 4", "one temperature", "an axis T"),
+    ),
     "cluster updates in a field, swept": (
         clusters(ISING),
         ("without a field", "H = 1", "H = 0", LOCAL),
@@ -361,6 +377,30 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "the status of a file": ("status ising.toml --json", ("ising.toml is a file",)),
     "the status of a store of rubbish": ("status rubbish.zarr", ("rubbish.zarr is no store",)),
     "the status of a damaged store": ("status damaged.zarr", ("damaged.zarr", "done")),
+    "no store to watch": ("watch no.zarr", ("no store at no.zarr", "latticescape run")),
+    "watching no seconds": ("watch ising.zarr --every 0", ("--every", "x>=0.1", "watch --help")),
+    "no store to cancel": ("cancel no.zarr", ("no store at no.zarr", "latticescape run")),
+    "nothing to cancel": ("cancel ising.zarr --json", ("nobody works", "status ising.zarr")),
+    "no store to retry": ("retry-failed folder", ("folder is no store", "latticescape run")),
+    "retrying on an unknown cluster": ("retry-failed ising.zarr --cluster slurm", ("slurm",)),
+    "no store to verify": ("verify no.zarr", ("no store at no.zarr", "latticescape run")),
+    "a store that lost an array": ("verify damaged.zarr --repair", ("damaged.zarr", "array done")),
+    "submitting to nobody": (
+        "submit ising.toml --store new/s.zarr",
+        ("--cluster", "submit --help"),
+    ),
+    "submitting to oneself": (
+        "submit ising.toml --store new/s.zarr --cluster local",
+        ("--cluster local", "a scheduler that goes on", "tcp://127.0.0.1:8786"),
+    ),
+    "submitting no spec": (
+        "submit no.toml --store new/s.zarr --cluster tcp://127.0.0.1:1",
+        ("no.toml", "No such file"),
+    ),
+    "submitting to a store of another spec": (
+        "submit other.toml --store ising.zarr --cluster tcp://127.0.0.1:1",
+        ("ising.zarr", "lattice.size", "8", "6"),
+    ),
     "no store to compare with": ("landscape no.zarr counts.csv", ("no store at no.zarr",)),
     "no store to draw": ("map no.zarr energy --out new/e.png", ("no store at no.zarr",)),
     "an unknown cluster": (

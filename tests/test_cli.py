@@ -131,6 +131,8 @@ def test_run_tells_what_it_did(spec: str, address: str) -> None:
         "computed_blocks": 6,
         "failed": 0,
         "poisoned": 0,
+        "pending": 0,
+        "note": "",
         "updates": UPDATES,
         "workers": 1,
         "error": "",
@@ -191,7 +193,8 @@ def test_status_tells_how_far_a_store_is(spec: str, address: str, tmp_path: Path
     told(f"run {spec} --store s.zarr --cluster {address} --json")
     after = told("status s.zarr --json")
     fixed = {"store": "s.zarr", "digest": sweep.digest, "points": POINTS, "blocks": 6}
-    fixed |= {"failed": 0, "poisoned": 0}
+    fixed |= dict.fromkeys(("failed", "poisoned", "running", "blocks_running"), 0)
+    fixed |= {"owner": "", "silent": None, "rate": None, "seconds_left": None}
     assert before == {**fixed, "done": 0, "pending": POINTS, "blocks_pending": 6}
     assert after == {**fixed, "done": POINTS, "pending": 0, "blocks_pending": 0}
 
@@ -374,8 +377,8 @@ def test_run_in_python_raises_what_is_incomplete(address: str, tmp_path: Path) -
         run(Sweep.from_toml(SPEC), tmp_path / "s.zarr", address, block_points=9)
     assert caught.value.report.failed == 3
     assert str(caught.value) == (
-        f"3 of 9 points failed, the rest are stored in {tmp_path}/s.zarr; run again to try them "
-        "once more. First error: ArithmeticError: no such temperature"
+        f"of 9 points 3 failed, the rest are stored in {tmp_path}/s.zarr; run again to go on. "
+        "First error: ArithmeticError: no such temperature"
     )
 
 

@@ -172,6 +172,32 @@ def test_what_ends_without_a_death_leaves_no_suspicion(
     assert (note["trying"], dict(note["deaths"])) == ([], {3: 2})
 
 
+def test_ctrl_c_of_a_run_is_no_death_of_its_blocks(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers of this machine's own are killed by it, in the midst of their blocks."""
+    store, gate = begun(tmp_path / "s.zarr", ising_sweep(), 1), threading.Event()
+
+    def wait(points: Axes) -> None:
+        if points["T"][0] > 2:
+            gate.wait(60)
+
+    def interrupt(*_: object) -> None:
+        if Store(store.path).done().sum() == 3:
+            _wait_for_notes(store.path, 2)
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        preceded(patch, wait)
+        patch.setattr("sweeps.progress.SweepProgress.add", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            execute(ising_sweep(), store.path, client)
+        assert [name for name in store.notes.names() if name.startswith("block")] == []
+        gate.set()
+    report = execute(ising_sweep(), store.path, client)
+    assert (report.complete, report.poisoned) == (True, 0)
+
+
 @pytest.fixture
 def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Client, Path]]:
     """Two workers that die or fail where a file says so."""
@@ -219,7 +245,7 @@ def test_kill_9_of_a_worker_costs_no_bit_and_no_point(tmp_path: Path) -> None:
         pids = list(client.run(os.getpid).values())
 
         def kill() -> None:
-            _wait_for_note(tmp_path / "s.zarr")
+            _wait_for_notes(tmp_path / "s.zarr", 2)
             os.kill(pids[0], signal.SIGKILL)
 
         killer = threading.Thread(target=kill)
@@ -232,10 +258,10 @@ def test_kill_9_of_a_worker_costs_no_bit_and_no_point(tmp_path: Path) -> None:
     assert_same_bits(tmp_path / "calm.zarr", tmp_path / "s.zarr")
 
 
-def _wait_for_note(path: Path, timeout: float = 60.0) -> None:
+def _wait_for_notes(path: Path, number: int, timeout: float = 60.0) -> None:
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
-        if len(list(path.glob("done/notes/*.json"))) == 2:
+        if len(list(path.glob("done/notes/block-*.json"))) >= number:
             return
         time.sleep(0.01)
     raise TimeoutError

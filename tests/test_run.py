@@ -14,8 +14,9 @@ from distributed import Client, LocalCluster
 from physics import Ising, RequestError, Schedule, square
 from physics.variables import VARIABLES
 from sweeps import Sweep, calibrate, open_sweep, plan, run
-from sweeps.run import compute_block, execute
+from sweeps.run import execute
 from sweeps.store import Store
+from sweeps.tasks import compute_block
 from tests.runs import alloy_sweep, assert_same_bits, ising_sweep
 
 

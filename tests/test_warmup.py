@@ -29,8 +29,9 @@ from physics.compiled import one_compiles
 from physics.groups import Watch, unwatched
 from physics.simulation import Simulation
 from sweeps import Sweep
-from sweeps.run import compute_block, execute
+from sweeps.run import execute
 from sweeps.store import Store
+from sweeps.tasks import compute_block
 from sweeps.warmup import warm_up, warmed
 from sweeps.workers import embedded
 from tests.runs import ising_sweep

@@ -1,0 +1,125 @@
+"""``submit`` and ``cancel``: a sweep left to a scheduler that goes on without this process."""
+
+from distributed import Client, Future, fire_and_forget
+
+from physics.errors import RequestError
+from sweeps.lease import Lease, end, lease_of, take
+from sweeps.patience import install_patience
+from sweeps.plan import Block, plan
+from sweeps.spec import Sweep
+from sweeps.store import Store, StorePath, create, open_existing
+from sweeps.tasks import compute_block
+from sweeps.workers import Cluster, attached, check_workers
+
+# So many tasks a scheduler keeps in some 100 MB.
+MOST_TASKS = 50_000
+
+
+def submit(
+    sweep: Sweep, store: StorePath, client: Cluster, *, block_points: int | None = None
+) -> str:
+    """Put all blocks of a sweep that are not done on a running scheduler, and return.
+
+    Parameters
+    ----------
+    sweep
+        What to compute.
+    store
+        Folder of the zarr store, new or begun, on a disk that all workers share.
+    client
+        A client of the scheduler, its address, or a context that yields a client, such as
+        ``deploy.connect(…)``. The client may close, and its process end.
+    block_points
+        Most points a block of a new store; see :func:`run`.
+
+    Returns
+    -------
+    str
+        The id of the work: the lease of the store has it, and all tasks' keys.
+
+    Raises
+    ------
+    RequestError
+        If the sweep, store or cluster cannot be used, or another scheduler works on the store.
+
+    Examples
+    --------
+    >>> submit(Sweep.from_file("ising.toml"), "runs/ising.zarr", "tcp://host:8786")
+    Traceback (most recent call last):
+    ...
+    physics.errors.RequestError: cannot read the spec file ising.toml ...
+    """
+    cut = plan(sweep, block_points=block_points)
+    existing = open_existing(store, sweep, cut)
+    blocks = len(cut.blocks if existing is None else existing.pending())
+    if blocks > MOST_TASKS:
+        raise RequestError(
+            "so many blocks do not fit a scheduler's memory at once",
+            came=blocks,
+            allowed=f"{MOST_TASKS} or fewer",
+            hint="more points a block in a new store, or latticescape run, which goes in waves",
+        )
+    with attached(client) as ready:
+        check_workers(ready)
+        install_patience(ready)
+        opened = existing or create(store, sweep, cut)
+        lease, _ = take(opened, ready)
+        fire_and_forget(put(ready, opened, lease, opened.pending()))
+        # An answer to a question asked after it: the scheduler has the tasks.
+        ready.sync(ready.scheduler.get_task_status, keys=[])
+    return lease.id
+
+
+def put(client: Client, store: Store, lease: Lease, blocks: list[Block]) -> list[Future]:
+    """The blocks as tasks of a client, under keys that are the same for every client."""
+    path, identity = str(store.path.absolute()), store.identity
+    futures: list[Future] = client.map(
+        compute_block,
+        [path] * len(blocks),
+        [identity] * len(blocks),
+        [block.number for block in blocks],
+        [lease.id] * len(blocks),
+        [store.source] * len(blocks),
+        key=[lease.key(block.number) for block in blocks],
+        pure=False,
+    )
+    return futures
+
+
+def cancel(store: StorePath) -> Lease:
+    """Call off all work on a store, wherever it goes on; what is done stays.
+
+    Running blocks end within seconds, and stay pending; those that wait return as they begin.
+
+    Parameters
+    ----------
+    store
+        The store's folder.
+
+    Returns
+    -------
+    Lease
+        Whose work that was.
+
+    Raises
+    ------
+    RequestError
+        If there is no store, or nobody works on it.
+
+    Examples
+    --------
+    >>> cancel("nowhere.zarr")
+    Traceback (most recent call last):
+    ...
+    physics.errors.RequestError: there is no store at nowhere.zarr ...
+    """
+    opened = Store(store)
+    lease = lease_of(opened.notes)
+    if lease is None:
+        raise RequestError(
+            f"nobody works on the store {store}",
+            allowed="a store with blocks running or waiting",
+            hint=f"latticescape status {store}",
+        )
+    end(opened.notes)
+    return lease

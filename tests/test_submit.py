@@ -1,0 +1,407 @@
+"""Work left to a scheduler: leases, joining, taking over, cancelling, and who is told what."""
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xarray as xr
+from click.testing import CliRunner, Result
+from distributed import Client, LocalCluster
+from rich.console import Console
+
+from deploy.cli import main
+from deploy.watch import watch
+from physics import RequestError
+from physics.groups import GivenUp
+from sweeps import IncompleteError, cancel, run, status, submit
+from sweeps.lease import DEAD_SECONDS, NAME, Lease, LeaseWatch, lease_of, leave, take
+from sweeps.plan import plan
+from sweeps.run import execute
+from sweeps.store import PENDING, POISONED, Store, create
+from tests.faulty import preceded
+from tests.runs import assert_same_bits, ising_sweep
+
+ROOT = Path(__file__).parents[1]
+
+
+@contextmanager
+def scheduler(threads: int = 1) -> Iterator[LocalCluster]:
+    """A scheduler that listens, with one worker in this process."""
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=threads,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address=":0",
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with scheduler(threads=2) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture
+def client(address: str) -> Iterator[Client]:
+    with Client(address, set_as_default=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def calm(address: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of an undisturbed run."""
+    path = tmp_path_factory.mktemp("calm") / "calm.zarr"
+    execute(ising_sweep(), path, address, progress=False)
+    return path
+
+
+def begun(path: Path, block_points: int = 1) -> Store:
+    sweep = ising_sweep()
+    return create(path, sweep, plan(sweep, block_points=block_points))
+
+
+def latticescape(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def told(*arguments: object) -> dict[str, Any]:
+    result = latticescape(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def wait_until(happened: Callable[[], bool], timeout: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not happened():
+        assert time.monotonic() < deadline, "not within a minute"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """No block is computed before this is set."""
+    event = threading.Event()
+    preceded(monkeypatch, lambda points: assert_(event.wait(60)))
+    yield event
+    event.set()
+
+
+def assert_(fact: bool) -> None:
+    assert fact
+
+
+def test_what_is_submitted_goes_on_without_its_client(
+    address: str, calm: Path, tmp_path: Path, gate: threading.Event
+) -> None:
+    path, sweep = tmp_path / "s.zarr", ising_sweep()
+    with Client(address, set_as_default=False) as client:
+        job = submit(sweep, path, client, block_points=1)
+    lease = lease_of(Store(path).notes)
+    assert lease is not None
+    assert lease.id == job
+    wait_until(lambda: status(path).blocks_running == 2)
+    found = status(path)
+    assert (found.points, found.done, found.running, found.pending) == (9, 0, 2, 7)
+    assert (found.blocks, found.blocks_running, found.blocks_pending) == (9, 2, 7)
+    assert (found.rate, found.seconds_left) == (None, None)
+    assert found.active
+    assert socket.gethostname() in found.owner
+    gate.set()
+    wait_until(lambda: status(path).complete)
+    found = status(path)
+    assert (found.running, found.pending, found.active, found.seconds_left) == (0, 0, False, 0)
+    assert found.rate is not None
+    assert found.rate > 0
+    assert_same_bits(calm, path)
+
+
+def test_a_second_client_joins_and_no_block_is_computed_twice(
+    address: str, calm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, sweep = tmp_path / "s.zarr", ising_sweep()
+    store = begun(path)
+    calls = preceded(monkeypatch, lambda points: time.sleep(0.1))
+    with Client(address, set_as_default=False) as client:
+        submit(sweep, path, client)
+    with ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(execute, sweep, path, address, progress=False) for _ in range(2)]
+        reports = [future.result() for future in both]
+    assert all(report.complete for report in reports)
+    assert len(calls) == len(set(map(tuple, calls))) == 9
+    assert xr.open_zarr(path).attempts.values.max() == 1
+    assert store.notes.names() == []
+    assert_same_bits(calm, path)
+
+
+def test_another_scheduler_is_refused_while_the_owner_works(
+    address: str, tmp_path: Path, gate: threading.Event
+) -> None:
+    path, sweep = tmp_path / "s.zarr", ising_sweep()
+    begun(path)
+    with Client(address, set_as_default=False) as client:
+        submit(sweep, path, client)
+    with scheduler() as other, pytest.raises(RequestError, match="another scheduler") as caught:
+        execute(sweep, path, other.scheduler_address, progress=False)
+    assert address in str(caught.value)
+    assert f"latticescape cancel {path}" in str(caught.value)
+    gate.set()
+    wait_until(lambda: status(path).complete)
+
+
+def test_a_dead_schedulers_lease_is_taken_over_at_once(
+    address: str, calm: Path, tmp_path: Path
+) -> None:
+    path, sweep = tmp_path / "s.zarr", ising_sweep()
+    store = begun(path)
+    with scheduler() as cluster, Client(cluster, set_as_default=False) as client:
+        lease, _ = take(store, client)
+    begin = time.monotonic()
+    report = execute(sweep, path, address, progress=False)
+    assert time.monotonic() - begin < 10
+    assert report.note == f"took over from {lease.owner}, which works on it no more"
+    assert report.complete
+    assert store.notes.names() == []
+    assert_same_bits(calm, path)
+
+
+def test_a_living_scheduler_without_tasks_of_it_does_not_keep_a_store(
+    client: Client, tmp_path: Path
+) -> None:
+    store = begun(tmp_path / "s.zarr")
+    with scheduler() as cluster, Client(cluster, set_as_default=False) as other:
+        take(store, other)
+        lease, note = take(store, client)
+    assert "took over" in note
+    assert lease_of(store.notes) == lease
+
+
+@pytest.mark.parametrize(
+    ("changes", "works"),
+    [
+        ({"host": "elsewhere", "address": "tcp://127.0.0.1:1"}, True),
+        ({"host": "elsewhere", "address": "inproc://elsewhere/1/2"}, True),
+        ({"host": "elsewhere", "address": "inproc://elsewhere/1/2", "since": 0.0}, False),
+        ({"address": "tcp://127.0.0.1:1"}, False),
+        ({"scheduler": "one before it at the same address"}, False),
+    ],
+)
+def test_who_cannot_be_asked_works_as_long_as_there_are_signs_of_life(
+    client: Client, tmp_path: Path, changes: dict[str, Any], works: bool
+) -> None:
+    store = begun(tmp_path / "s.zarr")
+    lease, _ = take(store, client)
+    store.notes.write(NAME, asdict(replace(lease, **{"scheduler": "another", **changes})))
+    if works:
+        with pytest.raises(RequestError, match="another scheduler"):
+            take(store, client)
+        changed = asdict(replace(lease, **{"scheduler": "another", **changes, "since": 0.0}))
+        store.notes.write(NAME, changed)
+    assert "took over" in take(store, client)[1]
+
+
+def test_a_lease_is_given_back_when_nobody_waits_for_its_tasks(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = begun(tmp_path / "s.zarr")
+    lease, _ = take(store, client)
+    future = client.submit(time.sleep, 20, key=lease.key(3), pure=False)
+    assert not leave(store, client, lease)
+    assert lease_of(store.notes) == lease
+    future.release()
+    assert leave(store, client, lease)
+    assert lease_of(store.notes) is None
+    assert not leave(store, client, lease)
+
+
+def test_a_task_looks_after_its_lease(client: Client, tmp_path: Path) -> None:
+    notes = begun(tmp_path / "s.zarr").notes
+    lease, _ = take(Store(tmp_path / "s.zarr"), client)
+    look = LeaseWatch(notes, lease.id)
+    look()
+    assert notes.read("pulse") is not None
+    (notes.folder / "lease.json").write_text("{")
+    look.look()
+    notes.write(NAME, asdict(replace(lease, id="another")))
+    look()
+    with pytest.raises(GivenUp):
+        look.look()
+    notes.remove(NAME)
+    with pytest.raises(GivenUp):
+        look.look()
+
+
+def test_cancel_is_noticed_inside_a_block_within_seconds(address: str, tmp_path: Path) -> None:
+    """The block would take minutes."""
+    sweep, path = ising_sweep(mcs=3_000_000), tmp_path / "s.zarr"
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(run, sweep, path, address, block_points=9, progress=False)
+        wait_until(lambda: path.exists() and status(path).blocks_running == 1)
+        begin = time.monotonic()
+        cancelled = cancel(path)
+        with pytest.raises(IncompleteError, match="9 are pending") as caught:
+            running.result()
+        assert time.monotonic() - begin < 8
+    assert cancelled.address == address
+    assert "cancelled" in caught.value.report.error
+    store = Store(path)
+    assert (store.states() == PENDING).all()
+    assert store.notes.names() == []
+    with pytest.raises(RequestError, match="nobody works on the store"):
+        cancel(path)
+
+
+def test_what_was_cancelled_goes_on_when_run_again(
+    address: str, calm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, path = ising_sweep(), tmp_path / "s.zarr"
+    begun(path)
+    monkeypatch.setattr("sweeps.lease.WATCH_SECONDS", 0.0)
+    with monkeypatch.context() as patch:
+        preceded(patch, lambda points: time.sleep(0.2))
+        with Client(address, set_as_default=False) as client:
+            submit(sweep, path, client)
+        wait_until(lambda: status(path).done >= 2)
+        cancel(path)
+        wait_until(lambda: not status(path).active)
+    done = status(path).done
+    assert done < 9
+    report = execute(sweep, path, address, progress=False)
+    assert (report.computed, report.complete) == (9 - done, True)
+    assert_same_bits(calm, path)
+
+
+def test_retry_failed_tries_poisoned_points_again(address: str, calm: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s.zarr"
+    store = begun(path, 9)
+    store.notes.write("block-0", {"trying": [4], "sets": [], "deaths": [[4, 2]]})
+    found = latticescape("run", _spec(tmp_path), "--store", path, "--cluster", address, "--json")
+    report = json.loads(found.stdout)
+    assert found.exit_code == 1
+    assert (report["computed"], report["failed"], report["poisoned"]) == (8, 0, 1)
+    assert found.stderr.startswith("Error: 1 points are poisoned: the worker died 3 times")
+    assert Store(path).states()[1, 1] == POISONED
+    assert latticescape("run", _spec(tmp_path), "--store", path).exit_code == 1
+    again = told("retry-failed", path, "--cluster", address)
+    assert (again["computed"], again["poisoned"], again["failed"]) == (1, 0, 0)
+    assert told("retry-failed", path)["computed"] == 0
+    assert_same_bits(calm, path, attempts=False)
+
+
+def _spec(folder: Path) -> Path:
+    (folder / "spec.toml").write_text(ising_sweep().to_toml())
+    return folder / "spec.toml"
+
+
+def test_the_commands_submit_watch_and_cancel(
+    address: str, tmp_path: Path, gate: threading.Event
+) -> None:
+    path, spec = tmp_path / "s.zarr", _spec(tmp_path)
+    job = told("submit", spec, "--store", path, "--cluster", address, "--block-points", 1)
+    wait_until(lambda: status(path).blocks_running == 2)
+    found = told("status", path)
+    assert (found["running"], found["pending"], found["blocks_running"]) == (2, 7, 2)
+    assert told("cancel", path)["id"] == job["id"]
+    gate.set()
+    assert latticescape("watch", path).exit_code == 1
+    wait_until(lambda: Store(path).notes.names() == [])
+    told("submit", spec, "--store", path, "--cluster", address)
+    seen = latticescape("watch", path, "--every", 0.1)
+    assert seen.exit_code == 0
+    assert "9 done" in seen.stdout
+    assert "100%" in seen.stdout
+
+
+def test_watching_ends_when_there_is_no_sign_of_life(client: Client, tmp_path: Path) -> None:
+    store = begun(tmp_path / "s.zarr")
+    lease, _ = take(store, client)
+    out, looks = io.StringIO(), list[float]()
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            since = lease.since - DEAD_SECONDS
+            store.notes.write(NAME, asdict(replace(lease, since=since)))
+
+    found = watch(store.path, console=Console(file=out, width=100), sleep=sleep)
+    assert looks == [1.0] * 3
+    assert not found.complete
+    assert "9 pending" in out.getvalue()
+    assert lease.user in out.getvalue()
+
+
+def test_waves_bound_what_the_scheduler_holds(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sweeps.submit import put
+
+    sizes: list[int] = []
+
+    def counted(client: Client, store: Store, lease: Lease, blocks: list[Any]) -> Any:
+        held = client.run_on_scheduler(
+            lambda dask_scheduler: sum("latticescape" in key for key in dask_scheduler.tasks)
+        )
+        sizes.append(len(blocks) + held)
+        return put(client, store, lease, blocks)
+
+    module = sys.modules["sweeps.run"]  # the package's name of that is the function
+    monkeypatch.setattr(module, "put", counted)
+    monkeypatch.setattr(module, "WAVE", 4)
+    assert execute(ising_sweep(), tmp_path / "s.zarr", address, block_points=1).computed == 9
+    assert len(sizes) == 3
+    assert max(sizes) <= 4 + 1
+
+
+@pytest.mark.slow
+def test_kill_9_of_scheduler_and_client_costs_the_blocks_in_flight(tmp_path: Path) -> None:
+    """A scheduler and a worker of their own; both die, a run of this machine's own goes on."""
+    sweep, path = ising_sweep(mcs=10_000), tmp_path / "s.zarr"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    options: dict[str, Any] = {"env": environment, "start_new_session": True}
+    options |= {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    file = tmp_path / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    common = ["--scheduler-file", str(file), "--no-dashboard"]
+    with ExitStack() as stack:
+        processes = [
+            subprocess.Popen([*dask, *command, *common], **options)
+            for command in (
+                ["scheduler", "--host", "127.0.0.1", "--port", "0"],
+                ["worker", "--host", "127.0.0.1", "--nthreads", "1"],
+            )
+        ]
+        for process in processes:
+            stack.callback(process.wait)
+            stack.callback(_kill_group, process.pid)
+        wait_until(file.exists)
+        wait_until(lambda: bool(file.read_text()))
+        submit(sweep, path, json.loads(file.read_text())["address"], block_points=1)
+        wait_until(lambda: status(path).done >= 2)
+    done = status(path).done
+    assert 2 <= done < 9
+    report = execute(sweep, path, progress=False)
+    assert (report.computed, report.complete) == (9 - done, True)
+    assert "took over" in report.note
+    with scheduler() as cluster:
+        execute(sweep, tmp_path / "calm.zarr", cluster.scheduler_address, progress=False)
+    assert_same_bits(tmp_path / "calm.zarr", path)
+
+
+def _kill_group(pid: int) -> None:
+    os.killpg(pid, signal.SIGKILL)
