@@ -281,6 +281,8 @@ def create(path: StorePath, sweep: Sweep, plan: Plan) -> Store:
     with made_whole(Path(path)) as draft:
         _write_layout(zarr.open_group(draft, mode="w-", zarr_format=3), sweep, plan)
         consolidate(draft)
+        flush(draft.rglob("*.json"), below=draft)
+    flush([Path(path)], below=Path(path).parent)
     return Store(path)
 
 
