@@ -127,8 +127,9 @@ class Store:
             for variable in self.sweep.kernel.variables
         }
         marks = {"state": DONE, "error": "", "checksum": checksums(values)}
-        self._put(block, chosen, {**values, **marks, **self._attempted(block, chosen, 1)})
-        self._put(block, chosen, {"done": True})
+        self._put(block, chosen, {**values, **marks})
+        # An attempt counts with its done mark: one that a kill ended before leaves no trace.
+        self._put(block, chosen, {**self._attempted(block, chosen, 1), "done": True})
 
     def fail(
         self, block: Block, points: Points, error: str, *, state: int = FAILED, attempts: int = 1
