@@ -71,11 +71,14 @@ class Notes:
 
     def _draft(self, note: Note) -> Path:
         draft = self.folder / f".{uuid.uuid4().hex}"
-        for _ in range(2):  # the folder may go as another removes the last note
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):
-                draft.write_text(json.dumps(note))
-                break
+            draft.write_text(json.dumps(note))
+        except FileNotFoundError:  # the folder went as another removed the last note
+            return self._draft(note)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
         return draft
 
     def _path(self, name: str) -> Path:

@@ -124,6 +124,7 @@ def run(
     *,
     block_points: int | None = None,
     progress: bool = True,
+    poisoned: bool = False,
 ) -> xr.Dataset:
     """Compute a sweep into a store; go on where an earlier run stopped.
 
@@ -133,7 +134,7 @@ def run(
         What to compute.
     store
         Folder of the zarr store, on a disk that all workers share. If it holds this sweep already,
-        only the blocks that are not done are computed; if it holds another, it is refused.
+        only the points that are not done are computed; if it holds another, it is refused.
     client
         A ``distributed.Client``, a scheduler's address, a context that yields a Client such as
         ``deploy.connect(…)``, entered only if there is work, or None for a cluster of this
@@ -142,6 +143,8 @@ def run(
         Most points a block; by default blocks take some 15 s. Changes no bit of the result.
     progress
         Show a bar in a terminal or notebook.
+    poisoned
+        Try poisoned points again as well, as if nothing had ever failed.
 
     Returns
     -------
@@ -151,9 +154,10 @@ def run(
     Raises
     ------
     RequestError
-        If the sweep, store or cluster cannot be used; before anything is spent.
+        If the sweep, store or cluster cannot be used, or another scheduler works on the store;
+        before anything is spent.
     IncompleteError
-        If some points failed; the rest are stored.
+        If some points failed, are poisoned, or were left by a cancel; the rest are stored.
 
     Examples
     --------
@@ -164,7 +168,9 @@ def run(
     >>> ds.susceptibility.dims, bool(ds.done.all())
     (('T',), True)
     """
-    report = execute(sweep, store, client, block_points=block_points, progress=progress)
+    report = execute(
+        sweep, store, client, block_points=block_points, progress=progress, poisoned=poisoned
+    )
     if not report.complete:
         raise IncompleteError(report)
     return open_sweep(store)
@@ -179,10 +185,7 @@ def execute(
     progress: bool = True,
     poisoned: bool = False,
 ) -> Report:
-    """As :func:`run`, but return what was done and took how long, failures included.
-
-    With ``poisoned``, poisoned points are tried again as well, as if nothing had ever failed.
-    """
+    """As :func:`run`, but return what was done and took how long, failures included."""
     begin = time.perf_counter()
     cut = plan(sweep, block_points=block_points)
     existing = open_existing(store, sweep, cut)

@@ -6,7 +6,8 @@ from typing import Any
 
 from physics.variables import STATES
 from sweeps.lease import DEAD_SECONDS, lease_of, seconds_silent
-from sweeps.store import Store, StorePath
+from sweeps.notes import Note
+from sweeps.store import PENDING, Store, StorePath
 from sweeps.tasks import note_of
 
 
@@ -87,9 +88,9 @@ def status(store: StorePath) -> Status:
     states, lease = opened.states(), lease_of(opened.notes)
     count = {name: int((states == state).sum()) for state, name in enumerate(STATES)}
     open_ = {block.number: block for block in opened.pending()}
-    tried = {name for name in opened.notes.names() if lease is not None}
-    at_work = [block for block in open_.values() if note_of(block) in tried]
-    running = sum(int((states[block.region] == 0).sum()) for block in at_work)
+    names = {name for name in opened.notes.names() if _is_tried(opened.notes.read(name))}
+    at_work = [block for block in open_.values() if lease and note_of(block) in names]
+    running = sum(int((states[block.region] == PENDING).sum()) for block in at_work)
     rate = None
     if lease is not None and count["done"] > lease.done:
         rate = (count["done"] - lease.done) / max(1e-3, time.time() - lease.since)
@@ -107,3 +108,7 @@ def status(store: StorePath) -> Status:
         owner="" if lease is None else lease.owner,
         silent=None if lease is None else seconds_silent(lease, opened.notes),
     )
+
+
+def _is_tried(note: Note | None) -> bool:
+    return note is not None and bool(note.get("trying"))

@@ -136,8 +136,9 @@ class Store:
             for variable in self.sweep.kernel.variables
         }
         marks = {"state": DONE, "error": "", "checksum": checksums(values)}
-        self._put(block, chosen, {**values, **marks, **self._attempted(block, chosen, 1)})
-        self._put(block, chosen, {"done": True})
+        self._put(block, chosen, {**values, **marks})
+        # An attempt counts with its done mark: one that a kill ended before leaves no trace.
+        self._put(block, chosen, {**self._attempted(block, chosen, 1), "done": True})
 
     def fail(
         self, block: Block, points: Points, error: str, *, state: int = FAILED, attempts: int = 1
@@ -290,6 +291,8 @@ def create(path: StorePath, sweep: Sweep, plan: Plan) -> Store:
     with made_whole(Path(path)) as draft:
         _write_layout(zarr.open_group(draft, mode="w-", zarr_format=3), sweep, plan)
         consolidate(draft)
+        flush(draft.rglob("*.json"), below=draft)
+    flush([Path(path)], below=Path(path).parent)
     return Store(path, sweep.source)
 
 

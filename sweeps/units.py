@@ -38,7 +38,8 @@ def units_of(sweep: Sweep, block: Block) -> list[npt.NDArray[np.intp]]:
     shape = [1 if w else n for w, n in zip(whole, block.shape, strict=True)]
     labels = np.arange(np.prod(shape)).reshape(shape)
     of_point = np.broadcast_to(labels, block.shape).ravel()
-    return [np.flatnonzero(of_point == label) for label in labels.flat]
+    order = np.argsort(of_point, kind="stable")
+    return np.split(order, labels.size)
 
 
 def bisected(

@@ -683,7 +683,7 @@ def test_a_full_disk_is_refused(
     assert_refused: Refused, scene: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
-    words = ("no space", "new/s.zarr", "0.98 kiB free", "61.34 kiB", "--store on another disk")
+    words = ("no space", "new/s.zarr", "0.98 kiB free", "61.49 kiB", "--store on another disk")
     assert_refused(RUN, words, scene)
 
 
