@@ -350,6 +350,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "run own.toml --store new/s.zarr",
         ("nobody:energy is not at hand", "run(Sweep(kernel=energy"),
     ),
+    "a retry of a function by its name": (
+        "retry-failed own.zarr",
+        ("tests.own_kernels:percolation is not at hand", "run(Sweep(kernel=percolation"),
+    ),
     "a landscape of a function": (
         "landscape own.zarr counts.csv",
         ("own.zarr", "tests.own_kernels:percolation", "lattice model"),

@@ -335,6 +335,7 @@ def test_a_store_can_be_read_and_asked_where_the_function_is_not(
     assert plan(told) == plan(sweep)
     status = CliRunner().invoke(main, ["status", str(store), "--json"])
     assert json.loads(status.stdout)["done"] == 2
+    assert CliRunner().invoke(main, ["verify", str(store)]).exit_code == 0
     with pytest.raises(RequestError, match="own:energy is not at hand"):
         execute(told, store, client)
     with pytest.raises(RequestError, match="own:energy is not at hand"):
