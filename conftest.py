@@ -1,5 +1,6 @@
 """Settings that must be in place before anything is compiled or imported."""
 
+import importlib
 import os
 import tempfile
 from pathlib import Path
@@ -9,3 +10,8 @@ os.environ.setdefault("NUMBA_BOUNDSCHECK", "1")
 os.environ.setdefault(
     "NUMBA_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"latticescape-tests-{os.getuid()}")
 )
+
+
+def pytest_configure() -> None:
+    """Else doctests of a module that is imported first import it twice, and its classes with it."""
+    importlib.import_module("sweeps")

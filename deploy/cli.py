@@ -335,6 +335,12 @@ def landscape_command(
     if out is not None:
         _check_new(out)
     simulated = open_sweep(store)
+    if "lattice" not in simulated.attrs:
+        raise RequestError(
+            f"the store {store} holds no configurations of a lattice",
+            came=f"a sweep of {simulated.attrs.get('function')}",
+            allowed="a sweep of a lattice model",
+        )
     names = tuple(species.split(",")) if species else None
     counts = observed_counts(observed, lattice=simulated.attrs["lattice"], species=names)
     scape = landscape(simulated, counts)

@@ -24,7 +24,7 @@ class Variable:
     units
         Unit; ``{energy}`` stands for the model's unit of energy, "1" for a pure number.
     long_name
-        Meaning, for axis titles.
+        Meaning, for axis titles; the name if it is not given.
     formula
         How it is computed, where that says more than the name.
     flags
@@ -32,10 +32,10 @@ class Variable:
     """
 
     name: str
-    dims: tuple[str, ...]
-    dtype: str
-    units: str
-    long_name: str
+    dims: tuple[str, ...] = ()
+    dtype: str = "float64"
+    units: str = "1"
+    long_name: str = ""
     formula: str = ""
     flags: tuple[str, ...] = ()
 
@@ -45,7 +45,7 @@ class Variable:
         formula = {"formula": self.formula} if self.formula else {}
         flags = {"flag_values": [*range(len(self.flags))], "flag_meanings": " ".join(self.flags)}
         told = flags if self.flags else {}
-        return {"long_name": self.long_name, "units": self.units, **formula, **told}
+        return {"long_name": self.long_name or self.name, "units": self.units, **formula, **told}
 
     def in_units(self, energy: str) -> "Variable":
         """The variable with the model's unit of energy filled in."""

@@ -1,6 +1,9 @@
 """A parameter grid in, an xarray Dataset in a zarr store out; on Dask, resumable."""
 
+from physics.parameters import Parameter
+from physics.variables import Variable
 from sweeps.cost import calibrate
+from sweeps.function import FunctionKernel, kernel
 from sweeps.plan import Plan, plan
 from sweeps.run import IncompleteError, run
 from sweeps.spec import Sweep
@@ -10,12 +13,16 @@ from sweeps.submit import cancel, submit
 from sweeps.verify import verify
 
 __all__ = [
+    "FunctionKernel",
     "IncompleteError",
+    "Parameter",
     "Plan",
     "Status",
     "Sweep",
+    "Variable",
     "calibrate",
     "cancel",
+    "kernel",
     "open_sweep",
     "plan",
     "run",

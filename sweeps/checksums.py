@@ -49,7 +49,7 @@ def canonical(values: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     """
     found = np.array(values, dtype)
     if found.dtype.kind in "fc":
-        found[np.isnan(found)] = np.nan
+        found[np.isnan(found)] = found.dtype.type("nan+nanj" if found.dtype.kind == "c" else "nan")
     return found
 
 

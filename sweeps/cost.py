@@ -30,6 +30,7 @@ def calibrate(sweep: Sweep, *, points: int = 3, seconds: float = 2.0) -> float:
     chosen = _spread(sweep, points)
     mcs, updates, spent = 1, 0, 0.0
     sweep.kernel.warm_up(sweep.axes)
+    _timed(sweep, chosen[:1], mcs)  # a function may compile more when it is first called
     while spent < seconds and mcs < 10**6:
         updates, spent = _timed(sweep, chosen, mcs)
         mcs = 2 * mcs if spent == 0 else int(mcs * min(16.0, max(1.5, seconds / spent)))
@@ -45,6 +46,8 @@ def _spread(sweep: Sweep, number: int) -> list[dict[str, float]]:
 
 def _timed(sweep: Sweep, points: list[dict[str, float]], mcs: int) -> tuple[int, float]:
     kernel = sweep.kernel.shortened(mcs)
+    if kernel is sweep.kernel:  # its points take what they take: more of them, then
+        points = points * mcs
     axes = {name: np.array([point[name] for point in points]) for name in sweep.axes}
     seeds = point_seeds(sweep.seed, map(kernel.parameters, points))
     begin = time.perf_counter()

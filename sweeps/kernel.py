@@ -80,5 +80,6 @@ class Kernel(Protocol):
         watch: Watch = unwatched,
     ) -> dict[str, npt.NDArray[Any]]:
         """Every variable at the given points, points first; a point's bits depend on its own
-        coordinates and seed alone. A computation of many seconds calls ``watch`` now and then:
-        what that raises ends it."""
+        coordinates and seed alone. May be called with any of the points, in any order, as when
+        some of a block have failed; but with all along the axes in :attr:`whole`. A computation of
+        many seconds calls ``watch`` now and then: what that raises ends it."""

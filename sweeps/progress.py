@@ -62,5 +62,10 @@ class SweepProgress:
         """Count a finished block; the rate shown is that of one core."""
         self.updates += updates
         self.seconds += seconds
-        rate = f"{self.updates / self.seconds / 1e6:.1f} M updates/s a core" if self.seconds else ""
+        rate = _told(self.updates / self.seconds) if self.seconds else ""
         self.bar.update(self.task, advance=points, rate=rate)
+
+
+def _told(rate: float) -> str:
+    number = f"{rate / 1e6:.1f} M" if rate >= 1e5 else f"{rate:.3g}"
+    return f"{number} updates/s a core"

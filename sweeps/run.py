@@ -13,6 +13,7 @@ from sweeps.lease import Lease, leave, take
 from sweeps.patience import install_patience
 from sweeps.plan import Block, plan
 from sweeps.progress import SweepProgress
+from sweeps.returned import ReturnedError
 from sweeps.spec import Sweep
 from sweeps.store import (
     DONE,
@@ -213,6 +214,8 @@ def _compute(client: Client, store: Store, lease: Lease, report: Report, progres
         closing(_outcomes(client, store, lease)) as outcomes,
     ):
         for block, outcome in outcomes:
+            if isinstance(outcome, ReturnedError):
+                raise outcome  # nothing this kernel returns can be stored: no use to go on
             if isinstance(outcome, BaseException):
                 error = report.error or error_text(outcome)
                 unwritten = int((store.states_of(block) == PENDING).sum())

@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,11 @@ from physics.models import MODELS, Model
 from physics.schedule import Schedule
 from physics.simulation import Simulation
 from sweeps.axis import Axis, AxisLike
+from sweeps.function import FunctionKernel
 from sweeps.kernel import Kernel
+from sweeps.kernel_table import kernel_of, table_of
+from sweeps.source import Source
+from sweeps.tables import check_keys, check_tables
 
 MOST_POINTS = 10**7
 FORMAT = 1
@@ -32,17 +36,22 @@ _KINDS: dict[str, tuple[type, str]] = {
     "model": (Model, "Ising()"),
     "grid": (Mapping, '{"T": [2.0, 2.5]}'),
     "schedule": (Schedule, "Schedule(2000, 500, 10)"),
+    "kernel": (FunctionKernel, "energy, with @kernel(…) above def energy(T): …"),
 }
 
+Grid = Mapping[str, AxisLike]
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, init=False)
 class Sweep:
-    """A lattice model over a grid of parameters.
+    """A lattice model, or a function of one's own, over a grid of parameters.
 
     Parameters
     ----------
     lattice, model, schedule
-        What is simulated at every point.
+        What is simulated at every point; or
+    kernel
+        a function of the user's own that is computed there, see :func:`sweeps.kernel`.
     grid
         The swept parameters in order: each a list or array of values, or a mapping with start,
         stop and num. They become the dimensions of the Dataset.
@@ -52,7 +61,7 @@ class Sweep:
     Raises
     ------
     RequestError
-        If anything in it cannot be simulated; nothing is spent before.
+        If anything in it cannot be computed; nothing is spent before.
 
     Examples
     --------
@@ -62,31 +71,31 @@ class Sweep:
     ((2, 1), True)
     """
 
-    lattice: Lattice
-    model: Model
-    grid: Mapping[str, AxisLike]
-    schedule: Schedule
-    seed: int = 0
+    kernel: Kernel
+    grid: Mapping[str, Axis]
+    seed: int
 
-    def __post_init__(self) -> None:
-        self._check_kinds()
-        whole = isinstance(self.seed, (int, np.integer)) and not isinstance(self.seed, bool)
-        if not whole or not 0 <= self.seed < 2**63:
-            raise RequestError(
-                "seed is out of range",
-                came=repr(self.seed),
-                allowed="a whole number from 0 to 2^63 - 1",
-                hint="seed = 2026",
-            )
-        if not self.grid:
-            raise RequestError(
-                "grid is empty: nothing is swept",
-                allowed="at least one axis",
-                hint="T = { start = 1.5, stop = 3.5, num = 41 } in [grid]",
-            )
-        axes = {str(name): Axis.of(str(name), values) for name, values in self.grid.items()}
+    @overload
+    def __init__(
+        self, lattice: Lattice, model: Model, grid: Grid, schedule: Schedule, seed: int = 0
+    ) -> None: ...
+
+    @overload
+    def __init__(self, *, kernel: FunctionKernel, grid: Grid, seed: int = 0) -> None: ...
+
+    def __init__(
+        self,
+        lattice: Lattice | None = None,
+        model: Model | None = None,
+        grid: Grid | None = None,
+        schedule: Schedule | None = None,
+        seed: int = 0,
+        *,
+        kernel: FunctionKernel | None = None,
+    ) -> None:
+        axes = _axes(_checked("grid", grid))
         object.__setattr__(self, "grid", MappingProxyType(axes))
-        object.__setattr__(self, "seed", int(self.seed))
+        object.__setattr__(self, "seed", _checked_seed(seed))
         if self.points > MOST_POINTS:
             raise RequestError(
                 "the grid has too many points",
@@ -94,20 +103,13 @@ class Sweep:
                 allowed=f"up to {MOST_POINTS}",
                 hint="a coarser grid, or several sweeps",
             )
+        parts = {"lattice": lattice, "model": model, "schedule": schedule}
+        object.__setattr__(self, "kernel", _kernel(kernel, parts, tuple(axes)))
         self.kernel.check(self.axes)
 
-    def _check_kinds(self) -> None:
-        for name, (kind, example) in _KINDS.items():
-            given = getattr(self, name)
-            if not isinstance(given, kind):
-                raise RequestError(
-                    f"{name} is no {kind.__name__}",
-                    came=repr(given),
-                    allowed=f"a {kind.__name__}",
-                    hint=f"{name}={example}",
-                )
-
-    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Any, ...]:
+        if isinstance(self.kernel, FunctionKernel):
+            return _of_kernel, (self.kernel, dict(self.grid), self.seed)
         return Sweep, (self.lattice, self.model, dict(self.grid), self.schedule, self.seed)
 
     def __eq__(self, other: object) -> bool:
@@ -116,10 +118,51 @@ class Sweep:
     def __hash__(self) -> int:
         return hash(self.digest)
 
+    @property
+    def lattice(self) -> Lattice:
+        """The lattice; a sweep of a function has none, no model, and no schedule."""
+        return self._simulation.lattice
+
+    @property
+    def model(self) -> Model:
+        """The model."""
+        return self._simulation.model
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule."""
+        return self._simulation.schedule
+
+    @property
+    def _simulation(self) -> Simulation:
+        if not isinstance(self.kernel, Simulation):
+            raise AttributeError(f"the sweep of {self.kernel.name} has no lattice and no model")
+        return self.kernel
+
+    @property
+    def source(self) -> Source | None:
+        """What a worker needs besides the store: a user's function; None if there is none.
+
+        Raises
+        ------
+        RequestError
+            If the function is needed and not at hand, as after :meth:`from_toml`.
+        """
+        if not isinstance(self.kernel, FunctionKernel):
+            return None
+        _ = self.kernel.function
+        return self.kernel.source
+
+    def with_source(self, source: Source | None) -> Self:
+        """The same sweep with its function at hand."""
+        if source is None or not isinstance(self.kernel, FunctionKernel):
+            return self
+        return type(self)(kernel=self.kernel.with_source(source), grid=self.grid, seed=self.seed)
+
     @cached_property
     def axes(self) -> dict[str, npt.NDArray[np.float64]]:
         """Values of every axis, in order."""
-        return {name: np.array(Axis.of(name, axis).values) for name, axis in self.grid.items()}
+        return {name: np.array(axis.values) for name, axis in self.grid.items()}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -130,11 +173,6 @@ class Sweep:
     def points(self) -> int:
         """Number of points of the grid."""
         return int(np.prod(self.shape, dtype=object))
-
-    @cached_property
-    def kernel(self) -> Kernel:
-        """What computes a point."""
-        return Simulation(self.lattice, self.model, self.schedule, swept=tuple(self.grid))
 
     def coordinates(self, region: tuple[slice, ...]) -> list[dict[str, float]]:
         """Coordinates of every point of a region of the grid, last axis fastest."""
@@ -147,7 +185,7 @@ class Sweep:
         return {
             "format": FORMAT,
             **self.kernel.description,
-            **{f"grid.{name}": list(Axis.of(name, a).values) for name, a in self.grid.items()},
+            **{f"grid.{name}": list(axis.values) for name, axis in self.grid.items()},
             "grid (order of axes)": list(self.grid),
             "sweep.seed": self.seed,
         }
@@ -159,15 +197,18 @@ class Sweep:
 
     def to_toml(self) -> str:
         """The spec file of this sweep."""
-        return tomlkit.dumps(
-            {
-                "sweep": {"seed": self.seed},
+        grid = {name: _inline(axis) for name, axis in self.grid.items()}
+        tables: dict[str, Any] = {"sweep": {"seed": self.seed}}
+        if isinstance(self.kernel, FunctionKernel):
+            tables |= {"grid": grid, "kernel": table_of(self.kernel)}
+        else:
+            tables |= {
                 "lattice": {"kind": self.lattice.kind, "size": self.lattice.size},
                 "model": {"kind": self.model.kind, **self.model.given},
-                "grid": {name: _inline(Axis.of(name, axis)) for name, axis in self.grid.items()},
+                "grid": grid,
                 "schedule": asdict(self.schedule),
             }
-        )
+        return tomlkit.dumps(tables)
 
     @classmethod
     def from_toml(cls, text: str) -> "Sweep":
@@ -203,13 +244,16 @@ class Sweep:
             raise RequestError(
                 "the spec is not valid TOML", came=error, hint="lines such as T = [2.0, 2.5]"
             ) from None
-        _check_tables(tables)
+        _check_spec(tables)
+        grid, seed = tables["grid"], tables.get("sweep", {}).get("seed", 0)
+        if "kernel" in tables:
+            return cls(kernel=kernel_of(tables["kernel"]), grid=grid, seed=seed)
         return cls(
             lattice=_lattice(tables["lattice"]),
             model=_model(tables["model"]),
-            grid=tables["grid"],
+            grid=grid,
             schedule=_schedule(tables["schedule"]),
-            seed=tables.get("sweep", {}).get("seed", 0),
+            seed=seed,
         )
 
     @classmethod
@@ -236,6 +280,61 @@ class Sweep:
             raise error.within(str(path)) from None
 
 
+def _of_kernel(kernel: FunctionKernel, grid: Grid, seed: int) -> Sweep:
+    return Sweep(kernel=kernel, grid=grid, seed=seed)
+
+
+def _kernel(
+    kernel: FunctionKernel | None, parts: Mapping[str, object], swept: tuple[str, ...]
+) -> Kernel:
+    if kernel is None:
+        lattice, model, schedule = (_checked(name, part) for name, part in parts.items())
+        return Simulation(lattice, model, schedule, swept)
+    given = [name for name, part in parts.items() if part is not None]
+    if given:
+        raise RequestError(
+            "a sweep is of a kernel, or of a model on a lattice",
+            came=f"kernel and {', '.join(given)}",
+            allowed="kernel and grid; or lattice, model, grid and schedule",
+        )
+    found: FunctionKernel = _checked("kernel", kernel)
+    return found.taken()
+
+
+def _axes(grid: Grid) -> dict[str, Axis]:
+    if not grid:
+        raise RequestError(
+            "grid is empty: nothing is swept",
+            allowed="at least one axis",
+            hint="T = { start = 1.5, stop = 3.5, num = 41 } in [grid]",
+        )
+    return {str(name): Axis.of(str(name), values) for name, values in grid.items()}
+
+
+def _checked_seed(seed: Any) -> int:
+    whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
+    if not whole or not 0 <= seed < 2**63:
+        raise RequestError(
+            "seed is out of range",
+            came=repr(seed),
+            allowed="a whole number from 0 to 2^63 - 1",
+            hint="seed = 2026",
+        )
+    return int(seed)
+
+
+def _checked(name: str, given: object) -> Any:
+    kind, example = _KINDS[name]
+    if not isinstance(given, kind):
+        raise RequestError(
+            f"{name} is no {kind.__name__}",
+            came=repr(given),
+            allowed=f"a {kind.__name__}",
+            hint=f"{name}={example}",
+        )
+    return given
+
+
 def _inline(axis: Axis) -> object:
     """An axis on one line: a table of its own would be moved behind the lists, and axes have an
     order."""
@@ -250,36 +349,22 @@ def _inline(axis: Axis) -> object:
 _TABLES = {
     "sweep": ("seed",),
     "lattice": ("kind", "size"),
-    "schedule": ("equilibration_mcs", "samples", "stride_mcs", "update", "tempering_mcs"),
     "model": None,
     "grid": None,
+    "schedule": ("equilibration_mcs", "samples", "stride_mcs", "update", "tempering_mcs"),
 }
 _OPTIONAL = {"seed", "update", "tempering_mcs"}
 
 
-def _check_tables(tables: Mapping[str, Any]) -> None:
-    _check_keys("the spec", "table", tables, tuple(_TABLES), required=set(_TABLES) - {"sweep"})
+def _check_spec(tables: Mapping[str, Any]) -> None:
+    """Which tables and keys there are; a table ``[kernel]`` stands for what a store knows of a
+    user's function, and its keys are checked where it is read."""
+    allowed = ("sweep", "grid", "kernel") if "kernel" in tables else tuple(_TABLES)
+    check_tables(tables, allowed, optional={"sweep"})
     for name, table in tables.items():
-        if not isinstance(table, dict):
-            raise RequestError(
-                f"{name} is no table", came=repr(table), allowed=f"[{name}]", hint=f"[{name}]"
-            )
-        keys = _TABLES[name]
+        keys = _TABLES.get(name)
         if keys:
-            _check_keys(f"[{name}]", "key", table, keys, required=set(keys) - _OPTIONAL)
-
-
-def _check_keys(
-    place: str, noun: str, table: Mapping[str, Any], allowed: tuple[str, ...], required: set[str]
-) -> None:
-    told = ", ".join(allowed)
-    for key in table:
-        if key not in allowed:
-            raise RequestError(f"{place} has an unknown {noun}", came=key, allowed=told)
-    for key in allowed:
-        if key in required and key not in table:
-            hint = f"[{key}]" if noun == "table" else f"{key} = …"
-            raise RequestError(f"{place} lacks the {noun} {key}", allowed=told, hint=hint)
+            check_keys(f"[{name}]", table, keys, _OPTIONAL)
 
 
 def _chosen(place: str, table: Mapping[str, Any], kinds: Mapping[str, Any]) -> Any:

@@ -29,11 +29,13 @@ from sweeps.notes import Notes
 from sweeps.places import check_place, is_free, made_whole
 from sweeps.plan import Block, Plan, cut
 from sweeps.provenance import git_revision, source_digest, versions
+from sweeps.source import Source
 from sweeps.spec import Sweep
 
 StorePath = str | Path
 
-_FILL: dict[str, Any] = {"f": np.nan, "i": 0, "u": 0, "b": False, "T": ""}
+_NAN = complex(np.nan, np.nan)
+_FILL: dict[str, Any] = {"f": np.nan, "c": _NAN, "i": 0, "u": 0, "b": False, "T": ""}
 
 # What zarr raises where a chunk cannot be decoded, or has another size, depends on the codec.
 DAMAGE = (RuntimeError, ValueError, TypeError, OSError)
@@ -47,14 +49,21 @@ PENDING, DONE, FAILED, POISONED = range(len(STATES))
 class Store:
     """An existing store, opened for reading and writing blocks.
 
+    Parameters
+    ----------
+    path
+        Its folder.
+    source
+        The user's function, where the sweep is of one and points are to be computed.
+
     Raises
     ------
     RequestError
         If there is no store at that path, or it is something else.
     """
 
-    def __init__(self, path: StorePath) -> None:
-        self.path = Path(path)
+    def __init__(self, path: StorePath, source: Source | None = None) -> None:
+        self.path, self.source = Path(path), source
         self.group = _open_group(self.path)
         self._arrays: dict[str, zarr.Array[Any]] = {}
 
@@ -62,7 +71,7 @@ class Store:
     def sweep(self) -> Sweep:
         """The sweep the store was made for."""
         try:
-            return Sweep.from_toml(str(self.group.attrs["spec"]))
+            return Sweep.from_toml(str(self.group.attrs["spec"])).with_source(self.source)
         except RequestError as error:
             raise error.within(f"the spec in the store {self.path}") from None
 
@@ -246,9 +255,9 @@ def _is_open(states: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:
 
 
 @lru_cache(maxsize=8)
-def cached_store(path: str, identity: str) -> Store:
+def cached_store(path: str, identity: str, source: Source | None = None) -> Store:
     """A worker's handle on a store, kept between blocks; refuses another store at that path."""
-    store = Store(path)
+    store = Store(path, source)
     if store.identity != identity:
         raise RequestError(
             f"the store {path} was replaced while the sweep ran",
@@ -266,15 +275,15 @@ def open_existing(path: StorePath, sweep: Sweep, plan: Plan) -> Store | None:
     ------
     RequestError
         If the store there was made by another spec (the first differing field is named), if
-        something else is there, or if the place cannot be written or lacks the space.
+        something else is there, if the place cannot be written or lacks the space, or if the
+        sweep is of a function that is not at hand.
     """
-    path = Path(path)
+    path, source = Path(path), sweep.source
     if is_free(path):
         _check_space(path, plan)
         return None
-    store = Store(path)
-    _check_same(store, sweep)
-    return store
+    _check_same(Store(path), sweep)
+    return Store(path, source)
 
 
 def create(path: StorePath, sweep: Sweep, plan: Plan) -> Store:
@@ -284,7 +293,7 @@ def create(path: StorePath, sweep: Sweep, plan: Plan) -> Store:
         consolidate(draft)
         flush(draft.rglob("*.json"), below=draft)
     flush([Path(path)], below=Path(path).parent)
-    return Store(path)
+    return Store(path, sweep.source)
 
 
 def open_sweep(path: StorePath) -> xr.Dataset:

@@ -79,6 +79,7 @@ def put(client: Client, store: Store, lease: Lease, blocks: list[Block]) -> list
         [identity] * len(blocks),
         [block.number for block in blocks],
         [lease.id] * len(blocks),
+        [store.source] * len(blocks),
         key=[lease.key(block.number) for block in blocks],
         pure=False,
     )

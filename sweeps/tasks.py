@@ -13,7 +13,9 @@ from physics.groups import GivenUp, Watch, unwatched
 from sweeps.lease import LeaseWatch
 from sweeps.notes import Notes
 from sweeps.plan import Block
+from sweeps.returned import ReturnedError
 from sweeps.seeding import point_seeds
+from sweeps.source import Source
 from sweeps.store import FAILED, POISONED, Store, cached_store
 from sweeps.units import MOST_DEATHS, Trial, Units, bisected, units_of
 from sweeps.warmup import warm_up
@@ -90,7 +92,9 @@ def revive(store: Store) -> None:
             store.notes.remove(note_of(block))
 
 
-def compute_block(path: str, identity: str, number: int, lease: str = "") -> Receipt:
+def compute_block(
+    path: str, identity: str, number: int, lease: str = "", source: Source | None = None
+) -> Receipt:
     """Compute the open points of one block of a store and write them.
 
     Parameters
@@ -101,9 +105,16 @@ def compute_block(path: str, identity: str, number: int, lease: str = "") -> Rec
         The block's number.
     lease
         The lease that this is part of, and ends with.
+    source
+        The user's function, if the sweep is of one.
+
+    Raises
+    ------
+    ReturnedError
+        If the function returns something else than declared, and no point of the store is done.
     """
     begin = time.perf_counter()
-    store = cached_store(path, identity)
+    store = cached_store(path, identity, source)
     block = store.blocks[number]
     watch = LeaseWatch(store.notes, lease) if lease else unwatched
     try:
@@ -168,6 +179,8 @@ class _Work:
     def _keep(self, units: Units, outcome: Results | Exception) -> None:
         points, receipt = self._points_of(units), self.receipt
         self.watch()
+        if isinstance(outcome, ReturnedError) and not self.store.done().any():
+            raise outcome
         if isinstance(outcome, Exception):
             error = error_text(outcome)
             self.store.fail(self.block, points, error)

@@ -23,11 +23,12 @@ from deploy.cli import main
 from physics import Ising, Schedule, square
 from physics.errors import RequestError
 from physics.sampler import sample
-from sweeps import Sweep
+from sweeps import Parameter, Sweep, Variable, kernel
 from sweeps.places import made_whole
 from sweeps.plan import plan
 from sweeps.store import create
 from sweeps.workers import at_address, check_workers
+from tests.own_kernels import logistic, percolation
 from tests.runs import SPEC
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +48,26 @@ w1 = [-0.1, 0.1]
 equilibration_mcs = 20
 samples = 10
 stride_mcs = 2
+"""
+
+# What a store knows of a user's function.
+OWN = """\
+[kernel]
+name = "nobody:energy"
+version = 1
+source = "0123"
+seconds = 1.0
+[kernel.dims]
+bin = [0.5, 1.5]
+[[kernel.variables]]
+name = "counts"
+dims = ["bin"]
+dtype = "int64"
+[[kernel.parameters]]
+name = "T"
+low = 0.0
+[grid]
+T = [1.0, 2.0]
 """
 
 COUNTS = """\
@@ -83,6 +104,10 @@ def ising(old: str, new: str) -> str:
 
 def alloy(old: str, new: str) -> str:
     return changed(ALLOY, old, new)
+
+
+def own(old: str, new: str) -> str:
+    return changed(OWN, old, new)
 
 
 def counts(old: str, new: str) -> str:
@@ -138,6 +163,49 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
     "num that is true": (ising("num = 3", "num = true"), ("grid.H", "num", "True")),
     "num that is huge": (ising("num = 3", "num = 1000000000000"), ("grid.H", "1000000000000")),
     "a range without num": (ising(", num = 3", ""), ("grid.H", "start, stop", "num = 41")),
+    "a function and a lattice": (
+        OWN + '[lattice]\nkind = "square"\nsize = 4\n',
+        ("unknown table", "lattice", "sweep, grid, kernel"),
+    ),
+    "a kernel that is no table": ("kernel = 7\n[grid]\nT = [1.0]\n", ("kernel is no table", "7")),
+    "a kernel without a version": (own("version = 1\n", ""), ("[kernel] lacks", "version")),
+    "a kernel with an unknown key": (
+        own("seconds", "second"),
+        ("unknown key", "came: second;", "source"),
+    ),
+    "a version in words": (own("= 1\n", '= "one"\n'), ("version is of the wrong type", "'one'")),
+    "a version of zero": (own("= 1\n", "= 0\n"), ("version is no whole number above 0", "0")),
+    "a point that takes no time": (own("seconds = 1.0", "seconds = 0.0"), ("seconds", "0.0")),
+    "a variable out of its store": (own('"counts"', '"../counts"'), ("'../counts'", "letters")),
+    "a variable named done": (own('"counts"', '"done"'), ("'done'", "not attempts or ")),
+    "a variable named as a dimension": (own('"counts"', '"bin"'), ("a name twice", "bin")),
+    "a variable of objects": (own('"int64"', '"object"'), ("dtype of counts", "object", "int64")),
+    "a variable of a number": (own('"int64"', "64"), ("dtype is of the wrong type", "64", "str")),
+    "a dimension not declared": (own('["bin"]', '["bins"]'), ("counts", "bins", "a tuple of bin")),
+    "a dimension that is a list": (own('["bin"]', '[["bin"]]'), ("counts", "['bin']")),
+    "a dimension of length zero": (own("[0.5, 1.5]", "0"), ("dimension bin", "0", "above 0")),
+    "a dimension of tables": (
+        own("[0.5, 1.5]", "[{}]"),
+        ("dimension bin", "{}", "numbers or words"),
+    ),
+    "variables that are numbers": (
+        own('[[kernel.variables]]\nname = "counts"\ndims = ["bin"]\ndtype = "int64"\n', "").replace(
+            "seconds = 1.0", "seconds = 1.0\nvariables = [1]"
+        ),
+        ("[[kernel.variables]] is no table", "1"),
+    ),
+    "a kernel without variables": (
+        own('[[kernel.variables]]\nname = "counts"\ndims = ["bin"]\ndtype = "int64"\n', "").replace(
+            "seconds = 1.0", "seconds = 1.0\nvariables = []"
+        ),
+        ("without a variable", "one or more"),
+    ),
+    "a bound in words": (own("low = 0.0", 'low = "none"'), ("low is of the wrong type", "'none'")),
+    "an axis the function does not take": (
+        own("T = [1.0", "H = [1.0"),
+        ("nobody:energy", "H", "allowed: T"),
+    ),
+    "an axis out of bounds": (own("T = [1.0", "T = [-1.0"), ("grid.T", "-1.0", "T >= 0")),
     "a range with one more key": (ising("num = 3", "num = 3, step = 1"), ("grid.H", "step")),
     "a range of no width": (ising("stop = 1.0", "stop = 0.0"), ("grid.H", "twice")),
     "a range that overflows": (
@@ -274,6 +342,19 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("sweep.seed", "8", "7", "--store"),
     ),
     "a store of another grid": ("run grid.toml --store ising.zarr", ("grid.T", "3.0", "2.27")),
+    "a store of a function": (
+        "run ising.toml --store own.zarr",
+        ("kernel.name", "lanes", "tests.own_kernels:percolation"),
+    ),
+    "a run of a function by its name": (
+        "run own.toml --store new/s.zarr",
+        ("nobody:energy is not at hand", "run(Sweep(kernel=energy"),
+    ),
+    "a landscape of a function": (
+        "landscape own.zarr counts.csv",
+        ("own.zarr", "tests.own_kernels:percolation", "lattice model"),
+    ),
+    "a speed of a function": ("plan own.toml", ("nobody:energy is not at hand",)),
     "a store that is a file": ("run ising.toml --store ising.toml", ("ising.toml is a file",)),
     "a store that is no store": (
         "run ising.toml --store folder",
@@ -504,6 +585,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "atoms.csv": ATOMS,
         "folder/atoms.csv": ATOMS,
         "rubbish.zarr/zarr.json": "[]",
+        "own.toml": OWN,
     }
     for name, text in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -514,6 +596,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sweep = Sweep.from_toml(text)
         create(folder / f"{name}.zarr", sweep, plan(sweep))
     shutil.rmtree(folder / "damaged.zarr" / "done")
+    sweep = Sweep(kernel=percolation, grid={"p": [0.5]})
+    create(folder / "own.zarr", sweep, plan(sweep))
     return folder
 
 
@@ -688,6 +772,25 @@ def simulate(seeds: object, **points: object) -> object:
     return sample(Ising(), square(4), points or {"T": [2.0]}, Schedule(1, 2, 1), seeds)  # type: ignore[arg-type]
 
 
+def energy(T, steps: int = 10):  # type: ignore[no-untyped-def]
+    return T
+
+
+def declare(*variables: object, of: object = energy, **declared: object) -> object:
+    return kernel(*variables, **declared)(of)  # type: ignore[arg-type]
+
+
+def sweep_own(**parts: object) -> Sweep:
+    return Sweep(**({"kernel": logistic, "grid": {"r": [3.5]}} | parts))  # type: ignore[arg-type]
+
+
+def function_of(arguments: str) -> object:
+    """A function of these arguments, of no file."""
+    names: dict[str, object] = {}
+    exec(f"def made({arguments}): return 1.0", names)
+    return names["made"]
+
+
 SEED = np.zeros((1, 4), np.uint64)
 LABELLED = xr.DataArray([1.0, 2.0], dims="configuration")
 
@@ -725,6 +828,66 @@ CALLS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "a dimension that is not there": (
         lambda: statistical_distance(LABELLED, LABELLED, dim="T"),
         ("classes", "0 and 0"),
+    ),
+    "a kernel that was not declared": (
+        lambda: sweep_own(kernel=energy),
+        ("kernel", "<function energy", "@kernel(…)"),
+    ),
+    "a kernel and a lattice": (
+        lambda: sweep_own(lattice=square(4), schedule=Schedule(1, 2, 1)),
+        ("kernel and lattice, schedule", "kernel and grid; or lattice"),
+    ),
+    "a kernel without a grid": (lambda: sweep_own(grid=None), ("grid is no Mapping", "None")),
+    "a kernel with an empty grid": (lambda: sweep_own(grid={}), ("grid is empty",)),
+    "a parameter that the function has not": (
+        lambda: sweep_own(grid={"r": [3.5], "R": [1.0]}),
+        ("own_kernels:logistic", "R", "r, x0, steps"),
+    ),
+    "a parameter that is not given": (
+        lambda: sweep_own(grid={"x0": [0.5]}),
+        ("parameter r", "no value", "a default in the function", 'grid={"r"'),
+    ),
+    "a parameter out of bounds": (
+        lambda: sweep_own(grid={"r": [0.0]}),
+        ("grid.r", "0.0", "0 to 4"),
+    ),
+    "half a step": (lambda: sweep_own(grid={"r": [3], "steps": [1.5]}), ("grid.steps", "1.5")),
+    "a swept parameter named as a variable": (
+        lambda: Sweep(kernel=declare("T"), grid={"T": [1.0]}),  # type: ignore[call-overload]
+        ("name of a variable", "T"),
+    ),
+    "a decorator without its brackets": (lambda: kernel(energy), ("<function energy", '"energy"')),  # type: ignore[arg-type]
+    "a kernel without a variable": (lambda: declare(), ("without a variable",)),
+    "a kernel of no function": (lambda: declare("e", of=7), ("7", "def", "Numba")),
+    "a kernel of a lambda": (lambda: declare("e", of=lambda T: T), ("lambda", "def")),
+    "a kernel of a built-in": (lambda: declare("e", of=max), ("max", "def")),
+    "a kernel of any arguments": (
+        lambda: declare("e", of=function_of("*Ts")),
+        ("Ts cannot be given by name", "*Ts"),
+    ),
+    "a default that is a word": (
+        lambda: declare("e", of=function_of("mode='fast'")),
+        ("default of mode", "'fast'", "a finite number"),
+    ),
+    "a default out of bounds": (
+        lambda: declare("e", of=function_of("T=-1.0"), parameters=[Parameter("T", low=0)]),
+        ("default of T", "-1.0", "T >= 0"),
+    ),
+    "a declared parameter that is none": (
+        lambda: declare("e", parameters=[Parameter("H")]),
+        ("the function does not take", "H", "T, steps"),
+    ),
+    "a variable that is a number": (lambda: declare(7), ("neither a name nor a Variable", "7")),
+    "a variable twice": (lambda: declare("e", "e"), ("twice", "e")),
+    "a dimension of words and numbers": (
+        lambda: declare(Variable("e", ("bin",)), dims={"bin": [[1, 2], [3]]}),
+        ("dimension bin", "[[1, 2], [3]]"),
+    ),
+    "a version that is true": (lambda: declare("e", version=True), ("version", "True")),
+    "a duration in words": (lambda: declare("e", seconds="long"), ("seconds", "'long'")),
+    "a function without a source": (
+        lambda: Sweep(kernel=declare("e", of=function_of("T")), grid={"T": [1.0]}),  # type: ignore[call-overload]
+        ("source of the function made", "write it into a file"),
     ),
     "a seed without points": (
         lambda: simulate(SEED[0]),
