@@ -19,7 +19,7 @@ from distributed import Client, LocalCluster
 from deploy.cli import main
 from physics import PairAlloy, Schedule, configurations, triangular
 from physics.compiled import cache_folder
-from physics.groups import Watch
+from physics.groups import Watch, unwatched
 from physics.simulation import Simulation
 from sweeps import IncompleteError, Sweep, run
 from sweeps.plan import plan
@@ -329,7 +329,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
         self: Simulation,
         points: Mapping[str, npt.NDArray[np.float64]],
         seeds: npt.NDArray[Any],
-        watch: Watch,
+        watch: Watch = unwatched,
     ) -> dict[str, npt.NDArray[Any]]:
         if 2.27 in points["T"]:
             raise ArithmeticError("no such temperature")
