@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from distributed import Client, Scheduler, SpecCluster
+from distributed import Client, Scheduler, Security, SpecCluster
 from distributed.deploy.subprocess import SubprocessWorker
 
 from physics.errors import RequestError
@@ -42,7 +42,9 @@ class OwnWorker(SubprocessWorker):  # type: ignore[misc]
 
 
 @contextmanager
-def embedded(workers: int | None = None, threads: int = 1) -> Iterator[Client]:
+def embedded(
+    workers: int | None = None, threads: int = 1, *, security: dict[str, Any] | None = None
+) -> Iterator[Client]:
     """A Dask cluster of this machine's own, for as long as the block lasts.
 
     Parameters
@@ -51,20 +53,24 @@ def embedded(workers: int | None = None, threads: int = 1) -> Iterator[Client]:
         Worker processes; by default one a core.
     threads
         Threads a worker. Kernels hold no interpreter lock, so threads run side by side.
+    security
+        Keywords of Dask's ``Security``: on a machine with other users, they keep these out.
     """
     number = workers if workers is not None else os.cpu_count() or 1
     for name, value in (("workers", number), ("threads", threads)):
         if value < 1:
             raise RequestError(f"{name} must be 1 or more", came=value, hint=f"--{name} 2")
     options = {"nthreads": threads, "host": LOOPBACK, "death_timeout": WAIT_SECONDS}
-    worker = {"cls": OwnWorker, "options": {"worker_kwargs": options}}
+    secured = {"security": security} if security else {}
+    worker = {"cls": OwnWorker, "options": {"worker_kwargs": options | secured}}
     # No client here is Dask's default: a lazy Dataset is read by this process, and does not wait
     # for the workers of a cluster that is busy, or has none.
     served = {"host": LOOPBACK, "port": 0, "dashboard": True, "dashboard_address": f"{LOOPBACK}:0"}
     with (
         SpecCluster(
-            scheduler={"cls": Scheduler, "options": served},
+            scheduler={"cls": Scheduler, "options": served | secured},
             workers=dict.fromkeys(range(number), worker),
+            security=Security(**security) if security else None,
             silence_logs=logging.ERROR,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
