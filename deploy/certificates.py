@@ -147,7 +147,8 @@ def make_certificates(
     now = datetime.now(UTC)
     until = now + timedelta(days=days)
     authority_key = ec.generate_private_key(ec.SECP256R1())
-    authority = _name("authority")
+    # A name of its own, so that another authority is told as unknown, not as a forgery.
+    authority = _name(f"authority {x509.random_serial_number():x}"[:40])
     with made_whole(out) as draft:
         draft.mkdir(mode=0o700)
         _write(draft / AUTHORITY, _pem(_authority(authority, authority_key, now, until)))

@@ -17,6 +17,7 @@ from distributed import Client
 from deploy.certificates import Certificates, make_certificates
 from deploy.jobs import (
     Keeper,
+    check_interface,
     has_ended,
     job_script,
     last_words,
@@ -162,6 +163,7 @@ def _kubernetes(profile: Kubernetes) -> Iterator[Client]:
 @contextmanager
 def _slurm(profile: Slurm) -> Iterator[Client]:
     with ExitStack() as stack:
+        check_interface(profile)
         made = stack.enter_context(_certificates(profile.tls, made_folder(profile.folder)))
         cluster = stack.enter_context(slurm_cluster(profile, made))
         keeper = stack.enter_context(Keeper(cluster, profile.jobs, profile.check_seconds))

@@ -133,16 +133,9 @@ class WorkerJob(SLURMJob):  # type: ignore[misc]
 
 
 def slurm_cluster(profile: Slurm, certificates: Certificates | None) -> SLURMCluster:
-    """A scheduler in this process, no job yet.
-
-    Raises
-    ------
-    RequestError
-        If this machine has no such network interface.
-    """
+    """A scheduler in this process, no job yet."""
     options = worker_job(profile, certificates)
     interface = profile.scheduler_interface or profile.interface
-    _check_interface(interface)
     scheduler: dict[str, Any] = {
         "dashboard_address": profile.dashboard,
         "allowed_failures": ALLOWED_FAILURES,
@@ -152,7 +145,15 @@ def slurm_cluster(profile: Slurm, certificates: Certificates | None) -> SLURMClu
     return SLURMCluster(name=NAME, job_cls=WorkerJob, scheduler_options=scheduler, **options)
 
 
-def _check_interface(interface: str) -> None:
+def check_interface(profile: Slurm) -> None:
+    """Make sure that the scheduler's network is one of this machine.
+
+    Raises
+    ------
+    RequestError
+        If it is none.
+    """
+    interface = profile.scheduler_interface or profile.interface
     own = [name for _, name in socket.if_nameindex()]
     if interface and interface not in own:
         raise RequestError(

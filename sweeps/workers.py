@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -79,6 +80,21 @@ def embedded(
         yield client
 
 
+class OwnClient(Client):  # type: ignore[misc]
+    """A client that closes itself where it cannot be made.
+
+    Left to the garbage collector, it is closed at any time: in the thread of a new client that
+    starts, while that client holds the lock that closing needs, both wait for ever.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        try:
+            super().__init__(*args, **options)
+        except BaseException:
+            self.close(timeout=WAIT_SECONDS)
+            raise
+
+
 @contextmanager
 def at_address(address: str, *, timeout: float = 10.0, security: Any = None) -> Iterator[Client]:
     """A client of a running scheduler.
@@ -90,22 +106,38 @@ def at_address(address: str, *, timeout: float = 10.0, security: Any = None) -> 
     """
     _check_address(address)
     try:
-        client = Client(address, timeout=timeout, security=security, set_as_default=False)
+        client = OwnClient(address, timeout=timeout, security=security, set_as_default=False)
     except TypeError:
         raise RequestError(
             f"no certificates for {address}",
-            allowed="those in the Dask configuration under distributed.comm.tls, or security=…",
-            hint="https://distributed.dask.org/en/stable/tls.html",
+            allowed="those of a profile, or of the Dask configuration under distributed.comm.tls",
+            hint='tls = "FOLDER" in a profile, or . FOLDER/environment.sh',
         ) from None
     except OSError as error:
-        raise RequestError(
-            f"no scheduler answers at {address}",
-            came=getattr(error.__cause__, "strerror", None) or f"nothing within {timeout:g} s",
-            allowed="the address that dask scheduler prints",
-            hint="dask scheduler, and then --cluster tcp://127.0.0.1:8786",
-        ) from None
+        raise _unreachable(address, error, timeout) from None
     with client:
         yield client
+
+
+def _unreachable(address: str, error: OSError, timeout: float) -> RequestError:
+    told = f"{error}; {error.__cause__}"
+    if "SSL" in told:
+        alert = re.search(r"\[SSL: (\w+)", told)
+        return RequestError(
+            f"the scheduler at {address} and this process do not trust each other",
+            came=alert[1] if alert else "the connection was closed while they met",
+            allowed="certificates of one authority on both sides",
+            hint="latticescape cluster certificates makes them, for all parts of a cluster at once",
+        )
+    reset = isinstance(error.__cause__, ConnectionResetError)
+    return RequestError(
+        f"no scheduler answers at {address}",
+        came=getattr(error.__cause__, "strerror", None) or f"nothing within {timeout:g} s",
+        allowed="the address that dask scheduler prints",
+        hint="tls:// in place of tcp://: one that is encrypted answers so"
+        if reset
+        else "dask scheduler, and then --cluster tcp://127.0.0.1:8786",
+    )
 
 
 Cluster: TypeAlias = Client | str | AbstractContextManager[Client] | None
