@@ -132,8 +132,8 @@ def landscape_map(scape: xr.Dataset, *, best: Best | None = None, image: object 
     Notes
     -----
     -ln L = 2 N S², so 4 N ΔS² follows χ² with two degrees of freedom, whose quantiles are
-    -2 ln(1 - p): 2.30 and 6.18. S² is interpolated by cubic splines before contours and minimum
-    are drawn, for both are often finer than the grid.
+    -2 ln(1 - p): 2.30 and 6.18. S² is smoothed by cubic splines, within its Monte Carlo errors,
+    before contours and minimum are drawn, for both are often finer than the grid.
 
     Examples
     --------
@@ -149,7 +149,7 @@ def landscape_map(scape: xr.Dataset, *, best: Best | None = None, image: object 
     """
     axes = landscape_axes(scape)
     table, atoms, whose = distance_surface(scape, axes, image)
-    fine = refined(table["s2"])
+    fine = refined(table["s2"], table["s2_se"])
     minimum = minimum_of(fine, best)
     cross, heading = _cross(fine, minimum), f"{_label(table['s2'])}, {whose}"
     notes = [_missing(table["s2"])]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from scipy.interpolate import RectBivariateSpline
 
 from analysis.landscape import parameters_of
 from physics.errors import RequestError
@@ -102,13 +103,24 @@ def distance_surface(
     return in_order(table, axes), float(n.sum()), whose
 
 
-def refined(surface: xr.DataArray) -> xr.DataArray:
-    """The surface on a grid fine enough for contours, by cubic splines where that is possible."""
+def refined(surface: xr.DataArray, error: xr.DataArray) -> xr.DataArray:
+    """The surface on a grid fine enough for contours, by cubic splines where that is possible.
+
+    Over two axes the spline is smoothed until it leaves the points by as much as their standard
+    errors say: contours would else follow the noise.
+    """
     if min(surface.shape) < 4 or bool(surface.isnull().any()):
         return surface  # a cubic spline needs four points, and none of them missing
     ends = {axis: surface[axis].to_numpy()[[0, -1]] for axis in surface.dims}
     finer = {axis: np.linspace(low, high, FINE) for axis, (low, high) in ends.items()}
-    return surface.interp(finer, method="cubic")
+    fine = surface.interp(finer, method="cubic")
+    if len(finer) == 2:
+        rows, columns = (surface[axis].to_numpy() for axis in surface.dims)
+        noise = float((error.fillna(0.0) ** 2).sum())
+        spline = RectBivariateSpline(rows, columns, surface.to_numpy(), s=noise)
+        y, x = finer.values()
+        fine = fine.copy(data=spline(y, x))
+    return fine
 
 
 def minimum_of(surface: xr.DataArray, best: Best | None) -> Best:

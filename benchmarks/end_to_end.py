@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.timing import EVERY_MCS
 from physics import Ising, Schedule, square
 from physics.models import REPLICAS
 from sweeps import Sweep
@@ -16,7 +17,6 @@ from sweeps.run import Report, execute
 from sweeps.warmup import warmed
 from sweeps.workers import embedded
 
-EVERY_MCS = 10
 TARGET = 0.92
 
 # Of the grid, so many temperatures and fields are given to the peer, which is slower.
@@ -151,7 +151,7 @@ def _our_lines(sweep: Sweep, run: Run) -> list[str]:
 
 def _peer_lines(done: Report, peer: PeerRun | None) -> list[str]:
     if peer is None:
-        return ["no peer installed: pip install '.[bench]'"]
+        return ["mcising is not installed: pip install '.[bench]'"]
     scaled, cores = peer.scaled(done.points), os.cpu_count()
     return [
         f"mcising INDEPENDENT on {cores} cores: {peer.points} of the {done.points} points, "

@@ -55,7 +55,7 @@ def rows(flips: float = 1e12) -> list[Row]:
     ]
 
 
-def report(flips: float) -> str:
+def report(flips: float = 1e12) -> str:
     """The table as text."""
     begin = time.perf_counter()
     lines = ["       T   z(energy)  z(heat capacity)  |e/e_exact - 1|"]
@@ -69,4 +69,4 @@ def report(flips: float) -> str:
 
 
 if __name__ == "__main__":
-    print(report(float(sys.argv[1]) if len(sys.argv) > 1 else 1e12))
+    print(report(*map(float, sys.argv[1:2])))

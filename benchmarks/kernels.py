@@ -1,135 +1,102 @@
-"""Attempted updates per nanosecond of one core, ours beside a named peer's, in one run."""
+"""Attempted updates per nanosecond of one core, for every kind of kernel."""
 
-import importlib.util
-import statistics
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from benchmarks.timing import EVERY_MCS, Work, alone, one_core
 from physics import Ising, Lattice, Model, PairAlloy, Schedule, ThreeBodyAlloy, sample
+from physics.boltzmann import occupation
+from physics.counters import count_unlike, count_up
+from physics.lane_streams import seed_state
 from physics.lattices import cubic, honeycomb, square, triangular
 from physics.models import REPLICAS
 from physics.sampler import LANES, kernel_of, parameters_used
+from physics.simd import WORDS, aligned
+from physics.single_flip import advance, rule, visits
+from physics.thresholds import threshold_planes
 
 
 @dataclass(frozen=True)
-class Rate:
-    """Median updates per nanosecond of several runs."""
+class Case:
+    """A point of a model on a lattice."""
 
     name: str
-    per_ns: float
+    model: Model
+    lattice: Lattice
+    point: dict[str, float]
+
+    @property
+    def title(self) -> str:
+        """Name and size."""
+        return f"{self.name} L={self.lattice.size}"
+
+    def at(self, size: int) -> "Case":
+        """The same on a lattice of another size."""
+        return replace(self, lattice=Lattice(self.lattice.kind, size))
+
+    def work(self, kernel: str | None = None) -> Work:
+        """Our simulation of it; energy, moments to m⁴ and histogram measured every 10 MCS.
+
+        Lane kernels take eight points at once, scalar ones are given one.
+        """
+        orbits = self.model.orbits(self.lattice, parameters_used(self.model, self.point))
+        lanes = (kernel or kernel_of(self.model, self.lattice, orbits)) == LANES
+        points = WORDS if lanes else 1
+        axes = {axis: np.full(points, value) for axis, value in self.point.items()}
+        seeds = np.arange(4 * points, dtype=np.uint64).reshape(points, 4)
+
+        def run(strides: int) -> None:
+            schedule = Schedule(0, strides, EVERY_MCS)
+            sample(self.model, self.lattice, axes, schedule, seeds, kernel=kernel)
+
+        return Work(run, points * REPLICAS * self.lattice.sites * EVERY_MCS, least=2)
 
 
-Case = tuple[str, Model, Callable[[int], Lattice], int, dict[str, float]]
+class BareCase(Case):
+    """An Ising model of nearest neighbours, energy and magnetization measured alone."""
 
-CASES: list[Case] = [
-    ("ising square", Ising(), square, 64, {"T": 2.269185}),
-    ("ising square in a field", Ising(H=0.1), square, 64, {"T": 2.269185}),
-    ("ising triangular", Ising(), triangular, 64, {"T": 3.640957}),
-    ("ising honeycomb", Ising(), honeycomb, 48, {"T": 1.518651}),
-    ("ising cubic", Ising(), cubic, 16, {"T": 4.511523}),
-    ("ising square, two shells", Ising(J2=0.2), square, 64, {"T": 3.0}),
-    ("pair alloy", PairAlloy(w1=-0.1, w2=-0.05), triangular, 48, {"x": 0.5}),
-    ("three-body alloy", ThreeBodyAlloy(w1=-0.27, w2=-0.1), triangular, 48, {"x": 0.5}),
+    def work(self, kernel: str | None = None) -> Work:
+        """The lane kernel itself, counting up spins and unlike bonds every 10 MCS."""
+        neighbors, bonds = self.lattice.neighbors(1), self.lattice.bonds(1)
+        sites, z = np.arange(len(neighbors), dtype=np.int32)[:, None], neighbors.shape[1]
+        rise = 2 * (z - 2 * np.arange(z + 1)) / self.point["T"]
+        chances = np.repeat(occupation(rise)[:, None], WORDS, axis=1)
+        table, visited = rule(threshold_planes(chances), [z]), visits(neighbors)
+        state = seed_state(np.random.default_rng(1).integers(0, 2**64, (WORDS, 4), np.uint64))
+        spins = aligned((len(neighbors), WORDS))
+
+        def run(strides: int) -> None:
+            for _ in range(strides):
+                advance(spins, visited, table, state, EVERY_MCS)
+                count_up(spins, sites)
+                count_unlike(spins, bonds)
+
+        return Work(run, WORDS * REPLICAS * len(neighbors) * EVERY_MCS)
+
+
+SQUARE = Case("ising square", Ising(), square(64), {"T": 2.269185})
+PAIR_ALLOY = Case("pair alloy", PairAlloy(w1=-0.1, w2=-0.05), triangular(48), {"x": 0.5})
+THREE_BODY = Case("three-body alloy", ThreeBodyAlloy(w1=-0.27, w2=-0.1), triangular(48), {"x": 0.5})
+BARE = BareCase("square, energy and m alone", Ising(), square(64), SQUARE.point)
+# Every lattice at its critical temperature.
+ISING = [
+    SQUARE,
+    replace(SQUARE, name="ising square in a field", model=Ising(H=0.1)),
+    Case("ising triangular", Ising(), triangular(64), {"T": 3.640957}),
+    Case("ising honeycomb", Ising(), honeycomb(48), {"T": 1.518651}),
+    Case("ising cubic", Ising(), cubic(16), {"T": 4.511523}),
 ]
-EVERY_MCS = 10
+TWO_SHELLS = Case("ising square, two shells", Ising(J2=0.2), square(64), {"T": 3.0})
+CASES = [BARE, *ISING, TWO_SHELLS, PAIR_ALLOY, THREE_BODY]
 
 
-def our_rates(*, mcs: int = 500, runs: int = 5, sizes: int | None = None) -> list[Rate]:
-    """Rates of our kernels; energy, moments and histograms measured every 10 MCS.
-
-    Lane kernels take eight points at once; the scalar ones are given one, and fewer steps.
-    """
-    rates = []
-    for name, model, make, size, point in CASES:
-        run, updates = _ours(model, make(sizes or size), point, mcs)
-        rates.append(Rate(f"{name} L={sizes or size}", updates / _median(run, runs) / 1e9))
-    return rates
-
-
-def peer_ratios(*, mcs: int = 500, runs: int = 5) -> list[tuple[str, float, float]]:
-    """Name, rate of mcising's Metropolis sweep, and ours over theirs, runs taking turns.
-
-    Both measure energy and magnetization every 10 MCS, ours the histogram as well. Empty where
-    the peer (the extra ``bench``) is not installed.
-    """
-    if importlib.util.find_spec("mcising") is None:
-        return []
-    found = []
-    for name, model, make, size, point in CASES[:5]:
-        ours, updates = _ours(model, make(size), point, mcs)
-        theirs, flips = _theirs(make(size), float(point["T"]), model.given.get("H", 0.0), mcs)
-        pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(runs)]
-        rate = statistics.median(flips / b for _, b in pairs) / 1e9
-        ratio = statistics.median(updates / a / (flips / b) for a, b in pairs)
-        found.append((name, rate, ratio))
-    return found
-
-
-def thread_ratio(*, mcs: int = 500, runs: int = 5, tasks: int = 4) -> float:
-    """Seconds on one thread over seconds on two of the same process, for the same work.
-
-    The median of several pairs, taking turns; 2 where kernels hold no interpreter lock.
-    """
-    _, model, make, size, point = CASES[0]
-    work, _ = _ours(model, make(size), point, mcs)
-
-    def seconds(threads: int) -> float:
-        with ThreadPoolExecutor(threads) as pool:
-            return _seconds(lambda: list(pool.map(lambda _: work(), range(tasks))))
-
-    return statistics.median(seconds(1) / seconds(2) for _ in range(runs))
-
-
-def report() -> str:
-    """A table of rates, what a second thread gains, and the ratio to each peer's."""
-    lines = [f"{rate.name:<36}{rate.per_ns:9.4f} updates/ns" for rate in our_rates()]
-    lines.append(f"{f'two threads against one, {CASES[0][0]}':<36}{thread_ratio():9.2f} times")
-    ratios = [
-        f"{name:<36}{rate:9.4f} updates/ns of mcising, ours {ratio:.0f} times"
-        for name, rate, ratio in peer_ratios()
-    ]
-    return "\n".join(lines + (ratios or ["no peer installed: pip install '.[bench]'"]))
-
-
-def _ours(
-    model: Model, lattice: Lattice, point: dict[str, float], mcs: int
-) -> tuple[Callable[[], object], int]:
-    orbits = model.orbits(lattice, parameters_used(model, point))
-    points, shorter = (8, 1) if kernel_of(model, lattice, orbits) == LANES else (1, 50)
-    schedule = Schedule(0, max(2, mcs // shorter // EVERY_MCS), EVERY_MCS)
-    axes = {axis: np.full(points, value) for axis, value in point.items()}
-    seeds = np.arange(4 * points, dtype=np.uint64).reshape(points, 4)
-    sample(model, lattice, axes, Schedule(0, 2, 1), seeds)
-    updates = points * REPLICAS * lattice.sites * schedule.total_mcs
-    return lambda: sample(model, lattice, axes, schedule, seeds), updates
-
-
-def _theirs(
-    lattice: Lattice, temperature: float, field: float, mcs: int
-) -> tuple[Callable[[], object], int]:
-    from mcising import IsingSimulation
-
-    simulation = IsingSimulation(lattice.size, 1.0, 0.0, 0.0, field, 1, "metropolis", lattice.kind)
-
-    def run() -> None:
-        for _ in range(max(1, mcs // EVERY_MCS)):
-            simulation.sweep(EVERY_MCS, temperature=temperature)
-            simulation.energy()
-            simulation.magnetization()
-
-    run()
-    return run, max(1, mcs // EVERY_MCS) * EVERY_MCS * lattice.sites
-
-
-def _median(run: Callable[[], object], runs: int) -> float:
-    return statistics.median(_seconds(run) for _ in range(runs))
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    run()
-    return time.perf_counter() - begin
+def report(*, size: int | None = None, seconds: float = 0.5, runs: int = 5) -> str:
+    """A table of rates."""
+    lines = [f"attempted updates/ns on one core, measured every {EVERY_MCS} MCS"]
+    with one_core():
+        for case in CASES:
+            chosen = case.at(size) if size else case
+            rate = alone(chosen.work(), seconds=seconds, runs=runs)
+            lines.append(f"{chosen.title:<36}{rate:9.4f}")
+    return "\n".join(lines)

@@ -10,7 +10,6 @@ import xarray as xr
 
 from analysis import Fit, best_fit, compare, landscape, observed_counts, random_mixing
 from analysis.browse import landscape_map, save
-from deploy.clusters import connect
 from deploy.examples import example
 from sweeps.run import Report, execute
 from sweeps.spec import Sweep
@@ -83,16 +82,12 @@ def demo(folder: Path, *, progress: bool = True) -> Demo:
     """
     begin = time.perf_counter()
     observed = observed_counts(example("mores2_counts.csv"), lattice="triangular")
-    with connect("local") as client:
-        reports = {
-            model: execute(
-                Sweep.from_file(example(spec)),
-                folder / f"{Path(spec).stem}.zarr",
-                client,
-                progress=progress,
-            )
-            for model, spec in SWEEPS.items()
-        }
+    reports = {
+        model: execute(
+            Sweep.from_file(example(spec)), folder / f"{Path(spec).stem}.zarr", progress=progress
+        )
+        for model, spec in SWEEPS.items()
+    }
     scapes = {m: landscape(open_sweep(report.store), observed) for m, report in reports.items()}
     pair = scapes["pair_nnn"].sel(w2=0.0, method="nearest", drop=True)
     models = {"pair": pair, **scapes}

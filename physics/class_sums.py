@@ -19,6 +19,8 @@ from physics.configurations import configurations
 from physics.lattices import Lattice, Sites, neighbor_steps
 from physics.models import Orbit
 
+MOST_KEYS = 2**63  # so many clusters have keys of their own
+
 Integers = npt.NDArray[np.int64]
 Places = tuple[int, ...]
 
@@ -34,7 +36,7 @@ class ClassSums:
     weights
         (features, classes) int64.
     divisor
-        How often a cluster is seen: once from each site that it is seen from.
+        From how many sites each cluster is seen.
 
     Examples
     --------
@@ -61,9 +63,8 @@ class ClassSums:
 def class_sums(lattice: Lattice, orbit: Orbit) -> ClassSums | None:
     """How an orbit's features follow from the class counts of the whole lattice, if they do.
 
-    They do for single sites and nearest bonds on every lattice; for second bonds; for third bonds
-    of the square and the triangular lattice; and for the triangles of the latter. On a small torus
-    others may as well.
+    They do for single sites and for first and second bonds on every lattice, for third bonds on the
+    square and the triangular one, and for the triangles of the latter; on a small torus others may.
 
     Parameters
     ----------
@@ -76,20 +77,20 @@ def class_sums(lattice: Lattice, orbit: Orbit) -> ClassSums | None:
     -------
     ClassSums or None
         None if the classes do not fix the features, or the lattice is too large to tell
-        (sites^(sites of a cluster) ≥ 2^63).
+        (sites^(sites of a cluster) > 2^63).
     """
     width = orbit.clusters.shape[1]
-    if lattice.sites**width >= 2**63:
+    if lattice.sites**width > MOST_KEYS:
         return None
     own = np.arange(lattice.sites, dtype=np.int32)[:, None]
     rings = np.hstack([own, lattice.neighbors(1)])
     clusters = _sorted_keys(orbit.clusters, lattice.sites)
     for shape in _shapes(lattice.kind, width):
-        divisor, rest = divmod(len(rings) * len(shape), len(clusters))
         weights = _weights(lattice.kind, shape, list(orbit.values.values()))
-        if rest or weights is None:
+        if weights is None:
             continue
         seen = np.concatenate([rings[:, places] for places in shape])
+        divisor = len(seen) // len(clusters)
         if np.array_equal(_sorted_keys(seen, lattice.sites), np.repeat(clusters, divisor)):
             return ClassSums(tuple(orbit.values), weights, divisor)
     return None

@@ -1,43 +1,37 @@
 """Whole-lattice sums of every replica: up spins, unlike bonds, configuration classes.
 
-Each quantity is one bit a lane and item (a site or a bond). Items are taken eight at a time: a
-tree of full adders adds them to a bit-sliced counter of ``LOW`` planes, without a branch; before
-that can overflow it is drained into a counter of ``DEPTH`` planes, which is turned into int64 once
-a measurement. Classes come from
-the class table itself (physics.configurations): a decision diagram whose equal nodes are merged,
-walked with masks, one neighbour at a time.
+Sixteen items (sites or bonds), a block, are added to digits 0 to 2 of the sums and leave one pair
+of bits for digit 3; from there on a digit takes its turn when two pairs have come, like the digits
+of a binary counter (Harley and Seal's method). Once a call, sums are turned into counts. What is
+summed, and how, stands in physics.parities; each step, as instructions, in physics.tally.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
-from numba import types
 
-from physics.adders import add_column
-from physics.compiled import compiled, intrinsic
-from physics.configurations import configurations
-from physics.simd import (
-    I64,
-    WORDS,
-    Emitter,
-    aligned,
-    indices,
-    native_width,
-    pointer,
-    register,
-    row_of,
+from physics.compiled import compiled
+from physics.errors import RequestError
+from physics.parities import ROWS
+from physics.simd import WORDS, native_width
+from physics.tally import (
+    BLOCK,
+    DEPTH,
+    FIRST,
+    add_block,
+    encode,
+    merge,
+    scheme_of,
+    solve,
+    transpose,
+    write,
+    write_last_digit,
 )
 
 Integers = npt.NDArray[np.int64]
 
-LOW = 8  # planes of the quick counter: 31 blocks of eight items
-DEPTH = 26  # planes of the whole counter: up to 2^26 - 1 items
-
-# (z, number of classes) tells the lattice kinds apart.
-KINDS = {(4, 12): "square", (6, 26): "triangular", (3, 8): "honeycomb", (6, 20): "cubic"}
+MOST_ITEMS = 2**DEPTH
 
 
 def count_up(spins: Any, sites: Any, width: Any = None) -> Integers:
@@ -56,146 +50,85 @@ def count_classes(spins: Any, rings: Any, classes: int, width: Any = None) -> In
 
 
 def _count(spins: Any, items: Any, classes: tuple[int, ...], width: Any) -> Integers:
+    if len(items) >= MOST_ITEMS:
+        raise RequestError(
+            "too many sites or bonds to count at once",
+            came=len(items),
+            allowed=f"up to {MOST_ITEMS - 1}",
+            hint="count them in parts and add up",
+        )
     zeros = native_width() if width is None else width
-    sums = np.zeros((max(1, len(classes)), 64, WORDS), np.int64)
-    planes = aligned((len(sums), LOW + DEPTH, len(zeros)))
-    for part in range(WORDS // len(zeros)):
-        add_items(spins, items, (0,) * items.shape[1], classes, part, zeros, planes, sums)
-    return sums
+    scheme = scheme_of(items.shape[1], len(classes))
+    counts = np.empty((len(scheme.classes), 64, WORDS), np.int64)
+    sizes = (scheme.planes, len(scheme.parities))
+    count_items(spins, items, sizes, counts, ((0,) * items.shape[1], classes, zeros))
+    return counts
+
+
+@compiled
+def count_items(spins: Any, items: Any, sizes: Any, counts: Any, shape: Any) -> None:
+    """Count all items. ``shape`` holds three tuples of zeros: sites of an item, classes, width."""
+    planes, parities = sizes
+    words, digits = len(shape[2]), 0
+    while items.shape[0] >> digits:
+        digits += 1
+    codes = cache_lines(BLOCK + 1, planes, words)
+    sums = cache_lines(DEPTH, parities, words)
+    pairs = cache_lines(max(digits - FIRST, 0) + 1, 4 * parities, words)
+    rows = cache_lines(ROWS, parities + 1, words)
+    for part in range(WORDS // words):
+        add_items(spins, items, part, codes, sums, pairs, shape)
+        for parity in range(parities):
+            transpose(sums, parity, rows, shape)
+        for row in range(ROWS):
+            solve(rows, row, items.shape[0], shape)
+        for place in range(counts.shape[0]):
+            for row in range(ROWS):
+                write(rows, row, counts, place, part, shape)
+
+
+@compiled
+def cache_lines(rows: Any, columns: Any, words: Any) -> Any:
+    """An uninitialised array (rows, columns, words) that begins at a cache line."""
+    size = rows * columns * words
+    raw = np.empty(size + 8, np.uint64)
+    start = -raw.ctypes.data % 64 // 8
+    return raw[start : start + size].reshape((rows, columns, words))
 
 
 @compiled
 def add_items(
-    spins: Any,
-    items: Any,
-    item: Any,
-    classes: Any,
-    part: Any,
-    width: Any,
-    planes: Any,
-    sums: Any,
+    spins: Any, items: Any, part: Any, codes: Any, sums: Any, pairs: Any, shape: Any
 ) -> None:
-    """Add the counts of all items to ``sums``, for the words of one register."""
-    planes[:] = 0
-    eight = (0, 0, 0, 0, 0, 0, 0, 0)
-    whole = items.shape[0] // 8 * 8
-    for start in range(0, whole, 248):
-        for first in range(start, min(start + 248, whole), 8):
-            tally(spins, items, first, part, planes, item, classes, width, eight)
-        for quantity in range(planes.shape[0]):
-            drain(planes, quantity, width)
-    for first in range(whole, items.shape[0]):
-        tally(spins, items, first, part, planes, item, classes, width, (0,))
-    for quantity in range(planes.shape[0]):
-        drain(planes, quantity, width)
-    used = 1
-    while used < planes.shape[1] - 8 and items.shape[0] >> used:
-        used += 1
-    for quantity in range(planes.shape[0]):
-        for word in range(len(width)):
-            unpack_counter(
-                planes[quantity, 8:], word, used, sums[quantity], part * len(width) + word
-            )
+    """Sum the parities of all items, for the words of one register."""
+    codes[BLOCK] = 0
+    sums[:] = 0
+    blocks = (items.shape[0] + BLOCK - 1) // BLOCK
+    for block in range(blocks):
+        first = block * BLOCK
+        last = min(first + BLOCK, items.shape[0])
+        for k in range(first, last):
+            encode(spins, items, k, part, codes, k - first, shape)
+        codes[last - first : BLOCK] = 0
+        rest = block
+        add_block(codes, sums, pairs, rest & 1, shape)
+        digit = 0
+        while rest & 1:
+            rest >>= 1
+            for parity in range(sums.shape[1]):
+                merge(sums, pairs, digit, rest & 1, parity, shape)
+            digit += 1
+    settle(sums, pairs, blocks, shape)
+    write_last_digit(codes, sums, shape)
 
 
 @compiled
-def unpack_counter(counter: Any, word: Any, used: Any, sums: Any, column: Any) -> None:
-    """Add the number that each lane of a word has counted to ``sums[:, column]``."""
-    numbers = np.zeros(64, np.uint64)
-    for place in range(used):
-        bits = counter[place, word]
-        for lane in range(64):
-            numbers[lane] += ((bits >> np.uint64(lane)) & np.uint64(1)) << np.uint64(place)
-    for lane in range(64):
-        sums[lane, column] += np.int64(numbers[lane])
-
-
-@intrinsic
-def tally(
-    typingctx: Any,
-    spins: Any,
-    items: Any,
-    first: Any,
-    part: Any,
-    planes: Any,
-    item: Any,
-    classes: Any,
-    width: Any,
-    block: Any,
-) -> Any:
-    """Count ``block`` items from ``first`` on into the bit-sliced counters."""
-    words, size, kinds, many = len(width), len(item), len(classes), len(block)
-    signature = types.void(spins, items, first, part, planes, item, classes, width, block)
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        e = Emitter(context, builder, words)
-        column = register(builder, pointer(context, builder, spins, args[0]), args[3], words)
-        table = pointer(context, builder, items, args[1])
-        counters = pointer(context, builder, planes, args[4])
-        found = []
-        for k in range(many):
-            row = builder.mul(builder.add(args[2], ir.Constant(I64, k)), ir.Constant(I64, size))
-            bits = [e.load(column, row_of(builder, n)) for n in indices(builder, table, row, size)]
-            found.append(_quantities(e, bits, kinds))
-        for quantity, masks in enumerate(zip(*found, strict=True)):
-            add_masks(e, counters, quantity * (LOW + DEPTH) * words, masks)
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-def _quantities(e: Emitter, bits: list[Any], kinds: int) -> list[Any]:
-    """The masks to count: the spin, the unlike bond, or the class masks."""
-    if kinds:
-        table = configurations(KINDS[len(bits) - 1, kinds]).table
-        return class_masks(e, bits, tuple(int(c) for c in table), kinds)
-    return [bits[0] if len(bits) == 1 else e.xor(*bits)]
-
-
-def class_masks(e: Emitter, bits: list[Any], table: tuple[int, ...], kinds: int) -> list[Any]:
-    """One mask a class; ``table`` gives the class of every code Σ 2^k bits[k]."""
-    nodes: dict[tuple[int, ...], Any] = {table: None}
-    for bit in reversed(bits):
-        below: dict[tuple[int, ...], Any] = {}
-        absent = e.inverse(bit)
-        for node, mask in nodes.items():
-            half = len(node) // 2
-            for child, side in ((node[:half], absent), (node[half:], bit)):
-                reached = side if mask is None else e.both(mask, side)
-                below[child] = e.either(below[child], reached) if child in below else reached
-        nodes = below
-    return [nodes.get((k,), e.zero) for k in range(kinds)]
-
-
-def add_masks(e: Emitter, counters: Any, start: int, masks: Sequence[Any]) -> None:
-    """counter[0 … LOW) += number of set masks, lane by lane."""
-    column = list(masks)
-    for k in range(LOW):
-        place = start + k * e.words
-        column.append(e.load(counters, place))
-        column, carries = add_column(e, column)
-        e.store(column[0], counters, place)
-        column = carries
-
-
-@intrinsic
-def drain(typingctx: Any, planes: Any, quantity: Any, width: Any) -> Any:
-    """Add a quick counter to the whole one behind it, and empty it."""
-    words = len(width)
-    signature = types.void(planes, quantity, width)
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        e = Emitter(context, builder, words)
-        base = pointer(context, builder, planes, args[0])
-        low = register(builder, base, args[1], (LOW + DEPTH) * words)
-        carry: list[Any] = []
-        for k in range(DEPTH):
-            column = [e.load(low, (LOW + k) * words), *carry]
-            if k < LOW:
-                column.append(e.load(low, k * words))
-                e.store(e.zero, low, k * words)
-            column, carry = add_column(e, column)
-            e.store(column[0], low, (LOW + k) * words)
-        return context.get_dummy_value()
-
-    return signature, codegen
+def settle(sums: Any, pairs: Any, blocks: Any, shape: Any) -> None:
+    """Add the pairs that still wait, in slot 0, and those carried on from them, in slot 1."""
+    half = pairs.shape[1] // 2
+    pairs[0, half:] = 0
+    for digit in range(pairs.shape[0] - 1):
+        if not blocks >> digit & 1:
+            pairs[digit, :half] = 0
+        for parity in range(sums.shape[1]):
+            merge(sums, pairs, digit, 1, parity, shape)

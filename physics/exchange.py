@@ -32,6 +32,7 @@ import numpy.typing as npt
 from llvmlite import ir
 
 from physics.adders import add_columns, full_adder
+from physics.boltzmann import boltzmann
 from physics.compiled import compiled, intrinsic
 from physics.lane_streams import PLANES, Words, draw, load_state, store_state
 from physics.lattices import Lattice
@@ -62,7 +63,7 @@ Sites = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 # Planes without a test: few lanes are active and uphill. Changes speed alone.
-HOT = 10
+HOT = 11
 
 # Where the order of the bonds begins: the digits of π.
 ORDER = (0x243F6A8885A308D3, 0x13198A2E03707344, 0xA4093822299F31D0, 0x082EFA98EC4E6C89)
@@ -195,7 +196,8 @@ def acceptance_filter(
     forms = []
     for most, amplitude in zip(table.magnitudes, amplitudes, strict=True):
         steps = np.arange(1, most + 1)[:, None]
-        accept = np.exp(-np.abs(amplitude) * steps / temperatures)
+        with np.errstate(over="ignore"):
+            accept = boltzmann(np.abs(amplitude) * steps / temperatures)
         forms.append(normal_form(threshold_planes(accept), [most]))
     ones = np.uint64(2**64 - 1)
     parts = range(0, WORDS, words)

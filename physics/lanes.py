@@ -13,18 +13,20 @@ import numpy as np
 import numpy.typing as npt
 
 from physics import exchange, single_flip
-from physics.class_sums import ClassSums, class_sums
+from physics.boltzmann import occupation
+from physics.class_sums import MOST_KEYS, ClassSums, class_sums
 from physics.compiled import compiled
 from physics.configurations import configurations
 from physics.counters import count_classes, count_unlike
 from physics.exchange import BondTable, acceptance_filter, bond_table, first_order
 from physics.groups import Group
 from physics.lane_streams import seed_state
+from physics.lane_sums import LaneSums, combine
 from physics.lattices import Lattice, Sites
-from physics.models import REPLICAS, Model, Orbit, features_of
-from physics.reference import MOMENTS, Integers, Sums, Task, draw_arrangement
+from physics.models import Model, Orbit, features_of
+from physics.reference import Integers, Sums, Task, draw_arrangement
 from physics.simd import WORDS, aligned
-from physics.single_flip import Rule, rule
+from physics.single_flip import Rule, rule, visits
 from physics.streams import replica_state
 from physics.tempering import Chosen
 from physics.thresholds import threshold_planes
@@ -38,13 +40,14 @@ def fits_lanes(model: Model, lattice: Lattice, orbits: Sequence[Orbit]) -> bool:
     """Whether the lanes can run a model.
 
     Single flips: fields, and bonds of one or two shells. Exchanges: bonds of one or two shells, or
-    triangles, but not on a torus of two cells, where a ring meets itself.
+    triangles, but not on a torus of two cells, where a ring meets itself, nor on more sites than
+    :func:`class_sums` can tell.
     """
     widths = [orbit.clusters.shape[1] for orbit in orbits]
     if model.move == "single_flip":
         return set(widths) <= {1, 2} and widths.count(2) <= MOST_SHELLS
     if widths == [3]:
-        return lattice.size > 2
+        return lattice.size > 2 and lattice.sites**3 <= MOST_KEYS
     return set(widths) == {2} and len(widths) <= MOST_SHELLS
 
 
@@ -82,9 +85,10 @@ class LaneTables:
         return [(int(next(iter(orbit.values)).rsplit("_", 1)[1]), orbit) for orbit in bonds]
 
     @cached_property
-    def neighbors(self) -> Sites:
-        """The shells side by side, (sites, z1 + z2)."""
-        return np.concatenate([self.lattice.neighbors(k) for k in self.shells], axis=1)
+    def visits(self) -> Sites:
+        """What a sweep of single flips looks at, site after site."""
+        shells = [self.lattice.neighbors(k) for k in self.shells]
+        return visits(np.concatenate(shells, axis=1))
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -113,11 +117,17 @@ class LaneTables:
         return [class_sums(self.lattice, orbit) for orbit in self.orbits]
 
     @cached_property
-    def up(self) -> ClassSums:
-        """The number of up spins from the class counts."""
-        found = class_sums(self.lattice, Orbit(self.sites, {"up": (0, 1)}))
-        assert found is not None, "every class says what its centre holds"
-        return found
+    def combinations(self) -> tuple[Integers, Integers]:
+        """Weights (features + 1, classes) of the class counts, and divisors (features + 1,): the
+        features, zero where the classes do not tell, and last the number of up spins."""
+        up = class_sums(self.lattice, Orbit(self.sites, {"up": (0, 1)}))
+        weights, divisors = [], []
+        for orbit, sums in zip((*self.orbits, None), (*self.sums, up), strict=True):
+            rows = 1 if orbit is None else len(orbit.values)
+            nothing = np.zeros((rows, self.classes), np.int64)
+            weights.append(nothing if sums is None else sums.weights)
+            divisors += [1 if sums is None else sums.divisor] * rows
+        return np.concatenate(weights), np.array(divisors, np.int64)
 
     @cached_property
     def classes(self) -> int:
@@ -137,77 +147,47 @@ class LaneGroup(Group):
     """
 
     def __init__(self, tables: LaneTables, tasks: Sequence[Task], sums: Sequence[Sums]) -> None:
-        self.tables, self.sums = tables, sums
+        self.tables, self.targets = tables, sums
         self.tasks = [*tasks, *[tasks[0]] * (WORDS - len(tasks))]
-        self.couplings = np.stack([task.couplings for task in self.tasks])
         self.state = seed_state(np.stack([task.seed for task in self.tasks]))
         self.spins = aligned((tables.lattice.sites, WORDS))
-        lanes = (REPLICAS, WORDS)
-        self.features = np.zeros((len(tables.features), *lanes), np.int64)
-        self.first_half = np.zeros_like(self.features)
-        self.moments = np.zeros((len(MOMENTS), *lanes))
-        self.histogram = np.zeros((tables.classes, *lanes), np.int64)
+        couplings = np.stack([task.couplings for task in self.tasks])
+        self.sums = LaneSums(couplings, tables.classes, tables.lattice.sites)
 
     def add_sample(self, early: bool) -> None:
-        histogram = self._classes()
-        features = self._measure(histogram)
-        self.features += features
-        if early:
-            self.first_half += features
-        self.histogram += histogram
-        self._add_moments(2.0 * self.tables.up.of(histogram)[0] - len(self.spins), features)
+        histogram, features, up = self._measured()
+        self.sums.add(histogram, features, up, early=early)
 
     def write(self) -> None:
-        for word, target in enumerate(self.sums):
-            target.features[...] = self.features[:, :, word].T
-            target.first_half[...] = self.first_half[:, :, word].T
-            target.moments[...] = self.moments[:, :, word].T
-            target.histogram[...] = self.histogram[:, :, word].T
+        self.sums.write(self.targets)
 
     def energies(self) -> Floats:
-        return self._energy(self._measure(self._classes())).T
+        _, features, _ = self._measured()
+        return self.sums.energies(features)
 
     def trade(self, place: int, other: "LaneGroup", there: int, chosen: Chosen) -> None:
         mask = np.packbits(chosen, bitorder="little").view(np.uint64)[0]
         trade_words(self.spins, place, other.spins, there, mask)
 
-    def _energy(self, features: Integers) -> Floats:
-        # Feature by feature in their order: a sum over an axis could round by the array's shape.
-        e = np.zeros(features.shape[1:])
-        for couplings, values in zip(self.couplings.T, features, strict=True):
-            e += couplings * values
-        return e
+    def _measured(self) -> tuple[Integers, Integers, Integers]:
+        """Class counts, features and up spins of the whole lattice, lanes last."""
+        tables = self.tables
+        histogram = count_classes(self.spins, tables.rings, tables.classes)
+        found = combine(*tables.combinations, histogram)
+        features, up = found[:-1], found[-1]
+        first = 0
+        for orbit, sums in zip(tables.orbits, tables.sums, strict=True):
+            if sums is None:
+                self._count_pairs(orbit, up, features[first : first + len(orbit.values)])
+            first += len(orbit.values)
+        return histogram, features, up
 
-    def _classes(self) -> Integers:
-        return count_classes(self.spins, self.tables.rings, self.tables.classes)
-
-    def _measure(self, histogram: Integers) -> Integers:
-        """Every feature of the whole lattice, (features, 64, 8)."""
-        return np.concatenate(
-            [
-                self._count_pairs(orbit, histogram) if sums is None else sums.of(histogram)
-                for orbit, sums in zip(self.tables.orbits, self.tables.sums, strict=True)
-            ]
-        )
-
-    def _count_pairs(self, orbit: Orbit, histogram: Integers) -> Integers:
-        """The features of bonds that the classes do not tell."""
-        unlike, up = count_unlike(self.spins, orbit.clusters)[0], self.tables.up.of(histogram)[0]
-        bonds = len(orbit.clusters)
+    def _count_pairs(self, orbit: Orbit, up: Integers, features: Integers) -> None:
+        """Fill in the features of bonds that the classes do not tell."""
+        unlike, bonds = count_unlike(self.spins, orbit.clusters)[0], len(orbit.clusters)
         like_up = (2 * bonds // len(self.spins) * up - unlike) // 2
-        return np.stack(
-            [
-                none * bonds + (one - none) * unlike + (both - none) * like_up
-                for none, one, both in orbit.values.values()
-            ]
-        )
-
-    def _add_moments(self, m: Floats, features: Integers) -> None:
-        e, square = self._energy(features), m * m
-        for total, moment in zip(
-            self.moments, (m, np.abs(m), square, square * square, e, e * e), strict=True
-        ):
-            total += moment
+        for row, (none, one, both) in enumerate(orbit.values.values()):
+            features[row] = none * bonds + (one - none) * unlike + (both - none) * like_up
 
 
 class FlipGroup(LaneGroup):
@@ -219,7 +199,7 @@ class FlipGroup(LaneGroup):
         draw_spins(self.spins, self.state, *_start_masks(self.tasks))
 
     def advance(self, mcs: int) -> None:
-        single_flip.advance(self.spins, self.tables.neighbors, self.rule, self.state, mcs)
+        single_flip.advance(self.spins, self.tables.visits, self.rule, self.state, mcs)
 
 
 class ExchangeGroup(LaneGroup):
@@ -302,8 +282,7 @@ def _probabilities(tables: LaneTables, task: Task) -> Floats:
             ups = np.arange(z + 1)
             rise = rise[..., None] + jumps[0] * (z - ups) + jumps[1] * ups
     with np.errstate(over="ignore"):
-        found: Floats = 1 / (1 + np.exp(rise.ravel() / task.temperature))
-    return found
+        return occupation(rise.ravel() / task.temperature)
 
 
 def _amplitudes(tables: LaneTables, task: Task) -> Floats:

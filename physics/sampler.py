@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -123,8 +124,7 @@ def sample(
     tasks = _tasks(model, lattice, full, orbits, seeds)
     sums = [samples.of_point(p) for p in range(len(seeds))]
     if chosen == LANES:
-        tables = LaneTables(lattice, orbits, model.acting(used, features))
-        groups: Iterable[Group] = lane_groups(tables, tasks, sums)
+        groups: Iterable[Group] = lane_groups(_lane_tables(lattice, model, used), tasks, sums)
     else:
         kind = ClusterGroup if chosen == CLUSTER else ReferenceGroup
         shared = ScalarTables(lattice, orbits)
@@ -135,6 +135,13 @@ def sample(
         for group in groups:
             drive([group], schedule)
     return samples
+
+
+@lru_cache(maxsize=2)
+def _lane_tables(lattice: Lattice, model: Model, used: frozenset[str]) -> LaneTables:
+    """Kept from block to block: tables of a large lattice take a second to make."""
+    orbits = model.orbits(lattice, used)
+    return LaneTables(lattice, orbits, model.acting(used, features_of(orbits)))
 
 
 def _drive_ladders(

@@ -69,13 +69,8 @@ class Simulation:
         fixed = self.model.fixed(self.swept)
         self.model.check(self.lattice, {name: np.array([v]) for name, v in fixed.items()})
         _ = self.features
-        if self.schedule.tempering_mcs and "T" not in self.swept:
-            raise RequestError(
-                "parallel tempering trades between temperatures",
-                came=f"tempering_mcs = {self.schedule.tempering_mcs} and one temperature",
-                allowed="an axis T in [grid]",
-                hint="T = { start = 1.5, stop = 3.5, num = 21 }",
-            )
+        if "T" not in self.swept:
+            self._check_ladder(1)
 
     @cached_property
     def orbits(self) -> list[Orbit]:
@@ -169,10 +164,20 @@ class Simulation:
                 self.model.check(self.lattice, {name: checked})
             except RequestError as error:
                 raise error.within(f"grid.{name}") from None
+        self._check_ladder(len(axes.get("T", [])))
         if self.name == CLUSTER:
             corners = _corners(axes)
             number = len(next(iter(corners.values()), [0]))
             check_clusters(self.model, self.orbits, complete(self.model, corners, number))
+
+    def _check_ladder(self, temperatures: int) -> None:
+        if self.schedule.tempering_mcs and temperatures < 2:
+            raise RequestError(
+                "parallel tempering trades between temperatures",
+                came=f"tempering_mcs = {self.schedule.tempering_mcs} and one temperature",
+                allowed="an axis T of two or more in [grid]",
+                hint="T = { start = 1.5, stop = 3.5, num = 21 }",
+            )
 
     @property
     def description(self) -> dict[str, Any]:

@@ -32,10 +32,11 @@ from physics.simd import (
     pack,
     pointer,
     register,
-    row_of,
     unpack,
 )
 from physics.thresholds import Trial, linear, loader, normal_form, passed, products
+
+Sites = npt.NDArray[Any]
 
 # Planes without a test: 512 lanes are mostly decided after them. Changes speed alone.
 HOT = 12
@@ -96,15 +97,37 @@ def folded_terms(planes: Words) -> Words:
     return np.concatenate([middle, planes[:, : z // 2] ^ middle], axis=1)
 
 
-def advance(spins: Words, neighbors: npt.NDArray[Any], table: Rule, state: Words, mcs: int) -> None:
+def visits(neighbors: Sites, order: npt.ArrayLike | None = None) -> Sites:
+    """The sites in the order of a sweep, each with its neighbours, as the kernel reads them.
+
+    Parameters
+    ----------
+    neighbors
+        (sites, z1 + z2), the shells side by side.
+    order
+        Every site once; by default every other site and then the rest, so that a site need not
+        wait for the one before it.
+
+    Returns
+    -------
+    ndarray
+        (sites, 1 + z1 + z2) int32: numbers of words before the rows of a site and its neighbours.
+    """
+    sites = np.arange(len(neighbors))
+    chosen = np.lexsort((sites, sites % 2)) if order is None else np.asarray(order)
+    rows = np.concatenate([chosen[:, None], neighbors[chosen]], axis=1) * WORDS
+    return np.ascontiguousarray(rows, dtype=np.int32)
+
+
+def advance(spins: Words, visited: Sites, table: Rule, state: Words, mcs: int) -> None:
     """``mcs`` Monte Carlo steps, in place.
 
     Parameters
     ----------
     spins
         (sites, 8) uint64.
-    neighbors
-        (sites, z1 + z2) int32 or int64, the shells side by side.
+    visited
+        From :func:`visits`.
     table
         From :func:`rule`.
     state
@@ -112,13 +135,23 @@ def advance(spins: Words, neighbors: npt.NDArray[Any], table: Rule, state: Words
     """
     for part, terms in enumerate(table.terms):
         symmetric = table.symmetric[part]
-        heat_bath(spins, neighbors, terms, state, part, mcs, table.width, table.shells, symmetric)
+        heat_bath(
+            spins,
+            visited,
+            terms,
+            state,
+            part,
+            mcs,
+            table.width,
+            table.shells,
+            symmetric,
+        )
 
 
 @compiled
 def heat_bath(
     spins: Any,
-    neighbors: Any,
+    visited: Any,
     terms: Any,
     state: Any,
     part: Any,
@@ -127,11 +160,11 @@ def heat_bath(
     shells: Any,
     symmetric: Any,
 ) -> None:
-    """Sweeps over all sites in order, for the words of one register."""
+    """Sweeps over all sites, for the words of one register."""
     generator = load_state(state, part, width)
     for _ in range(mcs):
-        for site in range(neighbors.shape[0]):
-            generator = update(spins, neighbors, site, terms, part, generator, shells, symmetric)
+        for visit in range(visited.shape[0]):
+            generator = update(spins, visited, visit, terms, part, generator, shells, symmetric)
     store_state(state, part, generator)
 
 
@@ -139,8 +172,8 @@ def heat_bath(
 def update(
     typingctx: Any,
     spins: Any,
-    neighbors: Any,
-    site: Any,
+    visited: Any,
+    visit: Any,
     terms: Any,
     part: Any,
     generator: Any,
@@ -149,20 +182,18 @@ def update(
 ) -> Any:
     """Draw one site anew; returns the generators."""
     words, sizes, mirrored = generator.dtype.words, [len(s) for s in shells], len(symmetric) > 0
-    signature = generator(spins, neighbors, site, terms, part, generator, shells, symmetric)
+    signature = generator(spins, visited, visit, terms, part, generator, shells, symmetric)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         e = Emitter(context, builder, words)
         column = register(builder, pointer(context, builder, spins, args[0]), args[4], words)
-        table = pointer(context, builder, neighbors, args[1])
-        row = builder.mul(args[2], ir.Constant(I64, sum(sizes)))
-        bits = [
-            e.load(column, row_of(builder, n)) for n in indices(builder, table, row, sum(sizes))
-        ]
+        table = pointer(context, builder, visited, args[1])
+        row = builder.mul(args[2], ir.Constant(I64, 1 + sum(sizes)))
+        site, *around = indices(builder, table, row, 1 + sum(sizes))
+        bits = [e.load(column, place) for place in around]
         fresh, after = draw(e, unpack(builder, args[5], 4))
         chosen = _chooser(e, bits, sizes, mirrored, pointer(context, builder, terms, args[3]))
-        up = passed(e, [Trial(chosen, fresh, e.zero)], HOT)[0]
-        e.store(up, column, row_of(builder, args[2]))
+        e.store(passed(e, [Trial(chosen, fresh, e.zero)], HOT)[0], column, site)
         return pack(context, builder, sig.return_type, after)
 
     return signature, codegen

@@ -93,20 +93,24 @@ class Trial:
 
 
 def passed(e: Emitter, trials: Sequence[Trial], hot: int) -> list[Any]:
-    """For each trial, the lanes with u < t."""
-    found = [_hot_planes(e, trial, hot) for trial in trials]
-    return _tail(e, trials, hot, found)
+    """For each trial, the lanes with u < t; trials that share coefficients load them once."""
+    return _tail(e, trials, hot, _hot_planes(e, trials, hot))
 
 
-def _hot_planes(e: Emitter, trial: Trial, hot: int) -> tuple[Any, Any]:
-    below, decided, random = e.zero, trial.decided, random_planes(e, trial.fresh)
-    for k in range(hot):
-        r = random(k)
-        differ = e.xor(trial.chosen(k), r)
-        new = e.both(differ, e.inverse(decided))
-        below = e.either(below, e.both(new, e.inverse(r)))
-        decided = e.either(decided, differ)
-    return below, e.inverse(decided)
+def _hot_planes(e: Emitter, trials: Sequence[Trial], hot: int) -> list[tuple[Any, Any]]:
+    """From the least of them up: where digits are alike, what stood below them decides."""
+    randoms = [random_planes(e, trial.fresh) for trial in trials]
+    below, decided = [e.zero for _ in trials], [trial.decided for trial in trials]
+    for k in reversed(range(hot)):
+        chosen = [trial.chosen(k) for trial in trials]
+        for t, (x, random) in enumerate(zip(chosen, randoms, strict=True)):
+            differ = e.xor(x, random(k))
+            below[t] = e.either(e.both(differ, x), e.both(e.inverse(differ), below[t]))
+            decided[t] = e.either(decided[t], differ)
+    return [
+        (e.both(below[t], e.inverse(trial.decided)), e.inverse(decided[t]))
+        for t, trial in enumerate(trials)
+    ]
 
 
 def _tail(e: Emitter, trials: Sequence[Trial], hot: int, found: list[tuple[Any, Any]]) -> list[Any]:

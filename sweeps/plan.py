@@ -1,6 +1,7 @@
 """``plan``: a sweep cut into blocks, with what it costs; pure, runs nothing."""
 
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -102,7 +103,8 @@ def plan(sweep: Sweep, *, block_points: int | None = None) -> Plan:
             allowed="1 or more",
             hint="block_points=8",
         )
-    block_shape = _block_shape(sweep, int(most))
+    whole = {list(sweep.axes).index(name) for name in sweep.kernel.whole}
+    block_shape = _block_shape(sweep.shape, int(most), whole, sweep.kernel.group)
     return Plan(
         shape=sweep.shape,
         block_shape=block_shape,
@@ -143,11 +145,23 @@ def _block_points(sweep: Sweep) -> int:
     return max(min(by_time, by_number), fewest)
 
 
-def _block_shape(sweep: Sweep, most: int) -> tuple[int, ...]:
+def _block_shape(
+    shape: Sequence[int], most: int, whole: Collection[int] = (), group: int = 1
+) -> tuple[int, ...]:
     """The axes that stay whole, then the last axis as far as it fits, then the one before it."""
-    lengths, whole = dict(zip(sweep.axes, sweep.shape, strict=True)), sweep.kernel.whole
-    most //= math.prod(lengths[name] for name in whole)
-    for name in reversed([axis for axis in lengths if axis not in whole]):
-        lengths[name] = max(1, min(lengths[name], most))
-        most //= lengths[name]
-    return tuple(lengths.values())
+    lengths = list(shape)
+    points = math.prod(lengths[axis] for axis in whole)
+    for axis in reversed(range(len(lengths))):
+        if axis in whole:
+            continue
+        if lengths[axis] * points > most:
+            lengths[axis] = _fitting(points, max(1, most // points), group)
+        points *= lengths[axis]
+    return tuple(lengths)
+
+
+def _fitting(points: int, most: int, group: int) -> int:
+    """How many rows of so many points: of at least half the most, those that fill groups best."""
+    return max(
+        range(-(-most // 2), most + 1), key=lambda n: (n * points / -(-n * points // group), n)
+    )

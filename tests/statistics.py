@@ -88,3 +88,8 @@ def root_mean_square(z: list[float]) -> float:
 def seed_of(*numbers: int) -> npt.NDArray[np.uint64]:
     """A reproducible 256-bit seed."""
     return np.random.SeedSequence(numbers).generate_state(4, np.uint64)
+
+
+def seeds_of(*numbers: int, points: int) -> npt.NDArray[np.uint64]:
+    """Reproducible seeds of so many points, (points, 4)."""
+    return np.stack([seed_of(*numbers, point) for point in range(points)])

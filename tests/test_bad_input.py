@@ -220,6 +220,22 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
         ising("mcs = 2\n", 'mcs = 2\nupdate = ["cluster"]\n'),
         ("schedule.update", "['cluster']", "local | cluster"),
     ),
+    "tempering every so often, but a negative one": (
+        ising("mcs = 2\n", "mcs = 2\ntempering_mcs = -1\n"),
+        ("schedule.tempering_mcs", "-1", "0 to 10^9"),
+    ),
+    "tempering every half a step": (
+        ising("mcs = 2\n", "mcs = 2\ntempering_mcs = 0.5\n"),
+        ("schedule.tempering_mcs", "0.5", "whole number"),
+    ),
+    "tempering between no temperatures": (
+        alloy("stride_mcs = 2\n", "stride_mcs = 2\ntempering_mcs = 4\n"),
+        ("tempering_mcs = 4", "one temperature", "an axis T"),
+    ),
+    "tempering along an axis of one temperature": (
+        changed(ising("mcs = 2\n", "mcs = 2\ntempering_mcs = 4\n"), T, "T = [1.8]"),
+        ("tempering_mcs = 4", "one temperature", "an axis T"),
+    ),
     "cluster updates in a field, swept": (
         clusters(ISING),
         ("without a field", "H = 1", "H = 0", LOCAL),

@@ -1,32 +1,198 @@
 """Benchmarks run, whatever they would measure."""
 
 import importlib.util
+import os
+from collections import Counter
+from dataclasses import replace
 
-from benchmarks import end_to_end
-from benchmarks.kernels import CASES, our_rates, peer_ratios, thread_ratio
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import benchmarks.__main__ as command
+from benchmarks import end_to_end, instructions, kaufman, kernels, peers, scaling
+from benchmarks.kernels import CASES, SQUARE
+from benchmarks.timing import Work, one_core, side_by_side, strides_for
+from physics import triangular
 from sweeps.run import Report
 
+TINY = {"seconds": 0.0, "runs": 1}
 
-def test_kernel_benchmarks_run() -> None:
-    rates = our_rates(mcs=1, runs=1, sizes=4)
-    assert len(rates) == len(CASES)
-    assert all(rate.per_ns > 0 for rate in rates)
+
+def installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def test_one_core_is_given_back() -> None:
+    cores = getattr(os, "sched_getaffinity", lambda process: {0})
+    before = cores(0)
+    with one_core():
+        assert len(cores(0)) == 1
+    assert cores(0) == before
+
+
+def test_every_kernel_has_a_rate() -> None:
+    lines = kernels.report(size=4, **TINY).splitlines()
+    assert [line[:36].strip() for line in lines[1:]] == [case.at(4).title for case in CASES]
+    assert all(float(line[36:]) > 0 for line in lines[1:])
+
+
+def test_a_run_does_the_updates_that_it_is_credited_with() -> None:
+    lanes, scalar = (SQUARE.at(4).work(kernel) for kernel in (None, "reference"))
+    assert lanes.updates == 8 * scalar.updates == 8 * 64 * 16 * 10
 
 
 def test_threads_are_set_side_by_side() -> None:
-    assert thread_ratio(mcs=10, runs=1, tasks=2) > 0
+    assert float(scaling.report(SQUARE.at(4), **TINY).split()[-2]) > 0
 
 
-def test_peers_are_measured_where_they_are_installed() -> None:
-    assert all(ratio > 0 for _, _, ratio in peer_ratios(mcs=10, runs=1))
+def test_runs_take_turns_after_a_warm_up() -> None:
+    asked: list[tuple[str, int]] = []
+    ours = Work(lambda strides: asked.append(("ours", strides)), updates=10, least=2)
+    theirs = Work(lambda strides: asked.append(("theirs", strides)), updates=1)
+    pair = side_by_side(ours, theirs, seconds=0, runs=2)
+    assert asked[:4] == [("ours", 2), ("ours", 2), ("theirs", 1), ("theirs", 1)]
+    assert asked[4:] == [("ours", 2), ("theirs", 1)] * 2
+    assert min(pair.ours, pair.theirs, pair.ratio) > 0
+
+
+def test_a_run_is_as_long_as_it_was_asked_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.timing.seconds_of", lambda run: 0.01)
+    assert strides_for(Work(lambda strides: None, updates=1, least=2), 0.5) == 100
+
+
+@pytest.mark.parametrize("peer", peers.PEERS, ids=lambda peer: peer.name)
+def test_peers_are_measured_where_they_are_installed(peer: peers.Peer) -> None:
+    lines = peers.report([peer], size=6, **TINY).splitlines()[2:-2]
+    if peer.extra and not installed(peer.name):
+        assert lines == [f"{peer.name} is not installed: pip install '.[{peer.extra}]'"]
+        return
+    assert [line[:28].strip() for line in lines] == [case.at(6).title for case in peer.cases]
+    assert all(peer.title in line for line in lines)
+    assert all(min(float(rate) for rate in line[28:50].split()) > 0 for line in lines)
+
+
+def test_a_peer_that_is_missing_is_named_and_stops_nothing() -> None:
+    missing = replace(peers.PEERS[0], name="a_peer_of_nobody")
+    lines = peers.report([missing, replace(peers.PEERS[-1], cases=[SQUARE])], size=4, **TINY)
+    assert lines.splitlines()[2] == "a_peer_of_nobody is not installed: pip install '.[bench]'"
+    assert "our scalar kernel" in lines.splitlines()[3]
+
+
+def unlike_pairs(size: int) -> list[tuple[int, int]]:
+    """Unlike bonds of either shell, with species 1 at site 0 and at one more site."""
+    species = np.zeros((size**2, size**2), int)
+    species[:, 0] = 1
+    np.fill_diagonal(species, 1)
+    bonds = [triangular(size).bonds(shell) for shell in (1, 2)]
+    counts = [(species[1:, b[:, 0]] != species[1:, b[:, 1]]).sum(axis=1) for b in bonds]
+    return list(zip(*(count.tolist() for count in counts), strict=True))
+
+
+def smol_energies(size: int) -> list[float]:
+    """smol's energies of the same arrangements."""
+    ensemble = peers.smol_ensemble(triangular(size), -0.1, -0.05)
+    energies = []
+    for site in range(1, size**2):
+        species = np.zeros(size**2, np.int32)
+        species[[0, site]] = 1
+        energies.append(ensemble.natural_parameters @ ensemble.compute_feature_vector(species))
+    return energies
+
+
+@pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
+def test_smol_has_the_energies_of_our_pair_alloy_where_it_is_installed() -> None:
+    pairs = Counter(unlike_pairs(6))
+    assert pairs == {(10, 12): 6, (12, 10): 6, (12, 12): 23}
+    if installed("smol"):
+        ours = Counter(round(-0.1 * near - 0.05 * far, 9) for near, far in pairs.elements())
+        assert Counter(round(energy, 9) for energy in smol_energies(6)) == ours
+
+
+CODE = """
+kernel:
+    xorl %eax, %eax
+.L1:
+    incq %rax
+    jne .L1
+.L2:
+    vpaddq %zmm0, %zmm1, %zmm1
+    cmpq %rax, %rbx
+    je .L3
+    vpxorq %zmm2, %zmm1, %zmm1
+    jmp .L3
+    nop
+.L3:
+    decq %rbx
+    jne .L2
+    retq
+.Lfunc_end0:
+wrapper:
+.L4:
+    vpaddq %zmm0, %zmm1, %zmm1
+    jmp .L4
+"""
+
+
+def test_the_shortest_turn_of_the_vector_loop_is_found() -> None:
+    turn = [line.split()[0] for line in instructions.shortest_turn(CODE)]
+    assert turn == ["vpaddq", "cmpq", "je", "decq", "jne"]
+    assert instructions.shortest_turn("kernel:\n    vpxorq %zmm2, %zmm1, %zmm1\n    retq\n") == []
+
+
+def test_instructions_are_counted_in_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = instructions.report([SQUARE.at(4)]).splitlines()
+    if not instructions.READABLE:
+        assert lines[0].startswith("instructions are counted in x86 assembly alone")
+        return
+    loop, vector = map(int, lines[1][30:42].split())
+    assert 100 < vector < loop < 1000
+    assert lines[1].endswith("2 bytes a lane")
+    assert ("perf_event" in lines[-1]) == (instructions.counted(lambda: None) is None)
+
+
+def test_events_are_counted_where_the_machine_counts_them() -> None:
+    ran: list[int] = []
+    events = instructions.counted(lambda: ran.append(sum(range(10**6))), instructions.TASK_CLOCK)
+    assert (events is None and not ran) or (events > 10**5 and len(ran) == 1)
+
+
+def test_retired_instructions_are_those_of_an_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instructions, "loop_assembly", lambda case: CODE)
+    monkeypatch.setattr(instructions, "counted", lambda run: 200 * 16 * 10 * 20 * 8)
+    found = instructions.count(SQUARE.at(4), strides=20)
+    assert (found.loop, found.vector) == (5, 1)
+    assert found.retired == 200 * len(instructions.native_width())
+
+
+@pytest.mark.parametrize("name", command.NAMES)
+def test_names_on_the_command_line_pick(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in command.NAMES:
+        monkeypatch.setattr(f"benchmarks.{each}.report", lambda each=each: f"report of {each}")
+    picked = CliRunner().invoke(command.main, [name]).output.splitlines()
+    assert picked[1:] == ["", name, f"report of {name}"]
+    everything = CliRunner().invoke(command.main, []).output
+    assert [n for n in command.NAMES if f"report of {n}" in everything] == list(command.NAMES)
+
+
+def test_a_name_that_is_none_is_refused_with_those_that_are() -> None:
+    refused = CliRunner().invoke(command.main, ["kernel"])
+    assert refused.exit_code == 2
+    assert all(name in refused.output for name in command.NAMES)
+
+
+def test_a_short_run_is_held_against_the_exact_torus() -> None:
+    lines = kaufman.report(1e6).splitlines()
+    assert len(lines) == 2 + len(kaufman.TEMPERATURES)
+    assert lines[-1].startswith("1.0e+06 flips in")
 
 
 def test_a_whole_run_is_measured_beside_the_peer_where_it_is_installed() -> None:
     told = end_to_end.report(end_to_end.grid(3, 2, size=4, mcs=20), workers=1).splitlines()
     assert told[0].startswith("3 x 2 points, square 4 x 4, 64 replicas, 20 MCS")
     assert told[4].startswith("kernel time / worker time")
-    peer = importlib.util.find_spec("mcising") is not None
-    assert told[-1].startswith("ours is faster" if peer else "no peer installed")
+    peer = installed("mcising")
+    assert told[-1].startswith("ours is faster" if peer else "mcising is not installed")
 
 
 def test_shares_are_of_the_workers_time() -> None:

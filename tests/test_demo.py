@@ -43,6 +43,28 @@ def test_the_pair_model_lies_as_far_off_as_published(found: dict[str, Any]) -> N
     assert row(found, "bic", "pair") == pytest.approx(71.4, abs=1.0)
 
 
+def test_the_pair_model_with_next_neighbours_lies_as_far_off_as_published(
+    found: dict[str, Any],
+) -> None:
+    assert np.allclose(row(found, "s2", "pair_nnn"), [0.0070, 0.0288, 0.0247, 0.0121], atol=1e-3)
+    assert row(found, "s2_total", "pair_nnn") == pytest.approx(0.0180, abs=4e-4)
+    assert row(found, "bic", "pair_nnn") == pytest.approx(73.6, abs=1.2)
+
+
+def test_the_three_body_model_is_no_worse_than_the_pair_model_it_contains(
+    found: dict[str, Any],
+) -> None:
+    """Not as published: that fit stopped short of the minimum (docs/science.md)."""
+    assert row(found, "s2_total", "three_body") < row(found, "s2_total", "pair")
+    assert row(found, "s2_total", "three_body") == pytest.approx(0.0163, abs=4e-4)
+    fitted = found["fits"]["three_body"]
+    assert abs(fitted["w1"]["value"] + 0.268) < fitted["w1"]["se"]
+    assert abs(fitted["w2"]["value"] + 0.097) < fitted["w2"]["se"]
+    assert row(found, "bic", "three_body") < min(
+        row(found, "bic", other) for other in ("random", "pair", "pair_nnn")
+    )
+
+
 def test_the_interaction_is_the_published_one_within_its_error(found: dict[str, Any]) -> None:
     w1 = found["parameters"]["w1"]
     assert -0.14 < w1["value"] < -0.05
@@ -52,14 +74,16 @@ def test_the_interaction_is_the_published_one_within_its_error(found: dict[str, 
 
 def test_the_simulation_was_long_enough(found: dict[str, Any]) -> None:
     """No drift of the energy beyond chance, and Monte Carlo errors far below the images' own."""
-    ds = xr.open_zarr(found["store"]).load()
-    z = (ds.energy_drift / ds.energy_drift_se).where(ds.energy_drift_se > 0)
-    assert bool(ds.done.all())
-    assert float(np.abs(z).max()) < 5
-    assert float(np.sqrt((z**2).mean())) < 1.5
-    assert max(row(found, "s2_se", "pair")) < 3e-4
+    for model, store in found["stores"].items():
+        ds = xr.open_zarr(store)[["energy_drift", "energy_drift_se", "done"]].load()
+        z = (ds.energy_drift / ds.energy_drift_se).where(ds.energy_drift_se > 0)
+        assert bool(ds.done.all())
+        assert ds.sizes == {"x": 4, "w1": 41, "w2": 41}
+        assert float(np.abs(z).max()) < 6
+        assert float(np.sqrt((z**2).mean())) < 1.5
+        assert max(row(found, "s2_se", model)) < 3e-4
 
 
-def test_both_pictures_are_there(found: dict[str, Any]) -> None:
-    assert [Path(p).suffix for p in found["pictures"]] == [".png", ".html"]
+def test_all_pictures_are_there(found: dict[str, Any]) -> None:
+    assert [Path(p).suffix for p in found["pictures"]] == [".png", ".html"] * 2
     assert all(Path(p).stat().st_size > 20_000 for p in found["pictures"])

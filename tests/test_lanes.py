@@ -21,11 +21,11 @@ from physics import (
 )
 from physics.counters import count_classes, count_unlike, count_up
 from physics.exact import kaufman
-from physics.lane_streams import DERIVED, FRESH, PLANES, seed_state
+from physics.lane_streams import PLANES, seed_state
 from physics.lattices import cubic, honeycomb, square, triangular
 from physics.observables import observe
 from physics.sampler import complete, kernel_of, parameters_used
-from physics.single_flip import advance, rule
+from physics.single_flip import advance, rule, visits
 from physics.thresholds import threshold_planes
 from tests.statistics import seed_of
 
@@ -66,7 +66,7 @@ def evolved(lattice: Lattice, tables: np.ndarray, shells: list[int], width: int,
     spins, seeds = spins_of(lattice, 2), np.stack([seed_of(3, word) for word in range(8)])
     state = seed_state(seeds)
     table = rule(threshold_planes(tables), shells, (0,) * width, fold)
-    advance(spins, neighbors, table, state, 5)
+    advance(spins, visits(neighbors), table, state, 5)
     return spins, state
 
 
@@ -92,31 +92,6 @@ def test_a_probability_is_met_to_its_last_bit() -> None:
     read = ((planes & np.uint64(1)) * weights[:, None, None]).sum(axis=0)
     assert np.abs(read - p).max() <= 2.0**-PLANES
     assert set(np.unique(planes)) == {0, 2**64 - 1}
-
-
-def test_the_planes_of_one_replica_and_of_any_two_are_independent() -> None:
-    """Planes are exclusive ors of output bits, so independence is rank over GF(2)."""
-    for other in range(1, 64):
-        assert _rank([_form(k, lane) for lane in (0, other) for k in range(PLANES)]) == 2 * PLANES
-
-
-def _form(plane: int, lane: int) -> int:
-    """The output bits that a lane's plane is the exclusive or of, as a bit mask."""
-    terms = ((plane, 0),) if plane < FRESH else DERIVED[plane]
-    mask = 0
-    for vector, left in terms:
-        mask ^= 1 << (64 * vector + (lane - left) % 64)
-    return mask
-
-
-def _rank(rows: list[int]) -> int:
-    pivots: dict[int, int] = {}
-    for row in rows:
-        while row and row.bit_length() in pivots:
-            row ^= pivots[row.bit_length()]
-        if row:
-            pivots[row.bit_length()] = row
-    return len(pivots)
 
 
 # Model, lattice, and nine points: more than a group.

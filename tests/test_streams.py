@@ -7,6 +7,8 @@ import pytest
 from scipy.stats import chi2, kstest
 
 from physics.streams import mix64, next_below, next_uniform, next_word, replica_state
+from sweeps.seeding import point_seeds
+from tests.stream_battery import failures
 
 MASK = 2**64 - 1
 
@@ -77,3 +79,33 @@ def test_whole_numbers_below_a_bound_are_equally_likely() -> None:
     state = states(6, 1)[0]
     counts = np.bincount([next_below(state, 7) for _ in range(70_000)], minlength=7)
     assert chi2(6).sf(np.sum((counts - 10_000) ** 2 / 10_000)) > 1e-3
+
+
+def drawn(seeds: np.ndarray, right: int) -> np.ndarray:
+    """32 bits of each word of 64 replicas a point, (4096, points, 64); the product's own code,
+    which works on arrays as it does on numbers."""
+    state = np.empty((len(seeds), 64, 4), np.uint64)
+    for point, replica in itertools.product(range(len(seeds)), range(64)):
+        replica_state(seeds[point], replica, state[point, replica])
+    rows = state.transpose(2, 0, 1).copy()
+    words = np.stack([next_word.py_func(rows) for _ in range(4096)])
+    return (words >> np.uint64(right)).astype(np.uint32)
+
+
+GRID = [{"T": 2.0 + 0.01 * k, "H": 0.1 * h} for k in range(8) for h in range(2)]
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("right", [32, 0], ids=["upper half", "lower half"])
+def test_replicas_and_points_pass_the_battery(right: int) -> None:
+    assert failures(drawn(point_seeds(2026, GRID), right)) == {}
+
+
+@pytest.mark.statistical
+def test_replicas_that_are_not_mixed_fail_it() -> None:
+    """Seeds plus the replica's number, as they are."""
+    numbers = np.arange(16 * 64, dtype=np.uint64).reshape(16, 64)
+    rows = np.stack([numbers + np.uint64(k) for k in range(4)])
+    words = np.stack([next_word.py_func(rows) for _ in range(4096)])
+    failed = {"neighbour_pairs", "lane_correlations"}
+    assert failures((words >> np.uint64(32)).astype(np.uint32), failed).keys() == failed

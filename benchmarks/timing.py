@@ -1,0 +1,89 @@
+"""Work to be timed: one kind alone, or two kinds that take turns on one core."""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+# Whoever is timed measures so often.
+EVERY_MCS = 10
+
+
+@dataclass(frozen=True)
+class Work:
+    """A simulation that goes on where it stopped.
+
+    Attributes
+    ----------
+    run
+        Does so many strides of ``EVERY_MCS``, and measures after each.
+    updates
+        Attempted flips or exchanges in a stride.
+    least
+        The fewest strides it can do.
+    """
+
+    run: Callable[[int], object]
+    updates: int
+    least: int = 1
+
+    def per_ns(self, strides: int) -> float:
+        """Updates per nanosecond of so many strides."""
+        return self.updates * strides / seconds_of(lambda: self.run(strides)) / 1e9
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Medians of runs that took turns: both rates in updates per ns, and ours over theirs."""
+
+    ours: float
+    theirs: float
+    ratio: float
+
+
+def side_by_side(ours: Work, theirs: Work, *, seconds: float, runs: int) -> Pair:
+    """Time both, about so many seconds a run, after a warm-up."""
+    mine, yours = strides_for(ours, seconds), strides_for(theirs, seconds)
+    pairs = [(ours.per_ns(mine), theirs.per_ns(yours)) for _ in range(runs)]
+    first, second = zip(*pairs, strict=True)
+    return Pair(
+        statistics.median(first),
+        statistics.median(second),
+        statistics.median(a / b for a, b in pairs),
+    )
+
+
+def alone(work: Work, *, seconds: float, runs: int) -> float:
+    """Median updates per nanosecond of several runs."""
+    strides = strides_for(work, seconds)
+    return statistics.median(work.per_ns(strides) for _ in range(runs))
+
+
+def strides_for(work: Work, seconds: float) -> int:
+    """How many strides take so long; the first run, which may compile, is not counted."""
+    work.run(work.least)
+    once = seconds_of(lambda: work.run(work.least))
+    return max(work.least, round(work.least * seconds / once))
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    """Wall time of a call."""
+    begin = time.perf_counter()
+    run()
+    return time.perf_counter() - begin
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Hold this thread, and those that it starts, on one core, where the system can."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
