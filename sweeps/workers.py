@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeAlias
@@ -167,16 +168,21 @@ def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
     RequestError
         If none comes, or one has another version or source; both paths are named.
     """
-    try:
-        client.wait_for_workers(1, timeout=timeout)
-    except TimeoutError:
-        raise RequestError(
-            f"the scheduler at {client.scheduler.address} has no workers",
-            came=f"none within {timeout:g} s",
-            allowed="at least one",
-            hint=f"dask worker {client.scheduler.address}",
-        ) from None
-    found = client.run(code_identity, on_error="return")
+    end = time.monotonic() + timeout
+    found: dict[str, Any] = {}
+    # Of the workers that are asked, some or all may be lost before they answer.
+    while not found:
+        try:
+            client.wait_for_workers(1, timeout=max(0.01, end - time.monotonic()))
+        except TimeoutError:
+            raise RequestError(
+                f"the scheduler at {client.scheduler.address} has no workers",
+                came=f"none within {timeout:g} s",
+                allowed="at least one",
+                hint=f"dask worker {client.scheduler.address}",
+            ) from None
+        answers = client.run(code_identity, on_error="return")
+        found = {name: told for name, told in answers.items() if not isinstance(told, OSError)}
     ours = code_identity()
     for worker, theirs in found.items():
         if isinstance(theirs, Exception):
