@@ -22,12 +22,17 @@ bench: $(VENV)/.tested
 	-$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[bench-alloys]"
 	$(BIN)/python -m benchmarks
 
-# The browser that tests open pictures in; without root the tests that need it say so and skip.
+# What tests start for real: a browser, SLURM, networks. Without root those that need it skip, and say so.
+SYSTEM = chromium slurm-wlm munge iproute2
+PROGRAMS = chromium slurmctld slurmd munged ip
 system:
-	@command -v chromium >/dev/null || { \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
-	  else echo "no chromium: browser tests will be skipped (apt-get install chromium)"; fi; }
+	@PATH="$$PATH:/usr/sbin:/sbin"; missing=; \
+	for program in $(PROGRAMS); do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SYSTEM) >/dev/null; \
+	else echo "without$$missing: tests of these will be skipped (apt-get install $(SYSTEM))"; fi
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -14,6 +14,8 @@ import click
 import xarray as xr
 from rich.console import Console
 
+from deploy.cluster_commands import cluster
+from deploy.options import PATH, POSITIVE, as_json, example
 from physics.errors import RequestError
 from sweeps.cost import calibrate as measured_rate
 from sweeps.places import check_place, is_free, made_whole
@@ -27,30 +29,20 @@ from sweeps.submit import cancel as cancel_store
 from sweeps.submit import submit as submit_sweep
 from sweeps.verify import verify as verify_store
 
-
-class Number(click.IntRange):
-    """A whole number in a range."""
-
-    name = "number"
-
-
-PATH = click.Path(path_type=Path)
-POSITIVE = Number(min=1)
 PICTURES = (".png", ".html")
 
-as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object.")
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
 cluster_option = click.option(
     "--cluster",
     default="local",
     show_default=True,
-    help="local, tcp://host:port or tls://host:port.",
+    help="A profile's name or path, tcp://host:port or tls://host:port.",
 )
 workers_option = click.option(
-    "--workers", type=POSITIVE, help="Worker processes of the local cluster [default: one a core]."
+    "--workers", type=POSITIVE, help="Worker processes on this machine [default: one a core]."
 )
 threads_option = click.option(
-    "--threads", type=POSITIVE, default=1, show_default=True, help="Threads of each local worker."
+    "--threads", type=POSITIVE, help="Threads of each worker on this machine [default: 1]."
 )
 block_option = click.option(
     "--block-points", type=POSITIVE, help="Most points a block; changes no result."
@@ -80,16 +72,14 @@ class Requests(click.Group):
             raise Refusal(RequestError(told, hint=f"{whose} --help")) from None
 
 
-def example(*lines: str) -> str:
-    """The examples at the end of a command's help."""
-    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
-
-
 # Its name is that of the dask command: dask takes it from here, not from the entry point.
 @click.group(name="sweep", cls=Requests, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_version(), prog_name="latticescape")
 def main() -> None:
     """Simulate lattice models over parameter grids, and find what an image came from."""
+
+
+main.add_command(cluster)
 
 
 @main.command(epilog=example("latticescape demo", "latticescape demo --out /tmp/demo --json"))
@@ -176,7 +166,7 @@ def run(
     store: Path,
     cluster: str,
     workers: int | None,
-    threads: int,
+    threads: int | None,
     block_points: int | None,
     quiet: bool,
     json_: bool,

@@ -141,4 +141,6 @@ def _scratch() -> str:
 def _cluster(cluster: str) -> str:
     with connect(cluster, workers=1 if cluster == "local" else None) as client:
         number = check_workers(client)
-        return f"{number} worker(s), same code as here, {sys.platform}"
+        encrypted = client.scheduler.address.startswith("tls:")
+        told = "encrypted" if encrypted else "not encrypted"
+        return f"{number} worker(s), same code as here, {told}, {sys.platform}"

@@ -4,13 +4,15 @@ import asyncio
 import json
 import logging
 import os
+import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from distributed import Client, Scheduler, SpecCluster
+from distributed import Client, Scheduler, Security, SpecCluster
 from distributed.deploy.subprocess import SubprocessWorker
 
 from physics.errors import RequestError
@@ -42,7 +44,9 @@ class OwnWorker(SubprocessWorker):  # type: ignore[misc]
 
 
 @contextmanager
-def embedded(workers: int | None = None, threads: int = 1) -> Iterator[Client]:
+def embedded(
+    workers: int | None = None, threads: int = 1, *, security: dict[str, Any] | None = None
+) -> Iterator[Client]:
     """A Dask cluster of this machine's own, for as long as the block lasts.
 
     Parameters
@@ -51,26 +55,45 @@ def embedded(workers: int | None = None, threads: int = 1) -> Iterator[Client]:
         Worker processes; by default one a core.
     threads
         Threads a worker. Kernels hold no interpreter lock, so threads run side by side.
+    security
+        Keywords of Dask's ``Security``: on a machine with other users, they keep these out.
     """
     number = workers if workers is not None else os.cpu_count() or 1
     for name, value in (("workers", number), ("threads", threads)):
         if value < 1:
             raise RequestError(f"{name} must be 1 or more", came=value, hint=f"--{name} 2")
     options = {"nthreads": threads, "host": LOOPBACK, "death_timeout": WAIT_SECONDS}
-    worker = {"cls": OwnWorker, "options": {"worker_kwargs": options}}
+    secured = {"security": security} if security else {}
+    worker = {"cls": OwnWorker, "options": {"worker_kwargs": options | secured}}
     # No client here is Dask's default: a lazy Dataset is read by this process, and does not wait
     # for the workers of a cluster that is busy, or has none.
     served = {"host": LOOPBACK, "port": 0, "dashboard": True, "dashboard_address": f"{LOOPBACK}:0"}
     with (
         SpecCluster(
-            scheduler={"cls": Scheduler, "options": served},
+            scheduler={"cls": Scheduler, "options": served | secured},
             workers=dict.fromkeys(range(number), worker),
+            security=Security(**security) if security else None,
             silence_logs=logging.ERROR,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         client.wait_for_workers(number, timeout=2 * WAIT_SECONDS)
         yield client
+
+
+class OwnClient(Client):  # type: ignore[misc]
+    """A client that closes itself where it cannot be made.
+
+    Left to the garbage collector, it is closed at any time: in the thread of a new client that
+    starts, while that client holds the lock that closing needs, both wait for ever.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        try:
+            super().__init__(*args, **options)
+        except BaseException:
+            self.close(timeout=WAIT_SECONDS)
+            raise
 
 
 @contextmanager
@@ -84,22 +107,38 @@ def at_address(address: str, *, timeout: float = 10.0, security: Any = None) -> 
     """
     _check_address(address)
     try:
-        client = Client(address, timeout=timeout, security=security, set_as_default=False)
+        client = OwnClient(address, timeout=timeout, security=security, set_as_default=False)
     except TypeError:
         raise RequestError(
             f"no certificates for {address}",
-            allowed="those in the Dask configuration under distributed.comm.tls, or security=…",
-            hint="https://distributed.dask.org/en/stable/tls.html",
+            allowed="those of a profile, or of the Dask configuration under distributed.comm.tls",
+            hint='tls = "FOLDER" in a profile, or . FOLDER/environment.sh',
         ) from None
     except OSError as error:
-        raise RequestError(
-            f"no scheduler answers at {address}",
-            came=getattr(error.__cause__, "strerror", None) or f"nothing within {timeout:g} s",
-            allowed="the address that dask scheduler prints",
-            hint="dask scheduler, and then --cluster tcp://127.0.0.1:8786",
-        ) from None
+        raise _unreachable(address, error, timeout) from None
     with client:
         yield client
+
+
+def _unreachable(address: str, error: OSError, timeout: float) -> RequestError:
+    told = f"{error}; {error.__cause__}"
+    if "SSL" in told:
+        alert = re.search(r"\[SSL: (\w+)", told)
+        return RequestError(
+            f"the scheduler at {address} and this process do not trust each other",
+            came=alert[1] if alert else "the connection was closed while they met",
+            allowed="certificates of one authority on both sides",
+            hint="latticescape cluster certificates makes them, for all parts of a cluster at once",
+        )
+    reset = isinstance(error.__cause__, ConnectionResetError)
+    return RequestError(
+        f"no scheduler answers at {address}",
+        came=getattr(error.__cause__, "strerror", None) or f"nothing within {timeout:g} s",
+        allowed="the address that dask scheduler prints",
+        hint="tls:// in place of tcp://: one that is encrypted answers so"
+        if reset
+        else "dask scheduler, and then --cluster tcp://127.0.0.1:8786",
+    )
 
 
 Cluster: TypeAlias = Client | str | AbstractContextManager[Client] | None
@@ -129,16 +168,21 @@ def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
     RequestError
         If none comes, or one has another version or source; both paths are named.
     """
-    try:
-        client.wait_for_workers(1, timeout=timeout)
-    except TimeoutError:
-        raise RequestError(
-            f"the scheduler at {client.scheduler.address} has no workers",
-            came=f"none within {timeout:g} s",
-            allowed="at least one",
-            hint=f"dask worker {client.scheduler.address}",
-        ) from None
-    found = client.run(code_identity, on_error="return")
+    end = time.monotonic() + timeout
+    found: dict[str, Any] = {}
+    # Of the workers that are asked, some or all may be lost before they answer.
+    while not found:
+        try:
+            client.wait_for_workers(1, timeout=max(0.01, end - time.monotonic()))
+        except TimeoutError:
+            raise RequestError(
+                f"the scheduler at {client.scheduler.address} has no workers",
+                came=f"none within {timeout:g} s",
+                allowed="at least one",
+                hint=f"dask worker {client.scheduler.address}",
+            ) from None
+        answers = client.run(code_identity, on_error="return")
+        found = {name: told for name, told in answers.items() if not isinstance(told, OSError)}
     ours = code_identity()
     for worker, theirs in found.items():
         if isinstance(theirs, Exception):

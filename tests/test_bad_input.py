@@ -408,9 +408,64 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no store to compare with": ("landscape no.zarr counts.csv", ("no store at no.zarr",)),
     "no store to draw": ("map no.zarr energy --out new/e.png", ("no store at no.zarr",)),
     "an unknown cluster": (
-        "run ising.toml --store new/s.zarr --cluster slurm",
-        ("slurm", "local | tcp://"),
+        "run ising.toml --store new/s.zarr --cluster lab",
+        ("lab", "local", "slurm", "tcp://", "latticescape cluster list"),
     ),
+    "a profile that is not there": (
+        "run ising.toml --store new/s.zarr --cluster no.toml",
+        ("cannot read the profile no.toml", "No such file"),
+    ),
+    "a profile that is a folder": ("cluster show folder.toml", ("folder.toml", "Is a directory")),
+    "a profile that is not UTF-8": ("cluster show latin.toml", ("latin.toml", "no UTF-8 text")),
+    "a spec for a profile": ("cluster job-script ising.toml", ("ising.toml", "kind", "slurm")),
+    "a scheduler file that is not there": (
+        "run ising.toml --store new/s.zarr --cluster no.json",
+        ("no address in no.json", "dask scheduler --scheduler-file"),
+    ),
+    "a scheduler file of rubbish": (
+        "run ising.toml --store new/s.zarr --cluster rubbish.zarr/zarr.json",
+        ("no address in rubbish.zarr/zarr.json",),
+    ),
+    "workers of an address": (
+        "run ising.toml --store new/s.zarr --cluster tcp://h:1 --workers 2",
+        ("workers", "tcp://h:1", "--cluster local"),
+    ),
+    "threads of a profile": (
+        "run ising.toml --store new/s.zarr --cluster slurm --threads 2",
+        ("threads", "slurm", "--cluster local"),
+    ),
+    "no SLURM": (
+        "run ising.toml --store new/s.zarr --cluster job.toml",
+        ("this machine has no SLURM", "sbatch", "login node"),
+    ),
+    "no SLURM for an allocation": (
+        "run ising.toml --store new/s.zarr --cluster allocation.toml",
+        ("this machine has no SLURM", "sbatch", "login node"),
+    ),
+    "an unknown command of cluster": ("cluster lsit", ("lsit", "latticescape cluster --help")),
+    "an unknown profile to show": ("cluster show lab", ("lab", "slurm", "cluster list")),
+    "a job script of nothing": (
+        "cluster job-script local",
+        ("submits nothing", "local", "slurm or kubernetes"),
+    ),
+    "certificates without --out": (
+        "cluster certificates",
+        ("--out", "latticescape cluster certificates --help"),
+    ),
+    "certificates for no day": ("cluster certificates --out new --days 0", ("--days", "0")),
+    "certificates in a folder of something": (
+        "cluster certificates --out folder",
+        ("folder is there already", "--out"),
+    ),
+    "certificates below a file": (
+        "cluster certificates --out ising.toml/tls",
+        ("ising.toml is no folder",),
+    ),
+    "a certificate for an address with port": (
+        "cluster certificates --out new --host login1:8786",
+        ("login1:8786", "without port", "--host login1"),
+    ),
+    "a certificate for nobody": ("cluster certificates --out new --host ''", ("''", "host name")),
     "an address without port": (
         "run ising.toml --store new/s.zarr --cluster tcp://host",
         ("tcp://host", "host:port"),
@@ -425,7 +480,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "TLS without certificates": (
         "run ising.toml --store new/s.zarr --cluster tls://127.0.0.1:8786",
-        ("no certificates", "distributed.comm.tls"),
+        ("no certificates", "distributed.comm.tls", "environment.sh"),
     ),
     "no workers": ("run ising.toml --store new/s.zarr --workers 0", ("--workers", "0", "x>=1")),
     "no threads": ("run ising.toml --store new/s.zarr --threads 0", ("--threads", "0", "x>=1")),
@@ -535,6 +590,106 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "a demo below a file": ("demo --out ising.toml", ("ising.toml is no folder",)),
 }
 
+SLURM = """\
+kind = "slurm"
+jobs = 2
+cores = 4
+memory = "4 GB"
+walltime = "04:00:00"
+folder = "jobs"
+"""
+KUBERNETES = 'kind = "kubernetes"\nimage = "latticescape:0.1.0"\n'
+
+
+def slurm(old: str, new: str) -> str:
+    return changed(SLURM, old, new)
+
+
+# What is wrong: the profile, and what the message must hold.
+PROFILES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "no kind": (slurm('kind = "slurm"\n', ""), ("lacks the key kind", "local | address | slurm")),
+    "an unknown kind": (slurm('"slurm"', '"pbs"'), ("'pbs'", "local | address | slurm")),
+    "a kind that is a number": (slurm('"slurm"', "4"), ("4", "local | address | slurm")),
+    "invalid TOML": (slurm("jobs = 2", "jobs ="), ("not valid TOML", "line 2")),
+    "an unknown key": (slurm("jobs =", "job ="), ("no such key", "job", "jobs, cores", "jobs = 8")),
+    "a key of another kind": (slurm("jobs =", "workers ="), ("no such key", "workers", "jobs")),
+    "no jobs": (slurm("jobs = 2", "jobs = 0"), ("jobs", "0", "1 to 10000", "jobs = 8")),
+    "jobs that are true": (slurm("jobs = 2", "jobs = true"), ("jobs", "True", "whole number")),
+    "jobs in quotes": (slurm("jobs = 2", 'jobs = "2"'), ("jobs", "'2'", "whole number")),
+    "half a core": (slurm("cores = 4", "cores = 0.5"), ("cores", "0.5", "1 to 1024")),
+    "processes that share no core": (SLURM + "processes = 3", ("cores = 4", "divisor")),
+    "memory without unit": (slurm('"4 GB"', '"4"'), ("memory", "'4'", "its unit", '"4 GB"')),
+    "memory that is a number": (slurm('"4 GB"', "4"), ("memory", "came: 4;", '"4 GB"')),
+    "too little memory": (slurm('"4 GB"', '"4 MB"'), ("memory", "4 MB", "100 MB")),
+    "a walltime in hours": (slurm('"04:00:00"', '"4h"'), ("walltime", "4h", "HH:MM:SS")),
+    "a walltime of seconds": (slurm('"04:00:00"', '"00:00:30"'), ("walltime", "a minute")),
+    "a walltime of 90 minutes": (slurm("04:00:00", "00:90:00"), ("walltime", "00:90:00")),
+    "a partition of two words": (SLURM + 'partition = "a b"', ("partition", "a b", "sinfo")),
+    "a partition of two lines": (
+        SLURM + 'partition = "a\\n#SBATCH -A b"',
+        ("partition", "#SBATCH", "sinfo"),
+    ),
+    "a scheduler in the cloud": (SLURM + 'scheduler = "cloud"', ("cloud", "outside | inside")),
+    "a prologue that is no list": (SLURM + 'prologue = "module load"', ("prologue", "a list")),
+    "a prologue of numbers": (SLURM + "prologue = [1]", ("prologue", "[1]", "a list")),
+    "a prologue of two lines": (SLURM + 'prologue = ["a\\nb"]', ("prologue", "a list")),
+    "a directive without dash": (SLURM + 'directives = ["exclusive"]', ("exclusive", "sbatch")),
+    "a folder that is a number": (slurm('"jobs"', "7"), ("folder", "7", "all nodes see")),
+    "a folder with a space": (slurm('"jobs"', '"my jobs"'), ("my jobs", "cannot name", "folder")),
+    "a folder below a file": (slurm('"jobs"', '"file/jobs"'), ("cannot make", "file/jobs")),
+    "no network interface": (
+        SLURM + 'interface = "nope0"',
+        ("nope0", "lo", "scheduler_interface", "inside"),
+    ),
+    "a dashboard without port": (SLURM + 'dashboard = "localhost"', ("dashboard", "host:port")),
+    "an endless wait": (SLURM + "wait_minutes = inf", ("wait_minutes", "inf", "100000")),
+    "a look every moment": (SLURM + "check_seconds = 0", ("check_seconds", "0", "from 1")),
+    "TLS that is a number": (SLURM + "tls = 1", ("tls", "temporary", "cluster certificates")),
+    "TLS without key": (
+        SLURM + 'tls = { ca_file = "a", cert = "b" }',
+        ("tls", "ca_file, cert and key"),
+    ),
+    "certificates that are not there": (
+        SLURM + 'tls = "nowhere"',
+        ("cannot read", "nowhere/ca.pem", "latticescape cluster certificates"),
+    ),
+    "certificates of rubbish": (
+        SLURM + 'tls = { ca_file = "file", cert = "file", key = "private" }',
+        ("file cannot be used", "PEM"),
+    ),
+    "a key that everybody reads": (
+        SLURM + 'tls = { ca_file = "file", cert = "file", key = "file" }',
+        ("everybody can read", "mode 644", "mode 600", "chmod 600"),
+    ),
+    "no address": ('kind = "address"', ("address", "scheduler_file", "none")),
+    "address and file": (
+        'kind = "address"\naddress = "tcp://h:1"\nscheduler_file = "s.json"',
+        ("address", "scheduler_file", "both"),
+    ),
+    "an address without protocol": (
+        'kind = "address"\naddress = "h:1"',
+        ("h:1", "tcp://host:port"),
+    ),
+    "certificates for a plain address": (
+        'kind = "address"\naddress = "tcp://h:1"\ntls = "tls"',
+        ("without encryption", "tcp://h:1", "tls://h:1"),
+    ),
+    "temporary certificates for an address": (
+        'kind = "address"\naddress = "tls://h:1"\ntls = "temporary"',
+        ("tls", "'temporary'", "cluster certificates"),
+    ),
+    "no time for an address": (
+        'kind = "address"\naddress = "tls://h:1"\ntimeout_seconds = 0',
+        ("timeout_seconds", "0.1 to 3600"),
+    ),
+    "half a worker": ('kind = "local"\nworkers = 0.5', ("workers", "0.5", "whole number")),
+    "no threads": ('kind = "local"\nthreads = 0', ("threads", "0", "whole number")),
+    "Kubernetes without image": ('kind = "kubernetes"', ("needs the key image", "image = ")),
+    "a name in capitals": (KUBERNETES + 'name = "Lab"', ("name", "Lab", "a to z")),
+    "a name too long": (KUBERNETES + f'name = "{54 * "a"}"', ("name", "up to 53")),
+    "a mount that is relative": (KUBERNETES + 'mount = "stores"', ("mount", "absolute")),
+}
+
 # What is wrong: the table of counts or atoms, and what the message must hold.
 TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "an empty table": ("", ("table.csv",)),
@@ -590,6 +745,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "folder/atoms.csv": ATOMS,
         "rubbish.zarr/zarr.json": "[]",
         "own.toml": OWN,
+        "job.toml": SLURM,
+        "allocation.toml": SLURM + 'scheduler = "inside"\n',
+        "folder.toml/profile.toml": SLURM,
+        "jobs/latticescape-1.log": "",
     }
     for name, text in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -610,12 +769,18 @@ def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong request must be refused before a cluster of this machine's own starts."""
 
     @contextmanager
-    def embedded(workers: int | None = None, threads: int = 1) -> Iterator[Client]:
+    def embedded(*_: object, **__: object) -> Iterator[Client]:
         raise AssertionError("a cluster was started")
         yield
 
+    def no_command(*command: str, **_: object) -> subprocess.CompletedProcess[str]:
+        raise FileNotFoundError(command[0])
+
     monkeypatch.setattr("deploy.clusters.embedded", embedded)
     monkeypatch.setattr("sweeps.workers.embedded", embedded)
+    # Nor is anything submitted, where SLURM is installed.
+    monkeypatch.setattr("deploy.jobs.subprocess.run", no_command)
+    monkeypatch.setattr("asyncio.create_subprocess_exec", no_command)
 
 
 def everything(folder: Path) -> dict[str, bytes | None]:
@@ -662,6 +827,17 @@ def test_a_wrong_command_is_refused(
     assert_refused: Refused, scene: Path, command: str, words: tuple[str, ...]
 ) -> None:
     assert_refused(command, words, scene)
+
+
+@pytest.mark.parametrize(("text", "words"), PROFILES.values(), ids=PROFILES)
+def test_a_wrong_profile_is_refused(
+    assert_refused: Refused, tmp_path: Path, text: str, words: tuple[str, ...]
+) -> None:
+    for name, content in {"spec.toml": ISING, "lab.toml": text, "file": "", "private": ""}.items():
+        (tmp_path / name).write_text(content)
+    (tmp_path / "file").chmod(0o644)
+    (tmp_path / "private").chmod(0o600)
+    assert_refused("run spec.toml --store new/s.zarr --cluster lab.toml", words, tmp_path)
 
 
 @pytest.mark.parametrize(("text", "words"), TABLES.values(), ids=TABLES)

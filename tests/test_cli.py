@@ -36,9 +36,23 @@ ALLOY = Sweep(
     Schedule(50, 20, 2),
     seed=7,
 )
+
+
+def commands(group: click.Group, before: tuple[str, ...] = ()) -> dict[str, click.Command]:
+    """Every command, by the words it is called with."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= commands(command, (*before, name))
+        else:
+            found[" ".join((*before, name))] = command
+    return found
+
+
+COMMANDS = commands(main)
 EXAMPLES = [
     (name, line.strip())
-    for name, command in main.commands.items()
+    for name, command in COMMANDS.items()
     for line in str(command.epilog).splitlines()[2:]
 ]
 PNG, HTML = b"\x89PNG", b"<!DOCTYPE html>"
@@ -105,7 +119,7 @@ def _no_json(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
 
 
-@pytest.mark.parametrize("name", main.commands)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_every_command_holds_an_example_of_it(name: str) -> None:
     result = latticescape(f"{name} --help")
     assert result.exit_code == 0
@@ -115,9 +129,10 @@ def test_the_help_of_every_command_holds_an_example_of_it(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "line"), EXAMPLES, ids=[line for _, line in EXAMPLES])
 def test_every_example_can_be_typed(name: str, line: str) -> None:
-    program, command, *arguments = shlex.split(line)
-    assert (program, command) == ("latticescape", name)
-    assert isinstance(main.commands[name].make_context(name, arguments), click.Context)
+    typed, _, _ = line.partition(" > ")
+    assert typed.startswith(f"latticescape {name}")
+    arguments = shlex.split(typed.removeprefix(f"latticescape {name}"))
+    assert isinstance(COMMANDS[name].make_context(name, arguments), click.Context)
 
 
 def test_run_tells_what_it_did(spec: str, address: str) -> None:
@@ -313,10 +328,10 @@ def test_doctor_tells_what_is_compiled_and_compiles_only_if_asked(
 
 
 def test_doctor_tells_what_is_wrong_and_what_is_well() -> None:
-    found = told("doctor --cluster slurm --json", code=2)
+    found = told("doctor --cluster lab --json", code=2)
     bad = [finding for finding in found["findings"] if not finding["good"]]
     assert found["healthy"] is False
-    assert [finding["name"] for finding in bad] == ["cluster slurm"]
+    assert [finding["name"] for finding in bad] == ["cluster lab"]
     assert "tcp://host:port" in bad[0]["told"]
 
 
