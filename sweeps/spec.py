@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -16,16 +15,16 @@ import numpy.typing as npt
 import tomlkit
 
 from physics.errors import RequestError
-from physics.lattices import LATTICES, Lattice
-from physics.models import MODELS, Model
+from physics.lattices import Lattice
+from physics.models import Model
 from physics.schedule import Schedule
 from physics.simulation import Simulation
 from sweeps.axis import Axis, AxisLike
 from sweeps.function import FunctionKernel
 from sweeps.kernel import Kernel
-from sweeps.kernel_table import kernel_of, table_of
+from sweeps.kernel_table import table_of
 from sweeps.source import Source
-from sweeps.tables import check_keys, check_tables
+from sweeps.spec_file import grid_table, parts_of
 
 MOST_POINTS = 10**7
 FORMAT = 1
@@ -197,15 +196,14 @@ class Sweep:
 
     def to_toml(self) -> str:
         """The spec file of this sweep."""
-        grid = {name: _inline(axis) for name, axis in self.grid.items()}
         tables: dict[str, Any] = {"sweep": {"seed": self.seed}}
         if isinstance(self.kernel, FunctionKernel):
-            tables |= {"grid": grid, "kernel": table_of(self.kernel)}
+            tables |= {"grid": grid_table(self.grid), "kernel": table_of(self.kernel)}
         else:
             tables |= {
                 "lattice": {"kind": self.lattice.kind, "size": self.lattice.size},
                 "model": {"kind": self.model.kind, **self.model.given},
-                "grid": grid,
+                "grid": grid_table(self.grid),
                 "schedule": asdict(self.schedule),
             }
         return tomlkit.dumps(tables)
@@ -237,24 +235,7 @@ class Sweep:
         >>> sweep.points
         2
         """
-        try:
-            tables = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:
-            # Not every TOMLDecodeError: a number of thousands of digits and deep brackets.
-            raise RequestError(
-                "the spec is not valid TOML", came=error, hint="lines such as T = [2.0, 2.5]"
-            ) from None
-        _check_spec(tables)
-        grid, seed = tables["grid"], tables.get("sweep", {}).get("seed", 0)
-        if "kernel" in tables:
-            return cls(kernel=kernel_of(tables["kernel"]), grid=grid, seed=seed)
-        return cls(
-            lattice=_lattice(tables["lattice"]),
-            model=_model(tables["model"]),
-            grid=grid,
-            schedule=_schedule(tables["schedule"]),
-            seed=seed,
-        )
+        return cls(**parts_of(text))
 
     @classmethod
     def from_file(cls, path: str | Path) -> "Sweep":
@@ -333,67 +314,3 @@ def _checked(name: str, given: object) -> Any:
             hint=f"{name}={example}",
         )
     return given
-
-
-def _inline(axis: Axis) -> object:
-    """An axis on one line: a table of its own would be moved behind the lists, and axes have an
-    order."""
-    spec = axis.spec
-    if isinstance(spec, list):
-        return spec
-    table = tomlkit.inline_table()
-    table.update(spec)
-    return table
-
-
-_TABLES = {
-    "sweep": ("seed",),
-    "lattice": ("kind", "size"),
-    "model": None,
-    "grid": None,
-    "schedule": ("equilibration_mcs", "samples", "stride_mcs", "update", "tempering_mcs"),
-}
-_OPTIONAL = {"seed", "update", "tempering_mcs"}
-
-
-def _check_spec(tables: Mapping[str, Any]) -> None:
-    """Which tables and keys there are; a table ``[kernel]`` stands for what a store knows of a
-    user's function, and its keys are checked where it is read."""
-    allowed = ("sweep", "grid", "kernel") if "kernel" in tables else tuple(_TABLES)
-    check_tables(tables, allowed, optional={"sweep"})
-    for name, table in tables.items():
-        keys = _TABLES.get(name)
-        if keys:
-            check_keys(f"[{name}]", table, keys, _OPTIONAL)
-
-
-def _chosen(place: str, table: Mapping[str, Any], kinds: Mapping[str, Any]) -> Any:
-    kind = table.get("kind")
-    if not isinstance(kind, str) or kind not in kinds:
-        raise RequestError(
-            f"[{place}] {'has an unknown' if 'kind' in table else 'lacks the key'} kind",
-            came=repr(kind) if "kind" in table else None,
-            allowed=" | ".join(kinds),
-            hint=f'kind = "{next(iter(kinds))}"',
-        )
-    return kinds[kind]
-
-
-def _lattice(table: Mapping[str, Any]) -> Lattice:
-    lattice: Lattice = _chosen("lattice", table, LATTICES)(table["size"])
-    return lattice
-
-
-def _model(table: Mapping[str, Any]) -> Model:
-    kind: type[Model] = _chosen("model", table, MODELS)
-    given = {name: value for name, value in table.items() if name != "kind"}
-    try:
-        for name in given:
-            kind.parameter(name)
-        return kind(**given)
-    except RequestError as error:
-        raise error.within("[model]") from None
-
-
-def _schedule(table: Mapping[str, Any]) -> Schedule:
-    return Schedule(**table)
