@@ -9,7 +9,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ from physics.errors import RequestError
 from physics.groups import GivenUp
 from sweeps.notes import Note, Notes
 from sweeps.patience import KEY
+from sweeps.plan import Block
 from sweeps.store import Store
 
 NAME, PULSE = "lease", "pulse"
@@ -26,7 +27,7 @@ NAME, PULSE = "lease", "pulse"
 # How often a task looks after the lease, how old a sign of life must be to be renewed, and to be
 # no sign of life any more.
 WATCH_SECONDS, PULSE_SECONDS, DEAD_SECONDS = 2.0, 20.0, 180.0
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS, MOMENT_SECONDS = 5.0, 1.0
 LOOPBACK = ("127.", "localhost", "::1")
 
 
@@ -102,8 +103,8 @@ def take(store: Store, client: Client) -> tuple[Lease, str]:
 
 def leave(store: Store, client: Client, lease: Lease) -> bool:
     """Give a lease back, unless tasks of it go on for somebody else; whether it was given back."""
-    deadline = time.monotonic() + 1.0  # what was released a moment ago may still be on its way
-    while _has_tasks(client, lease, (block.number for block in store.blocks)):
+    deadline = time.monotonic() + MOMENT_SECONDS
+    while any(tasks_known(client, lease, store.blocks)):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
@@ -191,8 +192,7 @@ def _works(lease: Lease, store: Store, client: Client) -> bool:
                 security=client.security,
                 set_as_default=False,
             ) as other:
-                blocks = (block.number for block in store.blocks)
-                return _identity(other) == lease.scheduler and _has_tasks(other, lease, blocks)
+                return _identity(other) == lease.scheduler and _is_busy(other, lease, store)
         except (OSError, TypeError, ValueError, RuntimeError):
             listens = None
     return listens is None and seconds_silent(lease, store.notes) < DEAD_SECONDS
@@ -220,7 +220,21 @@ def _identity(client: Client) -> str:
     return str(client.scheduler_info(n_workers=0)["id"])
 
 
-def _has_tasks(client: Client, lease: Lease, blocks: Iterable[int]) -> bool:
-    keys = [lease.key(block) for block in blocks]
+def _is_busy(client: Client, lease: Lease, store: Store) -> bool:
+    """Whether a scheduler has tasks of a lease, or in a moment: between two waves it has none."""
+    deadline = time.monotonic() + MOMENT_SECONDS
+    while not any(tasks_known(client, lease, store.blocks)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def tasks_known(client: Client, lease: Lease, blocks: Sequence[Block]) -> list[bool]:
+    """Whether a scheduler has a task of a lease for each of these blocks.
+
+    What a client put or released a moment ago may be on its way still: this question overtakes it.
+    """
+    keys = [lease.key(block.number) for block in blocks]
     found = client.sync(client.scheduler.get_task_status, keys=keys)
-    return any(state not in (None, "forgotten") for state in found.values())
+    return [found[key] not in (None, "forgotten") for key in keys]

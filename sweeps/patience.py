@@ -22,7 +22,7 @@ def install_patience(client: Client) -> None:
     by themselves. Other tasks are treated as ever. If the scheduler takes no plugin, Dask's limit
     holds for ours too, and the next ``run`` goes on with what they found.
     """
-    with suppress(OSError, ValueError, ImportError):
+    with suppress(Exception):  # whatever a scheduler refuses with: it is a help, no need
         client.register_plugin(_patience())
 
 

@@ -36,6 +36,7 @@ from sweeps.workers import Cluster, attached, check_workers
 WAVE = 4096
 
 CANCELLED = "cancelled, or taken over by another scheduler"
+LOST = "the scheduler is lost"
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ def execute(
 
 
 def _compute(client: Client, store: Store, lease: Lease, report: Report, progress: bool) -> Report:
-    kernel, done = store.sweep.kernel, int(store.done().sum())
+    kernel, done, broken = store.sweep.kernel, int(store.done().sum()), list[Block]()
     with (
         SweepProgress(report.points, done, shown=progress) as bar,
         _left(store, client, lease),
@@ -217,14 +218,15 @@ def _compute(client: Client, store: Store, lease: Lease, report: Report, progres
             if isinstance(outcome, ReturnedError):
                 raise outcome  # nothing this kernel returns can be stored: no use to go on
             if isinstance(outcome, BaseException):
-                error = report.error or error_text(outcome)
-                unwritten = int((store.states_of(block) == PENDING).sum())
-                report = replace(report, failed=report.failed + unwritten, error=error)
+                broken.append(block)
+                report = replace(report, error=report.error or error_text(outcome))
             else:
                 updates = kernel.updates(outcome.computed)
                 bar.add(outcome.computed, updates, outcome.kernel_seconds)
                 report = _counted(report, outcome)
-    return report
+    # All that such a task was to do, and has not done by now, whoever may have tried after it.
+    unwritten = sum(int((store.states_of(block) == PENDING).sum()) for block in broken)
+    return replace(report, failed=unwritten)
 
 
 @contextmanager
@@ -272,21 +274,30 @@ def _outcomes(
     """Every pending block with its receipt or error, as they finish, a wave at a time."""
     pending = store.pending()
     for first in range(0, len(pending), WAVE):
+        if client.status != "running":
+            return  # its scheduler was lost
         wave = pending[first : first + WAVE]
         futures = put(client, store, lease, wave)
         block_of = {future.key: block for future, block in zip(futures, wave, strict=True)}
         try:
             for future in as_completed(futures, loop=client.loop):
-                yield block_of[future.key], _outcome(future)
+                block = block_of[future.key]
+                yield block, _outcome(future, block)
                 future.release()
         finally:
             for future in futures:
                 future.release()
 
 
-def _outcome(future: Future) -> Receipt | BaseException:
-    if future.status == "finished":
-        receipt: Receipt = future.result()
-        return receipt
-    error = future.exception()
-    return error if error is not None else RuntimeError(f"task {future.status}")
+def _outcome(future: Future, block: Block) -> Receipt | BaseException:
+    lost = Receipt(block.number, cancelled=True, error=LOST)
+    try:
+        if future.status == "finished":
+            receipt: Receipt = future.result()
+            return receipt
+        if future.status == "error":
+            error: BaseException = future.exception()
+            return error
+    except OSError:  # the scheduler died before it could hand the receipt over
+        return lost
+    return lost

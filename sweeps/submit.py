@@ -1,9 +1,11 @@
 """``submit`` and ``cancel``: a sweep left to a scheduler that goes on without this process."""
 
+import time
+
 from distributed import Client, Future, fire_and_forget
 
 from physics.errors import RequestError
-from sweeps.lease import Lease, end, lease_of, take
+from sweeps.lease import Lease, end, lease_of, take, tasks_known
 from sweeps.patience import install_patience
 from sweeps.plan import Block, plan
 from sweeps.spec import Sweep
@@ -64,9 +66,12 @@ def submit(
         install_patience(ready)
         opened = existing or create(store, sweep, cut)
         lease, _ = take(opened, ready)
-        fire_and_forget(put(ready, opened, lease, opened.pending()))
-        # An answer to a question asked after it: the scheduler has the tasks.
-        ready.sync(ready.scheduler.get_task_status, keys=[])
+        pending = opened.pending()
+        futures = put(ready, opened, lease, pending)
+        # Nobody can ask a scheduler to keep a task that it does not know yet.
+        while not all(tasks_known(ready, lease, pending)):
+            time.sleep(0.05)
+        fire_and_forget(futures)
     return lease.id
 
 

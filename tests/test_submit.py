@@ -27,7 +27,16 @@ from deploy.watch import watch
 from physics import RequestError
 from physics.groups import GivenUp
 from sweeps import IncompleteError, cancel, run, status, submit
-from sweeps.lease import DEAD_SECONDS, NAME, Lease, LeaseWatch, lease_of, leave, take
+from sweeps.lease import (
+    DEAD_SECONDS,
+    NAME,
+    Lease,
+    LeaseWatch,
+    lease_of,
+    leave,
+    take,
+    tasks_known,
+)
 from sweeps.plan import plan
 from sweeps.run import execute
 from sweeps.store import PENDING, POISONED, Store, create
@@ -217,14 +226,12 @@ def test_who_cannot_be_asked_works_as_long_as_there_are_signs_of_life(
 
 
 def test_a_lease_is_given_back_when_nobody_waits_for_its_tasks(
-    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, tmp_path: Path
 ) -> None:
     store = begun(tmp_path / "s.zarr")
     lease, _ = take(store, client)
-    future = client.submit(time.sleep, 4, key=lease.key(3), pure=False)
-    # What is submitted and what is asked go different ways to the scheduler.
-    while not any(future.key in keys for keys in client.processing().values()):
-        time.sleep(0.01)
+    future = client.submit(time.sleep, 5, key=lease.key(3), pure=False)
+    wait_until(lambda: any(tasks_known(client, lease, store.blocks)))
     assert not leave(store, client, lease)
     assert lease_of(store.notes) == lease
     future.release()
@@ -282,11 +289,12 @@ def test_what_was_cancelled_goes_on_when_run_again(
             submit(sweep, path, client)
         wait_until(lambda: status(path).done >= 2)
         cancel(path)
-        wait_until(lambda: not status(path).active)
+        wait_until(lambda: Store(path).notes.names() == [])
     done = status(path).done
     assert done < 9
     report = execute(sweep, path, address, progress=False)
-    assert (report.computed, report.complete) == (9 - done, True)
+    assert report.complete
+    assert 0 < report.computed <= 9 - done  # one that had just been computed may be written yet
     assert_same_bits(calm, path)
 
 
@@ -373,7 +381,7 @@ def test_waves_bound_what_the_scheduler_holds(
 
 @pytest.mark.slow
 def test_kill_9_of_scheduler_and_client_costs_the_blocks_in_flight(tmp_path: Path) -> None:
-    """A scheduler and a worker of their own; both die, a run of this machine's own goes on."""
+    """A scheduler and a worker of their own die: who had left is not told, who waits is."""
     sweep, path = ising_sweep(mcs=10_000), tmp_path / "s.zarr"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     options: dict[str, Any] = {"env": environment, "start_new_session": True}
@@ -394,9 +402,13 @@ def test_kill_9_of_scheduler_and_client_costs_the_blocks_in_flight(tmp_path: Pat
             stack.callback(_kill_group, process.pid)
         wait_until(file.exists)
         wait_until(lambda: bool(file.read_text()))
-        submit(sweep, path, json.loads(file.read_text())["address"], block_points=1)
+        address = json.loads(file.read_text())["address"]
+        submit(sweep, path, address, block_points=1)
+        waiting = ThreadPoolExecutor(1).submit(execute, sweep, path, address, progress=False)
         wait_until(lambda: status(path).done >= 2)
+    told = waiting.result()
     done = status(path).done
+    assert (told.pending, told.failed, told.error) == (9 - done, 0, "the scheduler is lost")
     assert 2 <= done < 9
     report = execute(sweep, path, progress=False)
     assert (report.computed, report.complete) == (9 - done, True)
