@@ -386,7 +386,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no store to cancel": ("cancel no.zarr", ("no store at no.zarr", "latticescape run")),
     "nothing to cancel": ("cancel ising.zarr --json", ("nobody works", "status ising.zarr")),
     "no store to retry": ("retry-failed folder", ("folder is no store", "latticescape run")),
-    "retrying on an unknown cluster": ("retry-failed ising.zarr --cluster slurm", ("slurm",)),
+    "retrying on an unknown cluster": ("retry-failed ising.zarr --cluster moon", ("moon",)),
     "no store to verify": ("verify no.zarr", ("no store at no.zarr", "latticescape run")),
     "a store that lost an array": ("verify damaged.zarr --repair", ("damaged.zarr", "array done")),
     "submitting to nobody": (

@@ -84,14 +84,23 @@ FORGED = 'tls = { ca_file = "tls/ca.pem", cert = "rogue/client.pem", key = "rogu
     ("profile", "words"),
     [
         (OTHER, "do not trust each other (came: CERTIFICATE_VERIFY_FAILED"),
-        (FORGED, "do not trust each other (came: TLSV1_ALERT_UNKNOWN_CA"),
         ("", "no certificates for tls://"),
     ],
-    ids=["another authority", "a forged certificate", "no certificate"],
+    ids=["another authority", "no certificate"],
 )
 def test_a_rogue_client_is_refused(address: str, scene: Path, profile: str, words: str) -> None:
     (scene / "lab.toml").write_text(f'kind = "address"\naddress = "{address}"\n{profile}\n')
     assert_refused("lab.toml", words)
+
+
+def test_a_forged_certificate_is_refused(address: str, scene: Path) -> None:
+    """The server closes as it sends its alert: sometimes the client finds it closed first."""
+    (scene / "lab.toml").write_text(f'kind = "address"\naddress = "{address}"\n{FORGED}\n')
+    told = refused("lab.toml")
+    words = ("TLSV1_ALERT_UNKNOWN_CA", "the connection was closed while they met")
+    both = [f"do not trust each other (came: {word}" for word in words]
+    assert [word for word in both if word in told], told
+    assert [word for word in both if f"`{word}`" not in PAGE] == []
 
 
 def test_a_client_without_encryption_is_refused(address: str, scene: Path) -> None:
@@ -101,13 +110,19 @@ def test_a_client_without_encryption_is_refused(address: str, scene: Path) -> No
 
 
 def assert_refused(cluster: str, *words: str) -> None:
-    """A run ends with code 2 and one line of these words, all of which the page tells."""
+    """A run ends with one line of these words, all of which the page tells."""
+    line = refused(cluster)
+    assert [word for word in words if word not in line] == [], line
+    assert [word for word in words if f"`{word}`" not in PAGE] == []
+
+
+def refused(cluster: str) -> str:
+    """The one line with which a run ends, with code 2."""
     command = ["run", "ising.toml", "--store", "new/s.zarr", "--cluster", cluster]
     result = CliRunner().invoke(main, command, prog_name="latticescape")
     assert result.exit_code == 2, result.output
     (line,) = result.stderr.splitlines()
-    assert [word for word in words if word not in line] == [], line
-    assert [word for word in words if f"`{word}`" not in PAGE] == []
+    return line
 
 
 def test_a_program_that_shows_no_certificate_is_refused(address: str, own: Certificates) -> None:
