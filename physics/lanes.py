@@ -278,7 +278,7 @@ def _probabilities(tables: LaneTables, task: Task) -> Floats:
         if orbit.clusters.shape[1] == 1:
             rise = rise + jumps[0]
         elif (shell := next(shells)) in tables.shells:
-            z = tables.lattice.neighbors(shell).shape[1]
+            z = tables.sizes[tables.shells.index(shell)]
             ups = np.arange(z + 1)
             rise = rise[..., None] + jumps[0] * (z - ups) + jumps[1] * ups
     with np.errstate(over="ignore"):

@@ -32,21 +32,18 @@ class Parameter:
 
     def check(self, value: object) -> float:
         """The value as a float, or a RequestError that names the bounds."""
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+            raise self._refused("is not a number", repr(value))
+        below = value <= self.low if self.low_excluded else value < self.low
+        if not -LARGEST <= value <= LARGEST or below or value > self.high:
+            raise self._refused("is out of bounds", value)
+        if self.whole and value != int(value):
+            raise self._refused("is no whole number", value)
+        return float(value)
+
+    def _refused(self, problem: str, came: object) -> RequestError:
         excluded = np.isfinite(self.low) and self.low_excluded
         example = self.low + 1 if excluded else np.clip(0.5, self.low, self.high)
         example = np.ceil(example) if self.whole else example
         hint = f"{self.name} = {self.default if self.default is not None else example:g}"
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-            raise RequestError(
-                f"{self.name} is not a number", came=repr(value), allowed=self.allowed, hint=hint
-            )
-        below = value <= self.low if self.low_excluded else value < self.low
-        if not -LARGEST <= value <= LARGEST or below or value > self.high:
-            raise RequestError(
-                f"{self.name} is out of bounds", came=value, allowed=self.allowed, hint=hint
-            )
-        if self.whole and value != int(value):
-            raise RequestError(
-                f"{self.name} is no whole number", came=value, allowed=self.allowed, hint=hint
-            )
-        return float(value)
+        return RequestError(f"{self.name} {problem}", came=came, allowed=self.allowed, hint=hint)

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 # A journalling file system takes files that are flushed together in one go: 27 chunks in 16 ms
@@ -24,19 +26,26 @@ def flush(paths: Iterable[Path], *, below: Path) -> None:
     --------
     >>> flush([Path("/nowhere/at/all")], below=Path("/nowhere"))
     """
-    files = [path for path in paths if path.exists()]
-    folders = {parent for path in files for parent in path.parents if _is_in(parent, below)}
-    with ThreadPoolExecutor(THREADS) as threads:
-        list(threads.map(_flush, [*files, *folders]))
+    files, folders = [*paths], {below}
+    for file in files:
+        for folder in file.parents:
+            if folder in folders:
+                break
+            folders.add(folder)
+    # A folder may be flushed before the files in it: their names are there already.
+    list(_threads(os.getpid()).map(_flush, [*files, *folders]))
 
 
-def _is_in(folder: Path, below: Path) -> bool:
-    return folder == below or below in folder.parents
+@lru_cache(maxsize=1)
+def _threads(_process: int) -> ThreadPoolExecutor:
+    """Kept from block to block, but not into a forked process."""
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="latticescape-flush")
 
 
 def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,7 +1,7 @@
 """``run``: blocks become Dask tasks that write into the store; only receipts come back."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 
@@ -280,13 +280,26 @@ def _outcomes(
         futures = put(client, store, lease, wave)
         block_of = {future.key: block for future, block in zip(futures, wave, strict=True)}
         try:
-            for future in as_completed(futures, loop=client.loop):
-                block = block_of[future.key]
-                yield block, _outcome(future, block)
-                future.release()
+            for batch in as_completed(futures, loop=client.loop).batches():
+                for future, outcome in _outcomes_of(client, batch, block_of):
+                    yield block_of[future.key], outcome
+                    future.release()
         finally:
             for future in futures:
                 future.release()
+
+
+def _outcomes_of(
+    client: Client, batch: Iterable[Future], block_of: Mapping[str, Block]
+) -> Iterator[tuple[Future, Receipt | BaseException]]:
+    """Of tasks that ended, in one question to the cluster if all is well."""
+    finished = [future for future in batch if future.status == "finished"]
+    try:
+        receipts = dict(zip(finished, client.gather(finished), strict=True))
+    except Exception:  # one of many; each is asked alone what it was
+        receipts = {}
+    for future in batch:
+        yield future, receipts.get(future) or _outcome(future, block_of[future.key])
 
 
 def _outcome(future: Future, block: Block) -> Receipt | BaseException:

@@ -8,7 +8,7 @@ fill values is never written.
 import shutil
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from itertools import zip_longest
@@ -24,6 +24,7 @@ from dask.utils import format_bytes
 from physics.errors import RequestError, shortened
 from physics.variables import BOOKKEEPING, STATES, Variable
 from sweeps.checksums import canonical, checksums
+from sweeps.chunks import DAMAGE, empty, read_chunks, write_chunks
 from sweeps.durability import flush
 from sweeps.notes import Notes
 from sweeps.places import check_place, is_free, made_whole
@@ -37,8 +38,6 @@ StorePath = str | Path
 _NAN = complex(np.nan, np.nan)
 _FILL: dict[str, Any] = {"f": np.nan, "c": _NAN, "i": 0, "u": 0, "b": False, "T": ""}
 
-# What zarr raises where a chunk cannot be decoded, or has another size, depends on the codec.
-DAMAGE = (RuntimeError, ValueError, TypeError, OSError)
 _MARKS = frozenset(variable.name for variable in BOOKKEEPING)
 
 Points = npt.NDArray[np.intp]
@@ -101,7 +100,8 @@ class Store:
 
     def states_of(self, block: Block) -> npt.NDArray[np.int8]:
         """State of every point of a block, flat."""
-        return _settled(self._kept("done", block), self._kept("state", block))
+        done, state = self._kept(("done", "state"), block)
+        return _settled(done, state)
 
     def error_at(self, place: tuple[Any, ...]) -> str:
         """Error of the last attempt at a point of the grid."""
@@ -158,8 +158,7 @@ class Store:
     def read(self, name: str, block: Block) -> npt.NDArray[Any]:
         """A variable at a block's points, points first; raises what zarr raises if damaged."""
         array = self._array(name)
-        found = np.asarray(array[block.region])
-        return found.reshape(block.points, *array.shape[len(block.shape) :])
+        return np.asarray(array[block.region]).reshape(empty(array, block).shape)
 
     def erase(self, name: str, block: Block) -> None:
         """Put the fill value in place of a block's chunk, which may be damaged."""
@@ -174,16 +173,17 @@ class Store:
         return self.path / name / array.metadata.encode_chunk_key(tuple(place))
 
     def _attempted(self, block: Block, points: Points, times: int) -> dict[str, Any]:
-        return {"attempts": self._kept("attempts", block)[points] + times}
+        (attempts,) = self._kept(("attempts",), block)
+        return {"attempts": attempts[points] + times}
 
     def _put(self, block: Block, points: Points, values: Mapping[str, Any]) -> None:
         """Write values at points of a block, and flush them."""
+        wholes = self._beside(list(values), block, len(points))
+        for whole, some in zip(wholes, values.values(), strict=True):
+            whole[points] = some
+        arrays = [self._array(name) for name in values]
         try:
-            for name, some in values.items():
-                array = self._array(name)
-                whole = self._beside(name, block, len(points))
-                whole[points] = some
-                array[block.region] = whole.reshape(*block.shape, *whole.shape[1:])
+            write_chunks(arrays, block, wholes)
             flush([self.chunk(name, block) for name in values], below=self.path)
         except OSError as error:
             raise RequestError(
@@ -193,13 +193,16 @@ class Store:
                 hint="the same latticescape run once more, when there is space",
             ) from error
 
-    def _beside(self, name: str, block: Block, points: int) -> npt.NDArray[Any]:
-        """What a block holds of a variable, to write so many points into it."""
-        if name in _MARKS:
-            return self._kept(name, block)
-        array = self._array(name)
+    def _beside(self, names: Sequence[str], block: Block, points: int) -> list[npt.NDArray[Any]]:
+        """What a block holds of variables, to write so many points into it."""
         if points == block.points:
-            return np.empty((points, *array.shape[len(block.shape) :]), array.dtype)
+            return [empty(self._array(name), block) for name in names]
+        marks = [name for name in names if name in _MARKS]
+        found = dict(zip(marks, self._kept(marks, block), strict=True))
+        return [found[name] if name in found else self._whole(name, block) for name in names]
+
+    def _whole(self, name: str, block: Block) -> npt.NDArray[Any]:
+        """A variable of which a part is to be written, which must not lose the rest."""
         try:
             return self.read(name, block)
         except DAMAGE as error:
@@ -209,13 +212,14 @@ class Store:
                 hint=f"latticescape verify {self.path} --repair",
             ) from error
 
-    def _kept(self, name: str, block: Block) -> npt.NDArray[Any]:
-        """A mark at every point of a block, flat; what cannot be read is as if never written."""
-        try:
-            return self.read(name, block)
-        except DAMAGE:
-            array = self._array(name)
-            return np.full(block.points, array.fill_value, array.dtype)
+    def _kept(self, names: Sequence[str], block: Block) -> list[npt.NDArray[Any]]:
+        """Marks at every point of a block, flat; what cannot be read is as if never written."""
+        arrays = [self._array(name) for name in names]
+        found = read_chunks(arrays, block)
+        return [
+            np.full(block.points, array.fill_value, array.dtype) if chunk is None else chunk
+            for array, chunk in zip(arrays, found, strict=True)
+        ]
 
     def _marks(self, name: str) -> npt.NDArray[Any]:
         """A mark at every point of the grid."""
@@ -225,7 +229,8 @@ class Store:
         except DAMAGE:
             found = np.empty(array.shape, array.dtype)
             for block in self.blocks:
-                found[block.region] = self._kept(name, block).reshape(block.shape)
+                (kept,) = self._kept((name,), block)
+                found[block.region] = kept.reshape(block.shape)
             return found
 
     def _array(self, name: str) -> "zarr.Array[Any]":

@@ -2,6 +2,8 @@
 
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy.typing as npt
 
 from physics.errors import shortened
 from physics.groups import GivenUp, Watch, unwatched
+from sweeps.aside import aside
 from sweeps.lease import LeaseWatch
 from sweeps.notes import Notes
 from sweeps.plan import Block
@@ -154,7 +157,8 @@ class _Work:
             while trial.sets:
                 notes.write(name, {**trial.noted(trying=True), **_who()})
                 for some, outcome in bisected(trial.sets[0], self._computed):
-                    self._keep(some, outcome)
+                    with self._last() if trial.sets == (some,) else nullcontext():
+                        self._keep(some, outcome)
                 trial = trial.rest
         except GivenUp:
             self.receipt = replace(self.receipt, cancelled=True)
@@ -165,6 +169,13 @@ class _Work:
             else:
                 notes.remove(name)
         return replace(self.receipt, kernel_seconds=self.kernel_seconds)
+
+    @contextmanager
+    def _last(self) -> Iterator[None]:
+        """Only writing is left: if the worker dies now, it dies of another block."""
+        with aside():
+            self.store.notes.remove(note_of(self.block))
+            yield
 
     def _computed(self, units: Units) -> Results:
         sweep, points = self.store.sweep, [self.points[p] for p in self._points_of(units)]

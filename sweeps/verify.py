@@ -7,8 +7,9 @@ import numpy as np
 
 from physics.variables import BOOKKEEPING
 from sweeps.checksums import checksums
+from sweeps.chunks import DAMAGE
 from sweeps.plan import Block
-from sweeps.store import DAMAGE, DONE, Points, Store, StorePath
+from sweeps.store import DONE, Points, Store, StorePath
 
 MARKS = tuple(variable.name for variable in BOOKKEEPING)
 
