@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cached_property
+from functools import lru_cache
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -31,8 +31,8 @@ CREDENTIALS = {
 
 # A first look fails within seconds. Work that is under way waits for a storage that is busy or
 # restarts, in all for so long as a credential surely lasts.
-QUICK: dict[str, Any] = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}
-PATIENT: dict[str, Any] = {"max_retries": 10, "retry_timeout": timedelta(seconds=60)}
+QUICK: Any = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}
+PATIENT: Any = {"max_retries": 10, "retry_timeout": timedelta(seconds=60)}
 QUICK_ANSWER = {"connect_timeout": "3s", "timeout": "5s"}
 
 # Given once, these hide the same settings in the environment.
@@ -103,17 +103,19 @@ class Objects:
                     hint=f"{name}=http://127.0.0.1:9000, or unset {name}",
                 )
 
-    @cached_property
+    @property
     def quick(self) -> Any:
         """Obstore's handle for a first look."""
-        variables = {key: f"{VARIABLES[self.scheme]}{key.upper()}" for key in _CLIENT}
-        given = {key: os.environ[name] for key, name in variables.items() if name in os.environ}
-        return self._opened(QUICK, client_options={**QUICK_ANSWER, **given})
+        return _handle(self.url, self._environment(), patient=False)
 
-    @cached_property
+    @property
     def patient(self) -> Any:
         """Obstore's handle for work that is under way."""
-        return self._opened(PATIENT)
+        return _handle(self.url, self._environment(), patient=True)
+
+    def _environment(self) -> tuple[tuple[str, str], ...]:
+        start = VARIABLES[self.scheme]
+        return tuple(sorted(item for item in os.environ.items() if item[0].startswith(start)))
 
     def zarr(self) -> "ToldObjectStore":
         """The objects as zarr wants them."""
@@ -178,9 +180,16 @@ class Objects:
                 hint="a newer version of it",
             )
 
-    def _opened(self, retries: Any, **options: Any) -> Any:
-        with told(self.url):
-            return from_url(self.url, retry_config=retries, **options)
+
+@lru_cache(maxsize=32)
+def _handle(url: str, environment: tuple[tuple[str, str], ...], *, patient: bool) -> Any:
+    """A handle keeps its connections, so there is one for each URL and what obstore is told."""
+    given = {
+        key: value for name, value in environment for key in _CLIENT if name.endswith(key.upper())
+    }
+    options: dict[str, Any] = {} if patient else {"client_options": {**QUICK_ANSWER, **given}}
+    with told(url):
+        return from_url(url, retry_config=PATIENT if patient else QUICK, **options)
 
 
 class ToldObjectStore(ObjectStore[Any]):
@@ -242,7 +251,9 @@ def told(url: str) -> Iterator[None]:
 
 
 _NO_BUCKET = "NoSuchBucket|ContainerNotFound|bucket does not exist|InvalidBucketName"
-_NO_CREDENTIALS = r"169\.254\.169\.254|Missing \w+|Account must be specified|metadata\.google"
+_NO_CREDENTIALS = (
+    "latest/api/token|security-credentials|computeMetadata|Missing [A-Z]|Account must be"
+)
 _DENIED = r"\b40[13] |AccessDenied|Signature|InvalidAccessKeyId|permission"
 _SILENT = "HTTP error|error sending request|timed out"
 
