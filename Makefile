@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint bench system clean
+.PHONY: demo test lint bench system storage clean
 
 demo: $(VENV)/.installed
 	$(BIN)/latticescape demo
 
-test: $(VENV)/.tested system
+test: $(VENV)/.tested system storage
 	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.tested
@@ -34,6 +34,10 @@ system:
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SYSTEM) >/dev/null; \
 	else echo "without$$missing: tests of these will be skipped (apt-get install $(SYSTEM))"; fi
 
+# An object storage for tests, in an environment of its own (.venv-s3). Without it those tests skip.
+storage: $(VENV)/.tested
+	-$(BIN)/python -m tests.object_storage
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
@@ -44,4 +48,4 @@ $(VENV)/.tested: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) latticescape-demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-s3 .venv-s3.lock latticescape-demo .pytest_cache .mypy_cache .ruff_cache

@@ -15,10 +15,11 @@ import xarray as xr
 from rich.console import Console
 
 from deploy.cluster_commands import cluster
-from deploy.options import PATH, POSITIVE, as_json, example
+from deploy.options import PATH, POSITIVE, STORE, as_json, example
 from physics.errors import RequestError
 from sweeps.cost import calibrate as measured_rate
-from sweeps.places import check_place, is_free, made_whole
+from sweeps.location import StorePath, locate
+from sweeps.places import check_place
 from sweeps.plan import plan as plan_sweep
 from sweeps.provenance import package_version
 from sweeps.run import Report, execute
@@ -154,7 +155,7 @@ def plan(spec: Path, workers: int, block_points: int | None, calibrate: bool, js
     )
 )
 @click.argument("spec", type=PATH)
-@click.option("--store", type=PATH, required=True, help="Folder of the zarr store, new or begun.")
+@click.option("--store", type=STORE, required=True, help="Folder or URL, new or begun.")
 @cluster_option
 @workers_option
 @threads_option
@@ -163,7 +164,7 @@ def plan(spec: Path, workers: int, block_points: int | None, calibrate: bool, js
 @as_json
 def run(
     spec: Path,
-    store: Path,
+    store: StorePath,
     cluster: str,
     workers: int | None,
     threads: int | None,
@@ -191,11 +192,13 @@ def run(
     )
 )
 @click.argument("spec", type=PATH)
-@click.option("--store", type=PATH, required=True, help="Folder of the zarr store, new or begun.")
+@click.option("--store", type=STORE, required=True, help="Folder or URL, new or begun.")
 @click.option("--cluster", required=True, help="tcp://host:port or tls://host:port.")
 @block_option
 @as_json
-def submit(spec: Path, store: Path, cluster: str, block_points: int | None, json_: bool) -> None:
+def submit(
+    spec: Path, store: StorePath, cluster: str, block_points: int | None, json_: bool
+) -> None:
     """Leave a sweep to a running scheduler, and return; status, watch and cancel take the store."""
     from deploy.clusters import connect
 
@@ -212,17 +215,17 @@ def submit(spec: Path, store: Path, cluster: str, block_points: int | None, json
 
 
 @main.command(epilog=example("latticescape status runs/ising.zarr"))
-@click.argument("store", type=PATH)
+@click.argument("store", type=STORE)
 @as_json
-def status(store: Path, json_: bool) -> None:
+def status(store: StorePath, json_: bool) -> None:
     """How far a store is, who works on it, and when it will be done."""
     _show(store_status(store).as_dict(), json_)
 
 
 @main.command(epilog=example("latticescape watch runs/ising.zarr"))
-@click.argument("store", type=PATH)
+@click.argument("store", type=STORE)
 @click.option("--every", type=click.FloatRange(min=0.1), default=1.0, help="Seconds between looks.")
-def watch(store: Path, every: float) -> None:
+def watch(store: StorePath, every: float) -> None:
     """Watch a store, live, until nobody works on it. Exit code 1 if points are missing then."""
     from deploy.watch import watch as watch_store
 
@@ -230,9 +233,9 @@ def watch(store: Path, every: float) -> None:
 
 
 @main.command(epilog=example("latticescape cancel runs/ising.zarr"))
-@click.argument("store", type=PATH)
+@click.argument("store", type=STORE)
 @as_json
-def cancel(store: Path, json_: bool) -> None:
+def cancel(store: StorePath, json_: bool) -> None:
     """Call off all work on a store, from any machine; what is done stays."""
     lease = cancel_store(store)
     _show({"store": str(store), "id": lease.id, "cancelled": lease.owner}, json_)
@@ -245,14 +248,14 @@ def cancel(store: Path, json_: bool) -> None:
         "latticescape retry-failed runs/ising.zarr --cluster tcp://host:8786",
     ),
 )
-@click.argument("store", type=PATH)
+@click.argument("store", type=STORE)
 @cluster_option
 @workers_option
 @threads_option
 @quiet_option
 @as_json
 def retry_failed(
-    store: Path, cluster: str, workers: int | None, threads: int, quiet: bool, json_: bool
+    store: StorePath, cluster: str, workers: int | None, threads: int, quiet: bool, json_: bool
 ) -> None:
     """Try failed and poisoned points again, as if for the first time, and all that are pending."""
     from deploy.clusters import connect
@@ -271,10 +274,10 @@ def retry_failed(
 @main.command(
     epilog=example("latticescape verify runs/ising.zarr", "latticescape verify s.zarr --repair")
 )
-@click.argument("store", type=PATH)
+@click.argument("store", type=STORE)
 @click.option("--repair", is_flag=True, help="Make damaged points pending; run computes them anew.")
 @as_json
-def verify(store: Path, repair: bool, json_: bool) -> None:
+def verify(store: StorePath, repair: bool, json_: bool) -> None:
     """Compare every point with its checksum. Exit code 1 if any is damaged, repaired or not."""
     found = verify_store(store, repair=repair)
     facts = {
@@ -300,16 +303,16 @@ def verify(store: Path, repair: bool, json_: bool) -> None:
         "latticescape landscape runs/mores2.zarr counts.csv --out scape.zarr --picture scape.html"
     ),
 )
-@click.argument("store", type=PATH)
+@click.argument("store", type=STORE)
 @click.argument("observed", type=PATH, nargs=-1, required=True)
-@click.option("--out", type=PATH, help="Folder of a new zarr store for the landscape.")
+@click.option("--out", type=STORE, help="Folder or URL of a new zarr store for the landscape.")
 @click.option("--picture", type=PATH, multiple=True, help="A .png or .html to draw; repeatable.")
 @click.option("--species", help="Names of species 0 and 1 in tables of atoms, such as Mo,Re.")
 @as_json
 def landscape_command(
-    store: Path,
+    store: StorePath,
     observed: tuple[Path, ...],
-    out: Path | None,
+    out: StorePath | None,
     picture: tuple[Path, ...],
     species: str | None,
     json_: bool,
@@ -359,14 +362,19 @@ def landscape_command(
         "latticescape map runs/mores2.zarr energy --at x=0.597 --out energy.html",
     ),
 )
-@click.argument("store", type=PATH)
+@click.argument("store", type=STORE)
 @click.argument("variable")
 @click.option("--out", type=PATH, multiple=True, required=True, help="A .png or .html; repeatable.")
 @click.option("--at", multiple=True, metavar="AXIS=VALUE", help="Fix an axis; repeatable.")
 @click.option("--ridge", is_flag=True, help="Mark where the variable is largest.")
 @click.option("--log", is_flag=True, help="Logarithmic colours.")
 def map_command(
-    store: Path, variable: str, out: tuple[Path, ...], at: tuple[str, ...], ridge: bool, log: bool
+    store: StorePath,
+    variable: str,
+    out: tuple[Path, ...],
+    at: tuple[str, ...],
+    ridge: bool,
+    log: bool,
 ) -> None:
     """Draw a variable of a store over two of its axes (or a curve over one)."""
     _check_pictures(out)
@@ -480,18 +488,22 @@ def _check_pictures(paths: Sequence[Path]) -> None:
         check_place(path)
 
 
-def _check_new(out: Path) -> None:
-    if not is_free(out):
+def _check_new(out: StorePath) -> None:
+    place = locate(out)
+    if not place.is_free():
         raise RequestError(
             f"{out} is there already", allowed="a new path", hint="--out another.zarr"
         )
-    check_place(out)
+    place.check_room(0)
 
 
-def _write_new(scape: xr.Dataset, out: Path) -> None:
+def _write_new(scape: xr.Dataset, out: StorePath) -> None:
     texts = [name for name, values in scape.variables.items() if values.dtype.kind == "U"]
     # Zarr 3 specifies strings of any length, and none of a fixed one.
     portable = scape.assign_coords({name: scape[name].astype(object) for name in texts})
-    with made_whole(out) as draft:
-        portable.to_zarr(draft, zarr_format=3, consolidated=False)
-        consolidate(draft)
+
+    def write(place: Any) -> None:
+        portable.to_zarr(place, zarr_format=3, consolidated=False)
+        consolidate(place)
+
+    locate(out).create(write)

@@ -2,18 +2,18 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from deploy.tables import facts
+from sweeps.location import StorePath
 from sweeps.status import Status, status
 
 
 def watch(
-    store: Path,
+    store: StorePath,
     *,
     every: float = 1.0,
     console: Console | None = None,
@@ -24,7 +24,7 @@ def watch(
     Parameters
     ----------
     store
-        The store's folder.
+        The store's folder, or URL.
     every
         Seconds between two looks.
     console, sleep

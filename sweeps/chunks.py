@@ -13,6 +13,7 @@ import numpy.typing as npt
 import zarr
 from zarr.core.sync import sync
 
+from sweeps.objects import UnreachableError
 from sweeps.plan import Block
 
 # What zarr raises where a chunk cannot be decoded, or has another size, depends on the codec.
@@ -20,6 +21,10 @@ DAMAGE = (RuntimeError, ValueError, TypeError, OSError)
 
 Array = zarr.Array[Any]
 Values = npt.NDArray[Any]
+
+
+class DamageError(RuntimeError):
+    """A chunk that is there and cannot be read."""
 
 
 def empty(array: Array, block: Block) -> Values:
@@ -44,13 +49,13 @@ def write_chunks(arrays: Sequence[Array], block: Block, values: Sequence[Values]
             raise outcome
 
 
-def read_chunks(arrays: Sequence[Array], block: Block) -> list[Values | None]:
-    """A block of every array, points first; None in place of what is damaged."""
+def read_chunks(arrays: Sequence[Array], block: Block) -> list[Values | DamageError]:
+    """A block of every array, points first; an error in place of what is damaged."""
     tasks = [array.async_array.getitem(block.region) for array in arrays]
-    found: list[Values | None] = []
+    found: list[Values | DamageError] = []
     for array, outcome in zip(arrays, sync(_together(tasks)), strict=True):
-        if isinstance(outcome, DAMAGE):
-            found.append(None)
+        if isinstance(outcome, DAMAGE) and not isinstance(outcome, UnreachableError):
+            found.append(DamageError(str(outcome)))
         elif isinstance(outcome, BaseException):
             raise outcome
         else:

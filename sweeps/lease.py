@@ -10,6 +10,7 @@ import socket
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from distributed import Client
 from physics.errors import RequestError
 from physics.groups import GivenUp
 from sweeps.notes import Note, Notes
+from sweeps.objects import UnreachableError
 from sweeps.patience import KEY
 from sweeps.plan import Block
 from sweeps.store import Store
@@ -146,7 +148,8 @@ class LeaseWatch:
         if found is None or found["id"] != self.lease:
             raise GivenUp
         if _age(self.notes.read(PULSE)) > PULSE_SECONDS:
-            self.notes.write(PULSE, {"time": time.time()})
+            with suppress(UnreachableError):  # no fault of the points that are computed
+                self.notes.write(PULSE, {"time": time.time()})
 
 
 def seconds_silent(lease: Lease, notes: Notes) -> float:

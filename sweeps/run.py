@@ -10,6 +10,8 @@ import xarray as xr
 from distributed import Client, Future, as_completed
 
 from sweeps.lease import Lease, leave, take
+from sweeps.location import StorePath, locate
+from sweeps.objects import UnreachableError
 from sweeps.patience import install_patience
 from sweeps.plan import Block, plan
 from sweeps.progress import SweepProgress
@@ -21,7 +23,6 @@ from sweeps.store import (
     PENDING,
     POISONED,
     Store,
-    StorePath,
     create,
     open_existing,
     open_sweep,
@@ -29,7 +30,7 @@ from sweeps.store import (
 from sweeps.submit import put
 from sweeps.tasks import Receipt, error_text, forgive, revive
 from sweeps.warmup import warmed
-from sweeps.workers import Cluster, attached, check_workers
+from sweeps.workers import Cluster, attached, check_reach, check_workers
 
 # Tasks given to the scheduler at a time: enough to keep any cluster busy, few enough that a
 # million blocks do not fill the scheduler's memory.
@@ -134,8 +135,9 @@ def run(
     sweep
         What to compute.
     store
-        Folder of the zarr store, on a disk that all workers share. If it holds this sweep already,
-        only the points that are not done are computed; if it holds another, it is refused.
+        Folder of the zarr store, on a disk that all workers share; or its URL, such as
+        ``s3://bucket/ising.zarr``. If it holds this sweep already, only the points that are not
+        done are computed; if it holds another, it is refused.
     client
         A ``distributed.Client``, a scheduler's address, a context that yields a Client such as
         ``deploy.connect(…)``, entered only if there is work, or None for a cluster of this
@@ -197,6 +199,7 @@ def execute(
         # The store is created last, so that a cluster that cannot be used leaves nothing behind.
         with attached(client) as ready:
             report = replace(report, workers=check_workers(ready))
+            check_reach(ready, locate(store))
             install_patience(ready)
             with warmed(ready, sweep):
                 existing = existing or create(store, sweep, cut)
@@ -235,7 +238,7 @@ def _left(store: Store, client: Client, lease: Lease) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):
+        with suppress(OSError, UnreachableError):
             if leave(store, client, lease):
                 forgive(store.notes)
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from physics.variables import STATES
 from sweeps.lease import DEAD_SECONDS, lease_of, seconds_silent
+from sweeps.location import StorePath
 from sweeps.notes import Note
-from sweeps.store import PENDING, Store, StorePath
+from sweeps.store import PENDING, Store
 from sweeps.tasks import note_of
 
 
@@ -70,7 +71,7 @@ def status(store: StorePath) -> Status:
     Parameters
     ----------
     store
-        The store's folder.
+        The store's folder, or URL.
 
     Raises
     ------

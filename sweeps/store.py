@@ -5,35 +5,30 @@ last, when everything else is on disk: chunks that exist prove nothing, since a 
 fill values is never written.
 """
 
-import shutil
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 import zarr
-from dask.utils import format_bytes
 
 from physics.errors import RequestError, shortened
 from physics.variables import BOOKKEEPING, STATES, Variable
 from sweeps.checksums import canonical, checksums
-from sweeps.chunks import DAMAGE, empty, read_chunks, write_chunks
-from sweeps.durability import flush
+from sweeps.chunks import DAMAGE, DamageError, empty, read_chunks, write_chunks
+from sweeps.location import Location, StorePath, locate
 from sweeps.notes import Notes
-from sweeps.places import check_place, is_free, made_whole
+from sweeps.objects import UnreachableError
 from sweeps.plan import Block, Plan, cut
 from sweeps.provenance import git_revision, source_digest, versions
 from sweeps.source import Source
 from sweeps.spec import Sweep
-
-StorePath = str | Path
 
 _NAN = complex(np.nan, np.nan)
 _FILL: dict[str, Any] = {"f": np.nan, "c": _NAN, "i": 0, "u": 0, "b": False, "T": ""}
@@ -51,7 +46,7 @@ class Store:
     Parameters
     ----------
     path
-        Its folder.
+        Its folder, or URL.
     source
         The user's function, where the sweep is of one and points are to be computed.
 
@@ -62,8 +57,9 @@ class Store:
     """
 
     def __init__(self, path: StorePath, source: Source | None = None) -> None:
-        self.path, self.source = Path(path), source
-        self.group = _open_group(self.path)
+        self.location, self.source = locate(path), source
+        self.path = self.location.path
+        self.group = _open_group(self.location)
         self._arrays: dict[str, zarr.Array[Any]] = {}
 
     @cached_property
@@ -85,10 +81,10 @@ class Store:
         """Unlike the digest, different for every store ever created."""
         return str(self.group.attrs["store_id"])
 
-    @cached_property
+    @property
     def notes(self) -> Notes:
         """Notes about work under way."""
-        return Notes(self.path)
+        return self.location.notes
 
     def done(self) -> npt.NDArray[np.bool_]:
         """Which points are done, read anew, in the shape of the grid."""
@@ -156,21 +152,30 @@ class Store:
         self._put(block, points, {**marks, **erased})
 
     def read(self, name: str, block: Block) -> npt.NDArray[Any]:
-        """A variable at a block's points, points first; raises what zarr raises if damaged."""
+        """A variable at a block's points, points first.
+
+        Raises
+        ------
+        DamageError
+            If its chunk cannot be read.
+        """
         array = self._array(name)
-        return np.asarray(array[block.region]).reshape(empty(array, block).shape)
+        (found,) = read_chunks([array], block)
+        if isinstance(found, DamageError):
+            raise found
+        return found
 
     def erase(self, name: str, block: Block) -> None:
         """Put the fill value in place of a block's chunk, which may be damaged."""
         array = self._array(name)
         array[block.region] = array.fill_value
 
-    def chunk(self, name: str, block: Block) -> Path:
+    def chunk(self, name: str, block: Block) -> StorePath:
         """The file of a block's chunk of a variable; absent if it holds nothing but fill values."""
         array = self._array(name)
         place = [start // n for start, n in zip(block.start, array.chunks, strict=False)]
         place += [0] * (array.ndim - len(place))
-        return self.path / name / array.metadata.encode_chunk_key(tuple(place))
+        return self.location.chunk(f"{name}/{array.metadata.encode_chunk_key(tuple(place))}")
 
     def _attempted(self, block: Block, points: Points, times: int) -> dict[str, Any]:
         (attempts,) = self._kept(("attempts",), block)
@@ -184,7 +189,7 @@ class Store:
         arrays = [self._array(name) for name in values]
         try:
             write_chunks(arrays, block, wholes)
-            flush([self.chunk(name, block) for name in values], below=self.path)
+            self.location.flush(self.chunk(name, block) for name in values)
         except OSError as error:
             raise RequestError(
                 f"cannot write into the store {self.path}",
@@ -205,7 +210,7 @@ class Store:
         """A variable of which a part is to be written, which must not lose the rest."""
         try:
             return self.read(name, block)
-        except DAMAGE as error:
+        except DamageError as error:
             raise RequestError(
                 f"the store {self.path} is damaged: {name} in block {block.number}",
                 came=error,
@@ -215,10 +220,11 @@ class Store:
     def _kept(self, names: Sequence[str], block: Block) -> list[npt.NDArray[Any]]:
         """Marks at every point of a block, flat; what cannot be read is as if never written."""
         arrays = [self._array(name) for name in names]
-        found = read_chunks(arrays, block)
         return [
-            np.full(block.points, array.fill_value, array.dtype) if chunk is None else chunk
-            for array, chunk in zip(arrays, found, strict=True)
+            np.full(block.points, array.fill_value, array.dtype)
+            if isinstance(found, DamageError)
+            else found
+            for array, found in zip(arrays, read_chunks(arrays, block), strict=True)
         ]
 
     def _marks(self, name: str) -> npt.NDArray[Any]:
@@ -240,7 +246,7 @@ class Store:
 
     def _opened(self, name: str, mode: Literal["r", "r+"]) -> "zarr.Array[Any]":
         try:
-            return zarr.open_array(self.path / name, mode=mode)
+            return zarr.open_array(self.location.zarr, path=name, mode=mode)
         except FileNotFoundError:
             raise RequestError(
                 f"the store {self.path} is damaged: it has lost the array {name}",
@@ -283,22 +289,30 @@ def open_existing(path: StorePath, sweep: Sweep, plan: Plan) -> Store | None:
         something else is there, if the place cannot be written or lacks the space, or if the
         sweep is of a function that is not at hand.
     """
-    path, source = Path(path), sweep.source
-    if is_free(path):
-        _check_space(path, plan)
+    location = locate(path)
+    if location.is_free():
+        location.check_room(plan.bytes)
         return None
-    _check_same(Store(path), sweep)
-    return Store(path, source)
+    return _same(Store(path), sweep)
 
 
 def create(path: StorePath, sweep: Sweep, plan: Plan) -> Store:
-    """Create an empty store, whole or not at all."""
-    with made_whole(Path(path)) as draft:
-        _write_layout(zarr.open_group(draft, mode="w-", zarr_format=3), sweep, plan)
-        consolidate(draft)
-        flush(draft.rglob("*.json"), below=draft)
-    flush([Path(path)], below=Path(path).parent)
-    return Store(path, sweep.source)
+    """Create an empty store, whole or not at all.
+
+    In a bucket two processes may do so at the same time: the store is that of one of them.
+
+    Raises
+    ------
+    RequestError
+        If it cannot be written, or the other process made it of another spec.
+    """
+
+    def write(place: Any) -> None:
+        _write_layout(zarr.open_group(place, mode="w-", zarr_format=3), sweep, plan)
+        consolidate(place)
+
+    locate(path).create(write)
+    return _same(Store(path), sweep)
 
 
 def open_sweep(path: StorePath) -> xr.Dataset:
@@ -307,7 +321,7 @@ def open_sweep(path: StorePath) -> xr.Dataset:
     Parameters
     ----------
     path
-        The store's folder.
+        The store's folder, or URL.
 
     Returns
     -------
@@ -327,34 +341,32 @@ def open_sweep(path: StorePath) -> xr.Dataset:
     ...
     physics.errors.RequestError: there is no store at nowhere.zarr ...
     """
-    Store(path)
-    dataset: xr.Dataset = xr.open_zarr(path)
+    dataset: xr.Dataset = xr.open_zarr(Store(path).location.zarr)
     return dataset
 
 
-def _open_group(path: Path) -> zarr.Group:
-    hint = "latticescape run SPEC --store runs/ising.zarr"
-    if not path.exists():
-        raise RequestError(f"there is no store at {path}", allowed="one made by run", hint=hint)
-    if not path.is_dir():
-        raise RequestError(
-            f"{path} is a file, no store", allowed="a new path, or a store", hint=hint
-        )
+def _open_group(location: Location) -> zarr.Group:
+    location.check_there()
     try:
-        group = zarr.open_group(path, mode="r", use_consolidated=False)
+        group = zarr.open_group(location.zarr, mode="r", use_consolidated=False)
         readable = {"spec", "digest", "block_shape", "store_id"} <= set(group.attrs)
+    except UnreachableError:
+        raise
     except (OSError, ValueError, TypeError, AttributeError):
         readable = False  # zarr's error depends on what stands there in place of a group
     if not readable:
         raise RequestError(
-            f"{path} is no store of a sweep", allowed="a new path, or a store", hint=hint
+            f"{location.path} is no store of a sweep",
+            allowed="a new path, or a store",
+            hint="latticescape run SPEC --store runs/ising.zarr",
         )
     return group
 
 
-def _check_same(store: Store, sweep: Sweep) -> None:
+def _same(store: Store, sweep: Sweep) -> Store:
+    """The store, with the sweep's function, if it is the sweep's."""
     if store.sweep.digest == sweep.digest == store.group.attrs["digest"]:
-        return
+        return Store(store.path, sweep.source)
     theirs, ours = store.sweep.description, sweep.description
     fields = [name for pair in zip_longest(ours, theirs) for name in pair if name is not None]
     for name in fields:
@@ -371,17 +383,6 @@ def _check_same(store: Store, sweep: Sweep) -> None:
         allowed=f"{shortened(there, 80)} in the store",
         hint="another --store, or the spec the store was made with",
     )
-
-
-def _check_space(path: Path, plan: Plan) -> None:
-    free = shutil.disk_usage(check_place(path)).free
-    if free < plan.bytes:
-        raise RequestError(
-            f"no space for the store {path}",
-            came=f"{format_bytes(free)} free",
-            allowed=f"{format_bytes(plan.bytes)}, its uncompressed size, or more",
-            hint="--store on another disk, or a coarser grid",
-        )
 
 
 def _write_layout(group: zarr.Group, sweep: Sweep, plan: Plan) -> None:
@@ -447,10 +448,10 @@ def _attributes(sweep: Sweep, plan: Plan) -> dict[str, Any]:
     }
 
 
-def consolidate(path: StorePath) -> None:
+def consolidate(place: Any) -> None:
     """Gather the metadata of all arrays in one file, where ``xarray.open_zarr`` looks for it."""
     with warnings.catch_warnings():
         # zarr warns that consolidated metadata is not in its format-3 specification; it is only a
         # cache, and without it every plain xarray.open_zarr warns its user instead.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
-        zarr.consolidate_metadata(path)
+        zarr.consolidate_metadata(place)

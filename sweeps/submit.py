@@ -6,12 +6,13 @@ from distributed import Client, Future, fire_and_forget
 
 from physics.errors import RequestError
 from sweeps.lease import Lease, end, lease_of, take, tasks_known
+from sweeps.location import StorePath, locate
 from sweeps.patience import install_patience
 from sweeps.plan import Block, plan
 from sweeps.spec import Sweep
-from sweeps.store import Store, StorePath, create, open_existing
+from sweeps.store import Store, create, open_existing
 from sweeps.tasks import compute_block
-from sweeps.workers import Cluster, attached, check_workers
+from sweeps.workers import Cluster, attached, check_reach, check_workers
 
 # So many tasks a scheduler keeps in some 100 MB.
 MOST_TASKS = 50_000
@@ -27,7 +28,8 @@ def submit(
     sweep
         What to compute.
     store
-        Folder of the zarr store, new or begun, on a disk that all workers share.
+        Folder of the zarr store, new or begun, on a disk that all workers share; or its URL,
+        such as ``s3://bucket/ising.zarr``.
     client
         A client of the scheduler, its address, or a context that yields a client, such as
         ``deploy.connect(…)``. The client may close, and its process end.
@@ -63,6 +65,7 @@ def submit(
         )
     with attached(client) as ready:
         check_workers(ready)
+        check_reach(ready, locate(store))
         install_patience(ready)
         opened = existing or create(store, sweep, cut)
         lease, _ = take(opened, ready)
@@ -77,7 +80,7 @@ def submit(
 
 def put(client: Client, store: Store, lease: Lease, blocks: list[Block]) -> list[Future]:
     """The blocks as tasks of a client, under keys that are the same for every client."""
-    path, identity = str(store.path.absolute()), store.identity
+    path, identity = store.location.address, store.identity
     futures: list[Future] = client.map(
         compute_block,
         [path] * len(blocks),
@@ -99,7 +102,7 @@ def cancel(store: StorePath) -> Lease:
     Parameters
     ----------
     store
-        The store's folder.
+        The store's folder, or URL.
 
     Returns
     -------

@@ -7,9 +7,10 @@ import numpy as np
 
 from physics.variables import BOOKKEEPING
 from sweeps.checksums import checksums
-from sweeps.chunks import DAMAGE
+from sweeps.chunks import DamageError
+from sweeps.location import StorePath
 from sweeps.plan import Block
-from sweeps.store import DONE, Points, Store, StorePath
+from sweeps.store import DONE, Points, Store
 
 MARKS = tuple(variable.name for variable in BOOKKEEPING)
 
@@ -70,7 +71,7 @@ def verify(store: StorePath, *, repair: bool = False) -> Verification:
     Parameters
     ----------
     store
-        The store's folder. Blocks that are being written meanwhile may seem damaged.
+        The store's folder, or URL. Blocks that are being written meanwhile may seem damaged.
     repair
         Erase what is damaged and make those points pending: the next ``run`` computes them again,
         to the same bits.
@@ -115,7 +116,7 @@ def _examined(store: Store, block: Block, done: Points) -> tuple[tuple[str, ...]
     for name in (*names, *MARKS):
         try:
             found[name] = store.read(name, block)
-        except DAMAGE:
+        except DamageError:
             unreadable.append(name)
     if {*names, "checksum", "state"} & {*unreadable} or not len(done):
         return tuple(unreadable), done

@@ -16,6 +16,7 @@ from distributed import Client, Scheduler, Security, SpecCluster
 from distributed.deploy.subprocess import SubprocessWorker
 
 from physics.errors import RequestError
+from sweeps.location import Location, locate
 from sweeps.provenance import package_version, room_path, source_digest
 
 WAIT_SECONDS = 30.0
@@ -190,6 +191,25 @@ def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
         if theirs[:2] != ours[:2]:
             raise _foreign_worker(worker, _told(theirs), ours)
     return len(found)
+
+
+def check_reach(client: Client, location: Location) -> None:
+    """Make sure that all workers reach the bucket a store is in; disks are not looked at.
+
+    Raises
+    ------
+    RequestError
+        If one does not; it is named.
+    """
+    if not location.shared:
+        return
+    for worker, answer in client.run(_reach, location.address, on_error="return").items():
+        if isinstance(answer, RequestError):
+            raise answer.within(f"the worker {worker}")
+
+
+def _reach(address: str) -> None:
+    locate(address).is_free()
 
 
 def code_identity() -> tuple[str, str, str]:

@@ -1,12 +1,11 @@
 """Small sweeps for tests, and how their stores are held against each other."""
 
-from pathlib import Path
-
 import numpy as np
 import xarray as xr
 
 from physics import Ising, PairAlloy, Schedule, square, triangular
 from sweeps import Sweep
+from sweeps.location import StorePath, locate
 
 SPEC = """
 [sweep]
@@ -48,9 +47,9 @@ def alloy_sweep() -> Sweep:
     )
 
 
-def assert_same_bits(one: Path, other: Path, *, attempts: bool = True) -> None:
+def assert_same_bits(one: StorePath, other: StorePath, *, attempts: bool = True) -> None:
     """Every variable and coordinate of two stores is equal byte for byte."""
-    a, b = xr.open_zarr(one).load(), xr.open_zarr(other).load()
+    a, b = (xr.open_zarr(locate(path).zarr).load() for path in (one, other))
     names = {str(name) for name in a.variables} - (set() if attempts else {"attempts"})
     assert names <= {str(name) for name in b.variables}
     for name in names:
