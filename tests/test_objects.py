@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,9 +27,8 @@ from deploy.cli import main
 from deploy.watch import watch
 from physics import RequestError
 from sweeps import Sweep, cancel, open_sweep, run, status, submit, verify
-from sweeps import objects as objects_module
 from sweeps.lease import lease_of, take
-from sweeps.location import DRAFT, ROOT, Bucket, locate
+from sweeps.location import DRAFT, ROOT, Bucket
 from sweeps.objects import Objects, UnreachableError
 from sweeps.plan import plan
 from sweeps.run import execute
@@ -424,22 +423,32 @@ def test_a_worker_that_cannot_reach_the_bucket_is_named_before_anything_is_made(
     assert keys(url) == set()
 
 
-def test_a_storage_that_goes_away_leaves_points_to_the_next_run(
+def test_what_cannot_be_fetched_is_not_taken_for_damage(
     client: Client, local: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A chunk that cannot be fetched is no damage: nothing is put in its place."""
-    store = begun(url, block_points=2)
-    monkeypatch.setattr(objects_module, "PATIENT", objects_module.QUICK)
-    address = f"http://127.0.0.1:{free_port()}"
+    """Else it would be overwritten."""
+    execute(ising_sweep(), url, client, block_points=2, progress=False)
+    store = Store(url)
+    block = store.blocks[0]
+    energy = store.read("energy", block)
     with monkeypatch.context() as away:
-        away.setenv("AWS_ENDPOINT_URL", address)
-        broken = Store.__new__(Store)
-        broken.__dict__.update(store.__dict__, location=locate(url), _arrays={})
-        for reading in (broken.done, lambda: broken.states_of(store.blocks[0])):
-            with pytest.raises(UnreachableError, match="no object storage answers"):
-                reading()
-    execute(ising_sweep(), url, client, progress=False)
+        away.setattr(obstore, "get_async", unanswered)
+        calls: tuple[Callable[[], object], ...] = (
+            store.done,
+            lambda: store.states_of(block),
+            lambda: store.read("energy", block),
+            lambda: store.reset(block, np.array([0]), results=True),
+            lambda: verify(url, repair=True),
+        )
+        for call in calls:
+            with pytest.raises(UnreachableError, match="no object storage answers for s3://"):
+                call()
+    assert store.read("energy", block).tobytes() == energy.tobytes()
     assert_same_bits(local, url)
+
+
+async def unanswered(*_: object, **__: object) -> None:
+    raise obstore.exceptions.GenericError("HTTP error: error sending request")
 
 
 def test_the_command_line_takes_a_url(url: str, tmp_path: Path) -> None:
