@@ -56,7 +56,7 @@ def undisturbed(sweep: Sweep, path: Path) -> Path:
         processes=False,
         n_workers=1,
         threads_per_worker=2,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         set_as_default=False,
     ) as client:
         execute(sweep, path, client, progress=False)
