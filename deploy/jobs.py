@@ -64,10 +64,11 @@ ALLOCATION = """\
 
 {prologue}
 scheduler_file={folder}/scheduler-$SLURM_JOB_ID.json
-trap 'kill %1 2>/dev/null; rm -f "$scheduler_file"' EXIT
 {python} -m distributed.cli.dask_scheduler --scheduler-file "$scheduler_file" {scheduler} &
+scheduler=$!
+trap 'kill $scheduler 2>/dev/null; rm -f "$scheduler_file"' EXIT
 until [ -s "$scheduler_file" ]; do
-  kill -0 %1 2>/dev/null || exit 1
+  kill -0 $scheduler 2>/dev/null || exit 1
   sleep 0.2
 done
 srun --kill-on-bad-exit=0 --wait=0 --cpus-per-task={cores} \\

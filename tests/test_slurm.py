@@ -36,6 +36,7 @@ from sweeps import Sweep
 from sweeps.run import execute
 from sweeps.store import Store
 from sweeps.workers import at_address
+from tests.processes import eventually
 from tests.runs import SPEC, assert_same_bits, undisturbed
 from tests.virtual_slurm import PATH, end_jobs, missing, slurm, virtual_slurm
 
@@ -113,13 +114,6 @@ def told(*command: str) -> str:
 def jobs(state: str = "PENDING,RUNNING") -> list[str]:
     """Ids of the jobs in some states."""
     return told("squeue", "--noheader", f"--states={state}", "--format=%i").split()
-
-
-def eventually(there: Callable[[], object], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_a_sweep_of_40_blocks_outlives_a_cancelled_job(
@@ -330,7 +324,7 @@ def test_jobs_end_with_a_command_that_is_ended(lab: Write, tmp_path: Path, sched
         eventually(lambda: len(jobs()) == 3)
         for number, run in zip(signals, runs, strict=True):
             run.send_signal(number)
-        assert [run.wait(30) for run in runs] == [*signals.values()]
+        assert [run.wait(120) for run in runs] == [*signals.values()]
     eventually(lambda: not jobs())
     assert not list((tmp_path / "jobs").glob("latticescape-tls-*"))
 
@@ -363,7 +357,7 @@ def test_a_whole_sweep_can_be_one_job(lab: Write, tmp_path: Path, calm: Path) ->
     (tmp_path / "ising.toml").write_text(SPEC)
     options = ["--ntasks=2", "--mem-per-cpu=1G", "--output=out.log"]
     subprocess.run(["sbatch", *options, "sweep.sbatch"], check=True, stdout=subprocess.DEVNULL)
-    eventually(lambda: not jobs(), 60)
+    eventually(lambda: not jobs())
     log = (tmp_path / "out.log").read_text()
     report = json.loads(log[log.index('{"store"') :].splitlines()[0])
     assert (report["computed"], report["failed"]) == (9, 0)

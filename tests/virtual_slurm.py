@@ -13,7 +13,7 @@ from pathlib import Path
 # Where Debian puts what only administrators call.
 PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
 PROGRAMS = ("munged", "slurmctld", "slurmd")
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 
 CONFIGURATION = """\
 ClusterName=lab
