@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from dask.utils import format_bytes, parse_bytes
-from dask_jobqueue.slurm import SLURMCluster, SLURMJob
 from distributed.core import Status
 from tornado.ioloop import PeriodicCallback
 
 from deploy.certificates import Certificates
 from deploy.keys import walltime_seconds
 from deploy.profiles import Slurm
+from deploy.signals import kept_signals
 from physics.errors import RequestError
+
+# Else Ctrl-C ends whoever imports this, a notebook too, and with exit code 0.
+with kept_signals():
+    from dask_jobqueue.slurm import SLURMCluster, SLURMJob
 
 NAME = "latticescape"
 

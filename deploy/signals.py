@@ -31,6 +31,18 @@ def orderly_end() -> Iterator[None]:
             signal.signal(number, before[number])
 
 
+@contextmanager
+def kept_signals() -> Iterator[None]:
+    """For imports that would say what a signal does in the whole process, and only in its main
+    thread can."""
+    said = signal.signal
+    signal.signal = lambda signalnum, handler: signal.getsignal(signalnum)
+    try:
+        yield
+    finally:
+        signal.signal = said
+
+
 def _end(number: int, _: object) -> NoReturn:
     # A second one must not interrupt what the first one began.
     for other in ENDING:
