@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -944,7 +944,9 @@ def test_a_worker_that_joins_later_with_other_code_is_refused(
     scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It joins when all others have been asked, and writes nothing."""
-    monkeypatch.setattr(sys.modules["sweeps.run"], "check_workers", lambda ready: 0)
+    module = sys.modules["sweeps.run"]
+    monkeypatch.setattr(module, "check_workers", lambda client: 0)
+    monkeypatch.setattr(module, "warmed", lambda client, sweep: nullcontext())
     store = tmp_path / "s.zarr"
     with (
         foreign_worker(scheduler, tmp_path, "sweeps/cost.py", '"""', '""" '),
