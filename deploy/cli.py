@@ -16,13 +16,14 @@ from rich.console import Console
 
 from deploy.cluster_commands import cluster
 from deploy.options import PATH, POSITIVE, STORE, as_json, example
+from deploy.signals import orderly_end
 from physics.errors import RequestError
 from sweeps.cost import calibrate as measured_rate
 from sweeps.location import StorePath, locate
 from sweeps.places import check_place
 from sweeps.plan import plan as plan_sweep
 from sweeps.provenance import package_version
-from sweeps.run import Report, execute
+from sweeps.run import Report
 from sweeps.spec import Sweep
 from sweeps.status import status as store_status
 from sweeps.store import Store, consolidate, open_sweep
@@ -64,7 +65,8 @@ class Requests(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with orderly_end():
+                return super().invoke(ctx)
         except RequestError as error:
             raise Refusal(error) from None
         except click.UsageError as error:
@@ -173,12 +175,14 @@ def run(
     json_: bool,
 ) -> None:
     """Compute a sweep into a store; on a store begun before, go on where it stopped."""
-    from deploy.clusters import connect
+    from deploy.runs import execute_on
 
-    report = execute(
+    report = execute_on(
+        cluster,
         Sweep.from_file(spec),
         store,
-        connect(cluster, workers=workers, threads=threads),
+        workers=workers,
+        threads=threads,
         block_points=block_points,
         progress=not quiet,
     )
@@ -193,24 +197,21 @@ def run(
 )
 @click.argument("spec", type=PATH)
 @click.option("--store", type=STORE, required=True, help="Folder or URL, new or begun.")
-@click.option("--cluster", required=True, help="tcp://host:port or tls://host:port.")
+@click.option(
+    "--cluster",
+    required=True,
+    help="A profile's name or path, a scheduler's file, tcp://host:port or tls://host:port.",
+)
 @block_option
 @as_json
 def submit(
     spec: Path, store: StorePath, cluster: str, block_points: int | None, json_: bool
 ) -> None:
     """Leave a sweep to a running scheduler, and return; status, watch and cancel take the store."""
-    from deploy.clusters import connect
+    from deploy.clusters import lasting
 
     sweep = Sweep.from_file(spec)
-    if cluster == "local":
-        raise RequestError(
-            "a cluster of this process's own ends with it",
-            came="--cluster local",
-            allowed="a scheduler that goes on",
-            hint="dask scheduler, and then --cluster tcp://127.0.0.1:8786",
-        )
-    job = submit_sweep(sweep, store, connect(cluster), block_points=block_points)
+    job = submit_sweep(sweep, store, lasting(cluster), block_points=block_points)
     _show({"id": job, "store": str(store), "digest": sweep.digest, "cluster": cluster}, json_)
 
 
@@ -255,15 +256,22 @@ def cancel(store: StorePath, json_: bool) -> None:
 @quiet_option
 @as_json
 def retry_failed(
-    store: StorePath, cluster: str, workers: int | None, threads: int, quiet: bool, json_: bool
+    store: StorePath,
+    cluster: str,
+    workers: int | None,
+    threads: int | None,
+    quiet: bool,
+    json_: bool,
 ) -> None:
     """Try failed and poisoned points again, as if for the first time, and all that are pending."""
-    from deploy.clusters import connect
+    from deploy.runs import execute_on
 
-    report = execute(
+    report = execute_on(
+        cluster,
         Store(store).sweep,
         store,
-        connect(cluster, workers=workers, threads=threads),
+        workers=workers,
+        threads=threads,
         progress=not quiet,
         poisoned=True,
     )

@@ -41,6 +41,12 @@ from sweeps.workers import at_address, embedded
 
 T = TypeVar("T")
 
+# What goes on without whoever submits to it, where a cluster of one's own would not.
+LASTING = {
+    "local": "dask scheduler, and then --cluster tcp://127.0.0.1:8786",
+    "slurm": "sbatch sweep.sbatch, or a cluster as one job: docs/howto/run-on-slurm.md",
+}
+
 # Until a user is told what is waited for, and between two looks.
 PATIENCE_SECONDS = 10.0
 LOOK_SECONDS = 0.2
@@ -90,6 +96,32 @@ def connect(
     if isinstance(profile.tls, Certificates):
         profile = replace(profile, tls=profile.tls.checked(profile.roles))
     return _connected(profile)
+
+
+def lasting(cluster: str) -> AbstractContextManager[Client]:
+    """As :func:`connect`, to a cluster that goes on when this process ends.
+
+    Raises
+    ------
+    RequestError
+        As there, or if it ends with this process.
+
+    Examples
+    --------
+    >>> lasting("local")
+    Traceback (most recent call last):
+    ...
+    physics.errors.RequestError: a cluster of this process's own ends with it (came: --cluster ...
+    """
+    profile = profile_of(cluster)
+    if isinstance(profile, Local | Slurm):
+        raise RequestError(
+            "a cluster of this process's own ends with it",
+            came=f"--cluster {cluster}, of kind {profile.kind}",
+            allowed="a scheduler that goes on",
+            hint=LASTING[profile.kind],
+        )
+    return connect(cluster)
 
 
 def profile_of(cluster: str) -> Profile:
@@ -191,9 +223,10 @@ def _allocation(profile: Slurm) -> Iterator[Client]:
             return f"1 {state}"
 
         file = profile.folder / f"scheduler-{job}.json"
-        address = _waited(lambda: written_address(file), profile.wait_minutes, told)
+        every = profile.check_seconds
+        address = _waited(lambda: written_address(file), profile.wait_minutes, told, every)
         client = stack.enter_context(_client(address, made))
-        _wait_for_worker(client, profile.wait_minutes, told)
+        _wait_for_worker(client, profile.wait_minutes, told, every)
         yield client
 
 
@@ -256,15 +289,22 @@ def written_address(file: Path) -> str | None:
     return str(found)
 
 
-def _wait_for_worker(client: Client, minutes: float, told: Callable[[], str]) -> None:
-    _waited(client.nthreads, minutes, told)
+def _wait_for_worker(
+    client: Client, minutes: float, told: Callable[[], str], every: float = LOOK_SECONDS
+) -> None:
+    _waited(client.nthreads, minutes, told, every)
 
 
-def _waited(found: Callable[[], T | None], minutes: float, told: Callable[[], str]) -> T:
-    """What is found once it is there; the user is told what is waited for."""
-    begin, last = time.monotonic(), ""
+def _waited(
+    found: Callable[[], T | None], minutes: float, told: Callable[[], str], every: float
+) -> T:
+    """What is found once it is there; the user is told what is waited for, asked every so often."""
+    begin = asked = time.monotonic()
+    told_now = last = ""
     while not (result := found()):
-        told_now, waited = told(), time.monotonic() - begin
+        waited = time.monotonic() - begin
+        if not told_now or time.monotonic() > asked + every:
+            told_now, asked = told(), time.monotonic()
         if waited > 60 * minutes:
             raise RequestError(
                 f"no worker came within {minutes:g} minutes",

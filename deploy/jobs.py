@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from dask.utils import format_bytes, parse_bytes
-from dask_jobqueue.slurm import SLURMCluster, SLURMJob
 from distributed.core import Status
 from tornado.ioloop import PeriodicCallback
 
 from deploy.certificates import Certificates
 from deploy.keys import walltime_seconds
 from deploy.profiles import Slurm
+from deploy.signals import kept_signals
 from physics.errors import RequestError
+
+# Else Ctrl-C ends whoever imports this, a notebook too, and with exit code 0.
+with kept_signals():
+    from dask_jobqueue.slurm import SLURMCluster, SLURMJob
 
 NAME = "latticescape"
 
@@ -41,17 +45,18 @@ FRUITLESS_ROUNDS = 3
 LONGEST_PAUSE_SECONDS = 600
 
 ENDED = {
-    *(
-        "gone",
-        "BOOT_FAIL",
-        "CANCELLED",
-        "COMPLETED",
-        "COMPLETING",
-        "DEADLINE",
-        "FAILED",
-        "NODE_FAIL",
-    ),
-    *("OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
+    "gone",
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "COMPLETING",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "REVOKED",
+    "TIMEOUT",
 }
 
 # Where the scheduler's address is not known before it has started.
@@ -63,8 +68,13 @@ ALLOCATION = """\
 
 {prologue}
 scheduler_file={folder}/scheduler-$SLURM_JOB_ID.json
-trap 'kill %1; rm -f "$scheduler_file"' EXIT
 {python} -m distributed.cli.dask_scheduler --scheduler-file "$scheduler_file" {scheduler} &
+scheduler=$!
+trap 'kill $scheduler 2>/dev/null; rm -f "$scheduler_file"' EXIT
+until [ -s "$scheduler_file" ]; do
+  kill -0 $scheduler 2>/dev/null || exit 1
+  sleep 0.2
+done
 srun --kill-on-bad-exit=0 --wait=0 --cpus-per-task={cores} \\
   {python} -m distributed.cli.dask_worker --scheduler-file "$scheduler_file" {worker}
 """
@@ -185,6 +195,8 @@ def _allocation_script(profile: Slurm, certificates: Certificates | None) -> str
     settings = {
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(ALLOWED_FAILURES),
         "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": f"{WORKER_TTL_SECONDS}s",
+        # Whoever is to end the job may be gone, or have been killed.
+        "DASK_DISTRIBUTED__SCHEDULER__IDLE_TIMEOUT": f"{60 * profile.idle_minutes:g}s",
         **(certificates.environment if certificates else {}),
     }
     exports = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
@@ -325,9 +337,11 @@ class Keeper:
     async def look(self) -> None:
         """Look once: find what is lost, and submit as many new jobs."""
         spec: Mapping[str, Any] = self.cluster.worker_spec
-        present = {name for name in spec if self._is_present(name)}
-        self._fruitless *= present <= self._joined
-        self._alone *= not present
+        present = self._present()
+        if present - self._joined:
+            self._fruitless = 0
+        if present:
+            self._alone = 0
         self._joined |= present
         absent = set(spec) - present
         if not absent or self.failure or time.monotonic() < self._resume:
@@ -341,9 +355,15 @@ class Keeper:
             # Neither squeue nor sbatch has to answer at every time; the next look asks again.
             self.told = str(error)
 
-    def _is_present(self, job: str) -> bool:
+    def _present(self) -> set[str]:
+        """Jobs of which a worker is there."""
         names = {worker.name for worker in self.cluster.scheduler.workers.values()}
-        return any(f"{job}{part}" in names for part in self.cluster.new_spec.get("group", [""]))
+        parts = self.cluster.new_spec.get("group", [""])
+        return {
+            job
+            for job in self.cluster.worker_spec
+            if any(f"{job}{part}" in names for part in parts)
+        }
 
     async def _lost(self, absent: set[str]) -> set[str]:
         """Those without a worker whose job has ended."""

@@ -134,6 +134,7 @@ class Slurm:
     )
     wait_minutes: float = key(*number(0.1, 100_000), "60", 1440.0)
     check_seconds: float = key(*number(1, 3600), "10", 10.0)
+    idle_minutes: float = key(*number(1, 100_000), "30", 30.0)
     tls: Tls = key(*_OWN_TLS, None)
 
 

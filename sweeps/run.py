@@ -30,7 +30,7 @@ from sweeps.store import (
 from sweeps.submit import put
 from sweeps.tasks import Receipt, error_text, forgive, revive
 from sweeps.warmup import warmed
-from sweeps.workers import Cluster, attached, check_reach, check_workers
+from sweeps.workers import Cluster, ForeignWorkerError, attached, check_reach, check_workers
 
 # Tasks given to the scheduler at a time: enough to keep any cluster busy, few enough that a
 # million blocks do not fill the scheduler's memory.
@@ -69,6 +69,8 @@ class Report:
         That of the first point that failed or is poisoned, "" if there is none.
     note
         From whom the store was taken over, "" if from nobody.
+    lost
+        Whether the scheduler was lost before the end.
     """
 
     store: str
@@ -87,6 +89,7 @@ class Report:
     workers: int = 0
     error: str = ""
     note: str = ""
+    lost: bool = False
 
     @property
     def complete(self) -> bool:
@@ -218,8 +221,8 @@ def _compute(client: Client, store: Store, lease: Lease, report: Report, progres
         closing(_outcomes(client, store, lease)) as outcomes,
     ):
         for block, outcome in outcomes:
-            if isinstance(outcome, ReturnedError):
-                raise outcome  # nothing this kernel returns can be stored: no use to go on
+            if isinstance(outcome, (ReturnedError, ForeignWorkerError)):
+                raise outcome  # as would all the blocks that are still to come
             if isinstance(outcome, BaseException):
                 broken.append(block)
                 report = replace(report, error=report.error or error_text(outcome))
@@ -250,6 +253,7 @@ def _counted(report: Report, receipt: Receipt) -> Report:
         kernel_seconds=report.kernel_seconds + receipt.kernel_seconds,
         worker_seconds=report.worker_seconds + receipt.worker_seconds,
         error=report.error or receipt.error or (CANCELLED if receipt.cancelled else ""),
+        lost=report.lost or receipt.error == LOST,
     )
 
 

@@ -12,7 +12,7 @@ from sweeps.plan import Block, plan
 from sweeps.spec import Sweep
 from sweeps.store import Store, create, open_existing
 from sweeps.tasks import compute_block
-from sweeps.workers import Cluster, attached, check_reach, check_workers
+from sweeps.workers import Cluster, attached, check_reach, check_workers, code_identity
 
 # So many tasks a scheduler keeps in some 100 MB.
 MOST_TASKS = 50_000
@@ -88,6 +88,7 @@ def put(client: Client, store: Store, lease: Lease, blocks: list[Block]) -> list
         [block.number for block in blocks],
         [lease.id] * len(blocks),
         [store.source] * len(blocks),
+        [code_identity()] * len(blocks),
         key=[lease.key(block.number) for block in blocks],
         pure=False,
     )

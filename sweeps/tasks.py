@@ -22,6 +22,7 @@ from sweeps.source import Source
 from sweeps.store import FAILED, POISONED, Store, cached_store
 from sweeps.units import MOST_DEATHS, Trial, Units, bisected, units_of
 from sweeps.warmup import warm_up
+from sweeps.workers import Code, check_code
 
 # Of an error so much is stored with a point.
 ERROR_WIDTH = 200
@@ -96,7 +97,12 @@ def revive(store: Store) -> None:
 
 
 def compute_block(
-    path: str, identity: str, number: int, lease: str = "", source: Source | None = None
+    path: str,
+    identity: str,
+    number: int,
+    lease: str = "",
+    source: Source | None = None,
+    code: Code | None = None,
 ) -> Receipt:
     """Compute the open points of one block of a store and write them.
 
@@ -110,13 +116,19 @@ def compute_block(
         The lease that this is part of, and ends with.
     source
         The user's function, if the sweep is of one.
+    code
+        What the sender runs, to be run here too.
 
     Raises
     ------
+    ForeignWorkerError
+        If this worker runs other code.
     ReturnedError
         If the function returns something else than declared, and no point of the store is done.
     """
     begin = time.perf_counter()
+    if code is not None:
+        check_code(code)
     store = cached_store(path, identity, source)
     block = store.blocks[number]
     watch = LeaseWatch(store.notes, lease) if lease else unwatched

@@ -4,7 +4,8 @@ import asyncio
 import json
 import logging
 import os
-import re
+import socket
+import ssl
 import sys
 import time
 from collections.abc import Iterator
@@ -116,18 +117,16 @@ def at_address(address: str, *, timeout: float = 10.0, security: Any = None) -> 
             hint='tls = "FOLDER" in a profile, or . FOLDER/environment.sh',
         ) from None
     except OSError as error:
-        raise _unreachable(address, error, timeout) from None
+        raise _unreachable(address, error, timeout, security) from None
     with client:
         yield client
 
 
-def _unreachable(address: str, error: OSError, timeout: float) -> RequestError:
-    told = f"{error}; {error.__cause__}"
-    if "SSL" in told:
-        alert = re.search(r"\[SSL: (\w+)", told)
+def _unreachable(address: str, error: OSError, timeout: float, security: Any) -> RequestError:
+    if "SSL" in f"{error}; {error.__cause__}":
         return RequestError(
             f"the scheduler at {address} and this process do not trust each other",
-            came=alert[1] if alert else "the connection was closed while they met",
+            came=_alert(address, timeout, security or Security()),
             allowed="certificates of one authority on both sides",
             hint="latticescape cluster certificates makes them, for all parts of a cluster at once",
         )
@@ -140,6 +139,24 @@ def _unreachable(address: str, error: OSError, timeout: float) -> RequestError:
         if reset
         else "dask scheduler, and then --cluster tcp://127.0.0.1:8786",
     )
+
+
+def _alert(address: str, timeout: float, security: Security) -> str:
+    """Why a handshake fails. Dask's client writes at once, and often is cut off before it can read
+    that; this one only listens."""
+    parts = urlsplit(address)
+    context = security.get_connection_args("client")["ssl_context"]
+    try:
+        with (
+            socket.create_connection((parts.hostname, parts.port), timeout) as plain,
+            context.wrap_socket(plain, server_hostname=parts.hostname) as secured,
+        ):
+            secured.recv(1)
+    except ssl.SSLError as error:
+        return str(error.reason)
+    except OSError as error:
+        return str(error.strerror or error)
+    return "the connection was closed while they met"
 
 
 Cluster: TypeAlias = Client | str | AbstractContextManager[Client] | None
@@ -167,7 +184,9 @@ def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
     Raises
     ------
     RequestError
-        If none comes, or one has another version or source; both paths are named.
+        If none comes.
+    ForeignWorkerError
+        If one has another version or source; both paths are named.
     """
     end = time.monotonic() + timeout
     found: dict[str, Any] = {}
@@ -188,9 +207,15 @@ def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
     for worker, theirs in found.items():
         if isinstance(theirs, Exception):
             raise _foreign_worker(worker, f"{type(theirs).__name__}: {theirs}", ours)
-        if theirs[:2] != ours[:2]:
-            raise _foreign_worker(worker, _told(theirs), ours)
+        _compare(worker, theirs, ours)
     return len(found)
+
+
+Code: TypeAlias = tuple[str, str, str]
+
+
+class ForeignWorkerError(RequestError):
+    """A worker runs other code than the process that gave it a task."""
 
 
 def check_reach(client: Client, location: Location) -> None:
@@ -212,13 +237,32 @@ def _reach(address: str) -> None:
     locate(address).is_free()
 
 
-def code_identity() -> tuple[str, str, str]:
+def code_identity() -> Code:
     """Version, source digest and folder of the code that runs here."""
     return package_version(), source_digest(), str(room_path("sweeps").parent)
 
 
-def _foreign_worker(worker: str, theirs: str, ours: tuple[str, str, str]) -> RequestError:
-    return RequestError(
+def check_code(ours: Code) -> None:
+    """On a worker, make sure that it runs the code of the process that gave it a task.
+
+    :func:`check_workers` asks those that are there; others join in the middle of a sweep, and an
+    environment that was changed meanwhile gives them other code.
+
+    Raises
+    ------
+    ForeignWorkerError
+        If its version or source is another; both paths are named.
+    """
+    _compare(f"on {socket.gethostname()}", code_identity(), ours)
+
+
+def _compare(worker: str, theirs: Code, ours: Code) -> None:
+    if tuple(theirs[:2]) != tuple(ours[:2]):
+        raise _foreign_worker(worker, _told(theirs), ours)
+
+
+def _foreign_worker(worker: str, theirs: str, ours: Code) -> ForeignWorkerError:
+    return ForeignWorkerError(
         f"the worker {worker} runs other code than this process",
         came=theirs,
         allowed=_told(ours),
@@ -226,7 +270,7 @@ def _foreign_worker(worker: str, theirs: str, ours: tuple[str, str, str]) -> Req
     )
 
 
-def _told(identity: tuple[str, str, str]) -> str:
+def _told(identity: Code) -> str:
     version, digest, folder = identity
     return f"version {version}, source {digest[:12]}, in {folder}"
 

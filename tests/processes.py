@@ -2,11 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import deploy
@@ -26,14 +27,21 @@ def dask(
         env={**os.environ, **settings},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     ) as process:
         try:
             yield process
         finally:
-            process.terminate()
+            end(process)
 
 
-def eventually(there: Callable[[], object], seconds: float = 60.0) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started, at once: a worker that closes takes seconds."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def eventually(there: Callable[[], object], seconds: float = 120.0) -> None:
     """Wait for something, and fail if it does not come."""
     end = time.monotonic() + seconds
     while not there():

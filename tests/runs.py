@@ -1,11 +1,15 @@
 """Small sweeps for tests, and how their stores are held against each other."""
 
+from pathlib import Path
+
 import numpy as np
 import xarray as xr
+from distributed import Client
 
 from physics import Ising, PairAlloy, Schedule, square, triangular
 from sweeps import Sweep
 from sweeps.location import StorePath, locate
+from sweeps.run import execute
 
 SPEC = """
 [sweep]
@@ -45,6 +49,19 @@ def alloy_sweep() -> Sweep:
         Schedule(20, 10, 2),
         seed=7,
     )
+
+
+def undisturbed(sweep: Sweep, path: Path) -> Path:
+    """A store of a sweep that this process computes alone: what others are held against."""
+    with Client(
+        processes=False,
+        n_workers=1,
+        threads_per_worker=2,
+        dashboard_address="127.0.0.1:0",
+        set_as_default=False,
+    ) as client:
+        execute(sweep, path, client, progress=False)
+    return path
 
 
 def assert_same_bits(one: StorePath, other: StorePath, *, attempts: bool = True) -> None:

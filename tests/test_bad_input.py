@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,8 +26,9 @@ from physics.sampler import sample
 from sweeps import Parameter, Sweep, Variable, kernel
 from sweeps.places import made_whole
 from sweeps.plan import plan
-from sweeps.store import create
-from sweeps.workers import at_address, check_workers
+from sweeps.run import execute
+from sweeps.store import Store, create
+from sweeps.workers import ForeignWorkerError, at_address, check_workers
 from tests.own_kernels import logistic, percolation
 from tests.runs import SPEC
 
@@ -396,6 +397,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "submitting to oneself": (
         "submit ising.toml --store new/s.zarr --cluster local",
         ("--cluster local", "a scheduler that goes on", "tcp://127.0.0.1:8786"),
+    ),
+    "submitting to jobs that end with the command": (
+        "submit ising.toml --store new/s.zarr --cluster slurm-inside",
+        ("--cluster slurm-inside", "a scheduler that goes on", "sbatch sweep.sbatch"),
     ),
     "submitting no spec": (
         "submit no.toml --store new/s.zarr --cluster tcp://127.0.0.1:1",
@@ -910,22 +915,47 @@ def test_a_worker_with_other_code_is_refused(
     old: str,
     new: str,
 ) -> None:
+    with foreign_worker(scheduler, tmp_path, file, old, new):
+        words = ("other code", str(tmp_path), str(ROOT), "on every worker")
+        assert_refused(f"{RUN} --cluster {scheduler}", words, scene)
+
+
+@contextmanager
+def foreign_worker(scheduler: str, folder: Path, file: str, old: str, new: str) -> Iterator[None]:
+    """A worker that runs a copy of this code with a change, from a folder."""
     for room in ("physics", "sweeps"):
-        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
-    changing = tmp_path / file
+        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
+    changing = folder / file
     changing.write_text(changing.read_text().replace(old, new))
     worker = subprocess.Popen(
         [sys.executable, "-m", "dask", "worker", scheduler, "--no-nanny", "--no-dashboard"],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        cwd=folder,
         stderr=subprocess.DEVNULL,
     )
     try:
-        words = ("other code", str(tmp_path), str(ROOT), "on every worker")
-        assert_refused(f"{RUN} --cluster {scheduler}", words, scene)
+        yield
     finally:
-        worker.terminate()
+        worker.kill()
         worker.wait()
+
+
+def test_a_worker_that_joins_later_with_other_code_is_refused(
+    scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It joins when all others have been asked, and writes nothing."""
+    module = sys.modules["sweeps.run"]
+    monkeypatch.setattr(module, "check_workers", lambda client: 0)
+    monkeypatch.setattr(module, "warmed", lambda client, sweep: nullcontext())
+    store = tmp_path / "s.zarr"
+    with (
+        foreign_worker(scheduler, tmp_path, "sweeps/cost.py", '"""', '""" '),
+        pytest.raises(ForeignWorkerError, match="other code") as caught,
+    ):
+        execute(Sweep.from_toml(ISING), store, scheduler, progress=False)
+    assert f"in {tmp_path}" in str(caught.value)
+    assert f"in {ROOT}" in str(caught.value)
+    assert not Store(store).done().any()
 
 
 def test_what_cannot_be_made_whole_leaves_no_folder_behind(tmp_path: Path) -> None:

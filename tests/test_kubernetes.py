@@ -25,8 +25,7 @@ from deploy.clusters import profile_of
 from deploy.manifest import manifest
 from deploy.profiles import Kubernetes, parse_profile
 from sweeps import Sweep
-from sweeps.run import execute
-from tests.processes import ROOT
+from tests.processes import ROOT, end
 from tests.runs import SPEC, assert_same_bits
 
 FILES = ROOT / "deploy" / "kubernetes"
@@ -151,7 +150,7 @@ def test_the_profile_of_the_page_is_the_one_that_is_shipped() -> None:
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_manifests_run(tmp_path: Path) -> None:
+def test_the_commands_of_the_manifests_run(tmp_path: Path, calm: Path) -> None:
     """Of scheduler, worker and sweep, as processes of this machine, with paths and ports of it."""
     tls = make_certificates(tmp_path / "tls").authority.parent
     (tmp_path / "ising.toml").write_text(SPEC)
@@ -174,8 +173,7 @@ def test_the_commands_of_the_manifests_run(tmp_path: Path) -> None:
         (job,) = (d for d in documents() if d["kind"] == "Job")
         sweep = stack.enter_context(process(job["spec"]["template"]["spec"], here))
         assert sweep.wait(90) == 0
-    execute(Sweep.from_toml(SPEC), tmp_path / "local.zarr", progress=False)
-    assert_same_bits(tmp_path / "local.zarr", tmp_path / "stores" / "ising.zarr")
+    assert_same_bits(calm, tmp_path / "stores" / "ising.zarr")
 
 
 @contextmanager
@@ -200,11 +198,12 @@ def process(pod: dict[str, Any], here: dict[str, str]) -> Iterator[subprocess.Po
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     ) as running:
         try:
             yield running
         finally:
-            running.terminate()
+            end(running)
 
 
 def test_the_container_file_passes_its_linter() -> None:

@@ -1,8 +1,10 @@
 """Profiles: found by name, read, shown, and turned into what is submitted."""
 
 import json
+import os
 import shlex
 import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +21,7 @@ from deploy.cli import main
 from deploy.clusters import profile_of
 from deploy.jobs import job_script
 from deploy.profiles import Address, Kubernetes, Local, Slurm, parse_profile, profile_paths
+from physics.errors import RequestError
 from sweeps.workers import check_workers, code_identity
 
 EVERY_KEY = """\
@@ -193,3 +196,37 @@ class Answers:
 def test_a_worker_lost_while_it_is_asked_is_no_foreign_one() -> None:
     lost, ours = CommClosedError("lost"), code_identity()
     assert check_workers(Answers({"a": lost}, {"a": lost, "b": ours})) == 1  # type: ignore[arg-type]
+
+
+def test_importing_leaves_the_signals_of_a_process_alone() -> None:
+    """Dask-jobqueue would take Ctrl-C, and cannot be imported in a thread."""
+    program = """
+import signal, threading
+failed = []
+threading.excepthook = failed.append
+thread = threading.Thread(target=lambda: __import__("deploy.clusters"))
+thread.start()
+thread.join()
+print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, failed)
+"""
+    command = ["env", "--default-signal", sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "[]"]
+
+
+def test_a_queue_is_asked_as_often_as_the_profile_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SLURM is everybody's, and a job may wait for days."""
+    asked = tmp_path / "asked"
+    programs = {"sbatch": "echo 7", "squeue": f"echo >> {asked}; echo '7|PENDING|None'"}
+    for name, line in (programs | {"scancel": "true"}).items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    profile = Slurm(scheduler="inside", folder=tmp_path, check_seconds=1.0, wait_minutes=0.03)
+    monkeypatch.setattr("deploy.clusters.profile_of", lambda name: profile)
+    with pytest.raises(RequestError, match="no worker came") as caught, connect("lab"):
+        pass
+    assert "PENDING" in str(caught.value)
+    assert 1 <= len(asked.read_text()) <= 3

@@ -7,7 +7,7 @@ import stat
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,8 +23,6 @@ from deploy import connect
 from deploy.certificates import Certificates, make_certificates
 from deploy.cli import main
 from physics.errors import RequestError
-from sweeps import Sweep
-from sweeps.run import execute
 from sweeps.workers import at_address
 from tests.processes import ROOT, address_in, dask
 from tests.runs import SPEC, assert_same_bits
@@ -144,7 +142,7 @@ def test_a_program_that_shows_no_certificate_is_refused(address: str, own: Certi
 @pytest.mark.slow
 def test_rogue_workers_never_join(address: str, own: Certificates, mixed: Certificates) -> None:
     plain = address.replace("tls:", "tcp:")
-    options = ("--death-timeout", "3", "--no-nanny", *LOCAL)
+    options = ("--death-timeout", "1", "--no-nanny", *LOCAL)
     comers = [(address, mixed.environment), (address, {}), (plain, {})]
     with ExitStack() as stack:
         workers = [
@@ -168,35 +166,35 @@ def test_a_stolen_client_certificate_makes_no_scheduler(own: Certificates, tmp_p
             pass
 
 
-async def asked(address: str, security: Security, path: Path) -> None:
-    """Ask a scheduler to unpickle, and call, what makes a file."""
+async def asked(address: str, handler: str, security: Security, path: Path) -> None:
+    """Ask somebody to unpickle, and call, what makes a file."""
     options = {"connection_args": security.get_connection_args("client"), "timeout": 3}
-    async with rpc(address, **options) as scheduler:
-        await scheduler.run_function(function=dumps(path.touch), wait=True)
+    async with rpc(address, **options) as peer:
+        await getattr(peer, handler)(function=dumps(path.touch), wait=True)
 
 
 def test_nothing_is_unpickled_from_strangers(
     address: str, own: Certificates, mixed: Certificates, tmp_path: Path
 ) -> None:
-    """Nor by a worker; the same message from one who is known is obeyed."""
+    """Not by scheduler, worker or nanny; the same message of one who is known is obeyed by each."""
     with at_address(address, security=own.security) as client:
-        (worker,) = client.nthreads()
-        strangers = [(where.replace("tls:", "tcp:"), Security()) for where in (address, worker)]
-        strangers += [(where, mixed.security) for where in (address, worker)]
-        for number, (where, shown) in enumerate(strangers):
-            with suppress(OSError):
-                client.sync(asked, where, shown, tmp_path / f"stranger-{number}")
-        client.sync(asked, address, own.security, tmp_path / "known")
-    assert [path.name for path in tmp_path.iterdir()] == ["known"]
+        ((worker, told),) = client.scheduler_info()["workers"].items()
+        peers = [(address, "run_function"), (worker, "run"), (told["nanny"], "run")]
+        for number, (where, handler) in enumerate(peers):
+            plain = where.replace("tls:", "tcp:")
+            for stranger, shown in ((plain, Security()), (where, mixed.security)):
+                with pytest.raises(OSError, match=r"."):
+                    client.sync(asked, stranger, handler, shown, tmp_path / f"stranger-{number}")
+            client.sync(asked, where, handler, own.security, tmp_path / f"known-{number}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["known-0", "known-1", "known-2"]
 
 
-def test_a_run_over_tls_gives_the_same_bytes(address: str, scene: Path) -> None:
+def test_a_run_over_tls_gives_the_same_bytes(address: str, scene: Path, calm: Path) -> None:
     (scene / "lab.toml").write_text(f'kind = "address"\naddress = "{address}"\ntls = "tls"\n')
     command = ["run", "ising.toml", "--store", "tls.zarr", "--cluster", "lab.toml", "--quiet"]
     result = CliRunner().invoke(main, command, prog_name="latticescape")
     assert result.exit_code == 0, result.output
-    execute(Sweep.from_toml(SPEC), scene / "local.zarr", progress=False)
-    assert_same_bits(scene / "local.zarr", scene / "tls.zarr")
+    assert_same_bits(calm, scene / "tls.zarr")
 
 
 def listening() -> set[str]:

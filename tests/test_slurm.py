@@ -5,11 +5,14 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import dask.config
@@ -20,23 +23,27 @@ from distributed.scheduler import NoWorkerError
 
 import deploy
 from deploy import connect
+from deploy.certificates import Certificates
 from deploy.cli import main
 from deploy.clusters import profile_of
 from deploy.jobs import Keeper, slurm_cluster
-from deploy.profiles import Slurm
+from deploy.profiles import Profile, Slurm
+from deploy.runs import execute_on
 from physics import Ising, Schedule, square
 from physics.errors import RequestError
 from sweeps import Sweep
 from sweeps.run import execute
 from sweeps.store import Store
-from tests.runs import SPEC, assert_same_bits
+from sweeps.workers import at_address
+from tests.processes import eventually
+from tests.runs import SPEC, assert_same_bits, undisturbed
 from tests.virtual_slurm import PATH, end_jobs, missing, slurm, virtual_slurm
 
 pytestmark = pytest.mark.slow
 
 PROFILE = """\
 kind = "slurm"
-jobs = 2
+jobs = {jobs}
 memory = "1 GB"
 walltime = "00:10:00"
 interface = "lo"
@@ -45,12 +52,12 @@ check_seconds = 1
 tls = "temporary"
 """
 ROOT = Path(deploy.__file__).parents[1]
-# 40 blocks of some tenths of a second: jobs come and go while they are computed.
+# 40 blocks of a tenth of a second: jobs come and go while they are computed.
 SWEEP = Sweep(
     square(32),
     Ising(),
     {"T": [1.5 + 0.05 * i for i in range(40)], "H": [0.1]},
-    Schedule(500, 400, 8),
+    Schedule(200, 200, 8),
     seed=11,
 )
 
@@ -67,6 +74,12 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield file
 
 
+@pytest.fixture(scope="module")
+def calm_40(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of ``SWEEP`` that nothing happened to."""
+    return undisturbed(SWEEP, tmp_path_factory.mktemp("calm") / "calm.zarr")
+
+
 @pytest.fixture
 def lab(configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
     """Writes a profile of that SLURM, and tells its path."""
@@ -75,12 +88,19 @@ def lab(configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{PATH}")
     monkeypatch.chdir(tmp_path)
 
-    def write(*lines: str) -> str:
+    def hasty(name: str) -> Profile:
+        profile = read(name)
+        return replace(profile, check_seconds=0.3) if isinstance(profile, Slurm) else profile
+
+    def write(*lines: str, jobs: int = 2) -> str:
         path = tmp_path / "lab.toml"
         (tmp_path / "jobs").mkdir(exist_ok=True)
-        path.write_text("\n".join([PROFILE.rstrip(), *lines]))
+        path.write_text("\n".join([PROFILE.format(jobs=jobs).rstrip(), *lines]))
         return str(path)
 
+    # A profile may not have SLURM asked so often; here nobody else asks.
+    read = profile_of
+    monkeypatch.setattr("deploy.clusters.profile_of", hasty)
     yield write
     end_jobs(configuration)
 
@@ -95,16 +115,10 @@ def jobs(state: str = "PENDING,RUNNING") -> list[str]:
     return told("squeue", "--noheader", f"--states={state}", "--format=%i").split()
 
 
-def eventually(there: Callable[[], object], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def test_a_sweep_survives_its_jobs(lab: Write, tmp_path: Path) -> None:
-    """One job is cancelled on the way: it is replaced, the sweep ends, and its bytes are those of a
-    local run."""
+def test_a_sweep_of_40_blocks_outlives_a_cancelled_job(
+    lab: Write, tmp_path: Path, calm_40: Path
+) -> None:
+    """It is replaced, the sweep ends by itself, and its bytes are those of an undisturbed run."""
     store = tmp_path / "lab.zarr"
 
     def cancel() -> None:
@@ -124,8 +138,7 @@ def test_a_sweep_survives_its_jobs(lab: Write, tmp_path: Path) -> None:
     assert (first[0] in second, first[1] in second, len(second)) == (False, True, 2)
     assert jobs() == []
     assert [path.name for path in (tmp_path / "jobs").glob("latticescape-tls-*")] == []
-    execute(SWEEP, tmp_path / "local.zarr", progress=False)
-    assert_same_bits(tmp_path / "local.zarr", store)
+    assert_same_bits(calm_40, store)
 
 
 def latticescape(command: str) -> str:
@@ -134,51 +147,67 @@ def latticescape(command: str) -> str:
     return result.stdout
 
 
-def test_what_the_docs_say_can_be_typed(
-    lab: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The profile and the commands of the page, on a network that this machine has."""
+def blocks(kind: str) -> list[str]:
+    """The fenced blocks of the page, without what a list indents them by."""
     page = (ROOT / "docs" / "howto" / "run-on-slurm.md").read_text()
-    profile, commands = (
-        re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("toml", "sh")
-    )
-    assert profile
-    assert commands
-    text = (
-        profile[1].replace("ib0", "lo").replace("module load", "echo").replace("~", str(tmp_path))
-    )
-    folder = tmp_path / "dask" / "latticescape"
-    folder.mkdir(parents=True)
-    (folder / "lab.toml").write_text(text)
-    monkeypatch.setattr(dask.config, "PATH", str(folder.parent))
-    (tmp_path / "ising.toml").write_text(SPEC)
+    found = re.findall(rf"^( *)```{kind}\n(.*?)```", page, re.DOTALL | re.MULTILINE)
+    return [re.sub(f"^{indent}", "", text, flags=re.MULTILINE).strip() for indent, text in found]
+
+
+def here(profile: str) -> str:
+    """A profile of the page, for this machine."""
+    for there, place in {"ib0": "lo", "module load": "echo", "jobs = 2": "jobs = 1"}.items():
+        profile = profile.replace(there, place)
+    return profile
+
+
+@pytest.fixture
+def home(lab: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That of a user who stands in it, with a folder for profiles and none yet."""
+    folder = tmp_path / ".config" / "dask"
+    (folder / "latticescape").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(dask.config, "PATH", str(folder))
+    lab()
+    return tmp_path
+
+
+def test_what_the_docs_say_can_be_typed(home: Path, calm: Path) -> None:
+    """The profile and the commands of the page, on a network that this machine has."""
+    profile, _ = blocks("toml")
+    (home / ".config" / "dask" / "latticescape" / "lab.toml").write_text(here(profile))
+    (home / "ising.toml").write_text(SPEC)
     script, examined, ran = (
-        latticescape(line.strip().removeprefix("latticescape "))
-        for line in commands[1].strip().splitlines()
+        latticescape(line.removeprefix("latticescape ")) for line in blocks("sh")[0].splitlines()
     )
     assert script.startswith("#!/usr/bin/env bash")
     assert "same code as here, encrypted" in examined
     assert "computed" in ran
-    execute(Sweep.from_toml(SPEC), tmp_path / "local.zarr", progress=False)
-    assert_same_bits(tmp_path / "local.zarr", tmp_path / "runs" / "ising.zarr")
+    assert_same_bits(calm, home / "runs" / "ising.zarr")
     assert jobs() == []
 
 
 def test_the_job_script_is_what_is_submitted(lab: Write) -> None:
-    path = lab('directives = ["--comment=of-mine"]')
+    """Letter for letter, but for the address of a scheduler that does not run yet."""
+    latticescape("cluster certificates --out tls")
+    path = Path(lab('directives = ["--comment=of-mine"]'))
+    path.write_text(path.read_text().replace('"temporary"', '"tls"'))
     printed = latticescape(f"cluster job-script {path}")
-    profile = profile_of(path)
+    profile = profile_of(str(path))
     assert isinstance(profile, Slurm)
-    with slurm_cluster(profile, None) as cluster, Keeper(cluster, 1, 100):
+    assert isinstance(profile.tls, Certificates)
+    with slurm_cluster(profile, profile.tls) as cluster, Keeper(cluster, 1, 100):
         (job,) = jobs()
-        submitted = told("scontrol", "write", "batch_script", job, "-")
+        submitted = script_of(job)
         address = cluster.scheduler.address
-    assert submitted.strip() == (
-        re.sub(r" --protocol tls:// --tls-.*", "", printed)
-        .replace("tls://<address-of-the-scheduler>", address)
-        .strip()
-    )
+    assert submitted == printed.replace("tls://<address-of-the-scheduler>", address).strip()
     assert "#SBATCH --comment=of-mine" in submitted
+    assert " --tls-key " in submitted
+
+
+def script_of(job: str) -> str:
+    """What was submitted, as SLURM has it."""
+    return told("scontrol", "write", "batch_script", job, "-").strip()
 
 
 def test_a_job_cancelled_before_its_worker_joined_is_replaced(lab: Write) -> None:
@@ -240,53 +269,96 @@ def test_a_queue_that_does_not_move_ends_the_wait(lab: Write) -> None:
     assert "2 PENDING (BeginTime)" in str(caught.value)
 
 
-def test_the_scheduler_can_be_inside_the_allocation(lab: Write, tmp_path: Path) -> None:
-    """The command waits elsewhere, and the job ends with it."""
-    with connect(lab('scheduler = "inside"')) as client:
-        assert client.scheduler.address.startswith("tls://")
-        (job,) = jobs()
-        report = execute(Sweep.from_toml(SPEC), tmp_path / "inside.zarr", client, progress=False)
-    assert report.failed == 0
-    eventually(lambda: job not in jobs())
-    execute(Sweep.from_toml(SPEC), tmp_path / "local.zarr", progress=False)
-    assert_same_bits(tmp_path / "local.zarr", tmp_path / "inside.zarr")
+def test_a_scheduler_inside_the_allocation_outlives_its_job(
+    lab: Write, tmp_path: Path, calm_40: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lost with it, it is submitted once more; the command waits elsewhere, the last job ends with
+    it, and each is what the page tells to look at."""
+    path, store = lab('scheduler = "inside"'), tmp_path / "lab.zarr"
+    seen: list[str] = []
+
+    def cancel() -> None:
+        eventually(lambda: store.exists() and Store(store).done().sum() > 4)
+        seen.extend((*jobs(), script_of(*jobs())))
+        told("scancel", seen[0])
+
+    # A lost scheduler may come back: so long that is waited for, 10 s by default.
+    monkeypatch.setattr("deploy.clusters.at_address", partial(at_address, timeout=2))
+    cancelling = threading.Thread(target=cancel)
+    cancelling.start()
+    report = execute_on(path, SWEEP, store, block_points=1, progress=False)
+    cancelling.join()
+    assert (report.computed, report.failed, report.pending) == (40, 0, 0)
+    assert_same_bits(calm_40, store)
+    printed = latticescape(f"cluster job-script {path}").strip()
+    assert seen[1] == printed.replace("X" * 12, re.findall("latticescape-tls-(.{12})", seen[1])[0])
+    eventually(lambda: not jobs())
+    left = [entry.name for entry in (tmp_path / "jobs").iterdir()]
+    assert [name for name in left if not name.endswith(".log")] == []
+    assert len(left) == 2
 
 
-def test_a_cluster_can_go_on_without_its_client(lab: Write, tmp_path: Path) -> None:
-    """The three lines of the docs: certificates that last, a job, and the scheduler's file."""
-    latticescape("cluster certificates --out tls")
+def test_a_scheduler_that_cannot_start_in_its_job_is_told(lab: Write) -> None:
     path = Path(lab('scheduler = "inside"'))
-    path.write_text(path.read_text().replace('"temporary"', '"tls"'))
-    script = latticescape(f"cluster job-script {path}")
-    submitted = subprocess.run(
-        ["sbatch", "--parsable"], input=script, capture_output=True, text=True, check=True
-    )
-    job = submitted.stdout.strip()
-    file = tmp_path / "jobs" / f"scheduler-{job}.json"
-    eventually(file.exists)
+    path.write_text(path.read_text().replace('"lo"', '"nowhere0"'))
+    with pytest.raises(RequestError, match="is FAILED") as caught, connect(str(path)):
+        pass
+    assert "'nowhere0' is not a valid network interface" in str(caught.value)
+
+
+@pytest.mark.parametrize("scheduler", ["outside", "inside"])
+def test_jobs_end_with_a_command_that_is_ended(lab: Write, tmp_path: Path, scheduler: str) -> None:
+    """By Ctrl-C, a shell that is closed, or kill; nor do its certificates stay."""
     (tmp_path / "ising.toml").write_text(SPEC)
-    run = f"latticescape run ising.toml --store s.zarr --cluster {file} --json"
+    signals = {signal.SIGINT: 1, signal.SIGHUP: 129, signal.SIGTERM: 143}
+    path = lab(f'scheduler = "{scheduler}"', 'prologue = ["sleep 60"]', jobs=1)
+    command = ["env", "--default-signal", sys.executable, "-m", "deploy", "run", "ising.toml"]
+    with ExitStack() as stack:
+        runs = [
+            stack.enter_context(
+                subprocess.Popen([*command, "--store", f"{number}.zarr", "--cluster", path])
+            )
+            for number in signals
+        ]
+        eventually(lambda: len(jobs()) == 3)
+        for number, run in zip(signals, runs, strict=True):
+            run.send_signal(number)
+        assert [run.wait(120) for run in runs] == [*signals.values()]
+    eventually(lambda: not jobs())
+    assert not list((tmp_path / "jobs").glob("latticescape-tls-*"))
+
+
+def test_a_cluster_can_go_on_without_its_client(home: Path, calm: Path) -> None:
+    """What the page says of it, letter for letter: certificates that last, a job, its scheduler."""
+    _, profile = blocks("toml")
+    make, certify, submit, *rest = blocks("sh")[-1].splitlines()
+    (home / ".config" / "dask" / "latticescape" / "inside.toml").write_text(here(profile))
+    (home / "ising.toml").write_text(SPEC)
+    subprocess.run(["bash", "-ec", make], check=True)
+    latticescape(certify.removeprefix("latticescape ").replace("~", str(home)))
+    script, _, sbatch = submit.removeprefix("latticescape ").partition(" | ")
     done = subprocess.run(
-        ["bash", "-c", f". tls/environment.sh && {run}"],
-        capture_output=True,
-        text=True,
-        check=False,
+        [sbatch], input=latticescape(script), capture_output=True, text=True, check=True
     )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["computed"] == 9
+    job = done.stdout.split()[-1]
+    eventually((home / "latticescape-jobs" / f"scheduler-{job}.json").exists)
+    lines = "\n".join(rest).replace("1234", job)
+    subprocess.run(["bash", "-ec", lines], check=True, stdout=subprocess.DEVNULL)
+    store = home / "runs" / "ising.zarr"
+    eventually(lambda: Store(store).done().all())
+    assert_same_bits(calm, store)
     assert job in jobs()
 
 
-def test_a_whole_sweep_can_be_one_job(lab: Write, tmp_path: Path) -> None:
+def test_a_whole_sweep_can_be_one_job(lab: Write, tmp_path: Path, calm: Path) -> None:
     lab()
     shutil.copy(ROOT / "deploy" / "slurm" / "sweep.sbatch", tmp_path)
     (tmp_path / "ising.toml").write_text(SPEC)
     options = ["--ntasks=2", "--mem-per-cpu=1G", "--output=out.log"]
     subprocess.run(["sbatch", *options, "sweep.sbatch"], check=True, stdout=subprocess.DEVNULL)
-    eventually(lambda: not jobs(), 60)
+    eventually(lambda: not jobs())
     log = (tmp_path / "out.log").read_text()
     report = json.loads(log[log.index('{"store"') :].splitlines()[0])
     assert (report["computed"], report["failed"]) == (9, 0)
     assert not list(tmp_path.glob("latticescape-*"))
-    execute(Sweep.from_toml(SPEC), tmp_path / "local.zarr", progress=False)
-    assert_same_bits(tmp_path / "local.zarr", tmp_path / "runs" / "ising.zarr")
+    assert_same_bits(calm, tmp_path / "runs" / "ising.zarr")

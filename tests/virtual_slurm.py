@@ -13,7 +13,7 @@ from pathlib import Path
 # Where Debian puts what only administrators call.
 PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
 PROGRAMS = ("munged", "slurmctld", "slurmd")
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 
 CONFIGURATION = """\
 ClusterName=lab
@@ -37,8 +37,8 @@ SelectTypeParameters=CR_Core_Memory
 SlurmdParameters=config_overrides
 ReturnToService=2
 MpiDefault=none
-KillWait=5
-SchedulerParameters=sched_interval=2,bf_interval=2
+KillWait=2
+SchedulerParameters=sched_interval=1,bf_interval=1
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1 RealMemory=8000

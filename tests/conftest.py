@@ -1,0 +1,14 @@
+"""What tests of several files start from."""
+
+from pathlib import Path
+
+import pytest
+
+from sweeps import Sweep
+from tests.runs import SPEC, undisturbed
+
+
+@pytest.fixture(scope="session")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of ``SPEC`` that nothing happened to."""
+    return undisturbed(Sweep.from_toml(SPEC), tmp_path_factory.mktemp("calm") / "calm.zarr")
