@@ -194,6 +194,8 @@ def execute(
     report = Report(str(store), sweep.digest, points=sweep.points, blocks=len(blocks))
     done = 0 if existing is None else int(existing.done().sum())
     if existing is None or existing.pending() or (poisoned and not existing.done().all()):
+        if existing is not None:
+            existing.check_writable()
         # The store is created last, so that a cluster that cannot be used leaves nothing behind.
         with attached(client) as ready:
             report = replace(report, workers=check_workers(ready))

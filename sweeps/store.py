@@ -87,6 +87,28 @@ class Store:
         return str(self.group.attrs["store_id"])
 
     @cached_property
+    def packed(self) -> bool:
+        """Whether many blocks share a file, so that none can be written."""
+        return self._opened("done", mode="r").shards is not None
+
+    def check_writable(self) -> None:
+        """Refuse to write into a packed store.
+
+        Two processes that write blocks of one shard destroy each other's, and nobody is told.
+
+        Raises
+        ------
+        RequestError
+            If the store is packed.
+        """
+        if self.packed:
+            raise RequestError(
+                f"the store {self.path} is packed: it can be read, and not be written",
+                allowed="a store that run has made",
+                hint="the same with the store that it was packed from, and latticescape pack again",
+            )
+
+    @cached_property
     def notes(self) -> Notes:
         """Notes about work under way."""
         return Notes(self.path)
@@ -163,6 +185,7 @@ class Store:
 
     def erase(self, name: str, block: Block) -> None:
         """Put the fill value in place of a block's chunk, which may be damaged."""
+        self.check_writable()
         array = self._array(name)
         array[block.region] = array.fill_value
 
@@ -178,6 +201,7 @@ class Store:
 
     def _put(self, block: Block, points: Points, values: Mapping[str, Any]) -> None:
         """Write values at points of a block, and flush them."""
+        self.check_writable()
         try:
             for name, some in values.items():
                 array = self._array(name)
