@@ -119,7 +119,10 @@ class Store:
 
     def states(self) -> npt.NDArray[np.int8]:
         """State of every point, read anew, in the shape of the grid."""
-        return _settled(self.done(), self._marks("state"))
+        done = self.done()
+        if done.all():  # a finished store is known by half of its marks, of which each has its file
+            return np.full(done.shape, DONE, np.int8)
+        return _settled(done, self._marks("state"))
 
     def states_of(self, block: Block) -> npt.NDArray[np.int8]:
         """State of every point of a block, flat."""
@@ -129,9 +132,12 @@ class Store:
         """Error of the last attempt at a point of the grid."""
         return str(self._marks("error")[place])
 
-    def pending(self) -> list[Block]:
-        """Blocks with points to compute, in order: pending ones, and failed ones once more."""
-        open_ = _is_open(self.states())
+    def pending(self, states: npt.NDArray[np.int8] | None = None) -> list[Block]:
+        """Blocks with points to compute, in order: pending ones, and failed ones once more.
+
+        States are read anew, if they are not given.
+        """
+        open_ = _is_open(self.states() if states is None else states)
         return [block for block in self.blocks if open_[block.region].any()]
 
     def open_points(self, block: Block) -> npt.NDArray[np.bool_]:
