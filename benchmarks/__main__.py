@@ -7,7 +7,7 @@ import llvmlite.binding as llvm
 
 from physics.simd import native_width
 
-NAMES = ("kernels", "instructions", "peers", "scaling", "end_to_end", "kaufman")
+NAMES = ("kernels", "instructions", "peers", "threads", "scale", "end_to_end", "kaufman")
 
 
 @click.command()
