@@ -7,7 +7,16 @@ import llvmlite.binding as llvm
 
 from physics.simd import native_width
 
-NAMES = ("kernels", "instructions", "peers", "scaling", "overhead", "end_to_end", "kaufman")
+NAMES = (
+    "kernels",
+    "instructions",
+    "peers",
+    "threads",
+    "overhead",
+    "scale",
+    "end_to_end",
+    "kaufman",
+)
 
 
 @click.command()

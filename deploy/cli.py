@@ -20,6 +20,7 @@ from deploy.signals import orderly_end
 from physics.errors import RequestError
 from sweeps.cost import calibrate as measured_rate
 from sweeps.location import StorePath, locate
+from sweeps.pack import pack as pack_store
 from sweeps.places import check_place
 from sweeps.plan import plan as plan_sweep
 from sweeps.provenance import package_version
@@ -301,8 +302,18 @@ def verify(store: StorePath, repair: bool, json_: bool) -> None:
     for line in told:
         click.echo(f"Error: {line}", err=True)
     if told and not repair:
-        click.echo(f"Try: latticescape verify {store} --repair", err=True)
+        click.echo(f"Try: {found.hint}", err=True)
     sys.exit(_exit_code(bool(told)))
+
+
+@main.command(epilog=example("latticescape pack runs/ising.zarr share/ising.zarr"))
+@click.argument("store", type=STORE)
+@click.argument("out", type=STORE)
+@click.option("--partial", is_flag=True, help="Even if points are missing; they stay so in OUT.")
+@as_json
+def pack(store: StorePath, out: StorePath, partial: bool, json_: bool) -> None:
+    """Copy a finished store into OUT, a few large files to be shared; OUT can only be read."""
+    _show(pack_store(store, out, partial=partial).as_dict(), json_)
 
 
 @main.command(

@@ -4,6 +4,7 @@ from physics.parameters import Parameter
 from physics.variables import Variable
 from sweeps.cost import calibrate
 from sweeps.function import FunctionKernel, kernel
+from sweeps.pack import Packed, pack
 from sweeps.plan import Plan, plan
 from sweeps.run import IncompleteError, run
 from sweeps.spec import Sweep
@@ -15,6 +16,7 @@ from sweeps.verify import verify
 __all__ = [
     "FunctionKernel",
     "IncompleteError",
+    "Packed",
     "Parameter",
     "Plan",
     "Status",
@@ -24,6 +26,7 @@ __all__ = [
     "cancel",
     "kernel",
     "open_sweep",
+    "pack",
     "plan",
     "run",
     "status",

@@ -127,6 +127,19 @@ def cut(shape: tuple[int, ...], block_shape: tuple[int, ...]) -> tuple[Block, ..
     )
 
 
+def box_shape(shape: tuple[int, ...], block_shape: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """Points along every axis of a box of whole blocks, at most so many, but one or more.
+
+    Examples
+    --------
+    >>> box_shape((40, 21), (1, 10), most=7)
+    (2, 30)
+    """
+    blocks = [-(-n // b) for n, b in zip(shape, block_shape, strict=True)]
+    boxes = _block_shape(blocks, max(1, most))
+    return tuple(n * b for n, b in zip(boxes, block_shape, strict=True))
+
+
 def point_bytes(sweep: Sweep) -> int:
     """Uncompressed bytes of one point."""
     sizes = sweep.kernel.sizes

@@ -4,6 +4,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 
 import numpy as np
 import xarray as xr
@@ -32,8 +33,9 @@ from sweeps.tasks import Receipt, error_text, forgive, revive
 from sweeps.warmup import warmed
 from sweeps.workers import Cluster, ForeignWorkerError, attached, check_reach, check_workers
 
-# Tasks given to the scheduler at a time: enough to keep any cluster busy, few enough that a
-# million blocks do not fill the scheduler's memory.
+# Tasks the scheduler has at a time: enough to keep any cluster busy, few enough that a million
+# blocks do not fill its memory. New ones are put when a quarter is done, so that no worker waits
+# for the last of a wave.
 WAVE = 4096
 
 CANCELLED = "cancelled, or taken over by another scheduler"
@@ -197,8 +199,11 @@ def execute(
     existing = open_existing(store, sweep, cut)
     blocks = cut.blocks if existing is None else existing.blocks
     report = Report(str(store), sweep.digest, points=sweep.points, blocks=len(blocks))
-    done = 0 if existing is None else int(existing.done().sum())
-    if existing is None or existing.pending() or (poisoned and not existing.done().all()):
+    states = None if existing is None else existing.states()
+    done = int((states == DONE).sum()) if states is not None else 0
+    if existing is None or existing.pending(states) or (poisoned and done < sweep.points):
+        if existing is not None:
+            existing.check_writable()
         # The store is created last, so that a cluster that cannot be used leaves nothing behind.
         with attached(client) as ready:
             report = replace(report, workers=check_workers(ready))
@@ -214,11 +219,11 @@ def execute(
 
 
 def _compute(client: Client, store: Store, lease: Lease, report: Report, progress: bool) -> Report:
-    kernel, done, broken = store.sweep.kernel, int(store.done().sum()), list[Block]()
+    kernel, states, broken = store.sweep.kernel, store.states(), list[Block]()
     with (
-        SweepProgress(report.points, done, shown=progress) as bar,
+        SweepProgress(report.points, int((states == DONE).sum()), shown=progress) as bar,
         _left(store, client, lease),
-        closing(_outcomes(client, store, lease)) as outcomes,
+        closing(_outcomes(client, store, lease, store.pending(states))) as outcomes,
     ):
         for block, outcome in outcomes:
             if isinstance(outcome, (ReturnedError, ForeignWorkerError)):
@@ -276,28 +281,32 @@ def _judged(report: Report, store: Store, done: int) -> Report:
 
 
 def _outcomes(
-    client: Client, store: Store, lease: Lease
+    client: Client, store: Store, lease: Lease, pending: list[Block]
 ) -> Generator[tuple[Block, Receipt | BaseException]]:
-    """Every pending block with its receipt or error, as they finish, a wave at a time."""
-    pending = store.pending()
-    for first in range(0, len(pending), WAVE):
-        if client.status != "running":
-            return  # its scheduler was lost
-        wave = pending[first : first + WAVE]
-        futures = put(client, store, lease, wave)
-        block_of = {future.key: block for future, block in zip(futures, wave, strict=True)}
-        try:
-            for batch in as_completed(futures, loop=client.loop).batches():
-                for future, outcome in _outcomes_of(client, batch, block_of):
-                    yield block_of[future.key], outcome
+    """These blocks, each with its receipt or error, as they finish."""
+    blocks, held = iter(pending), dict[str, tuple[Future, Block]]()
+    finished = as_completed(loop=client.loop)
+    try:
+        while client.status == "running":  # else its scheduler was lost
+            some = list(islice(blocks, WAVE - len(held)))
+            if not (some or held):
+                return
+            futures = put(client, store, lease, some) if some else []
+            held |= {f.key: (f, block) for f, block in zip(futures, some, strict=True)}
+            finished.update(futures)
+            enough = WAVE - max(1, WAVE // 4) if some else 0
+            while len(held) > enough:
+                for future, outcome in _outcomes_of(client, finished.next_batch(), held):
+                    _, block = held.pop(future.key)
                     future.release()
-        finally:
-            for future in futures:
-                future.release()
+                    yield block, outcome
+    finally:
+        for future, _ in held.values():
+            future.release()
 
 
 def _outcomes_of(
-    client: Client, batch: Iterable[Future], block_of: Mapping[str, Block]
+    client: Client, batch: Iterable[Future], held: Mapping[str, tuple[Future, Block]]
 ) -> Iterator[tuple[Future, Receipt | BaseException]]:
     """Of tasks that ended, in one question to the cluster if all is well."""
     finished = [future for future in batch if future.status == "finished"]
@@ -306,7 +315,7 @@ def _outcomes_of(
     except Exception:  # one of many; each is asked alone what it was
         receipts = {}
     for future in batch:
-        yield future, receipts.get(future) or _outcome(future, block_of[future.key])
+        yield future, receipts.get(future) or _outcome(future, held[future.key][1])
 
 
 def _outcome(future: Future, block: Block) -> Receipt | BaseException:

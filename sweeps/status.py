@@ -88,7 +88,7 @@ def status(store: StorePath) -> Status:
     opened = Store(store)
     states, lease = opened.states(), lease_of(opened.notes)
     count = {name: int((states == state).sum()) for state, name in enumerate(STATES)}
-    open_ = {block.number: block for block in opened.pending()}
+    open_ = {block.number: block for block in opened.pending(states)}
     names = {name for name in opened.notes.names() if _is_tried(opened.notes.read(name))}
     at_work = [block for block in open_.values() if lease and note_of(block) in names]
     running = sum(int((states[block.region] == PENDING).sum()) for block in at_work)

@@ -81,6 +81,28 @@ class Store:
         """Unlike the digest, different for every store ever created."""
         return str(self.group.attrs["store_id"])
 
+    @cached_property
+    def packed(self) -> bool:
+        """Whether many blocks share a file, so that none can be written."""
+        return self._opened("done", mode="r").shards is not None
+
+    def check_writable(self) -> None:
+        """Refuse to write into a packed store.
+
+        Two processes that write blocks of one shard destroy each other's, and nobody is told.
+
+        Raises
+        ------
+        RequestError
+            If the store is packed.
+        """
+        if self.packed:
+            raise RequestError(
+                f"the store {self.path} is packed: it can be read, and not be written",
+                allowed="a store that run has made",
+                hint="the same with the store that it was packed from, and latticescape pack again",
+            )
+
     @property
     def notes(self) -> Notes:
         """Notes about work under way."""
@@ -92,7 +114,10 @@ class Store:
 
     def states(self) -> npt.NDArray[np.int8]:
         """State of every point, read anew, in the shape of the grid."""
-        return _settled(self.done(), self._marks("state"))
+        done = self.done()
+        if done.all():  # a finished store is known by half of its marks, of which each has its file
+            return np.full(done.shape, DONE, np.int8)
+        return _settled(done, self._marks("state"))
 
     def states_of(self, block: Block) -> npt.NDArray[np.int8]:
         """State of every point of a block, flat."""
@@ -103,9 +128,12 @@ class Store:
         """Error of the last attempt at a point of the grid."""
         return str(self._marks("error")[place])
 
-    def pending(self) -> list[Block]:
-        """Blocks with points to compute, in order: pending ones, and failed ones once more."""
-        open_ = _is_open(self.states())
+    def pending(self, states: npt.NDArray[np.int8] | None = None) -> list[Block]:
+        """Blocks with points to compute, in order: pending ones, and failed ones once more.
+
+        States are read anew, if they are not given.
+        """
+        open_ = _is_open(self.states() if states is None else states)
         return [block for block in self.blocks if open_[block.region].any()]
 
     def open_points(self, block: Block) -> npt.NDArray[np.bool_]:
@@ -167,6 +195,7 @@ class Store:
 
     def erase(self, name: str, block: Block) -> None:
         """Put the fill value in place of a block's chunk, which may be damaged."""
+        self.check_writable()
         array = self._array(name)
         array[block.region] = array.fill_value
 
@@ -183,6 +212,7 @@ class Store:
 
     def _put(self, block: Block, points: Points, values: Mapping[str, Any]) -> None:
         """Write values at points of a block, and flush them."""
+        self.check_writable()
         wholes = self._beside(list(values), block, len(points))
         for whole, some in zip(wholes, values.values(), strict=True):
             whole[points] = some

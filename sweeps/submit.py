@@ -39,7 +39,8 @@ def submit(
     Returns
     -------
     str
-        The id of the work: the lease of the store has it, and all tasks' keys.
+        The id of the work: the lease of the store has it, and all tasks' keys. "" if there is none
+        left to do.
 
     Raises
     ------
@@ -56,6 +57,10 @@ def submit(
     cut = plan(sweep, block_points=block_points)
     existing = open_existing(store, sweep, cut)
     blocks = len(cut.blocks if existing is None else existing.pending())
+    if not blocks:
+        return ""
+    if existing is not None:
+        existing.check_writable()
     if blocks > MOST_TASKS:
         raise RequestError(
             "so many blocks do not fit a scheduler's memory at once",

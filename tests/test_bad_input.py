@@ -390,6 +390,29 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "retrying on an unknown cluster": ("retry-failed ising.zarr --cluster moon", ("moon",)),
     "no store to verify": ("verify no.zarr", ("no store at no.zarr", "latticescape run")),
     "a store that lost an array": ("verify damaged.zarr --repair", ("damaged.zarr", "array done")),
+    "no store to pack": ("pack no.zarr p.zarr", ("no store at no.zarr", "latticescape run")),
+    "packing what was not computed": (
+        "pack ising.zarr new/p.zarr --json",
+        ("ising.zarr is not finished", "of 6 points 6 pending", "all points done", "--partial"),
+    ),
+    "packing into something": (
+        "pack ising.zarr folder --partial",
+        ("folder is there already", "a new path", "pack ising.zarr another.zarr"),
+    ),
+    "packing a store into itself": (
+        "pack ising.zarr ising.zarr/packed --partial",
+        ("inside the store", "a path outside of it", "pack ising.zarr another.zarr"),
+    ),
+    "packing below a file": (
+        "pack ising.zarr ising.toml/p.zarr --partial",
+        ("ising.toml is no folder",),
+    ),
+    "packing into /proc": (
+        "pack ising.zarr /proc/p.zarr --partial",
+        ("cannot write /proc/p.zarr",),
+    ),
+    "packing a damaged store": ("pack damaged.zarr p.zarr", ("damaged.zarr", "array done")),
+    "packing to nowhere": ("pack ising.zarr", ("OUT", "pack --help")),
     "submitting to nobody": (
         "submit ising.toml --store new/s.zarr",
         ("--cluster", "submit --help"),

@@ -6,11 +6,12 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 from click.testing import CliRunner
 
 import benchmarks.__main__ as command
-from benchmarks import end_to_end, instructions, kaufman, kernels, peers, scaling
+from benchmarks import end_to_end, instructions, kaufman, kernels, peers, scale, threads
 from benchmarks.kernels import CASES, SQUARE
 from benchmarks.timing import Work, one_core, side_by_side, strides_for
 from physics import triangular
@@ -43,7 +44,7 @@ def test_a_run_does_the_updates_that_it_is_credited_with() -> None:
 
 
 def test_threads_are_set_side_by_side() -> None:
-    assert float(scaling.report(SQUARE.at(4), **TINY).split()[-2]) > 0
+    assert float(threads.report(SQUARE.at(4), **TINY).split()[-2]) > 0
 
 
 def test_runs_take_turns_after_a_warm_up() -> None:
@@ -210,3 +211,27 @@ def test_shares_are_of_the_workers_time() -> None:
     run = end_to_end.Run(1, 1, report)
     assert (run.per_ns, run.kernel_share, run.busy_share) == (50, 15 / 16, 0.75)
     assert end_to_end.PeerRun(points=2, seconds=3).scaled(4) == 6
+
+
+@pytest.mark.slow
+def test_what_blocks_and_workers_cost_is_measured_on_a_small_crowd() -> None:
+    small = {"blocks": 3, "sizes": [8, 16], "tasks": 40, "workers": 20, "seconds": 0.01}
+    lines = scale.report(**small).splitlines()
+    written = [line for line in lines if line.endswith(("ms a block", "bytes a block"))]
+    assert len(written) == 4
+    assert all(float(line[40:].split()[0]) > 0 for line in written)
+    looked = lines[lines.index(next(line for line in lines if "pending" in line)) + 1 :][:2]
+    assert [int(line.split()[0]) for line in looked] == [8, 16]
+    rushes = [line for line in lines if "tasks/s" in line]
+    assert [line[:18].strip() for line in rushes] == ["Dask alone", "run, into a store"]
+    assert "20 workers there in" in lines[-5]
+    assert lines[-1].endswith("10 workers a process")
+
+
+@pytest.mark.slow
+def test_a_crowd_ends_with_its_client() -> None:
+    with scale.crowd(2) as client:
+        assert sorted(client.nthreads().values()) == [1, 1]
+        children = psutil.Process().children()
+    # The scheduler and two processes of a worker each; what tracks their resources stays.
+    assert sum(not child.is_running() for child in children) == 3

@@ -16,6 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import xarray as xr
 from click.testing import CliRunner, Result
@@ -26,7 +27,7 @@ from deploy.cli import main
 from deploy.watch import watch
 from physics import RequestError
 from physics.groups import GivenUp
-from sweeps import IncompleteError, cancel, run, status, submit
+from sweeps import IncompleteError, Sweep, cancel, kernel, run, status, submit
 from sweeps.lease import (
     DEAD_SECONDS,
     NAME,
@@ -375,8 +376,36 @@ def test_waves_bound_what_the_scheduler_holds(
     monkeypatch.setattr(module, "put", counted)
     monkeypatch.setattr(module, "WAVE", 4)
     assert execute(ising_sweep(), tmp_path / "s.zarr", address, block_points=1).computed == 9
-    assert len(sizes) == 3
-    assert max(sizes) <= 4 + 1
+    assert len(sizes) == 6  # four, and then one for each that is done
+    assert max(sizes) <= 4 + 2
+
+
+def test_no_worker_waits_for_the_last_of_a_wave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first block ends when the last one has begun: in whole waves it would wait in vain."""
+
+    @kernel("waited", seconds=1.0)
+    def last_begins_first_ends(number, begun: int):  # type: ignore[no-untyped-def]
+        begin = time.monotonic()
+        if number == 8:
+            os.write(begun, b".")
+        while number == 0 and not os.fstat(begun).st_size and time.monotonic() < begin + 30:
+            time.sleep(0.01)
+        return time.monotonic() - begin
+
+    monkeypatch.setattr(sys.modules["sweeps.run"], "WAVE", 4)
+    with (
+        (tmp_path / "begun").open("wb") as begun,
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as c,
+        Client(c, set_as_default=False) as two,
+    ):
+        grid = {"number": np.arange(9), "begun": [begun.fileno()]}
+        sweep = Sweep(kernel=last_begins_first_ends, grid=grid)
+        found = run(sweep, tmp_path / "s.zarr", two, block_points=1)
+    assert float(found["waited"].max()) < 30
 
 
 @pytest.mark.slow
