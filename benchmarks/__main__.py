@@ -27,6 +27,7 @@ class Benchmarks(click.Group):
 @click.pass_context
 def main(context: click.Context) -> None:
     """Print the benchmarks named, or all but chaos, which takes most of an hour."""
+    click.echo(f"{llvm.get_host_cpu_name()}, registers of {64 * len(native_width())} bits")
     if context.invoked_subcommand is None:
         for name in NAMES:
             _print(name)

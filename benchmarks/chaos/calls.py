@@ -40,7 +40,8 @@ from physics.simulation import Simulation
 compute = Simulation.__dict__.get("untold", Simulation.compute)
 
 def tell(event, points):
-    places = ";".join(f"{{t!r}},{{h!r}}" for t, h in zip(points["T"].tolist(), points["H"].tolist()))
+    pairs = zip(points["T"].tolist(), points["H"].tolist())
+    places = ";".join(f"{{t!r}},{{h!r}}" for t, h in pairs)
     line = f"{{time.time()}} {{os.getpid()}} {{event}} {{places}}\\n".encode()
     file = os.open({log!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from benchmarks.chaos.calls import Work
+from benchmarks.chaos.calls import BLOCK_POINTS, Work
 from benchmarks.chaos.sites import WORKERS, Daemons, Hosts, Site, Slurm
 from benchmarks.chaos.user import Command
 from physics.variables import BOOKKEEPING
@@ -52,14 +52,12 @@ class Scene(Generic[SiteT]):
 
     def done(self) -> set[int]:
         """Blocks that have a done mark."""
-        columns = len(self.work.places) // len({t for t, _ in self.work.places})
-        across = columns // (len(self.work.places) // self.work.blocks)
+        across = len({h for _, h in self.work.places}) // BLOCK_POINTS
         found = set[int]()
         for row in (self.store / "done" / "c").glob("[0-9]*"):
             with suppress(FileNotFoundError):
-                found |= {
-                    int(row.name) * across + int(name) for name in os.listdir(row) if name.isdigit()
-                }
+                names = [path.name for path in row.iterdir()]
+                found |= {int(row.name) * across + int(name) for name in names if name.isdigit()}
         return found
 
 
