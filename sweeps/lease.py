@@ -10,6 +10,7 @@ import socket
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
@@ -146,7 +147,8 @@ class LeaseWatch:
         if found is None or found["id"] != self.lease:
             raise GivenUp
         if _age(self.notes.read(PULSE)) > PULSE_SECONDS:
-            self.notes.write(PULSE, {"time": time.time()})
+            with suppress(OSError):  # no space for it: the block itself will tell
+                self.notes.write(PULSE, {"time": time.time()})
 
 
 def seconds_silent(lease: Lease, notes: Notes) -> float:

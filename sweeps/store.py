@@ -5,6 +5,8 @@ last, when everything else is on disk: chunks that exist prove nothing, since a 
 fill values is never written.
 """
 
+import errno
+import os
 import shutil
 import uuid
 import warnings
@@ -27,10 +29,11 @@ from sweeps.checksums import canonical, checksums
 from sweeps.durability import flush
 from sweeps.notes import Notes
 from sweeps.places import check_place, is_free, made_whole
-from sweeps.plan import Block, Plan, cut
+from sweeps.plan import Block, Plan, cut, point_bytes
 from sweeps.provenance import git_revision, source_digest, versions
 from sweeps.source import Source
 from sweeps.spec import Sweep
+from sweeps.unwritten import unwritten
 
 StorePath = str | Path
 
@@ -116,6 +119,17 @@ class Store:
         """Which points of a block are to be computed, flat."""
         return _is_open(self.states_of(block))
 
+    def check_room(self, block: Block) -> None:
+        """Make sure that a block's results find space, before they are computed.
+
+        Raises
+        ------
+        UnwrittenError
+            If they do not.
+        """
+        if shutil.disk_usage(self.path).free < block.points * point_bytes(self.sweep):
+            raise unwritten(self.path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
     def write(
         self, block: Block, results: Mapping[str, npt.NDArray[Any]], points: Points | None = None
     ) -> None:
@@ -186,12 +200,7 @@ class Store:
                 array[block.region] = whole.reshape(*block.shape, *whole.shape[1:])
             flush([self.chunk(name, block) for name in values], below=self.path)
         except OSError as error:
-            raise RequestError(
-                f"cannot write into the store {self.path}",
-                came=error.strerror or error,
-                allowed="a disk with space left, on which you may write",
-                hint="the same latticescape run once more, when there is space",
-            ) from error
+            raise unwritten(self.path, error) from error
 
     def _beside(self, name: str, block: Block, points: int) -> npt.NDArray[Any]:
         """What a block holds of a variable, to write so many points into it."""

@@ -18,6 +18,7 @@ from sweeps.seeding import point_seeds
 from sweeps.source import Source
 from sweeps.store import FAILED, POISONED, Store, cached_store
 from sweeps.units import MOST_DEATHS, Trial, Units, bisected, units_of
+from sweeps.unwritten import full_disk_told
 from sweeps.warmup import warm_up
 
 # Of an error so much is stored with a point.
@@ -112,6 +113,8 @@ def compute_block(
     ------
     ReturnedError
         If the function returns something else than declared, and no point of the store is done.
+    UnwrittenError
+        If the disk is full.
     """
     begin = time.perf_counter()
     store = cached_store(path, identity, source)
@@ -125,7 +128,9 @@ def compute_block(
     receipt = Receipt(number)
     if open_.any():
         warm_up(store.sweep)
-        receipt = _Work(store, block, watch).compute(open_)
+        store.check_room(block)
+        with full_disk_told(store.path):
+            receipt = _Work(store, block, watch).compute(open_)
     return replace(receipt, worker_seconds=time.perf_counter() - begin)
 
 

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -105,15 +106,18 @@ def play_all(
             lanes.setdefault((site, lane), []).append(Case(name, number, seed))
     calm = undisturbed(work, folder / "calm")
 
+    ended = threading.Event()
+
     def played(lane: tuple[type[Site], int]) -> list[Outcome]:
-        site, number = lane
-        return _played(
-            site(folder / f"{site.__name__.lower()}{number}"), lanes[lane], work, calm, tell
-        )
+        site = lane[0](folder / f"{lane[0].__name__.lower()}{lane[1]}")
+        return _played(site, lanes[lane], work, calm, tell, ended)
 
     longest = sorted(lanes, key=lambda lane: -len(lanes[lane]))
     with ThreadPoolExecutor(jobs) as threads:
-        return [outcome for some in threads.map(played, longest) for outcome in some]
+        try:
+            return [outcome for some in threads.map(played, longest) for outcome in some]
+        finally:
+            ended.set()
 
 
 def undisturbed(work: Work, folder: Path) -> Arrays:
@@ -133,16 +137,22 @@ def undisturbed(work: Work, folder: Path) -> Arrays:
 
 
 def _played(
-    site: Site, cases: Sequence[Case], work: Work, calm: Arrays, tell: Tell
+    site: Site,
+    cases: Sequence[Case],
+    work: Work,
+    calm: Arrays,
+    tell: Tell,
+    ended: threading.Event,
 ) -> list[Outcome]:
-    outcomes = []
+    outcomes = list[Outcome]()
     with site:
         for case in cases:
+            if ended.is_set():  # Ctrl-C: the other lanes are not to go on for half an hour
+                break
             folder = site.folder / f"{case.kind}-{case.number}"
-            outcome = play(case, site, work, calm, folder)
-            tell(outcome)
-            outcomes.append(outcome)
-            if not outcome.trouble:
+            outcomes.append(play(case, site, work, calm, folder))
+            tell(outcomes[-1])
+            if not outcomes[-1].trouble:
                 shutil.rmtree(folder)
     return outcomes
 
