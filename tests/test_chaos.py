@@ -39,7 +39,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Outcome]:
     """A run of every kind that this machine has what it takes for."""
     here = [name for name in KINDS if name not in ABSENT]
     played = play_all(
-        here, 1, Work(24), seed=1, jobs=3, tell=list().append, folder=tmp_path_factory.mktemp("c")
+        here, 1, Work(24), seed=1, jobs=3, tell=[].append, folder=tmp_path_factory.mktemp("c")
     )
     return {outcome.case.kind: outcome for outcome in played}
 
