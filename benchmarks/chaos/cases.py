@@ -145,16 +145,23 @@ def _played(
     ended: threading.Event,
 ) -> list[Outcome]:
     outcomes = list[Outcome]()
-    with site:
-        for case in cases:
-            if ended.is_set():  # Ctrl-C: the other lanes are not to go on for half an hour
-                break
-            folder = site.folder / f"{case.kind}-{case.number}"
-            outcomes.append(play(case, site, work, calm, folder))
-            tell(outcomes[-1])
-            if not outcomes[-1].trouble:
-                shutil.rmtree(folder)
+    try:
+        with site:
+            for case in cases:
+                if ended.is_set():  # Ctrl-C: the other lanes are not to go on for half an hour
+                    break
+                folder = site.folder / f"{case.kind}-{case.number}"
+                outcomes.append(play(case, site, work, calm, folder))
+                tell(outcomes[-1])
+                if not outcomes[-1].trouble:
+                    shutil.rmtree(folder)
+    except OSError as error:  # the site itself cannot be started
+        outcomes += [_stuck(case, error) for case in cases[len(outcomes) :]]
     return outcomes
+
+
+def _stuck(case: Case, error: Exception) -> Outcome:
+    return Outcome(case, trouble=f"{type(error).__name__}: {error}")
 
 
 def play(case: Case, site: Site, work: Work, calm: Arrays, folder: Path) -> Outcome:
@@ -170,7 +177,7 @@ def play(case: Case, site: Site, work: Work, calm: Arrays, folder: Path) -> Outc
         try:
             outcome = _judged(case, scene, _struck(scene, strike, user, kind), calm)
         except (OSError, RuntimeError) as error:
-            outcome = Outcome(case, trouble=f"{type(error).__name__}: {error}")
+            outcome = _stuck(case, error)
         finally:
             if scene.run:
                 scene.run.program.kill()
@@ -193,6 +200,7 @@ class _Moment:
 
 
 def _struck(scene: Scene[Any], strike: Strike[Any], user: User, kind: Kind) -> _Moment:
+    scene.site.heal()
     scene.run = run = user.runs()
     blocks = scene.work.blocks
     number = scene.rng.randint(max(2, blocks // 40), blocks - max(5, blocks // 20))

@@ -61,7 +61,7 @@ class Program:
         self.kill()
 
 
-def until(there: Callable[[], object], what: str, seconds: float = 90.0) -> None:
+def until(there: Callable[[], object], what: str, seconds: float = 300.0) -> None:
     """Wait for something.
 
     Raises

@@ -83,7 +83,11 @@ class Site:
         }
 
     def __enter__(self) -> Self:
-        """Start what a site has."""
+        try:
+            self.start()
+        except BaseException:
+            self.stack.close()
+            raise
         return self
 
     def __exit__(
@@ -94,6 +98,9 @@ class Site:
     ) -> None:
         self.stack.close()
 
+    def start(self) -> None:
+        """Start what a site has; the stack ends it."""
+
     def heal(self) -> None:
         """Restart what died, and wait until all is as it was."""
 
@@ -101,13 +108,12 @@ class Site:
 class Daemons(Site):
     """A scheduler and two workers with their nannies, as ``dask`` starts them, on this machine."""
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         self.port = _free_port()
         self.cluster = f"tcp://{self.host(0)}:{self.port}"
         self.programs: dict[str, Program] = {}
         self.stack.callback(self.end)
         self.heal()
-        return self
 
     def host(self, number: int) -> str:
         """The address of the scheduler's host, number 0, or of a worker's."""
@@ -163,9 +169,9 @@ class Hosts(Daemons):
 
     network: Network
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         self.network = self.stack.enter_context(virtual_network())
-        return super().__enter__()
+        super().start()
 
     def host(self, number: int) -> str:
         return f"{self.network.prefix}.{number + 1}"
@@ -188,7 +194,7 @@ class Hosts(Daemons):
 class Slurm(Site):
     """A SLURM of two nodes; every run has jobs of its own there, its scheduler with the user."""
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         self.configuration = self.stack.enter_context(virtual_slurm(self.folder))
         self.dead: set[str] = set()
         profile, jobs = self.folder / "lab.toml", self.folder / "jobs"
@@ -196,7 +202,6 @@ class Slurm(Site):
         profile.write_text(PROFILE.format(folder=jobs))
         self.cluster = str(profile)
         self.environment["SLURM_CONF"] = str(self.configuration)
-        return self
 
     def heal(self) -> None:
         end_jobs(self.configuration)
