@@ -1,10 +1,12 @@
 """``python -m benchmarks [NAME ...]``: all benchmarks, or those named, printed."""
 
+from functools import partial
 from importlib import import_module
 
 import click
 import llvmlite.binding as llvm
 
+from benchmarks.chaos.command import chaos
 from physics.simd import native_width
 
 NAMES = (
@@ -19,14 +21,34 @@ NAMES = (
 )
 
 
-@click.command()
-@click.argument("names", nargs=-1, type=click.Choice(NAMES))
-def main(names: tuple[str, ...]) -> None:
-    """Print the benchmarks NAMES, or all of them."""
-    click.echo(f"{llvm.get_host_cpu_name()}, registers of {64 * len(native_width())} bits")
-    for name in names or NAMES:
-        click.echo(f"\n{name}\n{import_module(f'benchmarks.{name}').report()}")
+class Benchmarks(click.Group):
+    """Several may be named at once, and a name that is none is answered with those that are."""
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands:
+            ctx.fail(f"no benchmark {args[0]!r}, but {', '.join(self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Benchmarks, chain=True, invoke_without_command=True)
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Print the benchmarks named, or all but chaos, which takes most of an hour."""
+    click.echo(f"{llvm.get_host_cpu_name()}, registers of {64 * len(native_width())} bits")
+    if context.invoked_subcommand is None:
+        for name in NAMES:
+            _print(name)
+
+
+def _print(name: str) -> None:
+    click.echo(f"\n{name}\n{import_module(f'benchmarks.{name}').report()}")
+
+
+for name in NAMES:
+    main.add_command(click.Command(name, callback=partial(_print, name)))
+main.add_command(chaos)
 
 if __name__ == "__main__":
     main(prog_name="python -m benchmarks")

@@ -469,8 +469,16 @@ def _end(report: Report) -> NoReturn:
     }
     told = ", ".join(f"{number} points {verb}" for verb, number in missing.items() if number)
     if told:
-        click.echo(f"Error: {told}: {report.error}", err=True)
+        click.echo(f"Error: {told}: {report.error}{_to_try(report)}", err=True)
     sys.exit(_exit_code(not report.complete))
+
+
+def _to_try(report: Report) -> str:
+    if report.failed or ". Try: " in report.error:
+        return ""
+    if report.pending:
+        return ". Try: the same command once more; what is done stays"
+    return f". Try: latticescape retry-failed {report.store}"
 
 
 def _place(given: str) -> tuple[str, float]:

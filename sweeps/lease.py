@@ -148,7 +148,8 @@ class LeaseWatch:
         if found is None or found["id"] != self.lease:
             raise GivenUp
         if _age(self.notes.read(PULSE)) > PULSE_SECONDS:
-            with suppress(UnreachableError):  # no fault of the points that are computed
+            # No fault of the points; that nothing can be written, the block itself will tell.
+            with suppress(OSError, UnreachableError):
                 self.notes.write(PULSE, {"time": time.time()})
 
 

@@ -1,6 +1,7 @@
 """``Location``: where a store is, in a folder or a bucket, and how one is made and kept there."""
 
 import io
+import math
 import shutil
 import uuid
 import zipfile
@@ -63,6 +64,9 @@ class Location(Protocol):
 
     def check_room(self, needed: int) -> None:
         """Raise RequestError if a store of so many bytes cannot be written there."""
+
+    def free(self) -> float:
+        """How many bytes can be written into the store that is there."""
 
     def create(self, write: Writer) -> None:
         """Make a zarr group there, whole or not at all."""
@@ -139,6 +143,10 @@ class Folder:
                 hint="--store on another disk, or a coarser grid",
             )
 
+    def free(self) -> float:
+        """How many bytes its disk has left."""
+        return shutil.disk_usage(self.path).free
+
     def create(self, write: Writer) -> None:
         """Make a zarr group there, whole or not at all: beside it first, and renamed."""
         with made_whole(self.path) as draft:
@@ -199,6 +207,10 @@ class Bucket:
     def check_room(self, needed: int) -> None:
         """Raise RequestError if nothing can be written there; a bucket is never full."""
         self.objects.check_writable(f"{FOLDER[0]}/{uuid.uuid4().hex}")
+
+    def free(self) -> float:
+        """As many as you like."""
+        return math.inf
 
     def create(self, write: Writer) -> None:
         """Make a zarr group there, whole or not at all; or go on with the draft there is."""

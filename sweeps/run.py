@@ -30,6 +30,7 @@ from sweeps.store import (
 )
 from sweeps.submit import put
 from sweeps.tasks import Receipt, error_text, forgive, revive
+from sweeps.unwritten import UnwrittenError, full_disk_told
 from sweeps.warmup import warmed
 from sweeps.workers import Cluster, ForeignWorkerError, attached, check_reach, check_workers
 
@@ -40,6 +41,7 @@ WAVE = 4096
 
 CANCELLED = "cancelled, or taken over by another scheduler"
 LOST = "the scheduler is lost"
+UNMARKED = "they were done, and their marks are gone. Try: latticescape verify, with --repair"
 
 
 @dataclass(frozen=True)
@@ -211,9 +213,10 @@ def execute(
             install_patience(ready)
             with warmed(ready, sweep):
                 existing = existing or create(store, sweep, cut)
-                lease, note = take(existing, ready)
-                if poisoned:
-                    revive(existing)
+                with full_disk_told(store):
+                    lease, note = take(existing, ready)
+                    if poisoned:
+                        revive(existing)
                 report = _compute(ready, existing, lease, replace(report, note=note), progress)
     return replace(_judged(report, existing, done), seconds=time.perf_counter() - begin)
 
@@ -228,6 +231,9 @@ def _compute(client: Client, store: Store, lease: Lease, report: Report, progres
         for block, outcome in outcomes:
             if isinstance(outcome, (ReturnedError, ForeignWorkerError)):
                 raise outcome  # as would all the blocks that are still to come
+            if isinstance(outcome, UnwrittenError):
+                report = replace(report, error=str(outcome))
+                break  # nor can anything else be stored: the rest stays pending
             if isinstance(outcome, BaseException):
                 broken.append(block)
                 report = replace(report, error=report.error or error_text(outcome))
@@ -269,6 +275,7 @@ def _judged(report: Report, store: Store, done: int) -> Report:
     computed = int((states == DONE).sum()) - done
     blamed = (states == POISONED) | (states == FAILED)
     first = np.unravel_index(int(np.argmax(blamed)), blamed.shape)
+    cause = store.error_at(first) if blamed.any() else UNMARKED
     return replace(
         report,
         computed=computed,
@@ -276,7 +283,7 @@ def _judged(report: Report, store: Store, done: int) -> Report:
         failed=report.failed + int((states == FAILED).sum()),
         pending=int((states == PENDING).sum()) - report.failed,
         poisoned=int((states == POISONED).sum()),
-        error=report.error or (store.error_at(first) if blamed.any() else ""),
+        error=report.error or ("" if (states == DONE).all() else cause),
     )
 
 

@@ -5,6 +5,8 @@ last, when everything else is on disk: chunks that exist prove nothing, since a 
 fill values is never written.
 """
 
+import errno
+import os
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
@@ -25,10 +27,11 @@ from sweeps.chunks import DAMAGE, DamageError, empty, read_chunks, write_chunks
 from sweeps.location import Location, StorePath, locate
 from sweeps.notes import Notes
 from sweeps.objects import UnreachableError
-from sweeps.plan import Block, Plan, cut
+from sweeps.plan import Block, Plan, cut, point_bytes
 from sweeps.provenance import git_revision, source_digest, versions
 from sweeps.source import Source
 from sweeps.spec import Sweep
+from sweeps.unwritten import unwritten
 
 _NAN = complex(np.nan, np.nan)
 _FILL: dict[str, Any] = {"f": np.nan, "c": _NAN, "i": 0, "u": 0, "b": False, "T": ""}
@@ -140,6 +143,17 @@ class Store:
         """Which points of a block are to be computed, flat."""
         return _is_open(self.states_of(block))
 
+    def check_room(self, block: Block) -> None:
+        """Make sure that a block's results find space, before they are computed.
+
+        Raises
+        ------
+        UnwrittenError
+            If they do not.
+        """
+        if self.location.free() < block.points * point_bytes(self.sweep):
+            raise unwritten(self.path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
     def write(
         self, block: Block, results: Mapping[str, npt.NDArray[Any]], points: Points | None = None
     ) -> None:
@@ -221,12 +235,7 @@ class Store:
             write_chunks(arrays, block, wholes)
             self.location.flush(self.chunk(name, block) for name in values)
         except OSError as error:
-            raise RequestError(
-                f"cannot write into the store {self.path}",
-                came=error.strerror or error,
-                allowed="a disk with space left, on which you may write",
-                hint="the same latticescape run once more, when there is space",
-            ) from error
+            raise unwritten(self.path, error) from error
 
     def _beside(self, names: Sequence[str], block: Block, points: int) -> list[npt.NDArray[Any]]:
         """What a block holds of variables, to write so many points into it."""

@@ -21,6 +21,7 @@ from sweeps.seeding import point_seeds
 from sweeps.source import Source
 from sweeps.store import FAILED, POISONED, Store, cached_store
 from sweeps.units import MOST_DEATHS, Trial, Units, bisected, units_of
+from sweeps.unwritten import full_disk_told
 from sweeps.warmup import warm_up
 from sweeps.workers import Code, check_code
 
@@ -125,6 +126,8 @@ def compute_block(
         If this worker runs other code.
     ReturnedError
         If the function returns something else than declared, and no point of the store is done.
+    UnwrittenError
+        If the disk is full.
     """
     begin = time.perf_counter()
     if code is not None:
@@ -140,7 +143,9 @@ def compute_block(
     receipt = Receipt(number)
     if open_.any():
         warm_up(store.sweep)
-        receipt = _Work(store, block, watch).compute(open_)
+        store.check_room(block)
+        with full_disk_told(store.path):
+            receipt = _Work(store, block, watch).compute(open_)
     return replace(receipt, worker_seconds=time.perf_counter() - begin)
 
 

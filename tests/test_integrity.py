@@ -3,8 +3,10 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from click.testing import CliRunner, Result
 from distributed import Client, LocalCluster
 
 from deploy.cli import main
+from physics.errors import RequestError
 from physics.simulation import Simulation
 from sweeps import verify
 from sweeps.checksums import canonical, checksums
@@ -22,6 +25,7 @@ from sweeps.durability import flush
 from sweeps.plan import plan
 from sweeps.run import execute
 from sweeps.store import PENDING, Store, create
+from tests.faulty import preceded
 from tests.runs import assert_same_bits, ising_sweep
 
 
@@ -223,6 +227,77 @@ def test_a_disk_that_is_full_costs_what_it_cannot_take(client: Client, tmp_path:
     assert execute(sweep, path, client).computed == 9
     execute(sweep, tmp_path / "calm.zarr", client)
     assert_same_bits(tmp_path / "calm.zarr", path)
+
+
+def test_no_block_is_computed_for_a_disk_without_space(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.zarr"
+    store = create(path, ising_sweep(), plan(ising_sweep(), block_points=1))
+    calls = preceded(monkeypatch, lambda points: None)
+    with monkeypatch.context() as patch:
+        usage = shutil.disk_usage(tmp_path)._replace(free=100)
+        patch.setattr("sweeps.store.shutil.disk_usage", lambda path: usage)
+        report = execute(ising_sweep(), path, client)
+    assert calls == []
+    assert (report.computed, report.failed, report.pending) == (0, 0, 9)
+    assert report.error.startswith(f"cannot write into the store {path} (came: No space left")
+    assert report.error.endswith("once more, when there is space")
+    assert store.notes.names() == []
+    assert execute(ising_sweep(), path, client).computed == 9
+
+
+def test_a_disk_that_fills_stops_the_run_at_its_first_block(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One more may have begun before the client heard of it."""
+    path, calls = tmp_path / "s.zarr", preceded(monkeypatch, lambda points: time.sleep(0.2))
+    create(path, ising_sweep(), plan(ising_sweep(), block_points=1))
+
+    def full(file: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sweeps.durability._flush", full)
+        report = execute(ising_sweep(), path, client)
+    assert (report.failed, report.pending, report.computed) == (0, 9, 0)
+    assert "came: No space left on device" in report.error
+    assert 1 <= len(calls) < 9
+    assert execute(ising_sweep(), path, client).computed == 9
+
+
+def test_a_full_disk_is_told_when_it_is_run_again(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.zarr"
+    create(path, ising_sweep(), plan(ising_sweep()))
+
+    def full(self: Path, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(RequestError, match="cannot write into the store"):
+        execute(ising_sweep(), path, client)
+
+
+def test_marks_that_are_damaged_meanwhile_are_told(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.zarr"
+    store = create(path, ising_sweep(), plan(ising_sweep(), block_points=3))
+
+    def damaging(*_: object) -> None:
+        for block in store.blocks[:1]:
+            if store.chunk("done", block).exists():
+                noise(store.chunk("done", block))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sweeps.progress.SweepProgress.add", damaging)
+        report = execute(ising_sweep(), path, client)
+    assert (report.pending, report.failed) == (3, 0)
+    assert "latticescape verify" in report.error
+    verify(path, repair=True)
+    assert execute(ising_sweep(), path, client).complete
 
 
 def test_a_note_that_finds_no_space_leaves_nothing(

@@ -1,12 +1,9 @@
 """Several hosts: the scheduler in one network namespace, a worker in each of two others."""
 
-import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,53 +16,17 @@ from sweeps.run import execute
 from sweeps.workers import at_address
 from tests.processes import address_in, dask
 from tests.runs import SPEC, assert_same_bits
-from tests.virtual_slurm import PATH
-
-IP = shutil.which("ip", path=PATH)
+from tests.virtual_network import Network, absent, virtual_network
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        IP is None or os.geteuid() != 0, reason="no root with ip: apt-get install iproute2"
-    ),
+    pytest.mark.skipif(bool(absent()), reason=absent()),
 ]
-
-
-def ip(command: str) -> None:
-    subprocess.run([str(IP), *command.split()], check=True, capture_output=True)
-
-
-@dataclass(frozen=True)
-class Network:
-    """Hosts behind one bridge; this process is at its end .254."""
-
-    name: str
-    prefix: str
-
-    def enter(self, host: int) -> tuple[str, ...]:
-        """The words before a command that is to run on a host."""
-        return (str(IP), "netns", "exec", f"{self.name}{host}")
 
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[Network]:
-    """Three hosts, 1 to 3, gone at the end."""
-    network = Network(f"ls{os.getpid() % 10**6}n", f"10.231.{os.getpid() % 250}")
-    bridge = f"{network.name}b"
-    with ExitStack() as stack:
-        ip(f"link add {bridge} type bridge")
-        stack.callback(ip, f"link del {bridge}")
-        ip(f"addr add {network.prefix}.254/24 dev {bridge}")
-        ip(f"link set {bridge} up")
-        for host in (1, 2, 3):
-            inside, end = f"{network.name}{host}", f"{network.name}v{host}"
-            ip(f"netns add {inside}")
-            stack.callback(ip, f"netns del {inside}")
-            ip(f"link add {end} type veth peer name eth0 netns {inside}")
-            ip(f"link set {end} master {bridge} up")
-            ip(f"-n {inside} addr add {network.prefix}.{host}/24 dev eth0")
-            ip(f"-n {inside} link set lo up")
-            ip(f"-n {inside} link set eth0 up")
+    with virtual_network() as network:
         yield network
 
 

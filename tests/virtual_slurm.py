@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 # Where Debian puts what only administrators call.
@@ -73,10 +73,31 @@ def virtual_slurm(folder: Path) -> Iterator[Path]:
         _until((folder / "munge.socket").exists, "munged")
         stack.enter_context(_running("slurmctld", "-D", "-f", str(configuration)))
         for node in ("n1", "n2"):
-            stack.enter_context(_running("slurmd", "-D", "-f", str(configuration), "-N", node))
-        _until(lambda: _idle(configuration) == 2, "two idle nodes")
+            stack.enter_context(node_running(configuration, node))
+        until_idle(configuration)
         stack.callback(end_jobs, configuration)
         yield configuration
+
+
+def node_running(configuration: Path, node: str) -> AbstractContextManager[None]:
+    """What runs on a node, started once more after it died."""
+    return _running("slurmd", "-D", "-f", str(configuration), "-N", node)
+
+
+def until_idle(configuration: Path) -> None:
+    """Wait until both nodes take jobs."""
+    _until(lambda: _idle(configuration) == 2, "two idle nodes")
+
+
+def processes_on(configuration: Path, node: str) -> list[int]:
+    """Ids of a node's own process and of all that its jobs started."""
+    ours = {f"SLURM_CONF={configuration}", f"SLURMD_NODENAME={node}"}
+    found = [int((configuration.parent / f"slurmd.{node}.pid").read_text())]
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is not ours
+            if ours <= set((folder / "environ").read_text(errors="replace").split("\0")):
+                found.append(int(folder.name))
+    return found
 
 
 def _ports(number: int) -> list[int]:

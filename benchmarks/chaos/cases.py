@@ -1,0 +1,254 @@
+"""``Case``: one run that is disturbed at a random moment, and what became of its blocks."""
+
+import random
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import xarray as xr
+
+from benchmarks.chaos.calls import BLOCK_POINTS, BLOCK_SECONDS, Work, in_flight, recomputed
+from benchmarks.chaos.processes import until
+from benchmarks.chaos.sites import Daemons, Site
+from benchmarks.chaos.strikes import KINDS, Kind, Scene, Strike
+from benchmarks.chaos.user import Typed, User
+from sweeps.store import Store
+
+MOST_RUNS = 3
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """The so-many-th run of a kind."""
+
+    kind: str
+    number: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case.
+
+    Attributes
+    ----------
+    case
+        Which it was.
+    done, in_flight
+        Blocks that were done at the moment, and that were begun and not done.
+    lost
+        Blocks that are not done at the end, or not with the bytes of the undisturbed run.
+    damaged
+        Blocks that the strike itself damaged.
+    recomputed
+        Computations of blocks that had been begun before.
+    differing
+        Variables with other bytes than in the undisturbed run.
+    typed
+        What the user typed and saw.
+    seconds
+        How long it took, all in all.
+    trouble
+        Why it could not be brought to its end, "" if it was.
+    """
+
+    case: Case
+    done: int = 0
+    in_flight: int = 0
+    lost: int = 0
+    damaged: int = 0
+    recomputed: int = 0
+    differing: tuple[str, ...] = ()
+    typed: tuple[Typed, ...] = ()
+    seconds: float = 0.0
+    trouble: str = ""
+
+    @property
+    def same(self) -> bool:
+        """Whether all results have the bytes of the undisturbed run."""
+        return not self.trouble and set(self.differing) <= {"attempts"}
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {**asdict(self), "same": self.same}
+
+
+Tell = Callable[[Outcome], object]
+
+
+def absent(kinds: Sequence[str]) -> dict[str, str]:
+    """Kinds that cannot be tried on this machine, and why."""
+    reasons = {name: KINDS[name].absent() for name in kinds}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def play_all(
+    kinds: Sequence[str], runs: int, work: Work, *, seed: int, jobs: int, tell: Tell, folder: Path
+) -> list[Outcome]:
+    """All runs of these kinds, some at a time; each is told as it ends.
+
+    Kinds that need a SLURM or a network share one, one run after the other; all others have as many
+    clusters as there are jobs.
+    """
+    lanes: dict[tuple[type[Site], int], list[Case]] = {}
+    for number in range(runs):
+        for name in kinds:
+            site = KINDS[name].site
+            lane = number % jobs if site is Daemons else 0
+            lanes.setdefault((site, lane), []).append(Case(name, number, seed))
+    calm = undisturbed(work, folder / "calm")
+
+    ended = threading.Event()
+
+    def played(lane: tuple[type[Site], int]) -> list[Outcome]:
+        site = lane[0](folder / f"{lane[0].__name__.lower()}{lane[1]}")
+        return _played(site, lanes[lane], work, calm, tell, ended)
+
+    longest = sorted(lanes, key=lambda lane: -len(lanes[lane]))
+    with ThreadPoolExecutor(jobs) as threads:
+        try:
+            return [outcome for some in threads.map(played, longest) for outcome in some]
+        finally:
+            ended.set()
+
+
+def undisturbed(work: Work, folder: Path) -> Arrays:
+    """What is in the store of a run that nothing happens to.
+
+    Raises
+    ------
+    RuntimeError
+        If it fails all the same.
+    """
+    with Daemons(folder) as site:
+        user = _user(site, folder, folder / "s.zarr", work)
+        typed = user.runs().wait()
+    if typed.code:
+        raise RuntimeError(f"the undisturbed run failed: {' '.join(typed.seen)}")
+    return _arrays(user.store)
+
+
+def _played(
+    site: Site,
+    cases: Sequence[Case],
+    work: Work,
+    calm: Arrays,
+    tell: Tell,
+    ended: threading.Event,
+) -> list[Outcome]:
+    outcomes = list[Outcome]()
+    try:
+        with site:
+            for case in cases:
+                if ended.is_set():  # Ctrl-C: the other lanes are not to go on for half an hour
+                    break
+                folder = site.folder / f"{case.kind}-{case.number}"
+                outcomes.append(play(case, site, work, calm, folder))
+                tell(outcomes[-1])
+                if not outcomes[-1].trouble:
+                    shutil.rmtree(folder)
+    except OSError as error:  # the site itself cannot be started
+        outcomes += [_stuck(case, error) for case in cases[len(outcomes) :]]
+    return outcomes
+
+
+def _stuck(case: Case, error: Exception) -> Outcome:
+    return Outcome(case, trouble=f"{type(error).__name__}: {error}")
+
+
+def play(case: Case, site: Site, work: Work, calm: Arrays, folder: Path) -> Outcome:
+    """Run a sweep, strike, and have the user do what the documentation says."""
+    kind, begin = KINDS[case.kind], time.monotonic()
+    folder.joinpath("disk").mkdir(parents=True)
+    rng = random.Random(f"{case.seed} {case.kind} {case.number}")
+    scene = Scene(site, folder, folder / "disk" / "s.zarr", work, rng)
+    user = _user(site, folder, scene.store, work)
+    site.calls.clear()
+    strike = kind.strike(scene)
+    with strike.prepared():
+        try:
+            outcome = _judged(case, scene, _struck(scene, strike, user, kind), calm)
+        except (OSError, RuntimeError) as error:
+            outcome = _stuck(case, error)
+        finally:
+            if scene.run:
+                scene.run.program.kill()
+    seconds = time.monotonic() - begin
+    return replace(outcome, typed=tuple(user.typed), damaged=int(kind.verified), seconds=seconds)
+
+
+def _user(site: Site, folder: Path, store: Path, work: Work) -> User:
+    spec = folder / "spec.toml"
+    spec.write_text(work.spec)
+    return User(folder, site.environment, spec, store, site.cluster, BLOCK_POINTS)
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """Blocks that were done before the strike, and those in flight as it hit."""
+
+    done: set[int]
+    in_flight: set[int]
+
+
+def _struck(scene: Scene[Any], strike: Strike[Any], user: User, kind: Kind) -> _Moment:
+    scene.site.heal()
+    scene.run = run = user.runs()
+    blocks = scene.work.blocks
+    number = scene.rng.randint(max(2, blocks // 40), blocks - max(5, blocks // 20))
+    until(lambda: len(scene.done()) >= number or not run.program.lives, f"{number} blocks done")
+    time.sleep(scene.rng.uniform(0, BLOCK_SECONDS))
+    done = scene.done()
+    if not run.program.lives:
+        raise RuntimeError(f"the run had ended at its moment, {len(done)} blocks done")
+    strike.hit()
+    moment = _Moment(done, in_flight(scene.site.calls.begun(scene.work), scene.done()))
+    run.wait()
+    strike.relieve()
+    if kind.verified and user.verifies().wait().code:
+        user.verifies(repair=True).wait()
+    for _ in range(MOST_RUNS):
+        if user.typed[-1].code:
+            user.runs().wait()
+    return moment
+
+
+def _judged(case: Case, scene: Scene[Any], moment: _Moment, calm: Arrays) -> Outcome:
+    found, store = _arrays(scene.store), Store(scene.store)
+    differing = tuple(name for name in calm if calm[name].tobytes() != found[name].tobytes())
+    done = store.done()
+    lost = [
+        block
+        for block in store.blocks
+        if not done[block.region].all()
+        or any(
+            calm[name][block.region].tobytes() != found[name][block.region].tobytes()
+            for name in differing
+            if name not in ("attempts", *store.sweep.axes)
+        )
+    ]
+    return Outcome(
+        case,
+        done=len(moment.done),
+        in_flight=len(moment.in_flight),
+        lost=len(lost),
+        recomputed=sum(recomputed(scene.site.calls.begun(scene.work)).values()),
+        differing=differing,
+    )
+
+
+def _arrays(store: Path) -> Arrays:
+    """Everything in a store; texts in so many letters each, so that bytes can be compared."""
+    dataset = xr.open_zarr(store, chunks=None).load()
+    return {
+        str(name): values.values.astype("U200") if values.dtype.kind in "TO" else values.values
+        for name, values in dataset.variables.items()
+    }

@@ -1,0 +1,232 @@
+"""Strikes: what happens at the moment, and how it is repaired before the user goes on."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from benchmarks.chaos.calls import BLOCK_POINTS, Work
+from benchmarks.chaos.sites import WORKERS, Daemons, Hosts, Site, Slurm
+from benchmarks.chaos.user import Command
+from physics.variables import BOOKKEEPING
+from sweeps.store import Store
+from tests import virtual_network, virtual_slurm
+
+SiteT = TypeVar("SiteT", bound=Site)
+
+DISK_BYTES = 64 * 2**20
+OUTAGE_SECONDS = 10.0
+
+
+@dataclass
+class Scene(Generic[SiteT]):
+    """A run that is to be disturbed.
+
+    Attributes
+    ----------
+    site
+        Where it runs.
+    folder, store
+        The run's own folder, and its store, in a folder of its own.
+    work
+        What it computes.
+    rng
+        Decides all that is random in it.
+    run
+        The user's command under way.
+    """
+
+    site: SiteT
+    folder: Path
+    store: Path
+    work: Work
+    rng: random.Random
+    run: Command | None = None
+
+    def done(self) -> set[int]:
+        """Blocks that have a done mark."""
+        across = len({h for _, h in self.work.places}) // BLOCK_POINTS
+        found = set[int]()
+        for row in (self.store / "done" / "c").glob("[0-9]*"):
+            with suppress(FileNotFoundError):
+                names = [path.name for path in row.iterdir()]
+                found |= {int(row.name) * across + int(name) for name in names if name.isdigit()}
+        return found
+
+
+class Strike(Generic[SiteT]):
+    """Something that happens to a run; here, nothing."""
+
+    def __init__(self, scene: Scene[SiteT]) -> None:
+        self.scene, self.site = scene, scene.site
+
+    def prepared(self) -> AbstractContextManager[None]:
+        """What must be there before the run begins, and is gone after it."""
+        return nullcontext()
+
+    def hit(self) -> None:
+        """Do it."""
+
+    def relieve(self) -> None:
+        """Repair what is not the user's command to repair."""
+        self.site.heal()
+
+
+class WorkerKilled(Strike[Daemons]):
+    """SIGKILL to a worker's process; its nanny starts another."""
+
+    def hit(self) -> None:
+        calls = self.site.calls.begun(self.scene.work)
+        os.kill(self.scene.rng.choice(sorted({call.process for call in calls})), signal.SIGKILL)
+
+
+class SchedulerKilled(Strike[Daemons]):
+    """SIGKILL to the scheduler; its workers end by themselves."""
+
+    def hit(self) -> None:
+        self.site.programs["scheduler"].kill()
+
+
+class ClientKilled(Strike[Daemons]):
+    """SIGKILL to the user's command."""
+
+    def hit(self) -> None:
+        assert self.scene.run
+        self.scene.run.program.kill()
+
+
+class AllKilled(Strike[Daemons]):
+    """SIGKILL to all there is."""
+
+    def hit(self) -> None:
+        assert self.scene.run
+        for program in (*self.site.programs.values(), self.scene.run.program):
+            os.killpg(program.process.pid, signal.SIGKILL)
+
+
+class JobCancelled(Strike[Slurm]):
+    """``scancel`` of one of the two jobs."""
+
+    def hit(self) -> None:
+        self.site.cancel(self.scene.rng.choice(self.site.jobs()))
+
+
+class NodeDown(Strike[Slurm]):
+    """A node dies with all that runs there, and stays down."""
+
+    def hit(self) -> None:
+        self.site.kill(self.scene.rng.choice(["n1", "n2"]))
+
+
+class LinkCut(Strike[Hosts]):
+    """A worker's link is cut, and mended later; the disk is still there."""
+
+    def hit(self) -> None:
+        worker = self.scene.rng.randint(1, WORKERS)
+        self.site.cut(worker)
+        self.mending = threading.Timer(OUTAGE_SECONDS, self.site.mend, [worker])
+        self.mending.start()
+
+    def relieve(self) -> None:
+        self.mending.join()
+        super().relieve()
+
+
+class DiskFull(Strike[Daemons]):
+    """A file takes all space there is on the disk of the store, and is removed later."""
+
+    def prepared(self) -> AbstractContextManager[None]:
+        return _mounted(self.scene.store.parent)
+
+    @property
+    def filler(self) -> Path:
+        """The file."""
+        return self.scene.store.parent / "filler"
+
+    def hit(self) -> None:
+        with suppress(OSError), self.filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(2**20))
+
+    def relieve(self) -> None:
+        self.filler.unlink(missing_ok=True)
+        super().relieve()
+
+
+class Noise(Strike[Daemons]):
+    """Noise over one file of a block that is done."""
+
+    def hit(self) -> None:
+        rng, store = self.scene.rng, Store(self.scene.store)
+        block = store.blocks[rng.choice(sorted(self.scene.done()))]
+        variables = (*store.sweep.kernel.variables, *BOOKKEEPING)
+        files = [store.chunk(variable.name, block) for variable in variables]
+        chosen = rng.choice([file for file in files if file.exists()])
+        chosen.write_bytes(rng.randbytes(chosen.stat().st_size))
+
+
+@contextmanager
+def _mounted(folder: Path) -> Iterator[None]:
+    """A small disk at a folder."""
+    options = ["-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    subprocess.run(["mount", *options], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, capture_output=True)
+
+
+def _always() -> str:
+    return ""
+
+
+def _no_slurm() -> str:
+    absent = virtual_slurm.missing()
+    return f"no {', '.join(absent)}: apt-get install slurm-wlm munge" if absent else ""
+
+
+def _no_mount() -> str:
+    return "" if os.geteuid() == 0 and shutil.which("mount") else "no root to mount a small disk"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of strike.
+
+    Attributes
+    ----------
+    title
+        For people.
+    site, strike
+        Where it hits, and what it does.
+    absent
+        Why it cannot be tried here, "" if it can.
+    verified
+        Whether the user asks ``latticescape verify`` when the run has ended.
+    """
+
+    title: str
+    site: type[Site]
+    strike: type[Strike[Any]]
+    absent: Callable[[], str] = _always
+    verified: bool = False
+
+
+KINDS = {
+    "worker": Kind("`kill -9` of a worker", Daemons, WorkerKilled),
+    "scheduler": Kind("`kill -9` of the scheduler", Daemons, SchedulerKilled),
+    "client": Kind("`kill -9` of the client", Daemons, ClientKilled),
+    "everything": Kind("`kill -9` of everything at once", Daemons, AllKilled),
+    "scancel": Kind("`scancel` of a SLURM job", Slurm, JobCancelled, _no_slurm),
+    "node": Kind("a SLURM node down", Slurm, NodeDown, _no_slurm),
+    "network": Kind("the network of a worker cut", Hosts, LinkCut, virtual_network.absent),
+    "disk": Kind("the disk full", Daemons, DiskFull, _no_mount),
+    "noise": Kind("noise over a chunk", Daemons, Noise, verified=True),
+}
