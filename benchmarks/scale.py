@@ -93,7 +93,7 @@ def block_lines(blocks: int) -> Iterator[str]:
                 store.write(block, results)
 
         yield _each("write, flushed to disk", seconds_of(lambda: write(store)), blocks)
-        with patch("sweeps.store.flush"):
+        with patch("sweeps.location.flush"):
             other = created(ising(blocks), Path(folder, "not_flushed.zarr"), BLOCK)
             yield _each("write, not flushed", seconds_of(lambda: write(other)), blocks)
         yield _each("verify", seconds_of(lambda: verify(store.path)), blocks)

@@ -334,6 +334,6 @@ def _outcome(future: Future, block: Block) -> Receipt | BaseException:
         if future.status == "error":
             error: BaseException = future.exception()
             return error
-    except OSError:  # the scheduler died before it could hand the receipt over
+    except (OSError, RuntimeError):  # the scheduler died before it could hand the receipt over
         return lost
     return lost

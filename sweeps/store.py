@@ -328,11 +328,12 @@ def open_existing(path: StorePath, sweep: Sweep, plan: Plan) -> Store | None:
         something else is there, if the place cannot be written or lacks the space, or if the
         sweep is of a function that is not at hand.
     """
-    location = locate(path)
+    location, source = locate(path), sweep.source
     if location.is_free():
         location.check_room(plan.bytes)
         return None
-    return _same(Store(path), sweep)
+    _check_same(Store(path), sweep)
+    return Store(path, source)
 
 
 def create(path: StorePath, sweep: Sweep, plan: Plan) -> Store:
@@ -351,7 +352,8 @@ def create(path: StorePath, sweep: Sweep, plan: Plan) -> Store:
         consolidate(place)
 
     locate(path).create(write)
-    return _same(Store(path), sweep)
+    _check_same(Store(path), sweep)
+    return Store(path, sweep.source)
 
 
 def open_sweep(path: StorePath) -> xr.Dataset:
@@ -402,10 +404,10 @@ def _open_group(location: Location) -> zarr.Group:
     return group
 
 
-def _same(store: Store, sweep: Sweep) -> Store:
-    """The store, with the sweep's function, if it is the sweep's."""
+def _check_same(store: Store, sweep: Sweep) -> None:
+    """Refuse the store of another sweep."""
     if store.sweep.digest == sweep.digest == store.group.attrs["digest"]:
-        return Store(store.path, sweep.source)
+        return
     theirs, ours = store.sweep.description, sweep.description
     fields = [name for pair in zip_longest(ours, theirs) for name in pair if name is not None]
     for name in fields:

@@ -73,6 +73,7 @@ def warmed(client: Client, sweep: Sweep) -> Iterator[None]:
             client.register_plugin(plugin)
         yield
     finally:
-        # Another run of the same sweep may have taken it away already.
-        with suppress(OSError, ValueError):
+        # Another run of the same sweep may have taken it away already, or the scheduler is lost: a
+        # client that has given it up raises RuntimeError.
+        with suppress(OSError, ValueError, RuntimeError):
             client.unregister_worker_plugin(plugin.name)

@@ -909,7 +909,11 @@ def test_an_address_that_answers_nothing_is_refused(
 def scheduler() -> Iterator[str]:
     """The address of a scheduler without workers."""
     with LocalCluster(
-        n_workers=0, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None
+        n_workers=0,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
     ) as cluster:
         yield cluster.scheduler_address
 

@@ -1,4 +1,4 @@
-"""The table of what dies amid a sweep: every kind once, for real, and how it is counted."""
+"""The table of what dies amid a sweep: some kinds once, for real, and how it is counted."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,31 +13,27 @@ from benchmarks.chaos.strikes import KINDS
 from benchmarks.chaos.table import allowed, table
 from benchmarks.chaos.user import HUNG, Typed
 
-ABSENT = absent(tuple(KINDS))
+# One of each site; what the others do to a sweep has tests of its own, and the table.
+PLAYED = ("worker", "scheduler", "node", "network", "noise")
+ABSENT = absent(PLAYED)
 AGAIN = ["run", "run"]
 TYPED = {
     "worker": ["run"],
     "scheduler": AGAIN,
-    "client": AGAIN,
-    "everything": AGAIN,
-    "scancel": ["run"],
     "node": ["run"],
     "network": ["run"],
-    "disk": AGAIN,
     "noise": ["run", "verify", "verify --repair", "run"],
 }
 SEEN = {
     "scheduler": "points are pending: the scheduler is lost. Try: the same command once more",
-    "everything": "Note: took over from",
-    "disk": "points are pending: cannot write into the store STORE (came: No space left on device",
     "noise": "Try: latticescape verify STORE --repair",
 }
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Outcome]:
-    """A run of every kind that this machine has what it takes for."""
-    here = [name for name in KINDS if name not in ABSENT]
+    """A run of each of these kinds that this machine has what it takes for."""
+    here = [name for name in PLAYED if name not in ABSENT]
     played = play_all(
         here, 1, Work(24), seed=1, jobs=3, tell=[].append, folder=tmp_path_factory.mktemp("c")
     )
@@ -49,7 +45,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Outcome]:
     "kind",
     [
         pytest.param(name, marks=pytest.mark.skipif(name in ABSENT, reason=ABSENT.get(name, "")))
-        for name in KINDS
+        for name in PLAYED
     ],
 )
 def test_what_dies_costs_no_block_and_no_bit(outcomes: Mapping[str, Outcome], kind: str) -> None:

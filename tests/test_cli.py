@@ -151,9 +151,11 @@ def test_run_tells_what_it_did(spec: str, address: str) -> None:
         "updates": UPDATES,
         "workers": 1,
         "error": "",
+        "lost": False,
     }
     assert {name: found[name] for name in expected} == expected
-    assert 0 < found["kernel_seconds"] < found["worker_seconds"] < found["seconds"]
+    # A worker writes one block while it computes the next: its tasks may take longer than the run.
+    assert 0 < found["kernel_seconds"] < min(found["worker_seconds"], found["seconds"])
     assert set(found) == {*expected, "seconds", "kernel_seconds", "worker_seconds"}
 
 

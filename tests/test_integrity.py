@@ -237,7 +237,7 @@ def test_no_block_is_computed_for_a_disk_without_space(
     calls = preceded(monkeypatch, lambda points: None)
     with monkeypatch.context() as patch:
         usage = shutil.disk_usage(tmp_path)._replace(free=100)
-        patch.setattr("sweeps.store.shutil.disk_usage", lambda path: usage)
+        patch.setattr("sweeps.location.shutil.disk_usage", lambda path: usage)
         report = execute(ising_sweep(), path, client)
     assert calls == []
     assert (report.computed, report.failed, report.pending) == (0, 0, 9)
