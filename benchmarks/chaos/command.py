@@ -11,6 +11,7 @@ from benchmarks.chaos.calls import Work
 from benchmarks.chaos.cases import Outcome, absent, play_all
 from benchmarks.chaos.strikes import KINDS
 from benchmarks.chaos.table import table
+from deploy.signals import orderly_end
 
 POSITIVE = click.IntRange(min=1)
 MEMORY = Path("/dev/shm")
@@ -45,9 +46,10 @@ def chaos(
     folder = Path(tempfile.mkdtemp(prefix="ls", dir=MEMORY if MEMORY.is_dir() else None))
     kinds = tuple(name for name in kinds if name not in missing)
     try:
-        outcomes = play_all(
-            kinds, runs, Work(blocks), seed=seed, jobs=jobs, tell=_tell, folder=folder
-        )
+        with orderly_end():  # else daemons, networks and mounts would stay
+            outcomes = play_all(
+                kinds, runs, Work(blocks), seed=seed, jobs=jobs, tell=_tell, folder=folder
+            )
     finally:
         if keep:
             click.echo(f"kept in {folder}", err=True)
