@@ -26,7 +26,7 @@ from zarr.storage import ObjectStore
 from deploy.cli import main
 from deploy.watch import watch
 from physics import RequestError
-from sweeps import Sweep, cancel, open_sweep, run, status, submit, verify
+from sweeps import Sweep, cancel, open_sweep, pack, run, status, submit, verify
 from sweeps.lease import lease_of, take
 from sweeps.location import DRAFT, ROOT, Bucket
 from sweeps.objects import Objects, UnreachableError
@@ -139,6 +139,20 @@ def test_plain_xarray_reads_a_bucket_lazily(client: Client, local: Path, url: st
     assert dask.is_dask_collection(plain.energy.data)
     expected = xr.open_zarr(local).energy.isel(T=1)
     assert plain.energy.isel(T=1).values.tobytes() == expected.values.tobytes()
+
+
+def test_a_store_in_a_bucket_is_packed_and_verified(
+    client: Client, local: Path, url: str, tmp_path: Path
+) -> None:
+    execute(ising_sweep(), url, client, block_points=1, progress=False)
+    found = told("pack", url, tmp_path / "packed.zarr")
+    assert (found["done"], found["points"]) == (9, 9)
+    assert (
+        told("verify", tmp_path / "packed.zarr")["damaged"] == told("verify", url)["damaged"] == 0
+    )
+    assert_same_bits(local, tmp_path / "packed.zarr")
+    with pytest.raises(RequestError, match="packed into a folder"):
+        pack(url, f"{url}-packed")
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(
