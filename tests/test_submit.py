@@ -376,7 +376,7 @@ def test_waves_bound_what_the_scheduler_holds(
     monkeypatch.setattr(module, "put", counted)
     monkeypatch.setattr(module, "WAVE", 4)
     assert execute(ising_sweep(), tmp_path / "s.zarr", address, block_points=1).computed == 9
-    assert len(sizes) == 6  # four, and then one for each that is done
+    assert 3 <= len(sizes) <= 6  # four, and then those for which others are done, one or more
     assert max(sizes) <= 4 + 2
 
 
