@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 GRACE_SECONDS = 10.0
+LOOK_SECONDS = 0.05
 
 
 class Program:
@@ -62,15 +63,15 @@ class Program:
 
 
 def until(there: Callable[[], object], what: str, seconds: float = 300.0) -> None:
-    """Wait for something.
+    """Wait for something, looking so often: time that this process is stopped for is not counted.
 
     Raises
     ------
     TimeoutError
         If it does not come.
     """
-    end = time.monotonic() + seconds
-    while not there():
-        if time.monotonic() > end:
-            raise TimeoutError(f"no {what} within {seconds:g} s")
-        time.sleep(0.05)
+    for _ in range(round(seconds / LOOK_SECONDS)):
+        if there():
+            return
+        time.sleep(LOOK_SECONDS)
+    raise TimeoutError(f"no {what} within {seconds:g} s")

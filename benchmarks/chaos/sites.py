@@ -132,9 +132,9 @@ class Daemons(Site):
         until(self._is_whole, "scheduler with two workers")
 
     def end(self) -> None:
-        """Kill all."""
-        for program in self.programs.values():
-            program.kill()
+        """End all, the workers first: a nanny that is killed leaves semaphores behind."""
+        for program in reversed(self.programs.values()):
+            program.end()
 
     def _is_whole(self) -> bool:
         for name, command in self._commands().items():

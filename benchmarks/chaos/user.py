@@ -1,14 +1,13 @@
 """``User``: who types commands, reads what they print, and does what it says."""
 
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.chaos.processes import Program
+from benchmarks.chaos.processes import Program, until
 
 # Nobody waits longer for a sweep of seconds, even where others use the machine: it hangs.
 HANG_SECONDS = 600.0
@@ -97,8 +96,9 @@ class Command:
     def wait(self) -> Typed:
         """Its end, recorded."""
         try:
-            code = self.program.process.wait(HANG_SECONDS)
-        except subprocess.TimeoutExpired:
+            until(lambda: not self.program.lives, "end", HANG_SECONDS)
+            code = self.program.process.returncode
+        except TimeoutError:
             code = HUNG
         self.program.kill()
         typed = Typed(
