@@ -301,7 +301,7 @@ def test_a_scheduler_inside_the_allocation_outlives_its_job(
 def test_a_scheduler_that_cannot_start_in_its_job_is_told(lab: Write) -> None:
     path = Path(lab('scheduler = "inside"'))
     path.write_text(path.read_text().replace('"lo"', '"nowhere0"'))
-    with pytest.raises(RequestError, match="is (FAILED|COMPLETING)") as caught, connect(str(path)):
+    with pytest.raises(RequestError, match=r"is (FAILED|COMPLETING)") as caught, connect(str(path)):
         pass
     assert "'nowhere0' is not a valid network interface" in str(caught.value)
 
