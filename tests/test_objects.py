@@ -1,6 +1,5 @@
 """Stores in buckets: the same bits, layout and promises as in folders, and what goes wrong."""
 
-import json
 import os
 import signal
 import socket
@@ -12,18 +11,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import dask
 import numpy as np
 import obstore
 import pytest
 import xarray as xr
-from click.testing import CliRunner, Result
 from distributed import Client, LocalCluster
 from zarr.storage import ObjectStore
 
-from deploy.cli import main
 from deploy.watch import watch
 from physics import RequestError
 from sweeps import Sweep, cancel, open_sweep, pack, run, status, submit, verify
@@ -35,6 +31,7 @@ from sweeps.run import execute
 from sweeps.store import Store, create
 from sweeps.tasks import compute_block
 from sweeps.workers import embedded
+from tests.command_line import latticescape, told
 from tests.faulty import preceded
 from tests.object_storage import (
     BUCKET,
@@ -108,17 +105,6 @@ def begun(url: str, block_points: int = 1) -> Store:
 
 def keys(url: str) -> set[str]:
     return {entry["path"] for batch in obstore.list(Objects(url).patient) for entry in batch}
-
-
-def latticescape(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def told(*arguments: object) -> dict[str, Any]:
-    result = latticescape(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
 
 
 def test_a_store_in_a_bucket_has_the_bits_and_the_files_of_one_in_a_folder(

@@ -19,11 +19,9 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from click.testing import CliRunner, Result
 from distributed import Client, LocalCluster
 from rich.console import Console
 
-from deploy.cli import main
 from deploy.watch import watch
 from physics import RequestError
 from physics.groups import GivenUp
@@ -41,6 +39,7 @@ from sweeps.lease import (
 from sweeps.plan import plan
 from sweeps.run import execute
 from sweeps.store import PENDING, POISONED, Store, create
+from tests.command_line import latticescape, told
 from tests.faulty import preceded
 from tests.runs import assert_same_bits, ising_sweep
 
@@ -84,17 +83,6 @@ def calm(address: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def begun(path: Path, block_points: int = 1) -> Store:
     sweep = ising_sweep()
     return create(path, sweep, plan(sweep, block_points=block_points))
-
-
-def latticescape(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def told(*arguments: object) -> dict[str, Any]:
-    result = latticescape(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
 
 
 def wait_until(happened: Callable[[], bool], timeout: float = 60.0) -> None:
