@@ -21,7 +21,7 @@ Values = npt.NDArray[Any]
 MICROSCOPY = tuple(
     f".{suffix}"
     for suffix in (
-        *("dm3", "dm4", "emd", "ser", "emi", "mrc", "mrcz", "hspy", "zspy", "nxs", "prz"),
+        *("dm3", "dm4", "emd", "ser", "emi", "mrc", "hspy", "zspy", "nxs", "prz"),
         *("blo", "mib", "bcf", "sur", "tvips", "unf", "rpl"),
     )
 )
@@ -143,26 +143,37 @@ def _hdf5(path: Path, part: str | None) -> Raw:
 
 
 def _microscopy(path: Path, part: str | None) -> Raw:
-    try:
-        rsciio = importlib.import_module("rsciio")
-    except ImportError:
-        raise RequestError(
-            f"{path.suffix} files are read by RosettaSciIO, which is not installed",
-            hint='pip install "latticescape[microscopy]"',
-        ) from None
-    plugin = next(p for p in rsciio.IO_PLUGINS if path.suffix[1:].lower() in p["file_extensions"])
-    signals = importlib.import_module(plugin["api"]).file_reader(str(path))
+    signals = _rosettasciio(path.suffix.lower()).file_reader(str(path))
     images = [signal for signal in signals if len(signal["axes"]) >= 2]
-    named = {_signal_name(signal, n, images): signal for n, signal in enumerate(images)}
+    named = {_signal_name(images, number): signal for number, signal in enumerate(images)}
     signal = _one(named, part, "signal")
     row, col = signal["axes"][-2:]
+    values = np.array(signal["data"])  # a copy: what comes may be a map of the file
     if row["units"] != col["units"]:
-        return Raw(np.asarray(signal["data"]), False)
-    sizes = calibration(row["scale"], col["scale"], col["units"])
-    return Raw(np.asarray(signal["data"]), False, sizes)
+        return Raw(values, False)
+    return Raw(values, False, calibration(row["scale"], col["scale"], col["units"]))
 
 
-def _signal_name(signal: dict[str, Any], number: int, signals: list[dict[str, Any]]) -> str:
+def _rosettasciio(suffix: str) -> Any:
+    """The reader of a suffix; of several the first whose own requirements are there."""
+    try:
+        plugins = importlib.import_module("rsciio").IO_PLUGINS
+    except ImportError:
+        raise RequestError(
+            f"{suffix} files are read by RosettaSciIO, which is not installed",
+            hint='pip install "latticescape[microscopy]"',
+        ) from None
+    missing: list[str] = []
+    for plugin in plugins:
+        if suffix[1:] in plugin["file_extensions"]:
+            try:
+                return importlib.import_module(plugin["api"])
+            except ImportError as error:
+                missing.append(str(error))
+    raise RequestError(f"RosettaSciIO cannot read {suffix} files here", came="; ".join(missing))
+
+
+def _signal_name(signals: list[dict[str, Any]], number: int) -> str:
     titles = [s.get("metadata", {}).get("General", {}).get("title", "") for s in signals]
     title = titles[number]
     return title if title and titles.count(title) == 1 else f"{title}{number}"

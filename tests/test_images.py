@@ -266,6 +266,43 @@ def test_what_rosettasciio_writes_is_read(
     assert (image.attrs["pixel_size"], image.attrs["pixel_units"]) == (expected, "nm")
 
 
+def test_a_hyperspy_file_is_read(tmp_path: Path) -> None:
+    from rsciio import hspy
+
+    told = {"package": "hyperspy", "package_version": "2.3"}
+    more = {
+        "attributes": {"_lazy": False},
+        "tmp_parameters": {},
+        "learning_results": {},
+        "package_info": told,
+    }
+    hspy.file_writer(str(tmp_path / "a.hspy"), _signal(WIDE, 20.0, "pm") | more)
+    image = read_image(tmp_path / "a.hspy")
+    assert np.array_equal(image, WIDE)
+    assert (image.attrs["pixel_size"], image.attrs["pixel_units"]) == (20.0, "pm")
+
+
+# RosettaSciIO leaves MRC files to be closed by the garbage collector.
+LEFT_OPEN = pytest.mark.filterwarnings(
+    "ignore:unclosed file:ResourceWarning",
+    "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning",
+)
+
+
+@LEFT_OPEN
+def test_an_mrc_file_is_read(tmp_path: Path) -> None:
+    """Its header, 1024 bytes: columns, rows, sections, mode 2 (float32); the cell's size in Å."""
+    header = np.zeros(256, "<i4")
+    header[[0, 1, 2, 3, 7, 8, 9, 16, 17, 18]] = (9, 7, 1, 2, 9, 7, 1, 1, 2, 3)
+    header.view("<f4")[10:13] = (1.8, 1.4, 1.0)
+    header.view(np.uint8)[208:216] = (*b"MAP ", 0x44, 0x41, 0, 0)
+    (tmp_path / "a.mrc").write_bytes(header.tobytes() + WIDE.astype("<f4").tobytes())
+    image = read_image(tmp_path / "a.mrc")
+    assert np.array_equal(image, WIDE)
+    assert image.attrs["pixel_size"] == pytest.approx(0.02)
+    assert image.attrs["pixel_units"] == "nm"
+
+
 def test_without_rosettasciio_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +312,7 @@ def test_without_rosettasciio_the_extra_is_named(
         read_image(tmp_path / "a.dm3")
 
 
+@LEFT_OPEN
 @pytest.mark.parametrize("suffix", ["tif", "png", "npy", "h5", "dm3", "emd", "mrc", "ser", "jpg"])
 def test_a_broken_file_is_refused(suffix: str, tmp_path: Path) -> None:
     (tmp_path / f"a.{suffix}").write_bytes(b"no image at all, but long enough to try" * 9)
