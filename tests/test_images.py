@@ -271,6 +271,7 @@ def test_a_hyperspy_file_is_read(tmp_path: Path) -> None:
 
     told = {"package": "hyperspy", "package_version": "2.3"}
     more = {
+        "models": {},
         "attributes": {"_lazy": False},
         "tmp_parameters": {},
         "learning_results": {},
