@@ -1,4 +1,4 @@
-"""Pictures of a sweep and of a landscape; HoloViews stands in this module alone.
+"""Pictures of a sweep and of a landscape; HoloViews stands here and in ``pictures`` alone.
 
 A picture carries its looks for both Bokeh and Matplotlib: the same object shows in a notebook after
 ``hv.extension("bokeh")`` or ``hv.extension("matplotlib")``, and :func:`save` writes it as PNG or as

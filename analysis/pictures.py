@@ -35,6 +35,9 @@ RING = 0.3
 
 WIDTH, INCHES = 560, 6.0
 
+# Bokeh would write the title of a colour bar over the map; the panel's own title tells it.
+UNTITLED = {"colorbar_opts": {"title": None}}
+
 
 def atom_maps(image: xr.DataArray, atoms: xr.Dataset) -> Picture:
     """An image with its atoms by species and, beside it, by how doubtful the species is.
@@ -85,8 +88,9 @@ def endmember_maps(image: xr.DataArray, unmixed: xr.Dataset) -> Picture:
 
     Examples
     --------
-    >>> from analysis import sliding_fft, unmix
+    >>> from analysis.spectra import sliding_fft
     >>> from analysis.synthetic import two_phases
+    >>> from analysis.unmixing import unmix
     >>> image, _ = two_phases(shape=(96, 96), seed=1)
     >>> maps = endmember_maps(image, unmix(sliding_fft(image, window=32, step=16)))
     >>> [panel.get(0).vdims[0].name for panel in maps]
@@ -158,7 +162,7 @@ class _Page:
         """Dots on atoms, coloured by the first of the values."""
         points, radius = self._points(atoms, values, ""), 0.8 * self._radius(atoms)
         look = {"color": next(iter(values)), "colorbar": True, "fontsize": FONTS, **look}
-        bokeh = {"radius": radius, "line_alpha": 0, "tools": ["hover"]}
+        bokeh = {"radius": radius, "line_alpha": 0, "tools": ["hover"], **UNTITLED}
         return dressed(points, look, bokeh, {"s": self._area(radius), "clabel": clabel})
 
     def dots(self, atoms: xr.Dataset, label: str) -> Picture:
@@ -230,7 +234,7 @@ def _doubts(page: _Page, atoms: xr.Dataset) -> Picture:
 def _scores(page: _Page, neighborhoods: xr.Dataset, number: int) -> Picture:
     score = neighborhoods["score"].values[:, number]
     reach = float(np.nanmax(np.abs(score))) or 1.0
-    look = {"cmap": "cividis", "clim": (-reach, reach)}
+    look = {"cmap": "PuOr", "clim": (-reach, reach)}
     return page.coloured(neighborhoods, {"score": score}, look, f"score {number + 1}")
 
 
@@ -258,7 +262,7 @@ def _mesh(
         columns = tuple(np.array([c[0], c[0] + 1]) if len(c) < 2 else c for c in columns)
     mesh = hv.Image((*columns, values.to_numpy()), dims, told, rtol=1e-3)
     look = {"cmap": "viridis", "clim": limits, "colorbar": True, "fontsize": FONTS}
-    mesh = dressed(mesh, look, {"tools": ["hover"]}, {"clabel": told.label})
+    mesh = dressed(mesh, look, {"tools": ["hover"], **UNTITLED}, {"clabel": told.label})
     spans = [np.ptp(column) + abs(column[1] - column[0]) for column in columns]
     return _framed([mesh], title, spans[1] / spans[0])
 
@@ -302,7 +306,7 @@ def _layout(panels: list[Picture], columns: int) -> Picture:
         "fig_inches": (INCHES * columns * 1.25, INCHES * rows),
         "sublabel_format": "",
         "hspace": 0.3,
-        "vspace": 0.3,
+        "vspace": 0.2,
     }
     return dressed(hv.Layout(panels).cols(columns), {}, {}, matplotlib)
 
