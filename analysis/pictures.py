@@ -14,7 +14,8 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.spatial import cKDTree
 
-from analysis.browse import FONTS, Look, Picture, dressed
+from analysis.atom_tables import has_species, species_names
+from analysis.browse import FONTS, MARK, Look, Picture, dressed
 from analysis.images import UNKNOWN_UNITS
 
 Floats = npt.NDArray[np.float64]
@@ -48,8 +49,9 @@ def atom_maps(image: xr.DataArray, atoms: xr.Dataset) -> Picture:
         (row, col).
     atoms
         As ``assign_species`` returns them: ``row``, ``col``, ``species`` (atom), ``probability``
-        (atom, kind) with the names of the species as ``kind``; of atoms that are not
-        ``on_lattice`` the species is not shown.
+        (atom, kind) with the names of the species as ``kind``; atoms that are not
+        ``on_lattice``, or of species -1, are small dots. ``vacancy_row``, ``vacancy_col`` (vacancy)
+        are crosses.
 
     Examples
     --------
@@ -59,17 +61,17 @@ def atom_maps(image: xr.DataArray, atoms: xr.Dataset) -> Picture:
     >>> sure = (("atom", "kind"), np.eye(2)[placed.species])
     >>> atoms = placed.assign(probability=sure).assign_coords(kind=["Mo", "Re"])
     >>> maps = atom_maps(draw_configuration(placed, seed=1), atoms)
-    >>> [part.label for part in maps.get(0) if part.label]
+    >>> [part.label for part in list(maps)[0] if part.label]
     ['8 Mo', '8 Re']
     """
     page = _Page(image)
-    there = (
-        atoms["on_lattice"].to_numpy() if "on_lattice" in atoms else np.full(len(atoms.row), True)
-    )
+    there = has_species(atoms)
     metals, others = atoms.isel(atom=there), atoms.isel(atom=~there)
     parts = _species_rings(page, metals)
     if others.sizes["atom"]:
         parts.append(page.dots(others, f"{others.sizes['atom']} others"))
+    if atoms.sizes.get("vacancy"):
+        parts.append(page.crosses(atoms, f"{atoms.sizes['vacancy']} vacancies"))
     named = page.framed(parts, f"{image.name}: species of {there.sum()} atoms", legend=True)
     doubt = page.framed([_doubts(page, metals)], "probability of another species")
     return _layout([named, doubt], columns=2)
@@ -168,6 +170,12 @@ class _Page:
     def dots(self, atoms: xr.Dataset, label: str) -> Picture:
         return dressed(self._points(atoms, {}, label), {"color": OTHERS}, {"size": 3}, {"s": 4})
 
+    def crosses(self, sites: xr.Dataset, label: str) -> Picture:
+        columns = (self.size * sites["vacancy_col"].values, self.size * sites["vacancy_row"].values)
+        points = hv.Points(columns, self.dims, label=label)
+        bokeh = {"size": 9, "line_width": 2.5, "tools": ["hover"]}
+        return dressed(points, {"color": MARK, "marker": "x"}, bokeh, {"s": 45, "linewidth": 2})
+
     def _points(self, atoms: xr.Dataset, values: dict[str, Any], label: str) -> Picture:
         columns = (self.size * atoms["col"].values, self.size * atoms["row"].values)
         return hv.Points((*columns, *values.values()), self.dims, list(values), label=label)
@@ -218,7 +226,7 @@ class _Page:
 
 def _species_rings(page: _Page, atoms: xr.Dataset) -> list[Picture]:
     parts, colours = [], cycle(SPECIES)
-    for number, kind in enumerate(_kinds(atoms)):
+    for number, kind in enumerate(species_names(atoms)):
         some = atoms.isel(atom=atoms["species"].values == number)
         sure = {"probability": some["probability"].values[:, number]}
         parts.append(page.rings(some, sure, f"{some.sizes['atom']} {kind}", next(colours)))
@@ -241,11 +249,6 @@ def _scores(page: _Page, neighborhoods: xr.Dataset, number: int) -> Picture:
 def _component(neighborhoods: xr.Dataset, number: int) -> str:
     part = 100 * float(neighborhoods["variance_explained"][number])
     return f"component {number + 1}, {part:.0f} % of the variance"
-
-
-def _kinds(atoms: xr.Dataset) -> list[str]:
-    dim = atoms["probability"].dims[1]
-    return [str(kind) for kind in atoms["probability"][dim].values]
 
 
 def _mesh(
