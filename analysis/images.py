@@ -49,13 +49,14 @@ def read_image(
     DataArray
         (row, col), as :func:`labelled_image` makes it. A calibration is taken from the file only
         if it tells a unit and pixels of less than 0.1 µm: 72 pixels per inch are a printer's.
-        attrs also hold ``saturated_fraction``: of the pixels, those at the image's highest value.
+        attrs also hold ``saturated_fraction``: of the pixels, those at the image's highest value,
+        and ``missing_fraction``: those that are NaN, as where an image was moved or turned.
 
     Raises
     ------
     RequestError
         If there is no such file, it cannot be read, holds a stack and no ``frame`` was named, is
-        coloured, or holds numbers that are complex, not finite or none at all.
+        coloured, or holds numbers that are complex, infinite or all NaN, or none at all.
 
     Examples
     --------
@@ -75,7 +76,8 @@ def read_image(
         raise error.within(str(path)) from None
     name = path.stem if frame is None else f"{path.stem}_{frame}"
     image = labelled_image(values, name=name, source=str(path), pixel_size=size, pixel_units=units)
-    image.attrs["saturated_fraction"] = float(np.mean(values == values.max()))
+    image.attrs["saturated_fraction"] = float(np.mean(values == np.nanmax(values)))
+    image.attrs["missing_fraction"] = float(np.mean(np.isnan(values)))
     return image
 
 
@@ -218,7 +220,7 @@ def _grey(values: Values) -> Values:
 
 
 def _checked(values: Values) -> Values:
-    """Real, finite numbers in the machine's byte order."""
+    """Real numbers in the machine's byte order, none infinite and not all missing."""
     if values.dtype.kind not in "buif":
         raise RequestError(
             "grey values are real numbers", came=values.dtype, allowed="whole numbers or floats"
@@ -227,14 +229,15 @@ def _checked(values: Values) -> Values:
         return values.astype(np.uint8)
     if values.dtype == np.float16:
         return values.astype(np.float32)
-    missing = 0 if values.dtype.kind in "ui" else int(values.size - np.isfinite(values).sum())
-    if missing:
+    if np.isinf(values).any():
         raise RequestError(
-            "pixels without a finite value",
-            came=f"{missing} of {values.size}",
-            allowed="finite numbers",
-            hint="cut the image to where it was measured",
+            "pixels are infinite",
+            came=f"{int(np.isinf(values).sum())} of {values.size}",
+            allowed="finite numbers, or NaN where a pixel is missing",
+            hint="np.where(np.isinf(image), np.nan, image)",
         )
+    if np.isnan(values).all():
+        raise RequestError("every pixel is NaN", came=f"{values.size} pixels", allowed="an image")
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 

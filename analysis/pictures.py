@@ -197,9 +197,10 @@ class _Page:
 
     def _backdrop(self) -> Picture:
         values, block = _thinned(self.image)
-        low, high = np.percentile(values, GREYS)
+        low, high = np.nanpercentile(values, GREYS)
         span = float(high - low) or 1.0
-        grey = np.clip(np.rint(255 * (values - low) / span), 0, 255).astype(np.uint8)
+        shades = np.nan_to_num(255 * (values - low) / span)
+        grey = np.clip(np.rint(shades), 0, 255).astype(np.uint8)
         row, col = (self.size * (block * np.arange(n) + (block - 1) / 2) for n in grey.shape)
         return dressed(
             hv.Image((col, row, grey), self.dims, "grey", rtol=1e-3),

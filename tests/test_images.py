@@ -333,8 +333,8 @@ def test_half_a_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        (np.full((3, 3), np.nan), "9 of 9"),
-        (np.array([[1.0, np.inf], [2.0, 3.0]]), "without a finite value .*1 of 4"),
+        (np.full((3, 3), np.nan), "every pixel is NaN"),
+        (np.array([[1.0, np.inf], [2.0, 3.0]]), "infinite .*1 of 4"),
         (np.zeros((2, 2), complex), "real numbers"),
         (np.zeros((0, 4)), "no image"),
         (np.zeros(4), "no image"),
@@ -353,6 +353,14 @@ def test_saturation_is_told(tmp_path: Path) -> None:
     values = np.arange(100).reshape(10, 10)
     np.save(tmp_path / "a.npy", np.minimum(values, 89))
     assert read_image(tmp_path / "a.npy").attrs["saturated_fraction"] == pytest.approx(0.11)
+
+
+def test_missing_pixels_are_told(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([[np.nan, 1.0], [2.0, 2.0]]))
+    image = read_image(tmp_path / "a.npy")
+    assert np.isnan(image.values).tolist() == [[True, False], [False, False]]
+    assert image.attrs["missing_fraction"] == 0.25
+    assert image.attrs["saturated_fraction"] == 0.5
 
 
 def test_a_blank_image_is_read(tmp_path: Path) -> None:
