@@ -34,10 +34,13 @@ GREYS = (0.5, 99.5)
 # Radius of the ring around an atom, in distances to the nearest other.
 RING = 0.3
 
+# A species less probable than this is told to be doubtful.
+SURE = 0.95
+
 WIDTH, INCHES = 560, 6.0
 
 # Bokeh would write the title of a colour bar over the map; the panel's own title tells it.
-UNTITLED = {"colorbar_opts": {"title": None}}
+UNTITLED = {"clabel": " "}
 
 
 def atom_maps(image: xr.DataArray, atoms: xr.Dataset) -> Picture:
@@ -73,7 +76,9 @@ def atom_maps(image: xr.DataArray, atoms: xr.Dataset) -> Picture:
     if atoms.sizes.get("vacancy"):
         parts.append(page.crosses(atoms, f"{atoms.sizes['vacancy']} vacancies"))
     named = page.framed(parts, f"{image.name}: species of {there.sum()} atoms", legend=True)
-    doubt = page.framed([_doubts(page, metals)], "probability of another species")
+    doubtful = int((metals["probability"].values.max(axis=1) < SURE).sum())
+    told = f"probability of another species, above {1 - SURE:.0%} for {doubtful} atoms"
+    doubt = page.framed([_doubts(page, metals)], told)
     return _layout([named, doubt], columns=2)
 
 
@@ -151,9 +156,11 @@ class _Page:
         self.height, self.width = (self.size * pixels for pixels in image.shape)
         self.dims = _axes(("column", "row"), ("x", "y"), self.units)
 
-    def rings(self, atoms: xr.Dataset, values: dict[str, Any], label: str, colour: str) -> Picture:
-        """Rings of one colour around atoms, as wide as their distances; they tell the values."""
-        points, radius = self._points(atoms, values, label), self._radius(atoms)
+    def rings(
+        self, atoms: xr.Dataset, values: dict[str, Any], label: str, colour: str, radius: float
+    ) -> Picture:
+        """Rings of one colour around atoms; they tell the values."""
+        points = self._points(atoms, values, label)
         bokeh = {"color": colour, "radius": radius, "fill_alpha": 0, "line_width": 2}
         area = {"s": self._area(radius), "facecolors": "none", "edgecolors": colour}
         return dressed(points, {}, bokeh | {"tools": ["hover"]}, area | {"linewidth": 1.4})
@@ -162,7 +169,7 @@ class _Page:
         self, atoms: xr.Dataset, values: dict[str, Any], look: Look, clabel: str
     ) -> Picture:
         """Dots on atoms, coloured by the first of the values."""
-        points, radius = self._points(atoms, values, ""), 0.8 * self._radius(atoms)
+        points, radius = self._points(atoms, values, ""), 0.75 * self.radius(atoms)
         look = {"color": next(iter(values)), "colorbar": True, "fontsize": FONTS, **look}
         bokeh = {"radius": radius, "line_alpha": 0, "tools": ["hover"], **UNTITLED}
         return dressed(points, look, bokeh, {"s": self._area(radius), "clabel": clabel})
@@ -180,7 +187,8 @@ class _Page:
         columns = (self.size * atoms["col"].values, self.size * atoms["row"].values)
         return hv.Points((*columns, *values.values()), self.dims, list(values), label=label)
 
-    def _radius(self, atoms: xr.Dataset) -> float:
+    def radius(self, atoms: xr.Dataset) -> float:
+        """Of the rings, in the units of the axes."""
         return RING * self.size * _nearest(atoms)
 
     def _area(self, radius: float) -> float:
@@ -226,11 +234,12 @@ class _Page:
 
 
 def _species_rings(page: _Page, atoms: xr.Dataset) -> list[Picture]:
-    parts, colours = [], cycle(SPECIES)
+    parts, colours, radius = [], cycle(SPECIES), page.radius(atoms)
     for number, kind in enumerate(species_names(atoms)):
         some = atoms.isel(atom=atoms["species"].values == number)
         sure = {"probability": some["probability"].values[:, number]}
-        parts.append(page.rings(some, sure, f"{some.sizes['atom']} {kind}", next(colours)))
+        label = f"{some.sizes['atom']} {kind}"
+        parts.append(page.rings(some, sure, label, next(colours), radius))
     return parts
 
 
