@@ -230,18 +230,18 @@ def _in_order(kind: str, vectors: Floats) -> Floats | None:
     """Cell vectors of the lattice as the kind has them: the second the nearest to the columns'
     axis, the first from there towards the rows'. None if it is no strained lattice of the kind."""
     short, long = _shortest(vectors)
-    around = [short, long, short + long, short - long]
-    first = [sign * v for v in around for sign in (1, -1)]
-    pairs = [np.array([u, v]) for u in first for v in first if _area(u, v) > 0.5 * _area(short, long)]
-    fitting = [pair for pair in pairs if strain(kind, pair) < MOST_STRAIN]
-    if not fitting:
+    long = long if short @ long > 0 else -long
+    if strain(kind, np.array([short, long])) > MOST_STRAIN:
         return None
+    around = [sign * v for v in (short, long, long - short) for sign in (1, -1)]
+    pairs = [np.array([u, v]) for u in around for v in around if _turns(u, v)]
+    fitting = [pair for pair in pairs if strain(kind, pair) < MOST_STRAIN]
     return max(fitting, key=lambda pair: (round(pair[1, 1] / np.hypot(*pair[1]), 9), pair[1, 0]))
 
 
-def _area(u: Floats, v: Floats) -> float:
-    """Positive if v turns into u from the columns' axis towards the rows'; 0 for no basis."""
-    return float(abs(u[0] * v[1] - u[1] * v[0]) * (u[0] * v[1] - u[1] * v[0] > 0))
+def _turns(u: Floats, v: Floats) -> bool:
+    """Whether the way from v to u is the way from the columns' axis towards the rows'."""
+    return bool(u[0] * v[1] - u[1] * v[0] > 1e-9)
 
 
 def _alike(a: Floats, b: Floats) -> bool:

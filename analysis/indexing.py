@@ -1,10 +1,12 @@
 """Site indices: the lattice followed from a seed outward, each site expected where those before
 it say."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 
 from analysis.basis import Basis, Floats
@@ -17,6 +19,9 @@ Integers = npt.NDArray[np.int64]
 # spacings, put it; when all are indexed the circle is wider.
 ADVANCE, SETTLE = (24, 2.0), (37, 2.5)
 
+# Only the last so many layers say where the next one is.
+LAYERS = 8
+
 # How stiff the crystal is, against so many neighbours at one spacing.
 STIFFNESS = 8.0
 
@@ -25,6 +30,16 @@ STIFFNESS = 8.0
 LOOSENESS = 0.2
 DIMNESS = 2.0
 DEAREST = 5.0
+
+# Once there are so many peaks off the lattice, they teach what is no atom of a site; and atoms
+# how far from their sites they stand: between these bounds, in spacings.
+FEWEST_OFF = 30
+LOOSE = (0.1, 0.22)
+
+# Peaks so near to their site are its atoms, in spacings.
+SURE = 0.3
+
+Cost = Callable[[Floats, Floats], Floats]
 
 UNSEEN, EMPTY = -2, -1
 
@@ -85,14 +100,18 @@ def follow(positions: Floats, intensities: Floats, seed: Basis, centre: Floats) 
     """
     crystal = _Crystal(positions, np.log(intensities), cKDTree(positions))
     indexing = _sown(crystal, seed, centre)
-    while True:
-        front = _front(indexing)
-        if not len(front):
-            break
-        _fill(indexing, crystal, front, ADVANCE)
-        indexing.basis = _overall(indexing, positions)
-    for _ in range(2):
-        _resettle(indexing, crystal)
+    layers = [indexing.occupied]
+    number = fitted = len(layers[0])
+    while len(layers[-1]):
+        front = _front(indexing, layers[-1])
+        known = np.concatenate(layers[-LAYERS:])
+        _assign(indexing, crystal, front, *_expected(indexing, crystal, front, known, ADVANCE))
+        layers.append(front[indexing.atoms[tuple(front.T)] >= 0])
+        number += len(layers[-1])
+        if number > 2 * fitted:
+            indexing.basis, fitted = _overall(indexing, positions), number
+    for informed in (False, True, True):
+        _resettle(indexing, crystal, informed)
     indexing.basis = _overall(indexing, positions)
     return indexing
 
@@ -127,43 +146,42 @@ def _sown(crystal: _Crystal, seed: Basis, centre: Floats) -> Indexing:
     places = seed.places(indexing.ideal(sites))
     close = np.hypot(*(places - centre).T) < 3.0 * seed.spacing
     sites, places = sites[close], places[close]
-    medians = np.full(len(sites), np.median(crystal.logs))
-    _assign(indexing, crystal, sites, places, medians)
+    levels = np.full(len(sites), np.median(crystal.logs))
+    _assign(indexing, crystal, sites, places, levels)
     return indexing
 
 
-def _front(indexing: Indexing) -> Integers:
-    """Sites not yet looked at beside occupied ones, within the table."""
-    around = neighbours_of(indexing.occupied, indexing.basis.kind).reshape(-1, 3)
+def _front(indexing: Indexing, layer: Integers) -> Integers:
+    """Sites not yet looked at beside the given ones, within the table."""
+    around = neighbours_of(layer, indexing.basis.kind).reshape(-1, 3)
     size = len(indexing.atoms)
-    around = around[(around[:, :2] >= 0).all(axis=1) & (around[:, :2] < size).all(axis=1)]
-    around = around[indexing.atoms[tuple(around.T)] == UNSEEN]
-    return np.unique(around, axis=0) if len(around) else around
-
-
-def _fill(indexing: Indexing, crystal: _Crystal, sites: Integers, circle: tuple[int, float]) -> None:
-    places, medians = _expected(indexing, crystal, sites, circle)
-    _assign(indexing, crystal, sites, places, medians)
+    around = around[((around[:, :2] > 0) & (around[:, :2] < size - 1)).all(axis=1)]
+    return np.unique(around[indexing.atoms[tuple(around.T)] == UNSEEN], axis=0)
 
 
 def _expected(
-    indexing: Indexing, crystal: _Crystal, sites: Integers, circle: tuple[int, float]
+    indexing: Indexing,
+    crystal: _Crystal,
+    sites: Integers,
+    known_sites: Integers,
+    circle: tuple[int, float],
 ) -> tuple[Floats, Floats]:
-    """Where sites are to be, px, and the median log brightness about them."""
-    occupied = indexing.occupied
-    atoms = indexing.atoms[tuple(occupied.T)]
+    """Where sites are to be, px, and the mean log brightness about them."""
+    if not len(sites):
+        return np.empty((0, 2)), np.empty(0)
+    atoms = indexing.atoms[tuple(known_sites.T)]
     basis = indexing.basis
     unit = basis.vectors / basis.spacing
-    known = indexing.ideal(occupied) @ unit
-    moved = crystal.positions[atoms] - basis.places(indexing.ideal(occupied))
+    known = indexing.ideal(known_sites) @ unit
+    moved = crystal.positions[atoms] - basis.places(indexing.ideal(known_sites))
     wanted = indexing.ideal(sites) @ unit
-    number = min(circle[0], len(occupied))
-    distances, near = cKDTree(known).query(wanted, k=number)
-    distances, near = distances.reshape(-1, number), near.reshape(-1, number)
+    number = min(circle[0], len(known_sites))
+    found = cKDTree(known).query(wanted, k=number)
+    distances, near = (np.asarray(part).reshape(-1, number) for part in found)
     weights = np.exp(-0.5 * (distances / circle[1]) ** 2) + 1e-12
     shifts = _extrapolated(known[near] - wanted[:, None], moved[near], weights)
     places = basis.places(indexing.ideal(sites)) + shifts
-    return places, np.median(crystal.logs[atoms][near], axis=1)
+    return places, crystal.logs[atoms][near].mean(axis=1)
 
 
 def _extrapolated(steps: Floats, moved: Floats, weights: Floats) -> Floats:
@@ -177,29 +195,46 @@ def _extrapolated(steps: Floats, moved: Floats, weights: Floats) -> Floats:
     return found
 
 
+def plain_cost(distances: Floats, dimness: Floats) -> Floats:
+    """Cost of taking peaks for the atoms of sites, from distance in spacings and −ln brightness."""
+    cost: Floats = 0.5 * (distances / LOOSENESS) ** 2 + DIMNESS * np.maximum(dimness, 0)
+    return cost
+
+
 def _assign(
-    indexing: Indexing, crystal: _Crystal, sites: Integers, places: Floats, medians: Floats
+    indexing: Indexing,
+    crystal: _Crystal,
+    sites: Integers,
+    places: Floats,
+    levels: Floats,
+    cost: Cost = plain_cost,
 ) -> None:
     """Give every site its cheapest peak, and every peak to the site it costs least."""
     indexing.places[tuple(sites.T)] = places
     indexing.atoms[tuple(sites.T)] = EMPTY
-    taken = np.zeros(len(crystal.positions), bool)
-    taken[indexing.atoms[indexing.atoms >= 0]] = True
-    spacing = indexing.basis.spacing
-    number = min(6, len(crystal.positions))
-    distances, peaks = crystal.tree.query(places, k=number, distance_upper_bound=CATCH * spacing)
-    distances, peaks = distances.reshape(-1, number), peaks.reshape(-1, number)
-    rows, columns = np.nonzero(np.isfinite(distances))
-    found = peaks[rows, columns]
-    dim = np.maximum(medians[rows] - crystal.logs[found], 0)
-    cost = 0.5 * (distances[rows, columns] / (LOOSENESS * spacing)) ** 2 + DIMNESS * dim
-    for pair in np.argsort(cost, kind="stable"):
-        site, peak = tuple(sites[rows[pair]]), found[pair]
-        if cost[pair] > DEAREST:
+    rows, found, distances = _within_reach(crystal, places, indexing.basis.spacing)
+    costs = cost(distances, levels[rows] - crystal.logs[found])
+    free = np.ones(len(crystal.positions), bool)
+    free[indexing.atoms[indexing.atoms >= 0]] = False
+    atoms = np.full(len(sites), EMPTY)
+    for pair in np.argsort(costs, kind="stable"):
+        if costs[pair] > DEAREST:
             break
-        if not taken[peak] and indexing.atoms[site] < 0:
-            indexing.atoms[site] = peak
-            taken[peak] = True
+        site, peak = rows[pair], found[pair]
+        if free[peak] and atoms[site] == EMPTY:
+            atoms[site], free[peak] = peak, False
+    indexing.atoms[tuple(sites.T)] = atoms
+
+
+def _within_reach(
+    crystal: _Crystal, places: Floats, spacing: float
+) -> tuple[Integers, Integers, Floats]:
+    """Pairs of a place and a peak it may catch: place, peak, distance in spacings."""
+    number = min(6, len(crystal.positions))
+    found = crystal.tree.query(places, k=number, distance_upper_bound=CATCH * spacing)
+    distances, peaks = (np.asarray(part).reshape(-1, number) for part in found)
+    rows, columns = np.nonzero(np.isfinite(distances))
+    return rows, peaks[rows, columns], distances[rows, columns] / spacing
 
 
 def _overall(indexing: Indexing, positions: Floats) -> Basis:
@@ -213,9 +248,48 @@ def _overall(indexing: Indexing, positions: Floats) -> Basis:
     return replace(indexing.basis, vectors=solution[:2], origin=solution[2])
 
 
-def _resettle(indexing: Indexing, crystal: _Crystal) -> None:
+def _resettle(indexing: Indexing, crystal: _Crystal, informed: bool) -> None:
     """Look at every site again, now that there are neighbours on all its sides."""
     sites = np.argwhere(indexing.atoms > UNSEEN)
-    places, medians = _expected(indexing, crystal, sites, SETTLE)
+    places, levels = _expected(indexing, crystal, sites, indexing.occupied, SETTLE)
+    cost = _learned_cost(indexing, crystal, sites, places, levels) if informed else plain_cost
     indexing.atoms[tuple(sites.T)] = EMPTY
-    _assign(indexing, crystal, sites, places, medians)
+    _assign(indexing, crystal, sites, places, levels, cost)
+
+
+def _learned_cost(
+    indexing: Indexing, crystal: _Crystal, sites: Integers, places: Floats, levels: Floats
+) -> Cost:
+    """The cost by what is seen: how far atoms stand off, how bright they and the others are.
+
+    Twice −ln of how likely a peak is an atom of a site: (distance / rms distance)², and twice the
+    logarithm of how much more often peaks off the lattice (chalcogen columns, noise) are as dim.
+    If there are too few of those to tell, the plain cost.
+    """
+    atoms = indexing.atoms[tuple(sites.T)]
+    on = atoms >= 0
+    off = np.setdiff1d(np.arange(len(crystal.positions)), atoms)
+    if len(off) < FEWEST_OFF:
+        return plain_cost
+    apart = np.hypot(*(crystal.positions[atoms[on]] - places[on]).T) / indexing.basis.spacing
+    loose = float(np.clip(1.3 * np.sqrt(np.mean(apart**2)), *LOOSE))
+    nearest = cKDTree(places).query(crystal.positions[off])[1]
+    sure = np.flatnonzero(on)[apart < SURE]
+    bright = (levels[sure] - crystal.logs[atoms[sure]], levels[nearest] - crystal.logs[off])
+    density = [_smooth_histogram(values) for values in bright]
+
+    def cost(distances: Floats, dimness: Floats) -> Floats:
+        odds = np.log(density[1](dimness) / density[0](dimness))
+        found: Floats = (distances / loose) ** 2 + 2 * np.clip(odds, 0, None)
+        return found
+
+    return cost
+
+
+def _smooth_histogram(values: Floats) -> Callable[[Floats], Floats]:
+    """A density of logarithms of brightness, nowhere quite 0."""
+    edges = np.arange(-4.0, 6.0, 0.1)
+    counts, _ = np.histogram(np.clip(values, -3.9, 5.8), edges)
+    smooth = gaussian_filter1d(counts.astype(float), 1.5) / len(values) + 1e-3
+    middles = (edges[1:] + edges[:-1]) / 2
+    return lambda at: np.interp(at, middles, smooth)

@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
+from scipy.spatial import Delaunay, cKDTree
 
 from analysis.basis import (
     Basis,
@@ -30,10 +30,10 @@ LEAST_FILLED = 0.72
 LEAST_PLACED = 0.7
 
 # A crystal repeats: |⟨exp(2πi g·u)⟩| over the displacements u of its atoms from their sites, the
-# mean of the two first-order spots where it is larger. Metals of 1T′, a quarter of a spacing off in
-# zigzag, keep 0.6 to 0.75; discs thrown at random without overlap reach 0.35, a square lattice
-# taken for a triangular one, which fills it as well, 0.5.
-LEAST_COHERENCE = 0.55
+# geometric mean of the two first-order spots where it is larger. Metals of 1T′, 0.15 to 0.25
+# spacings off in zigzag, keep 0.6 to 0.7; discs thrown at random without overlap reach 0.35, a
+# square lattice taken for a triangular one, which fills it as well, 0.2.
+LEAST_COHERENCE = 0.43
 
 # Of lattices about as good the coarsest is taken: the bright sublattice, not bright and dim.
 ABOUT_AS_GOOD = 0.95
@@ -136,8 +136,8 @@ def laid_on_each_other(fractions: Floats, weights: Floats, basis: Basis, at: Flo
 def coherence(kind: str, displacements: Floats) -> float:
     """How well atoms repeat from cell to cell, 0 to 1.
 
-    |⟨exp(2πi g·u)⟩| for each first-order spot g, and of these the mean of the two largest: one may
-    be put out by a distortion that alternates from row to row.
+    |⟨exp(2πi g·u)⟩| for each first-order spot g, and of these the geometric mean of the two
+    largest: one may be put out by a distortion that alternates from row to row.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def coherence(kind: str, displacements: Floats) -> float:
     """
     spots = np.array([[1, 0], [0, 1]] if kind == "square" else [[1, 0], [0, 1], [1, -1]])
     sizes = np.abs(np.exp(2j * np.pi * displacements @ spots.T).mean(axis=0))
-    return float(np.sort(sizes)[-2:].mean())
+    return float(np.sqrt(np.prod(np.sort(sizes)[-2:])))
 
 
 def _best_windows(
@@ -162,7 +162,7 @@ def _best_windows(
     """Middles and spots of the windows with the strongest spots."""
     centres = [np.median(positions, axis=0)]
     low, high = positions.min(axis=0), positions.max(axis=0)
-    for at in product((0.2, 0.5, 0.8), repeat=2):
+    for at in product((0.25, 0.75), repeat=2):
         near = cKDTree(positions).query_ball_point(low + np.array(at) * (high - low), 8 * distance)
         centres += [positions[near].mean(axis=0)] if len(near) > FEWEST_ATOMS else []
     windows = [(c, *strongest_spots(positions, intensities, c, distance)) for c in centres]
@@ -174,6 +174,8 @@ def _best_windows(
 def _trial(positions: Floats, weights: Floats, basis: Basis, centre: Floats) -> Trial | None:
     """Fit a candidate in ever larger discs; None if there are too few atoms to do so."""
     reach = np.hypot(*(positions - centre).T) / basis.spacing
+    if np.sum(reach < DISCS[-1]) < FEWEST_ATOMS:
+        return None
     basis = replace(basis, origin=_origin(positions, weights, basis, reach < DISCS[-1]))
     for disc in DISCS:
         inside = np.flatnonzero(reach < disc)
@@ -183,11 +185,11 @@ def _trial(positions: Floats, weights: Floats, basis: Basis, centre: Floats) -> 
         basis = _fitted(basis, cells, positions[inside[atoms]])
     inside = np.flatnonzero(reach < DISCS[-1])
     cells, atoms = _caught(positions[inside], weights[inside], basis)
-    if len(atoms) < 6:
+    if len(atoms) < FEWEST_ATOMS:
         return None
     on = weights[inside[atoms]]
     off = np.delete(weights[inside], atoms)
-    placed = 1 - np.sum(off > np.quantile(on, 0.25)) / len(on)
+    placed = 1 - np.sum(off >= np.quantile(on, 0.25)) / len(on)
     return Trial(
         basis,
         _filled(positions, basis, centre, len(atoms)),
@@ -196,14 +198,17 @@ def _trial(positions: Floats, weights: Floats, basis: Basis, centre: Floats) -> 
     )
 
 
-def _origin(positions: Floats, weights: Floats, basis: Basis, inside: npt.NDArray[np.bool_]) -> Floats:
-    """Where the sites stand: the densest place when all cells of the disc are laid on each other."""
+def _origin(
+    positions: Floats, weights: Floats, basis: Basis, inside: npt.NDArray[np.bool_]
+) -> Floats:
+    """Where the sites stand: the densest place when all cells of the disc are laid together."""
     grid = np.array(list(product(np.arange(24) / 24, repeat=2)))
     fractions = basis.fractions(positions[inside])
     density = sum(
         laid_on_each_other(fractions, weights[inside], basis, grid + site) for site in basis.sites
     )
-    return basis.places(grid[int(np.argmax(density))][None])[0]
+    densest: Floats = basis.places(grid[int(np.argmax(density))][None])[0]
+    return densest
 
 
 def _caught(positions: Floats, weights: Floats, basis: Basis) -> tuple[Floats, Integers]:
@@ -221,20 +226,21 @@ def _caught(positions: Floats, weights: Floats, basis: Basis) -> tuple[Floats, I
 
 def _fitted(basis: Basis, cells: Floats, positions: Floats) -> Basis:
     design = np.column_stack([cells, np.ones(len(cells))])
-    solution = np.linalg.lstsq(design, positions, rcond=None)[0]
+    solution: Floats = np.linalg.lstsq(design, positions, rcond=None)[0].astype(float)
     return replace(basis, vectors=solution[:2], origin=solution[2])
 
 
 def _filled(positions: Floats, basis: Basis, centre: Floats, caught: int) -> float:
-    """Share of the sites of the disc, where there are atoms about, that hold one."""
+    """Share of the sites of the disc, within the crystal, that hold an atom."""
     middle = np.round(basis.fractions(centre[None]))
     steps = np.array(list(product(range(-12, 13), repeat=2)), float) + middle
     places = np.concatenate([basis.places(steps + site) for site in basis.sites])
     places = places[np.hypot(*(places - centre).T) < DISCS[-1] * basis.spacing]
-    tree = cKDTree(positions)
-    usual = np.median(tree.query(places, k=5)[0][:, 4])
-    own = np.asarray(tree.query(places, k=5)[0], float)[:, 4]
-    return caught / max(int(np.sum(own < 1.6 * usual)), caught)
+    near = positions[np.hypot(*(positions - centre).T) < (DISCS[-1] + 2) * basis.spacing]
+    within = Delaunay(near).find_simplex(places) >= 0
+    fourth = np.asarray(cKDTree(near).query(places, k=5)[0], float)[:, 4]
+    within &= fourth < 1.6 * np.median(fourth)
+    return caught / max(int(np.sum(within)), caught)
 
 
 def _chosen(trials: list[Trial]) -> Trial | None:
