@@ -1,4 +1,4 @@
-"""Pictures of a sweep and of a landscape; HoloViews stands in this module alone.
+"""Pictures of a sweep and of a landscape; HoloViews stands here and in ``pictures`` alone.
 
 A picture carries its looks for both Bokeh and Matplotlib: the same object shows in a notebook after
 ``hv.extension("bokeh")`` or ``hv.extension("matplotlib")``, and :func:`save` writes it as PNG or as
@@ -160,7 +160,7 @@ def landscape_map(scape: xr.Dataset, *, best: Best | None = None, image: object 
     error = [_mesh(table[["s2_se"]], axes), *cross]
     pair = [_framed(surface, _title(heading, [_in_words(minimum), *notes]))]
     pair += [_framed(error, "Monte Carlo standard error")]
-    return _dressed(hv.Layout(pair), {}, {}, {"fig_inches": (14, 5), "sublabel_format": ""})
+    return dressed(hv.Layout(pair), {}, {}, {"fig_inches": (14, 5), "sublabel_format": ""})
 
 
 def save(picture: Picture, path: str | Path, *, title: str | None = None) -> Path:
@@ -218,7 +218,7 @@ def _profile(table: xr.Dataset, axes: list[str], log: bool) -> list[Picture]:
     lows = [values.where(log & (values <= error), values - error) for error in errors]
     ends = [(x, low, x, values + error) for low, error in zip(lows, errors, strict=True)]
     bars = [_bars(columns, dims, IMAGES[0], 1.5) for columns in ends]
-    return [_dressed(line, look), *bars, _dressed(dots, look, {"size": 6}, {"s": 30})]
+    return [dressed(line, look), *bars, dressed(dots, look, {"size": 6}, {"s": 30})]
 
 
 def _mesh(table: xr.Dataset, axes: list[str], log: bool = False) -> Picture:
@@ -230,7 +230,7 @@ def _mesh(table: xr.Dataset, axes: list[str], log: bool = False) -> Picture:
     look = {"cmap": "viridis", "colorbar": True, "clabel": label, "logz": log, "bgcolor": MISSING}
     upright = {"title_text_font_style": "normal"}
     hover = {"tools": ["hover"], "hooks": [_close_seams], "colorbar_opts": upright}
-    return _dressed(mesh, look | {"fontsize": FONTS}, hover, {"aspect": ASPECT})
+    return dressed(mesh, look | {"fontsize": FONTS}, hover, {"aspect": ASPECT})
 
 
 def _close_seams(plot: Any, _: object) -> None:
@@ -263,8 +263,8 @@ def _bands(scape: xr.Dataset, axes: list[str], image: object) -> list[Picture]:
         line = hv.Curve(columns[:2], dim, values[0], label=name)
         fill = {"facecolor": colour, "linewidth": 0}
         parts += [
-            _dressed(band, {"color": colour, "alpha": 0.25}, {"line_alpha": 0}, fill),
-            _dressed(line, {"color": colour}, {"line_width": width}, {"linewidth": width}),
+            dressed(band, {"color": colour, "alpha": 0.25}, {"line_alpha": 0}, fill),
+            dressed(line, {"color": colour}, {"line_width": width}, {"linewidth": width}),
         ]
     return parts
 
@@ -281,7 +281,7 @@ def _contours(surface: xr.DataArray, atoms: float) -> list[Picture]:
         bokeh, matplotlib = {"line_dash": dash, "line_width": 2}, {"linestyle": dash}
         # One colour, no colour bar: contours with a colour map vanish when a slider redraws them.
         look = {"color": "white", "colorbar": False}
-        parts.append(_dressed(contours(mesh, levels=[level]), look, bokeh, matplotlib))
+        parts.append(dressed(contours(mesh, levels=[level]), look, bokeh, matplotlib))
     return parts
 
 
@@ -303,12 +303,12 @@ def _cross(surface: xr.DataArray, minimum: Best) -> list[Picture]:
 
 def _bars(ends: Any, dims: list[Any], colour: str, width: float) -> Picture:
     bars = hv.Segments(ends, [*dims, "to x", "to y"])
-    return _dressed(bars, {"color": colour}, {"line_width": width}, {"linewidth": width})
+    return dressed(bars, {"color": colour}, {"line_width": width}, {"linewidth": width})
 
 
 def _points(points: Any, dims: list[Any], name: str) -> Picture:
     bokeh, matplotlib = {"size": 6, "line_color": "white"}, {"s": 28, "edgecolors": "white"}
-    return _dressed(hv.Points(points, dims, label=name), {"color": MARK}, bokeh, matplotlib)
+    return dressed(hv.Points(points, dims, label=name), {"color": MARK}, bokeh, matplotlib)
 
 
 def _framed(parts: list[Picture], title: str, more: Look | None = None) -> Picture:
@@ -321,10 +321,10 @@ def _framed(parts: list[Picture], title: str, more: Look | None = None) -> Pictu
     }
     aspect = ASPECT if isinstance(parts[0], hv.QuadMesh) else "auto"
     inches = {"fig_inches": (7, 5.5), "aspect": aspect}
-    return _dressed(hv.Overlay(parts), look, bokeh, inches)
+    return dressed(hv.Overlay(parts), look, bokeh, inches)
 
 
-def _dressed(
+def dressed(
     part: Picture, look: Look, bokeh: Look | None = None, matplotlib: Look | None = None
 ) -> Picture:
     """The part with its looks for both renderers."""

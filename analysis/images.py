@@ -1,16 +1,132 @@
 """Images: grey values over ``row`` and ``col``, in px, with their calibration."""
 
+from collections.abc import Iterable
+from glob import glob
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from analysis.image_files import SUFFIXES, Raw, read_raw
+from physics.errors import RequestError
+
+Values = npt.NDArray[Any]
+Paths = str | Path | Iterable[str | Path]
+
 UNKNOWN_UNITS = "px"
 
 
+def read_image(
+    path: str | Path,
+    *,
+    frame: int | None = None,
+    part: str | None = None,
+    pixel_size: float | None = None,
+    pixel_units: str | None = None,
+) -> xr.DataArray:
+    """Read one image with its calibration.
+
+    TIFF, PNG, JPEG, BMP, NPY, HDF5, and with the extra ``microscopy`` what RosettaSciIO reads:
+    dm3, dm4, emd, ser, mrc, and more. Grey values stay as they stand in the file, of any real
+    dtype. A colour picture is read if its colours are equal; alpha is dropped.
+
+    Parameters
+    ----------
+    path
+        The file; its suffix tells the format.
+    frame
+        Which image of a stack, from 0.
+    part
+        Which data set of an HDF5 file, signal of a microscope's, or series of a TIFF, by name, if
+        there are several.
+    pixel_size, pixel_units
+        Calibration, such as ``0.02, "nm"``, in place of the file's.
+
+    Returns
+    -------
+    DataArray
+        (row, col), as :func:`labelled_image` makes it. A calibration is taken from the file only
+        if it tells a unit and pixels of less than 0.1 µm: 72 pixels per inch are a printer's.
+        attrs also hold ``saturated_fraction``: of the pixels, those at the image's highest value,
+        and ``missing_fraction``: those that are NaN, as where an image was moved or turned.
+
+    Raises
+    ------
+    RequestError
+        If there is no such file, it cannot be read, holds a stack and no ``frame`` was named, is
+        coloured, or holds numbers that are complex, infinite or all NaN, or none at all.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp()) / "flat.npy"
+    >>> np.save(path, np.arange(12.0).reshape(3, 4))
+    >>> image = read_image(path, pixel_size=0.02, pixel_units="nm")
+    >>> image.name, image.shape, float(image[2, 3]), image.x.units
+    ('flat', (3, 4), 11.0, 'nm')
+    """
+    path = Path(path)
+    raw = read_raw(path, part)
+    try:
+        values = _checked(_grey(_flat(raw, frame)))
+        size, units = _pixels(raw, pixel_size, pixel_units, path.name)
+    except RequestError as error:
+        raise error.within(str(path)) from None
+    name = path.stem if frame is None else f"{path.stem}_{frame}"
+    image = labelled_image(values, name=name, source=str(path), pixel_size=size, pixel_units=units)
+    image.attrs["saturated_fraction"] = float(np.mean(values == np.nanmax(values)))
+    image.attrs["missing_fraction"] = float(np.mean(np.isnan(values)))
+    return image
+
+
+def image_paths(source: Paths) -> list[Path]:
+    """Paths of images from paths and patterns, in order; their names must differ.
+
+    Parameters
+    ----------
+    source
+        A path or pattern, ``"images/*.tif"``, or several.
+
+    Raises
+    ------
+    RequestError
+        If a pattern fits no file, or two files would give images of the same name.
+
+    Examples
+    --------
+    >>> image_paths(["a.tif", "b.png"])
+    [PosixPath('a.tif'), PosixPath('b.png')]
+    """
+    given = [source] if isinstance(source, (str, Path)) else list(source)
+    found = [path for item in given for path in _matching(str(item))]
+    if not found:
+        raise RequestError("no image is named", came="[]", allowed="a path", hint='"images/*.tif"')
+    twice = [path for path in found if sum(path.stem == other.stem for other in found) > 1]
+    if twice:
+        raise RequestError(
+            "two images have the same name",
+            came=", ".join(map(str, twice)),
+            allowed="one name an image",
+            hint="another name for one of them",
+        )
+    return found
+
+
+def is_image(path: str | Path) -> bool:
+    """Whether a path has the suffix of an image.
+
+    Examples
+    --------
+    >>> is_image("a.TIF"), is_image("atoms.csv")
+    (True, False)
+    """
+    return Path(path).suffix.lower() in SUFFIXES
+
+
 def labelled_image(
-    values: npt.NDArray[Any],
+    values: Values,
     *,
     name: str,
     source: str,
@@ -56,3 +172,85 @@ def labelled_image(
         name,
         {"pixel_size": float(pixel_size), "pixel_units": pixel_units, "source": source},
     )
+
+
+def _matching(pattern: str) -> list[Path]:
+    if Path(pattern).exists() or not any(mark in pattern for mark in "*?["):
+        return [Path(pattern)]
+    found = sorted(path for path in map(Path, glob(pattern)) if is_image(path))
+    if not found:
+        raise RequestError("no image fits the pattern", came=pattern, allowed=", ".join(SUFFIXES))
+    return found
+
+
+def _flat(raw: Raw, frame: int | None) -> Values:
+    """One image, (row, col) or (row, col, colour), of what may be a stack."""
+    picture = 3 if raw.coloured else 2
+    if raw.values.ndim < picture or 0 in raw.values.shape:
+        raise RequestError(
+            "no image", came=f"shape {raw.values.shape}", allowed="rows and columns of numbers"
+        )
+    stack = raw.values.reshape(-1, *raw.values.shape[-picture:])
+    if frame is None and len(stack) > 1:
+        raise RequestError(
+            f"a stack of {len(stack)} images",
+            came=f"shape {raw.values.shape}",
+            allowed=f"one of them, 0 to {len(stack) - 1}",
+            hint="frame=0 in Python, --frame 0",
+        )
+    if frame is not None and not 0 <= frame < len(stack):
+        raise RequestError("no such frame", came=frame, allowed=f"0 to {len(stack) - 1}")
+    return np.asarray(stack[frame or 0])
+
+
+def _grey(values: Values) -> Values:
+    if values.ndim == 2:
+        return values
+    channels = values.shape[-1]
+    colours = values[..., : channels - (channels in (2, 4))]
+    differs = (colours != colours[..., :1]).any(axis=-1)
+    if differs.any():
+        raise RequestError(
+            "the picture is coloured",
+            came=f"colours differ in {100 * differs.mean():.3g} % of the pixels",
+            allowed="grey values, or equal colours",
+            hint="save one channel, as the microscope recorded it, as a grey picture",
+        )
+    return np.ascontiguousarray(colours[..., 0])
+
+
+def _checked(values: Values) -> Values:
+    """Real numbers in the machine's byte order, none infinite and not all missing."""
+    if values.dtype.kind not in "buif":
+        raise RequestError(
+            "grey values are real numbers", came=values.dtype, allowed="whole numbers or floats"
+        )
+    if values.dtype == bool:
+        return values.astype(np.uint8)
+    if values.dtype == np.float16:
+        return values.astype(np.float32)
+    if np.isinf(values).any():
+        raise RequestError(
+            "pixels are infinite",
+            came=f"{int(np.isinf(values).sum())} of {values.size}",
+            allowed="finite numbers, or NaN where a pixel is missing",
+            hint="np.where(np.isinf(image), np.nan, image)",
+        )
+    if np.isnan(values).all():
+        raise RequestError("every pixel is NaN", came=f"{values.size} pixels", allowed="an image")
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _pixels(
+    raw: Raw, pixel_size: float | None, pixel_units: str | None, name: str
+) -> tuple[float, str]:
+    if pixel_size is None and pixel_units is None:
+        return raw.calibration.told(name)
+    if pixel_size is None or pixel_units is None or not 0 < pixel_size < np.inf:
+        raise RequestError(
+            "a calibration is a size and its units",
+            came=f"pixel_size {pixel_size}, pixel_units {pixel_units}",
+            allowed="both, the size above 0",
+            hint='pixel_size=0.02, pixel_units="nm"',
+        )
+    return float(pixel_size), pixel_units

@@ -4,35 +4,31 @@ Exit codes: 0 done, 1 some points failed (the rest are stored), 2 the request wa
 """
 
 import json
-import math
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-import xarray as xr
 from rich.console import Console
 
 from deploy.cluster_commands import cluster
+from deploy.image_commands import phases
 from deploy.options import PATH, POSITIVE, STORE, as_json, example
+from deploy.outputs import check_new, check_pictures, draw, finite, show, write_new
 from deploy.signals import orderly_end
 from physics.errors import RequestError
 from sweeps.cost import calibrate as measured_rate
-from sweeps.location import StorePath, locate
+from sweeps.location import StorePath
 from sweeps.pack import pack as pack_store
-from sweeps.places import check_place
 from sweeps.plan import plan as plan_sweep
 from sweeps.provenance import package_version
 from sweeps.run import Report
 from sweeps.spec import Sweep
 from sweeps.status import status as store_status
-from sweeps.store import Store, consolidate, open_sweep
+from sweeps.store import Store, open_sweep
 from sweeps.submit import cancel as cancel_store
 from sweeps.submit import submit as submit_sweep
 from sweeps.verify import verify as verify_store
-
-PICTURES = (".png", ".html")
 
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
 cluster_option = click.option(
@@ -84,6 +80,7 @@ def main() -> None:
 
 
 main.add_command(cluster)
+main.add_command(phases)
 
 
 @main.command(epilog=example("latticescape demo", "latticescape demo --out /tmp/demo --json"))
@@ -103,7 +100,7 @@ def demo(out: Path, quiet: bool, json_: bool) -> None:
 
     found = run_demo(out, progress=not quiet)
     if json_:
-        click.echo(json.dumps(_finite(found.as_dict())))
+        click.echo(json.dumps(finite(found.as_dict())))
     else:
         console = Console()
         for model in found.comparison["model"].values:
@@ -148,7 +145,7 @@ def plan(spec: Path, workers: int, block_points: int | None, calibrate: bool, js
         "workers": workers,
         "hours": None if rate is None else found.hours(rate, workers),
     }
-    _show(facts, json_)
+    show(facts, json_)
 
 
 @main.command(
@@ -187,7 +184,7 @@ def run(
         block_points=block_points,
         progress=not quiet,
     )
-    _show(report.as_dict(), json_)
+    show(report.as_dict(), json_)
     _end(report)
 
 
@@ -213,7 +210,7 @@ def submit(
 
     sweep = Sweep.from_file(spec)
     job = submit_sweep(sweep, store, lasting(cluster), block_points=block_points)
-    _show({"id": job, "store": str(store), "digest": sweep.digest, "cluster": cluster}, json_)
+    show({"id": job, "store": str(store), "digest": sweep.digest, "cluster": cluster}, json_)
 
 
 @main.command(epilog=example("latticescape status runs/ising.zarr"))
@@ -221,7 +218,7 @@ def submit(
 @as_json
 def status(store: StorePath, json_: bool) -> None:
     """How far a store is, who works on it, and when it will be done."""
-    _show(store_status(store).as_dict(), json_)
+    show(store_status(store).as_dict(), json_)
 
 
 @main.command(epilog=example("latticescape watch runs/ising.zarr"))
@@ -240,7 +237,7 @@ def watch(store: StorePath, every: float) -> None:
 def cancel(store: StorePath, json_: bool) -> None:
     """Call off all work on a store, from any machine; what is done stays."""
     lease = cancel_store(store)
-    _show({"store": str(store), "id": lease.id, "cancelled": lease.owner}, json_)
+    show({"store": str(store), "id": lease.id, "cancelled": lease.owner}, json_)
 
 
 @main.command(
@@ -276,7 +273,7 @@ def retry_failed(
         progress=not quiet,
         poisoned=True,
     )
-    _show(report.as_dict(), json_)
+    show(report.as_dict(), json_)
     _end(report)
 
 
@@ -298,7 +295,7 @@ def verify(store: StorePath, repair: bool, json_: bool) -> None:
         "repaired": repair,
     }
     told = [damage.told for damage in found.damages]
-    _show({**facts, "damages": told} if json_ else facts, json_)
+    show({**facts, "damages": told} if json_ else facts, json_)
     for line in told:
         click.echo(f"Error: {line}", err=True)
     if told and not repair:
@@ -313,7 +310,7 @@ def verify(store: StorePath, repair: bool, json_: bool) -> None:
 @as_json
 def pack(store: StorePath, out: StorePath, partial: bool, json_: bool) -> None:
     """Copy a finished store into OUT, a few large files to be shared; OUT can only be read."""
-    _show(pack_store(store, out, partial=partial).as_dict(), json_)
+    show(pack_store(store, out, partial=partial).as_dict(), json_)
 
 
 @main.command(
@@ -338,14 +335,15 @@ def landscape_command(
 ) -> None:
     """Statistical distance between a sweep and observed counts.
 
-    OBSERVED is a table of counts (class columns, then one column an image), or tables of atoms
-    (row_px, col_px, species), one an image.
+    OBSERVED is a store of latticescape measure, or several, a table of counts (class columns,
+    then one column an image), or tables of atoms (row_px, col_px, species), one an image.
     """
     from analysis import best_fit, landscape, observed_counts
+    from analysis.stored_counts import stored_counts
 
-    _check_pictures(picture)
+    check_pictures(picture)
     if out is not None:
-        _check_new(out)
+        check_new(out)
     simulated = open_sweep(store)
     if "lattice" not in simulated.attrs:
         raise RequestError(
@@ -354,12 +352,15 @@ def landscape_command(
             allowed="a sweep of a lattice model",
         )
     names = tuple(species.split(",")) if species else None
-    counts = observed_counts(observed, lattice=simulated.attrs["lattice"], species=names)
+    if any(path.is_dir() for path in observed):
+        counts = stored_counts(observed)
+    else:
+        counts = observed_counts(observed, lattice=simulated.attrs["lattice"], species=names)
     scape = landscape(simulated, counts)
     fit = best_fit(scape)
-    _draw(lambda browse: browse.landscape_map(scape, best=fit.parameters), picture)
+    draw(lambda browse: browse.landscape_map(scape, best=fit.parameters), picture)
     if out is not None:
-        _write_new(scape, out)
+        write_new(scape, out)
     facts: dict[str, object] = {
         "images": [str(image) for image in scape["image"].values],
         "n": scape["n"].values.tolist(),
@@ -371,7 +372,7 @@ def landscape_command(
         "border": list(fit.border),
         "points_missing": int(simulated.done.size - simulated.done.sum()),
     }
-    _show(facts, json_)
+    show(facts, json_)
 
 
 @main.command(
@@ -396,10 +397,10 @@ def map_command(
     log: bool,
 ) -> None:
     """Draw a variable of a store over two of its axes (or a curve over one)."""
-    _check_pictures(out)
+    check_pictures(out)
     simulated = open_sweep(store)
     places = dict(map(_place, at))
-    _draw(
+    draw(
         lambda browse: browse.variable_map(simulated, variable, at=places, ridge=ridge, log=log),
         out,
     )
@@ -433,25 +434,6 @@ def doctor(cluster: str, compiling: bool, json_: bool) -> None:
         for finding in findings:
             click.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.name:<22} {finding.told}")
     sys.exit(0 if all(finding.good for finding in findings) else 2)
-
-
-def _show(facts: dict[str, Any], json_: bool) -> None:
-    if json_:
-        click.echo(json.dumps(_finite(facts)))
-        return
-    from deploy.tables import facts as table
-
-    told = {name: value for name, value in facts.items() if value not in (None, "")}
-    Console().print(table(told))
-
-
-def _finite(value: Any) -> Any:
-    """The value with null for NaN and infinity, which JSON does not know."""
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _exit_code(failed: int) -> int:
@@ -489,48 +471,3 @@ def _place(given: str) -> tuple[str, float]:
         raise RequestError(
             "--at cannot be read", came=given, allowed="AXIS=VALUE", hint="--at H=0"
         ) from None
-
-
-def _draw(make: Callable[[Any], Any], paths: Sequence[Path]) -> None:
-    if not paths:
-        return
-    from analysis import browse
-
-    for path in paths:
-        picture = make(browse)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        browse.save(picture, path)
-
-
-def _check_pictures(paths: Sequence[Path]) -> None:
-    """Before anything is computed or written."""
-    for path in paths:
-        if path.suffix not in PICTURES or path.is_dir():
-            raise RequestError(
-                "no such picture can be written",
-                came=path,
-                allowed=f"a file that ends in {' or '.join(PICTURES)}",
-                hint=str(path.with_suffix(".png")),
-            )
-        check_place(path)
-
-
-def _check_new(out: StorePath) -> None:
-    place = locate(out)
-    if not place.is_free():
-        raise RequestError(
-            f"{out} is there already", allowed="a new path", hint="--out another.zarr"
-        )
-    place.check_room(0)
-
-
-def _write_new(scape: xr.Dataset, out: StorePath) -> None:
-    texts = [name for name, values in scape.variables.items() if values.dtype.kind == "U"]
-    # Zarr 3 specifies strings of any length, and none of a fixed one.
-    portable = scape.assign_coords({name: scape[name].astype(object) for name in texts})
-
-    def write(place: Any) -> None:
-        portable.to_zarr(place, zarr_format=3, consolidated=False)
-        consolidate(place)
-
-    locate(out).create(write)

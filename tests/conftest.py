@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from sweeps import Sweep
+from tests.browsing import browser
 from tests.runs import SPEC, undisturbed
+
+__all__ = ["browser", "calm"]
 
 
 @pytest.fixture(scope="session")

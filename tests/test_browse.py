@@ -1,9 +1,6 @@
 """Pictures: laws on what is drawn, the files that are written, and a look with a real browser."""
 
-import io
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +13,13 @@ from PIL import Image
 
 from analysis.browse import Picture, landscape_map, save, variable_map
 from physics.errors import RequestError
+from tests.browsing import assert_colourful, screenshot
 
 T = ("T", np.array([1.0, 1.5, 2.0, 2.2, 2.4, 3.0, 4.0]), {"long_name": "temperature"})
 H = ("H", np.array([-1.0, 0.0, 0.5, 1.0]), {"long_name": "magnetic field H", "units": "J"})
 W1, W2 = np.linspace(-1, 2, 13), np.linspace(-1, 1, 9)
 BEST = {"w1": (0.4, 0.2), "w2": (-0.1, 0.1)}
 ATOMS = np.array([400, 600])
-
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture
@@ -294,42 +280,10 @@ def test_other_suffixes_are_refused(sweep: xr.Dataset, tmp_path: Path) -> None:
         save(variable_map(sweep, "susceptibility"), tmp_path / "picture.pdf")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium to look with: apt-get install chromium")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
 @pytest.mark.browser
 def test_a_browser_without_network_draws_the_page(
     browser: Any, picture: Picture, tmp_path: Path
 ) -> None:
     path = save(picture, tmp_path / "picture.html", title="A heading")
-    context = browser.new_context(offline=True, viewport={"width": 1300, "height": 700})
-    page = context.new_page()
-    asked: list[str] = []
-    errors: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda said: said.type == "error" and errors.append(said.text))
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(path.as_uri())
-    page.wait_for_function("() => Bokeh.documents.length && Bokeh.documents[0].is_idle")
-    shot = page.locator("canvas").first.screenshot()
-    context.close()
-    assert asked == [path.as_uri()]
-    assert errors == []
-    with Image.open(io.BytesIO(shot)) as image:
-        assert_colourful(image.crop((0, 0, image.width * 3 // 4, image.height)))
-
-
-def assert_colourful(image: Image.Image) -> None:
-    """Lines and areas are there: axes, text and an empty frame are all grey."""
-    pixels = np.asarray(image.convert("RGB"), dtype=int).reshape(-1, 3)
-    coloured = pixels[np.ptp(pixels, axis=1) > 40]
-    assert len(coloured) > 1000
-    assert len(np.unique(coloured, axis=0)) > 20
+    with screenshot(browser, path) as image:
+        assert_colourful(image)

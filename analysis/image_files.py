@@ -1,0 +1,213 @@
+"""Files of images: the grey values, colours and stacks they hold, by format."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from PIL import Image
+
+from analysis.calibration import Calibration, calibration, tiff_calibration
+from physics.errors import RequestError
+
+Values = npt.NDArray[Any]
+
+# Of RosettaSciIO: those of electron and scanning probe microscopes that hold images.
+MICROSCOPY = tuple(
+    f".{suffix}"
+    for suffix in (
+        *("dm3", "dm4", "emd", "ser", "emi", "mrc", "hspy", "zspy", "nxs", "prz"),
+        *("blo", "mib", "bcf", "sur", "tvips", "unf", "rpl"),
+    )
+)
+
+UNCALIBRATED = Calibration()
+
+# A last axis so short holds colours, where the picture itself is larger.
+_COLOURS = (3, 4)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a file holds: values (…, row, col) or (…, row, col, colour), and its calibration."""
+
+    values: Values
+    coloured: bool
+    calibration: Calibration = UNCALIBRATED
+
+
+def read_raw(path: Path, part: str | None) -> Raw:
+    """Read a file by its suffix.
+
+    Parameters
+    ----------
+    path
+        The file.
+    part
+        Which data set of a file that holds several.
+
+    Raises
+    ------
+    RequestError
+        If there is no such file, its format is unknown, it cannot be read, or holds no image.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise RequestError(
+            f"{path.name} is no image of a known format",
+            came=path.suffix or "no suffix",
+            allowed=", ".join(_READERS),
+        )
+    if not path.is_file():
+        raise RequestError(f"there is no file {path}", allowed="an image, or a pattern of several")
+    try:
+        return reader(path, part)
+    except RequestError as error:
+        raise error.within(str(path)) from None
+    except Exception as error:  # readers of many formats meet broken files with errors of any kind
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise RequestError(
+            f"cannot read the image {path}", came=told, allowed="a whole file of its format"
+        ) from error
+
+
+def _tiff(path: Path, part: str | None) -> Raw:
+    with tifffile.TiffFile(path) as tiff:
+        series = _one(dict(enumerate(tiff.series)), part, "series")
+        found, page = tiff_calibration(tiff), tiff.pages.first
+        try:
+            values = np.asarray(series.asarray())
+        except ValueError:
+            # Of compressions, tifffile alone knows few; Pillow brings the common ones.
+            return _compressed(path, found)
+        if "S" in series.axes:
+            return Raw(np.moveaxis(values, series.axes.index("S"), -1), True, found)
+        if page.colormap is not None:
+            palette = (np.moveaxis(page.colormap, 0, -1) >> 8).astype(np.uint8)
+            return Raw(palette[values], True, found)
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+            values = np.asarray(2**page.bitspersample - 1 - values, values.dtype)
+    return Raw(values, False, found)
+
+
+def _compressed(path: Path, found: Calibration) -> Raw:
+    raw = _picture(path, None)
+    return Raw(raw.values, raw.coloured, found)
+
+
+def _picture(path: Path, _: str | None) -> Raw:
+    with Image.open(path) as picture:
+        frames = []
+        for number in range(getattr(picture, "n_frames", 1)):
+            picture.seek(number)
+            frames.append(_plain(picture, path))
+    values = frames[0] if len(frames) == 1 else np.stack(frames)
+    return Raw(values, values.ndim - (len(frames) > 1) == 3)
+
+
+def _plain(picture: Image.Image, path: Path) -> Values:
+    if picture.format == "PNG" and picture.mode.startswith("RGB") and _png_bits(path) > 8:
+        # Pillow would drop the lower eight bits.
+        raise RequestError(
+            "colours of 16 bits are not read from PNG", hint="save it as grey, or TIFF"
+        )
+    if picture.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
+        return np.asarray(picture.convert("RGB"))
+    return np.asarray(picture.convert("L") if picture.mode == "1" else picture)
+
+
+def _png_bits(path: Path) -> int:
+    with path.open("rb") as file:
+        return file.read(25)[24]
+
+
+def _npy(path: Path, _: str | None) -> Raw:
+    return _guessed(np.asarray(np.load(path, allow_pickle=False)))
+
+
+def _hdf5(path: Path, part: str | None) -> Raw:
+    found: dict[object, Any] = {}
+
+    def collect(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset) and item.ndim >= 2 and item.dtype.kind in "biuf":
+            found[name] = item
+
+    with h5py.File(path, "r") as file:
+        file.visititems(collect)
+        return _guessed(np.asarray(_one(found, part, "data set")))
+
+
+def _microscopy(path: Path, part: str | None) -> Raw:
+    signals = _rosettasciio(path.suffix.lower()).file_reader(str(path))
+    images = [signal for signal in signals if len(signal["axes"]) >= 2]
+    named = {_signal_name(images, number): signal for number, signal in enumerate(images)}
+    signal = _one(named, part, "signal")
+    row, col = signal["axes"][-2:]
+    values = np.array(signal["data"])  # a copy: what comes may be a map of the file
+    if row["units"] != col["units"]:
+        return Raw(values, False)
+    return Raw(values, False, calibration(row["scale"], col["scale"], col["units"]))
+
+
+def _rosettasciio(suffix: str) -> Any:
+    """The reader of a suffix; of several the first whose own requirements are there."""
+    try:
+        plugins = importlib.import_module("rsciio").IO_PLUGINS
+    except ImportError:
+        raise RequestError(
+            f"{suffix} files are read by RosettaSciIO, which is not installed",
+            hint='pip install "latticescape[microscopy]"',
+        ) from None
+    missing: list[str] = []
+    for plugin in plugins:
+        if suffix[1:] in plugin["file_extensions"]:
+            try:
+                return importlib.import_module(plugin["api"])
+            except ImportError as error:
+                missing.append(str(error))
+    raise RequestError(f"RosettaSciIO cannot read {suffix} files here", came="; ".join(missing))
+
+
+def _signal_name(signals: list[dict[str, Any]], number: int) -> str:
+    titles = [s.get("metadata", {}).get("General", {}).get("title", "") for s in signals]
+    title = titles[number]
+    return title if title and titles.count(title) == 1 else f"{title}{number}"
+
+
+def _guessed(values: Values) -> Raw:
+    coloured = values.ndim >= 3 and values.shape[-1] in _COLOURS and min(values.shape[-3:-1]) > 4
+    return Raw(values, coloured)
+
+
+def _one(found: dict[Any, Any], part: str | None, kind: str) -> Any:
+    """The one item there is, or that was asked for."""
+    names = {str(name): item for name, item in found.items()}
+    if part is not None and part.strip("/") in names:
+        return names[part.strip("/")]
+    if part is None and len(names) == 1:
+        return next(iter(names.values()))
+    if not names:
+        raise RequestError("the file holds no image", allowed="two dimensions of numbers")
+    listed = ", ".join(names)
+    raise RequestError(
+        f"the file holds no {kind} {part}" if part else f"the file holds more than one {kind}",
+        came=listed,
+        allowed="one of them",
+        hint=f"part={next(iter(names))!r} in Python, --part {next(iter(names))}",
+    )
+
+
+Reader = Callable[[Path, str | None], Raw]
+_READERS: dict[str, Reader] = {
+    **dict.fromkeys((".tif", ".tiff"), _tiff),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp"), _picture),
+    ".npy": _npy,
+    **dict.fromkeys((".h5", ".hdf5"), _hdf5),
+    **dict.fromkeys(MICROSCOPY, _microscopy),
+}
+SUFFIXES = tuple(_READERS)

@@ -1,0 +1,53 @@
+"""Stored counts: what ``measure`` wrote comes back, and nothing else passes for it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from analysis.observed import counts_dataset
+from analysis.stored_counts import stored_counts
+from deploy.outputs import write_new
+from physics import configurations
+from physics.errors import RequestError
+
+
+def counted(*images: str, lattice: str = "triangular", seed: int = 1) -> xr.Dataset:
+    classes = configurations(lattice)
+    chance = np.random.default_rng(seed)
+    return counts_dataset({name: chance.integers(1, 50, len(classes)) for name in images}, classes)
+
+
+def test_stores_come_back_joined(tmp_path: Path) -> None:
+    one, two = counted("a", "b"), counted("c", seed=2)
+    write_new(one, tmp_path / "one.zarr")
+    write_new(two, tmp_path / "two.zarr")
+    found = stored_counts([tmp_path / "one.zarr", tmp_path / "two.zarr"])
+    assert found["image"].values.tolist() == ["a", "b", "c"]
+    assert np.array_equal(found["counts"], [*one["counts"], *two["counts"]])
+    assert found["label"].values.tolist() == one["label"].values.tolist()
+    assert found.attrs == one.attrs
+
+
+@pytest.mark.parametrize(
+    ("tables", "problem"),
+    [
+        ([counted("a"), counted("a", seed=2)], "two stores"),
+        ([counted("a"), counted("b", lattice="square")], "different lattices"),
+        ([counted("a").drop_vars("counts")], "holds no observed counts"),
+    ],
+)
+def test_stores_that_do_not_fit_are_refused(
+    tables: list[xr.Dataset], problem: str, tmp_path: Path
+) -> None:
+    paths = [tmp_path / f"{number}.zarr" for number in range(len(tables))]
+    for path, table in zip(paths, tables, strict=True):
+        write_new(table, path)
+    with pytest.raises(RequestError, match=problem):
+        stored_counts(paths)
+
+
+def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="cannot read the store"):
+        stored_counts([tmp_path])
