@@ -1,0 +1,82 @@
+"""The noise of an image, from the image: variance = floor + gain · mean."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage, optimize
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+# A second difference along both axes: what is smooth over three pixels does not show in it.
+DIFFERENCE = np.outer([1.0, -2.0, 1.0], [1.0, -2.0, 1.0]) / 6
+
+LEVELS = 24
+
+# A residual this many standard deviations large is no noise.
+OUTLIER = 6.0
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Variance of a pixel as a line in its expected value.
+
+    Attributes
+    ----------
+    floor
+        Variance at the value 0, grey values squared.
+    gain
+        Grey values a detected electron, if these are what makes the noise.
+    """
+
+    floor: float
+    gain: float
+
+    def variance(self, mean: Floats) -> Floats:
+        """Of pixels with these expected values; never below a thousandth of its typical size."""
+        line = self.floor + self.gain * mean
+        variance: Floats = np.maximum(line, max(1e-3 * float(np.median(line)), 1e-300))
+        return variance
+
+
+def noise_of(residual: Floats, mean: Floats, usable: Mask, parameters: int = 0) -> Noise:
+    """Fit the line to squared residuals, grouped by the expected value.
+
+    Parameters
+    ----------
+    residual, mean
+        What a pixel has more than was expected, and what was expected.
+    usable
+        The pixels that count.
+    parameters
+        Number of parameters that were fitted to these pixels: the residuals are as much smaller.
+    """
+    squares, means = residual[usable] ** 2, mean[usable]
+    order = np.argsort(means, kind="stable")
+    groups = np.array_split(order, min(LEVELS, max(1, len(order) // 50)))
+    level = np.array([means[group].mean() for group in groups])
+    variance = np.array([_trimmed(squares[group]) for group in groups])
+    sizes = np.array([len(group) for group in groups])
+    weight = np.sqrt(sizes) / np.maximum(variance, 1e-3 * variance.max() + 1e-300)
+    low = min(float(level.min()), 0.0)
+    design = np.column_stack([np.ones_like(level), level - low]) * weight[:, None]
+    (floor, gain), _ = optimize.nnls(design, variance * weight)
+    lost = len(order) / max(len(order) - parameters, len(order) / 4)
+    return Noise((floor - gain * low) * lost, gain * lost)
+
+
+def pixel_noise(values: Floats, usable: Mask) -> Noise:
+    """Noise before anything is fitted: from differences of neighbouring pixels."""
+    difference = ndimage.convolve(values, DIFFERENCE, mode="reflect")
+    mean = ndimage.gaussian_filter(values, 1.0)
+    return noise_of(difference, mean, ndimage.binary_erosion(usable, np.ones((3, 3))))
+
+
+def _trimmed(squares: Floats) -> float:
+    """The mean square without outliers."""
+    mean = float(np.median(squares)) / 0.4549
+    for _ in range(3):
+        kept = squares[squares <= OUTLIER**2 * max(mean, 1e-300)]
+        mean = float(kept.mean()) if len(kept) else mean
+    return mean
