@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 
 from deploy.cluster_commands import cluster
-from deploy.image_commands import phases
+from deploy.image_commands import measure, phases
 from deploy.options import PATH, POSITIVE, STORE, as_json, example
 from deploy.outputs import check_new, check_pictures, draw, finite, show, write_new
 from deploy.signals import orderly_end
@@ -79,8 +79,8 @@ def main() -> None:
     """Simulate lattice models over parameter grids, and find what an image came from."""
 
 
-main.add_command(cluster)
-main.add_command(phases)
+for command in (cluster, measure, phases):
+    main.add_command(command)
 
 
 @main.command(epilog=example("latticescape demo", "latticescape demo --out /tmp/demo --json"))

@@ -1,15 +1,30 @@
 """``latticescape measure`` and ``latticescape phases``: from images to counts, and to phases."""
 
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+import xarray as xr
 
 from deploy.image_progress import ImageProgress
 from deploy.options import PATH, POSITIVE, STORE, Number, as_json, example
-from deploy.outputs import check_new, check_pictures, draw, show, write_new
+from deploy.outputs import (
+    check_file,
+    check_new,
+    check_pictures,
+    draw,
+    show,
+    write_new,
+    write_table,
+)
+from physics.errors import RequestError
 from sweeps.location import StorePath
 
+LATTICES = ("square", "triangular", "honeycomb")
 METHODS = ("nfindr", "ica", "nmf", "bayes")
 
 # Spectra that take no more than this stay in memory; others are computed anew in every pass.
@@ -21,6 +36,113 @@ picture_option = click.option(
     "--picture", type=PATH, multiple=True, help="A .png or .html to draw; repeatable."
 )
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
+
+
+@click.command(
+    epilog=example(
+        "latticescape measure re05.tif --species Mo,Re --out observed.zarr --atoms atoms.csv",
+        "latticescape measure 'images/*.dm4' --lattice square --species A,B --picture measure.html",
+    )
+)
+@click.argument("images", type=PATH, nargs=-1, required=True, metavar="IMAGE...")
+@click.option(
+    "--lattice", type=click.Choice(LATTICES), default="triangular", show_default=True, help="Kind."
+)
+@click.option(
+    "--species", required=True, help="Names from the darkest to the brightest, such as Mo,Re."
+)
+@click.option("--out", type=STORE, help="Folder or URL of a new zarr store for the counts.")
+@click.option("--atoms", type=PATH, help="A new CSV file for positions and species.")
+@picture_option
+@frame_option
+@part_option
+@quiet_option
+@as_json
+def measure(
+    images: tuple[Path, ...],
+    lattice: str,
+    species: str,
+    out: StorePath | None,
+    atoms: Path | None,
+    picture: tuple[Path, ...],
+    frame: int | None,
+    part: str | None,
+    quiet: bool,
+    json_: bool,
+) -> None:
+    """Find the atoms in images, name their species, count their local configurations.
+
+    Each IMAGE is a file, or a pattern of several. Of several images each gets a picture of its own,
+    with the image's name before the suffix.
+    """
+    from analysis.atom_tables import atom_table
+    from analysis.images import image_paths
+    from analysis.measurement import observed_of
+    from deploy.tables import measured_facts
+
+    check_pictures(picture)
+    if out is not None:
+        check_new(out)
+    if atoms is not None:
+        check_file(atoms)
+    paths = image_paths(images)
+    found, failed = _measured(paths, frame, part, lattice, species.split(","), shown=not quiet)
+    atoms_of = {name: one.atoms for name, one in found.items()}
+    observed = observed_of(atoms_of, lattice)
+    for name, one in found.items():
+        own = [path if len(paths) == 1 else _of_image(path, name) for path in picture]
+        draw(partial(_atom_maps, one), own, room="pictures")
+    if atoms is not None:
+        write_table(atom_table(atoms_of), atoms)
+    if out is not None:
+        write_new(observed, out)
+    show(measured_facts(observed, atoms_of), json_)
+    for told in failed:
+        click.echo(f"Error: {told}", err=True)
+    sys.exit(1 if failed else 0)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An image, and the atoms found in it."""
+
+    image: xr.DataArray
+    atoms: xr.Dataset
+
+
+def _measured(
+    paths: Sequence[Path],
+    frame: int | None,
+    part: str | None,
+    lattice: str,
+    species: Sequence[str],
+    *,
+    shown: bool,
+) -> tuple[dict[str, Measured], list[RequestError]]:
+    """Images by name, and errors of those that could not be measured; not all of them may fail."""
+    from analysis.images import read_image
+    from analysis.measurement import measure as measure_image
+
+    found: dict[str, Measured] = {}
+    failed: list[RequestError] = []
+    with ImageProgress("images", shown=shown) as bar:
+        for path in bar.each(paths):
+            image = read_image(path, frame=frame, part=part)
+            try:
+                found[str(image.name)] = Measured(image, measure_image(image, lattice, species))
+            except RequestError as error:
+                failed.append(error.within(str(path)))
+    if not found:
+        raise failed[0]
+    return found, failed
+
+
+def _atom_maps(one: Measured, pictures: Any) -> Any:
+    return pictures.atom_maps(one.image, one.atoms)
+
+
+def _of_image(path: Path, name: str) -> Path:
+    return path.with_name(f"{path.stem}_{name}{path.suffix}")
 
 
 @click.command(

@@ -1,6 +1,8 @@
 """Progress of work on images: a bar for each pass over the data, in a terminal or notebook."""
 
 import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from dask.callbacks import Callback
@@ -52,6 +54,14 @@ class ImageProgress(Callback):  # type: ignore[misc]
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
         self.bar.stop()
+
+    def each(self, paths: Sequence[Path]) -> Iterator[Path]:
+        """Every path, counted when it is done."""
+        task = self.bar.add_task("", total=len(paths))
+        for path in paths:
+            self.bar.update(task, description=path.name)
+            yield path
+            self.bar.advance(task)
 
     def _begin(self, _: Any, state: Any) -> None:
         self.passes += 1

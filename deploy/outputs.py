@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pandas as pd
 import xarray as xr
 from rich.console import Console
 
@@ -65,6 +66,13 @@ def check_pictures(paths: Sequence[Path]) -> None:
         check_place(path)
 
 
+def check_file(path: Path) -> None:
+    """Before anything is computed: a file can be written there."""
+    if path.is_dir():
+        raise RequestError(f"{path} is a folder", allowed="a file", hint=str(path / "atoms.csv"))
+    check_place(path)
+
+
 def check_new(out: StorePath) -> None:
     """Before anything is computed: nothing is there, and something can be written."""
     place = locate(out)
@@ -73,6 +81,12 @@ def check_new(out: StorePath) -> None:
             f"{out} is there already", allowed="a new path", hint="--out another.zarr"
         )
     place.check_room(0)
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False)
 
 
 def write_new(table: xr.Dataset, out: StorePath) -> None:

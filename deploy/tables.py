@@ -52,3 +52,18 @@ def facts(pairs: Mapping[str, object]) -> Table:
     for name, value in pairs.items():
         table.add_row(f"[bold]{name}[/bold]", str(value))
     return table
+
+
+def measured_facts(
+    observed: xr.Dataset, atoms_of: Mapping[str, xr.Dataset]
+) -> dict[str, list[object]]:
+    """What was found in each image, in the order of the images."""
+    named = [int((atoms["species"] >= 0).sum()) for atoms in atoms_of.values()]
+    return {
+        "images": [str(image) for image in observed["image"].values],
+        "atoms": [*named],
+        "n": observed["n"].values.tolist(),
+        "composition": observed["composition"].values.tolist(),
+        "lattice_constant_px": [float(a.attrs["lattice_constant"]) for a in atoms_of.values()],
+        "separation": [float(a.attrs["separation"]) for a in atoms_of.values()],
+    }
