@@ -1,17 +1,28 @@
 """Images and simulated Datasets in; distances, parameters and model comparisons out."""
 
+from analysis.atoms import find_atoms
 from analysis.distances import statistical_distance
 from analysis.inference import Fit, best_fit
 from analysis.landscape import landscape, random_mixing
-from analysis.observed import count_atoms, observed_counts
+from analysis.measurement import measure
+from analysis.neighborhoods import neighborhoods
+from analysis.observed import count_atoms, count_measured, observed_counts
 from analysis.selection import compare
+from analysis.sites import fit_sites
+from analysis.species import assign_species
 
 __all__ = [
     "Fit",
+    "assign_species",
     "best_fit",
     "compare",
     "count_atoms",
+    "count_measured",
+    "find_atoms",
+    "fit_sites",
     "landscape",
+    "measure",
+    "neighborhoods",
     "observed_counts",
     "random_mixing",
     "statistical_distance",

@@ -1,4 +1,4 @@
-"""Compiled loops over atoms drawn as 2-D Gaussians: draw all, and a Gauss-Newton step of all.
+"""Compiled loops over atoms drawn as 2-D Gaussians: the image, its gradient, the information.
 
 An atom is a row of an (atoms, 5) array: row and col of its centre (px), height, log of its
 standard deviation (px), and the background of its own cell above the smooth one. A pixel belongs
@@ -12,7 +12,6 @@ from physics.compiled import compiled
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 
 PARAMETERS = 5
 ROW, COL, HEIGHT, LOG_SIGMA, LEVEL = range(PARAMETERS)
@@ -22,9 +21,6 @@ REACH = 4.0
 
 # Its derivatives are followed only so far; beyond is 1e-3 of what tells of its place.
 TELLING = 3.0
-
-# Smallest pivot of a factorization, of the diagonal's element.
-PIVOT = 1e-9
 
 
 @compiled
@@ -65,91 +61,179 @@ def draw_atoms(atoms: Floats, owner: Integers, image: Floats) -> None:
 
 
 @compiled
-def write_slopes(
-    atoms: Floats, owner: Integers, i: int, corner: Integers, slopes: Floats
-) -> None:
-    """Derivatives of the image by the parameters of atom i, in the square around it.
+def write_slopes(atom: Floats, shift: float, v: float, slopes: Floats) -> None:
+    """Derivatives of a Gaussian, over its exponential, as polynomials of u: (4, 3).
 
-    ``slopes`` is (side, side, 5), its first pixel at ``corner``; what lies outside the frame or
-    out of reach is 0.
+    ``v`` is how far a row of pixels is from the centre; columns are u + shift from it.
     """
-    rows, cols = owner.shape
-    r, c, height, sigma = atoms[i, 0], atoms[i, 1], atoms[i, 2], np.exp(atoms[i, 3])
-    scale, side = 1.0 / (sigma * sigma), slopes.shape[0]
-    corner[0] = int(np.floor(r)) - side // 2
-    corner[1] = int(np.floor(c)) - side // 2
-    slopes[:] = 0.0
-    across = np.empty(side)
-    for n in range(side):
-        across[n] = np.exp(-0.5 * scale * (corner[1] + n - c) ** 2)
-    far = (TELLING * sigma) ** 2
-    for m in range(max(0, -corner[0]), min(side, rows - corner[0])):
-        v = corner[0] + m - r
-        along = np.exp(-0.5 * scale * v * v)
-        for n in range(max(0, -corner[1]), min(side, cols - corner[1])):
-            u = corner[1] + n - c
-            if v * v <= far and u * u <= far:
-                part = along * across[n]
-                slopes[m, n, 0] = height * part * v * scale
-                slopes[m, n, 1] = height * part * u * scale
-                slopes[m, n, 2] = part
-                slopes[m, n, 3] = height * part * (v * v + u * u) * scale
-            slopes[m, n, 4] = 1.0 if owner[corner[0] + m, corner[1] + n] == i else 0.0
+    scale = np.exp(-2 * atom[3])
+    push = atom[2] * scale
+    slopes[0, 0] = push * v
+    slopes[1, 0], slopes[1, 1] = push * shift, push
+    slopes[2, 0] = 1.0
+    slopes[3, 0], slopes[3, 1] = push * (v * v + shift * shift), push * 2 * shift
+    slopes[3, 2] = push
 
 
 @compiled
-def sum_products(
-    first: Floats, corner: Integers, second: Floats, other: Integers, weight: Floats, out: Floats
-) -> None:
-    """Σ weight · first · second over the pixels two squares share, (5, 5)."""
-    rows, cols = weight.shape
-    out[:] = 0.0
-    top = max(0, corner[0], other[0])
-    bottom = min(rows, corner[0] + first.shape[0], other[0] + second.shape[0])
-    left = max(0, corner[1], other[1])
-    right = min(cols, corner[1] + first.shape[1], other[1] + second.shape[1])
-    for y in range(top, bottom):
-        for x in range(left, right):
-            w = weight[y, x]
-            if w > 0.0:
-                for a in range(5):
-                    wa = w * first[y - corner[0], x - corner[1], a]
-                    if wa != 0.0:
-                        for b in range(5):
-                            out[a, b] += wa * second[y - other[0], x - other[1], b]
-
-
-@compiled
-def sum_pushes(
-    slopes: Floats, corner: Integers, weight: Floats, residual: Floats, out: Floats
-) -> None:
-    """Σ weight · residual · slopes over a square, (5,)."""
-    rows, cols = weight.shape
-    side = slopes.shape[0]
-    out[:] = 0.0
-    for m in range(max(0, -corner[0]), min(side, rows - corner[0])):
-        for n in range(max(0, -corner[1]), min(side, cols - corner[1])):
-            push = weight[corner[0] + m, corner[1] + n] * residual[corner[0] + m, corner[1] + n]
-            if push != 0.0:
-                for a in range(5):
-                    out[a] += push * slopes[m, n, a]
+def bounds(centre: float, far: float, length: int) -> tuple[int, int]:
+    """First pixel and the one after the last that are so near on an axis of this length."""
+    return max(0, int(np.ceil(centre - far))), min(length, int(np.floor(centre + far)) + 1)
 
 
 @compiled
 def gradients(
-    atoms: Floats, side: int, owner: Integers, weight: Floats, residual: Floats, found: Floats
+    atoms: Floats, owner: Integers, weight: Floats, residual: Floats, cell: float, found: Floats
 ) -> None:
     """Σ weight · residual · derivative, (atoms, 5)."""
-    slopes, corner = np.empty((side, side, 5)), np.empty(2, np.int64)
+    rows, cols = owner.shape
+    slopes = np.zeros((4, 3))
     for i in range(len(atoms)):
-        write_slopes(atoms, owner, i, corner, slopes)
-        sum_pushes(slopes, corner, weight, residual, found[i])
+        sigma = np.exp(atoms[i, 3])
+        scale, telling = -0.5 / (sigma * sigma), (TELLING * sigma) ** 2
+        far = max(TELLING * sigma, cell)
+        top, bottom = bounds(atoms[i, 0], far, rows)
+        left, right = bounds(atoms[i, 1], far, cols)
+        found[i] = 0.0
+        for y in range(top, bottom):
+            v = y - atoms[i, 0]
+            zeroth, first, second, level = 0.0, 0.0, 0.0, 0.0
+            for x in range(left, right):
+                push = weight[y, x] * residual[y, x]
+                u = x - atoms[i, 1]
+                if push != 0.0:
+                    if u * u <= telling and v * v <= telling:
+                        part = push * np.exp(scale * (u * u + v * v))
+                        zeroth += part
+                        first += part * u
+                        second += part * u * u
+                    if owner[y, x] == i:
+                        level += push
+            write_slopes(atoms[i], 0.0, v, slopes)
+            for a in range(4):
+                found[i, a] += (
+                    slopes[a, 0] * zeroth + slopes[a, 1] * first + slopes[a, 2] * second
+                )
+            found[i, 4] += level
+
+
+@compiled
+def share(
+    atoms: Floats,
+    owner: Integers,
+    weight: Floats,
+    profiles: Floats,
+    i: int,
+    j: int,
+    block: Floats,
+) -> None:
+    """Σ weight · derivative by a parameter of i · derivative by one of j, without the levels.
+
+    Along a row of pixels the derivatives are polynomials of the distance u from the centre of i,
+    times both exponentials: five moments of these are all that is summed.
+    """
+    rows, cols = weight.shape
+    far, reach = TELLING * np.exp(atoms[i, 3]), TELLING * np.exp(atoms[j, 3])
+    top, bottom = bounds(atoms[i, 0], far, rows)
+    left, right = bounds(atoms[i, 1], far, cols)
+    first, last = bounds(atoms[j, 0], reach, rows)
+    top, bottom = max(top, first), min(bottom, last)
+    first, last = bounds(atoms[j, 1], reach, cols)
+    left, right = max(left, first), min(right, last)
+    mine, theirs = np.zeros((4, 3)), np.zeros((4, 3))
+    at, to = profiles.shape[2] // 2 - round(atoms[i, 1]), profiles.shape[2] // 2 - round(atoms[j, 1])
+    rise, fall = profiles.shape[2] // 2 - round(atoms[i, 0]), profiles.shape[2] // 2 - round(atoms[j, 0])
+    moments = np.empty(5)
+    for y in range(top, bottom):
+        m0, m1, m2, m3, m4 = 0.0, 0.0, 0.0, 0.0, 0.0
+        for x in range(left, right):
+            u = x - atoms[i, 1]
+            part = weight[y, x] * profiles[i, 1, x + at] * profiles[j, 1, x + to]
+            m0 += part
+            part *= u
+            m1 += part
+            part *= u
+            m2 += part
+            part *= u
+            m3 += part
+            m4 += part * u
+        moments[0], moments[1], moments[2], moments[3], moments[4] = m0, m1, m2, m3, m4
+        both = profiles[i, 0, y + rise] * profiles[j, 0, y + fall]
+        write_slopes(atoms[i], 0.0, y - atoms[i, 0], mine)
+        write_slopes(atoms[j], atoms[i, 1] - atoms[j, 1], y - atoms[j, 0], theirs)
+        for a in range(4):
+            for k in range(3):
+                if mine[a, k] != 0.0:
+                    for b in range(4):
+                        block[a, b] += (both * mine[a, k]) * (
+                            theirs[b, 0] * moments[k]
+                            + theirs[b, 1] * moments[k + 1]
+                            + theirs[b, 2] * moments[k + 2]
+                        )
+
+
+@compiled
+def share_levels(
+    atoms: Floats,
+    owner: Integers,
+    weight: Floats,
+    profiles: Floats,
+    cell: float,
+    i: int,
+    j: int,
+    found: Floats,
+) -> None:
+    """Σ weight · derivative by a parameter of i, over the cell of j, (5,)."""
+    rows, cols = weight.shape
+    far = TELLING * np.exp(atoms[i, 3])
+    if i == j:
+        far = max(far, cell)
+    top, bottom = bounds(atoms[i, 0], far, rows)
+    left, right = bounds(atoms[i, 1], far, cols)
+    first, last = bounds(atoms[j, 0], cell, rows)
+    top, bottom = max(top, first), min(bottom, last)
+    first, last = bounds(atoms[j, 1], cell, cols)
+    left, right = max(left, first), min(right, last)
+    middle = profiles.shape[2] // 2
+    at, rise = middle - round(atoms[i, 1]), middle - round(atoms[i, 0])
+    slopes = np.zeros((4, 3))
+    for y in range(top, bottom):
+        zeroth, one, two, level = 0.0, 0.0, 0.0, 0.0
+        for x in range(left, right):
+            if owner[y, x] == j:
+                u = x - atoms[i, 1]
+                part = weight[y, x] * profiles[i, 1, x + at]
+                zeroth += part
+                one += part * u
+                two += part * u * u
+                level += weight[y, x]
+        write_slopes(atoms[i], 0.0, y - atoms[i, 0], slopes)
+        along = profiles[i, 0, y + rise]
+        for a in range(4):
+            found[a] += along * (
+                slopes[a, 0] * zeroth + slopes[a, 1] * one + slopes[a, 2] * two
+            )
+        if i == j:
+            found[4] += level
+
+
+@compiled
+def write_profiles(atoms: Floats, profiles: Floats) -> None:
+    """Each Gaussian along row and col, (atoms, 2, side), 0 beyond where it tells anything."""
+    middle = profiles.shape[2] // 2
+    for i in range(len(atoms)):
+        sigma = np.exp(atoms[i, 3])
+        for axis in range(2):
+            for k in range(profiles.shape[2]):
+                u = (round(atoms[i, axis]) + k - middle - atoms[i, axis]) / sigma
+                profiles[i, axis, k] = np.exp(-0.5 * u * u) if abs(u) <= TELLING else 0.0
 
 
 @compiled
 def information(
     atoms: Floats,
     side: int,
+    cell: float,
     owner: Integers,
     weight: Floats,
     starts: Integers,
@@ -161,107 +245,33 @@ def information(
     """Fisher information of each atom (atoms, 5, 5), and that between it and those it overlaps.
 
     Those of atom i are ``others[starts[i]:starts[i + 1]]``; every pair stands twice, at k and at
-    ``mates[k]``. ``mixed`` is (len(others), 5, 5) with the parameters of i first.
+    ``mates[k]``. ``mixed`` is (len(others), 5, 5) with the parameters of i first. No atom reaches
+    out of a square of ``side`` px, an odd number.
     """
-    mine, theirs = np.empty((side, side, 5)), np.empty((side, side, 5))
-    here, there = np.empty(2, np.int64), np.empty(2, np.int64)
+    profiles = np.empty((len(atoms), 2, side))
+    write_profiles(atoms, profiles)
+    level = np.empty(5)
     for i in range(len(atoms)):
-        write_slopes(atoms, owner, i, here, mine)
-        sum_products(mine, here, mine, here, weight, blocks[i])
+        blocks[i] = 0.0
+        share(atoms, owner, weight, profiles, i, i, blocks[i])
+        level[:] = 0.0
+        share_levels(atoms, owner, weight, profiles, cell, i, i, level)
+        for a in range(5):
+            blocks[i, a, 4] = level[a]
+            blocks[i, 4, a] = level[a]
         for k in range(starts[i], starts[i + 1]):
-            if others[k] > i:
-                write_slopes(atoms, owner, others[k], there, theirs)
-                sum_products(mine, here, theirs, there, weight, mixed[k])
+            j = others[k]
+            if j > i:
+                mixed[k] = 0.0
+                share(atoms, owner, weight, profiles, i, j, mixed[k])
+                level[:] = 0.0
+                share_levels(atoms, owner, weight, profiles, cell, i, j, level)
+                for a in range(4):
+                    mixed[k, a, 4] = level[a]
+                level[:] = 0.0
+                share_levels(atoms, owner, weight, profiles, cell, j, i, level)
+                for a in range(4):
+                    mixed[k, 4, a] = level[a]
                 for a in range(5):
                     for b in range(5):
                         mixed[mates[k], b, a] = mixed[k, a, b]
-
-
-@compiled
-def factorize(matrix: Floats, size: int) -> None:
-    """Cholesky's lower triangle of the first rows of a matrix, in place.
-
-    A pivot is at least ``PIVOT`` of its diagonal: that of two atoms in one place would be zero.
-    """
-    for a in range(size):
-        least = PIVOT * matrix[a, a]
-        for b in range(a + 1):
-            total = matrix[a, b]
-            for c in range(b):
-                total -= matrix[a, c] * matrix[b, c]
-            if a == b:
-                matrix[a, a] = np.sqrt(max(total, least, 1e-300))
-            else:
-                matrix[a, b] = total / matrix[b, b]
-
-
-@compiled
-def solve(matrix: Floats, size: int, vector: Floats) -> None:
-    """Solve in place, ``matrix`` being factorized."""
-    for a in range(size):
-        for c in range(a):
-            vector[a] -= matrix[a, c] * vector[c]
-        vector[a] /= matrix[a, a]
-    for a in range(size - 1, -1, -1):
-        for c in range(a + 1, size):
-            vector[a] -= matrix[c, a] * vector[c]
-        vector[a] /= matrix[a, a]
-
-
-@compiled
-def put(block: Floats, matrix: Floats, row: int, col: int) -> None:
-    """Write a block into its place."""
-    for a in range(5):
-        for b in range(5):
-            matrix[5 * row + a, 5 * col + b] = block[a, b]
-
-
-@compiled
-def gather(
-    members: Integers,
-    starts: Integers,
-    others: Integers,
-    blocks: Floats,
-    mixed: Floats,
-    matrix: Floats,
-) -> None:
-    """The information of some atoms as one matrix."""
-    count = len(members)
-    for a in range(5 * count):
-        for b in range(5 * count):
-            matrix[a, b] = 0.0
-    for a in range(count):
-        put(blocks[members[a]], matrix, a, a)
-        for k in range(starts[members[a]], starts[members[a] + 1]):
-            for b in range(count):
-                if others[k] == members[b]:
-                    put(mixed[k], matrix, a, b)
-
-
-@compiled
-def local_covariances(
-    starts: Integers, others: Integers, near: Mask, blocks: Floats, mixed: Floats, found: Floats
-) -> None:
-    """Covariance of each atom's parameters (atoms, 25), its near neighbours being unknown too."""
-    most = 1
-    for i in range(len(blocks)):
-        most = max(most, 1 + starts[i + 1] - starts[i])
-    matrix = np.empty((5 * most, 5 * most))
-    vector = np.empty(5 * most)
-    all_members = np.empty(most, np.int64)
-    for i in range(len(blocks)):
-        all_members[0] = i
-        count = 1
-        for k in range(starts[i], starts[i + 1]):
-            if near[k]:
-                all_members[count] = others[k]
-                count += 1
-        members = all_members[:count]
-        gather(members, starts, others, blocks, mixed, matrix)
-        factorize(matrix, 5 * count)
-        for a in range(5):
-            for b in range(5 * count):
-                vector[b] = 1.0 if b == a else 0.0
-            solve(matrix, 5 * count, vector)
-            for b in range(5):
-                found[i, 5 * a + b] = vector[b]

@@ -1,33 +1,64 @@
-"""From an image to atoms with species, and from those of several images to counts."""
+"""From an image to atoms with sites and species, in one call."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from analysis.atom_tables import has_species
 from analysis.atoms import find_atoms
-from analysis.observed import count_atoms, counts_dataset
+from analysis.images import read_image
 from analysis.sites import fit_sites
 from analysis.species import assign_species
-from physics.configurations import configurations
+
+Image = str | Path | xr.DataArray | npt.NDArray[np.generic]
+Method = Literal["mixture", "otsu"] | float
 
 
 def measure(
-    image: xr.DataArray | npt.ArrayLike,
+    image: Image,
     lattice: str = "triangular",
     species: Sequence[str] = ("0", "1"),
+    *,
+    method: Method = "mixture",
+    seed: int = 0,
 ) -> xr.Dataset:
-    """Find the atoms of an image, their sites and their species."""
-    return assign_species(fit_sites(find_atoms(image), lattice), species)
+    """Find the atoms of an image, their sites and their species.
 
+    Parameters
+    ----------
+    image
+        (row, col), or the path of one.
+    lattice
+        ``square``, ``triangular`` or ``honeycomb``: of the brightest sublattice.
+    species
+        Names from the darkest to the brightest.
+    method
+        How to tell species apart, see ``assign_species``.
+    seed
+        Of the mixture's starts.
 
-def observed_of(atoms_of: Mapping[str, xr.Dataset], lattice: str) -> xr.Dataset:
-    """Counts of configurations around the atoms of images, by the image's name."""
-    counts = {}
-    for name, atoms in atoms_of.items():
-        named = atoms.isel(atom=has_species(atoms))
-        places = np.column_stack([named["col"], named["row"]])
-        counts[name] = count_atoms(places, named["species"], lattice)
-    return counts_dataset(counts, configurations(lattice))
+    Returns
+    -------
+    Dataset
+        What ``find_atoms``, ``fit_sites`` and ``assign_species`` found, over ``atom``.
+
+    Raises
+    ------
+    RequestError
+        If the image cannot be read, or shows no atoms, no such lattice or not so many species.
+
+    Examples
+    --------
+    >>> from analysis.arrangements import place_atoms
+    >>> from analysis.synthetic import draw_configuration
+    >>> from physics import triangular
+    >>> placed = place_atoms(triangular(8), np.arange(64) % 3 % 2, spacing=14.0)
+    >>> atoms = measure(draw_configuration(placed, seed=1, background=10.0), species=("Mo", "Re"))
+    >>> int(atoms.on_lattice.sum()), int((atoms.species == 1).sum())
+    (64, 21)
+    """
+    grey = read_image(image) if isinstance(image, (str, Path)) else image
+    return assign_species(fit_sites(find_atoms(grey), lattice), species, method, seed=seed)

@@ -12,7 +12,8 @@ Mask = npt.NDArray[np.bool_]
 # A second difference along both axes: what is smooth over three pixels does not show in it.
 DIFFERENCE = np.outer([1.0, -2.0, 1.0], [1.0, -2.0, 1.0]) / 6
 
-LEVELS = 24
+# Pixels are grouped by their expected values, as many in each group.
+STEPS = np.linspace(0, 1, 17)[1:-1]
 
 # A residual this many standard deviations large is no noise.
 OUTLIER = 6.0
@@ -34,9 +35,9 @@ class Noise:
     gain: float
 
     def variance(self, mean: Floats) -> Floats:
-        """Of pixels with these expected values; never below a thousandth of its typical size."""
+        """Of pixels with these expected values; never below a thousandth of its mean."""
         line = self.floor + self.gain * mean
-        variance: Floats = np.maximum(line, max(1e-3 * float(np.median(line)), 1e-300))
+        variance: Floats = np.maximum(line, max(1e-3 * float(line.mean()), 1e-300))
         return variance
 
 
@@ -53,16 +54,17 @@ def noise_of(residual: Floats, mean: Floats, usable: Mask, parameters: int = 0) 
         Number of parameters that were fitted to these pixels: the residuals are as much smaller.
     """
     squares, means = residual[usable] ** 2, mean[usable]
-    order = np.argsort(means, kind="stable")
-    groups = np.array_split(order, min(LEVELS, max(1, len(order) // 50)))
-    level = np.array([means[group].mean() for group in groups])
-    variance = np.array([_trimmed(squares[group]) for group in groups])
-    sizes = np.array([len(group) for group in groups])
+    edges = np.unique(np.quantile(means[:: max(1, len(means) // 10_000)], STEPS))
+    group = np.searchsorted(edges, means)
+    groups = [group == g for g in np.unique(group)]
+    level = np.array([means[part].mean() for part in groups])
+    variance = np.array([_trimmed(squares[part]) for part in groups])
+    sizes = np.array([part.sum() for part in groups])
     weight = np.sqrt(sizes) / np.maximum(variance, 1e-3 * variance.max() + 1e-300)
     low = min(float(level.min()), 0.0)
     design = np.column_stack([np.ones_like(level), level - low]) * weight[:, None]
     (floor, gain), _ = optimize.nnls(design, variance * weight)
-    lost = len(order) / max(len(order) - parameters, len(order) / 4)
+    lost = len(means) / max(len(means) - parameters, len(means) / 4)
     return Noise((floor - gain * low) * lost, gain * lost)
 
 

@@ -1,15 +1,26 @@
-"""Observed configuration counts: from a table of counts, or of positions and species."""
+"""Observed configuration counts: from images, tables of atoms, or a table of counts."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from analysis.atom_tables import species_names
+from analysis.images import image_paths, is_image
+from analysis.measurement import Method, measure
+from analysis.overlap import (
+    effective_number,
+    expected_counts,
+    random_p_value,
+    shuffled_counts,
+)
 from analysis.rings import complete_rings
+from analysis.sites import site_rings
 from physics.configurations import (
     PAIR_ANGLES,
     Configurations,
@@ -32,32 +43,41 @@ def observed_counts(
     *,
     lattice: LatticeKind = "triangular",
     species: Sequence[str] | None = None,
+    method: Method = "mixture",
+    seed: int = 0,
 ) -> xr.Dataset:
     """Observed configuration counts as a Dataset, one row an image.
 
     Parameters
     ----------
     source
-        A path or pattern, or several. Either one table of counts: class columns (``centre``, the
+        A path or pattern, or several. Images, ``"images/*.tif"``. Or one table of counts:
+        class columns (``centre``, the
         number of species-1 neighbours ``n_…``, then the pair numbers of the lattice, optionally
         ``multiplicity``) and one column of counts per image. Or tables of atoms, one file an
         image, with the columns ``row_px, col_px, species``.
     lattice
         The lattice's kind, or the function that makes it: ``"triangular"`` or ``triangular``.
     species
-        Names of species 0 and 1 in tables of atoms, such as ``("Mo", "Re")``; by default the
-        numbers 0 and 1.
+        Names of species 0 and 1, such as ``("Mo", "Re")``: in images the darker and the brighter
+        one, in tables of atoms as they stand there. By default the numbers 0 and 1.
+    method
+        How to tell species apart in images, see ``assign_species``.
+    seed
+        Of what is left to chance in images.
 
     Returns
     -------
     Dataset
         ``counts`` (image, configuration), ``n`` (image): neighbourhoods counted, and
-        ``composition`` (image): measured fraction of species-1 centres.
+        ``composition`` (image): measured fraction of species-1 centres. From images also what
+        :func:`count_measured` adds.
 
     Raises
     ------
     RequestError
-        If a table cannot be read, classes are missing, twice or unknown, or a count is negative,
+        If an image shows no atoms, no such lattice or not two species. If a table
+        cannot be read, classes are missing, twice or unknown, or a count is negative,
         no whole number, or an image has none.
 
     Examples
@@ -69,6 +89,8 @@ def observed_counts(
     """
     classes = configurations(_kind(lattice))
     paths = _paths(source)
+    if any(is_image(path) for path in paths):
+        return _from_images(source, classes.kind, species, method, seed)
     tables = {path: _read(path) for path in paths}
     if all("species" in table.columns for table in tables.values()):
         counts = {
@@ -121,6 +143,128 @@ def count_atoms(
     kind = _kind(lattice)
     centers, rings = complete_rings(positions, kind)
     return count_configurations(species, centers, rings, configurations(kind))
+
+
+def count_measured(atoms_of: Mapping[str, xr.Dataset], *, seed: int = 0) -> xr.Dataset:
+    """Count the configurations of measured images.
+
+    Parameters
+    ----------
+    atoms_of
+        By the image's name, as ``measure`` gives them; of two species and one lattice.
+    seed
+        Of the shuffling.
+
+    Returns
+    -------
+    Dataset
+        As :func:`observed_counts`, with: ``expected_counts`` (image, configuration), under the
+        probabilities of the species; ``covariance`` (image, configuration, configuration_2) of
+        the counts and ``effective_n`` (image), as many independent neighbourhoods as tell as much
+        as these, which overlap: both of species shuffled over the image's own sites, that is for a
+        random alloy; ``p_random`` (image): share of these as far from random mixing as the image.
+
+    Raises
+    ------
+    RequestError
+        If no atom of an image has a complete ring, or the species are not two.
+
+    Examples
+    --------
+    >>> keys = np.array([(i, j) for i in range(8) for j in range(8)])
+    >>> one = (keys.sum(axis=1) % 3 == 0).astype(int)
+    >>> atoms = xr.Dataset({"i": ("atom", keys[:, 0]), "j": ("atom", keys[:, 1]),
+    ...     "sublattice": ("atom", 0 * one), "on_lattice": ("atom", one >= 0),
+    ...     "species": ("atom", one),
+    ...     "probability": (("atom", "species_name"), np.eye(2)[one])},
+    ...     {"species_name": ["Mo", "Re"]}, {"lattice": "triangular"})
+    >>> observed = count_measured({"one": atoms})
+    >>> int(observed.n[0]), bool(np.allclose(observed.expected_counts, observed.counts))
+    (36, True)
+    """
+    if not atoms_of:
+        raise RequestError("no image is named", came="{}", allowed="atoms by the image's name")
+    kinds = {str(atoms.attrs["lattice"]) for atoms in atoms_of.values()}
+    if len(kinds) > 1:
+        raise RequestError("images of different lattices", came=", ".join(sorted(kinds)))
+    classes = configurations(kinds.pop())
+    parts = {name: _image_counts(name, atoms, classes, seed) for name, atoms in atoms_of.items()}
+    found = counts_dataset({name: part["counts"] for name, part in parts.items()}, classes)
+    return found.assign(
+        {
+            name: (
+                ("image", *dims),
+                np.array([part[name] for part in parts.values()]),
+                _told(long_name, units),
+            )
+            for name, (dims, long_name, units) in _MEASURED.items()
+        }
+    )
+
+
+SHUFFLES = 1000
+
+_MEASURED: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "expected_counts": (("configuration",), "counts expected by species probabilities", "count"),
+    "covariance": (
+        ("configuration", "configuration_2"),
+        "covariance of the counts of a random alloy on these sites",
+        "count²",
+    ),
+    "effective_n": ((), "independent neighbourhoods that tell as much", "count"),
+    "p_random": ((), "share of shuffles as far from random mixing", "1"),
+}
+
+
+def _image_counts(
+    name: str, atoms: xr.Dataset, classes: Configurations, seed: int
+) -> dict[str, npt.NDArray[Any]]:
+    names = species_names(atoms)
+    if len(names) != 2:
+        raise RequestError(
+            "configurations are of two species",
+            came=", ".join(names),
+            allowed="the darker and the brighter",
+            hint="--species Mo,Re, species=('Mo', 'Re') in Python",
+        )
+    centers, rings = site_rings(atoms)
+    if not len(centers):
+        raise RequestError(
+            f"{name}: no atom has a complete ring of neighbours",
+            came=f"{int(atoms['on_lattice'].sum())} atoms on the lattice",
+            allowed=f"at least one {classes.kind} ring",
+            hint="a larger image",
+        )
+    species = atoms["species"].to_numpy()
+    counts = count_configurations(np.maximum(species, 0), centers, rings, classes)
+    shuffled = shuffled_counts(species, centers, rings, classes, shuffles=SHUFFLES, seed=seed)
+    probability = np.nan_to_num(atoms["probability"].to_numpy()[:, 1])
+    return {
+        "counts": counts,
+        "expected_counts": expected_counts(probability, centers, rings, classes),
+        "covariance": np.cov(shuffled.T),
+        "effective_n": np.array(effective_number(shuffled)),
+        "p_random": np.array(random_p_value(counts, shuffled, classes)),
+    }
+
+
+def _from_images(
+    source: Paths, kind: str, species: Sequence[str] | None, method: Method, seed: int
+) -> xr.Dataset:
+    paths = image_paths(source)
+    others = [path for path in paths if not is_image(path)]
+    if others:
+        raise RequestError(
+            "images and tables together", came=", ".join(map(str, others)), allowed="images alone"
+        )
+    names = tuple(species) if species is not None else ("0", "1")
+    atoms_of = {}
+    for path in paths:
+        try:
+            atoms_of[path.stem] = measure(path, kind, names, method=method, seed=seed)
+        except RequestError as error:
+            raise error.within(str(path)) from None
+    return count_measured(atoms_of, seed=seed)
 
 
 def counts_dataset(counts: dict[str, npt.NDArray[np.int64]], classes: Configurations) -> xr.Dataset:

@@ -5,6 +5,7 @@ calibration has axes and a scale bar in its own units. :func:`analysis.browse.sa
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import cycle
 from typing import Any
 
@@ -17,6 +18,9 @@ from scipy.spatial import cKDTree
 from analysis.atom_tables import has_species, species_names
 from analysis.browse import FONTS, MARK, Look, Picture, dressed
 from analysis.images import UNKNOWN_UNITS
+from analysis.neighborhoods import neighborhoods
+from physics.errors import RequestError
+from physics.lattices import neighbor_steps
 
 Floats = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]
@@ -67,19 +71,24 @@ def atom_maps(image: xr.DataArray, atoms: xr.Dataset) -> Picture:
     >>> [part.label for part in list(maps)[0] if part.label]
     ['8 Mo', '8 Re']
     """
-    page = _Page(image)
-    there = has_species(atoms)
-    metals, others = atoms.isel(atom=there), atoms.isel(atom=~there)
-    parts = _species_rings(page, metals)
-    if others.sizes["atom"]:
-        parts.append(page.dots(others, f"{others.sizes['atom']} others"))
-    if atoms.sizes.get("vacancy"):
-        parts.append(page.crosses(atoms, f"{atoms.sizes['vacancy']} vacancies"))
-    named = page.framed(parts, f"{image.name}: species of {there.sum()} atoms", legend=True)
-    doubtful = int((metals["probability"].values.max(axis=1) < SURE).sum())
-    told = f"probability of another species, above {1 - SURE:.0%} for {doubtful} atoms"
-    doubt = page.framed([_doubts(page, metals)], told)
-    return _layout([named, doubt], columns=2)
+    return _layout(_atom_panels(_Page(image), atoms), columns=2)
+
+
+def measured_maps(image: xr.DataArray, atoms: xr.Dataset) -> Picture:
+    """What ``measure`` found in an image: :func:`atom_maps`, above :func:`neighborhood_maps`.
+
+    Parameters
+    ----------
+    image
+        (row, col).
+    atoms
+        As ``measure`` returns them. Of too few atoms for neighbourhoods the upper row alone.
+    """
+    page, ring = _Page(image), len(neighbor_steps(str(atoms.attrs["lattice"]), 1)[0])
+    panels = _atom_panels(page, atoms)
+    with suppress(RequestError):
+        panels += _component_panels(page, neighborhoods(atoms, ring))
+    return _layout(panels, columns=2)
 
 
 def endmember_maps(image: xr.DataArray, unmixed: xr.Dataset) -> Picture:
@@ -123,27 +132,18 @@ def endmember_maps(image: xr.DataArray, unmixed: xr.Dataset) -> Picture:
     return _layout([*upper, *lower], columns=q + 1)
 
 
-def neighborhood_maps(image: xr.DataArray, neighborhoods: xr.Dataset) -> Picture:
-    """Principal components of the neighbourhoods: on the image, and one against the other.
+def neighborhood_maps(image: xr.DataArray, found: xr.Dataset) -> Picture:
+    """The first two principal components of the neighbourhoods, on the image.
 
     Parameters
     ----------
     image
         (row, col).
-    neighborhoods
+    found
         As ``neighborhoods`` returns them: ``row``, ``col`` (atom), ``score`` (atom, component),
         ``variance_explained`` (component).
     """
-    page = _Page(image)
-    most = min(2, neighborhoods.sizes["component"])
-    maps = [
-        page.framed(
-            [_scores(page, neighborhoods, number)],
-            f"neighbourhoods: {_component(neighborhoods, number)}",
-        )
-        for number in range(most)
-    ]
-    return _layout(maps, columns=most)
+    return _layout(_component_panels(_Page(image), found), columns=2)
 
 
 class _Page:
@@ -233,6 +233,27 @@ class _Page:
         ]
 
 
+def _atom_panels(page: _Page, atoms: xr.Dataset) -> list[Picture]:
+    there = has_species(atoms)
+    metals, others = atoms.isel(atom=there), atoms.isel(atom=~there)
+    parts = _species_rings(page, metals)
+    if others.sizes["atom"]:
+        parts.append(page.dots(others, f"{others.sizes['atom']} others"))
+    if atoms.sizes.get("vacancy"):
+        parts.append(page.crosses(atoms, f"{atoms.sizes['vacancy']} vacancies"))
+    named = page.framed(parts, f"{page.image.name}: species of {there.sum()} atoms", legend=True)
+    doubtful = int((metals["probability"].values.max(axis=1) < SURE).sum())
+    told = f"probability of another species, above {1 - SURE:.0%} for {doubtful} atoms"
+    return [named, page.framed([_doubts(page, metals)], told)]
+
+
+def _component_panels(page: _Page, found: xr.Dataset) -> list[Picture]:
+    return [
+        page.framed([_scores(page, found, number)], f"neighbourhoods: {_component(found, number)}")
+        for number in range(min(2, found.sizes["component"]))
+    ]
+
+
 def _species_rings(page: _Page, atoms: xr.Dataset) -> list[Picture]:
     parts, colours, radius = [], cycle(SPECIES), page.radius(atoms)
     for number, kind in enumerate(species_names(atoms)):
@@ -249,15 +270,15 @@ def _doubts(page: _Page, atoms: xr.Dataset) -> Picture:
     return page.coloured(atoms, {"doubt": doubt}, look, "1 − probability of the species")
 
 
-def _scores(page: _Page, neighborhoods: xr.Dataset, number: int) -> Picture:
-    score = neighborhoods["score"].values[:, number]
+def _scores(page: _Page, found: xr.Dataset, number: int) -> Picture:
+    score = found["score"].values[:, number]
     reach = float(np.nanmax(np.abs(score))) or 1.0
     look = {"cmap": "PuOr", "clim": (-reach, reach)}
-    return page.coloured(neighborhoods, {"score": score}, look, f"score {number + 1}")
+    return page.coloured(found, {"score": score}, look, f"score {number + 1} (spacings)")
 
 
-def _component(neighborhoods: xr.Dataset, number: int) -> str:
-    part = 100 * float(neighborhoods["variance_explained"][number])
+def _component(found: xr.Dataset, number: int) -> str:
+    part = 100 * float(found["variance_explained"][number])
     return f"component {number + 1}, {part:.0f} % of the variance"
 
 

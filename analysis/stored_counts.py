@@ -21,7 +21,7 @@ def stored_counts(paths: Iterable[str | Path]) -> xr.Dataset:
     Returns
     -------
     Dataset
-        As :func:`analysis.observed_counts` returns it.
+        As :func:`analysis.observed_counts` returns it, of all stores the variables they share.
 
     Raises
     ------
@@ -42,8 +42,10 @@ def stored_counts(paths: Iterable[str | Path]) -> xr.Dataset:
         raise RequestError(
             "counts of different lattices", came=lattices, allowed="one lattice for all images"
         )
+    first, *others = tables.values()
+    shared = [name for name in first.data_vars if all(name in table for table in others)]
     joined: xr.Dataset = xr.concat(
-        [table[list(NEEDED)] for table in tables.values()], "image", combine_attrs="override"
+        [table[shared] for table in tables.values()], "image", combine_attrs="override"
     )
     twice = joined.get_index("image").duplicated()
     if twice.any():

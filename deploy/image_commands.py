@@ -72,12 +72,13 @@ def measure(
 ) -> None:
     """Find the atoms in images, name their species, count their local configurations.
 
-    Each IMAGE is a file, or a pattern of several. Of several images each gets a picture of its own,
-    with the image's name before the suffix.
+    Each IMAGE is a file, or a pattern of several. The picture shows species, how doubtful they
+    are, and the two main components of the neighbourhoods; of several images each has its own,
+    with the image's name before the suffix. Exit code 1 if some images could not be measured.
     """
     from analysis.atom_tables import atom_table
     from analysis.images import image_paths
-    from analysis.measurement import observed_of
+    from analysis.observed import count_measured
     from deploy.tables import measured_facts
 
     check_pictures(picture)
@@ -88,10 +89,10 @@ def measure(
     paths = image_paths(images)
     found, failed = _measured(paths, frame, part, lattice, species.split(","), shown=not quiet)
     atoms_of = {name: one.atoms for name, one in found.items()}
-    observed = observed_of(atoms_of, lattice)
+    observed = count_measured(atoms_of)
     for name, one in found.items():
         own = [path if len(paths) == 1 else _of_image(path, name) for path in picture]
-        draw(partial(_atom_maps, one), own, room="pictures")
+        draw(partial(_maps, one), own, room="pictures")
     if atoms is not None:
         write_table(atom_table(atoms_of), atoms)
     if out is not None:
@@ -137,8 +138,8 @@ def _measured(
     return found, failed
 
 
-def _atom_maps(one: Measured, pictures: Any) -> Any:
-    return pictures.atom_maps(one.image, one.atoms)
+def _maps(one: Measured, pictures: Any) -> Any:
+    return pictures.measured_maps(one.image, one.atoms)
 
 
 def _of_image(path: Path, name: str) -> Path:
