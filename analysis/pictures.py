@@ -340,7 +340,7 @@ def _layout(panels: list[Picture], columns: int) -> Picture:
         "fig_inches": (INCHES * columns * 1.25, INCHES * rows),
         "sublabel_format": "",
         "hspace": 0.3,
-        "vspace": 0.2,
+        "vspace": 0.4,
     }
     return dressed(hv.Layout(panels).cols(columns), {}, {}, matplotlib)
 
