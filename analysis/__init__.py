@@ -1,7 +1,9 @@
 """Images and simulated Datasets in; distances, parameters and model comparisons out."""
 
 from analysis.atoms import find_atoms
+from analysis.dimensions import count_endmembers
 from analysis.distances import statistical_distance
+from analysis.images import read_image
 from analysis.inference import Fit, best_fit
 from analysis.landscape import landscape, random_mixing
 from analysis.measurement import measure
@@ -10,6 +12,9 @@ from analysis.observed import count_atoms, count_measured, observed_counts
 from analysis.selection import compare
 from analysis.sites import fit_sites
 from analysis.species import assign_species
+from analysis.spectra import sliding_fft
+from analysis.spots import spots, stripes
+from analysis.unmixing import unmix
 
 __all__ = [
     "Fit",
@@ -17,6 +22,7 @@ __all__ = [
     "best_fit",
     "compare",
     "count_atoms",
+    "count_endmembers",
     "count_measured",
     "find_atoms",
     "fit_sites",
@@ -25,5 +31,10 @@ __all__ = [
     "neighborhoods",
     "observed_counts",
     "random_mixing",
+    "read_image",
+    "sliding_fft",
+    "spots",
     "statistical_distance",
+    "stripes",
+    "unmix",
 ]

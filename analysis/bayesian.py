@@ -12,7 +12,7 @@ from analysis.principal import Components
 Floats = npt.NDArray[np.float64]
 
 # Samples of each of the chains, at first and at most; they agree where R̂ is no larger.
-CHAINS, FEWEST, MOST, AGREED = 2, 400, 3200, 1.1
+CHAINS, FEWEST, MOST, AGREED = 2, 400, 1600, 1.1
 
 # Windows that the chains see; samples under which abundances are drawn, after so many scans.
 MOST_WINDOWS, SHARE_DRAWS, SCANS = 4096, 200, 20
@@ -58,7 +58,7 @@ def sample_posterior(
     Jeffreys' prior. Abundances are drawn pair by pair, endmembers coordinate by coordinate under
     a wide normal prior around their start, and none may be negative in any feature.
 
-    Two chains run until they agree (R̂ ≤ 1.1), at most 3200 samples each, of which the first half
+    Two chains run until they agree (R̂ ≤ 1.1), at most 1600 samples each, of which the first half
     is left out; of more than 4096 windows they see as many drawn at random. Abundances of all
     windows are then drawn under 200 of their samples.
 

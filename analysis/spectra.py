@@ -1,6 +1,7 @@
 """Sliding FFT: the spectrum of every window of an image, larger than memory if need be."""
 
 from collections.abc import Hashable
+from operator import index
 from typing import Any
 
 import dask.array as da
@@ -141,9 +142,12 @@ def _stride(step: int | None, side: int) -> int:
 
 
 def _whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or int(value) != value:
-        raise RequestError(f"{name} is a whole number of pixels", came=value, allowed="1, 2, …")
-    return int(value)
+    try:
+        return index(value)
+    except TypeError:
+        raise RequestError(
+            f"{name} is a whole number of pixels", came=repr(value), allowed="1, 2, …"
+        ) from None
 
 
 def _strips(image: Any, side: int, stride: int) -> list[da.Array]:

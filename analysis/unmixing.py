@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, Literal
 
 import dask.array as da
@@ -23,6 +24,10 @@ Method = Literal["nfindr", "ica", "nmf", "bayes"]
 
 # What is taken of the spectra by a method that needs them in memory.
 MEMORY_BYTES = 2**28
+
+
+# A component of less than this part of the variance is rounding.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,7 @@ def unmix(
     if endmembers == 1:
         found = Endmembers(components.mean[None])
     else:
+        _check_span(components, endmembers)
         found = METHODS[method](vectors, components, endmembers, seed)
     shares, squares = _mixtures(vectors, components, found)
     order = np.argsort(-shares.mean(axis=0), kind="stable")
@@ -136,11 +142,21 @@ def _check(vectors: WindowVectors, endmembers: int, method: str) -> None:
     if method not in METHODS:
         raise RequestError("unknown method", came=repr(method), allowed=" | ".join(METHODS))
     most = min(MOST_ENDMEMBERS, vectors.windows)
-    if isinstance(endmembers, bool) or endmembers != int(endmembers) or not 1 <= endmembers <= most:
+    if not isinstance(endmembers, Integral) or not 1 <= endmembers <= most:
         raise RequestError(
             "that many endmembers cannot be told apart",
             came=endmembers,
             allowed=f"1 to {most}, for there are {vectors.windows} windows",
+        )
+
+
+def _check_span(components: Components, endmembers: int) -> None:
+    spanned = int((components.variances > ROUNDING * components.total).sum())
+    if spanned < endmembers - 1:
+        raise RequestError(
+            "the spectra span no simplex of so many endmembers",
+            came=endmembers,
+            allowed=f"1 to {spanned + 1}",
         )
 
 

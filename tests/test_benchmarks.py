@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 import benchmarks.__main__ as command
-from benchmarks import end_to_end, instructions, kaufman, kernels, peers, scale, threads
+from analysis.spectra import sliding_fft
+from benchmarks import end_to_end, instructions, kaufman, kernels, peers, scale, spectra, threads
 from benchmarks.kernels import CASES, SQUARE
 from benchmarks.timing import Work, one_core, side_by_side, strides_for
 from physics import triangular
@@ -45,6 +46,16 @@ def test_a_run_does_the_updates_that_it_is_credited_with() -> None:
 
 def test_threads_are_set_side_by_side() -> None:
     assert float(threads.report(SQUARE.at(4), **TINY).split()[-2]) > 0
+
+
+def test_spectra_are_set_beside_those_of_a_plain_loop() -> None:
+    image = spectra.two_domains(80)
+    np.testing.assert_allclose(
+        sliding_fft(image, window=16, step=4), spectra.plain_loop(image, 16, 4), atol=3e-5
+    )
+    lines = spectra.report(size=80, window=16, step=8, runs=1).splitlines()
+    assert [line.split()[-1] for line in lines[1:]] == ["times", "times", "MB", "times", "MB"]
+    assert all(float(line.split()[-2]) > 0 for line in lines[1:])
 
 
 def test_runs_take_turns_after_a_warm_up() -> None:
