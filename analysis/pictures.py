@@ -180,8 +180,8 @@ class _Page:
     def crosses(self, sites: xr.Dataset, label: str) -> Picture:
         columns = (self.size * sites["vacancy_col"].values, self.size * sites["vacancy_row"].values)
         points = hv.Points(columns, self.dims, label=label)
-        bokeh = {"size": 9, "line_width": 2.5, "tools": ["hover"]}
-        return dressed(points, {"color": MARK, "marker": "x"}, bokeh, {"s": 45, "linewidth": 2})
+        bokeh = {"marker": "x", "size": 9, "line_width": 2.5, "tools": ["hover"]}
+        return dressed(points, {"color": MARK}, bokeh, {"marker": "X", "s": 50})
 
     def _points(self, atoms: xr.Dataset, values: dict[str, Any], label: str) -> Picture:
         columns = (self.size * atoms["col"].values, self.size * atoms["row"].values)

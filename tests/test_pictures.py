@@ -159,7 +159,8 @@ def picture(request: pytest.FixtureRequest, atoms: xr.Dataset) -> Picture:
         image, _ = two_phases(shape=(96, 96), seed=1, background=5.0)
         return endmember_maps(image, unmix(sliding_fft(image, window=32, step=16), 3))
     drawn = draw_configuration(placed_atoms(), seed=1, background=10.0)
-    return atom_maps(drawn, atoms)
+    places = {f"vacancy_{axis}": ("vacancy", [20.0, 30.0]) for axis in ("row", "col")}
+    return atom_maps(drawn, atoms.assign(places))
 
 
 def test_pictures_are_written_without_a_warning(
