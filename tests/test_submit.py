@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
+from distributed import Client, Future, LocalCluster
 from rich.console import Console
 
 from deploy.watch import watch
@@ -227,6 +227,26 @@ def test_a_lease_is_given_back_when_nobody_waits_for_its_tasks(
     assert leave(store, client, lease)
     assert lease_of(store.notes) is None
     assert not leave(store, client, lease)
+
+
+def test_a_client_without_scheduler_leaves_the_lease_and_says_so(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has given its scheduler up can neither ask it nor put blocks on it."""
+    module = sys.modules["sweeps.run"]
+    put = module.put
+
+    def put_and_closed(client: Client, *given: Any) -> list[Future]:
+        futures: list[Future] = put(client, *given)
+        client.close()
+        return futures
+
+    monkeypatch.setattr(module, "put", put_and_closed)
+    path = tmp_path / "s.zarr"
+    with Client(address, set_as_default=False) as client:
+        told = execute(ising_sweep(), path, client, block_points=1, progress=False)
+    assert (told.error, told.lost, told.failed) == ("the scheduler is lost", True, 0)
+    assert lease_of(Store(path).notes) is not None
 
 
 def test_a_task_looks_after_its_lease(client: Client, tmp_path: Path) -> None:
