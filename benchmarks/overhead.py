@@ -5,8 +5,10 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -84,17 +86,47 @@ def overhead(points: int, block_points: int | None, *, workers: int = 2) -> str:
 
 
 def second_worker(function: FunctionKernel, blocks: int, runs: int) -> str:
-    """Seconds with one worker over seconds with two, median of pairs that take turns."""
-    with cluster(1) as one, cluster(2) as two:
+    """Seconds with one worker over seconds with two, and the same of two bare processes, which is
+    what the machine has to give; medians of pairs that take turns."""
+    with cluster(1) as one, cluster(2) as two, processes(2) as bare:
         for client in (one, two):
             swept(client, function, 4, block_points=1)
 
         def seconds(client: Client) -> float:
             return swept(client, function, blocks, block_points=1).seconds
 
-        ratio = statistics.median(seconds(one) / seconds(two) for _ in range(runs))
-    title = f"two workers against one, {blocks} {function.name.rpartition('.')[2]} blocks"
-    return f"{title:<48}{ratio:9.2f} times"
+        ratios = [
+            (
+                seconds(one) / seconds(two),
+                _timed(bare, function, blocks, 1) / _timed(bare, function, blocks, 2),
+            )
+            for _ in range(runs)
+        ]
+    ours, theirs = (statistics.median(each) for each in zip(*ratios, strict=True))
+    title = f"two workers against one, {blocks} {function.name.rpartition(':')[2]} blocks"
+    return f"{title:<48}{ours:9.2f} times; bare processes {theirs:.2f}"
+
+
+def _timed(bare: ProcessPoolExecutor, function: FunctionKernel, blocks: int, number: int) -> float:
+    """Seconds of so many calls, dealt to so many processes."""
+    begin = time.perf_counter()
+    calls = [bare.submit(_repeated, function, blocks // number) for _ in range(number)]
+    for call in calls:
+        call.result()
+    return time.perf_counter() - begin
+
+
+def _repeated(function: Callable[[float], object], times: int) -> None:
+    for _ in range(times):
+        function(0.0)
+
+
+@contextmanager
+def processes(number: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that have started."""
+    with ProcessPoolExecutor(number, get_context("spawn")) as pool:
+        wait([pool.submit(time.sleep, 1) for _ in range(number)])
+        yield pool
 
 
 def first_result(points: int) -> str:

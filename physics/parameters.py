@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from physics.errors import LARGEST, RequestError
 
@@ -40,6 +41,15 @@ class Parameter:
         if self.whole and value != int(value):
             raise self._refused("is no whole number", value)
         return float(value)
+
+    def check_all(self, values: npt.NDArray[np.float64]) -> None:
+        """Refuse the first of many values that is out of bounds, as :meth:`check` does."""
+        low = values <= self.low if self.low_excluded else values < self.low
+        wrong = low | (values > self.high) | ~(np.abs(values) <= LARGEST)
+        if self.whole:
+            wrong |= values != np.floor(values)
+        for value in values[wrong][:1]:
+            self.check(float(value))
 
     def _refused(self, problem: str, came: object) -> RequestError:
         excluded = np.isfinite(self.low) and self.low_excluded

@@ -161,8 +161,8 @@ class Simulation:
         """Refuse axis values that the model cannot take, before anything is computed."""
         for name, values in axes.items():
             try:
-                checked = np.array([self.model.parameter(name).check(float(v)) for v in values])
-                self.model.check(self.lattice, {name: checked})
+                self.model.parameter(name).check_all(values)
+                self.model.check(self.lattice, {name: values})
             except RequestError as error:
                 raise error.within(f"grid.{name}") from None
         self._check_ladder(len(axes.get("T", [])))

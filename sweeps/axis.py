@@ -32,10 +32,12 @@ class Axis:
             return given
         if isinstance(given, Mapping):
             return cls(_spaced_values(name, given), spaced=True)
-        if isinstance(given, str) or not isinstance(given, (Sequence, np.ndarray)):
-            raise _axis_error(name, "is no list", repr(given))
-        values = _checked_values(name, list(given))
-        return cls(values, spaced=isinstance(given, np.ndarray) and _is_spaced(values))
+        if isinstance(given, np.ndarray) and given.ndim:
+            values = _checked_values(name, given)
+            return cls(values, spaced=_is_spaced(values))
+        if isinstance(given, Sequence) and not isinstance(given, str):
+            return cls(_checked_values(name, given))
+        raise _axis_error(name, "is no list", repr(given))
 
     @property
     def spec(self) -> list[float] | dict[str, float | int]:
@@ -71,19 +73,34 @@ def _spaced_values(name: str, table: Mapping[str, object]) -> tuple[float, ...]:
         raise _axis_error(name, f"has more than {MOST_VALUES} values", num)
     start, stop = _checked_values(name, [table["start"]]) + _checked_values(name, [table["stop"]])
     with np.errstate(over="ignore", invalid="ignore"):
-        return _checked_values(name, np.linspace(start, stop, int(num)).tolist())
+        return _checked_values(name, np.linspace(start, stop, int(num)))
 
 
-def _checked_values(name: str, given: list[Any]) -> tuple[float, ...]:
-    if not given:
+def _checked_values(name: str, given: Sequence[Any] | npt.NDArray[Any]) -> tuple[float, ...]:
+    if not len(given):
         raise _axis_error(name, "is empty", "[]")
+    if isinstance(given, np.ndarray) and given.dtype.kind in "fiu" and given.ndim == 1:
+        values = _checked_array(name, given)
+    else:
+        values = _checked_list(name, list(given))
+    if len(set(values)) < len(values):
+        twice = next(v for i, v in enumerate(values) if v in values[:i])
+        raise _axis_error(name, "holds a value twice", twice)
+    return values
+
+
+def _checked_array(name: str, given: npt.NDArray[Any]) -> tuple[float, ...]:
+    values = given.astype(float)
+    wrong = ~(np.abs(values) <= LARGEST)
+    if wrong.any():
+        raise _axis_error(name, "holds a number that is not finite", values[wrong][0])
+    return tuple((values + 0.0).tolist())
+
+
+def _checked_list(name: str, given: list[Any]) -> tuple[float, ...]:
     for value in given:
         if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
             raise _axis_error(name, "holds something that is no number", repr(value))
         if not -LARGEST <= value <= LARGEST:
             raise _axis_error(name, "holds a number that is not finite", value)
-    values = tuple(float(value) + 0.0 for value in given)
-    if len(set(values)) < len(values):
-        twice = next(v for i, v in enumerate(values) if v in values[:i])
-        raise _axis_error(name, "holds a value twice", twice)
-    return values
+    return tuple(float(value) + 0.0 for value in given)

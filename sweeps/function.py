@@ -125,8 +125,7 @@ class FunctionKernel:
         for name, values in axes.items():
             argument = self.argument(name)
             try:
-                for value in values:
-                    argument.check(float(value))
+                argument.check_all(values)
             except RequestError as error:
                 raise error.within(f"grid.{name}") from None
             if name in self.sizes or name in (v.name for v in self.variables):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -12,6 +13,7 @@ from distributed import Client, Future, as_completed
 
 from sweeps.lease import Lease, leave, take
 from sweeps.location import StorePath, locate
+from sweeps.lost import unless_lost
 from sweeps.objects import UnreachableError
 from sweeps.patience import install_patience
 from sweeps.plan import Block, plan
@@ -241,6 +243,8 @@ def _compute(client: Client, store: Store, lease: Lease, report: Report, progres
                 updates = kernel.updates(outcome.computed)
                 bar.add(outcome.computed, updates, outcome.kernel_seconds)
                 report = _counted(report, outcome)
+    if client.status != "running" and store.pending():
+        report = replace(report, error=report.error or LOST, lost=True)
     # All that such a task was to do, and has not done by now, whoever may have tried after it.
     unwritten = sum(int((store.states_of(block) == PENDING).sum()) for block in broken)
     return replace(report, failed=unwritten)
@@ -252,7 +256,7 @@ def _left(store: Store, client: Client, lease: Lease) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError, UnreachableError):
+        with suppress(OSError, UnreachableError), unless_lost(client):
             if leave(store, client, lease):
                 forgive(store.notes)
 
@@ -298,9 +302,10 @@ def _outcomes(
             some = list(islice(blocks, WAVE - len(held)))
             if not (some or held):
                 return
-            futures = put(client, store, lease, some) if some else []
-            held |= {f.key: (f, block) for f, block in zip(futures, some, strict=True)}
-            finished.update(futures)
+            with unless_lost(client):
+                futures = put(client, store, lease, some) if some else []
+                held |= {f.key: (f, block) for f, block in zip(futures, some, strict=True)}
+                finished.update(futures)
             enough = WAVE - max(1, WAVE // 4) if some else 0
             while len(held) > enough:
                 for future, outcome in _outcomes_of(client, finished.next_batch(), held):
@@ -334,6 +339,6 @@ def _outcome(future: Future, block: Block) -> Receipt | BaseException:
         if future.status == "error":
             error: BaseException = future.exception()
             return error
-    except (OSError, RuntimeError):  # the scheduler died before it could hand the receipt over
-        return lost
+    except (OSError, RuntimeError, CancelledError):
+        return lost  # the scheduler died before it could hand the receipt over
     return lost

@@ -34,13 +34,18 @@ def point_seed(seed: int, parameters: Mapping[str, float]) -> npt.NDArray[np.uin
     >>> bool((a == b).all()), bool((a == point_seed(2, {"T": 2.0, "H": 0.0})).any())
     (True, False)
     """
-    message = b"latticescape point 1\0" + str(seed).encode()
-    for name, value in sorted(parameters.items()):
-        message += b"\0" + name.encode() + b"=" + struct.pack(">d", value + 0.0)
-    words = np.frombuffer(hashlib.blake2b(message, digest_size=32).digest(), ">u8")
-    return words.astype(np.uint64)
+    words: npt.NDArray[np.uint64] = point_seeds(seed, [parameters])[0]
+    return words
 
 
 def point_seeds(seed: int, points: Iterable[Mapping[str, float]]) -> npt.NDArray[np.uint64]:
     """Seeds of several points, (points, 4) uint64."""
-    return np.stack([point_seed(seed, parameters) for parameters in points])
+    digests = b"".join(_digest(seed, parameters) for parameters in points)
+    return np.frombuffer(digests, ">u8").astype(np.uint64).reshape(-1, 4)
+
+
+def _digest(seed: int, parameters: Mapping[str, float]) -> bytes:
+    message = b"latticescape point 1\0" + str(seed).encode()
+    for name, value in sorted(parameters.items()):
+        message += b"\0" + name.encode() + b"=" + struct.pack(">d", value + 0.0)
+    return hashlib.blake2b(message, digest_size=32).digest()

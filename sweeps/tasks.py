@@ -167,7 +167,7 @@ class _Work:
     def compute(self, open_: npt.NDArray[np.bool_]) -> Receipt:
         """Try the units that hold an open point, set by set, and store each set as it is done."""
         notes, name = self.store.notes, note_of(self.block)
-        units = [number for number, points in enumerate(self.units) if open_[points].any()]
+        units = np.flatnonzero(open_[self.units].any(axis=1)).tolist()
         trial = Trial.of(units, notes.read(name))
         self._poison(trial.poisoned)
         try:
@@ -227,7 +227,7 @@ class _Work:
         self.receipt = replace(self.receipt, poisoned=len(points), error=error)
 
     def _points_of(self, units: Units) -> npt.NDArray[np.intp]:
-        return np.concatenate([self.units[unit] for unit in units])
+        return self.units[list(units)].ravel()
 
 
 def _who() -> dict[str, Any]:

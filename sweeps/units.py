@@ -19,8 +19,13 @@ Units = tuple[int, ...]
 MOST_DEATHS = 3
 
 
-def units_of(sweep: Sweep, block: Block) -> list[npt.NDArray[np.intp]]:
+def units_of(sweep: Sweep, block: Block) -> npt.NDArray[np.intp]:
     """Numbers of the points of every unit of a block: of a ladder where axes stay whole, else one.
+
+    Returns
+    -------
+    ndarray
+        (units, points of a unit).
 
     Examples
     --------
@@ -28,18 +33,17 @@ def units_of(sweep: Sweep, block: Block) -> list[npt.NDArray[np.intp]]:
     >>> grid = {"T": [2.0, 2.5], "H": [0.0, 1.0]}
     >>> block = Block(0, (0, 0), (2, 2))
     >>> single = Sweep(square(8), Ising(), grid, Schedule(10, 5, 2))
-    >>> [unit.tolist() for unit in units_of(single, block)]
+    >>> units_of(single, block).tolist()
     [[0], [1], [2], [3]]
     >>> ladders = Sweep(square(8), Ising(), grid, Schedule(10, 5, 2, tempering_mcs=1))
-    >>> [unit.tolist() for unit in units_of(ladders, block)]
+    >>> units_of(ladders, block).tolist()
     [[0, 2], [1, 3]]
     """
     whole = [name in sweep.kernel.whole for name in sweep.axes]
     shape = [1 if w else n for w, n in zip(whole, block.shape, strict=True)]
     labels = np.arange(np.prod(shape)).reshape(shape)
     of_point = np.broadcast_to(labels, block.shape).ravel()
-    order = np.argsort(of_point, kind="stable")
-    return np.split(order, labels.size)
+    return np.argsort(of_point, kind="stable").reshape(labels.size, -1)
 
 
 def bisected(

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from distributed import Client, Worker, WorkerPlugin
 
 from physics.errors import RequestError
+from sweeps.lost import unless_lost
 from sweeps.spec import Sweep
 
 _lock = threading.Lock()
@@ -73,7 +74,6 @@ def warmed(client: Client, sweep: Sweep) -> Iterator[None]:
             client.register_plugin(plugin)
         yield
     finally:
-        # Another run of the same sweep may have taken it away already, or the scheduler is lost: a
-        # client that has given it up raises RuntimeError.
-        with suppress(OSError, ValueError, RuntimeError):
+        # ValueError: another run of the same sweep has taken it away already.
+        with suppress(OSError, ValueError), unless_lost(client):
             client.unregister_worker_plugin(plugin.name)

@@ -13,14 +13,13 @@ from benchmarks.chaos.strikes import KINDS
 from benchmarks.chaos.table import allowed, table
 from benchmarks.chaos.user import HUNG, Typed
 
-# One of each site; what the others do to a sweep has tests of its own, and the table.
-PLAYED = ("worker", "scheduler", "node", "network", "noise")
+# What the others do to a sweep has tests of its own, and the table.
+PLAYED = ("worker", "scheduler", "network", "noise")
 ABSENT = absent(PLAYED)
 AGAIN = ["run", "run"]
 TYPED = {
     "worker": ["run"],
     "scheduler": AGAIN,
-    "node": ["run"],
     "network": ["run"],
     "noise": ["run", "verify", "verify --repair", "run"],
 }

@@ -3,15 +3,13 @@
 import io
 import json
 import os
-import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
+from distributed import Client, Future, LocalCluster
 from rich.console import Console
 
 from deploy.watch import watch
@@ -41,9 +39,8 @@ from sweeps.run import execute
 from sweeps.store import PENDING, POISONED, Store, create
 from tests.command_line import latticescape, told
 from tests.faulty import preceded
+from tests.processes import address_in, dask, eventually
 from tests.runs import assert_same_bits, ising_sweep
-
-ROOT = Path(__file__).parents[1]
 
 
 @contextmanager
@@ -85,13 +82,6 @@ def begun(path: Path, block_points: int = 1) -> Store:
     return create(path, sweep, plan(sweep, block_points=block_points))
 
 
-def wait_until(happened: Callable[[], bool], timeout: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not happened():
-        assert time.monotonic() < deadline, "not within a minute"
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """No block is computed before this is set."""
@@ -114,7 +104,7 @@ def test_what_is_submitted_goes_on_without_its_client(
     lease = lease_of(Store(path).notes)
     assert lease is not None
     assert lease.id == job
-    wait_until(lambda: status(path).blocks_running == 2)
+    eventually(lambda: status(path).blocks_running == 2)
     found = status(path)
     assert (found.points, found.done, found.running, found.pending) == (9, 0, 2, 7)
     assert (found.blocks, found.blocks_running, found.blocks_pending) == (9, 2, 7)
@@ -122,7 +112,7 @@ def test_what_is_submitted_goes_on_without_its_client(
     assert found.active
     assert socket.gethostname() in found.owner
     gate.set()
-    wait_until(lambda: status(path).complete)
+    eventually(lambda: status(path).complete)
     found = status(path)
     assert (found.running, found.pending, found.active, found.seconds_left) == (0, 0, False, 0)
     assert found.rate is not None
@@ -160,7 +150,7 @@ def test_another_scheduler_is_refused_while_the_owner_works(
     assert address in str(caught.value)
     assert f"latticescape cancel {path}" in str(caught.value)
     gate.set()
-    wait_until(lambda: status(path).complete)
+    eventually(lambda: status(path).complete)
 
 
 def test_a_dead_schedulers_lease_is_taken_over_at_once(
@@ -220,13 +210,33 @@ def test_a_lease_is_given_back_when_nobody_waits_for_its_tasks(
     store = begun(tmp_path / "s.zarr")
     lease, _ = take(store, client)
     future = client.submit(time.sleep, 5, key=lease.key(3), pure=False)
-    wait_until(lambda: any(tasks_known(client, lease, store.blocks)))
+    eventually(lambda: any(tasks_known(client, lease, store.blocks)))
     assert not leave(store, client, lease)
     assert lease_of(store.notes) == lease
     future.release()
     assert leave(store, client, lease)
     assert lease_of(store.notes) is None
     assert not leave(store, client, lease)
+
+
+def test_a_client_without_scheduler_leaves_the_lease_and_says_so(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has given its scheduler up can neither ask it nor put blocks on it."""
+    module = sys.modules["sweeps.run"]
+    put = module.put
+
+    def put_and_closed(client: Client, *given: Any) -> list[Future]:
+        futures: list[Future] = put(client, *given)
+        client.close()
+        return futures
+
+    monkeypatch.setattr(module, "put", put_and_closed)
+    path = tmp_path / "s.zarr"
+    with Client(address, set_as_default=False) as client:
+        told = execute(ising_sweep(), path, client, block_points=1, progress=False)
+    assert (told.error, told.lost, told.failed) == ("the scheduler is lost", True, 0)
+    assert lease_of(Store(path).notes) is not None
 
 
 def test_a_task_looks_after_its_lease(client: Client, tmp_path: Path) -> None:
@@ -251,7 +261,7 @@ def test_cancel_is_noticed_inside_a_block_within_seconds(address: str, tmp_path:
     sweep, path = ising_sweep(mcs=3_000_000), tmp_path / "s.zarr"
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(run, sweep, path, address, block_points=9, progress=False)
-        wait_until(lambda: path.exists() and status(path).blocks_running == 1)
+        eventually(lambda: path.exists() and status(path).blocks_running == 1)
         begin = time.monotonic()
         cancelled = cancel(path)
         with pytest.raises(IncompleteError, match="9 are pending") as caught:
@@ -276,9 +286,9 @@ def test_what_was_cancelled_goes_on_when_run_again(
         preceded(patch, lambda points: time.sleep(0.2))
         with Client(address, set_as_default=False) as client:
             submit(sweep, path, client)
-        wait_until(lambda: status(path).done >= 2)
+        eventually(lambda: status(path).done >= 2)
         cancel(path)
-        wait_until(lambda: Store(path).notes.names() == [])
+        eventually(lambda: Store(path).notes.names() == [])
     done = status(path).done
     assert done < 9
     report = execute(sweep, path, address, progress=False)
@@ -314,13 +324,13 @@ def test_the_commands_submit_watch_and_cancel(
 ) -> None:
     path, spec = tmp_path / "s.zarr", _spec(tmp_path)
     job = told("submit", spec, "--store", path, "--cluster", address, "--block-points", 1)
-    wait_until(lambda: status(path).blocks_running == 2)
+    eventually(lambda: status(path).blocks_running == 2)
     found = told("status", path)
     assert (found["running"], found["pending"], found["blocks_running"]) == (2, 7, 2)
     assert told("cancel", path)["id"] == job["id"]
     gate.set()
     assert latticescape("watch", path).exit_code == 1
-    wait_until(lambda: Store(path).notes.names() == [])
+    eventually(lambda: Store(path).notes.names() == [])
     told("submit", spec, "--store", path, "--cluster", address)
     seen = latticescape("watch", path, "--every", 0.1)
     assert seen.exit_code == 0
@@ -400,29 +410,16 @@ def test_no_worker_waits_for_the_last_of_a_wave(
 def test_kill_9_of_scheduler_and_client_costs_the_blocks_in_flight(tmp_path: Path) -> None:
     """A scheduler and a worker of their own die: who had left is not told, who waits is."""
     sweep, path = ising_sweep(mcs=10_000), tmp_path / "s.zarr"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    options: dict[str, Any] = {"env": environment, "start_new_session": True}
-    options |= {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     file = tmp_path / "scheduler.json"
-    dask = [sys.executable, "-m", "dask"]
     common = ["--scheduler-file", str(file), "--no-dashboard"]
-    with ExitStack() as stack:
-        processes = [
-            subprocess.Popen([*dask, *command, *common], **options)
-            for command in (
-                ["scheduler", "--host", "127.0.0.1", "--port", "0"],
-                ["worker", "--host", "127.0.0.1", "--nthreads", "1"],
-            )
-        ]
-        for process in processes:
-            stack.callback(process.wait)
-            stack.callback(_kill_group, process.pid)
-        wait_until(file.exists)
-        wait_until(lambda: bool(file.read_text()))
-        address = json.loads(file.read_text())["address"]
+    with (
+        dask("scheduler", "--host", "127.0.0.1", "--port", "0", *common, environment={}),
+        dask("worker", "--host", "127.0.0.1", "--nthreads", "1", *common, environment={}),
+    ):
+        address = address_in(file)
         submit(sweep, path, address, block_points=1)
         waiting = ThreadPoolExecutor(1).submit(execute, sweep, path, address, progress=False)
-        wait_until(lambda: status(path).done >= 2)
+        eventually(lambda: status(path).done >= 2)
     told = waiting.result()
     done = status(path).done
     assert (told.pending, told.failed, told.error) == (9 - done, 0, "the scheduler is lost")
@@ -433,7 +430,3 @@ def test_kill_9_of_scheduler_and_client_costs_the_blocks_in_flight(tmp_path: Pat
     with scheduler() as cluster:
         execute(sweep, tmp_path / "calm.zarr", cluster.scheduler_address, progress=False)
     assert_same_bits(tmp_path / "calm.zarr", path)
-
-
-def _kill_group(pid: int) -> None:
-    os.killpg(pid, signal.SIGKILL)
