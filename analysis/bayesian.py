@@ -153,17 +153,23 @@ class _Chain:
             towards = self.independent * float(mine @ rest[:, j]) / self.variance + known * before
             prior = 1 / self.width[j] ** 2
             middle = (towards + prior * self.centre[k, j]) / (known + prior)
-            low, high = self._allowed(k, j)
-            drawn = truncated_normal(middle, (known + prior) ** -0.5, low, high, self.chance)
-            self.corner[k, j] = float(drawn)
+            self._draw_coordinate(k, j, middle, (known + prior) ** -0.5)
             rest[:, j] -= mine * (self.corner[k, j] - before)
 
-    def _allowed(self, k: int, j: int) -> tuple[float, float]:
+    def _draw_coordinate(self, k: int, j: int, middle: float, error: float) -> None:
+        """From a normal truncated to what is allowed; asking whether a draw is comes cheaper."""
+        before = self.corner[k, j]
+        self.corner[k, j] = self.chance.normal(middle, error)
+        if self.floor is None or (self.floor + self.found.axes @ self.corner[k]).min() >= 0:
+            return
+        self.corner[k, j] = before
+        low, high = self._allowed(self.floor, k, j)
+        self.corner[k, j] = float(truncated_normal(middle, error, low, high, self.chance))
+
+    def _allowed(self, floor: Floats, k: int, j: int) -> tuple[float, float]:
         """Where a coordinate may lie so that no feature of its endmember is negative."""
-        if self.floor is None:
-            return -np.inf, np.inf
         axis, now = self.found.axes[:, j], self.corner[k, j]
-        spectrum = np.maximum(self.floor + self.found.axes @ self.corner[k], 0)
+        spectrum = np.maximum(floor + self.found.axes @ self.corner[k], 0)
         up, down = axis > 0, axis < 0
         low = now - np.min(spectrum[up] / axis[up], initial=np.inf)
         high = now + np.min(spectrum[down] / -axis[down], initial=np.inf)

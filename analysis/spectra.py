@@ -12,6 +12,7 @@ import xarray as xr
 
 from analysis.images import UNKNOWN_UNITS
 from analysis.periods import lattice_period
+from physics.compiled import compiled
 from physics.errors import RequestError
 
 Real32 = npt.NDArray[np.float32]
@@ -185,28 +186,47 @@ def spectra_of(image: npt.NDArray[Any], window: int, step: int) -> Real32:
     _check_finite(image)
     # Counts that are many and alike would lose their differences in single precision.
     centred = (image - image.mean(dtype=np.float64)).astype(np.float32)
-    views = np.lib.stride_tricks.sliding_window_view(centred, (window, window), axis=(-2, -1))
-    views = views[..., ::step, ::step, :, :]
-    spectra = np.empty(views.shape, np.float32)
-    taper = _taper(window)
-    batch = max(1, BATCH_BYTES // taper.nbytes)
-    for line in np.ndindex(views.shape[:-3]):
-        for first in range(0, views.shape[-3], batch):
-            some = np.s_[first : first + batch]
-            _unfold(_half_spectra(views[line][some], taper), spectra[line][some])
+    lines, across = (1 + (length - window) // step for length in image.shape[-2:])
+    spectra = np.empty((*image.shape[:-2], lines, across, window, window), np.float32)
+    hann = (np.sin(np.pi * np.arange(window) / window) ** 2).astype(np.float32)
+    waves = np.empty((max(1, BATCH_BYTES // (4 * window**2)), window, window), np.float32)
+    for *which, line in np.ndindex(spectra.shape[:-3]):
+        strip = centred[(*which, slice(line * step, line * step + window))]
+        for first in range(0, across, len(waves)):
+            some = spectra[(*which, line, slice(first, first + len(waves)))]
+            cut_windows(strip, first * step, step, hann, waves[: len(some)])
+            _unfold(_half_spectra(waves[: len(some)]), some)
     return spectra
 
 
-def _taper(window: int) -> Real32:
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
-    return np.outer(hann, hann).astype(np.float32)
+@compiled
+def cut_windows(strip: Real32, start: int, step: int, hann: Real32, windows: Real32) -> None:
+    """Windows side by side, each without its mean and times the taper.
+
+    Examples
+    --------
+    >>> windows = np.empty((2, 2, 2), np.float32)
+    >>> cut_windows(np.eye(2, 4, dtype=np.float32), 0, 2, np.float32([1, 2]), windows)
+    >>> windows.tolist()
+    [[[0.5, -1.0], [-1.0, 2.0]], [[0.0, 0.0], [0.0, 0.0]]]
+    """
+    side = len(hann)
+    for n in range(len(windows)):
+        left = start + n * step
+        sums = np.zeros(side)
+        for i in range(side):
+            pixels = strip[i, left : left + side]
+            for j in range(side):
+                sums[j] += pixels[j]
+        mean = np.float32(sums.sum() / (side * side))
+        for i in range(side):
+            pixels, window, weight = strip[i, left : left + side], windows[n, i], hann[i]
+            for j in range(side):
+                window[j] = (pixels[j] - mean) * (weight * hann[j])
 
 
-def _half_spectra(windows: Real32, taper: Real32) -> Real32:
+def _half_spectra(waves: Real32) -> Real32:
     """log(1 + |FFT|) for frequencies ≥ 0 along the columns: the others mirror them."""
-    waves = windows.copy()
-    waves -= waves.mean(axis=(1, 2), keepdims=True, dtype=np.float64).astype(np.float32)
-    waves *= taper
     size: Real32 = np.abs(scipy.fft.rfft2(waves, overwrite_x=True, workers=1))
     return np.log1p(size, out=size)
 

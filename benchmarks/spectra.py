@@ -93,12 +93,13 @@ def against_loop(image: Image, window: int, step: int, runs: int) -> float:
 
 
 @contextmanager
-def cluster(workers: int) -> Iterator[Client]:
-    """Processes of one thread each, that may hold 2 GB."""
+def cluster(workers: int, processes: bool) -> Iterator[Client]:
+    """Workers of one thread each, that may hold 2 GB."""
     with (
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
+            processes=processes,
             memory_limit=LIMIT,
             dashboard_address="127.0.0.1:0",
         ) as local,
@@ -107,18 +108,19 @@ def cluster(workers: int) -> Iterator[Client]:
         yield client
 
 
-def second_worker(load: Load, work: Callable[[Load], object], runs: int) -> tuple[float, float]:
+def second_worker(
+    one: Client, two: Client, load: Load, work: Callable[[Load], object], runs: int
+) -> tuple[float, float]:
     """Seconds with one worker over seconds with two, and the most bytes that one of them held."""
-    with cluster(1) as one, cluster(2) as two:
 
-        def seconds(client: Client) -> float:
-            with client.as_current():
-                return seconds_of(lambda: work(load))
+    def seconds(client: Client) -> float:
+        with client.as_current():
+            return seconds_of(lambda: work(load))
 
-        for client in (one, two):
-            seconds(client)
-        ratio = statistics.median(seconds(one) / seconds(two) for _ in range(runs))
-        held = [*one.run(most_held).values(), *two.run(most_held).values()]
+    for client in (one, two):
+        seconds(client)
+    ratio = statistics.median(seconds(one) / seconds(two) for _ in range(runs))
+    held = [*one.run(most_held).values(), *two.run(most_held).values()]
     return ratio, max(held)
 
 
@@ -141,18 +143,28 @@ def unmixed(load: Load) -> float:
     return float(unmix(load.spectra).variance_explained)
 
 
-def report(size: int = SIZE, window: int = WINDOW, step: int = STEP, runs: int = 3) -> str:
+def report(
+    size: int = SIZE,
+    window: int = WINDOW,
+    step: int = STEP,
+    runs: int = 3,
+    processes: bool = True,
+) -> str:
     """All of it, a line each."""
     lines = [f"{size} × {size} px, window {window}, step {step}"]
     image = two_domains(size)
     part = image[: window + 7 * step]
     ratio = against_loop(part, window, step, runs)
     lines.append(f"{'spectra against a plain NumPy loop, one core':<48}{ratio:9.2f} times")
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        cluster(1, processes) as one,
+        cluster(2, processes) as two,
+    ):
         load = Load(Path(folder) / "image.npy", window, step)
         np.save(load.path, image)
         for title, work in (("all spectra", power), ("two endmembers", unmixed)):
-            ratio, held = second_worker(load, work, runs)
+            ratio, held = second_worker(one, two, load, work, runs)
             lines.append(f"{f'two workers against one, {title}':<48}{ratio:9.2f} times")
             lines.append(f"{'  the most that a worker held':<48}{held / 1e6:9.0f} MB")
     return "\n".join(lines)
