@@ -55,6 +55,9 @@ BESIDE = 2.5
 # a patch of dirt.
 STRANGE = 0.5
 
+# Atoms of one image are alike: their widths scatter by no more than this (in the logarithm).
+UNLIKE = 0.25
+
 # So many standard deviations outside the frame an atom is still fitted, for the sake of others.
 OUTSIDE = 1.5
 
@@ -224,7 +227,8 @@ def _significant(heights: Floats, errors: Floats, snr: float) -> Mask:
 def _check_number(keep: Mask) -> None:
     if keep.sum() < FEWEST:
         raise RequestError(
-            f"no lattice found: Gaussians of one width fit {keep.sum()} of {len(keep)} peaks",
+            f"no lattice found: of {len(keep)} peaks {keep.sum()} have a significant height and a "
+            "width like the others'",
             allowed=f"at least {FEWEST}",
         )
 
@@ -252,6 +256,7 @@ def _dataset(fit: Fit, frame: Exposure, snr: float, periodic: bool) -> xr.Datase
     keep = _significant(fit.atoms[:, HEIGHT], errors[:, HEIGHT], snr)
     keep &= _within(fit.atoms, frame.values.shape, 0.0)
     _check_number(keep)
+    _check_widths(fit.atoms[keep, LOG_SIGMA], errors[keep, LOG_SIGMA])
     keep = np.flatnonzero(keep)[np.lexsort(fit.atoms[keep][:, [COL, ROW]].T)]
     atoms, errors = fit.atoms[keep], errors[keep]
     if periodic:
@@ -281,6 +286,16 @@ def _dataset(fit: Fit, frame: Exposure, snr: float, periodic: bool) -> xr.Datase
             "noise_correlation": (factors.row, factors.col, factors.height),
         },
     )
+
+
+def _check_widths(logarithms: Floats, errors: Floats) -> None:
+    spread = 1.4826 * float(np.median(np.abs(logarithms - np.median(logarithms))))
+    scatter = np.sqrt(max(spread**2 - float(np.median(errors)) ** 2, 0.0))
+    if scatter > UNLIKE:
+        raise RequestError(
+            f"no atoms found: the widths of {len(logarithms)} peaks scatter by {scatter:.0%}",
+            allowed=f"at most {UNLIKE:.0%}",
+        )
 
 
 def _check_order(atoms: Floats, frame: Exposure) -> None:

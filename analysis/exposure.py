@@ -34,11 +34,14 @@ class Exposure:
         (row, col): neither missing nor clipped.
     saturated
         Share of the pixels that are clipped.
+    ceiling
+        The value they are clipped at; infinite if none is.
     """
 
     values: Floats
     usable: Mask
     saturated: float
+    ceiling: float
 
 
 def exposure(image: xr.DataArray | npt.ArrayLike) -> Exposure:
@@ -63,7 +66,8 @@ def exposure(image: xr.DataArray | npt.ArrayLike) -> Exposure:
         )
     clipped = _clipped(values, finite)
     _check_share(~clipped, "saturated (all at the image's largest value)")
-    return Exposure(_filled(values, finite), finite & ~clipped, float(clipped.mean()))
+    ceiling = float(values[clipped].max(initial=-np.inf)) if clipped.any() else np.inf
+    return Exposure(_filled(values, finite), finite & ~clipped, float(clipped.mean()), ceiling)
 
 
 def _plane(image: xr.DataArray | npt.ArrayLike) -> Floats:

@@ -50,6 +50,9 @@ FREE = 10.0
 # A step that leads uphill is quartered so often, then given up.
 SHORTENED = 4
 
+# So many standard deviations below the ceiling of a saturated image noise seldom clips.
+CLIPPED = 2.0
+
 # Turns of conjugate gradients in a step, at most.
 MOST_TURNS = 40
 
@@ -234,11 +237,23 @@ def _side(fit: Fit) -> int:
 
 
 def pixels_of(fit: Fit, frame: Exposure) -> Pixels:
-    """Weight and residual of each pixel, 0 where no atom is near or the pixel is not usable."""
+    """Weight and residual of each pixel, 0 where it tells nothing."""
     picture = picture_of(fit)
-    told = (picture.owner >= 0) & frame.usable
+    told = telling(picture, fit.noise, frame)
     weight = np.where(told, 1 / fit.noise.variance(picture.model), 0.0)
     return Pixels(picture.owner, weight, np.where(told, frame.values - picture.model, 0.0))
+
+
+def telling(picture: Picture, noise: Noise, frame: Exposure) -> Mask:
+    """Pixels near an atom, usable, and not expected so high that noise might clip them.
+
+    Were clipped pixels left out alone, those that noise spared would look too dark.
+    """
+    told: Mask = (picture.owner >= 0) & frame.usable
+    if np.isfinite(frame.ceiling):
+        margin = CLIPPED * np.sqrt(noise.variance(picture.model))
+        told &= picture.model + margin < frame.ceiling
+    return told
 
 
 def _gradient(fit: Fit, pixels: Pixels, overlaps: Overlaps) -> Floats:
@@ -299,7 +314,7 @@ def update(fit: Fit, frame: Exposure, spacing: float) -> Fit:
     atoms[:, LEVEL] += (fit.smooth - smooth)[at]
     fit = replace(fit, atoms=atoms, smooth=smooth)
     picture = picture_of(fit)
-    told = (picture.owner >= 0) & frame.usable
+    told = telling(picture, fit.noise, frame)
     noise = noise_of(
         frame.values - picture.model, picture.model, told, PARAMETERS * len(fit.atoms)
     )
