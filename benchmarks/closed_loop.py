@@ -30,8 +30,8 @@ CONFIDENCE = 0.9
 
 # The simulation the images are compared with: over w1, and over compositions as they may be
 # measured in a part of the crystal.
-W1 = np.linspace(-0.45, 0.45, 13)
-COMPOSITIONS = np.linspace(0.42, 0.58, 17)
+W1 = np.linspace(-0.36, 0.36, 31)
+COMPOSITIONS = np.linspace(0.44, 0.56, 9)
 SIMULATED = 24
 
 
@@ -74,7 +74,7 @@ def simulated() -> xr.Dataset:
     lattice, classes = triangular(SIMULATED), configurations("triangular")
     seeds = np.random.default_rng(5).integers(0, 2**64, (x.size, 4), np.uint64)
     points = {"x": x.ravel(), "w1": w1.ravel()}
-    sums = sample(PairAlloy(), lattice, points, Schedule(300, 40, 10), seeds)
+    sums = sample(PairAlloy(), lattice, points, Schedule(200, 25, 8), seeds)
     shape = (*x.shape, REPLICAS, len(classes))
     return xr.Dataset(
         {
