@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from scipy.ndimage import gaussian_filter1d
-from scipy.spatial import cKDTree
+from scipy.spatial import ConvexHull, cKDTree
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
@@ -16,11 +16,15 @@ from physics.lattices import neighbor_steps
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-# An atom has all its neighbours in the frame if they surround it: no gap between the directions to
-# neighbouring ones is wider than this, in degrees.
-WIDEST_GAP = 120.0
+# An atom has all its neighbours in the image if the hull of all atoms is no nearer than this share
+# of the distance to the last of them, and no gap between their directions is wider, in degrees.
+MARGIN = 0.8
+WIDEST_GAP = 185.0
 
 MOST_NEIGHBORS = 64
+
+# A top of the scores that holds fewer atoms is a few that stand apart.
+LEAST_SHARE = 0.1
 
 
 def neighborhoods(
@@ -54,8 +58,9 @@ def neighborhoods(
         ``distance`` (in ``spacing``) and ``angle`` (rad from the columns' axis to the rows', from
         −π to π); ``score`` (atom, component), in spacings, of the neighbours' places; ``axis``
         (component, neighbor, coordinate); ``variance_explained`` (component); ``cluster`` (atom),
-        the first the largest; ``bimodality`` (component): how many standard deviations apart two Gaussians of one width stand that fit
-        the scores better than one does, 0 if they do not or have one top. attrs: ``spacing``, px.
+        the first the largest; ``bimodality`` (component): how many standard deviations apart two
+        Gaussians of one width stand that fit the scores better than one does, 0 if they do not,
+        have one top, or one of them holds less than a tenth of the atoms. attrs: ``spacing``, px.
 
     Raises
     ------
@@ -154,7 +159,11 @@ def _neighbors(atoms: xr.Dataset, positions: Floats, J: int) -> tuple[Integers, 
     order = np.argsort(turned, axis=1, kind="stable")
     gaps = np.sort(angles, axis=1)
     gaps = np.diff(gaps, axis=1, append=gaps[:, :1] + 2 * np.pi).max(axis=1)
-    inside = (gaps < np.radians(WIDEST_GAP + 1)) | (J < 3)
+    depth = -(ConvexHull(there).equations @ np.column_stack([there, np.ones(len(there))]).T).max(
+        axis=0
+    )
+    inside = depth > MARGIN * np.hypot(*np.moveaxis(steps, 2, 0)).max(axis=1)
+    inside &= (gaps < np.radians(WIDEST_GAP)) | (J < 3)
     return numbers[inside], numbers[np.take_along_axis(near, order, axis=1)[inside]]
 
 
@@ -191,7 +200,8 @@ def _bimodality(scores: Floats) -> float:
     two = GaussianMixture(2, covariance_type="tied", means_init=halves, max_iter=1000).fit(column)
     one = GaussianMixture(1, covariance_type="tied").fit(column)
     apart = float(np.ptp(two.means_) / np.sqrt(two.covariances_[0, 0]))
-    return apart if two.bic(column) + 10 < one.bic(column) and apart > 2 else 0.0
+    better = two.bic(column) + 10 < one.bic(column) and two.weights_.min() >= LEAST_SHARE
+    return apart if better and apart > 2 else 0.0
 
 
 def _told(long_name: str, units: str) -> dict[str, str]:

@@ -24,8 +24,10 @@ HOLES = {
 # A peak so near to a hole belongs to its sublattice, in spacings.
 IN_HOLE = 0.25
 
-# The lattice must hold so many of the bright atoms of the whole image, and repeat so well.
+# In the whole image the lattice must hold so many of the bright atoms, with so few vacancies, and
+# repeat so well.
 LEAST_PLACED = 0.4
+LEAST_FILLED = 0.72
 LEAST_COHERENCE = 0.4
 
 
@@ -77,10 +79,8 @@ def fit_sites(atoms: xr.Dataset, lattice: str = "triangular") -> xr.Dataset:
     basis, centre = seed_basis(positions, intensities, kind)
     indexing = follow(positions, intensities, basis, centre)
     found = _columns(indexing, positions)
-    told = _checked(indexing, found, intensities)
     vacancies = _vacancies(indexing)
-    number = len(vacancies["row"][0])
-    told["filled"] = float(found["on_lattice"][0].sum() / (found["on_lattice"][0].sum() + number))
+    told = _checked(indexing, found, intensities, len(vacancies["row"][0]))
     return (
         atoms.assign(
             {name: ("atom", values, _told(*words)) for name, (values, *words) in found.items()}
@@ -233,6 +233,7 @@ def _checked(
     indexing: Indexing,
     found: dict[str, tuple[npt.NDArray[np.generic], str, str]],
     intensities: Floats,
+    vacancies: int,
 ) -> dict[str, float]:
     """How well the lattice holds the whole image; a RequestError if it does not."""
     on = np.asarray(found["on_lattice"][0], bool)
@@ -240,14 +241,16 @@ def _checked(
     repeats = coherence(indexing.basis.kind, off @ np.linalg.inv(indexing.basis.vectors))
     bright = intensities >= np.quantile(intensities[on], 0.25)
     placed = float(np.sum(bright & on) / np.sum(bright))
-    if placed < LEAST_PLACED or repeats < LEAST_COHERENCE:
+    filled = float(on.sum() / (on.sum() + vacancies))
+    if placed < LEAST_PLACED or repeats < LEAST_COHERENCE or filled < LEAST_FILLED:
         raise RequestError(
             f"no {indexing.basis.kind} lattice found but in a small part of the image",
-            came=f"{placed:.0%} of the bright atoms on it, coherence {repeats:.2f}",
-            allowed=f"{LEAST_PLACED:.0%} or more, {LEAST_COHERENCE} or more",
+            came=f"{placed:.0%} of the bright atoms on it, {filled:.0%} of its sites filled, "
+            f"coherence {repeats:.2f}",
+            allowed=f"{LEAST_PLACED:.0%}, {LEAST_FILLED:.0%}, {LEAST_COHERENCE} or more",
             hint="the part of the image that shows the lattice",
         )
-    return {"coherence": repeats, "placed": placed}
+    return {"coherence": repeats, "placed": placed, "filled": filled}
 
 
 def _vacancies(indexing: Indexing) -> dict[str, tuple[npt.NDArray[np.generic], str, str]]:

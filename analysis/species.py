@@ -31,6 +31,14 @@ ROUNDS = 12
 LEAST_SEPARATION = 2.5
 LEAST_BIC = 10.0
 
+# A criterion that knows nothing of places takes halves of one species each for chance: they count
+# as two if one species, under any light, would have to scatter so many times as much.
+LEAST_NARROWER = 1.3
+
+# Nor are they if, for every atom of the rarer species, so many atoms are doubtful: then it is the
+# tail of the other.
+MOST_DOUBT = 0.25
+
 FEWEST_ATOMS = 8
 
 
@@ -136,15 +144,14 @@ def assign_species(
             came=len(on),
             allowed=f"{max(FEWEST_ATOMS, 3 * len(names))} or more",
         )
-    mixture = brightness_mixture(
-        np.stack([sites["row"].to_numpy()[on], sites["col"].to_numpy()[on]], axis=1)
-        / float(sites.attrs["lattice_constant"]),
-        sites["intensity"].to_numpy()[on].astype(float),
-        len(names),
-        seed=seed,
-    )
+    places = np.stack([sites["row"].to_numpy()[on], sites["col"].to_numpy()[on]], axis=1)
+    places = places / float(sites.attrs["lattice_constant"])
+    intensities = sites["intensity"].to_numpy()[on].astype(float)
+    mixture = brightness_mixture(places, intensities, len(names), seed=seed)
+    if method == "mixture" and len(names) > 1:
+        _check_separation(mixture, brightness_mixture(places, intensities, 1, seed=seed))
     probabilities = np.full((sites.sizes["atom"], len(names)), np.nan)
-    probabilities[on] = _probabilities(mixture, method, len(on))
+    probabilities[on] = _probabilities(mixture, method)
     chosen = np.full(sites.sizes["atom"], -1)
     chosen[on] = np.argmax(probabilities[on], axis=1)
     relative = np.full(sites.sizes["atom"], np.nan)
@@ -200,7 +207,7 @@ def brightness_mixture(
         parabola @ np.linalg.lstsq(parabola, logs, rcond=None)[0],
     ]
     found = [_in_turn(positions, logs, start, number, seed) for start in starts]
-    return max(found, key=lambda mixture: mixture.separation)
+    return max(found, key=lambda mixture: (mixture.separation, mixture.likelihood))
 
 
 def _in_turn(
@@ -307,10 +314,9 @@ def _slow_part(
     return slow
 
 
-def _probabilities(mixture: Mixture, method: object, atoms: int) -> Floats:
+def _probabilities(mixture: Mixture, method: object) -> Floats:
     number = len(mixture.means)
     if method == "mixture":
-        _check_separation(mixture)
         return mixture.probabilities
     if method == "otsu":
         cuts = _otsu(mixture.logs, number)
@@ -341,23 +347,19 @@ def _relative(mixture: Mixture) -> Floats:
     return relative
 
 
-def _check_separation(mixture: Mixture) -> None:
+def _check_separation(mixture: Mixture, one: Mixture) -> None:
     """A RequestError where the brightness shows fewer species than are named."""
-    if len(mixture.means) == 1:
-        return
-    one = Mixture(
-        np.array([mixture.logs.mean()]),
-        np.ones(1),
-        float(mixture.logs.std()),
-        mixture.logs,
-        float(-0.5 * len(mixture.logs) * (1 + np.log(2 * np.pi * np.var(mixture.logs) + 1e-300))),
-    )
     better = one.bic - mixture.bic
-    if mixture.separation < LEAST_SEPARATION or better < LEAST_BIC:
+    narrower = one.deviation / mixture.deviation
+    sure = mixture.probabilities.max(axis=1)
+    doubt = float(np.sum(1 - sure) / max(mixture.weights.min() * len(sure), 1e-9))
+    worse = better < LEAST_BIC and narrower < LEAST_NARROWER
+    if mixture.separation < LEAST_SEPARATION or worse or doubt > MOST_DOUBT:
         raise RequestError(
             f"the brightness of the atoms does not show {len(mixture.means)} species",
-            came=f"{mixture.separation:.1f} standard deviations apart, BIC better by {better:.0f}",
-            allowed=f"{LEAST_SEPARATION:g} or more, {LEAST_BIC:g} or more",
+            came=f"{mixture.separation:.1f} standard deviations apart, BIC better by {better:.0f}, "
+            f"{doubt:.2f} doubtful atoms for each of the rarest",
+            allowed=f"{LEAST_SEPARATION:g} or more, {LEAST_BIC:g} or more, at most {MOST_DOUBT}",
             hint="a threshold from another image of the same contrast: method=1.5",
         )
 

@@ -26,7 +26,7 @@ CATCH = 0.45
 DISCS = (2.5, 4.0, 6.0)
 
 # A lattice must hold this share of the window's sites and of its bright atoms.
-LEAST_FILLED = 0.72
+LEAST_FILLED = 0.78
 LEAST_PLACED = 0.7
 
 # A crystal repeats: |⟨exp(2πi g·u)⟩| over the displacements u of its atoms from their sites, the
@@ -41,7 +41,7 @@ ABOUT_AS_GOOD = 0.95
 # Width, in spacings, to which the atoms of all cells are smeared when they are laid on each other.
 SMEAR = 0.27
 
-MOST_WINDOWS = 3
+MOST_WINDOWS = 2
 FEWEST_ATOMS = 12
 
 

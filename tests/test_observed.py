@@ -1,15 +1,23 @@
-"""Observed counts: the published table, tables of atoms, and what a ring is."""
+"""Observed counts: the published table, tables of atoms, images, and what a ring is."""
 
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
+import xarray as xr
+from scipy.spatial import cKDTree
 
-from analysis import count_atoms, observed_counts
+from analysis import count_atoms, measure, observed_counts
+from analysis.arrangements import place_atoms
+from analysis.overlap import effective_number, expected_counts, random_p_value, shuffled_counts
 from analysis.rings import complete_rings
+from analysis.synthetic import draw_configuration
 from deploy.examples import example
+from deploy.outputs import write_new
 from physics import RequestError, configurations, honeycomb, square, triangular
+from physics.configurations import count_configurations
 
 COUNTS = example("mores2_counts.csv")
 IMAGES = Path(__file__).parents[2] / "shared" / "data" / "mores2"
@@ -98,3 +106,132 @@ def test_multiplicities_are_the_published_ones() -> None:
 def test_an_image_has_no_cubic_rings() -> None:
     with pytest.raises(RequestError, match="plane"):
         complete_rings(np.zeros((9, 2)), "cubic")
+
+
+def drawn(seed: int, *, zigzag: float = 0.0) -> tuple[xr.Dataset, xr.DataArray]:
+    """A random alloy of MX2 with vacancies, turned, and its image under a sloping background."""
+    lattice = triangular(14)
+    species = np.random.default_rng(seed).integers(0, 2, lattice.sites)
+    placed = place_atoms(
+        lattice,
+        species,
+        spacing=14.0,
+        rotation=9.0 + seed,
+        chalcogen=0.12,
+        distortion=zigzag,
+        disorder=0.01,
+        vacancies=0.02,
+        seed=seed,
+    )
+    image = draw_configuration(
+        placed, seed=seed, peak=200.0, background=30.0, background_slope=(20.0, -15.0)
+    )
+    return placed, image
+
+
+def true_counts(placed: xr.Dataset) -> npt.NDArray[np.int64]:
+    metal = placed.isel(atom=np.flatnonzero((placed.sublattice == 0) & placed.inside))
+    positions = np.column_stack([metal.col, metal.row])
+    return count_atoms(positions, metal.species.values, "triangular")
+
+
+def test_images_give_the_counts_that_were_drawn(tmp_path: Path) -> None:
+    truth = []
+    for seed in (1, 2):
+        placed, image = drawn(seed)
+        np.save(tmp_path / f"alloy{seed}.npy", image.values)
+        truth.append(true_counts(placed))
+    pattern = str(tmp_path / "*.npy")
+    observed = observed_counts(pattern, lattice=triangular, species=("Mo", "Re"))
+    assert observed.image.values.tolist() == ["alloy1", "alloy2"]
+    assert np.abs(observed.counts.values - np.array(truth)).sum() <= 4
+    assert np.allclose(observed.expected_counts.sum("configuration"), observed.n)
+    assert (observed.effective_n < observed.n).all()
+    stored = tmp_path / "observed.zarr"
+    write_new(observed, stored)
+    assert xr.open_zarr(stored).load().equals(observed)
+
+
+def test_zigzag_metals_are_counted_on_their_sites() -> None:
+    placed, image = drawn(3, zigzag=0.13)
+    atoms = measure(image, "triangular", ("Mo", "Re"))
+    metals = int(((placed.sublattice == 0) & placed.inside).sum())
+    assert abs(int(atoms.on_lattice.sum()) - metals) <= 0.02 * metals
+
+
+def test_expected_counts_are_the_mean_over_species_drawn_by_their_probabilities() -> None:
+    lattice = triangular(12)
+    chance = np.random.default_rng(7)
+    probability = chance.random(lattice.sites)
+    classes, rings = configurations("triangular"), lattice.neighbors(1)
+    centers = np.arange(lattice.sites)
+    exact = expected_counts(probability, centers, rings, classes)
+    draws = [
+        count_configurations(
+            (chance.random(lattice.sites) < probability).astype(int), centers, rings, classes
+        )
+        for _ in range(2000)
+    ]
+    error = np.std(draws, axis=0) / np.sqrt(len(draws))
+    assert np.abs(np.mean(draws, axis=0) - exact).max() < 5 * error.max()
+    sure = (probability > 0.5).astype(float)
+    exact = expected_counts(sure, centers, rings, classes)
+    assert np.array_equal(exact, count_configurations(sure.astype(int), centers, rings, classes))
+
+
+def test_neighbourhoods_that_do_not_overlap_are_as_good_as_independent() -> None:
+    lattice = triangular(21)
+    cells = np.arange(lattice.sites)
+    apart = cells[(cells // 21 % 3 == 0) & (cells % 21 % 3 == 0)]
+    species = (np.random.default_rng(8).random(lattice.sites) < 0.5).astype(int)
+    classes, rings = configurations("triangular"), lattice.neighbors(1)
+    chosen = {
+        "apart": shuffled_counts(species, apart, rings[apart], classes, shuffles=2000, seed=1),
+        "all": shuffled_counts(species, cells, rings, classes, shuffles=2000, seed=1),
+    }
+    shares = {name: effective_number(s) / s[0].sum() for name, s in chosen.items()}
+    assert 0.95 < shares["apart"] < 1.2
+    assert shares["all"] < shares["apart"]
+
+
+def test_a_p_value_of_a_random_alloy_is_no_small_one_and_of_an_ordered_one_is() -> None:
+    lattice = triangular(12)
+    classes, rings = configurations("triangular"), lattice.neighbors(1)
+    centers = np.arange(lattice.sites)
+    for ordered in (False, True):
+        species = np.random.default_rng(9).permutation(np.arange(lattice.sites) % 3 == 0)
+        if ordered:
+            species = (centers // 12 + centers % 12) % 3 == 0
+        kinds = species.astype(int)
+        shuffled = shuffled_counts(kinds, centers, rings, classes, shuffles=400, seed=1)
+        counts = count_configurations(kinds, centers, rings, classes)
+        assert (random_p_value(counts, shuffled, classes) < 0.01) == ordered
+
+
+def test_images_that_cannot_be_measured_are_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "noise.npy", np.random.default_rng(1).poisson(20, (200, 200)))
+    with pytest.raises(RequestError, match=r"noise\.npy: no"):
+        observed_counts(str(tmp_path / "noise.npy"))
+    with pytest.raises(RequestError, match="images and tables"):
+        observed_counts([tmp_path / "noise.npy", COUNTS])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not IMAGES.exists(), reason="the real images are not here (shared/data/mores2)")
+@pytest.mark.parametrize(("image", "species"), [("re05", 0.99), ("re78", 0.92)])
+def test_real_images_give_the_authors_atoms(image: str, species: float) -> None:
+    """Of re78 the authors call 38 atoms Re that are as dim as Mo: their cut is inside that peak."""
+    atoms = measure(IMAGES / f"{image}.tiff", "triangular", ("Mo", "Re"))
+    table = pd.read_csv(IMAGES / f"{image}_atoms.csv")
+    theirs = table[["row_px", "col_px"]].to_numpy()
+    metals = atoms.isel(atom=np.flatnonzero(atoms.on_lattice))
+    ours = np.column_stack([metals.row, metals.col])
+    near = 0.3 * atoms.attrs["lattice_constant"]
+    distance, nearest = cKDTree(ours).query(theirs)
+    framed = (ours > theirs.min(axis=0) - near) & (ours < theirs.max(axis=0) + near)
+    back, _ = cKDTree(theirs).query(ours[framed.all(axis=1)])
+    assert np.mean(distance < near) >= 0.98
+    assert np.mean(back < near) >= 0.97
+    met = distance < near
+    same = metals.species.values[nearest[met]] == (table.species == "Re").to_numpy()[met]
+    assert same.mean() >= species
