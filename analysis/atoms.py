@@ -9,7 +9,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from analysis.correlations import inflation
-from analysis.exposure import Exposure, exposure
+from analysis.exposure import Exposure, exposure, without_hot_pixels
 from analysis.fit import (
     Fit,
     conditional_errors,
@@ -56,7 +56,7 @@ BESIDE = 2.5
 STRANGE = 0.5
 
 # Atoms of one image are alike: their widths scatter by no more than this (in the logarithm).
-UNLIKE = 0.25
+UNLIKE = 0.2
 
 # So many standard deviations outside the frame an atom is still fitted, for the sake of others.
 OUTSIDE = 1.5
@@ -116,7 +116,7 @@ def find_atoms(
     >>> atoms.sizes["atom"], round(atoms.spacing_px, 1)
     (100, 12.0)
     """
-    frame = exposure(image)
+    frame = without_hot_pixels(exposure(image))
     period, strength = _period(frame, spacing)
     fit = _first(frame, period, snr)
     for steps in ROUNDS:
@@ -153,8 +153,7 @@ def _period(frame: Exposure, spacing: float | None) -> tuple[float, float]:
         )
     if spots.period < np.sqrt(0.75) * NEAREST:
         raise RequestError(
-            "the lattice is too fine for the pixels: its planes stand "
-            f"{spots.period:.2f} px apart",
+            f"the lattice is too fine for the pixels: its planes stand {spots.period:.2f} px apart",
             allowed=f"peaks at least {NEAREST:g} px apart",
         )
     return spots.period, spots.strength
@@ -196,32 +195,38 @@ def _pixels(places: Floats) -> tuple[npt.NDArray[np.int64], ...]:
 
 
 def _spacing(fit: Fit) -> float:
-    distance, _ = cKDTree(fit.atoms[:, :2]).query(fit.atoms[:, :2], 2)
+    distance = np.asarray(cKDTree(fit.atoms[:, :2]).query(fit.atoms[:, :2], 2)[0])
     return float(np.median(distance[:, 1]))
 
 
 def _within(atoms: Floats, shape: tuple[int, ...], margin: float) -> Mask:
     """Whose centre is in the frame, or no farther outside than a margin, px."""
     places = atoms[:, :2]
-    inside: Mask = ((places >= -margin) & (places <= np.array(shape) - 1 + margin)).all(axis=1)
-    return inside
+    inside = (places >= -margin) & (places <= np.array(shape) - 1 + margin)
+    return np.asarray(inside.all(axis=1), np.bool_)
 
 
 def _pruned(fit: Fit, frame: Exposure, snr: float) -> Fit:
     """Without what is not significant, far outside, twice there or of a strange width."""
     atoms = fit.atoms
-    keep = _significant(atoms[:, HEIGHT], conditional_errors(fit, frame)[:, HEIGHT], snr)
+    keep: Mask = _significant(atoms[:, HEIGHT], conditional_errors(fit, frame)[:, HEIGHT], snr)
     keep &= _within(atoms, frame.values.shape, OUTSIDE * fit.sigma)
-    keep &= np.abs(atoms[:, LOG_SIGMA] - np.log(fit.sigma)) < max(STRANGE, 4 * fit.widths)
+    keep &= _alike(fit, max(STRANGE, 4 * fit.widths))
     pairs = cKDTree(atoms[:, :2]).query_pairs(MERGED * fit.sigma, output_type="ndarray")
     keep[np.where(atoms[pairs[:, 0], HEIGHT] < atoms[pairs[:, 1], HEIGHT], *pairs.T)] = False
     _check_number(keep)
     return replace(fit, atoms=atoms[keep])
 
 
+def _alike(fit: Fit, most: float) -> Mask:
+    """Whose width differs little from the others', in the logarithm."""
+    alike: Mask = np.abs(fit.atoms[:, LOG_SIGMA] - np.log(fit.sigma)) < most
+    return alike
+
+
 def _significant(heights: Floats, errors: Floats, snr: float) -> Mask:
-    enough: Mask = (heights >= snr * errors) & (heights >= FAINTEST * np.median(heights))
-    return enough
+    enough = heights >= np.maximum(snr * errors, FAINTEST * np.median(heights))
+    return np.asarray(enough, np.bool_)
 
 
 def _check_number(keep: Mask) -> None:
@@ -242,7 +247,7 @@ def _completed(fit: Fit, frame: Exposure, snr: float) -> Fit:
     spread = max(1.0, 1.4826 * float(np.median(np.abs(answer))))
     places, _ = find_peaks(residual, variance, fit.sigma, snr * spread)
     if len(places):
-        apart, _ = cKDTree(fit.atoms[:, :2]).query(places)
+        apart = np.asarray(cKDTree(fit.atoms[:, :2]).query(places)[0])
         places = places[apart > max(BESIDE * fit.sigma, 0.5 * _spacing(fit))]
     heights = np.maximum(residual[_pixels(places)], 0.02 * np.median(fit.atoms[:, HEIGHT]))
     return replace(fit, atoms=np.concatenate([fit.atoms, _round(places, heights, fit.sigma)]))
@@ -250,15 +255,17 @@ def _completed(fit: Fit, frame: Exposure, snr: float) -> Fit:
 
 def _dataset(fit: Fit, frame: Exposure, snr: float, periodic: bool) -> xr.Dataset:
     pixels = pixels_of(fit, frame)
-    factors = inflation(pixels.residual * np.sqrt(pixels.weight), fit.sigma)
+    factors = inflation(pixels.residual * np.sqrt(pixels.weight), fit.sigma, fit.atoms.size)
     errors = np.sqrt(np.diagonal(covariances(fit, frame), axis1=1, axis2=2))
+    keep = _significant(fit.atoms[:, HEIGHT], factors.seen * errors[:, HEIGHT], snr)
     errors = errors * [factors.row, factors.col, factors.height, factors.height, factors.height]
-    keep = _significant(fit.atoms[:, HEIGHT], errors[:, HEIGHT], snr)
     keep &= _within(fit.atoms, frame.values.shape, 0.0)
     _check_number(keep)
     _check_widths(fit.atoms[keep, LOG_SIGMA], errors[keep, LOG_SIGMA])
-    keep = np.flatnonzero(keep)[np.lexsort(fit.atoms[keep][:, [COL, ROW]].T)]
-    atoms, errors = fit.atoms[keep], errors[keep]
+    keep &= _alike(fit, STRANGE)
+    _check_number(keep)
+    order = np.flatnonzero(keep)[np.lexsort(fit.atoms[keep][:, [COL, ROW]].T)]
+    atoms, errors = fit.atoms[order], errors[order]
     if periodic:
         _check_order(atoms, frame)
     sigma = np.exp(atoms[:, LOG_SIGMA])

@@ -1,12 +1,13 @@
 """An image as it is measured: grey values, and which of its pixels tell anything."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from scipy import ndimage
 
+from analysis.noise import pixel_noise
 from physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
@@ -19,6 +20,11 @@ FEWEST_USABLE = 0.5
 
 # An image is clipped if its largest value comes so many times as often as the values just below.
 PILE_UP = 3.0
+
+# A hot pixel stands so many standard deviations above all eight around it, and so many times as far
+# above their mean as the brightest of them.
+HOT = 8.0
+SHARP = 4.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,22 @@ def exposure(image: xr.DataArray | npt.ArrayLike) -> Exposure:
     _check_share(~clipped, "saturated (all at the image's largest value)")
     ceiling = float(values[clipped].max(initial=-np.inf)) if clipped.any() else np.inf
     return Exposure(_filled(values, finite), finite & ~clipped, float(clipped.mean()), ceiling)
+
+
+def without_hot_pixels(frame: Exposure) -> Exposure:
+    """With single bright pixels, sharper than any resolved peak, not usable."""
+    values = frame.values
+    around = np.pad(values, 1, mode="edge")
+    rows, cols = values.shape
+    ring = np.array(
+        [around[y : y + rows, x : x + cols] for y, x in np.ndindex(3, 3) if (y, x) != (1, 1)]
+    )
+    highest, mean = ring.max(axis=0), ring.mean(axis=0)
+    noise = np.sqrt(pixel_noise(values, frame.usable).variance(mean))
+    hot = frame.usable & (values - highest > HOT * noise)
+    hot &= values - mean > SHARP * (highest - mean)
+    filled = np.where(hot, mean, values)
+    return replace(frame, values=np.ascontiguousarray(filled), usable=frame.usable & ~hot)
 
 
 def _plane(image: xr.DataArray | npt.ArrayLike) -> Floats:

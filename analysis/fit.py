@@ -111,14 +111,13 @@ class Overlaps:
     """Atoms whose squares overlap: those of atom i are ``others[starts[i]:starts[i + 1]]``.
 
     ``near`` says which of them are unknown when the errors of atom i are told, ``mates`` where
-    the same pair stands once more; squares are ``side`` px wide.
+    the same pair stands once more.
     """
 
     starts: Integers
     others: Integers
     near: Mask
     mates: Integers
-    side: int
 
 
 @dataclass(frozen=True)
@@ -179,11 +178,11 @@ def _newton_step(fit: Fit, known: Information, gradient: Floats, overlaps: Overl
         alone = np.einsum("nij,nj->ni", known.blocks, each)
         # Priors hold an atom to the others, not all of them to where they are.
         alone -= priors * each.mean(axis=0)
-        product: Floats = alone.ravel() + pairs @ vector
-        return product
+        return np.asarray(alone.ravel() + pairs @ vector, np.float64)
 
     def alone(vector: Floats) -> Floats:
-        return np.einsum("nij,nj->ni", inverse, vector.reshape(count, PARAMETERS)).ravel()
+        each = np.einsum("nij,nj->ni", inverse, vector.reshape(count, PARAMETERS))
+        return np.asarray(each.ravel(), np.float64)
 
     size = (PARAMETERS * count, PARAMETERS * count)
     step, _ = linalg.cg(
@@ -193,7 +192,7 @@ def _newton_step(fit: Fit, known: Information, gradient: Floats, overlaps: Overl
         maxiter=MOST_TURNS,
         M=linalg.LinearOperator(size, alone, dtype=np.float64),
     )
-    return step.reshape(count, PARAMETERS)
+    return np.asarray(step, np.float64).reshape(count, PARAMETERS)
 
 
 def covariances(fit: Fit, frame: Exposure) -> Floats:
@@ -209,8 +208,8 @@ def covariances(fit: Fit, frame: Exposure) -> Floats:
 
 def conditional_errors(fit: Fit, frame: Exposure) -> Floats:
     """(atoms, 5): standard errors if all other atoms were known; soon told."""
-    alone = Overlaps(*np.empty((4, 0), np.int64), _side(fit))
-    alone = replace(alone, starts=np.zeros(len(fit.atoms) + 1, np.int64))
+    nobody = np.empty(0, np.int64)
+    alone = Overlaps(np.zeros(len(fit.atoms) + 1, np.int64), nobody, nobody > 0, nobody)
     blocks = _information(fit, pixels_of(fit, frame), alone).blocks
     errors: Floats = np.sqrt(np.diagonal(np.linalg.inv(blocks), axis1=1, axis2=2))
     return errors
@@ -227,7 +226,7 @@ def overlaps_of(fit: Fit) -> Overlaps:
     starts = np.searchsorted(both[:, 0], np.arange(len(places) + 1)).astype(np.int64)
     apart = np.linalg.norm(places[both[:, 0]] - places[both[:, 1]], axis=1)
     near = apart < NEIGHBOURS * fit.sigma
-    return Overlaps(starts, np.ascontiguousarray(both[:, 1]), near, mates, _side(fit))
+    return Overlaps(starts, np.ascontiguousarray(both[:, 1]), near, mates)
 
 
 def _side(fit: Fit) -> int:
@@ -269,7 +268,7 @@ def _information(fit: Fit, pixels: Pixels, overlaps: Overlaps) -> Information:
     mixed = np.empty((len(overlaps.others), PARAMETERS, PARAMETERS))
     information(
         fit.atoms,
-        overlaps.side,
+        _side(fit),
         fit.cell,
         pixels.owner,
         pixels.weight,
@@ -290,7 +289,9 @@ def _stepped(fit: Fit, step: Floats) -> Fit:
     """Take a step, of bounded length; the mean level goes into the background."""
     length = np.hypot(step[:, ROW], step[:, COL])
     step = step.copy()
-    step[:, [ROW, COL]] *= np.minimum(1.0, LONGEST * fit.sigma / np.maximum(length, 1e-300))[:, None]
+    step[:, [ROW, COL]] *= np.minimum(1.0, LONGEST * fit.sigma / np.maximum(length, 1e-300))[
+        :, None
+    ]
     step[:, LOG_SIGMA] = np.clip(step[:, LOG_SIGMA], -LONGEST, LONGEST)
     typical = float(np.median(np.abs(fit.atoms[:, HEIGHT])))
     atoms = fit.atoms + step
@@ -309,15 +310,15 @@ def update(fit: Fit, frame: Exposure, spacing: float) -> Fit:
     nobody = np.full(fit.smooth.shape, -1, np.int64)
     draw_atoms(fit.atoms, nobody, columns)
     smooth = smoothed(frame.values - columns, frame.usable, spacing)
-    at = tuple(np.clip(np.rint(fit.atoms[:, k]).astype(int), 0, smooth.shape[k] - 1) for k in (0, 1))
+    at = tuple(
+        np.clip(np.rint(fit.atoms[:, k]).astype(int), 0, smooth.shape[k] - 1) for k in (0, 1)
+    )
     atoms = fit.atoms.copy()
     atoms[:, LEVEL] += (fit.smooth - smooth)[at]
     fit = replace(fit, atoms=atoms, smooth=smooth)
     picture = picture_of(fit)
     told = telling(picture, fit.noise, frame)
-    noise = noise_of(
-        frame.values - picture.model, picture.model, told, PARAMETERS * len(fit.atoms)
-    )
+    noise = noise_of(frame.values - picture.model, picture.model, told, PARAMETERS * len(fit.atoms))
     fit = replace(fit, noise=noise)
     variance = conditional_errors(fit, frame)[:, [LOG_SIGMA, LEVEL]] ** 2
     sigma = fit.sigma

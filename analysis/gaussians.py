@@ -111,9 +111,7 @@ def gradients(
                         level += push
             write_slopes(atoms[i], 0.0, v, slopes)
             for a in range(4):
-                found[i, a] += (
-                    slopes[a, 0] * zeroth + slopes[a, 1] * first + slopes[a, 2] * second
-                )
+                found[i, a] += slopes[a, 0] * zeroth + slopes[a, 1] * first + slopes[a, 2] * second
             found[i, 4] += level
 
 
@@ -141,8 +139,14 @@ def share(
     first, last = bounds(atoms[j, 1], reach, cols)
     left, right = max(left, first), min(right, last)
     mine, theirs = np.zeros((4, 3)), np.zeros((4, 3))
-    at, to = profiles.shape[2] // 2 - round(atoms[i, 1]), profiles.shape[2] // 2 - round(atoms[j, 1])
-    rise, fall = profiles.shape[2] // 2 - round(atoms[i, 0]), profiles.shape[2] // 2 - round(atoms[j, 0])
+    at, to = (
+        profiles.shape[2] // 2 - round(atoms[i, 1]),
+        profiles.shape[2] // 2 - round(atoms[j, 1]),
+    )
+    rise, fall = (
+        profiles.shape[2] // 2 - round(atoms[i, 0]),
+        profiles.shape[2] // 2 - round(atoms[j, 0]),
+    )
     moments = np.empty(5)
     for y in range(top, bottom):
         m0, m1, m2, m3, m4 = 0.0, 0.0, 0.0, 0.0, 0.0
@@ -210,9 +214,7 @@ def share_levels(
         write_slopes(atoms[i], 0.0, y - atoms[i, 0], slopes)
         along = profiles[i, 0, y + rise]
         for a in range(4):
-            found[a] += along * (
-                slopes[a, 0] * zeroth + slopes[a, 1] * one + slopes[a, 2] * two
-            )
+            found[a] += along * (slopes[a, 0] * zeroth + slopes[a, 1] * one + slopes[a, 2] * two)
         if i == j:
             found[4] += level
 

@@ -72,7 +72,7 @@ def pixel_noise(values: Floats, usable: Mask) -> Noise:
     """Noise before anything is fitted: from differences of neighbouring pixels."""
     difference = ndimage.convolve(values, DIFFERENCE, mode="reflect")
     mean = ndimage.gaussian_filter(values, 1.0)
-    return noise_of(difference, mean, ndimage.binary_erosion(usable, np.ones((3, 3))))
+    return noise_of(difference, mean, ndimage.binary_erosion(usable, np.ones((3, 3), np.bool_)))
 
 
 def _trimmed(squares: Floats) -> float:

@@ -1,6 +1,7 @@
 """The spacing of a lattice, from the spots in the power spectrum of its image."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -54,11 +55,15 @@ def find_spots(values: Floats) -> Spots:
     relative = power / _background(power, frequency * bins)
     seen = power * frequency**2 * ((frequency * bins >= NEAREST_BIN) & (frequency <= FARTHEST))
     half = (row > 0) | ((row == 0) & (col > 0))
-    places = np.flatnonzero((seen == ndimage.maximum_filter(seen, 5, mode="wrap")) & half & (seen > 0))
+    places = np.flatnonzero(
+        (seen == ndimage.maximum_filter(seen, 5, mode="wrap")) & half & (seen > 0)
+    )
     if not len(places):
         return Spots(np.nan, 0.0)
     places = places[np.argsort(seen.flat[places])[::-1]]
-    vectors = np.column_stack([np.broadcast_to(axis, seen.shape).flat[places] for axis in (row, col)])
+    vectors = np.column_stack(
+        [np.broadcast_to(axis, seen.shape).flat[places] for axis in (row, col)]
+    )
     length = np.linalg.norm(vectors, axis=1)
     sine = np.abs(vectors[:, 0] * vectors[0, 1] - vectors[:, 1] * vectors[0, 0]) / (
         length * length[0]
@@ -77,7 +82,8 @@ def _power(values: Floats) -> tuple[Floats, Floats, Floats]:
     mean = (values * window).sum() / window.sum()
     power = np.abs(fft.fft2((values - mean) * window)) ** 2
     row, col = (np.fft.fftfreq(length) for length in values.shape)
-    return ndimage.gaussian_filter(power, 1.0, mode="wrap"), row[:, None], col[None, :]
+    power = np.asarray(ndimage.gaussian_filter(power, 1.0, mode="wrap"), np.float64)
+    return power, np.asarray(row[:, None], np.float64), np.asarray(col[None, :], np.float64)
 
 
 def _background(power: Floats, radius: Floats) -> Floats:
@@ -86,7 +92,7 @@ def _background(power: Floats, radius: Floats) -> Floats:
     rings = range(ring.max() + 1)
     order = np.argsort(ring, axis=None, kind="stable")
     ends = np.searchsorted(ring.flat[order], [*rings, ring.max() + 1])
-    parts = [order[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True) if b > a]
+    parts = [order[a:b] for a, b in pairwise(ends) if b > a]
     level = np.array([np.quantile(power.flat[part], QUANTILE) for part in parts])
     middle = np.array([radius.flat[part].mean() for part in parts])
     level = np.log(np.maximum(level / -np.log(1 - QUANTILE), 1e-300))

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import benchmarks.__main__ as command
-from benchmarks import end_to_end, instructions, kaufman, kernels, peers, scale, threads
+from benchmarks import atoms, end_to_end, instructions, kaufman, kernels, peers, scale, threads
 from benchmarks.kernels import CASES, SQUARE
 from benchmarks.timing import Work, one_core, side_by_side, strides_for
 from physics import triangular
@@ -194,6 +194,22 @@ def test_a_whole_run_is_measured_beside_the_peer_where_it_is_installed() -> None
     assert told[4].startswith("kernel time / worker time")
     peer = installed("mcising")
     assert told[-1].startswith("ours is faster" if peer else "mcising is not installed")
+
+
+def test_atoms_are_found_beside_the_peers_that_are_installed() -> None:
+    lines = atoms.report([atoms.SCENES[0]], size=160).splitlines()
+    ours = lines[3].split()
+    assert ours[0] == "find_atoms"
+    assert 0.5 < float(ours[2]) < 1.5
+    assert [float(share) for share in ours[4:6]] == [1.0, 1.0]
+    assert lines[2].startswith("100 counts: bound 0.05")
+    there = [peer for peer in atoms.PEERS if peer.installed]
+    assert [line.split()[0] for line in lines[4 : 4 + len(there)]] == [
+        peer.title.split()[0] for peer in there
+    ]
+    assert len(lines) == 4 + len(atoms.PEERS)
+    faint = atoms.report([replace(atoms.SCENES[0], peak=0.3)], peers=[], size=160)
+    assert "find_atoms: no lattice found" in faint
 
 
 def test_shares_are_of_the_workers_time() -> None:
