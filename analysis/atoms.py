@@ -202,8 +202,8 @@ def _spacing(fit: Fit) -> float:
 def _within(atoms: Floats, shape: tuple[int, ...], margin: float) -> Mask:
     """Whose centre is in the frame, or no farther outside than a margin, px."""
     places = atoms[:, :2]
-    inside: Mask = ((places >= -margin) & (places <= np.array(shape) - 1 + margin)).all(axis=1)
-    return inside
+    inside = (places >= -margin) & (places <= np.array(shape) - 1 + margin)
+    return np.asarray(inside.all(axis=1), np.bool_)
 
 
 def _pruned(fit: Fit, frame: Exposure, snr: float) -> Fit:

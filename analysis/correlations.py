@@ -63,8 +63,8 @@ def inflation(residual: Floats, sigma: float, parameters: int = 0) -> Inflation:
             total += bell * slopes
     share = parameters / max(int(np.count_nonzero(residual)), 1)
     squares = np.maximum(total, 1.0)
-    row, col, height = (_unfitted(square, share) for square in squares)
-    return Inflation(row, col, height, seen=float(np.sqrt(squares[2])))
+    along, across, height = (_unfitted(square, share) for square in squares)
+    return Inflation(along, across, height, seen=float(np.sqrt(squares[2])))
 
 
 def _unfitted(seen: float, share: float) -> float:

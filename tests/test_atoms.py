@@ -208,7 +208,6 @@ def fine() -> xr.DataArray:
         (lambda: noise(0.05), "no lattice found"),
         (lambda: ndimage.gaussian_filter(noise(), 2.0), "no lattice found"),
         (lambda: skimage.data.cat().mean(axis=2), "no lattice found"),
-        (skimage.data.camera, "no (lattice|atoms) found|too fine"),
         (lambda: skimage.data.coins(), "no lattice found"),
         (lambda: np.add.outer(np.arange(99.0), np.arange(99.0)), "no lattice found"),
         (lambda: noise() + 20 * np.sin(np.arange(128)), "no lattice found"),
