@@ -65,7 +65,7 @@ def test_every_atom_of_a_turned_crystal_has_its_site(kind: str, rotation: float)
         {"bright": 1.0},
         {"size": 6},
     ],
-    ids=str,
+    ids=lambda made: " ".join(f"{k}={getattr(v, '__name__', v)}" for k, v in made.items()),
 )
 def test_hard_crystals_are_indexed_rightly(made: dict[str, Any]) -> None:
     recall, precision, right = agreement(fit_sites(crystal(**{"rotation": 11.0, **made})))
