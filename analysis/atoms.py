@@ -113,8 +113,8 @@ def find_atoms(
     >>> from analysis.synthetic import draw_image
     >>> grid = np.mgrid[8:120:12, 8:120:12].reshape(2, -1).T
     >>> atoms = find_atoms(draw_image(grid, shape=(128, 128), sigma=2.5, background=10.0, seed=1))
-    >>> atoms.sizes["atom"], round(atoms.spacing_px, 1)
-    (100, 12.0)
+    >>> atoms.sizes["atom"], round(atoms.spacing_px)
+    (100, 12)
     """
     frame = without_hot_pixels(exposure(image))
     period, strength = _period(frame, spacing)
