@@ -62,7 +62,11 @@ def _opened(path: str | Path) -> xr.Dataset:
     try:
         table: xr.Dataset = xr.open_zarr(path, chunks=None).load()
     except (OSError, ValueError, KeyError) as error:
-        raise RequestError(f"cannot read the store {path}", came=str(error)) from None
+        raise RequestError(
+            f"cannot read the store {path}",
+            came=str(error),
+            allowed="a store that latticescape measure wrote, or a CSV table",
+        ) from None
     missing = [name for name in NEEDED if name not in table]
     if missing:
         raise RequestError(

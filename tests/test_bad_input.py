@@ -587,7 +587,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "a table that is a folder": (
         "landscape alloy.zarr folder",
-        ("cannot read the table folder", "CSV"),
+        ("cannot read the store folder", "latticescape measure", "CSV"),
     ),
     "a table that is not UTF-8": ("landscape alloy.zarr latin.csv", ("latin.csv", "utf-8", "CSV")),
     "one species": (

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -232,7 +233,8 @@ def test_no_task_is_pending_for_ever(lab: Write, tmp_path: Path) -> None:
         assert isinstance(killer.exception(timeout=60), KilledWorker)
         good.unlink()
         told("scancel", *jobs())
-        pending = client.submit(sum, [1, 2])
+        # Long, so that no worker that is being ended does it on its way out.
+        pending = client.submit(time.sleep, 600)
         assert isinstance(pending.exception(timeout=60), NoWorkerError)
 
 

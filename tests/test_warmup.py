@@ -233,7 +233,9 @@ def test_a_run_goes_on_without_a_worker_that_is_lost_in_the_warm_up() -> None:
         raise OSError("in <TCP>: Stream is closed")
 
     ran = []
-    client: Any = SimpleNamespace(register_plugin=lost, unregister_worker_plugin=lost)
+    client: Any = SimpleNamespace(
+        register_plugin=lost, unregister_worker_plugin=lost, status="running"
+    )
     with warmed(client, ising_sweep()):
         ran.append("the blocks")
     assert ran
