@@ -82,6 +82,16 @@ def bounds(centre: float, far: float, length: int) -> tuple[int, int]:
 
 
 @compiled
+def shared_bounds(
+    one: float, far: float, other: float, reach: float, length: int
+) -> tuple[int, int]:
+    """:func:`bounds` of the pixels that are near to both of two centres."""
+    first, last = bounds(one, far, length)
+    start, end = bounds(other, reach, length)
+    return max(first, start), min(last, end)
+
+
+@compiled
 def gradients(
     atoms: Floats, owner: Integers, weight: Floats, residual: Floats, cell: float, found: Floats
 ) -> None:
@@ -132,12 +142,8 @@ def share(
     """
     rows, cols = weight.shape
     far, reach = TELLING * np.exp(atoms[i, 3]), TELLING * np.exp(atoms[j, 3])
-    top, bottom = bounds(atoms[i, 0], far, rows)
-    left, right = bounds(atoms[i, 1], far, cols)
-    first, last = bounds(atoms[j, 0], reach, rows)
-    top, bottom = max(top, first), min(bottom, last)
-    first, last = bounds(atoms[j, 1], reach, cols)
-    left, right = max(left, first), min(right, last)
+    top, bottom = shared_bounds(atoms[i, 0], far, atoms[j, 0], reach, rows)
+    left, right = shared_bounds(atoms[i, 1], far, atoms[j, 1], reach, cols)
     mine, theirs = np.zeros((4, 3)), np.zeros((4, 3))
     at, to = (
         profiles.shape[2] // 2 - round(atoms[i, 1]),
@@ -192,12 +198,8 @@ def share_levels(
     far = TELLING * np.exp(atoms[i, 3])
     if i == j:
         far = max(far, cell)
-    top, bottom = bounds(atoms[i, 0], far, rows)
-    left, right = bounds(atoms[i, 1], far, cols)
-    first, last = bounds(atoms[j, 0], cell, rows)
-    top, bottom = max(top, first), min(bottom, last)
-    first, last = bounds(atoms[j, 1], cell, cols)
-    left, right = max(left, first), min(right, last)
+    top, bottom = shared_bounds(atoms[i, 0], far, atoms[j, 0], cell, rows)
+    left, right = shared_bounds(atoms[i, 1], far, atoms[j, 1], cell, cols)
     middle = profiles.shape[2] // 2
     at, rise = middle - round(atoms[i, 1]), middle - round(atoms[i, 0])
     slopes = np.zeros((4, 3))

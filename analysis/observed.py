@@ -21,6 +21,7 @@ from analysis.overlap import (
 )
 from analysis.rings import complete_rings
 from analysis.sites import site_rings
+from analysis.stored_counts import stored_counts
 from physics.configurations import (
     PAIR_ANGLES,
     Configurations,
@@ -51,11 +52,11 @@ def observed_counts(
     Parameters
     ----------
     source
-        A path or pattern, or several. Images, ``"images/*.tif"``. Or one table of counts:
-        class columns (``centre``, the
-        number of species-1 neighbours ``n_…``, then the pair numbers of the lattice, optionally
-        ``multiplicity``) and one column of counts per image. Or tables of atoms, one file an
-        image, with the columns ``row_px, col_px, species``.
+        A path or pattern, or several. Images, ``"images/*.tif"``. Or stores that ``latticescape
+        measure`` wrote, which name their lattice themselves. Or one table of counts: class columns
+        (``centre``, the number of species-1 neighbours ``n_…``, then the pair numbers of the
+        lattice, optionally ``multiplicity``) and one column of counts per image. Or tables of
+        atoms, one file an image, with the columns ``row_px, col_px, species``.
     lattice
         The lattice's kind, or the function that makes it: ``"triangular"`` or ``triangular``.
     species
@@ -76,9 +77,9 @@ def observed_counts(
     Raises
     ------
     RequestError
-        If an image shows no atoms, no such lattice or not two species. If a table
-        cannot be read, classes are missing, twice or unknown, or a count is negative,
-        no whole number, or an image has none.
+        If an image shows no atoms, no such lattice or not two species. If a table or store cannot
+        be read, classes are missing, twice or unknown, or a count is negative, no whole number, or
+        an image has none.
 
     Examples
     --------
@@ -91,6 +92,8 @@ def observed_counts(
     paths = _paths(source)
     if any(is_image(path) for path in paths):
         return _from_images(source, classes.kind, species, method, seed)
+    if any(path.is_dir() for path in paths):
+        return stored_counts(paths)
     tables = {path: _read(path) for path in paths}
     if all("species" in table.columns for table in tables.values()):
         counts = {

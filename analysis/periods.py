@@ -2,19 +2,15 @@
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-from scipy.ndimage import gaussian_filter, maximum_filter
+from scipy.ndimage import maximum_filter
 
+from analysis.power_spectrum import FARTHEST, NEAREST_BIN, power_spectrum
 from physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
 
 # What is looked at of an image, px along each side, from its middle.
 MOST_PIXELS = 1024
-
-# Spots nearer to the centre than so many bins are the frame's, those beyond are pixels', in
-# cycles per px.
-NEAREST_BIN, FARTHEST = 3.5, 0.45
 
 # Of the spots that are at least so strong, compared with the strongest, the first order is that of
 # the longest period.
@@ -53,7 +49,8 @@ def lattice_period(image: npt.ArrayLike) -> float:
     >>> round(lattice_period(np.add.outer(wave, wave)), 1)
     16.0
     """
-    power, frequency = _power(_middle(np.asarray(image)))
+    power, row, col = power_spectrum(_middle(np.asarray(image)))
+    frequency = np.hypot(row, col)
     bins = frequency * min(power.shape)
     seen = power * frequency**2 * ((bins >= NEAREST_BIN) & (frequency <= FARTHEST))
     tops = np.flatnonzero((seen == maximum_filter(seen, 5, mode="wrap")) & (seen > 0))
@@ -75,12 +72,3 @@ def lattice_period(image: npt.ArrayLike) -> float:
 def _middle(image: npt.NDArray[np.generic]) -> Floats:
     cuts = [slice(max(0, (n - MOST_PIXELS) // 2), (n + MOST_PIXELS) // 2) for n in image.shape]
     return image[tuple(cuts)].astype(np.float64)
-
-
-def _power(values: Floats) -> tuple[Floats, Floats]:
-    """Power under a Hann taper, smoothed over a bin, and frequencies in cycles per px."""
-    taper = np.outer(*(np.hanning(n + 2)[1:-1] for n in values.shape))
-    mean = (values * taper).sum() / taper.sum()
-    power = np.abs(scipy.fft.fft2((values - mean) * taper, workers=1)) ** 2
-    row, col = (np.fft.fftfreq(n) for n in values.shape)
-    return gaussian_filter(power, 1.0, mode="wrap"), np.hypot(row[:, None], col[None, :])

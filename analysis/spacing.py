@@ -5,13 +5,11 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, ndimage
+from scipy import ndimage
+
+from analysis.power_spectrum import FARTHEST, NEAREST_BIN, power_spectrum
 
 Floats = npt.NDArray[np.float64]
-
-# Spots nearer to the centre than so many bins are the frame's, and those beyond are pixels'.
-NEAREST_BIN = 3.5
-FARTHEST = 0.45
 
 # The background of a spot is read off the quarter of lowest power at its distance.
 QUANTILE = 0.25
@@ -49,7 +47,7 @@ def find_spots(values: Floats) -> Spots:
     >>> round(find_spots(np.add.outer(wave, wave)).period, 1)
     16.0
     """
-    power, row, col = _power(values)
+    power, row, col = power_spectrum(values)
     frequency = np.hypot(row, col)
     bins = min(values.shape)
     relative = power / _background(power, frequency * bins)
@@ -74,16 +72,6 @@ def find_spots(values: Floats) -> Spots:
     other = relative.flat[places[partner]]
     strength = min(float(relative.flat[places[0]]), float(other[0])) if len(other) else 0.0
     return Spots(float(1 / length[0]), strength)
-
-
-def _power(values: Floats) -> tuple[Floats, Floats, Floats]:
-    """Power spectrum under a Hann window, smoothed over a bin, and its frequencies."""
-    window = np.outer(*(np.hanning(length + 2)[1:-1] for length in values.shape))
-    mean = (values * window).sum() / window.sum()
-    power = np.abs(fft.fft2((values - mean) * window)) ** 2
-    row, col = (np.fft.fftfreq(length) for length in values.shape)
-    power = np.asarray(ndimage.gaussian_filter(power, 1.0, mode="wrap"), np.float64)
-    return power, np.asarray(row[:, None], np.float64), np.asarray(col[None, :], np.float64)
 
 
 def _background(power: Floats, radius: Floats) -> Floats:

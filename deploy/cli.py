@@ -339,7 +339,6 @@ def landscape_command(
     then one column an image), or tables of atoms (row_px, col_px, species), one an image.
     """
     from analysis import best_fit, landscape, observed_counts
-    from analysis.stored_counts import stored_counts
 
     check_pictures(picture)
     if out is not None:
@@ -352,10 +351,7 @@ def landscape_command(
             allowed="a sweep of a lattice model",
         )
     names = tuple(species.split(",")) if species else None
-    if any(path.is_dir() for path in observed):
-        counts = stored_counts(observed)
-    else:
-        counts = observed_counts(observed, lattice=simulated.attrs["lattice"], species=names)
+    counts = observed_counts(observed, lattice=simulated.attrs["lattice"], species=names)
     scape = landscape(simulated, counts)
     fit = best_fit(scape)
     draw(lambda browse: browse.landscape_map(scape, best=fit.parameters), picture)
