@@ -1,7 +1,6 @@
 """Images and simulated Datasets in; distances, parameters and model comparisons out."""
 
 from analysis.atoms import find_atoms
-from analysis.dimensions import count_endmembers
 from analysis.distances import statistical_distance
 from analysis.images import read_image
 from analysis.inference import Fit, best_fit
@@ -12,9 +11,8 @@ from analysis.observed import count_atoms, count_measured, observed_counts
 from analysis.selection import compare
 from analysis.sites import fit_sites
 from analysis.species import assign_species
-from analysis.spectra import sliding_fft
-from analysis.spots import spots, stripes
-from analysis.unmixing import unmix
+from analysis.spectra import sliding_fft, spots, stripes
+from analysis.unmixing import count_endmembers, unmix
 
 __all__ = [
     "Fit",

@@ -52,7 +52,7 @@ def measure(
 
     Examples
     --------
-    >>> from analysis.arrangements import place_atoms
+    >>> from analysis.synthetic import place_atoms
     >>> from analysis.synthetic import draw_configuration
     >>> from physics import triangular
     >>> placed = place_atoms(triangular(8), np.arange(64) % 3 % 2, spacing=14.0)

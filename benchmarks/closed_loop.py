@@ -16,8 +16,7 @@ import xarray as xr
 from scipy.stats import norm
 
 from analysis import best_fit, count_measured, landscape, measure
-from analysis.arrangements import place_atoms
-from analysis.synthetic import draw_configuration
+from analysis.synthetic import draw_configuration, place_atoms
 from physics import PairAlloy, Schedule, configurations, sample, triangular
 from physics.compiled import compiled
 from physics.models import REPLICAS

@@ -76,9 +76,8 @@ def measure(
     are, and the two main components of the neighbourhoods; of several images each has its own,
     with the image's name before the suffix. Exit code 1 if some images could not be measured.
     """
-    from analysis.atom_tables import atom_table
     from analysis.images import image_paths
-    from analysis.observed import count_measured
+    from analysis.observed import atom_table, count_measured
     from deploy.tables import measured_facts
 
     check_pictures(picture)
@@ -92,7 +91,7 @@ def measure(
     observed = count_measured(atoms_of)
     for name, one in found.items():
         own = [path if len(paths) == 1 else _of_image(path, name) for path in picture]
-        draw(partial(_maps, one), own, room="pictures")
+        draw(partial(_maps, one), own)
     if atoms is not None:
         write_table(atom_table(atoms_of), atoms)
     if out is not None:
@@ -198,7 +197,7 @@ def phases(
         if spectra.nbytes <= KEPT_BYTES:
             spectra = spectra.persist()
         found = unmix(spectra, endmembers, method=method, seed=seed).compute()
-    draw(lambda pictures: pictures.endmember_maps(grey, found), picture, room="pictures")
+    draw(lambda browse: browse.endmember_maps(grey, found), picture)
     if out is not None:
         write_new(found, out)
     facts: dict[str, object] = {

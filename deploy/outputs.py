@@ -1,6 +1,5 @@
 """What commands leave behind: facts on the terminal, pictures, and new stores."""
 
-import importlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -40,17 +39,16 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def draw(make: Callable[[Any], Any], paths: Sequence[Path], *, room: str = "browse") -> None:
-    """Write what a module of ``analysis`` draws, imported only if there is a path to write to."""
+def draw(make: Callable[[Any], Any], paths: Sequence[Path]) -> None:
+    """Write what ``analysis.browse`` draws, imported only if there is a path to write to."""
     if not paths:
         return
-    module = importlib.import_module(f"analysis.{room}")
-    from analysis.browse import save
+    from analysis import browse
 
     for path in paths:
-        picture = make(module)
+        picture = make(browse)
         path.parent.mkdir(parents=True, exist_ok=True)
-        save(picture, path)
+        browse.save(picture, path)
 
 
 def check_pictures(paths: Sequence[Path]) -> None:

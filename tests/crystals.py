@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from analysis.basis import sites_in_cell
+from analysis.sites.basis import sites_in_cell
 from physics.lattices import GEOMETRIES
 
 Floats = npt.NDArray[np.float64]

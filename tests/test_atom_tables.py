@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis.atom_tables import COLUMNS, atom_table
 from analysis.observed import observed_counts
-from analysis.synthetic import place_atoms
+from analysis.observed.atom_tables import COLUMNS, atom_table
+from analysis.synthetic.drawing import place_atoms
 from physics import triangular
 
 

@@ -13,9 +13,9 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from analysis.atoms import find_atoms
-from analysis.correlations import inflation
-from analysis.gaussians import PARAMETERS, draw_atoms, gradients, information
-from analysis.noise import noise_of, pixel_noise
+from analysis.atoms.correlations import inflation
+from analysis.atoms.gaussians import PARAMETERS, draw_atoms, gradients, information
+from analysis.atoms.noise import noise_of, pixel_noise
 from analysis.synthetic import draw_image
 from benchmarks.atoms import SCENES, Scene, position_bound, score
 from physics.errors import RequestError

@@ -11,10 +11,9 @@ import xarray as xr
 from PIL import Image
 from scipy.spatial import cKDTree
 
-from analysis.atom_tables import COLUMNS
-from analysis.observed import count_atoms
-from analysis.stored_counts import stored_counts
-from analysis.synthetic import draw_configuration, place_atoms, two_phases
+from analysis.observed import count_atoms, stored_counts
+from analysis.observed.atom_tables import COLUMNS
+from analysis.synthetic.drawing import draw_configuration, place_atoms, two_phases
 from physics import PairAlloy, Schedule, triangular
 from sweeps import Sweep, run
 from tests.command_line import latticescape, told

@@ -10,10 +10,9 @@ import xarray as xr
 from scipy.spatial import cKDTree
 
 from analysis import count_atoms, measure, observed_counts
-from analysis.arrangements import place_atoms
-from analysis.overlap import effective_number, expected_counts, random_p_value, shuffled_counts
-from analysis.rings import complete_rings
-from analysis.synthetic import draw_configuration
+from analysis.observed import effective_number, expected_counts, random_p_value, shuffled_counts
+from analysis.sites import complete_rings
+from analysis.synthetic import draw_configuration, place_atoms
 from deploy.examples import example
 from deploy.outputs import write_new
 from physics import RequestError, configurations, honeycomb, square, triangular

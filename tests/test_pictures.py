@@ -9,10 +9,16 @@ import pytest
 import xarray as xr
 
 from analysis.browse import Picture, save
+from analysis.browse.pictures import (
+    MOST_PIXELS,
+    SPECIES,
+    atom_maps,
+    endmember_maps,
+    neighborhood_maps,
+)
 from analysis.images import labelled_image
-from analysis.pictures import MOST_PIXELS, SPECIES, atom_maps, endmember_maps, neighborhood_maps
 from analysis.spectra import sliding_fft
-from analysis.synthetic import draw_configuration, place_atoms, two_phases
+from analysis.synthetic.drawing import draw_configuration, place_atoms, two_phases
 from analysis.unmixing import unmix
 from physics import triangular
 from tests.browsing import assert_colourful, screenshot

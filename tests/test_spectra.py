@@ -8,10 +8,9 @@ import numpy.typing as npt
 import pytest
 import xarray as xr
 
-from analysis import spectra as module
 from analysis.images import labelled_image
-from analysis.periods import lattice_period
-from analysis.spectra import sliding_fft
+from analysis.spectra import lattice_period, sliding_fft
+from analysis.spectra import windows as module
 from analysis.synthetic import two_phases
 from benchmarks.spectra import plain_loop
 from physics.errors import RequestError

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis.observed import counts_dataset
-from analysis.stored_counts import stored_counts
+from analysis.observed import counts_dataset, stored_counts
 from deploy.outputs import write_new
 from physics import configurations
 from physics.errors import RequestError

@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from analysis.observed import count_atoms
-from analysis.synthetic import (
+from analysis.synthetic.drawing import (
     draw_configuration,
     draw_image,
     drifted,

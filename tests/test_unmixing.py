@@ -20,14 +20,13 @@ from analysis import (
     stripes,
     unmix,
 )
-from analysis import spectra as spectra_module
-from analysis.abundances import abundances
-from analysis.bayesian import truncated_normal
 from analysis.images import labelled_image
-from analysis.nfindr import nfindr, simplex_volume
-from analysis.principal import principal_components
+from analysis.spectra import windows as spectra_module
+from analysis.spectra.window_vectors import WindowVectors
 from analysis.synthetic import draw_image, two_phases
-from analysis.window_vectors import WindowVectors
+from analysis.unmixing import abundances, nfindr, simplex_volume
+from analysis.unmixing.bayesian import truncated_normal
+from analysis.unmixing.principal import principal_components
 from physics.errors import RequestError
 
 METHODS = ("nfindr", "ica", "nmf", "bayes")

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy import ndimage
 
-from analysis.noise import pixel_noise
+from analysis.atoms.noise import pixel_noise
 from physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]

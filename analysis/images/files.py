@@ -12,7 +12,7 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
-from analysis.calibration import Calibration, calibration, tiff_calibration
+from analysis.images.calibration import Calibration, calibration, tiff_calibration
 from physics.errors import RequestError
 
 Values = npt.NDArray[Any]

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from analysis.arrangements import place_atoms, two_phase_atoms
 from analysis.images import labelled_image
+from analysis.synthetic.arrangements import place_atoms, two_phase_atoms
 from physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_ndtr, ndtri_exp
 
-from analysis.principal import Components
+from analysis.unmixing.principal import Components
 
 Floats = npt.NDArray[np.float64]
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from analysis.power_spectrum import FARTHEST, NEAREST_BIN, power_spectrum
+from analysis.spectra.power_spectrum import FARTHEST, NEAREST_BIN, power_spectrum
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,18 +10,17 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from analysis.atom_tables import species_names
 from analysis.images import image_paths, is_image
 from analysis.measurement import Method, measure
-from analysis.overlap import (
+from analysis.observed.atom_tables import species_names
+from analysis.observed.overlap import (
     effective_number,
     expected_counts,
     random_p_value,
     shuffled_counts,
 )
-from analysis.rings import complete_rings
-from analysis.sites import site_rings
-from analysis.stored_counts import stored_counts
+from analysis.observed.stored import stored_counts
+from analysis.sites import complete_rings, site_rings
 from physics.configurations import (
     PAIR_ANGLES,
     Configurations,

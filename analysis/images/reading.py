@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from analysis.image_files import SUFFIXES, Raw, read_raw
+from analysis.images.files import SUFFIXES, Raw, read_raw
 from physics.errors import RequestError
 
 Values = npt.NDArray[Any]

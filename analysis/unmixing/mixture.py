@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from analysis.abundances import MOST_ENDMEMBERS, abundances
-from analysis.bayesian import sample_posterior
-from analysis.independent import purest_windows
-from analysis.nfindr import nfindr
-from analysis.nonnegative import nonnegative_endmembers
-from analysis.principal import Components, centred, principal_components
-from analysis.window_vectors import WindowVectors
+from analysis.spectra.window_vectors import WindowVectors
+from analysis.unmixing.abundances import MOST_ENDMEMBERS, abundances
+from analysis.unmixing.bayesian import sample_posterior
+from analysis.unmixing.independent import purest_windows
+from analysis.unmixing.nfindr import nfindr
+from analysis.unmixing.nonnegative import nonnegative_endmembers
+from analysis.unmixing.principal import Components, centred, principal_components
 from physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]

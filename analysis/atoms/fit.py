@@ -1,7 +1,7 @@
 """All atoms of an image fitted at once: Gaussians, their cells' levels, a smooth background.
 
 Pixels are weighted by the inverse of their variance, which follows their expected value
-(:mod:`analysis.noise`): for counts these are the equations of Poisson's maximum likelihood.
+(:mod:`analysis.atoms.noise`): for counts these are the equations of Poisson's maximum likelihood.
 """
 
 from dataclasses import dataclass, replace
@@ -12,8 +12,8 @@ from scipy import ndimage, sparse
 from scipy.sparse import linalg
 from scipy.spatial import cKDTree
 
-from analysis.exposure import Exposure
-from analysis.gaussians import (
+from analysis.atoms.exposure import Exposure
+from analysis.atoms.gaussians import (
     COL,
     HEIGHT,
     LEVEL,
@@ -26,8 +26,8 @@ from analysis.gaussians import (
     gradients,
     information,
 )
-from analysis.local_covariances import local_covariances
-from analysis.noise import Noise, noise_of
+from analysis.atoms.local_covariances import local_covariances
+from analysis.atoms.noise import Noise, noise_of
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -67,7 +67,7 @@ class Fit:
     Attributes
     ----------
     atoms
-        (atoms, 5) as in :mod:`analysis.gaussians`.
+        (atoms, 5) as in :mod:`analysis.atoms.gaussians`.
     smooth
         (row, col): the background.
     noise

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import scipy.fft
 import xarray as xr
 
-from analysis.images import UNKNOWN_UNITS
-from analysis.periods import lattice_period
+from analysis.images.reading import UNKNOWN_UNITS
+from analysis.spectra.periods import lattice_period
 from physics.compiled import compiled
 from physics.errors import RequestError
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import maximum_filter
 
-from analysis.power_spectrum import FARTHEST, NEAREST_BIN, power_spectrum
+from analysis.spectra.power_spectrum import FARTHEST, NEAREST_BIN, power_spectrum
 from physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]

@@ -8,7 +8,7 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
-from analysis.window_vectors import WindowVectors
+from analysis.spectra.window_vectors import WindowVectors
 from physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]

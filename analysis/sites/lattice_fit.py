@@ -5,9 +5,9 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.spatial import cKDTree
 
-from analysis.basis import Basis, Floats
-from analysis.indexing import Indexing, follow, neighbours_of
-from analysis.trials import FEWEST_ATOMS, coherence, seed_basis
+from analysis.sites.basis import Basis, Floats
+from analysis.sites.indexing import Indexing, follow, neighbours_of
+from analysis.sites.trials import FEWEST_ATOMS, coherence, seed_basis
 from physics.errors import RequestError
 
 Integers = npt.NDArray[np.int64]

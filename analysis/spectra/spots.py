@@ -47,7 +47,7 @@ def spots(unmixed: xr.Dataset, most: int = 3) -> xr.Dataset:
 
     Examples
     --------
-    >>> from analysis.spectra import sliding_fft
+    >>> from analysis.spectra.windows import sliding_fft
     >>> from analysis.unmixing import unmix
     >>> row, col = np.indices((96, 64))
     >>> waves = np.where(row < 48, np.cos(row / 2), np.cos(col / 2))
@@ -99,7 +99,7 @@ def stripes(unmixed: xr.Dataset) -> xr.Dataset:
 
     Examples
     --------
-    >>> from analysis.spectra import sliding_fft
+    >>> from analysis.spectra.windows import sliding_fft
     >>> from analysis.unmixing import unmix
     >>> row, col = np.indices((96, 64))
     >>> waves = np.where(row < 48, np.cos(row / 2), np.cos(col / 2))

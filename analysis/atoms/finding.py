@@ -8,9 +8,9 @@ import xarray as xr
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from analysis.correlations import inflation
-from analysis.exposure import Exposure, exposure, without_hot_pixels
-from analysis.fit import (
+from analysis.atoms.correlations import inflation
+from analysis.atoms.exposure import Exposure, exposure, without_hot_pixels
+from analysis.atoms.fit import (
     Fit,
     conditional_errors,
     covariances,
@@ -20,10 +20,10 @@ from analysis.fit import (
     smoothed,
     update,
 )
-from analysis.gaussians import COL, HEIGHT, LEVEL, LOG_SIGMA, ROW
-from analysis.noise import pixel_noise
-from analysis.peaks import answers, find_peaks
-from analysis.spacing import find_spots
+from analysis.atoms.gaussians import COL, HEIGHT, LEVEL, LOG_SIGMA, ROW
+from analysis.atoms.noise import pixel_noise
+from analysis.atoms.peaks import answers, find_peaks
+from analysis.atoms.spacing import find_spots
 from physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]

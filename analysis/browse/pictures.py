@@ -15,10 +15,10 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.spatial import cKDTree
 
-from analysis.atom_tables import has_species, species_names
-from analysis.browse import FONTS, MARK, Look, Picture, dressed
-from analysis.images import UNKNOWN_UNITS
+from analysis.browse.maps import FONTS, MARK, Look, Picture, dressed
+from analysis.images.reading import UNKNOWN_UNITS
 from analysis.neighborhoods import neighborhoods
+from analysis.observed.atom_tables import has_species, species_names
 from physics.errors import RequestError
 from physics.lattices import neighbor_steps
 
@@ -62,7 +62,7 @@ def atom_maps(image: xr.DataArray, atoms: xr.Dataset) -> Picture:
 
     Examples
     --------
-    >>> from analysis.synthetic import draw_configuration, place_atoms
+    >>> from analysis.synthetic.drawing import draw_configuration, place_atoms
     >>> from physics import triangular
     >>> placed = place_atoms(triangular(4), np.arange(16) % 2, spacing=12.0)
     >>> sure = (("atom", "kind"), np.eye(2)[placed.species])

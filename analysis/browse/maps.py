@@ -19,7 +19,7 @@ from bokeh.embed import file_html
 from bokeh.resources import INLINE
 from holoviews.operation import contours
 
-from analysis.surfaces import (
+from analysis.browse.surfaces import (
     Best,
     distance_surface,
     free_axes,

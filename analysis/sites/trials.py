@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import Delaunay, cKDTree
 
-from analysis.basis import (
+from analysis.sites.basis import (
     Basis,
     Floats,
     candidate_bases,

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 
-from analysis.basis import Basis, Floats
-from analysis.trials import CATCH
+from analysis.sites.basis import Basis, Floats
+from analysis.sites.trials import CATCH
 from physics.lattices import neighbor_steps
 
 Integers = npt.NDArray[np.int64]

@@ -4,10 +4,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from analysis.abundances import MOST_ENDMEMBERS
-from analysis.principal import principal_components
-from analysis.unmixing import independent_fraction
-from analysis.window_vectors import WindowVectors
+from analysis.spectra.window_vectors import WindowVectors
+from analysis.unmixing.abundances import MOST_ENDMEMBERS
+from analysis.unmixing.mixture import independent_fraction
+from analysis.unmixing.principal import principal_components
 from physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
