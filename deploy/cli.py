@@ -13,8 +13,9 @@ from rich.console import Console
 
 from deploy.cluster_commands import cluster
 from deploy.image_commands import measure, phases
+from deploy.landscape_commands import landscape, map_
 from deploy.options import PATH, POSITIVE, STORE, as_json, example
-from deploy.outputs import check_new, check_pictures, draw, finite, show, write_new
+from deploy.outputs import finite, show
 from deploy.signals import orderly_end
 from physics.errors import RequestError
 from sweeps.cost import calibrate as measured_rate
@@ -25,7 +26,7 @@ from sweeps.provenance import package_version
 from sweeps.run import Report
 from sweeps.spec import Sweep
 from sweeps.status import status as store_status
-from sweeps.store import Store, open_sweep
+from sweeps.store import Store
 from sweeps.submit import cancel as cancel_store
 from sweeps.submit import submit as submit_sweep
 from sweeps.verify import verify as verify_store
@@ -79,7 +80,7 @@ def main() -> None:
     """Simulate lattice models over parameter grids, and find what an image came from."""
 
 
-for command in (cluster, measure, phases):
+for command in (cluster, measure, phases, landscape, map_):
     main.add_command(command)
 
 
@@ -314,97 +315,6 @@ def pack(store: StorePath, out: StorePath, partial: bool, json_: bool) -> None:
 
 
 @main.command(
-    name="landscape",
-    epilog=example(
-        "latticescape landscape runs/mores2.zarr counts.csv --out scape.zarr --picture scape.html"
-    ),
-)
-@click.argument("store", type=STORE)
-@click.argument("observed", type=PATH, nargs=-1, required=True)
-@click.option("--out", type=STORE, help="Folder or URL of a new zarr store for the landscape.")
-@click.option("--picture", type=PATH, multiple=True, help="A .png or .html to draw; repeatable.")
-@click.option("--species", help="Names of species 0 and 1 in tables of atoms, such as Mo,Re.")
-@as_json
-def landscape_command(
-    store: StorePath,
-    observed: tuple[Path, ...],
-    out: StorePath | None,
-    picture: tuple[Path, ...],
-    species: str | None,
-    json_: bool,
-) -> None:
-    """Statistical distance between a sweep and observed counts.
-
-    OBSERVED is a store of latticescape measure, or several, a table of counts (class columns,
-    then one column an image), or tables of atoms (row_px, col_px, species), one an image.
-    """
-    from analysis import best_fit, landscape, observed_counts
-
-    check_pictures(picture)
-    if out is not None:
-        check_new(out)
-    simulated = open_sweep(store)
-    if "lattice" not in simulated.attrs:
-        raise RequestError(
-            f"the store {store} holds no configurations of a lattice",
-            came=f"a sweep of {simulated.attrs.get('function')}",
-            allowed="a sweep of a lattice model",
-        )
-    names = tuple(species.split(",")) if species else None
-    counts = observed_counts(observed, lattice=simulated.attrs["lattice"], species=names)
-    scape = landscape(simulated, counts)
-    fit = best_fit(scape)
-    draw(lambda browse: browse.landscape_map(scape, best=fit.parameters), picture)
-    if out is not None:
-        write_new(scape, out)
-    facts: dict[str, object] = {
-        "images": [str(image) for image in scape["image"].values],
-        "n": scape["n"].values.tolist(),
-        "s2": fit.s2.values.tolist(),
-        "s2_total": fit.s2_total,
-        "parameters": {
-            name: {"value": value, "se": error} for name, (value, error) in fit.parameters.items()
-        },
-        "border": list(fit.border),
-        "points_missing": int(simulated.done.size - simulated.done.sum()),
-    }
-    show(facts, json_)
-
-
-@main.command(
-    name="map",
-    epilog=example(
-        "latticescape map runs/ising.zarr susceptibility --out chi.png",
-        "latticescape map runs/mores2.zarr energy --at x=0.597 --out energy.html",
-    ),
-)
-@click.argument("store", type=STORE)
-@click.argument("variable")
-@click.option("--out", type=PATH, multiple=True, required=True, help="A .png or .html; repeatable.")
-@click.option("--at", multiple=True, metavar="AXIS=VALUE", help="Fix an axis; repeatable.")
-@click.option("--ridge", is_flag=True, help="Mark where the variable is largest.")
-@click.option("--log", is_flag=True, help="Logarithmic colours.")
-def map_command(
-    store: StorePath,
-    variable: str,
-    out: tuple[Path, ...],
-    at: tuple[str, ...],
-    ridge: bool,
-    log: bool,
-) -> None:
-    """Draw a variable of a store over two of its axes (or a curve over one)."""
-    check_pictures(out)
-    simulated = open_sweep(store)
-    places = dict(map(_place, at))
-    draw(
-        lambda browse: browse.variable_map(simulated, variable, at=places, ridge=ridge, log=log),
-        out,
-    )
-    for path in out:
-        click.echo(str(path))
-
-
-@main.command(
     epilog=example("latticescape doctor --compile", "latticescape doctor --cluster tcp://host:8786")
 )
 @cluster_option
@@ -457,13 +367,3 @@ def _to_try(report: Report) -> str:
     if report.pending:
         return ". Try: the same command once more; what is done stays"
     return f". Try: latticescape retry-failed {report.store}"
-
-
-def _place(given: str) -> tuple[str, float]:
-    name, _, value = given.partition("=")
-    try:
-        return name, float(value)
-    except ValueError:
-        raise RequestError(
-            "--at cannot be read", came=given, allowed="AXIS=VALUE", hint="--at H=0"
-        ) from None
