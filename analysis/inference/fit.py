@@ -1,22 +1,24 @@
 """From a landscape to parameters: its minimum, and how sure that is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import combinations_with_replacement
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from analysis.inference.deviance import Deviance, Overlap, deviance, part_of
+from analysis.inference.flat_directions import FlatDirection, flat_subspace, named_directions
+from analysis.inference.information import information
+from analysis.inference.interpolation import Interpolation, interpolation
 from analysis.landscape import parameters_of
 from physics.errors import RequestError
 
 Floats = npt.NDArray[np.floating[Any]]
 
-# The landscape is read as a parabola where −2 ln L = 4 N S² rises by less than this above its
-# least value: three standard errors of one parameter.
-NEAR = 9.0
+# So near to the edge of the grid, in half widths, a minimum is at it.
+PINNED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,16 @@ class Fit:
         Their Monte Carlo standard errors, at the grid point nearest to the minimum.
     border
         Parameters whose minimum lies at the edge of the grid: the true one may be beyond.
+    flat
+        Combinations of parameters that the data do not determine.
+    monte_carlo_covariance
+        The part of the covariance that a longer simulation or a finer grid would take away.
+    overlap
+        How overlapping neighbourhoods were taken: ``independent``, ``simulated`` or ``effective``.
+    extension
+        By parameter at the border: the (start, stop) its axis should have instead.
+    notes
+        What should be known beside the numbers, in sentences.
     """
 
     parameters: Mapping[str, tuple[float, float]]
@@ -44,20 +56,37 @@ class Fit:
     s2_total: float
     s2_total_se: float
     border: tuple[str, ...]
+    flat: tuple[FlatDirection, ...] = ()
+    monte_carlo_covariance: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    overlap: Overlap = "independent"
+    extension: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What should be known beside the numbers, in sentences."""
+        beyond = [
+            f"the minimum lies at the edge of the axis {name}: extend it"
+            + (" to {:.6g} … {:.6g}".format(*self.extension[name]) if name in self.extension else "")
+            for name in self.border
+        ]
+        return (*(direction.sentence for direction in self.flat), *beyond)
 
 
-def best_fit(scape: xr.Dataset) -> Fit:
+def best_fit(scape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
     """Parameters at the minimum of a landscape, with their standard errors.
 
-    A parabola is fitted by least squares, weighted by the Monte Carlo errors, to the points near
-    the least S². Its minimum is the estimate, and Cov = (2 N ∂²S²/∂w²)⁻¹ (Laplace's
-    approximation to −ln L = 2 N S²). Where the points near the minimum do not hold a parabola with
-    a minimum inside, the best grid point is returned with an infinite error.
+    The minimum is that of −2 ln L = 4 Σ_d N_d S²_d, interpolated by a Gaussian process and freed of
+    the biases of a finite simulation and of seldom classes. Laplace's approximation gives
+    Cov = (2 N ∂²S²/∂w²)⁻¹; where counts overlap or are few it is H⁻¹ J H⁻¹ (see
+    :mod:`analysis.inference.information`), and the Monte Carlo error of the minimum is added. Where
+    no curve can be drawn, the best grid point is returned with an infinite error.
 
     Parameters
     ----------
     scape
         A landscape.
+    overlap
+        How overlapping neighbourhoods are taken; see :func:`analysis.inference.deviance.deviance`.
 
     Raises
     ------
@@ -69,42 +98,176 @@ def best_fit(scape: xr.Dataset) -> Fit:
     >>> w = np.linspace(-0.3, 0.1, 9)
     >>> s2 = 0.02 + (w + 0.08) ** 2
     >>> scape = xr.Dataset(
-    ...     {"s2": (("image", "w1"), s2[None]), "s2_se": (("image", "w1"), 0 * s2[None] + 1e-4),
-    ...      "s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2 + 1e-4), "n": ("image", [1000])},
+    ...     {"s2": (("image", "w1"), s2[None]), "s2_se": (("image", "w1"), 0 * s2[None] + 1e-7),
+    ...      "s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2 + 1e-7), "n": ("image", [1000])},
     ...     coords={"w1": w, "image": ["one"]})
     >>> value, error = best_fit(scape).parameters["w1"]
-    >>> round(value, 6), round(error, 6)
-    (-0.08, 0.015811)
+    >>> round(value, 5), round(error, 5)
+    (-0.08, 0.01581)
     """
-    names = parameters_of(scape)
-    total = scape["s2_total"]
-    if not np.isfinite(total).any():
-        raise RequestError(
-            "no point of the landscape is computed",
-            came="NaN everywhere",
-            allowed="at least one point",
-            hint="latticescape run, and then once more",
-        )
-    if not names:
-        return Fit({}, np.empty((0, 0)), **_distances(scape), border=())
-    least = np.unravel_index(int(np.nanargmin(total.values)), total.shape)
-    border = tuple(
-        name for name, i in zip(names, least, strict=True) if i in (0, scape.sizes[name] - 1)
+    told = deviance(scape, overlap)
+    if not parameters_of(scape):
+        return Fit({}, np.empty((0, 0)), **_distances(scape), border=(), overlap=told.overlap)
+    between = interpolated(told)
+    if between is None:
+        return _grid_fit(scape, told)
+    return located(scape, told, between).fit
+
+
+@dataclass(frozen=True)
+class Located:
+    """A fit with what it was made from, which bootstrap and posterior go on with.
+
+    Attributes
+    ----------
+    point
+        (parameters,), those that can be fitted.
+    curvature
+        Of −ln L there.
+    covariance
+        Of the estimate, Monte Carlo error included; along flat directions that of the whole grid.
+    firm
+        Projection on the directions that are not flat, in units of ``half``.
+    """
+
+    fit: Fit
+    told: Deviance
+    between: Interpolation
+    point: Floats
+    half: Floats
+    curvature: Floats
+    covariance: Floats
+    firm: Floats
+
+
+def interpolated(told: Deviance) -> Interpolation | None:
+    """Between the grid's points, or None where these are too few for a curve."""
+    try:
+        return interpolation(told.axes, told.values, told.errors)
+    except RequestError:
+        return None
+
+
+def located(scape: xr.Dataset, told: Deviance, between: Interpolation) -> Located:
+    """The minimum and its covariance."""
+    point = between.minimum()
+    edges = np.array([[axis[0], axis[-1]] for axis in between.axes]).T
+    half = (edges[1] - edges[0]) / 2
+    found = information(scape, told, between, point)
+    inverse = np.linalg.pinv(found.curvature * np.outer(half, half), rcond=1e-10, hermitian=True)
+    scatter = inverse @ (found.slope_covariance * np.outer(half, half)) @ inverse
+    sharp = np.linalg.pinv(scatter, rcond=1e-10, hermitian=True) / np.outer(half, half)
+    values, vectors, flat = flat_subspace(sharp, half)
+    firm = vectors[:, ~flat] @ vectors[:, ~flat].T
+    reach = 1 / np.abs(vectors).max(axis=0)
+    noise = _monte_carlo(between, point, inverse, half)
+    spread = np.where(flat, reach**2 / 3, 1 / np.where(flat, 1, values))
+    monte_carlo = firm @ noise @ firm * np.outer(half, half)
+    covariance = (vectors * spread) @ vectors.T * np.outer(half, half) + monte_carlo
+    lost = np.abs(vectors[:, flat]).max(axis=1, initial=0.0) > 0.1
+    border = _border(told, point, edges, half, lost)
+    fit = _fit(scape, told, between, point, covariance, monte_carlo, border)
+    flats = named_directions(
+        told.names, sharp, half, fixed_composition="composition" in scape
     )
-    return _parabola_fit(scape, names, least, border) or _grid_fit(scape, names, least, border)
+    named = Fit(**{**vars(fit), "flat": flats})
+    return Located(named, told, between, point, half, found.curvature, covariance, firm)
 
 
-Index = tuple[np.intp, ...]
+def _monte_carlo(between: Interpolation, point: Floats, inverse: Floats, half: Floats) -> Floats:
+    """Covariance of the minimum by the error of −2 ln L, in units of ``half``."""
+    unit = half / between.half
+    slope = between.process.slope_covariance(between.scaled(point[None])[0])
+    found: Floats = inverse @ (slope * np.outer(unit, unit) / 4) @ inverse
+    return found
 
 
-def _grid_fit(
-    scape: xr.Dataset, names: tuple[str, ...], least: Index, border: tuple[str, ...]
+def _border(
+    told: Deviance, point: Floats, edges: Floats, half: Floats, lost: npt.NDArray[np.bool_]
+) -> dict[str, tuple[float, float]]:
+    """Parameters at the edge of the grid, and how far their axes should go instead."""
+    least = np.unravel_index(int(np.nanargmin(told.values)), told.values.shape)
+    found = {}
+    for k, (name, axis) in enumerate(told.axes.items()):
+        low, high = edges[:, k]
+        near = np.array([point[k] - low, high - point[k]]) <= PINNED * half[k]
+        ends = np.array([axis[least[k]] == low, axis[least[k]] == high])
+        if lost[k] or not (near | ends).any():
+            continue
+        down = bool((near | ends)[0])
+        found[name] = (low - half[k], high) if down else (low, high + half[k])
+    return {name: (float(a), float(b)) for name, (a, b) in found.items()}
+
+
+def _pinned(between: Interpolation, point: Floats) -> npt.NDArray[np.bool_]:
+    """Which parameters are stopped by the edge of the grid."""
+    edges = np.array([[axis[0], axis[-1]] for axis in between.axes])
+    apart = np.abs(edges - point[:, None]).min(axis=1)
+    return np.asarray(apart <= PINNED * np.ptp(edges, axis=1) / 2)
+
+
+def _fit(
+    scape: xr.Dataset,
+    told: Deviance,
+    between: Interpolation,
+    point: Floats,
+    covariance: Floats,
+    monte_carlo: Floats,
+    border: dict[str, tuple[float, float]],
 ) -> Fit:
+    at = dict(zip(told.names, map(float, point), strict=True))
+    errors = np.sqrt(np.diag(covariance))
+    # How far a minimum lies beyond the grid's edge is not known.
+    errors[_pinned(between, point) & np.isin(told.names, list(border))] = np.inf
+    parameters = {name: (at[name], float(e)) for name, e in zip(told.names, errors, strict=True)}
+    nearby = scape.sel({**at, **told.fixed}, method="nearest")
+    s2, s2_total = _smoothed(scape, told, between, point)
+    every = parameters_of(scape)
+    return Fit(
+        parameters={n: parameters.get(n, (told.fixed.get(n, np.nan), np.inf)) for n in every},
+        covariance=_spread_out(covariance, told.names, every),
+        border=tuple(border),
+        monte_carlo_covariance=_spread_out(monte_carlo, told.names, every),
+        overlap=told.overlap,
+        extension=border,
+        **_distances(nearby)
+        | {"s2": nearby["s2"].reset_coords(drop=True).copy(data=s2), "s2_total": s2_total},
+    )
+
+
+def _smoothed(
+    scape: xr.Dataset, told: Deviance, between: Interpolation, point: Floats
+) -> tuple[Floats, float]:
+    """S² of every image and in total at a point, smoothed as −2 ln L is."""
+    one = scape.isel({name: 0 for name in told.fixed})
+    total = one["s2_total"].transpose(*told.names).values.reshape(1, -1)
+    parts = one["s2"].transpose(part_of(scape), *told.names).values.reshape(len(one["n"]), -1)
+    values = np.vstack([total, parts])[:, between.chosen].T
+    found = between.process.of(values).mean(between.scaled(point[None]))[0]
+    return np.maximum(found[1:], 0), max(float(found[0]), 0.0)
+
+
+def _spread_out(covariance: Floats, names: tuple[str, ...], every: tuple[str, ...]) -> Floats:
+    """With rows and columns of parameters that were not fitted: infinite errors."""
+    found = np.diag([0.0 if name in names else np.inf for name in every])
+    at = [every.index(name) for name in names]
+    found[np.ix_(at, at)] = covariance
+    return found
+
+
+def _grid_fit(scape: xr.Dataset, told: Deviance) -> Fit:
     """The best grid point, with an error that says nothing is known of its neighbourhood."""
-    at = dict(zip(names, map(int, least), strict=True))
-    values = {name: (float(scape[name][i]), float("inf")) for name, i in at.items()}
-    unknown = np.full((len(names), len(names)), np.inf)
-    return Fit(values, unknown, **_distances(scape.isel(at)), border=border)
+    least = np.unravel_index(int(np.nanargmin(told.values)), told.values.shape)
+    at = dict(zip(told.names, map(int, least), strict=True))
+    place = scape.isel({**at, **{name: 0 for name in told.fixed}})
+    names = parameters_of(scape)
+    return Fit(
+        {name: (float(place[name]), float("inf")) for name in names},
+        np.full((len(names),) * 2, np.inf),
+        **_distances(place),
+        border=tuple(name for name, i in at.items() if i in (0, scape.sizes[name] - 1)),
+        overlap=told.overlap,
+    )
 
 
 def _distances(there: xr.Dataset) -> dict[str, Any]:
@@ -115,76 +278,3 @@ def _distances(there: xr.Dataset) -> dict[str, Any]:
         "s2_total": float(there["s2_total"]),
         "s2_total_se": float(there["s2_total_se"]),
     }
-
-
-def _parabola_fit(
-    scape: xr.Dataset, names: tuple[str, ...], least: Index, border: tuple[str, ...]
-) -> Fit | None:
-    """The minimum of the local parabola, if there is one among the points it was fitted to."""
-    grid = np.stack(np.meshgrid(*(scape[n].values for n in names), indexing="ij"), axis=-1)
-    centre, span = grid[least], np.maximum(np.ptp(grid.reshape(-1, len(names)), axis=0), 1e-300)
-    offsets = ((grid - centre) / span).reshape(-1, len(names))
-    number = float(scape["n"].sum())
-    chosen = _near(scape["s2_total"].values.ravel(), offsets, number)
-    solution = None if chosen is None else _solved(scape, names, offsets[chosen], chosen)
-    if chosen is None or solution is None:
-        return None
-    slope, curvature = _derivatives(solution[:, 0], len(names))
-    if np.linalg.eigvalsh(curvature).min() <= 0:
-        return None
-    step = -np.linalg.solve(curvature, slope)
-    if np.any(np.abs(step) > np.ptp(offsets[chosen], axis=0)):
-        return None
-    covariance = np.linalg.inv(2 * number * curvature) * np.outer(span, span)
-    s2_total, *s2 = _design(step[None, :])[0] @ solution
-    errors = np.sqrt(np.diag(covariance))
-    values = dict(zip(names, zip(centre + step * span, errors, strict=True), strict=True))
-    nearby = scape.sel({name: value for name, (value, _) in values.items()}, method="nearest")
-    return Fit(
-        parameters={name: (float(value), float(error)) for name, (value, error) in values.items()},
-        covariance=covariance,
-        border=border,
-        **_distances(nearby)
-        | {"s2": scape["image"].copy(data=np.array(s2)), "s2_total": float(s2_total)},
-    )
-
-
-def _near(s2: Floats, offsets: Floats, number: float) -> npt.NDArray[np.intp] | None:
-    """Points where the landscape is low, or, if these are few, the nearest to the lowest."""
-    finite = np.isfinite(s2)
-    low = np.flatnonzero(finite & (4 * number * (s2 - np.nanmin(s2)) <= NEAR))
-    terms = _design(offsets[:1]).shape[1]
-    if len(low) > terms:
-        return low
-    nearest = np.argsort(np.linalg.norm(offsets, axis=1) + np.where(finite, 0, np.inf))
-    enough = terms + offsets.shape[1] + 1
-    return nearest[:enough] if finite.sum() >= enough else None
-
-
-def _solved(
-    scape: xr.Dataset, names: tuple[str, ...], offsets: Floats, chosen: npt.NDArray[np.intp]
-) -> Floats | None:
-    """Parabolas of the total (first column) and of every image, fitted to the chosen points."""
-    images = scape["s2"].transpose("image", *names).values.reshape(scape.sizes["image"], -1)
-    values = np.vstack([scape["s2_total"].values.reshape(1, -1), images])[:, chosen].T
-    weight = 1 / np.maximum(scape["s2_total_se"].values.ravel()[chosen], 1e-12)[:, None]
-    design = _design(offsets)
-    solution, _, rank, _ = np.linalg.lstsq(design * weight, values * weight, rcond=None)
-    return solution if rank == design.shape[1] else None
-
-
-def _design(offsets: Floats) -> Floats:
-    """Columns 1, w_i, w_i w_j of a parabola."""
-    pairs = combinations_with_replacement(range(offsets.shape[1]), 2)
-    squares = [offsets[:, i] * offsets[:, j] for i, j in pairs]
-    return np.column_stack([np.ones(len(offsets)), offsets, *squares])
-
-
-def _derivatives(solution: Floats, number: int) -> tuple[Floats, Floats]:
-    """Slope at the origin and matrix of second derivatives of a fitted parabola."""
-    curvature = np.zeros((number, number))
-    pairs = combinations_with_replacement(range(number), 2)
-    for (i, j), value in zip(pairs, solution[1 + number :], strict=True):
-        curvature[i, j] += value
-        curvature[j, i] += value
-    return solution[1 : 1 + number], curvature
