@@ -94,10 +94,11 @@ def demo(out: Path, quiet: bool, json_: bool) -> None:
     """The main job on real data, on a cluster of this machine's own.
 
     Sweeps the pair and the three-body model of Mo(1-x)Re(x)S2 over their interactions, measures the
-    statistical distance to four microscope images, and sets it beside the published table.
+    statistical distance to four microscope images, and sets it beside the published table. Images
+    drawn from a known interaction go the whole way as well, from their pixels on.
     """
     from deploy.demo import demo as run_demo
-    from deploy.tables import fit_lines, lecture_table
+    from deploy.tables import fit_lines, lecture_table, rehearsal_line
 
     found = run_demo(out, progress=not quiet)
     if json_:
@@ -109,6 +110,7 @@ def demo(out: Path, quiet: bool, json_: bool) -> None:
         for model, fit in found.fits.items():
             for line in fit_lines(fit):
                 console.print(f"{model}: {line}", highlight=False)
+        console.print(rehearsal_line(found.rehearsal), highlight=False)
         for report in found.reports.values():
             click.echo(f"store     {report.store}")
         for path in found.pictures:

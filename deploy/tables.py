@@ -7,6 +7,7 @@ import xarray as xr
 from rich.table import Table
 
 from analysis import Fit
+from deploy.rehearsal import Rehearsal
 
 
 def lecture_table(comparison: xr.Dataset, published: pd.DataFrame, model: str) -> Table:
@@ -44,6 +45,14 @@ def fit_lines(fit: Fit) -> list[str]:
         f"the minimum lies at the edge of the axis {name}: extend it in [grid]"
         for name in fit.border
     ]
+
+
+def rehearsal_line(rehearsal: Rehearsal) -> str:
+    """What was found in drawn images, beside the truth."""
+    return (
+        f"{len(rehearsal.images)} images drawn at w1 = {rehearsal.true:.3f}, measured and fitted: "
+        f"w1 = {rehearsal.fitted:.3f} ± {rehearsal.error:.3f}"
+    )
 
 
 def facts(pairs: Mapping[str, object]) -> Table:

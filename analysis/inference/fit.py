@@ -66,7 +66,11 @@ class Fit:
         """What should be known beside the numbers, in sentences."""
         beyond = [
             f"the minimum lies at the edge of the axis {name}: extend it"
-            + (" to {:.6g} … {:.6g}".format(*self.extension[name]) if name in self.extension else "")
+            + (
+                " to {:.6g} … {:.6g}".format(*self.extension[name])
+                if name in self.extension
+                else ""
+            )
             for name in self.border
         ]
         return (*(direction.sentence for direction in self.flat), *beyond)
@@ -167,9 +171,7 @@ def located(scape: xr.Dataset, told: Deviance, between: Interpolation) -> Locate
     lost = np.abs(vectors[:, flat]).max(axis=1, initial=0.0) > 0.1
     border = _border(told, point, edges, half, lost)
     fit = _fit(scape, told, between, point, covariance, monte_carlo, border)
-    flats = named_directions(
-        told.names, sharp, half, fixed_composition="composition" in scape
-    )
+    flats = named_directions(told.names, sharp, half, fixed_composition="composition" in scape)
     named = Fit(**{**vars(fit), "flat": flats})
     return Located(named, told, between, point, half, found.curvature, covariance, firm)
 

@@ -120,9 +120,7 @@ def _near_points(told: Deviance, between: Interpolation) -> npt.NDArray[np.intp]
     return np.flatnonzero(low & np.isfinite(told.values))
 
 
-def _design(
-    told: Deviance, chosen: npt.NDArray[np.intp], point: Floats
-) -> tuple[Floats, Floats]:
+def _design(told: Deviance, chosen: npt.NDArray[np.intp], point: Floats) -> tuple[Floats, Floats]:
     """Columns 1, w_i, w_i w_j of a parabola around a point, and the unit of each w."""
     grid = np.stack(np.meshgrid(*told.axes.values(), indexing="ij"), axis=-1)
     offsets = grid.reshape(-1, len(point))[chosen] - point
