@@ -235,7 +235,7 @@ def test_images_that_cannot_be_measured_are_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(not IMAGES.exists(), reason="the real images are not here (shared/data/mores2)")
 @pytest.mark.parametrize(("image", "species"), [("re05", 0.99), ("re78", 0.92)])
 def test_real_images_give_the_authors_atoms(image: str, species: float) -> None:
-    """Of re78 the authors call 37 atoms Re that are as dim as Mo and stand on haze: see science.md."""
+    """Of re78 the authors call 37 atoms Re that are as dim as Mo, on haze: see science.md."""
     atoms = measure(IMAGES / f"{image}.tiff", "triangular", ("Mo", "Re"))
     table = pd.read_csv(IMAGES / f"{image}_atoms.csv")
     theirs = table[["row_px", "col_px"]].to_numpy()
