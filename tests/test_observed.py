@@ -6,13 +6,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+import skimage.data
 import xarray as xr
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from analysis import count_atoms, measure, observed_counts
+from analysis.atoms import find_atoms
 from analysis.observed import effective_number, expected_counts, random_p_value, shuffled_counts
-from analysis.sites import complete_rings
+from analysis.sites import complete_rings, fit_sites
 from analysis.synthetic import draw_configuration, place_atoms
 from deploy.examples import example
 from deploy.outputs import write_new
@@ -229,6 +231,27 @@ def test_images_that_cannot_be_measured_are_named(tmp_path: Path) -> None:
         observed_counts(str(tmp_path / "noise.npy"))
     with pytest.raises(RequestError, match="images and tables"):
         observed_counts([tmp_path / "noise.npy", COUNTS])
+
+
+@pytest.mark.parametrize("kind", ["square", "triangular"])
+@pytest.mark.parametrize("name", ["camera", "gravel", "grass", "coins", "moon", "text"])
+def test_photographs_are_no_crystals(name: str, kind: str) -> None:
+    photograph = getattr(skimage.data, name)()[:256, :256]
+    with pytest.raises(RequestError, match=r"(no|the) (\w+ )?lattice (found|is too fine).*\d"):
+        measure(photograph, kind)
+
+
+def test_a_wall_of_bricks_has_a_lattice_but_a_rectangular_one() -> None:
+    with pytest.raises(RequestError, match=r"no square lattice found.* 8\.3 and 17\.1 px at 89°"):
+        measure(skimage.data.brick()[:256, :256], "square")
+
+
+@pytest.mark.slow
+def test_hundreds_of_peaks_of_a_photograph_are_no_crystal() -> None:
+    peaks = find_atoms(skimage.data.camera())
+    assert peaks.sizes["atom"] > 100
+    with pytest.raises(RequestError, match="no triangular lattice found"):
+        fit_sites(peaks)
 
 
 @pytest.mark.slow
