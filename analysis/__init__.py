@@ -8,6 +8,7 @@ from analysis.landscape import landscape, random_mixing
 from analysis.measurement import measure
 from analysis.neighborhoods import neighborhoods
 from analysis.observed import count_atoms, count_measured, observed_counts
+from analysis.reweighting import reweight, reweighted_landscape
 from analysis.selection import compare
 from analysis.sites import fit_sites
 from analysis.species import assign_species
@@ -30,6 +31,8 @@ __all__ = [
     "observed_counts",
     "random_mixing",
     "read_image",
+    "reweight",
+    "reweighted_landscape",
     "sliding_fft",
     "spots",
     "statistical_distance",
