@@ -23,6 +23,10 @@ STEPS = {1: 8, 2: 5, 3: 3}
 FEWEST_STEPS = 2
 MOST = 500
 
+# A value above the least need not be met as closely: by this share of its height, and more where
+# it is high, for the landscape may have kinks there.
+LOOSE = 0.01
+
 
 @dataclass(frozen=True)
 class Interpolation:
@@ -180,8 +184,12 @@ def interpolation(
     centre, half = (known.max(axis=0) + known.min(axis=0)) / 2, np.ptp(known, axis=0) / 2
     half = np.where(half > 0, half, 1.0)
     step = np.array([np.median(np.diff(axis)) for axis in grid]) / half
+    height = table.ravel()[chosen] - np.nanmin(table)
     noise = np.where(np.isfinite(noise), noise, 0.0).ravel()[chosen]
-    process = Process.through((known - centre) / half, table.ravel()[chosen], noise, step)
+    loose = LOOSE * height * (1 + height / (high / 2))
+    process = Process.through(
+        (known - centre) / half, table.ravel()[chosen], np.hypot(noise, loose), step
+    )
     filled = np.where(np.isfinite(table), table, np.nanmax(table))
     # Where they stand in the values as they came.
     place = np.ravel_multi_index(
