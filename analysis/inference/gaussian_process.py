@@ -165,9 +165,7 @@ def _bumps(a: Floats, b: Floats, lengths: Floats) -> Floats:
     return found
 
 
-def _tuned(
-    points: Floats, values: Floats, variance: Floats, step: Floats
-) -> tuple[float, Floats]:
+def _tuned(points: Floats, values: Floats, variance: Floats, step: Floats) -> tuple[float, Floats]:
     """Height and lengths of the rest, of most likelihood."""
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct

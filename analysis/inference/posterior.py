@@ -1,7 +1,7 @@
 """The probability of parameters given the data, by Markov chains on the interpolated landscape."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ LEAST_ESS = 400.0
 MOST_R_HAT = 1.02
 ROUNDS = 6
 
-_PRIORS = {
+_PRIORS: dict[str, Callable[[float, float], Any]] = {
     "normal": lambda a, b: norm(a, b),
     "uniform": lambda a, b: uniform(a, b - a),
     "lognormal": lambda a, b: lognorm(b, scale=np.exp(a)),
