@@ -182,7 +182,9 @@ def located(scape: xr.Dataset, told: Deviance, between: Interpolation) -> Locate
     lost = np.abs(vectors[:, flat]).max(axis=1, initial=0.0) > 0.1
     border = _border(told, point, edges, half, lost)
     fit = _fit(scape, told, between, point, covariance, monte_carlo, border)
-    flats = named_directions(told.names, sharp, half, fixed_composition="composition" in scape)
+    flats = named_directions(
+        told.names, sharp, half, fixed_composition=bool(scape.attrs.get("fixed_composition"))
+    )
     minima = modes(told, between) if not flats else point[None]
     others = tuple(dict(zip(told.names, map(float, other), strict=True)) for other in minima[1:])
     named = replace(fit, flat=flats, others=others)
