@@ -1,7 +1,7 @@
 """From a landscape to parameters: its minimum, and how sure that is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,11 @@ from analysis.inference.deviance import Deviance, Overlap, deviance, part_of
 from analysis.inference.flat_directions import FlatDirection, flat_subspace, named_directions
 from analysis.inference.information import information
 from analysis.inference.interpolation import Interpolation, interpolation
+from analysis.inference.modes import modes
 from analysis.landscape import parameters_of
 from physics.errors import RequestError
 
-Floats = npt.NDArray[np.floating[Any]]
+Floats = npt.NDArray[np.float64]
 
 # So near to the edge of the grid, in half widths, a minimum is at it.
 PINNED = 1e-6
@@ -45,8 +46,8 @@ class Fit:
         How overlapping neighbourhoods were taken: ``independent``, ``simulated`` or ``effective``.
     extension
         By parameter at the border: the (start, stop) its axis should have instead.
-    notes
-        What should be known beside the numbers, in sentences.
+    others
+        Other minima about as low: −2 ln L is higher by less than 12.
     """
 
     parameters: Mapping[str, tuple[float, float]]
@@ -60,6 +61,7 @@ class Fit:
     monte_carlo_covariance: Floats = field(default_factory=lambda: np.empty((0, 0)))
     overlap: Overlap = "independent"
     extension: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    others: tuple[Mapping[str, float], ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -73,7 +75,12 @@ class Fit:
             )
             for name in self.border
         ]
-        return (*(direction.sentence for direction in self.flat), *beyond)
+        elsewhere = [
+            "another minimum is about as low: "
+            + ", ".join(f"{name} = {value:.4g}" for name, value in other.items())
+            for other in self.others
+        ]
+        return (*(direction.sentence for direction in self.flat), *beyond, *elsewhere)
 
 
 def best_fit(scape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
@@ -130,8 +137,10 @@ class Located:
         Of −ln L there.
     covariance
         Of the estimate, Monte Carlo error included; along flat directions that of the whole grid.
-    firm
-        Projection on the directions that are not flat, in units of ``half``.
+    basis
+        (parameters, firm): unit vectors of the directions that are not flat, in units of ``half``.
+    minima
+        (minima, parameters): about as low, apart from each other; the first is the lowest.
     """
 
     fit: Fit
@@ -141,7 +150,8 @@ class Located:
     half: Floats
     curvature: Floats
     covariance: Floats
-    firm: Floats
+    basis: Floats
+    minima: Floats
 
 
 def interpolated(told: Deviance) -> Interpolation | None:
@@ -158,7 +168,8 @@ def located(scape: xr.Dataset, told: Deviance, between: Interpolation) -> Locate
     edges = np.array([[axis[0], axis[-1]] for axis in between.axes]).T
     half = (edges[1] - edges[0]) / 2
     found = information(scape, told, between, point)
-    inverse = np.linalg.pinv(found.curvature * np.outer(half, half), rcond=1e-10, hermitian=True)
+    whole = found.curvature * np.outer(half, half)
+    inverse = np.asarray(np.linalg.pinv(whole, rcond=1e-10, hermitian=True), float)
     scatter = inverse @ (found.slope_covariance * np.outer(half, half)) @ inverse
     sharp = np.linalg.pinv(scatter, rcond=1e-10, hermitian=True) / np.outer(half, half)
     values, vectors, flat = flat_subspace(sharp, half)
@@ -171,9 +182,23 @@ def located(scape: xr.Dataset, told: Deviance, between: Interpolation) -> Locate
     lost = np.abs(vectors[:, flat]).max(axis=1, initial=0.0) > 0.1
     border = _border(told, point, edges, half, lost)
     fit = _fit(scape, told, between, point, covariance, monte_carlo, border)
-    flats = named_directions(told.names, sharp, half, fixed_composition="composition" in scape)
-    named = Fit(**{**vars(fit), "flat": flats})
-    return Located(named, told, between, point, half, found.curvature, covariance, firm)
+    flats = named_directions(
+        told.names, sharp, half, fixed_composition=bool(scape.attrs.get("fixed_composition"))
+    )
+    minima = modes(told, between) if not flats else point[None]
+    others = tuple(dict(zip(told.names, map(float, other), strict=True)) for other in minima[1:])
+    named = replace(fit, flat=flats, others=others)
+    return Located(
+        fit=named,
+        told=told,
+        between=between,
+        point=point,
+        half=half,
+        curvature=found.curvature,
+        covariance=covariance,
+        basis=vectors[:, ~flat],
+        minima=minima,
+    )
 
 
 def _monte_carlo(between: Interpolation, point: Floats, inverse: Floats, half: Floats) -> Floats:
@@ -241,7 +266,7 @@ def _smoothed(
     scape: xr.Dataset, told: Deviance, between: Interpolation, point: Floats
 ) -> tuple[Floats, float]:
     """S² of every image and in total at a point, smoothed as −2 ln L is."""
-    one = scape.isel({name: 0 for name in told.fixed})
+    one = scape.isel(dict.fromkeys(told.fixed, 0))
     total = one["s2_total"].transpose(*told.names).values.reshape(1, -1)
     parts = one["s2"].transpose(part_of(scape), *told.names).values.reshape(len(one["n"]), -1)
     values = np.vstack([total, parts])[:, between.chosen].T
@@ -261,7 +286,7 @@ def _grid_fit(scape: xr.Dataset, told: Deviance) -> Fit:
     """The best grid point, with an error that says nothing is known of its neighbourhood."""
     least = np.unravel_index(int(np.nanargmin(told.values)), told.values.shape)
     at = dict(zip(told.names, map(int, least), strict=True))
-    place = scape.isel({**at, **{name: 0 for name in told.fixed}})
+    place = scape.isel({**at, **dict.fromkeys(told.fixed, 0)})
     names = parameters_of(scape)
     return Fit(
         {name: (float(place[name]), float("inf")) for name in names},

@@ -1,7 +1,7 @@
 """How sharply a landscape determines its parameters, and how much its slope scatters.
 
-4 N S² is −2 ln L of N independent draws. Neighbourhoods overlap, and classes may be seen seldom: its
-minimum then scatters not as its curvature H says, but with covariance H⁻¹ J H⁻¹, J being the
+4 N S² is −2 ln L of N independent draws. Neighbourhoods overlap, and classes may be seen seldom:
+its minimum then scatters not as its curvature H says, but with covariance H⁻¹ J H⁻¹, J being the
 covariance of its slope, known from how counts scatter in the simulation. That is the rule for
 composite likelihoods (Godambe, Ann. Math. Stat. 31, 1208 (1960); Varin, Reid and Firth, Statist.
 Sinica 21, 5 (2011)).
@@ -71,21 +71,32 @@ def information(
         return Information(bend / 2, bend / 2)
     curvature = np.zeros((len(point),) * 2)
     scatter = curvature.copy()
-    one = scape.isel({name: 0 for name in told.fixed})
-    chosen = _near_points(told, between)
-    design, width = _design(told, chosen, point)
+    roots, every_slope = root_histograms(scape, told, between, point)
     for d, number in enumerate(told.numbers):
-        there = one.isel({part_of(scape): d})
-        q = there["probability"].transpose(*told.names, "configuration").values
-        root = np.sqrt(q.reshape(-1, q.shape[-1])[chosen])
-        parabola = np.linalg.lstsq(design, root, rcond=None)[0]
-        value = np.clip(parabola[0], 0, 1)
-        slopes = parabola[1 : 1 + len(point)] / width[:, None]
-        bunch = told.dispersion[d]
+        value, slopes, bunch = roots[d], every_slope[d], told.dispersion[d]
+        there = scape.isel({part_of(scape): d})
         slope, covariance = _root_scatter(value**2, number, bunch, _covariance(there, told))
         curvature += 8 * number * (slopes * (slope * np.sqrt(number) * value)) @ slopes.T
         scatter += 16 * number * slopes @ covariance @ slopes.T
     return Information(curvature, scatter)
+
+
+def root_histograms(
+    scape: xr.Dataset, told: Deviance, between: Interpolation, point: Floats
+) -> tuple[Floats, Floats]:
+    """√q of the simulation at a point, (parts, classes), and its slopes, (parts, axes, classes).
+
+    From a parabola through the grid points near the minimum.
+    """
+    one = scape.isel(dict.fromkeys(told.fixed, 0))
+    chosen = _near_points(told, between)
+    design, width = _design(told, chosen, point)
+    q = one["probability"].transpose(part_of(scape), *told.names, "configuration").values
+    near = np.sqrt(q.reshape(len(q), -1, q.shape[-1])[:, chosen])
+    parabolas = np.linalg.pinv(design) @ near
+    value = np.clip(parabolas[:, 0], 0, 1)
+    value = value / np.linalg.norm(value, axis=-1, keepdims=True)
+    return value, parabolas[:, 1 : 1 + len(point)] / width[:, None]
 
 
 def _covariance(image: xr.Dataset, told: Deviance) -> Floats | None:
@@ -115,8 +126,8 @@ def _near_points(told: Deviance, between: Interpolation) -> npt.NDArray[np.intp]
     low = np.zeros(told.values.shape, bool)
     low.ravel()[between.chosen[values <= values.min() + NEAR]] = True
     lowest = np.unravel_index(between.chosen[int(np.argmin(values))], low.shape)
-    starts = [int(np.clip(i - 1, 0, n - 3)) for i, n in zip(lowest, low.shape, strict=True)]
-    low[tuple(slice(start, start + 3) for start in starts)] = True
+    starts = np.clip(np.array(lowest) - 1, 0, np.array(low.shape) - 3)
+    low[tuple(slice(start, start + 3) for start in starts.tolist())] = True
     return np.flatnonzero(low & np.isfinite(told.values))
 
 
