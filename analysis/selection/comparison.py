@@ -1,122 +1,210 @@
-"""Which model: S², p-value and BIC of several models on the same images, as the lecture's table."""
+"""The lecture's table: S², p-value and BIC of several models on the same images."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from analysis.inference import best_fit
-from analysis.landscape import p_values
+from analysis.inference import Fit, best_fit
+from analysis.selection.criteria import Convention, bic, model_weights
+from analysis.selection.models import (
+    RANDOM,
+    Model,
+    effective_numbers,
+    extensions,
+    landscapes_of,
+    reweighed,
+)
+from analysis.selection.p_values import DRAWS, Way, p_values
 from physics.errors import RequestError
 
-Convention = Literal["lecture", "standard"]
 
-
-def bic(
-    s2_total: npt.ArrayLike, n: npt.ArrayLike, parameters: npt.ArrayLike, convention: Convention
-) -> npt.NDArray[np.float64]:
-    """Bayesian information criterion from −ln L = 2 N S².
-
-    Parameters
-    ----------
-    s2_total
-        S² of all images.
-    n
-        Neighbourhoods in all images.
-    parameters
-        Number of fitted parameters.
-    convention
-        ``"standard"``: k ln N − 2 ln L = 4 N S² + k ln N (Schwarz, Ann. Statist. 6, 461 (1978)).
-        ``"lecture"``: half of that, 2 N S² + (k/2) ln N, as in Vlcek et al., npj Comput. Mater.
-        7, 42 (2021). They rank models alike; differences mean twice as much in the second.
-
-    Examples
-    --------
-    >>> bic(0.0200, 1835, 0, "lecture").item(), bic(0.0200, 1835, 0, "standard").item()
-    (73.4, 146.8)
-    """
-    if convention not in ("lecture", "standard"):
-        raise RequestError(
-            "unknown convention of the BIC", came=convention, allowed="lecture | standard"
-        )
-    number = np.asarray(n, float)
-    half: npt.NDArray[np.float64] = 2 * number * np.asarray(s2_total) + np.asarray(
-        parameters
-    ) / 2 * np.log(number)
-    return half if convention == "lecture" else 2 * half
-
-
-def compare(models: Mapping[str, xr.Dataset], *, convention: Convention = "lecture") -> xr.Dataset:
+def compare(
+    models: Mapping[str, Model],
+    observed: xr.Dataset | None = None,
+    *,
+    convention: Convention = "lecture",
+    p_value: Way | None = None,
+    draws: int = DRAWS,
+    seed: int = 1,
+    fraction: npt.ArrayLike | None = None,
+) -> xr.Dataset:
     """Compare models, each at the minimum of its landscape.
 
     Parameters
     ----------
     models
-        Landscapes by model name, all of the same images; one without parameter axes, such as
-        :func:`random_mixing`, has nothing to fit.
+        By name, all of the same images: sweeps' Datasets, ``"random"`` for the random alloy, or
+        landscapes; one without parameter axes, such as :func:`random_mixing`, has nothing to fit.
+    observed
+        Counts per image; not needed if all models are landscapes.
     convention
         Of the BIC; see :func:`bic`. The Dataset's attributes name it.
+    p_value
+        ``"chi2"``, ``"bootstrap"`` or ``"shuffle"``; see :func:`p_values`. By default the bootstrap,
+        or χ² if there are landscapes alone, which cannot be drawn from. Shuffling is a test of the
+        random alloy: the other models then have the bootstrap's.
+    draws, seed
+        Of the bootstrap.
+    fraction
+        Effective fraction of each image's neighbourhoods, or of all: N f stands for N in fit and
+        BIC. By default 1, as published. The p-values, but χ², take ``effective_n`` of the images
+        by themselves.
 
     Returns
     -------
     Dataset
-        ``s2`` and ``p_value`` (model, image); ``s2_total``, ``p_value_total``, ``parameters`` and
-        ``bic`` (model); ``n`` (image); each S² with its Monte Carlo error ``…_se``. p-values are
-        χ² tails without a correction for fitted parameters; for sparse histograms they are too
-        large.
+        ``s2``, ``p_value`` (model, image); ``s2_total``, ``p_value_total``, ``parameters``,
+        ``bic``, ``delta_bic`` and ``weight`` (model), the last by exp(−ΔBIC/2) of the standard
+        convention; ``p_value_way`` (model); ``best`` and ``best_se`` (model, parameter); ``border``
+        (model), which axes to extend and how far, if the minimum lies at their end;
+        ``points_missing`` (model), of the landscape; ``n`` (image), counted. Each S² with its Monte Carlo
+        error ``…_se``, p-values with that of a finite number of draws.
 
     Raises
     ------
     RequestError
-        If there is no model, or the models' images differ.
+        If there is no model, the models' images differ, or the way to the p-value cannot be gone.
 
     Examples
     --------
-    >>> from analysis.landscape import random_mixing
     >>> from analysis.observed import counts_dataset
     >>> from physics import configurations
     >>> observed = counts_dataset({"one": np.arange(8)}, configurations("honeycomb"))
-    >>> compare({"random": random_mixing(observed)}).bic.dims
-    ('model',)
+    >>> table = compare({"random": "random"}, observed, p_value="chi2")
+    >>> table.bic.dims, table.p_value_way.values.tolist()
+    (('model',), ['chi2'])
     """
-    _check_images(models)
-    fits = {name: best_fit(scape) for name, scape in models.items()}
-    first = next(iter(models.values()))
-    n, dof = first["n"], int(first.attrs["degrees_of_freedom"])
-    s2 = np.stack([fit.s2.values for fit in fits.values()])
-    s2_se = np.stack([fit.s2_se.values for fit in fits.values()])
-    total = np.array([fit.s2_total for fit in fits.values()])
-    total_se = np.array([fit.s2_total_se for fit in fits.values()])
-    parameters = np.array([len(fit.parameters) for fit in fits.values()])
-    everything = int(n.sum())
+    scapes = landscapes_of(models, observed)
+    n = next(iter(scapes.values()))["n"]
+    if fraction is not None:
+        scapes = {
+            name: reweighed(scape, effective_numbers(scape, fraction, measured=False))
+            for name, scape in scapes.items()
+        }
+    fits = {name: best_fit(scape) for name, scape in scapes.items()}
+    tests = {
+        name: _tested(name, models[name], scapes[name], observed, p_value, draws, seed, fraction)
+        for name in scapes
+    }
+    first = next(iter(scapes.values()))
     return xr.Dataset(
         {
-            "s2": (("model", "image"), s2, {"long_name": "S²", "units": "1"}),
-            "s2_se": (("model", "image"), s2_se, {"long_name": "Monte Carlo error of S²"}),
-            "p_value": (("model", "image"), p_values(s2, n.values, dof)),
-            "s2_total": ("model", total, {"long_name": "S² of all images", "units": "1"}),
-            "s2_total_se": ("model", total_se, {"long_name": "Monte Carlo error of S²"}),
-            "p_value_total": ("model", p_values(total, everything, dof * n.size)),
-            "parameters": ("model", parameters, {"long_name": "fitted parameters"}),
-            "bic": ("model", bic(total, everything, parameters, convention)),
+            **_distances(fits),
+            **_tests(tests),
+            **_criteria(fits, float(first["n"].sum()), convention),
+            **_parameters(fits),
+            **_warnings(scapes, fits),
             "n": n,
         },
-        coords={"model": list(models), "image": first["image"]},
-        attrs={"bic_convention": convention, "degrees_of_freedom": dof},
+        coords={"model": list(scapes), "image": first["image"]},
+        attrs={
+            "bic_convention": convention,
+            "degrees_of_freedom": int(first.attrs["degrees_of_freedom"]),
+        },
     )
 
 
-def _check_images(models: Mapping[str, xr.Dataset]) -> None:
-    if not models:
-        raise RequestError("no model to compare", came="{}", allowed="landscapes by name")
-    images = {name: [str(i) for i in scape["image"].values] for name, scape in models.items()}
-    first = next(iter(images))
-    for name, those in images.items():
-        if those != images[first]:
-            raise RequestError(
-                f"the models {first} and {name} are of different images",
-                came=", ".join(those),
-                allowed=", ".join(images[first]),
-            )
+def _tested(
+    name: str,
+    model: Model,
+    scape: xr.Dataset,
+    observed: xr.Dataset | None,
+    way: Way | None,
+    draws: int,
+    seed: int,
+    fraction: npt.ArrayLike | None,
+) -> xr.Dataset:
+    drawable = isinstance(model, str) or "s2_total" not in model
+    if way == "chi2" or (way is None and not drawable):
+        return p_values(scape, scape, way="chi2")
+    if not drawable or observed is None:
+        raise RequestError(
+            f"the landscape of {name} holds no probabilities to draw from",
+            came=f"p_value={way}",
+            allowed="chi2, or sweeps and the observed counts",
+            hint="compare({'pair': open_sweep('runs/pair.zarr'), 'random': 'random'}, observed)",
+        )
+    goes = "shuffle" if way == "shuffle" and isinstance(model, str) and model == RANDOM else "bootstrap"
+    return p_values(model, observed, way=goes, draws=draws, seed=seed, fraction=fraction)
+
+
+def _distances(fits: Mapping[str, Fit]) -> dict[str, object]:
+    every = fits.values()
+    return {
+        "s2": (
+            ("model", "image"),
+            np.stack([fit.s2.values for fit in every]),
+            {"long_name": "S²", "units": "1"},
+        ),
+        "s2_se": (
+            ("model", "image"),
+            np.stack([fit.s2_se.values for fit in every]),
+            {"long_name": "Monte Carlo error of S²"},
+        ),
+        "s2_total": (
+            "model",
+            [fit.s2_total for fit in every],
+            {"long_name": "S² of all images", "units": "1"},
+        ),
+        "s2_total_se": (
+            "model",
+            [fit.s2_total_se for fit in every],
+            {"long_name": "Monte Carlo error of S²"},
+        ),
+    }
+
+
+def _tests(tests: Mapping[str, xr.Dataset]) -> dict[str, object]:
+    names = ("p_value", "p_value_se", "p_value_total", "p_value_total_se")
+    every = {
+        name: np.stack([test[name].to_numpy() for test in tests.values()]) for name in names
+    }
+    found: dict[str, object] = {
+        name: (("model", "image")[: values.ndim], values) for name, values in every.items()
+    }
+    return found | {"p_value_way": ("model", [t.attrs["p_value_way"] for t in tests.values()])}
+
+
+def _criteria(fits: Mapping[str, Fit], n: float, convention: Convention) -> dict[str, object]:
+    total = np.array([fit.s2_total for fit in fits.values()])
+    parameters = np.array([len(fit.parameters) for fit in fits.values()])
+    values = bic(total, n, parameters, convention)
+    return {
+        "parameters": ("model", parameters, {"long_name": "fitted parameters"}),
+        "bic": ("model", values),
+        "delta_bic": ("model", values - np.nanmin(values), {"long_name": "BIC above the least"}),
+        "weight": (
+            "model",
+            model_weights(values, convention),
+            {"long_name": "probability of the model by its BIC"},
+        ),
+    }
+
+
+def _parameters(fits: Mapping[str, Fit]) -> dict[str, object]:
+    names = list(dict.fromkeys(name for fit in fits.values() for name in fit.parameters))
+    if not names:
+        return {}
+    absent = (np.nan, np.nan)
+    table = np.array([[fit.parameters.get(n, absent) for n in names] for fit in fits.values()])
+    return {
+        "best": xr.DataArray(table[..., 0], dims=("model", "parameter"), coords={"parameter": names}),
+        "best_se": (("model", "parameter"), table[..., 1]),
+    }
+
+
+def _warnings(scapes: Mapping[str, xr.Dataset], fits: Mapping[str, Fit]) -> dict[str, object]:
+    told = [
+        "; ".join(
+            f"extend {name} to {low:g} … {high:g}"
+            for name, (low, high) in extensions(scapes[model], fit.border).items()
+        )
+        for model, fit in fits.items()
+    ]
+    missing = [int(np.isnan(scape["s2_total"]).sum()) for scape in scapes.values()]
+    return {
+        "border": ("model", told, {"long_name": "axes to extend: the minimum is at their end"}),
+        "points_missing": ("model", missing, {"long_name": "points not computed"}),
+    }
