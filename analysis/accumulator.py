@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,11 +47,12 @@ class Progress:
 class Accumulator:
     """Takes images one by one; says when the errors or the decision asked for are reached.
 
-    The decision is Wald's sequential test (Ann. Math. Statist. 16, 117 (1945)) on Bayes factors: for
-    a model as soon as its evidence is ``1/error`` times that of every other. Looking after every
-    image costs nothing: if a model is true, with its parameters from its prior, then another is ever
-    decided for with probability ``error`` at most (Ville's inequality), as far as exp(−2 N S²) is the
-    likelihood. Overlapping neighbourhoods need their effective fraction here more than anywhere.
+    The decision is Wald's sequential test (Ann. Math. Statist. 16, 117 (1945)) on Bayes factors:
+    for a model as soon as its evidence is ``1/error`` times that of every other. Looking after
+    every image costs nothing: if a model is true, with its parameters from its prior, then another
+    is ever decided for with probability ``error`` at most (Ville's inequality), as far as
+    exp(−2 N S²) is the likelihood. Overlapping neighbourhoods need their effective fraction here
+    more than anywhere.
 
     Parameters
     ----------
@@ -116,8 +116,7 @@ class Accumulator:
             is taken then.
         """
         observed = self._counted(image)
-        share = observed["effective_n"] if "effective_n" in observed else None
-        numbers = observed["n"] * self.fraction if share is None else share
+        numbers = observed.get("effective_n", observed["n"] * self.fraction)
         new = {name: landscape_of(name, m, observed) for name, m in self.models.items()}
         self._scapes = {
             name: _joined(self._scapes.get(name), scape, numbers.to_numpy().astype(float))
@@ -174,7 +173,8 @@ class Accumulator:
 
     def _progress(self) -> Progress:
         fits = {name: best_fit(scape) for name, scape in self._scapes.items()}
-        evidence = bayes_factors(self._scapes)["ln_evidence"].to_series().to_dict()
+        found = bayes_factors(self._scapes)
+        evidence = dict(zip(self._scapes, found["ln_evidence"].values.tolist(), strict=True))
         factors = {name: _ahead(name, evidence) for name in evidence}
         leader = max(factors, key=lambda name: factors[name])
         sure = len(factors) > 1 and factors[leader] >= -np.log(self.error)
@@ -202,8 +202,8 @@ def _ahead(name: str, evidence: Mapping[str, float]) -> float:
 
 def _joined(old: xr.Dataset | None, new: xr.Dataset, numbers: Floats) -> xr.Dataset:
     """The landscape of all images so far."""
-    part: Any = new[["s2", "s2_se"]].assign(
-        n=("image", numbers), counted=("image", new["n"].to_numpy())
-    )
+    by_image = [name for name, values in new.data_vars.items() if "image" in values.dims]
+    counted = ("image", new["n"].to_numpy())
+    part: xr.Dataset = new[by_image].assign(n=("image", numbers), counted=counted)
     every = part if old is None else xr.concat([old[list(part.data_vars)], part], "image")
-    return reweighed(every, every["n"]).assign(counted=every["counted"])
+    return reweighed(every, every["n"])

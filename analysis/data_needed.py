@@ -63,11 +63,12 @@ def data_needed(
     """Neighbourhoods needed for the errors of parameters, or to tell a model from another.
 
     Either ``errors`` or ``against``. Errors: Cov = (2 N f ∂²S²)⁻¹ at the minimum, so N goes as one
-    over the error's square. Telling apart: ``model``, at its best, is taken as true, and ``against``
-    is fitted to it, which leaves the distance s. The likelihood ratio 4 N f (S²_against − S²_model)
-    then follows a non-central χ² with λ = 4 N f s² and as many degrees of freedom as ``model`` has
-    parameters more, at least one (Kendall and Stuart, The Advanced Theory of Statistics II, ch. 24);
-    a test of ``against`` at level ``alpha`` finds it wrong with probability ``power``.
+    over the error's square. Telling apart: ``model``, at its best, is taken as true, and
+    ``against`` is fitted to it, which leaves the distance s. The likelihood ratio
+    4 N f (S²_against − S²_model) then follows a non-central χ² with λ = 4 N f s² and as many degrees
+    of freedom as ``model`` has parameters more, at least one (Kendall and Stuart, The Advanced
+    Theory of Statistics II, ch. 24); a test of ``against`` at level ``alpha`` finds it wrong with
+    probability ``power``.
 
     Parameters
     ----------
@@ -85,16 +86,17 @@ def data_needed(
         Effective fraction of each image's neighbourhoods, or of all; by default ``effective_n`` of
         the images where they carry it, else 1.
     draws
-        If not 0, the power is simulated as well with so many sets of images from the model, against
-        the test's own threshold; its error is given.
+        If not 0, the power is simulated as well with so many sets of images from either model: how
+        often those of ``model`` lie beyond the (1 − alpha) quantile of the other's. It needs no
+        asymptotics; where it differs much from ``power``, believe it.
     seed
         Of the draws.
 
     Raises
     ------
     RequestError
-        If neither or both questions are asked, a parameter is unknown or known no error of, an error
-        or probability is out of bounds, or the two models agree.
+        If neither or both questions are asked, a parameter is unknown or no error of it known, an
+        error or probability is out of bounds, or the two models agree.
 
     Examples
     --------
@@ -221,8 +223,8 @@ def _to_tell(
     effective = noncentrality(power, alpha, dof) / (4 * s2)
     found = float("nan"), float("nan")
     if draws:
-        limit = float(chi2(dof).isf(alpha))
-        found = _simulated(mine, other, best, effective * weights, limit, draws, seed)
+        truths = best, other.at(int(np.argmin(apart)))
+        found = _simulated((mine, other), truths, effective * weights, alpha, draws, seed)
     n = observed["n"].to_numpy().astype(float)
     return _need(effective, n, float(used.sum() / n.sum()), s2=s2, power=found)
 
@@ -240,18 +242,19 @@ def noncentrality(power: float, alpha: float, dof: int) -> float:
 
 
 def _simulated(
-    mine: Predictions,
-    other: Predictions,
-    truth: Predictions,
+    models: tuple[Predictions, Predictions],
+    truths: tuple[Predictions, Predictions],
     numbers: Floats,
-    limit: float,
+    alpha: float,
     draws: int,
     seed: int,
 ) -> tuple[float, float]:
-    """How often the likelihood ratio of images drawn from the model exceeds the test's limit."""
+    """How often images of the model lie beyond the (1 − alpha) quantile of images of the other."""
     chance = np.random.default_rng(seed)
-    ratios = likelihood_ratios(mine, other, truth.draws(numbers, draws, chance), numbers)
-    share = float((ratios > limit).mean())
+    of_model, of_other = (
+        likelihood_ratios(*models, truth.draws(numbers, draws, chance), numbers) for truth in truths
+    )
+    share = float((of_model > np.quantile(of_other, 1 - alpha)).mean())
     return share, float(np.sqrt(max(share * (1 - share), 1 / draws) / draws))
 
 

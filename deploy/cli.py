@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from deploy.cluster_commands import cluster
+from deploy.compare_commands import compare, need
 from deploy.image_commands import measure, phases
 from deploy.landscape_commands import landscape, map_
 from deploy.options import PATH, POSITIVE, STORE, as_json, example
@@ -80,7 +81,7 @@ def main() -> None:
     """Simulate lattice models over parameter grids, and find what an image came from."""
 
 
-for command in (cluster, measure, phases, landscape, map_):
+for command in (cluster, measure, phases, landscape, map_, compare, need):
     main.add_command(command)
 
 

@@ -233,9 +233,7 @@ _MEASURED: dict[str, tuple[tuple[str, ...], str, str]] = {
 }
 
 
-def _image_counts(
-    name: str, atoms: xr.Dataset, classes: Configurations, seed: int
-) -> Parts:
+def _image_counts(name: str, atoms: xr.Dataset, classes: Configurations, seed: int) -> Parts:
     names = species_names(atoms)
     if len(names) != 2:
         raise RequestError(

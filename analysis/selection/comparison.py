@@ -42,8 +42,8 @@ def compare(
     convention
         Of the BIC; see :func:`bic`. The Dataset's attributes name it.
     p_value
-        ``"chi2"``, ``"bootstrap"`` or ``"shuffle"``; see :func:`p_values`. By default the bootstrap,
-        or χ² if there are landscapes alone, which cannot be drawn from. Shuffling is a test of the
+        ``"chi2"``, ``"bootstrap"`` or ``"shuffle"``; see :func:`p_values`. By default the
+        bootstrap, or χ², as published, for models given as landscapes. Shuffling is a test of the
         random alloy: the other models then have the bootstrap's.
     draws, seed
         Of the bootstrap.
@@ -59,8 +59,9 @@ def compare(
         ``bic``, ``delta_bic`` and ``weight`` (model), the last by exp(−ΔBIC/2) of the standard
         convention; ``p_value_way`` (model); ``best`` and ``best_se`` (model, parameter); ``border``
         (model), which axes to extend and how far, if the minimum lies at their end;
-        ``points_missing`` (model), of the landscape; ``n`` (image), counted. Each S² with its Monte Carlo
-        error ``…_se``, p-values with that of a finite number of draws.
+        ``points_missing`` (model), of the landscape; ``n`` (image), counted. Each S² with its Monte
+        Carlo error ``…_se``, p-values with that of a finite number of draws. ``p_chi2`` (model,
+        image) and ``p_chi2_total`` (model) stand beside whatever p-value was asked for.
 
     Raises
     ------
@@ -93,6 +94,9 @@ def compare(
         {
             **_distances(fits),
             **_tests(tests),
+            **_published(
+                {name: p_values(scape, scape, way="chi2") for name, scape in scapes.items()}
+            ),
             **_criteria(fits, float(first["n"].sum()), convention),
             **_parameters(fits),
             **_warnings(scapes, fits),
@@ -116,18 +120,31 @@ def _tested(
     seed: int,
     fraction: npt.ArrayLike | None,
 ) -> xr.Dataset:
-    drawable = isinstance(model, str) or "s2_total" not in model
-    if way == "chi2" or (way is None and not drawable):
+    drawn_from = _drawn_from(model, scape)
+    given = isinstance(model, xr.Dataset) and "s2_total" in model
+    if way == "chi2" or (way is None and given):
         return p_values(scape, scape, way="chi2")
-    if not drawable or observed is None:
+    if drawn_from is None:
         raise RequestError(
             f"the landscape of {name} holds no probabilities to draw from",
             came=f"p_value={way}",
             allowed="chi2, or sweeps and the observed counts",
             hint="compare({'pair': open_sweep('runs/pair.zarr'), 'random': 'random'}, observed)",
         )
-    goes = "shuffle" if way == "shuffle" and isinstance(model, str) and model == RANDOM else "bootstrap"
-    return p_values(model, observed, way=goes, draws=draws, seed=seed, fraction=fraction)
+    goes: Way = (
+        "shuffle"
+        if way == "shuffle" and isinstance(model, str) and model == RANDOM
+        else "bootstrap"
+    )
+    images = scape if observed is None else observed
+    return p_values(drawn_from, images, way=goes, draws=draws, seed=seed, fraction=fraction)
+
+
+def _drawn_from(model: Model, scape: xr.Dataset) -> Model | None:
+    """What images can be drawn from: a landscape only if it keeps what it was made of."""
+    if isinstance(model, str) or "s2_total" not in model:
+        return model
+    return scape if {"probability", "counts"} <= set(scape.data_vars) else None
 
 
 def _distances(fits: Mapping[str, Fit]) -> dict[str, object]:
@@ -158,13 +175,19 @@ def _distances(fits: Mapping[str, Fit]) -> dict[str, object]:
 
 def _tests(tests: Mapping[str, xr.Dataset]) -> dict[str, object]:
     names = ("p_value", "p_value_se", "p_value_total", "p_value_total_se")
-    every = {
-        name: np.stack([test[name].to_numpy() for test in tests.values()]) for name in names
-    }
+    every = {name: np.stack([test[name].to_numpy() for test in tests.values()]) for name in names}
     found: dict[str, object] = {
         name: (("model", "image")[: values.ndim], values) for name, values in every.items()
     }
     return found | {"p_value_way": ("model", [t.attrs["p_value_way"] for t in tests.values()])}
+
+
+def _published(tests: Mapping[str, xr.Dataset]) -> dict[str, object]:
+    every = tests.values()
+    return {
+        "p_chi2": (("model", "image"), np.stack([test["p_value"].to_numpy() for test in every])),
+        "p_chi2_total": ("model", [float(test["p_value_total"]) for test in every]),
+    }
 
 
 def _criteria(fits: Mapping[str, Fit], n: float, convention: Convention) -> dict[str, object]:
@@ -190,16 +213,23 @@ def _parameters(fits: Mapping[str, Fit]) -> dict[str, object]:
     absent = (np.nan, np.nan)
     table = np.array([[fit.parameters.get(n, absent) for n in names] for fit in fits.values()])
     return {
-        "best": xr.DataArray(table[..., 0], dims=("model", "parameter"), coords={"parameter": names}),
+        "best": xr.DataArray(
+            table[..., 0], dims=("model", "parameter"), coords={"parameter": names}
+        ),
         "best_se": (("model", "parameter"), table[..., 1]),
     }
+
+
+def _at(fit: Fit) -> dict[str, float]:
+    """Where the parameters are whose minimum lies at the end of the grid."""
+    return {name: fit.parameters[name][0] for name in fit.border}
 
 
 def _warnings(scapes: Mapping[str, xr.Dataset], fits: Mapping[str, Fit]) -> dict[str, object]:
     told = [
         "; ".join(
             f"extend {name} to {low:g} … {high:g}"
-            for name, (low, high) in extensions(scapes[model], fit.border).items()
+            for name, (low, high) in extensions(scapes[model], _at(fit)).items()
         )
         for model, fit in fits.items()
     ]

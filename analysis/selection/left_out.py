@@ -93,8 +93,8 @@ def leave_one_out(
 def _left_out(
     scape: xr.Dataset, numbers: Floats, image: int, names: list[str]
 ) -> dict[str, object]:
-    others = np.where(np.arange(len(numbers)) == image, 0.0, numbers)
-    fit = best_fit(reweighed(scape, others))
+    others = np.arange(len(numbers)) != image
+    fit = best_fit(reweighed(scape.isel(image=others), numbers[others]))
     place = {name: value for name, (value, _) in fit.parameters.items()}
     one = scape[["s2", "s2_se"]].isel(image=image)
     there = _between(one, place)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from analysis.landscape import landscape, parameters_of, random_mixing
+from analysis.landscape import landscape, random_mixing
 from physics.errors import RequestError
 
 RANDOM = "random"
@@ -122,7 +122,7 @@ def check_counts(observed: xr.Dataset) -> None:
 
 
 def reweighed(scape: xr.Dataset, n: npt.ArrayLike) -> xr.Dataset:
-    """The landscape with other numbers of neighbourhoods: effective ones, or 0 for an image left out.
+    """The landscape with other numbers of neighbourhoods, and the totals that follow from them.
 
     Monte Carlo errors of the images are added as independent ones, as those of images at different
     compositions are.
@@ -132,7 +132,7 @@ def reweighed(scape: xr.Dataset, n: npt.ArrayLike) -> xr.Dataset:
     scape
         A landscape.
     n
-        (images,), not negative, not all 0.
+        (images,), positive.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def reweighed(scape: xr.Dataset, n: npt.ArrayLike) -> xr.Dataset:
     numbers = xr.DataArray(np.asarray(n, float), dims="image", coords={"image": scape["image"]})
     weights = numbers / numbers.sum()
     return scape.assign(
-        n=numbers,
+        n=("image", numbers.to_numpy()),
         s2_total=(weights * scape["s2"]).sum("image", skipna=False),
         s2_total_se=((weights * scape["s2_se"]) ** 2).sum("image", skipna=False) ** 0.5,
     )
@@ -173,7 +173,8 @@ def effective_numbers(
     n: Floats = observed["n"].to_numpy().astype(float)
     if fraction is None:
         if measured and "effective_n" in observed:
-            return np.minimum(observed["effective_n"].to_numpy().astype(float), n)
+            measured_n: Floats = observed["effective_n"].to_numpy().astype(float)
+            return np.minimum(measured_n, n)
         return n
     share = np.asarray(fraction, float)
     if not (np.all((share > 0) & (share <= 1)) and share.shape in ((), n.shape)):
@@ -183,25 +184,23 @@ def effective_numbers(
             allowed=f"one number, or {n.size}, each above 0 and at most 1",
             hint="fraction=[0.32, 0.78, 0.69, 0.53]",
         )
-    return n * share
+    effective: Floats = n * share
+    return effective
 
 
-def extensions(scape: xr.Dataset, border: tuple[str, ...]) -> dict[str, tuple[float, float]]:
+def extensions(scape: xr.Dataset, minimum: Mapping[str, float]) -> dict[str, tuple[float, float]]:
     """Axes whose minimum lies at their end, half as long again beyond it.
 
     Examples
     --------
     >>> scape = xr.Dataset({"s2_total": ("w1", [0.01, 0.02, 0.03])}, {"w1": [0.0, 0.1, 0.2]})
-    >>> extensions(scape, ("w1",))
+    >>> extensions(scape, {"w1": 0.0})
     {'w1': (-0.1, 0.2)}
     """
-    names = parameters_of(scape)
-    least = np.unravel_index(int(np.nanargmin(scape["s2_total"].values)), scape["s2_total"].shape)
     found = {}
-    for name in border:
+    for name, at in minimum.items():
         values = scape[name].to_numpy().astype(float)
         low, high = float(values.min()), float(values.max())
         beyond = (high - low) / 2
-        at = float(values[least[names.index(name)]])
-        found[name] = (low - beyond, high) if at == low else (low, high + beyond)
+        found[name] = (low - beyond, high) if at < (low + high) / 2 else (low, high + beyond)
     return found

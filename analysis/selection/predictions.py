@@ -1,6 +1,6 @@
 """What a model says of each image: probabilities of the classes at every point of its grid."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,12 +29,15 @@ class Predictions:
         (images, points, classes).
     kind
         Of the lattice.
+    random
+        Whether it is the random alloy, whose probabilities follow from the composition alone.
     """
 
     names: tuple[str, ...]
     values: Floats
     probability: Floats
     kind: str
+    random: bool = False
 
     def s2(self, counts: npt.ArrayLike) -> Floats:
         """S² of histograms to the model at every point.
@@ -68,7 +71,7 @@ class Predictions:
     def among(self, points: npt.ArrayLike) -> "Predictions":
         """At some of the points."""
         chosen = np.asarray(points)
-        return Predictions(self.names, self.values[chosen], self.probability[:, chosen], self.kind)
+        return replace(self, values=self.values[chosen], probability=self.probability[:, chosen])
 
     def draws(
         self, numbers: npt.ArrayLike, draws: int, chance: np.random.Generator, *, point: int = 0
@@ -100,7 +103,7 @@ def predictions(model: Model, observed: xr.Dataset) -> Predictions:
     Parameters
     ----------
     model
-        A sweep's Dataset, or ``"random"``.
+        A sweep's Dataset, ``"random"``, or a landscape that keeps its ``probability``.
     observed
         Counts per image.
 
@@ -128,19 +131,20 @@ def predictions(model: Model, observed: xr.Dataset) -> Predictions:
         if model != RANDOM:
             raise RequestError("unknown model", came=model, allowed=f'a sweep, or "{RANDOM}"')
         mixed = configurations(kind).random_mixing(observed["composition"].values)
-        return Predictions((), np.empty((1, 0)), mixed[:, None, :], kind)
-    if "histogram_replica" not in model and "s2_total" in model:
+        return Predictions((), np.empty((1, 0)), mixed[:, None, :], kind, random=True)
+    if "s2_total" in model and "probability" in model:
+        return _gathered(model["probability"], kind)
+    if "s2_total" in model:
         raise RequestError(
             "a landscape holds no probabilities to draw from",
             came="a landscape",
             allowed='a sweep\'s Dataset, or "random"',
             hint="compare({'pair': open_sweep('runs/pair.zarr')}, observed)",
         )
-    return _of_sweep(model, observed, kind)
+    return _gathered(histograms_at(model, observed), kind)
 
 
-def _of_sweep(simulated: xr.Dataset, observed: xr.Dataset, kind: str) -> Predictions:
-    histograms = histograms_at(simulated, observed)
+def _gathered(histograms: xr.DataArray, kind: str) -> Predictions:
     names = tuple(str(d) for d in histograms.dims if d not in ("image", "configuration"))
     counts = histograms.transpose("image", *names, "configuration").to_numpy().astype(float)
     counts = counts.reshape(len(counts), -1, counts.shape[-1])
