@@ -65,10 +65,10 @@ def data_needed(
     Either ``errors`` or ``against``. Errors: Cov = (2 N f ∂²S²)⁻¹ at the minimum, so N goes as one
     over the error's square. Telling apart: ``model``, at its best, is taken as true, and
     ``against`` is fitted to it, which leaves the distance s. The likelihood ratio
-    4 N f (S²_against − S²_model) then follows a non-central χ² with λ = 4 N f s² and as many degrees
-    of freedom as ``model`` has parameters more, at least one (Kendall and Stuart, The Advanced
-    Theory of Statistics II, ch. 24); a test of ``against`` at level ``alpha`` finds it wrong with
-    probability ``power``.
+    4 N f (S²_against − S²_model) then follows a non-central χ² with λ = 4 N f s² and as many
+    degrees of freedom as ``model`` has parameters more, at least one (Kendall and Stuart, The
+    Advanced Theory of Statistics II, ch. 24); a test of ``against`` at level ``alpha`` finds it
+    wrong with probability ``power``.
 
     Parameters
     ----------

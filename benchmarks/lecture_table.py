@@ -1,7 +1,7 @@
 """The lecture's table from direct simulation: ``python -m benchmarks lecture-table``.
 
-Four models of the four images of Mo(1-x)Re(x)S2, 48×48 sites at the measured compositions, T = 1, raw
-counts, each beside the published figure.
+Four models of the four images of Mo(1-x)Re(x)S2, 48×48 sites at the measured compositions, T = 1,
+raw counts, each beside the published figure.
 """
 
 import time

@@ -61,7 +61,7 @@ def patches(seed: int) -> Floats:
     return np.array([random_p_value(counts, shuffled, CLASSES)])
 
 
-def decisions(sweep: xr.Dataset, said: Predictions, runs: int, most: int = 20) -> list[str]:
+def decisions(sweep: xr.Dataset, said: Predictions, runs: int, most: int) -> list[str]:
     """How often the sequential test decides wrongly, at parameters drawn from the prior."""
     lines = []
     for truth in ("random", "pair"):
@@ -112,7 +112,7 @@ def needed(sweep: xr.Dataset, said: Predictions, x: Floats, trials: int) -> list
     ]
 
 
-def report(trials: int = 200, *, size: int = 48, draws: int = 499) -> str:
+def report(trials: int = 200, *, size: int = 48, draws: int = 499, most: int = 20) -> str:
     """The tallies as text."""
     begin = time.perf_counter()
     observed = observed_counts(example("mores2_counts.csv"))
@@ -148,7 +148,7 @@ def report(trials: int = 200, *, size: int = 48, draws: int = 499) -> str:
     }
     lines = [f"p-values of true models, {trials} data sets (images, then all)"]
     lines += [uniformity(name, trial, trials) for name, trial in tests.items()]
-    lines += ["sequential decisions", *decisions(_middle(sweep), _second(said), trials)]
+    lines += ["sequential decisions", *decisions(_middle(sweep), _second(said), trials, most)]
     lines += ["data needed", *needed(sweep, said, x, trials)]
     return "\n".join([*lines, f"{time.perf_counter() - begin:.0f} s"])
 

@@ -16,7 +16,7 @@ from analysis.selection.models import (
     landscapes_of,
     reweighed,
 )
-from analysis.selection.p_values import DRAWS, Way, p_values
+from analysis.selection.p_values import DRAWS, Way, by_chi2, p_values
 from physics.errors import RequestError
 
 
@@ -85,8 +85,10 @@ def compare(
             for name, scape in scapes.items()
         }
     fits = {name: best_fit(scape) for name, scape in scapes.items()}
+    chi2 = {name: by_chi2(scape, fits[name]) for name, scape in scapes.items()}
     tests = {
         name: _tested(name, models[name], scapes[name], observed, p_value, draws, seed, fraction)
+        or chi2[name]
         for name in scapes
     }
     first = next(iter(scapes.values()))
@@ -94,9 +96,7 @@ def compare(
         {
             **_distances(fits),
             **_tests(tests),
-            **_published(
-                {name: p_values(scape, scape, way="chi2") for name, scape in scapes.items()}
-            ),
+            **_published(chi2),
             **_criteria(fits, float(first["n"].sum()), convention),
             **_parameters(fits),
             **_warnings(scapes, fits),
@@ -119,11 +119,12 @@ def _tested(
     draws: int,
     seed: int,
     fraction: npt.ArrayLike | None,
-) -> xr.Dataset:
+) -> xr.Dataset | None:
+    """p-values drawn from the model, or None where those of χ² are asked for."""
     drawn_from = _drawn_from(model, scape)
     given = isinstance(model, xr.Dataset) and "s2_total" in model
     if way == "chi2" or (way is None and given):
-        return p_values(scape, scape, way="chi2")
+        return None
     if drawn_from is None:
         raise RequestError(
             f"the landscape of {name} holds no probabilities to draw from",

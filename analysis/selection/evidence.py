@@ -25,11 +25,11 @@ def bayes_factors(
 ) -> xr.Dataset:
     """Evidence Z = ∫ L(w) prior(w) dw of each model, and its ratio to the best one's.
 
-    L = exp(−2 Σ N S²), and the prior is uniform over a box, by default that of the model's own grid:
-    Z falls as one over the box's volume, so say what box you mean. The integral is the trapezoidal
-    sum over the grid's points inside the box; beside it Laplace's approximation
-    L_max (2π)^(k/2) √|Cov| / volume, from the parabola at the minimum. Where the two differ by more
-    than a few tenths the posterior is cut by the box, coarse on the grid, or no Gaussian.
+    L = exp(−2 Σ N S²), and the prior is uniform over a box, by default that of the model's own
+    grid: Z falls as one over the box's volume, so say what box you mean. The integral is the
+    trapezoidal sum over the grid's points inside the box; beside it Laplace's approximation L_max
+    (2π)^(k/2) √|Cov| / volume, from the parabola at the minimum. Where the two differ by more than
+    a few tenths the posterior is cut by the box, coarse on the grid, or no Gaussian.
 
     Kass and Raftery, J. Am. Stat. Assoc. 90, 773 (1995): ln B below 1 is not worth a mention, above
     3 strong, above 5 very strong.
@@ -171,8 +171,10 @@ def _border(shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
 
 
 def _laplace(fit: Fit, n: float, volume: float) -> float:
+    if not np.isfinite(fit.covariance).all():
+        return float("nan")
     sign, log_determinant = np.linalg.slogdet(fit.covariance) if fit.parameters else (1.0, 0.0)
-    if not (sign > 0 and np.isfinite(log_determinant)):
+    if not sign > 0:
         return float("nan")
     k = len(fit.parameters)
     return float(

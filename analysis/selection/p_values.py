@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from analysis.inference import Fit, best_fit
 from analysis.landscape import p_values as chi2_tail
 from analysis.selection.models import RANDOM, Model, effective_numbers, landscape_of
 from analysis.selection.predictions import Predictions, predictions
@@ -92,7 +93,8 @@ def p_values(
     """
     _check(way, draws, composition)
     if way == "chi2":
-        return _by_chi2(landscape_of("to be tested", model, observed), fraction)
+        scape = landscape_of("to be tested", model, observed)
+        return by_chi2(scape, best_fit(scape), fraction)
     if way == "shuffle":
         return _by_shuffling(model, observed, seed)
     numbers = effective_numbers(observed, fraction, measured=True)
@@ -116,10 +118,19 @@ def _check(way: str, draws: int, composition: str) -> None:
         raise RequestError("too few draws", came=draws, allowed=">= 1", hint=f"draws={DRAWS}")
 
 
-def _by_chi2(scape: xr.Dataset, fraction: npt.ArrayLike | None) -> xr.Dataset:
-    from analysis.inference import best_fit
+def by_chi2(scape: xr.Dataset, fit: Fit, fraction: npt.ArrayLike | None = None) -> xr.Dataset:
+    """The published p-values of a landscape, at its minimum; see :func:`p_values`.
 
-    fit, dof = best_fit(scape), int(scape.attrs["degrees_of_freedom"])
+    Examples
+    --------
+    >>> from analysis.landscape import random_mixing
+    >>> from analysis.observed import counts_dataset
+    >>> observed = counts_dataset({"one": np.arange(1, 9)}, configurations("honeycomb"))
+    >>> scape = random_mixing(observed)
+    >>> round(float(by_chi2(scape, best_fit(scape)).p_value[0]), 3)
+    0.058
+    """
+    dof = int(scape.attrs["degrees_of_freedom"])
     numbers = effective_numbers(scape, fraction, measured=False)
     s2 = fit.s2.to_numpy()
     total = float(numbers @ s2 / numbers.sum()) if fraction is not None else fit.s2_total
