@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from analysis.inference import Fit, best_fit
+from analysis.inference import Fit
 from analysis.observed.counting import counts_dataset
 from analysis.selection.evidence import bayes_factors
-from analysis.selection.models import Model, landscape_of, reweighed
+from analysis.selection.models import Model, landscape_of, least_s2, reweighed
 from physics.configurations import configurations
 from physics.errors import RequestError
 
@@ -172,7 +172,7 @@ class Accumulator:
         return counts_dataset({f"image {number}": counts}, classes)
 
     def _progress(self) -> Progress:
-        fits = {name: best_fit(scape) for name, scape in self._scapes.items()}
+        fits = {name: least_s2(scape) for name, scape in self._scapes.items()}
         found = bayes_factors(self._scapes)
         evidence = dict(zip(self._scapes, found["ln_evidence"].values.tolist(), strict=True))
         factors = {name: _ahead(name, evidence) for name in evidence}

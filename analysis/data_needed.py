@@ -9,8 +9,8 @@ import xarray as xr
 from scipy.optimize import brentq
 from scipy.stats import chi2, ncx2
 
-from analysis.inference import Fit, best_fit
-from analysis.selection.models import Model, effective_numbers, landscape_of, reweighed
+from analysis.inference import Fit
+from analysis.selection.models import Model, effective_numbers, landscape_of, least_s2, reweighed
 from analysis.selection.predictions import Predictions, predictions
 from physics.errors import RequestError
 
@@ -137,7 +137,7 @@ def _for_errors(
 ) -> Need:
     scape = landscape_of("asked for", model, observed)
     used = effective_numbers(observed, fraction, measured=True)
-    fit = best_fit(reweighed(scape, used))
+    fit = least_s2(reweighed(scape, used))
     by_parameter = {name: _ratio(name, fit, wanted) for name, wanted in errors.items()}
     needed = max(by_parameter.values()) * float(used.sum())
     n = observed["n"].to_numpy().astype(float)

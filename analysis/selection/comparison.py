@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from analysis.inference import Fit, best_fit
+from analysis.inference import Fit
 from analysis.selection.criteria import Convention, bic, model_weights
 from analysis.selection.models import (
     RANDOM,
@@ -14,6 +14,7 @@ from analysis.selection.models import (
     effective_numbers,
     extensions,
     landscapes_of,
+    least_s2,
     reweighed,
 )
 from analysis.selection.p_values import DRAWS, Way, by_chi2, p_values
@@ -84,7 +85,7 @@ def compare(
             name: reweighed(scape, effective_numbers(scape, fraction, measured=False))
             for name, scape in scapes.items()
         }
-    fits = {name: best_fit(scape) for name, scape in scapes.items()}
+    fits = {name: least_s2(scape) for name, scape in scapes.items()}
     chi2 = {name: by_chi2(scape, fits[name]) for name, scape in scapes.items()}
     tests = {
         name: _tested(name, models[name], scapes[name], observed, p_value, draws, seed, fraction)

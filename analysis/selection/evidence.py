@@ -7,9 +7,9 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.special import logsumexp, softmax
 
-from analysis.inference import Fit, best_fit
+from analysis.inference import Fit
 from analysis.landscape import parameters_of
-from analysis.selection.models import Model, effective_numbers, landscapes_of, reweighed
+from analysis.selection.models import Model, effective_numbers, landscapes_of, least_s2, reweighed
 from physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
@@ -138,7 +138,7 @@ def _evidence(scape: xr.Dataset) -> dict[str, float | int]:
     names = parameters_of(scape)
     n = float(scape["n"].sum())
     s2 = scape["s2_total"].transpose(*names).to_numpy()
-    fit = best_fit(scape)
+    fit = least_s2(scape)
     cells, volume = _cells(scape, names)
     terms = np.where(np.isfinite(s2), np.log(cells / volume) - 2 * n * s2, -np.inf)
     total = float(logsumexp(terms))

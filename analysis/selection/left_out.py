@@ -6,9 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from analysis.inference import best_fit
 from analysis.landscape import parameters_of
-from analysis.selection.models import Model, effective_numbers, landscapes_of, reweighed
+from analysis.selection.models import Model, effective_numbers, landscapes_of, least_s2, reweighed
 from physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
@@ -94,7 +93,7 @@ def _left_out(
     scape: xr.Dataset, numbers: Floats, image: int, names: list[str]
 ) -> dict[str, object]:
     others = np.arange(len(numbers)) != image
-    fit = best_fit(reweighed(scape.isel(image=others), numbers[others]))
+    fit = least_s2(reweighed(scape.isel(image=others), numbers[others]))
     place = {name: value for name, (value, _) in fit.parameters.items()}
     one = scape[["s2", "s2_se"]].isel(image=image)
     there = _between(one, place)

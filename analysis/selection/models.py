@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from analysis.inference import Fit, best_fit
 from analysis.landscape import landscape, random_mixing
 from physics.errors import RequestError
 
@@ -119,6 +120,25 @@ def check_counts(observed: xr.Dataset) -> None:
         raise RequestError(
             f"the image {image} has no counts", came=0, allowed="at least 1", hint="leave it out"
         )
+
+
+_ALONE = ("s2", "s2_se", "s2_total", "s2_total_se", "n")
+
+
+def least_s2(scape: xr.Dataset) -> Fit:
+    """The minimum of S² itself, with Cov = (2 N ∂²S²)⁻¹: the published convention.
+
+    Whatever else the landscape tells of its counts, by which ``best_fit`` may correct the estimate,
+    is left aside: models are compared by exp(−2 N S²), and that is largest here.
+
+    Examples
+    --------
+    >>> scape = xr.Dataset({"s2": ("image", [0.01]), "s2_se": ("image", [0.0]),
+    ...     "s2_total": 0.01, "s2_total_se": 0.0, "n": ("image", [100])}, {"image": ["one"]})
+    >>> least_s2(scape).s2_total
+    0.01
+    """
+    return best_fit(scape[list(_ALONE)].drop_attrs())
 
 
 def reweighed(scape: xr.Dataset, n: npt.ArrayLike) -> xr.Dataset:

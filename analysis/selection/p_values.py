@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from analysis.inference import Fit, best_fit
+from analysis.inference import Fit
 from analysis.landscape import p_values as chi2_tail
-from analysis.selection.models import RANDOM, Model, effective_numbers, landscape_of
+from analysis.selection.models import RANDOM, Model, effective_numbers, landscape_of, least_s2
 from analysis.selection.predictions import Predictions, predictions
 from physics.configurations import Configurations, configurations
 from physics.errors import RequestError
@@ -94,7 +94,7 @@ def p_values(
     _check(way, draws, composition)
     if way == "chi2":
         scape = landscape_of("to be tested", model, observed)
-        return by_chi2(scape, best_fit(scape), fraction)
+        return by_chi2(scape, least_s2(scape), fraction)
     if way == "shuffle":
         return _by_shuffling(model, observed, seed)
     numbers = effective_numbers(observed, fraction, measured=True)
@@ -127,7 +127,7 @@ def by_chi2(scape: xr.Dataset, fit: Fit, fraction: npt.ArrayLike | None = None) 
     >>> from analysis.observed import counts_dataset
     >>> observed = counts_dataset({"one": np.arange(1, 9)}, configurations("honeycomb"))
     >>> scape = random_mixing(observed)
-    >>> round(float(by_chi2(scape, best_fit(scape)).p_value[0]), 3)
+    >>> round(float(by_chi2(scape, least_s2(scape)).p_value[0]), 3)
     0.058
     """
     dof = int(scape.attrs["degrees_of_freedom"])
