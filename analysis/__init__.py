@@ -1,6 +1,8 @@
 """Images and simulated Datasets in; distances, parameters and model comparisons out."""
 
+from analysis.accumulator import Accumulator
 from analysis.atoms import find_atoms
+from analysis.data_needed import data_needed
 from analysis.distances import statistical_distance
 from analysis.images import read_image
 from analysis.inference import Bootstrap, Fit, best_fit, bootstrap, interpolate, posterior
@@ -9,7 +11,7 @@ from analysis.measurement import measure
 from analysis.neighborhoods import neighborhoods
 from analysis.observed import count_atoms, count_measured, observed_counts
 from analysis.reweighting import reweight, reweighted_landscape
-from analysis.selection import compare
+from analysis.selection import bayes_factors, bic, compare, leave_one_out, p_values
 from analysis.sites import fit_sites
 from analysis.sources import combine, profile_landscape
 from analysis.species import assign_species
@@ -17,23 +19,29 @@ from analysis.spectra import sliding_fft, spots, stripes
 from analysis.unmixing import count_endmembers, unmix
 
 __all__ = [
+    "Accumulator",
     "Bootstrap",
     "Fit",
     "assign_species",
+    "bayes_factors",
     "best_fit",
+    "bic",
     "bootstrap",
     "combine",
     "compare",
     "count_atoms",
     "count_endmembers",
     "count_measured",
+    "data_needed",
     "find_atoms",
     "fit_sites",
     "interpolate",
     "landscape",
+    "leave_one_out",
     "measure",
     "neighborhoods",
     "observed_counts",
+    "p_values",
     "posterior",
     "profile_landscape",
     "random_mixing",

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from deploy.cluster_commands import cluster
+from deploy.compare_commands import compare, need
 from deploy.fit_commands import fit
 from deploy.image_commands import measure, phases
 from deploy.landscape_commands import landscape, map_
@@ -81,7 +82,7 @@ def main() -> None:
     """Simulate lattice models over parameter grids, and find what an image came from."""
 
 
-for command in (cluster, measure, phases, landscape, map_, fit):
+for command in (cluster, measure, phases, landscape, map_, fit, compare, need):
     main.add_command(command)
 
 

@@ -18,14 +18,16 @@ from benchmarks import (
     instructions,
     kaufman,
     kernels,
+    lecture_table,
     peers,
     scale,
+    selection,
     spectra,
     threads,
 )
 from benchmarks.kernels import CASES, SQUARE
 from benchmarks.timing import Work, one_core, side_by_side, strides_for
-from physics import triangular
+from physics import Schedule, triangular
 from sweeps.run import Report
 
 TINY = {"seconds": 0.0, "runs": 1}
@@ -248,6 +250,22 @@ def test_shares_are_of_the_workers_time() -> None:
     run = end_to_end.Run(1, 1, report)
     assert (run.per_ns, run.kernel_share, run.busy_share) == (50, 15 / 16, 0.75)
     assert end_to_end.PeerRun(points=2, seconds=3).scaled(4) == 6
+
+
+def test_the_lectures_table_is_printed_beside_the_published_one() -> None:
+    lines = lecture_table.report(Schedule(20, 5, 4), size=16, every=3, draws=99).splitlines()
+    heads = [line.split(",")[0] for line in lines if not line.startswith(" ")]
+    assert heads[:4] == ["random", "pair", "pair_nnn", "three_body"]
+    assert lines[1].startswith("  re05   S² 0.00615 ± 0.00000 [0.0062]  χ² 0.9906 [0.9899]")
+    gain = next(line for line in lines if line.startswith("S²(pair) - S²(three-body)"))
+    assert float(gain.split()[4]) > 0.001
+
+
+def test_p_values_decisions_and_needs_are_tallied() -> None:
+    lines = selection.report(2, size=16, draws=19, most=2).splitlines()
+    assert sum(" KS p " in line for line in lines) == 6
+    assert sum(" true: wrong " in line for line in lines) == 2
+    assert lines[-2].startswith("  power .9 against random wanted, N = ")
 
 
 @pytest.mark.slow
