@@ -8,6 +8,7 @@ from analysis.landscape import landscape, random_mixing
 from analysis.measurement import measure
 from analysis.neighborhoods import neighborhoods
 from analysis.observed import count_atoms, count_measured, observed_counts
+from analysis.phase_diagram import binder_crossing, finite_size_scaling, ordering, phase_diagram
 from analysis.selection import compare
 from analysis.sites import fit_sites
 from analysis.species import assign_species
@@ -18,16 +19,20 @@ __all__ = [
     "Fit",
     "assign_species",
     "best_fit",
+    "binder_crossing",
     "compare",
     "count_atoms",
     "count_endmembers",
     "count_measured",
     "find_atoms",
+    "finite_size_scaling",
     "fit_sites",
     "landscape",
     "measure",
     "neighborhoods",
     "observed_counts",
+    "ordering",
+    "phase_diagram",
     "random_mixing",
     "read_image",
     "sliding_fft",

@@ -1,9 +1,9 @@
 """Structure factors of whole lattices: which waves an arrangement is made of.
 
-A wave vector is given in lattice units: k = (h, …) means the phase 2π h for a step of one cell along
-each of the lattice's own axes, so h runs over 0, 1/L, …, 1 − 1/L. The axes of the triangular and the
-honeycomb lattice are 60° apart; their K points are (1/3, 2/3) and (2/3, 1/3), their M points (0, 1/2),
-(1/2, 0) and (1/2, 1/2).
+A wave vector is given in lattice units: k = (h, …) means the phase 2π h for a step of one cell
+along each of the lattice's own axes, so h runs over 0, 1/L, …, 1 − 1/L. The axes of the triangular
+and the honeycomb lattice are 60° apart; their K points are (1/3, 2/3) and (2/3, 1/3), their M
+points (0, 1/2), (1/2, 0) and (1/2, 1/2).
 """
 
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ def structure_factor(spins: npt.ArrayLike, lattice: Lattice) -> Floats:
     Returns
     -------
     ndarray
-        (…, L, L) or (…, L, L, L), at k = (h_1, h_2, …), h = 0, 1/L, … along every axis of the lattice.
+        (…, L, L) or (…, L, L, L), at k = (h_1, h_2, …), h = 0, 1/L, … along every axis.
 
     Raises
     ------
@@ -200,7 +200,9 @@ def special_beside(lattice: Lattice, k: tuple[Fraction, ...]) -> str | None:
     """The point of high symmetry within a step of k that the lattice's size does not hold."""
     for letter, special in SPECIAL[lattice.kind].items():
         held = all((h * lattice.size).denominator == 1 for h in special)
-        if not held and any(_beside(other, special, lattice.size) for other in _equal(lattice.kind, k)):
+        if not held and any(
+            _beside(other, special, lattice.size) for other in _equal(lattice.kind, k)
+        ):
             return f"{letter} ({', '.join(map(str, special))})"
     return None
 

@@ -51,7 +51,7 @@ class Curve:
 
     @property
     def replicas(self) -> int:
-        return self.moments.shape[1]
+        return int(self.moments.shape[1])
 
     def estimate(self, moments: Floats) -> dict[str, Floats]:
         """Observables by name, from mean moments (…, n, moments)."""
@@ -152,9 +152,7 @@ class Smooth:
     def through(self, values: Floats) -> Polynomial:
         """The polynomial in T of these values."""
         half = self.scale
-        return Polynomial(
-            self.operator @ values, domain=[self.centre - half, self.centre + half]
-        )
+        return Polynomial(self.operator @ values, domain=[self.centre - half, self.centre + half])
 
 
 def smooth(temperatures: Floats, values: Floats, errors: Floats, most: int) -> Smooth:

@@ -52,12 +52,12 @@ class Pair:
     def _fits(self) -> dict[tuple[int, str], Smooth]:
         return {}
 
-    def polynomials(
-        self, values: Mapping[int, Values], name: str
-    ) -> tuple[Polynomial, Polynomial]:
+    def polynomials(self, values: Mapping[int, Values], name: str) -> tuple[Polynomial, Polynomial]:
         """Of both sizes, of an observable's logarithm (of the cumulant itself)."""
         small, large = (
-            self._fit(curve, name).through(_scaled(values[curve.size][name], name)[self._inside(curve)])
+            self._fit(curve, name).through(
+                _scaled(values[curve.size][name], name)[self._inside(curve)]
+            )
             for curve in (self.small, self.large)
         )
         return small, large

@@ -123,12 +123,12 @@ def _gaussian(
     return tuple(dict(zip(centre, map(float, row), strict=True)) for row in rows)
 
 
-def _of_draws(
-    posterior: Any, centre: dict[str, float] | None, number: int, seed: int
-) -> Place:
+def _of_draws(posterior: Any, centre: dict[str, float] | None, number: int, seed: int) -> Place:
     names = [str(name) for name in posterior.data_vars if centre is None or name in centre]
     values = np.column_stack([np.ravel(posterior[name].values) for name in names])
-    chosen = np.random.default_rng(seed).choice(len(values), min(number, len(values)), replace=False)
+    chosen = np.random.default_rng(seed).choice(
+        len(values), min(number, len(values)), replace=False
+    )
     middle = centre or dict(zip(names, map(float, values.mean(axis=0)), strict=True))
     return Place(
         middle,

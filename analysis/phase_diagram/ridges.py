@@ -7,7 +7,7 @@ import numpy.typing as npt
 import xarray as xr
 from numpy.polynomial import Polynomial
 
-from analysis.phase_diagram.curves import Curve, curve_of, jackknife_error, smooth
+from analysis.phase_diagram.curves import Curve, axes_of, curve_of, jackknife_error, smooth
 from analysis.phase_diagram.extrapolation import ISING, limit
 from analysis.phase_diagram.results import limit_variables
 from analysis.phase_diagram.sizes import Sizes, by_size, lattice_of
@@ -73,7 +73,9 @@ def _around(values: Floats) -> slice:
     low = high = top
     bottom = min(values[0], values[-1])
     level = bottom + SHOULDER * (values[top] - bottom)
-    while low > 0 and (values[low - 1] > level or high - low + 1 < ENOUGH and top - low <= high - top):
+    while low > 0 and (
+        values[low - 1] > level or (high - low + 1 < ENOUGH and top - low <= high - top)
+    ):
         low -= 1
     while high < len(values) - 1 and (values[high + 1] > level or high - low + 1 < ENOUGH):
         high += 1
@@ -127,7 +129,10 @@ def _along(ds: xr.Dataset, lattice: Lattice, name: str) -> xr.Dataset:
     others, curves = curves_of(ds, lattice)
     found = np.array([ridge(curve, name) for curve in curves])
     shape = tuple(others.values())
-    units = (ds["T"].attrs.get("units", "1"), ds[name].attrs.get("units", "1") if name in ds else "1")
+    units = (
+        ds["T"].attrs.get("units", "1"),
+        ds[name].attrs.get("units", "1") if name in ds else "1",
+    )
     told = (f"{name}_ridge", f"{name}_ridge_se", f"{name}_height", f"{name}_height_se")
     variables = {
         title: (tuple(others), found[:, k].reshape(shape), {"units": units[k // 2]})
@@ -138,8 +143,6 @@ def _along(ds: xr.Dataset, lattice: Lattice, name: str) -> xr.Dataset:
 
 def curves_of(ds: xr.Dataset, lattice: Lattice) -> tuple[dict[str, int], Sequence[Curve]]:
     """Lengths of the axes other than T, and the curve along T at each of their points."""
-    from analysis.phase_diagram.curves import axes_of
-
     others = {name: ds.sizes[name] for name in axes_of(ds) if name != "T"}
     places = np.ndindex(tuple(others.values()))
     return others, [
@@ -220,5 +223,5 @@ def _no_ridge(ds: xr.Dataset, size: int, variable: str) -> RequestError:
         f"{variable} has no maximum inside the range for L = {size}",
         came=f"T from {T.min():g} to {T.max():g}",
         allowed="a range with the maximum well inside",
-        hint=f"T = {{ start = {T.min() / 2:.4g}, stop = {2 * T.max():.4g}, num = {max(len(T), 21)} }}",
+        hint=f"T = {{ start = {T.min() / 2:.4g}, stop = {2 * T.max():.4g}, num = 21 }}",
     )

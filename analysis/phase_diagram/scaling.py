@@ -67,7 +67,8 @@ def finite_size_scaling(
     family = family_of(sweeps, nu, omega)
     result, covariance = jackknifed(family.curves, lambda values: _exponents(family, values))
     errors = np.sqrt(np.diag(covariance))
-    number, found = len(family.pairs), {}
+    number = len(family.pairs)
+    found: dict[str, xr.DataArray] = {}
     for place, name in enumerate(EXPONENTS):
         part = slice(place * number, (place + 1) * number)
         end = limit(result[part], covariance[part, part], family.smaller, family.universal.omega)

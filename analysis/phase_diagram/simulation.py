@@ -71,9 +71,7 @@ def simulate(
     )
 
 
-def _seed(
-    seed: int, simulation: Simulation, place: Mapping[str, float]
-) -> npt.NDArray[np.uint64]:
+def _seed(seed: int, simulation: Simulation, place: Mapping[str, float]) -> npt.NDArray[np.uint64]:
     """256 bits, by BLAKE2b of the point's own parameters: no place in a grid enters."""
     message = f"latticescape diagram 1 {seed} {simulation.lattice}".encode()
     for name, value in sorted(simulation.parameters(place).items()):

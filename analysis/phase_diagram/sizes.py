@@ -56,7 +56,9 @@ def by_size(sweeps: Sizes, least: int = 2) -> dict[int, xr.Dataset]:
             hint="sweeps that differ in lattice.size alone, such as 16, 32 and 64",
         )
     _check_alike(given)
-    return {int(size): ds for size, ds in sorted(zip(named, given, strict=True), key=lambda p: p[0])}
+    return {
+        int(size): ds for size, ds in sorted(zip(named, given, strict=True), key=lambda p: p[0])
+    }
 
 
 def _check_alike(given: list[xr.Dataset]) -> None:
