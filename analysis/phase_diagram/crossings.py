@@ -21,7 +21,7 @@ def binder_crossing(
     """Critical temperature from the crossings of Binder cumulants U = 1 − ⟨m⁴⟩/(3⟨m²⟩²).
 
     Below Tc U grows with the size, above it falls, so the curves of two sizes cross near Tc
-    whatever the exponents are. Polynomials of the least sufficient degree are laid through both
+    whatever the exponents are. Polynomials that are just stiff enough are laid through both
     curves around the crossing; what is left of the drift with size is extrapolated to the infinite
     lattice by T(L) = Tc + a L^(−1/ν−ω), U(L) = U* + b L^(−ω), L the smaller size of a pair.
 

@@ -156,24 +156,37 @@ class Smooth:
 
 
 def smooth(temperatures: Floats, values: Floats, errors: Floats, most: int) -> Smooth:
-    """The polynomial of least degree, up to ``most``, that goes through values within their errors.
+    """A polynomial through values: of one degree more than goes through them within their errors.
 
-    At least one point more than coefficients is asked for where there are enough points.
+    One that just passes the test of χ² may be off by as much as its own error (seen: 3 standard
+    errors of an exponent); the next degree's is not. Where there are enough points, one is left
+    over to test by; the degree is at most ``most``.
     """
     low, high = temperatures.min(), temperatures.max()
     centre, scale = (low + high) / 2, max((high - low) / 2, 1e-300)
     x = (temperatures - centre) / scale
     weight = 1 / np.maximum(errors, 1e-3 * np.abs(errors).max() + 1e-300)
     number = len(temperatures)
-    found = np.empty((0, 0))
-    for degree in range(min(2, number - 1), max(min(most, number - 2), min(2, number - 1)) + 1):
-        design = np.vander(x, degree + 1, increasing=True)
-        found = np.linalg.pinv(design * weight[:, None]) * weight
-        rest = (values - design @ (found @ values)) * weight
-        freedom = number - degree - 1
-        if freedom < 1 or chi2(freedom).sf(rest @ rest) > GOOD_FIT:
-            break
-    return Smooth(centre, scale, found)
+    least = min(2, number - 1)
+    highest = max(min(most, number - 2), least)
+    fits = [_least_squares(x, weight, degree) for degree in range(least, highest + 1)]
+    good = (k for k, fit in enumerate(fits) if _passes(fit, x, values, weight))
+    sufficient = next(good, len(fits) - 1)
+    return Smooth(centre, scale, fits[min(sufficient + 1, len(fits) - 1)])
+
+
+def _least_squares(x: Floats, weight: Floats, degree: int) -> Floats:
+    """From values to coefficients, (degree + 1, n)."""
+    design = np.vander(x, degree + 1, increasing=True)
+    found: Floats = np.linalg.pinv(design * weight[:, None]) * weight
+    return found
+
+
+def _passes(fit: Floats, x: Floats, values: Floats, weight: Floats) -> bool:
+    design = np.vander(x, len(fit), increasing=True)
+    rest = (values - design @ (fit @ values)) * weight
+    freedom = len(x) - len(fit)
+    return freedom < 1 or bool(chi2(freedom).sf(rest @ rest) > GOOD_FIT)
 
 
 Values = Mapping[str, Floats]

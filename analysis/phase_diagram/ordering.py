@@ -64,6 +64,7 @@ def ordering(ds: xr.Dataset, *, peaks: int = PEAKS) -> xr.Dataset:
         - ``correlation_length``: ξ in lattice constants, from S at k and one step beside it;
         - ``correlation_ratio``: ξ/L.
 
+        Where no star stands out of the noise, these are of the strongest one, which has no name.
         All with ``…_se`` by jackknife over replicas. ``ordered`` tells whether the strongest peak
         is long-range order: ξ/L above 0.9 (0.64 in three dimensions).
 
@@ -151,6 +152,11 @@ class Waves:
         chosen = np.flatnonzero(stands & above)
         return [int(star) for star in chosen[np.argsort(-heights[chosen])][:most]]
 
+    @property
+    def strongest(self) -> int:
+        """The star of the largest S, whether chance alone made it or not."""
+        return int(np.argmax(self.by_star.mean(axis=0)))
+
     def wave_vector(self, star: int) -> tuple[Fraction, ...]:
         """One wave vector of a star."""
         return tuple(Fraction(int(h), self.lattice.size) for h in self.stars.first[star])
@@ -232,9 +238,10 @@ def _around(S: Floats, stars: Stars, lattice: Lattice) -> Floats:
 def _told(waves: Waves, most: int) -> dict[str, Any]:
     chosen = waves.peaks(most)
     row = _unknown(most)
-    for place, star in enumerate(chosen):
-        k = waves.wave_vector(star)
-        row["wave_vector"][place] = name_of(waves.lattice.kind, k)
+    for place, star in enumerate(chosen or [waves.strongest]):
+        if chosen:
+            k = waves.wave_vector(star)
+            row["wave_vector"][place] = name_of(waves.lattice.kind, k)
         for name, (value, error) in waves.figures(star).items():
             row[name][place], row[f"{name}_se"][place] = value, error
     row["ordered"] = bool(chosen) and bool(row["correlation_ratio"][0] > waves.long)

@@ -117,9 +117,9 @@ def _gaussian(
     if not len(centre):
         return ()
     # Quasi-random normal numbers: a handful of them has the wanted spread, not one by chance.
-    rows = qmc.MultivariateNormalQMC(
-        np.array(list(centre.values())), covariance, seed=np.random.default_rng(seed)
-    ).random(number)
+    even = qmc.Halton(len(centre), seed=np.random.default_rng(seed))
+    middle = np.array(list(centre.values()))
+    rows = qmc.MultivariateNormalQMC(middle, covariance, engine=even).random(number)
     return tuple(dict(zip(centre, map(float, row), strict=True)) for row in rows)
 
 

@@ -32,7 +32,7 @@ NOWHERE = (float("nan"),) * 4
 def ridge(curve: Curve, name: str) -> tuple[float, float, float, float]:
     """Temperature of an observable's maximum, its error, the height there, and its error.
 
-    A polynomial of the least sufficient degree goes through the points around the highest one;
+    A polynomial goes through the points around the highest one (:func:`curves.smooth`);
     errors are jackknife over replicas. NaN if no maximum stands out inside the range.
 
     Examples

@@ -97,13 +97,7 @@ class Stored(Source):
             if name in ("T", *ACROSS):
                 continue
             places = ds[name].values
-            if name not in values:
-                raise RequestError(
-                    f"a diagram is drawn at one value of {name}",
-                    came=f"an axis of {len(places)}",
-                    allowed="the axes T, and H or x; at= for all others",
-                    hint=f'phase_diagram(…, at={{"{name}": {places[0]:g}}})',
-                )
+            _check_told(name, places, values)
             if not places.min() <= values[name] <= places.max():
                 raise RequestError(
                     f"{name} is out of the sweep's range",
@@ -149,6 +143,8 @@ class Simulated(Source):
         return {name: v for name, v in self.axes.items() if name in ("T", *ACROSS)}
 
     def at(self, values: Mapping[str, float]) -> BySize:
+        for name in set(self.axes) - set(self._diagram_axes):
+            _check_told(name, self.axes[name], values)
         model, axes = self._model(values), self._diagram_axes
         whole = self._simulated(self.sweep.lattice.size, model, axes, self.sweep.schedule)
         still = self._without_field(axes)
@@ -231,6 +227,16 @@ def _smaller(sweep: Swept, sizes: Sequence[int]) -> tuple[int, ...]:
             hint=f"sizes={_sizes(sweep)}",
         )
     return tuple(size for size in sizes if size != sweep.lattice.size)
+
+
+def _check_told(name: str, places: Floats, values: Mapping[str, float]) -> None:
+    if name not in values:
+        raise RequestError(
+            f"a diagram is drawn at one value of {name}",
+            came=f"an axis of {len(places)}",
+            allowed="the axes T, and H or x; at= for all others",
+            hint=f'phase_diagram(…, at={{"{name}": {places[0]:g}}})',
+        )
 
 
 def check_axes(axes: Mapping[str, Floats]) -> None:
