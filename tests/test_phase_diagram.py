@@ -1,5 +1,6 @@
 """Critical temperatures, exponents, ridges and phase diagrams, against what is known of them."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,8 +36,8 @@ def squares() -> dict[int, xr.Dataset]:
 @pytest.fixture(scope="module")
 def alloy() -> xr.Dataset:
     grid = {"x": [0.2, 1 / 3, 0.5, 2 / 3], "T": ALLOY_T}
-    sweep = swept(triangular(12), PairAlloy(), grid, Schedule(500, 60, 10, tempering_mcs=5))
-    return phase_diagram(sweep, at={"w1": (-1.0, 0.1)}, draws=6)
+    sweep = swept(triangular(12), PairAlloy(), grid, Schedule(300, 20, 10, tempering_mcs=10))
+    return phase_diagram(sweep, at={"w1": (-1.0, 0.1)}, draws=4)
 
 
 def swept(lattice: Any, model: Any, grid: dict[str, Any], schedule: Schedule) -> Any:
@@ -72,12 +73,12 @@ def test_exponents_are_those_of_onsager(squares: dict[int, xr.Dataset]) -> None:
 def test_errors_of_crossings_cover_the_truth() -> None:
     # Curves of known crossing T = 2, U = 0.6, from replicas of known noise.
     rng, deviates = np.random.default_rng(5), []
-    for _ in range(20):
+    for _ in range(12):
         sweeps = {L: synthetic(L, rng) for L in (8, 16, 32)}
         found = binder_crossing(sweeps)
         deviates.append(z(found, "critical_temperature", 2.0))
-    assert 0.7 < np.std(deviates) < 1.35
-    assert abs(np.mean(deviates)) < 0.6
+    assert 0.6 < np.std(deviates) < 1.5
+    assert abs(np.mean(deviates)) < 0.9
 
 
 def synthetic(L: int, rng: np.random.Generator) -> xr.Dataset:
@@ -175,10 +176,10 @@ def test_parameters_and_chance_make_errors_of_their_own(alloy: xr.Dataset) -> No
 @pytest.mark.statistical
 def test_a_sweep_of_a_ferromagnet_gives_its_critical_temperature() -> None:
     grid = {"T": np.linspace(1.6, 3.2, 9), "H": [0.0, 0.3]}
-    found = phase_diagram(swept(square(16), Ising(), grid, Schedule(500, 200, 6)))
+    found = phase_diagram(swept(square(16), Ising(), grid, Schedule(300, 120, 5)))
     error = float(np.hypot(found.boundary_se[0], found.boundary_finite_size_se[0]))
     assert abs(float(found.boundary[0]) - TC) < 3 * error
-    assert error < 0.02
+    assert error < 0.03
     assert found.boundary_method.values.tolist() == ["Binder crossing", "no order found"]
     assert float(found.heat_capacity_ridge[1]) > float(found.heat_capacity_ridge[0])
 
@@ -296,3 +297,15 @@ def test_phase_on_the_command_line(tmp_path: Path) -> None:
     refused = latticescape("phase", spec, "--fit", spec)
     assert refused.exit_code == 2
     assert "cannot read a fit" in refused.output
+
+
+def test_the_how_to_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[1] / "docs/howto/predict-a-phase-diagram.md").read_text()
+    blocks, names = re.findall(r"```python\n(.*?)```", page, re.DOTALL), {}
+    for block in blocks:
+        exec(compile(block, "predict-a-phase-diagram.md", "exec"), names)
+    said = capsys.readouterr().out
+    for promised in re.findall(r"^# (.*)$", "".join(blocks), re.MULTILINE):
+        assert promised in said
+    assert "Tc = 2.2" in said
+    assert len(blocks) == 2

@@ -77,7 +77,7 @@ def phase_diagram_map(diagram: xr.Dataset) -> Picture:
 
 def _order_of(diagram: xr.Dataset) -> str | None:
     """What order is drawn by: of a ferromagnet the magnetization, else the strongest wave."""
-    methods = np.ravel(diagram["boundary_method"].values) if "boundary_method" in diagram else []
+    methods = diagram.get("boundary_method", xr.DataArray("")).values.ravel()
     ferromagnet = any(str(method) in BY_MAGNETIZATION for method in methods)
     return next((n for n in (ORDER[::-1] if ferromagnet else ORDER) if n in diagram), None)
 

@@ -51,7 +51,7 @@ def phase_diagram(
     sizes
         Smaller lattices to simulate beside the sweep's own; by default a quarter and a half for
         free spins at H = 0. There temperatures close to the crossing are simulated once more,
-        with 8 to 64 times the samples, so that a coarse axis T does.
+        with 32 to 64 times the samples, so that a coarse axis T does.
     draws
         How often the diagram is simulated again with parameters drawn from the fit's uncertainty.
     seed
@@ -91,10 +91,11 @@ def phase_diagram(
     runs = source_of(source, sizes)
     place = place_of(at, draws, seed)
     model, marked = place.only(runs.parameters), place.without(runs.parameters)
+    _check_names(marked, runs)
     largest, lines = _lines(runs, model.centre)
     drawn = [_lines(runs, values, refine=False)[1] for values in model.draws]
     found = xr.merge([_fields(largest), lines, _spread(lines, drawn, model)], compat="override")
-    return _marked(found.assign_attrs(_attrs(largest, model)), marked, runs)
+    return _marked(found.assign_attrs(_attrs(largest, model)), marked)
 
 
 def _lines(
@@ -215,15 +216,19 @@ def _attrs(largest: xr.Dataset, model: Place) -> dict[str, Any]:
     return told | {f"at_{name}": value for name, value in model.centre.items()}
 
 
-def _marked(found: xr.Dataset, marked: Place, runs: Source) -> xr.Dataset:
-    """With the values of ``at`` that are places on the diagram's own axes."""
+def _check_names(marked: Place, runs: Source) -> None:
     for name, value in marked.centre.items():
-        if name not in found.coords:
+        if name not in runs.axes:
             raise RequestError(
                 f"{name} is no parameter of the diagram",
                 came=f"at {name} = {value:g}",
-                allowed=", ".join(sorted({*runs.parameters, *map(str, found.coords)})),
+                allowed=", ".join(sorted({*runs.parameters, *runs.axes})),
             )
+
+
+def _marked(found: xr.Dataset, marked: Place) -> xr.Dataset:
+    """With the values of ``at`` that are places on the diagram's own axes."""
+    for name, value in marked.centre.items():
         error = np.std([draw[name] for draw in marked.draws], ddof=1) if marked.draws else np.nan
         units = {"units": found[name].attrs.get("units", "1")}
         found = found.assign(

@@ -20,8 +20,10 @@ Window = tuple[float, float]
 
 BINDER = "binder_cumulant"
 
-# Two curves differ where they do by so many standard errors.
+# Two curves differ where they do by so many standard errors, all points of a side together; one
+# point alone counts no more than so much.
 DIFFERENT = 2.0
+BOUNDED = 5.0
 
 # Points of a curve that a polynomial is laid through, at least.
 ENOUGH = 6
@@ -158,7 +160,8 @@ def pair_of(small: Curve, large: Curve, nu: float) -> Pair:
     """
     T, difference, error = _difference(small, large)
     place = _sign_change(small, large, T, difference / np.where(error > 0, error, np.inf))
-    guess = float(np.interp(0.0, -difference[place], T[place]))
+    beside = place[1:3]
+    guess = float(np.interp(0.0, -difference[beside], T[beside]))
     half = max(guess * large.size ** (-1 / nu), np.abs(T[place] - guess).max())
     for curve in (small, large):
         away = np.sort(np.abs(curve.temperatures - guess))
@@ -188,18 +191,27 @@ def _difference(small: Curve, large: Curve) -> tuple[Floats, Floats, Floats]:
 
 
 def _sign_change(small: Curve, large: Curve, T: Floats, z: Floats) -> npt.NDArray[np.intp]:
-    """The places below and above where the curves certainly differ, nothing certain between."""
-    ordered, disordered = np.flatnonzero(z > DIFFERENT), np.flatnonzero(z < -DIFFERENT)
-    below = ordered[ordered < (np.argmin(z) if len(disordered) else len(z))]
-    if not len(below) or not len(disordered):
-        told, ends = _where_to_look(T, len(below) > 0, len(disordered) > 0)
+    """Places below and above the crossing, as far off as it takes to be sure that they differ."""
+    # Where the curves are equal, far from Tc, chance decides the sign of z, but not of its sums.
+    sums = np.concatenate([[0.0], np.cumsum(np.clip(z, -BOUNDED, BOUNDED))])
+    split = int(np.argmax(2 * sums - sums[-1]))
+    below, above = _certain(z[:split][::-1]), _certain(-z[split:])
+    if below is None or above is None:
+        told, ends = _where_to_look(T, below is not None, above is not None)
         raise RequestError(
             f"the Binder curves of L = {small.size} and {large.size} do not cross",
             came=f"T from {T[0]:g} to {T[-1]:g}, where {told}",
             allowed="a range with Tc inside, at H = 0",
             hint=f"T = {{ start = {ends[0]:.4g}, stop = {ends[1]:.4g}, num = {max(len(T), 11)} }}",
         )
-    return np.array([below[-1], disordered[disordered > below[-1]][0]])
+    return np.array([split - 1 - below, split - 1, split, split + above])
+
+
+def _certain(z: Floats) -> int | None:
+    """How many places on it is sure that the sum of z is no chance."""
+    evidence = np.cumsum(z) / np.sqrt(1 + np.arange(len(z)))
+    sure = np.flatnonzero(evidence > DIFFERENT)
+    return int(sure[0]) if len(sure) else None
 
 
 def _where_to_look(T: Floats, ordered: bool, disordered: bool) -> tuple[str, Window]:

@@ -38,7 +38,7 @@ READ = (
 
 # Close to a crossing: temperatures, and the least and most times the samples of the sweep.
 FINE_TEMPERATURES = 8
-TIMES_SAMPLES = (8, 64)
+TIMES_SAMPLES = (32, 64)
 
 
 @runtime_checkable
@@ -73,6 +73,11 @@ class Source(ABC):
     def parameters(self) -> frozenset[str]:
         """What :meth:`at` can be told."""
 
+    @property
+    @abstractmethod
+    def axes(self) -> tuple[str, ...]:
+        """The diagram's own axes."""
+
 
 class Stored(Source):
     """Sweeps that were computed before: the point of their grid nearest to what is asked for."""
@@ -88,6 +93,10 @@ class Stored(Source):
     @property
     def parameters(self) -> frozenset[str]:
         return frozenset(axes_of(self.largest)) - {"T", *ACROSS}
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return tuple(name for name in axes_of(self.largest) if name in ("T", *ACROSS))
 
     def at(self, values: Mapping[str, float]) -> BySize:
         return {size: self._selected(ds, values).load() for size, ds in self.sweeps.items()}
@@ -125,10 +134,14 @@ class Simulated(Source):
     sizes: Sequence[int]
 
     def __post_init__(self) -> None:
-        check_axes(self.axes)
+        check_axes(self._grid)
 
     @property
-    def axes(self) -> dict[str, Floats]:
+    def axes(self) -> tuple[str, ...]:
+        return tuple(self._diagram_axes)
+
+    @property
+    def _grid(self) -> dict[str, Floats]:
         return {
             name: np.asarray(getattr(axis, "values", axis), float)
             for name, axis in self.sweep.grid.items()
@@ -140,11 +153,11 @@ class Simulated(Source):
 
     @property
     def _diagram_axes(self) -> dict[str, Floats]:
-        return {name: v for name, v in self.axes.items() if name in ("T", *ACROSS)}
+        return {name: v for name, v in self._grid.items() if name in ("T", *ACROSS)}
 
     def at(self, values: Mapping[str, float]) -> BySize:
-        for name in set(self.axes) - set(self._diagram_axes):
-            _check_told(name, self.axes[name], values)
+        for name in set(self._grid) - set(self._diagram_axes):
+            _check_told(name, self._grid[name], values)
         model, axes = self._model(values), self._diagram_axes
         whole = self._simulated(self.sweep.lattice.size, model, axes, self.sweep.schedule)
         still = self._without_field(axes)
