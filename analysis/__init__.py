@@ -12,6 +12,7 @@ from analysis.neighborhoods import neighborhoods
 from analysis.observed import count_atoms, count_measured, observed_counts
 from analysis.reweighting import reweight, reweighted_landscape
 from analysis.selection import bayes_factors, bic, compare, leave_one_out, p_values
+from analysis.phase_diagram import binder_crossing, finite_size_scaling, ordering, phase_diagram
 from analysis.sites import fit_sites
 from analysis.sources import combine, profile_landscape
 from analysis.species import assign_species
@@ -28,12 +29,14 @@ __all__ = [
     "bic",
     "bootstrap",
     "combine",
+    "binder_crossing",
     "compare",
     "count_atoms",
     "count_endmembers",
     "count_measured",
     "data_needed",
     "find_atoms",
+    "finite_size_scaling",
     "fit_sites",
     "interpolate",
     "landscape",
@@ -44,6 +47,8 @@ __all__ = [
     "p_values",
     "posterior",
     "profile_landscape",
+    "ordering",
+    "phase_diagram",
     "random_mixing",
     "read_image",
     "reweight",

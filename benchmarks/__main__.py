@@ -18,6 +18,7 @@ NAMES = (
     "scale",
     "end_to_end",
     "kaufman",
+    "critical",
     "atoms",
     "spectra",
     "reweighting",

@@ -18,6 +18,7 @@ from deploy.image_commands import measure, phases
 from deploy.landscape_commands import landscape, map_
 from deploy.options import PATH, POSITIVE, STORE, as_json, example
 from deploy.outputs import finite, show
+from deploy.phase_commands import phase
 from deploy.signals import orderly_end
 from physics.errors import RequestError
 from sweeps.cost import calibrate as measured_rate
@@ -82,7 +83,7 @@ def main() -> None:
     """Simulate lattice models over parameter grids, and find what an image came from."""
 
 
-for command in (cluster, measure, phases, landscape, map_, fit, compare, need):
+for command in (cluster, measure, phases, landscape, map_, fit, compare, need, phase):
     main.add_command(command)
 
 

@@ -14,6 +14,7 @@ import benchmarks.__main__ as command
 from analysis.spectra import sliding_fft
 from benchmarks import (
     atoms,
+    critical,
     end_to_end,
     instructions,
     kaufman,
@@ -209,6 +210,16 @@ def test_a_short_run_is_held_against_the_exact_torus() -> None:
     lines = kaufman.report(1e6).splitlines()
     assert len(lines) == 2 + len(kaufman.TEMPERATURES)
     assert lines[-1].startswith("1.0e+06 flips in")
+
+
+def test_critical_temperatures_are_held_against_the_known_ones() -> None:
+    lines = critical.report(
+        [critical.Case("square", (4, 6, 8), 2.1, 2.5)], samples=300
+    ).splitlines()
+    assert lines[0].startswith("square, L = 4, 6, 8:")
+    assert [line.split()[0] for line in lines[1:]] == ["Tc", "U*", "inverse", "beta", "gamma"]
+    value, error, known = map(float, lines[1].split()[1:4])
+    assert abs(value - known) < 5 * error < 0.5
 
 
 def test_a_whole_run_is_measured_beside_the_peer_where_it_is_installed() -> None:
