@@ -25,12 +25,12 @@ class Group(ABC):
         """So many Monte Carlo steps."""
 
     @abstractmethod
-    def add_sample(self, early: bool) -> None:
+    def add_sample(self, sample: int, early: bool) -> None:
         """Measure once and add it up; ``early`` in the first half of the samples."""
 
     @abstractmethod
     def write(self) -> None:
-        """Hand the sums over, after the last sample."""
+        """Hand sums and last spins over, after the last sample."""
 
     @abstractmethod
     def energies(self) -> Floats:
@@ -68,7 +68,7 @@ def drive(
     for sample in range(schedule.samples):
         clock = _advance(groups, schedule, ladders, clock, clock + schedule.stride_mcs, watch)
         for group in groups:
-            group.add_sample(early=sample < schedule.samples // 2)
+            group.add_sample(sample, early=sample < schedule.samples // 2)
     for group in groups:
         group.write()
 

@@ -30,6 +30,7 @@ from physics.single_flip import Rule, rule, visits
 from physics.streams import replica_state
 from physics.tempering import Chosen
 from physics.thresholds import threshold_planes
+from physics.traces import Trace
 
 Floats = npt.NDArray[np.float64]
 
@@ -144,22 +145,34 @@ class LaneGroup(Group):
         Of the block.
     tasks, sums
         One to eight points, and where their sums go.
+    traces
+        Where their traces go; none if nothing is kept.
     """
 
-    def __init__(self, tables: LaneTables, tasks: Sequence[Task], sums: Sequence[Sums]) -> None:
-        self.tables, self.targets = tables, sums
+    def __init__(
+        self,
+        tables: LaneTables,
+        tasks: Sequence[Task],
+        sums: Sequence[Sums],
+        traces: Sequence[Trace] = (),
+    ) -> None:
+        self.tables, self.targets, self.traces = tables, sums, traces
         self.tasks = [*tasks, *[tasks[0]] * (WORDS - len(tasks))]
         self.state = seed_state(np.stack([task.seed for task in self.tasks]))
         self.spins = aligned((tables.lattice.sites, WORDS))
         couplings = np.stack([task.couplings for task in self.tasks])
         self.sums = LaneSums(couplings, tables.classes, tables.lattice.sites)
 
-    def add_sample(self, early: bool) -> None:
+    def add_sample(self, sample: int, early: bool) -> None:
         histogram, features, up = self._measured()
         self.sums.add(histogram, features, up, early=early)
+        for word, trace in enumerate(self.traces):
+            trace.record(sample, features[:, :, word].T, histogram[:, :, word].T)
 
     def write(self) -> None:
         self.sums.write(self.targets)
+        for word, trace in enumerate(self.traces):
+            trace.finish(self.spins[:, word])
 
     def energies(self) -> Floats:
         _, features, _ = self._measured()
@@ -193,8 +206,14 @@ class LaneGroup(Group):
 class FlipGroup(LaneGroup):
     """Eight points under single flips."""
 
-    def __init__(self, tables: LaneTables, tasks: Sequence[Task], sums: Sequence[Sums]) -> None:
-        super().__init__(tables, tasks, sums)
+    def __init__(
+        self,
+        tables: LaneTables,
+        tasks: Sequence[Task],
+        sums: Sequence[Sums],
+        traces: Sequence[Trace] = (),
+    ) -> None:
+        super().__init__(tables, tasks, sums, traces)
         self.rule = _rule(tables, self.tasks)
         draw_spins(self.spins, self.state, *_start_masks(self.tasks))
 
@@ -205,8 +224,14 @@ class FlipGroup(LaneGroup):
 class ExchangeGroup(LaneGroup):
     """Eight points under exchanges at fixed composition."""
 
-    def __init__(self, tables: LaneTables, tasks: Sequence[Task], sums: Sequence[Sums]) -> None:
-        super().__init__(tables, tasks, sums)
+    def __init__(
+        self,
+        tables: LaneTables,
+        tasks: Sequence[Task],
+        sums: Sequence[Sums],
+        traces: Sequence[Trace] = (),
+    ) -> None:
+        super().__init__(tables, tasks, sums, traces)
         self.amplitudes = np.stack([_amplitudes(tables, task) for task in self.tasks], axis=-1)
         temperatures = np.array([task.temperature for task in self.tasks])
         self.filter = acceptance_filter(tables.bonds, self.amplitudes, temperatures)
@@ -222,13 +247,16 @@ class ExchangeGroup(LaneGroup):
 
 
 def lane_groups(
-    tables: LaneTables, tasks: Sequence[Task], sums: Sequence[Sums]
+    tables: LaneTables,
+    tasks: Sequence[Task],
+    sums: Sequence[Sums],
+    traces: Sequence[Trace] = (),
 ) -> Iterator[LaneGroup]:
     """All points in groups of eight, under the move that they ask for."""
     kind = ExchangeGroup if tasks[0].ones >= 0 else FlipGroup
     for first in range(0, len(tasks), WORDS):
         eight = slice(first, first + WORDS)
-        yield kind(tables, tasks[eight], sums[eight])
+        yield kind(tables, tasks[eight], sums[eight], traces[eight])
 
 
 @compiled

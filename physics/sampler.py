@@ -1,8 +1,9 @@
 """``sample``: a block of points in, sums over the samples of 64 replicas a point out."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +19,13 @@ from physics.scalar_groups import ClusterGroup, ReferenceGroup, ScalarTables
 from physics.schedule import Schedule, Update
 from physics.swendsen_wang import check_clusters
 from physics.tempering import Ladder, ladders_of
+from physics.traces import SAMPLES, SPINS, Counts, Trace, Words, kept
 
 Seeds = npt.NDArray[np.uint64]
 
 LANES, REFERENCE, CLUSTER = "lanes", "reference", "swendsen_wang"
+
+_KEPT = ("sample_features", "sample_histogram", "spins")
 
 # Raised whenever the same seed gives other bits.
 KERNEL_VERSIONS = {LANES: 1, REFERENCE: 1, CLUSTER: 1}
@@ -46,6 +50,12 @@ class Samples:
     trades_attempted, trades_accepted
         (points,) and (points, 64) int64: trades with the next hotter point, if there was parallel
         tempering.
+    sample_features, sample_histogram
+        (points, 64, samples, features) and (points, 64, samples, classes) int32: every measurement,
+        if ``"samples"`` are kept.
+    spins
+        (points, sites) uint64: after the last measurement, if ``"spins"`` are kept. Bit r is
+        replica r: 1 for species 1, or spin up (:func:`physics.traces.unpack_replicas`).
     """
 
     features: tuple[str, ...]
@@ -57,11 +67,26 @@ class Samples:
     histogram: Integers
     trades_attempted: Integers
     trades_accepted: Integers
+    sample_features: Counts | None = None
+    sample_histogram: Counts | None = None
+    spins: Words | None = None
+
+    @property
+    def kept(self) -> dict[str, npt.NDArray[Any]]:
+        """What is kept besides the sums, by name."""
+        traces = zip(_KEPT, (self.sample_features, self.sample_histogram, self.spins), strict=True)
+        return {name: array for name, array in traces if array is not None}
 
     def of_point(self, point: int) -> Sums:
         """One point's sums, as views."""
         arrays = (self.feature_sum, self.feature_first_half, self.moment_sum, self.histogram)
         return Sums(*(array[point] for array in arrays))
+
+    def traces(self) -> list[Trace]:
+        """Every point's trace, as views; none if nothing is kept."""
+        arrays = [self.kept.get(name) for name in _KEPT]
+        points = len(self.histogram) if self.kept else 0
+        return [Trace(*(a if a is None else a[p] for a in arrays)) for p in range(points)]
 
 
 def sample(
@@ -72,6 +97,7 @@ def sample(
     seeds: Seeds,
     *,
     kernel: str | None = None,
+    keep: Sequence[str] = (),
     watch: Watch = unwatched,
 ) -> Samples:
     """Simulate a block of points, 64 independent replicas each.
@@ -94,6 +120,9 @@ def sample(
         ``"lanes"`` or ``"reference"``; by default the fastest that can run the model. Both sample
         the same distribution, from different random numbers. With cluster updates
         ``"swendsen_wang"`` alone.
+    keep
+        ``"samples"``: features and configurations of every measurement as well; ``"spins"``: the
+        last spins. Changes no bit of the sums.
     watch
         Called every so many Monte Carlo steps; what it raises ends the simulation.
 
@@ -105,7 +134,8 @@ def sample(
     ------
     RequestError
         If a parameter is missing, unknown, given twice or out of bounds, the lattice too small,
-        the seeds are not one a point, or the kernel or the update cannot run the model.
+        the seeds are not one a point, the kernel or the update cannot run the model, or ``keep``
+        has an unknown word.
 
     Examples
     --------
@@ -124,14 +154,17 @@ def sample(
         check_clusters(model, orbits, full)
     features = features_of(orbits)
     samples = _empty(len(seeds), features, lattice, schedule)
+    samples = _with_room(samples, kept(keep))
     tasks = _tasks(model, lattice, full, orbits, seeds)
-    sums = [samples.of_point(p) for p in range(len(seeds))]
+    sums, traces = [samples.of_point(p) for p in range(len(seeds))], samples.traces()
     if chosen == LANES:
-        groups: Iterable[Group] = lane_groups(_lane_tables(lattice, model, used), tasks, sums)
+        groups: Iterable[Group] = lane_groups(
+            _lane_tables(lattice, model, used), tasks, sums, traces
+        )
     else:
         kind = ClusterGroup if chosen == CLUSTER else ReferenceGroup
         shared = ScalarTables(lattice, orbits)
-        groups = (kind(shared, task, s) for task, s in zip(tasks, sums, strict=True))
+        groups = (kind(shared, task, sums[p], traces[p : p + 1]) for p, task in enumerate(tasks))
     if schedule.tempering_mcs:
         _drive_ladders(list(groups), schedule, full, seeds, samples, watch)
     else:
@@ -234,6 +267,20 @@ def _empty(points: int, features: tuple[str, ...], lattice: Lattice, schedule: S
         trades_attempted=np.zeros(points, np.int64),
         trades_accepted=np.zeros(shape, np.int64),
     )
+
+
+def _with_room(samples: Samples, keep: Sequence[str]) -> Samples:
+    """With arrays for what is to be kept."""
+    points, replicas, features = samples.feature_sum.shape
+    measured = (points, replicas, samples.samples)
+    room: dict[str, Any] = {}
+    if SAMPLES in keep:
+        room["sample_features"] = np.empty((*measured, features), np.int32)
+        classes = samples.histogram.shape[-1]
+        room["sample_histogram"] = np.empty((*measured, classes), np.int32)
+    if SPINS in keep:
+        room["spins"] = np.empty((points, samples.sites), np.uint64)
+    return replace(samples, **room)
 
 
 def _tasks(

@@ -14,6 +14,7 @@ from physics.models import REPLICAS, Orbit
 from physics.reference import Sums, Tables, Task, Touching, clusters_of, touching
 from physics.swendsen_wang import Bonds, bonds_of, thresholds
 from physics.tempering import Chosen
+from physics.traces import Trace, pack_replicas
 
 
 class ScalarTables:
@@ -45,8 +46,10 @@ class ScalarTables:
 class ReferenceGroup(Group):
     """One point under the scalar reference moves."""
 
-    def __init__(self, tables: ScalarTables, task: Task, sums: Sums) -> None:
-        self.tables, self.task, self.sums = tables, task, sums
+    def __init__(
+        self, tables: ScalarTables, task: Task, sums: Sums, traces: Sequence[Trace] = ()
+    ) -> None:
+        self.tables, self.task, self.sums, self.traces = tables, task, sums, traces
         self.spins = np.empty((REPLICAS, len(tables.measured.neighbors)), np.uint8)
         self.states: npt.NDArray[np.uint64] = np.empty((REPLICAS, 4), np.uint64)
         reference.begin(self.spins, self.states, task)
@@ -55,11 +58,17 @@ class ReferenceGroup(Group):
         touched, neighbors = self.tables.touching(self.task), self.tables.measured.neighbors
         reference.advance(self.spins, self.states, self.task, touched, neighbors, mcs)
 
-    def add_sample(self, early: bool) -> None:
+    def add_sample(self, sample: int, early: bool) -> None:
+        features, histogram = self.sums.features, self.sums.histogram
+        before = (features.copy(), histogram.copy()) if self.traces else (0, 0)
         reference.add_samples(self.spins, self.task, self.tables.measured, early, self.sums)
+        for trace in self.traces:
+            trace.record(sample, features - before[0], histogram - before[1])
 
     def write(self) -> None:
-        """Nothing: the sums were added in place."""
+        """The last spins; the sums were added in place."""
+        for trace in self.traces:
+            trace.finish(pack_replicas(self.spins))
 
     def energies(self) -> Floats:
         found: Floats = reference.energies(self.spins, self.task, self.tables.measured)
@@ -74,8 +83,10 @@ class ReferenceGroup(Group):
 class ClusterGroup(ReferenceGroup):
     """One point under cluster updates."""
 
-    def __init__(self, tables: ScalarTables, task: Task, sums: Sums) -> None:
-        super().__init__(tables, task, sums)
+    def __init__(
+        self, tables: ScalarTables, task: Task, sums: Sums, traces: Sequence[Trace] = ()
+    ) -> None:
+        super().__init__(tables, task, sums, traces)
         self.thresholds = thresholds(task)
         self.labels = np.arange(self.spins.shape[1], dtype=np.uint32)
         self.held = np.empty(len(tables.bonds.ends), np.uint32)

@@ -30,7 +30,11 @@ from physics.sampler import (
 from physics.schedule import Schedule
 from physics.simd import WORDS
 from physics.swendsen_wang import check_clusters
-from physics.variables import COUNTS, ESTIMATES, TEMPERING, Variable
+from physics.traces import SAMPLES, SPINS, kept
+from physics.variables import COUNTS, ESTIMATES, KEPT, TEMPERING, Variable
+
+# Of one variable at one point: eight points, the fewest of a block, are a chunk below 2 GiB.
+MOST_KEPT_BYTES = 2**27
 
 Coordinates = dict[str, tuple[str, npt.NDArray[Any], dict[str, str]]]
 
@@ -45,12 +49,15 @@ class Simulation:
         What to simulate.
     swept
         Names of the parameters that a sweep varies.
+    keep
+        What to yield besides the averages: ``"samples"``, ``"spins"``.
 
     Raises
     ------
     RequestError
-        If a swept name is no parameter, is fixed as well, or a parameter is missing; or if the
-        lattice is too small for the model.
+        If a swept name is no parameter, is fixed as well, or a parameter is missing; if the
+        lattice is too small for the model; or if ``keep`` has an unknown word, or asks for more of
+        a point than a store can hold.
 
     Examples
     --------
@@ -65,8 +72,11 @@ class Simulation:
     model: Model
     schedule: Schedule
     swept: tuple[str, ...]
+    keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "keep", kept(self.keep))
+        self._check_kept()
         fixed = self.model.fixed(self.swept)
         self.model.check(self.lattice, {name: np.array([v]) for name, v in fixed.items()})
         _ = self.features
@@ -118,7 +128,13 @@ class Simulation:
             "configuration": len(configurations(self.lattice.kind)),
             "moment": len(MOMENTS),
             "feature": len(self.features),
+            **{dim: size for word, (dim, size) in self._kept_dims.items() if word in self.keep},
         }
+
+    @property
+    def _kept_dims(self) -> dict[str, tuple[str, int]]:
+        """The dimension that each kept thing brings, and its length."""
+        return {SAMPLES: ("sample", self.schedule.samples), SPINS: ("site", self.lattice.sites)}
 
     @property
     def variables(self) -> tuple[Variable, ...]:
@@ -126,7 +142,8 @@ class Simulation:
         conserved = self.model.move == "exchange"
         counts = (v for v in COUNTS if conserved or v.name != "composition")
         estimates = (*ESTIMATES, *[TEMPERING] * bool(self.schedule.tempering_mcs))
-        chosen = (*(v for e in estimates for v in (e, e.error)), *counts)
+        kept_too = (v for word in self.keep for v in KEPT[word])
+        chosen = (*(v for e in estimates for v in (e, e.error)), *counts, *kept_too)
         return tuple(v.in_units(self.model.energy_units) for v in chosen)
 
     @property
@@ -138,9 +155,15 @@ class Simulation:
             "configuration": (np.arange(len(classes)), f"{self.lattice.kind} configuration class"),
             "moment": (np.array(MOMENTS), "moment per site"),
             "feature": (np.array(self.features), "integer feature of the model"),
+            "sample": (np.arange(self.schedule.samples), "measurement"),
+            "site": (np.arange(self.lattice.sites), f"site of the {self.lattice.kind} lattice"),
         }
         return {
-            **{name: (name, v, {"long_name": told}) for name, (v, told) in dimension.items()},
+            **{
+                name: (name, values, {"long_name": told})
+                for name, (values, told) in dimension.items()
+                if name in self.sizes
+            },
             **{
                 name: ("configuration", values, {"long_name": told})
                 for name, (values, told) in classes.descriptors.items()
@@ -171,6 +194,19 @@ class Simulation:
             number = len(next(iter(corners.values()), [0]))
             check_clusters(self.model, self.orbits, complete(self.model, corners, number))
 
+    def _check_kept(self) -> None:
+        sizes = self.sizes
+        for variable in (v for word in self.keep for v in KEPT[word]):
+            numbers = np.prod([sizes[dim] for dim in variable.dims], dtype=object)
+            size = int(numbers) * np.dtype(variable.dtype).itemsize
+            if size > MOST_KEPT_BYTES:
+                raise RequestError(
+                    f"{variable.name} takes too much of a store",
+                    came=f"{size / 2**20:.0f} MiB a point",
+                    allowed=f"up to {MOST_KEPT_BYTES // 2**20} MiB",
+                    hint=f"fewer samples of a longer stride, not {self.schedule.samples}",
+                )
+
     def _check_ladder(self, temperatures: int) -> None:
         if self.schedule.tempering_mcs and temperatures < 2:
             raise RequestError(
@@ -192,6 +228,7 @@ class Simulation:
             "model.kind": self.model.kind,
             **{f"model.{name}": value for name, value in fixed},
             **{f"schedule.{name}": value for name, value in asdict(self.schedule).items()},
+            **({"sweep.keep": list(self.keep)} if self.keep else {}),
         }
 
     def parameters(self, axes: Mapping[str, float]) -> dict[str, float]:
@@ -255,8 +292,11 @@ class Simulation:
             Called every so many Monte Carlo steps; what it raises ends the computation.
         """
         full = complete(self.model, points, len(seeds))
-        samples = sample(self.model, self.lattice, points, self.schedule, seeds, watch=watch)
+        samples = sample(
+            self.model, self.lattice, points, self.schedule, seeds, keep=self.keep, watch=watch
+        )
         found = observe(samples, self.model.couplings(full, samples.features), full["T"])
+        found |= samples.kept
         ones = self.model.ones(full, self.lattice)
         if ones is not None:
             found["composition"] = ones / self.lattice.sites

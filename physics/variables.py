@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from physics.errors import RequestError
+from physics.traces import SAMPLES, SPINS
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,37 @@ COUNTS = (
     Variable("composition", (), "float64", "1", "realised fraction of species 1", "round(x·N)/N"),
 )
 
+# What a sweep stores besides if it is told to keep it.
+KEPT = {
+    SAMPLES: (
+        Variable(
+            "sample_features",
+            ("replica", "sample", "feature"),
+            "int32",
+            "1",
+            "feature of the whole lattice at every measurement, of each replica",
+            "E = couplings · features",
+        ),
+        Variable(
+            "sample_histogram",
+            ("replica", "sample", "configuration"),
+            "int32",
+            "count",
+            "counts of local configurations at every measurement, of each replica",
+        ),
+    ),
+    SPINS: (
+        Variable(
+            "spins",
+            ("site",),
+            "uint64",
+            "1",
+            "spins of all replicas after the last measurement",
+            "bit r is replica r: 1 for species 1, or spin up; 0 for species 0, or spin down",
+        ),
+    ),
+}
+
 STATES = ("pending", "done", "failed", "poisoned")
 
 # The done mark is written last, and counts; the state tells why a point is not done.
@@ -155,6 +187,7 @@ VARIABLES: dict[str, Variable] = {
     for variable in (
         *(v for estimate in ESTIMATES for v in (estimate, estimate.error)),
         *COUNTS,
+        *(v for variables in KEPT.values() for v in variables),
         *BOOKKEEPING,
     )
 }

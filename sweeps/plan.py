@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 
 from physics.errors import RequestError
-from physics.variables import BOOKKEEPING
+from physics.variables import BOOKKEEPING, Variable
 from sweeps.spec import Sweep
 
 # A block is the unit of work and of loss: long enough that scheduling is nothing beside it, short
@@ -17,6 +17,12 @@ from sweeps.spec import Sweep
 BLOCK_SECONDS = 15.0
 MOST_BLOCKS = 10_000
 FEWEST_BLOCKS = 16
+
+# A worker holds a block several times over: as computed, in its order on disk, compressed.
+BLOCK_BYTES = 128 * 2**20
+
+# A compressor counts with 31 bits.
+MOST_CHUNK_BYTES = 2**31 - 2**20
 
 
 @dataclass(frozen=True)
@@ -83,9 +89,15 @@ def plan(sweep: Sweep, *, block_points: int | None = None) -> Plan:
     sweep
         The sweep.
     block_points
-        Most points in a block. By default a block takes some 15 s on a slow core, there are at
-        least 16 blocks and at most 10 000. It changes no bit of the result. Axes that a kernel
-        needs whole, as T with parallel tempering, stay whole even if that makes a block larger.
+        Most points in a block. By default a block takes some 15 s on a slow core and at most
+        128 MiB, there are at least 16 blocks and at most 10 000. It changes no bit of the result.
+        Axes that a kernel needs whole, as T with parallel tempering, stay whole even if that makes
+        a block larger.
+
+    Raises
+    ------
+    RequestError
+        If ``block_points`` is no whole number above 0, or a block too large to be one chunk.
 
     Examples
     --------
@@ -105,6 +117,7 @@ def plan(sweep: Sweep, *, block_points: int | None = None) -> Plan:
         )
     whole = {list(sweep.axes).index(name) for name in sweep.kernel.whole}
     block_shape = _block_shape(sweep.shape, int(most), whole, sweep.kernel.group)
+    _check_chunks(sweep, math.prod(block_shape))
     return Plan(
         shape=sweep.shape,
         block_shape=block_shape,
@@ -142,11 +155,24 @@ def box_shape(shape: tuple[int, ...], block_shape: tuple[int, ...], most: int) -
 
 def point_bytes(sweep: Sweep) -> int:
     """Uncompressed bytes of one point."""
-    sizes = sweep.kernel.sizes
-    return sum(
-        np.dtype(v.dtype).itemsize * int(np.prod([sizes[d] for d in v.dims]))
-        for v in (*sweep.kernel.variables, *BOOKKEEPING)
-    )
+    return sum(_bytes_of(v, sweep) for v in (*sweep.kernel.variables, *BOOKKEEPING))
+
+
+def _bytes_of(variable: Variable, sweep: Sweep) -> int:
+    values = math.prod(sweep.kernel.sizes[dim] for dim in variable.dims)
+    return np.dtype(variable.dtype).itemsize * values
+
+
+def _check_chunks(sweep: Sweep, points: int) -> None:
+    """Refuse blocks of which a variable does not fit a chunk."""
+    size, name = max((points * _bytes_of(v, sweep), v.name) for v in sweep.kernel.variables)
+    if size > MOST_CHUNK_BYTES:
+        raise RequestError(
+            f"{name} of a block is too large for a chunk",
+            came=f"{size / 2**20:.0f} MiB in {points} points",
+            allowed=f"up to {MOST_CHUNK_BYTES // 2**20} MiB",
+            hint="fewer points in a block, or less in keep",
+        )
 
 
 def _block_points(sweep: Sweep) -> int:
@@ -154,8 +180,9 @@ def _block_points(sweep: Sweep) -> int:
     seconds = kernel.updates(1) / kernel.nominal_rate
     by_time = int(BLOCK_SECONDS / seconds)
     by_number = sweep.points // FEWEST_BLOCKS
+    by_bytes = BLOCK_BYTES // point_bytes(sweep)
     fewest = max(kernel.group, -(-sweep.points // MOST_BLOCKS))
-    return max(min(by_time, by_number), fewest)
+    return max(min(by_time, by_number, by_bytes), fewest)
 
 
 def _block_shape(

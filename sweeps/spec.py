@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import product
@@ -19,6 +19,7 @@ from physics.lattices import Lattice
 from physics.models import Model
 from physics.schedule import Schedule
 from physics.simulation import Simulation
+from physics.traces import kept
 from sweeps.axis import Axis, AxisLike
 from sweeps.function import FunctionKernel
 from sweeps.kernel import Kernel
@@ -56,6 +57,10 @@ class Sweep:
         stop and num. They become the dimensions of the Dataset.
     seed
         0 to 2^63 − 1. A point's random numbers depend on it and on the point's own parameters.
+    keep
+        What to store besides the averages. ``"samples"``: features and configurations of every
+        measurement, for :func:`analysis.reweight`; ``"spins"``: the last spins of all replicas.
+        Changes no bit of the averages.
 
     Raises
     ------
@@ -76,7 +81,14 @@ class Sweep:
 
     @overload
     def __init__(
-        self, lattice: Lattice, model: Model, grid: Grid, schedule: Schedule, seed: int = 0
+        self,
+        lattice: Lattice,
+        model: Model,
+        grid: Grid,
+        schedule: Schedule,
+        seed: int = 0,
+        *,
+        keep: Sequence[str] = (),
     ) -> None: ...
 
     @overload
@@ -91,6 +103,7 @@ class Sweep:
         seed: int = 0,
         *,
         kernel: FunctionKernel | None = None,
+        keep: Sequence[str] = (),
     ) -> None:
         axes = _axes(_checked("grid", grid))
         object.__setattr__(self, "grid", MappingProxyType(axes))
@@ -103,13 +116,14 @@ class Sweep:
                 hint="a coarser grid, or several sweeps",
             )
         parts = {"lattice": lattice, "model": model, "schedule": schedule}
-        object.__setattr__(self, "kernel", _kernel(kernel, parts, tuple(axes)))
+        object.__setattr__(self, "kernel", _kernel(kernel, parts, tuple(axes), keep))
         self.kernel.check(self.axes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if isinstance(self.kernel, FunctionKernel):
             return _of_kernel, (self.kernel, dict(self.grid), self.seed)
-        return Sweep, (self.lattice, self.model, dict(self.grid), self.schedule, self.seed)
+        parts = (self.lattice, self.model, dict(self.grid), self.schedule, self.seed, self.keep)
+        return _of_model, parts
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sweep) and self.digest == other.digest
@@ -131,6 +145,11 @@ class Sweep:
     def schedule(self) -> Schedule:
         """The schedule."""
         return self._simulation.schedule
+
+    @property
+    def keep(self) -> tuple[str, ...]:
+        """What is stored besides the averages; a function yields what it declares."""
+        return self.kernel.keep if isinstance(self.kernel, Simulation) else ()
 
     @property
     def _simulation(self) -> Simulation:
@@ -197,6 +216,8 @@ class Sweep:
     def to_toml(self) -> str:
         """The spec file of this sweep."""
         tables: dict[str, Any] = {"sweep": {"seed": self.seed}}
+        if self.keep:
+            tables["sweep"]["keep"] = list(self.keep)
         if isinstance(self.kernel, FunctionKernel):
             tables |= {"grid": grid_table(self.grid), "kernel": table_of(self.kernel)}
         else:
@@ -265,13 +286,27 @@ def _of_kernel(kernel: FunctionKernel, grid: Grid, seed: int) -> Sweep:
     return Sweep(kernel=kernel, grid=grid, seed=seed)
 
 
+def _of_model(
+    lattice: Lattice,
+    model: Model,
+    grid: Grid,
+    schedule: Schedule,
+    seed: int,
+    keep: tuple[str, ...],
+) -> Sweep:
+    return Sweep(lattice, model, grid, schedule, seed, keep=keep)
+
+
 def _kernel(
-    kernel: FunctionKernel | None, parts: Mapping[str, object], swept: tuple[str, ...]
+    kernel: FunctionKernel | None,
+    parts: Mapping[str, object],
+    swept: tuple[str, ...],
+    keep: Sequence[str],
 ) -> Kernel:
     if kernel is None:
         lattice, model, schedule = (_checked(name, part) for name, part in parts.items())
-        return Simulation(lattice, model, schedule, swept)
-    given = [name for name, part in parts.items() if part is not None]
+        return Simulation(lattice, model, schedule, swept, kept(keep))
+    given = [name for name, part in parts.items() if part is not None] + ["keep"] * bool(keep)
     if given:
         raise RequestError(
             "a sweep is of a kernel, or of a model on a lattice",

@@ -15,13 +15,13 @@ from sweeps.kernel_table import kernel_of
 from sweeps.tables import check_keys, check_tables
 
 _TABLES = {
-    "sweep": ("seed",),
+    "sweep": ("seed", "keep"),
     "lattice": ("kind", "size"),
     "model": None,
     "grid": None,
     "schedule": ("equilibration_mcs", "samples", "stride_mcs", "update", "tempering_mcs"),
 }
-_OPTIONAL = {"seed", "update", "tempering_mcs"}
+_OPTIONAL = {"seed", "keep", "update", "tempering_mcs"}
 
 
 def parts_of(text: str) -> dict[str, Any]:
@@ -47,7 +47,12 @@ def parts_of(text: str) -> dict[str, Any]:
             "the spec is not valid TOML", came=error, hint="lines such as T = [2.0, 2.5]"
         ) from None
     _check_spec(tables)
-    parts = {"grid": tables["grid"], "seed": tables.get("sweep", {}).get("seed", 0)}
+    beside = tables.get("sweep", {})
+    parts = {
+        "grid": tables["grid"],
+        "seed": beside.get("seed", 0),
+        "keep": beside.get("keep", ()),
+    }
     if "kernel" in tables:
         return {"kernel": kernel_of(tables["kernel"]), **parts}
     return {

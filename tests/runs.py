@@ -51,7 +51,7 @@ def alloy_sweep() -> Sweep:
     )
 
 
-def undisturbed(sweep: Sweep, path: Path) -> Path:
+def undisturbed(sweep: Sweep, path: Path, *, block_points: int | None = None) -> Path:
     """A store of a sweep that this process computes alone: what others are held against."""
     with Client(
         processes=False,
@@ -60,7 +60,7 @@ def undisturbed(sweep: Sweep, path: Path) -> Path:
         dashboard_address="127.0.0.1:0",
         set_as_default=False,
     ) as client:
-        execute(sweep, path, client, progress=False)
+        execute(sweep, path, client, block_points=block_points, progress=False)
     return path
 
 

@@ -128,6 +128,22 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
     "an unknown table": (ising("[grid]", "[gird]"), ("unknown table", "gird", "grid")),
     "an unknown key": (ising("samples", "sample"), ("[schedule]", "unknown key", "sample")),
     "an unknown key of sweep": (ising("seed = 7", "sed = 7"), ("[sweep]", "sed", "seed")),
+    "an unknown word in keep": (
+        ising("seed = 7", 'seed = 7\nkeep = ["samples", "spin"]'),
+        ("keep", "'spin'", "samples and spins"),
+    ),
+    "keep that is no list": (
+        ising("seed = 7", 'seed = 7\nkeep = "spins"'),
+        ("keep", '["samples"]'),
+    ),
+    "more samples than a chunk holds": (
+        ising("samples = 10\n", "samples = 50000\n").replace("= 7", '= 7\nkeep = ["samples"]'),
+        ("sample_histogram", "146 MiB a point", "128 MiB", "50000"),
+    ),
+    "a function that is to keep": (
+        OWN + '[sweep]\nkeep = ["samples"]\n',
+        ("a kernel, or of a model", "kernel and keep"),
+    ),
     "a missing table": (ALLOY.split("[schedule]")[0], ("lacks the table schedule", "[schedule]")),
     "a missing key": (
         ising("samples = 10\n", ""),
