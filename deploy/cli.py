@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 
+from deploy.browse_commands import browse
 from deploy.cluster_commands import cluster
 from deploy.image_commands import measure, phases
 from deploy.landscape_commands import landscape, map_
@@ -80,7 +81,7 @@ def main() -> None:
     """Simulate lattice models over parameter grids, and find what an image came from."""
 
 
-for command in (cluster, measure, phases, landscape, map_):
+for command in (browse, cluster, measure, phases, landscape, map_):
     main.add_command(command)
 
 

@@ -69,4 +69,3 @@ def _from_files(array: "zarr.Array[Any]", folder: Path) -> Values:
 def _places(array: "zarr.Array[Any]") -> Iterator[tuple[int, ...]]:
     counts = [-(-size // chunk) for size, chunk in zip(array.shape, array.chunks, strict=True)]
     return product(*map(range, counts))
-
