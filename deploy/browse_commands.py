@@ -11,8 +11,8 @@ import xarray as xr
 
 from deploy.options import PATH, STORE, Number, example
 from physics.errors import RequestError
-from physics.traces import SPINS
 from physics.simulation import Simulation
+from physics.traces import SPINS
 from sweeps.location import StorePath, locate
 from sweeps.seeding import point_seeds
 from sweeps.spec import Sweep

@@ -41,7 +41,7 @@ def scan(array: "zarr.Array[Any]", folder: object) -> Values:
 
 
 def _is_plain(array: "zarr.Array[Any]") -> bool:
-    """Whether every chunk is a file of little-endian numbers under zstd, as the store makes them."""
+    """Whether every chunk is a file of numbers under zstd, as the store makes them."""
     if array.shards is not None or array.nchunks < FEW or array.dtype.kind not in "fiub":
         return False
     codecs = array.metadata.codecs

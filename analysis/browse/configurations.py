@@ -84,12 +84,12 @@ def short_labels(labels: list[str]) -> tuple[list[str], str]:
     Examples
     --------
     >>> short_labels(["0 | 2: ortho 0, meta 1", "1 | 2: ortho 1, meta 0"])
-    (['0|2: 0,1', '1|2: 1,0'], 'centre | neighbours of species 1: ortho, meta')
+    (['0|2:0,1', '1|2:1,0'], 'centre | neighbours of species 1: ortho, meta')
     >>> short_labels(["0 | 1", "1 | 1"])
     (['0|1', '1|1'], 'centre | neighbours of species 1')
     """
     short = [re.sub(r"[a-z]+ ", "", label) for label in labels]
-    short = [text.replace(" | ", "|").replace(", ", ",") for text in short]
+    short = [text.replace(" | ", "|").replace(": ", ":").replace(", ", ",") for text in short]
     words = re.findall(r"([a-z]+) \d", labels[-1]) if labels else []
     told = "centre | neighbours of species 1"
     return short, told + (f": {', '.join(words)}" if words else "")

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,9 @@ from analysis.browse.app.view import ALL, NOTHING, View, told_place
 from analysis.browse.configurations import SIMULATED
 
 POLL_MILLISECONDS = 2000
+
+# Between two looks at what has been done lies so many times what one takes.
+REST = 10
 SIDE = 262
 
 # Landscapes of larger sweeps take longer than one waits for a page.
@@ -119,7 +123,8 @@ class Browser:
         self._began = (time.monotonic(), int(self.reader.done.sum()))
         self.picture = pn.widgets.Select(name="Picture", options=self._pictures(), width=300)
         self.code = pn.pane.HTML("", sizing_mode="stretch_width")
-        self._rows = self._simulate_button()
+        self._next_look = 0.0
+        self.snapshot.button.on_click(self._simulate)
         self.layout = self._layout()
         self._watch()
         self.draw()
@@ -133,7 +138,12 @@ class Browser:
 
     async def poll(self) -> None:
         """Look whether more has been done, and draw it."""
+        if time.monotonic() < self._next_look:
+            return
+        began = time.monotonic()
         version = await asyncio.to_thread(self.reader.refresh)
+        now = time.monotonic()
+        self._next_look = now + REST * (now - began)
         if version == self.version:
             return
         self.version = version
@@ -274,7 +284,8 @@ class Browser:
         parts = [self.histogram.layout] if self.reader.has_histograms else []
         if "lattice" in self.reader.ds.attrs:
             parts.append(self.snapshot.layout)
-        return [*parts, self.slices.layout]
+        alone = len(self.reader.axes) == 1 and parts  # the map is its only slice
+        return parts if alone else [*parts, self.slices.layout]
 
     def _tabs(self) -> Any:
         maps = pn.Row(*[pane.layout for pane in self.maps], sizing_mode="stretch_width")
@@ -300,7 +311,7 @@ class Browser:
             for suffix, label in names.items()
         ]  # fmt: skip
         script = pn.widgets.FileDownload(
-            callback=lambda: written_text(self.script()), filename="picture.py",
+            callback=lambda: BytesIO(self.script().encode()), filename="picture.py",
             label="Save the code", width=140,
         )  # fmt: skip
         row = pn.Row(self.picture, *buttons, script)
@@ -328,17 +339,15 @@ class Browser:
             )
         return found
 
-    def _simulate_button(self) -> Any:
-        self.snapshot.button.on_click(self._simulate)
-        return self.snapshot.button
-
     def _simulate(self, _: Any) -> None:
         with self.snapshot.button.param.update(loading=True):
             self.snapshot.compute(self.view)
 
     def _watch(self) -> None:
         view = self.view
-        view.param.watch(lambda _: self._draw_maps(), ["variable", "beside", "log"])
+        view.param.watch(lambda _: self._draw_map(0), ["variable"])
+        view.param.watch(lambda _: self._draw_map(1), ["beside"])
+        view.param.watch(lambda _: self._draw_maps(), ["log"])
         view.param.watch(lambda _: self._draw_slices(), ["variable"])
         view.param.watch(self._axes_changed, ["x", "y"])
         view.param.watch(self._moved, ["place"])
@@ -382,10 +391,13 @@ class Browser:
         self._draw_point()
 
     def _draw_maps(self) -> None:
+        self._draw_map(0)
+        self._draw_map(1)
+
+    def _draw_map(self, number: int) -> None:
         names = (self.view.variable, self.view.beside)
-        for pane, name in zip(self.maps, names, strict=True):
-            pane.draw(self.view, name)
-            pane.stand(self.view)
+        self.maps[number].draw(self.view, names[number])
+        self.maps[number].stand(self.view)
         shown = [d for name in names if name != NOTHING for d in self.reader.within(name)]
         for dim in self.inside:
             self.sliders[dim].visible = dim in shown
@@ -434,7 +446,7 @@ class Browser:
         counts = self.reader.counts()
         points, done = counts["points"], counts["done"]
         share = done / points
-        told = f"{done:,} of {points:,} points done ({100 * share:.0f} %)"
+        told = f"{done:,} of {points:,} points done ({int(100 * share)} %)"
         if counts["failed"]:
             told += f", {counts['failed']:,} failed"
         told += self._rate(done, points)
@@ -444,7 +456,7 @@ class Browser:
 
     def _rate(self, done: int, points: int) -> str:
         began, before = self._began
-        if done == points or done == before:
+        if done in (points, before):
             return ""
         rate = (done - before) / max(time.monotonic() - began, 1e-3)
         return f", {rate:.3g} a second, {(points - done) / rate:.0f} s left"
@@ -452,10 +464,3 @@ class Browser:
 
 _BAR = "height:10px; background:#2C4A7C"
 _FRAME = f"height:10px; background:{SIMULATED}; line-height:0"
-
-
-def written_text(text: str) -> Any:
-    """Text as a file to download."""
-    from io import BytesIO
-
-    return BytesIO(text.encode())

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import panel as pn
 import xarray as xr
-from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, Range1d, Span, Whisker
+from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, Range1d, Span
 from bokeh.transform import dodge
 
-from analysis.browse.app.figures import CurveFigure, MapFigure, Tapped, blank
+from analysis.browse.app.figures import CurveFigure, MapFigure, Tapped, bars, blank
 from analysis.browse.app.reader import Reader
 from analysis.browse.app.view import ALL, NOTHING, View, label, nearest_index, symbol
 from analysis.browse.configurations import (
@@ -103,22 +103,22 @@ class HistogramPane:
         self.figure = blank(BOTTOM, x_range=Range1d(-0.7, len(names) - 0.3))
         self.figure.xaxis.ticker = list(range(len(names)))
         self.figure.xaxis.major_label_overrides = dict(enumerate(short))
-        self.figure.xaxis.major_label_orientation = 1.2 if len(names) > 14 else 0
+        self.figure.xaxis.major_label_orientation = 1.2 if len("".join(short)) > 45 else 0
         self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = meaning, "share of sites"
         self.figure.y_range = Range1d(0, 1)
         self.figure.title.text_font_size = "11px"
         empty: dict[str, Any] = {key: [] for key in ("x", "top", "low", "high", "name")}
         self.simulated = ColumnDataSource(empty)
-        bars = self.figure.vbar(
+        boxes = self.figure.vbar(
             x="x", top="top", width=0.8, color=SIMULATED, source=self.simulated,
             legend_label="simulated",
         )  # fmt: skip
-        self._whisker(self.simulated, "x", "#555555")
+        bars(self.figure, self.simulated, "#555555")
         self.observed_dots: list[ColumnDataSource] = []
         for number in range(self._series):
             self.observed_dots.append(self._dots(number, dict(empty)))
         self.figure.add_tools(
-            HoverTool(renderers=[bars], tooltips=[("", "@name"), ("simulated", "@top{0.00000}")])
+            HoverTool(renderers=[boxes], tooltips=[("", "@name"), ("simulated", "@top{0.00000}")])
         )
         legend = self.figure.legend[0]
         legend.update(
@@ -198,14 +198,8 @@ class HistogramPane:
             dodge("x", shift), "top", color=colour, size=6, source=source,
             legend_label=f"image {number}",
         )  # fmt: skip
-        self._whisker(source, dodge("x", shift), colour)
+        bars(self.figure, source, colour, dodge("x", shift))
         return source
-
-    def _whisker(self, source: ColumnDataSource, base: Any, colour: str) -> None:
-        bar = Whisker(base=base, lower="low", upper="high", source=source, line_color=colour)
-        bar.upper_head.size = bar.lower_head.size = 4
-        bar.upper_head.line_color = bar.lower_head.line_color = colour
-        self.figure.add_layout(bar)
 
 
 class SnapshotPane:

@@ -62,6 +62,7 @@ class Reader:
         if not self.axes or not all(self.ds.sizes[axis] for axis in self.axes):
             raise RequestError("there is nothing to browse", came="no axis", allowed="a sweep")
         self.done = self._read_done()
+        self.failed = self._count_failed(self.done)
         self._kept: OrderedDict[object, Values] = OrderedDict()
 
     @property
@@ -131,17 +132,20 @@ class Reader:
         with self._looking:
             if not self.done.all():
                 done = self._read_done()
-                if (self.done != done).any():
+                failed = self._count_failed(done)
+                if (self.done != done).any() or failed != self.failed:
                     self.ds, self.done, self._kept = self._open(), done, OrderedDict()
-                    self.version += 1
+                    self.version, self.failed = self.version + 1, failed
             return self.version
 
     def counts(self) -> dict[str, int]:
         """Points, and how many of them are done and failed."""
-        failed = 0
-        if not self.done.all() and "state" in self.ds:
-            failed = int((np.isin(self._read("state", {}), FAILED) & ~self.done).sum())
-        return {"points": self.done.size, "done": int(self.done.sum()), "failed": failed}
+        return {"points": self.done.size, "done": int(self.done.sum()), "failed": self.failed}
+
+    def _count_failed(self, done: Values) -> int:
+        if done.all() or "state" not in self.ds:
+            return 0
+        return int((np.isin(self._read("state", {}, self._open()), FAILED) & ~done).sum())
 
     def _drawable(self, name: str) -> bool:
         array = self.ds[name]
@@ -159,10 +163,12 @@ class Reader:
             return np.asarray(self._whole("done"), bool)
         return self._open()["done"].transpose(*self.axes).to_numpy().astype(bool)
 
-    def _read(self, name: str, inside: Place) -> Values:
+    def _read(self, name: str, inside: Place, ds: xr.Dataset | None = None) -> Values:
         if self._whole is not None and not inside:
             return self._whole(name)
-        read: Values = self.ds[name].isel(inside).transpose(*self.axes).to_numpy()
+        read: Values = (
+            (self.ds if ds is None else ds)[name].isel(inside).transpose(*self.axes).to_numpy()
+        )
         return read
 
     def _masked(self, values: Values, done: Values) -> Values:
