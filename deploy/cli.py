@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 
+from deploy.browse_commands import browse
 from deploy.cluster_commands import cluster
 from deploy.compare_commands import compare, need
 from deploy.fit_commands import fit
@@ -83,7 +84,7 @@ def main() -> None:
     """Simulate lattice models over parameter grids, and find what an image came from."""
 
 
-for command in (cluster, measure, phases, landscape, map_, fit, compare, need, phase):
+for command in (cluster, measure, phases, landscape, map_, fit, compare, need, phase, browse):
     main.add_command(command)
 
 

@@ -29,6 +29,7 @@ from sweeps.notes import Notes
 from sweeps.objects import UnreachableError
 from sweeps.plan import Block, Plan, cut, point_bytes
 from sweeps.provenance import git_revision, source_digest, versions
+from sweeps.scan import scan
 from sweeps.source import Source
 from sweeps.spec import Sweep
 from sweeps.unwritten import unwritten
@@ -266,11 +267,21 @@ class Store:
             for array, found in zip(arrays, read_chunks(arrays, block), strict=True)
         ]
 
+    def whole(self, name: str) -> npt.NDArray[Any]:
+        """A variable at every point of the grid, read anew.
+
+        Raises
+        ------
+        RequestError
+            If the store has lost it.
+        """
+        return scan(self._opened(name, mode="r"), self.location.chunk(name))
+
     def _marks(self, name: str) -> npt.NDArray[Any]:
         """A mark at every point of the grid."""
         array = self._opened(name, mode="r")
         try:
-            return np.asarray(array[...])
+            return self.whole(name)
         except DAMAGE:
             found = np.empty(array.shape, array.dtype)
             for block in self.blocks:

@@ -1,0 +1,8 @@
+"""The page of ``latticescape browse``: a sweep, its landscape and its points, seen in a browser."""
+
+from analysis.browse.app.browser import Browser, Shown
+from analysis.browse.app.export import Sources
+from analysis.browse.app.reader import Reader
+from analysis.browse.app.server import serve
+
+__all__ = ["Browser", "Reader", "Shown", "Sources", "serve"]
