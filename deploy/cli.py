@@ -153,6 +153,7 @@ def plan(spec: Path, workers: int, block_points: int | None, calibrate: bool, js
     epilog=example(
         "latticescape run ising.toml --store runs/ising.zarr",
         "latticescape run ising.toml --store /shared/ising.zarr --cluster tcp://host:8786",
+        "latticescape run finer.toml --store runs/finer.zarr --base runs/ising.zarr",
     )
 )
 @click.argument("spec", type=PATH)
@@ -161,6 +162,7 @@ def plan(spec: Path, workers: int, block_points: int | None, calibrate: bool, js
 @workers_option
 @threads_option
 @block_option
+@click.option("--base", type=STORE, help="Store of a smaller sweep: its points are taken over.")
 @quiet_option
 @as_json
 def run(
@@ -170,6 +172,7 @@ def run(
     workers: int | None,
     threads: int | None,
     block_points: int | None,
+    base: StorePath | None,
     quiet: bool,
     json_: bool,
 ) -> None:
@@ -184,6 +187,7 @@ def run(
         threads=threads,
         block_points=block_points,
         progress=not quiet,
+        base=base,
     )
     show(report.as_dict(), json_)
     _end(report)
