@@ -3,7 +3,7 @@
 from analysis.atoms import find_atoms
 from analysis.distances import statistical_distance
 from analysis.images import read_image
-from analysis.inference import Fit, best_fit
+from analysis.inference import Bootstrap, Fit, best_fit, bootstrap, interpolate, posterior
 from analysis.landscape import landscape, random_mixing
 from analysis.measurement import measure
 from analysis.neighborhoods import neighborhoods
@@ -15,19 +15,23 @@ from analysis.spectra import sliding_fft, spots, stripes
 from analysis.unmixing import count_endmembers, unmix
 
 __all__ = [
+    "Bootstrap",
     "Fit",
     "assign_species",
     "best_fit",
+    "bootstrap",
     "compare",
     "count_atoms",
     "count_endmembers",
     "count_measured",
     "find_atoms",
     "fit_sites",
+    "interpolate",
     "landscape",
     "measure",
     "neighborhoods",
     "observed_counts",
+    "posterior",
     "random_mixing",
     "read_image",
     "sliding_fft",

@@ -1,5 +1,19 @@
 """From a landscape to parameters, and how sure they are."""
 
+from analysis.inference.bootstrap import Bootstrap, bootstrap
 from analysis.inference.fit import Fit, best_fit
+from analysis.inference.flat_directions import FlatDirection
+from analysis.inference.interpolation import Interpolation, interpolate
+from analysis.inference.posterior import ConvergenceError, posterior
 
-__all__ = ["Fit", "best_fit"]
+__all__ = [
+    "Bootstrap",
+    "ConvergenceError",
+    "Fit",
+    "FlatDirection",
+    "Interpolation",
+    "best_fit",
+    "bootstrap",
+    "interpolate",
+    "posterior",
+]

@@ -34,6 +34,8 @@ class Deviance:
         Those that have one.
     values, errors
         Over the axes: −2 ln L, and its Monte Carlo standard error.
+    parts
+        (parts, …): −2 ln L of every image or source.
     numbers
         (parts,): N_d f_d of the images or sources.
     overlap
@@ -46,6 +48,7 @@ class Deviance:
     fixed: dict[str, float]
     values: Floats
     errors: Floats
+    parts: Floats
     numbers: Floats
     overlap: Overlap
     dispersion: Floats | None
@@ -102,14 +105,18 @@ def deviance(scape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
     swept = tuple(name for name in names if scape.sizes[name] > 1)
     one = scape.isel({name: 0 for name in names if name not in swept})
     dispersion = _dispersion(one, chosen)
-    values, errors = _sum(one, part, numbers, swept)
+    values, errors, parts = _sums(one, part, numbers, swept)
     if dispersion is not None:
-        values = values + _count_bias(one, part, numbers, dispersion, swept)
+        q = one["probability"].transpose(part, *swept, "configuration").values
+        pulls = zip(q, numbers, dispersion, strict=True)
+        pull = np.array([count_bias(*of_image) for of_image in pulls])
+        values, parts = values + pull.sum(axis=0), parts + pull
     return Deviance(
         axes={name: one[name].values.astype(float) for name in swept},
         fixed={name: float(scape[name][0]) for name in names if name not in swept},
         values=values,
         errors=errors,
+        parts=parts,
         numbers=numbers,
         overlap=chosen,
         dispersion=dispersion,
@@ -176,19 +183,22 @@ def deviances_of(
     return found
 
 
-def _sum(
+def _sums(
     scape: xr.Dataset, part: Hashable, numbers: Floats, names: tuple[str, ...]
-) -> tuple[Floats, Floats]:
-    """4 Σ N S² and its error; the total's own error if the weights are the total's."""
-    s2 = scape["s2"] - scape.get("s2_bias", 0.0)
-    weight = xr.DataArray(4 * numbers, dims=[part])
-    values = (s2 * weight).sum(part, skipna=False)
+) -> tuple[Floats, Floats, Floats]:
+    """4 N S² in total, its error, and of every image."""
+    s2 = (scape["s2"] - scape.get("s2_bias", 0.0)).transpose(part, *names).values
+    weight = 4 * numbers.reshape(-1, *[1] * len(names))
     if np.array_equal(numbers, scape["n"].values):
+        # Images of one composition share a simulation, and its error: the total knows.
         total = scape["s2_total"] - scape.get("s2_total_bias", 0.0)
-        values, errors = 4 * numbers.sum() * total, 4 * numbers.sum() * scape["s2_total_se"]
-    else:
-        errors = ((scape["s2_se"] * weight) ** 2).sum(part) ** 0.5
-    return values.transpose(*names).values, errors.transpose(*names).values
+        values, errors = (
+            4 * numbers.sum() * each.transpose(*names).values
+            for each in (total, scape["s2_total_se"])
+        )
+        return values, errors, weight * s2
+    each = weight * scape["s2_se"].transpose(part, *names).values
+    return np.sum(weight * s2, axis=0), np.sqrt(np.sum(each**2, axis=0)), weight * s2
 
 
 def _dispersion(scape: xr.Dataset, overlap: Overlap) -> Floats | None:
@@ -197,24 +207,11 @@ def _dispersion(scape: xr.Dataset, overlap: Overlap) -> Floats | None:
         return None
     if overlap != "simulated":
         return np.ones(scape["counts"].shape)
-    names = [name for name in scape["s2_total"].dims]
     total = scape["s2_total"]
     least = np.unravel_index(int(np.nanargmin(total.values)), total.shape)
-    q = scape["probability"].isel(dict(zip(names, map(int, least), strict=True)))
+    q = scape["probability"].isel(dict(zip(total.dims, map(int, least), strict=True)))
     variance = np.diagonal(scape["count_covariance"].values, axis1=1, axis2=2)
     expected = q.transpose(part_of(scape), "configuration").values
     usual = expected * (1 - expected)
     seen = usual * scape["n"].values[:, None] > 0.1
     return np.clip(np.where(seen, variance / np.where(seen, usual, 1), 1.0), *DISPERSION)
-
-
-def _count_bias(
-    scape: xr.Dataset,
-    part: Hashable,
-    numbers: Floats,
-    dispersion: Floats,
-    names: tuple[str, ...],
-) -> Floats:
-    q = scape["probability"].transpose(part, *names, "configuration").values
-    biases = [count_bias(q[d], numbers[d], dispersion[d]) for d in range(len(q))]
-    return np.asarray(np.sum(biases, axis=0), float)

@@ -1,7 +1,7 @@
 """From a landscape to parameters: its minimum, and how sure that is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from analysis.inference.deviance import Deviance, Overlap, deviance, part_of
 from analysis.inference.flat_directions import FlatDirection, flat_subspace, named_directions
 from analysis.inference.information import information
 from analysis.inference.interpolation import Interpolation, interpolation
+from analysis.inference.modes import modes
 from analysis.landscape import parameters_of
 from physics.errors import RequestError
 
@@ -45,8 +46,8 @@ class Fit:
         How overlapping neighbourhoods were taken: ``independent``, ``simulated`` or ``effective``.
     extension
         By parameter at the border: the (start, stop) its axis should have instead.
-    notes
-        What should be known beside the numbers, in sentences.
+    others
+        Other minima about as low: −2 ln L is higher by less than 12.
     """
 
     parameters: Mapping[str, tuple[float, float]]
@@ -60,6 +61,7 @@ class Fit:
     monte_carlo_covariance: Floats = field(default_factory=lambda: np.empty((0, 0)))
     overlap: Overlap = "independent"
     extension: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    others: tuple[Mapping[str, float], ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -69,7 +71,12 @@ class Fit:
             + (" to {:.6g} … {:.6g}".format(*self.extension[name]) if name in self.extension else "")
             for name in self.border
         ]
-        return (*(direction.sentence for direction in self.flat), *beyond)
+        elsewhere = [
+            "another minimum is about as low: "
+            + ", ".join(f"{name} = {value:.4g}" for name, value in other.items())
+            for other in self.others
+        ]
+        return (*(direction.sentence for direction in self.flat), *beyond, *elsewhere)
 
 
 def best_fit(scape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
@@ -126,8 +133,10 @@ class Located:
         Of −ln L there.
     covariance
         Of the estimate, Monte Carlo error included; along flat directions that of the whole grid.
-    firm
-        Projection on the directions that are not flat, in units of ``half``.
+    basis
+        (parameters, firm): unit vectors of the directions that are not flat, in units of ``half``.
+    minima
+        (minima, parameters): about as low, apart from each other; the first is the lowest.
     """
 
     fit: Fit
@@ -137,7 +146,8 @@ class Located:
     half: Floats
     curvature: Floats
     covariance: Floats
-    firm: Floats
+    basis: Floats
+    minima: Floats
 
 
 def interpolated(told: Deviance) -> Interpolation | None:
@@ -167,11 +177,21 @@ def located(scape: xr.Dataset, told: Deviance, between: Interpolation) -> Locate
     lost = np.abs(vectors[:, flat]).max(axis=1, initial=0.0) > 0.1
     border = _border(told, point, edges, half, lost)
     fit = _fit(scape, told, between, point, covariance, monte_carlo, border)
-    flats = named_directions(
-        told.names, sharp, half, fixed_composition="composition" in scape
+    flats = named_directions(told.names, sharp, half, fixed_composition="composition" in scape)
+    minima = modes(told, between) if not flats else point[None]
+    others = tuple(dict(zip(told.names, map(float, other), strict=True)) for other in minima[1:])
+    named = replace(fit, flat=flats, others=others)
+    return Located(
+        fit=named,
+        told=told,
+        between=between,
+        point=point,
+        half=half,
+        curvature=found.curvature,
+        covariance=covariance,
+        basis=vectors[:, ~flat],
+        minima=minima,
     )
-    named = Fit(**{**vars(fit), "flat": flats})
-    return Located(named, told, between, point, half, found.curvature, covariance, firm)
 
 
 def _monte_carlo(between: Interpolation, point: Floats, inverse: Floats, half: Floats) -> Floats:

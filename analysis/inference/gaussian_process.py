@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
+from threadpoolctl import threadpool_limits
 
 Floats = npt.NDArray[np.float64]
 
@@ -13,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 PARABOLA = 1e3
 
 # So many points tell the rest's height and lengths; all of them then tell the values.
-TUNED = 220
+TUNED = 150
 # Lengths in the scaled units, and the least in steps of the grid.
 LENGTHS = (0.25, 20.0)
 LEAST_STEPS = 1.5
@@ -52,9 +53,11 @@ class Process:
         """Through values (n,) with known standard errors (n,), at a grid's steps (axes,)."""
         scale = float(np.std(values)) or 1.0
         variance = np.maximum(noise / scale, LEAST_NOISE) ** 2
-        height, lengths = _tuned(points, values / scale, variance, step)
-        kernel = _parabolas(points, points) + height * _bumps(points, points, lengths)
-        factor = cho_factor(kernel + np.diag(variance), lower=True)
+        # Threads cost more than they bring to matrices of some hundred rows.
+        with threadpool_limits(1):
+            height, lengths = _tuned(points, values / scale, variance, step)
+            kernel = _parabolas(points, points) + height * _bumps(points, points, lengths)
+            factor = cho_factor(kernel + np.diag(variance), lower=True)
         found = cls(points, scale, height, lengths, factor, np.zeros(len(points)))
         return found.of(values)
 
@@ -93,8 +96,8 @@ class Process:
 
     def derivatives(self, points: Floats) -> tuple[Floats, Floats, Floats]:
         """Value (d,), slope (d, axes) and curvature (d, axes, axes) of draw d at point d."""
-        weights = np.atleast_2d(self.weights.T)
         inner = 1 + points @ self.points.T
+        weights = np.broadcast_to(self.weights.T, inner.shape)
         bump = self.height * _bumps(points, self.points, self.lengths)
         apart = (points[:, None, :] - self.points[None]) / self.lengths**2
         value = ((PARABOLA * inner**2 + bump) * weights).sum(axis=1)

@@ -71,21 +71,32 @@ def information(
         return Information(bend / 2, bend / 2)
     curvature = np.zeros((len(point),) * 2)
     scatter = curvature.copy()
-    one = scape.isel({name: 0 for name in told.fixed})
-    chosen = _near_points(told, between)
-    design, width = _design(told, chosen, point)
+    roots, every_slope = root_histograms(scape, told, between, point)
     for d, number in enumerate(told.numbers):
-        there = one.isel({part_of(scape): d})
-        q = there["probability"].transpose(*told.names, "configuration").values
-        root = np.sqrt(q.reshape(-1, q.shape[-1])[chosen])
-        parabola = np.linalg.lstsq(design, root, rcond=None)[0]
-        value = np.clip(parabola[0], 0, 1)
-        slopes = parabola[1 : 1 + len(point)] / width[:, None]
-        bunch = told.dispersion[d]
+        value, slopes, bunch = roots[d], every_slope[d], told.dispersion[d]
+        there = scape.isel({part_of(scape): d})
         slope, covariance = _root_scatter(value**2, number, bunch, _covariance(there, told))
         curvature += 8 * number * (slopes * (slope * np.sqrt(number) * value)) @ slopes.T
         scatter += 16 * number * slopes @ covariance @ slopes.T
     return Information(curvature, scatter)
+
+
+def root_histograms(
+    scape: xr.Dataset, told: Deviance, between: Interpolation, point: Floats
+) -> tuple[Floats, Floats]:
+    """√q of the simulation at a point, (parts, classes), and its slopes, (parts, axes, classes).
+
+    From a parabola through the grid points near the minimum.
+    """
+    one = scape.isel({name: 0 for name in told.fixed})
+    chosen = _near_points(told, between)
+    design, width = _design(told, chosen, point)
+    q = one["probability"].transpose(part_of(scape), *told.names, "configuration").values
+    near = np.sqrt(q.reshape(len(q), -1, q.shape[-1])[:, chosen])
+    parabolas = np.linalg.pinv(design) @ near
+    value = np.clip(parabolas[:, 0], 0, 1)
+    value = value / np.linalg.norm(value, axis=-1, keepdims=True)
+    return value, parabolas[:, 1 : 1 + len(point)] / width[:, None]
 
 
 def _covariance(image: xr.Dataset, told: Deviance) -> Floats | None:

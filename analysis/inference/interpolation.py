@@ -21,7 +21,7 @@ Booleans = npt.NDArray[np.bool_]
 HIGH = 60.0
 STEPS = {1: 8, 2: 5, 3: 3}
 FEWEST_STEPS = 2
-MOST = 700
+MOST = 500
 
 
 @dataclass(frozen=True)
