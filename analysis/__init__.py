@@ -8,6 +8,7 @@ from analysis.landscape import landscape, random_mixing
 from analysis.measurement import measure
 from analysis.neighborhoods import neighborhoods
 from analysis.observed import count_atoms, count_measured, observed_counts
+from analysis.refinement import Proposal, propose
 from analysis.selection import compare
 from analysis.sites import fit_sites
 from analysis.species import assign_species
@@ -17,6 +18,7 @@ from analysis.unmixing import count_endmembers, unmix
 __all__ = [
     "Bootstrap",
     "Fit",
+    "Proposal",
     "assign_species",
     "best_fit",
     "bootstrap",
@@ -32,6 +34,7 @@ __all__ = [
     "neighborhoods",
     "observed_counts",
     "posterior",
+    "propose",
     "random_mixing",
     "read_image",
     "sliding_fft",

@@ -16,6 +16,7 @@ from deploy.image_commands import measure, phases
 from deploy.landscape_commands import landscape, map_
 from deploy.options import PATH, POSITIVE, STORE, as_json, example
 from deploy.outputs import finite, show
+from deploy.refine_commands import refine
 from deploy.signals import orderly_end
 from physics.errors import RequestError
 from sweeps.cost import calibrate as measured_rate
@@ -80,7 +81,7 @@ def main() -> None:
     """Simulate lattice models over parameter grids, and find what an image came from."""
 
 
-for command in (cluster, measure, phases, landscape, map_):
+for command in (cluster, measure, phases, landscape, map_, refine):
     main.add_command(command)
 
 

@@ -7,6 +7,7 @@ import xarray as xr
 from rich.table import Table
 
 from analysis import Fit
+from deploy.refinement import Round
 
 
 def lecture_table(comparison: xr.Dataset, published: pd.DataFrame, model: str) -> Table:
@@ -43,6 +44,23 @@ def fit_lines(fit: Fit) -> list[str]:
     return lines + [
         f"the minimum lies at the edge of the axis {name}: extend it in [grid]"
         for name in fit.border
+    ]
+
+
+def round_lines(found: Round) -> list[str]:
+    """A round of a refinement: estimate, errors, what it took, and what comes next."""
+    proposal = found.proposal
+    lines = [f"{found.store}: {found.points} points, {found.updates:.3g} updates"]
+    lines += [
+        f"  {name} = {value:.6g} ± {proposal.errors[name]:.2g} (numerical), "
+        f"± {proposal.data_errors[name]:.2g} (images)"
+        for name, value in proposal.estimate.items()
+    ]
+    news = ", ".join(f"{len(values)} values of {name}" for name, values in proposal.axes.items())
+    return [
+        *lines,
+        *(f"  {note}" for note in proposal.notes),
+        f"  {proposal.status}" + (f": {news}" if news else ""),
     ]
 
 

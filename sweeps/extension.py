@@ -110,9 +110,7 @@ def _check_kernel(store: Store, sweep: Sweep) -> None:
         raise _differs(problem, store.sweep.digest, store.group.attrs["digest"])
 
 
-def _check_axis(
-    store: Store, name: str, values: npt.NDArray[np.float64], *, whole: bool
-) -> None:
+def _check_axis(store: Store, name: str, values: npt.NDArray[np.float64], *, whole: bool) -> None:
     theirs = store.sweep.axes[name]
     lost = theirs[~np.isin(theirs, values)]
     if lost.size:

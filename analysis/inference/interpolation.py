@@ -179,7 +179,8 @@ def interpolation(
     known = mesh[chosen]
     centre, half = (known.max(axis=0) + known.min(axis=0)) / 2, np.ptp(known, axis=0) / 2
     half = np.where(half > 0, half, 1.0)
-    step = np.array([np.median(np.diff(axis)) for axis in grid]) / half
+    # The widest: where a grid was refined, the narrow ones say nothing of the curve between.
+    step = np.array([np.diff(np.unique(column)).max(initial=0.0) for column in known.T]) / half
     noise = np.where(np.isfinite(noise), noise, 0.0).ravel()[chosen]
     process = Process.through((known - centre) / half, table.ravel()[chosen], noise, step)
     filled = np.where(np.isfinite(table), table, np.nanmax(table))
