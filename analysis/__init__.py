@@ -13,6 +13,7 @@ from analysis.observed import count_atoms, count_measured, observed_counts
 from analysis.reweighting import reweight, reweighted_landscape
 from analysis.selection import bayes_factors, bic, compare, leave_one_out, p_values
 from analysis.phase_diagram import binder_crossing, finite_size_scaling, ordering, phase_diagram
+from analysis.refinement import Proposal, propose
 from analysis.sites import fit_sites
 from analysis.sources import combine, profile_landscape
 from analysis.species import assign_species
@@ -23,6 +24,7 @@ __all__ = [
     "Accumulator",
     "Bootstrap",
     "Fit",
+    "Proposal",
     "assign_species",
     "bayes_factors",
     "best_fit",
@@ -49,6 +51,7 @@ __all__ = [
     "profile_landscape",
     "ordering",
     "phase_diagram",
+    "propose",
     "random_mixing",
     "read_image",
     "reweight",

@@ -20,6 +20,7 @@ from deploy.landscape_commands import landscape, map_
 from deploy.options import PATH, POSITIVE, STORE, as_json, example
 from deploy.outputs import finite, show
 from deploy.phase_commands import phase
+from deploy.refine_commands import refine
 from deploy.signals import orderly_end
 from physics.errors import RequestError
 from sweeps.cost import calibrate as measured_rate
@@ -84,7 +85,7 @@ def main() -> None:
     """Simulate lattice models over parameter grids, and find what an image came from."""
 
 
-for command in (cluster, measure, phases, landscape, map_, fit, compare, need, phase, browse):
+for command in (cluster, measure, phases, landscape, map_, fit, compare, need, phase, browse, refine):
     main.add_command(command)
 
 
@@ -159,6 +160,7 @@ def plan(spec: Path, workers: int, block_points: int | None, calibrate: bool, js
     epilog=example(
         "latticescape run ising.toml --store runs/ising.zarr",
         "latticescape run ising.toml --store /shared/ising.zarr --cluster tcp://host:8786",
+        "latticescape run finer.toml --store runs/finer.zarr --base runs/ising.zarr",
     )
 )
 @click.argument("spec", type=PATH)
@@ -167,6 +169,7 @@ def plan(spec: Path, workers: int, block_points: int | None, calibrate: bool, js
 @workers_option
 @threads_option
 @block_option
+@click.option("--base", type=STORE, help="Store of a smaller sweep: its points are taken over.")
 @quiet_option
 @as_json
 def run(
@@ -176,6 +179,7 @@ def run(
     workers: int | None,
     threads: int | None,
     block_points: int | None,
+    base: StorePath | None,
     quiet: bool,
     json_: bool,
 ) -> None:
@@ -190,6 +194,7 @@ def run(
         threads=threads,
         block_points=block_points,
         progress=not quiet,
+        base=base,
     )
     show(report.as_dict(), json_)
     _end(report)

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from analysis import Fit
 from deploy.rehearsal import Rehearsal
+from deploy.refinement import Round
 
 
 def lecture_table(comparison: xr.Dataset, published: pd.DataFrame, model: str) -> Table:
@@ -94,6 +95,23 @@ def rehearsal_line(rehearsal: Rehearsal) -> str:
         f"{len(rehearsal.images)} images drawn at w1 = {rehearsal.true:.3f}, measured and fitted: "
         f"w1 = {rehearsal.fitted:.3f} ± {rehearsal.error:.3f}"
     )
+
+
+def round_lines(found: Round) -> list[str]:
+    """A round of a refinement: estimate, errors, what it took, and what comes next."""
+    proposal = found.proposal
+    lines = [f"{found.store}: {found.points} points, {found.updates:.3g} updates"]
+    lines += [
+        f"  {name} = {value:.6g} ± {proposal.errors[name]:.2g} (numerical), "
+        f"± {proposal.data_errors[name]:.2g} (images)"
+        for name, value in proposal.estimate.items()
+    ]
+    news = ", ".join(f"{len(values)} values of {name}" for name, values in proposal.axes.items())
+    return [
+        *lines,
+        *(f"  {note}" for note in proposal.notes),
+        f"  {proposal.status}" + (f": {news}" if news else ""),
+    ]
 
 
 def facts(pairs: Mapping[str, object]) -> Table:

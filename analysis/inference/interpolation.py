@@ -183,7 +183,8 @@ def interpolation(
     known = mesh[chosen]
     centre, half = (known.max(axis=0) + known.min(axis=0)) / 2, np.ptp(known, axis=0) / 2
     half = np.where(half > 0, half, 1.0)
-    step = np.array([np.median(np.diff(axis)) for axis in grid]) / half
+    # The widest: where a grid was refined, the narrow ones say nothing of the curve between.
+    step = np.array([np.diff(np.unique(column)).max(initial=0.0) for column in known.T]) / half
     height = table.ravel()[chosen] - np.nanmin(table)
     noise = np.where(np.isfinite(noise), noise, 0.0).ravel()[chosen]
     loose = LOOSE * height * (1 + height / (high / 2))
