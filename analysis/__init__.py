@@ -10,10 +10,10 @@ from analysis.landscape import landscape, random_mixing
 from analysis.measurement import measure
 from analysis.neighborhoods import neighborhoods
 from analysis.observed import count_atoms, count_measured, observed_counts
-from analysis.reweighting import reweight, reweighted_landscape
-from analysis.selection import bayes_factors, bic, compare, leave_one_out, p_values
 from analysis.phase_diagram import binder_crossing, finite_size_scaling, ordering, phase_diagram
 from analysis.refinement import Proposal, propose
+from analysis.reweighting import reweight, reweighted_landscape
+from analysis.selection import bayes_factors, bic, compare, leave_one_out, p_values
 from analysis.sites import fit_sites
 from analysis.sources import combine, profile_landscape
 from analysis.species import assign_species
@@ -29,9 +29,9 @@ __all__ = [
     "bayes_factors",
     "best_fit",
     "bic",
+    "binder_crossing",
     "bootstrap",
     "combine",
-    "binder_crossing",
     "compare",
     "count_atoms",
     "count_endmembers",
@@ -46,11 +46,11 @@ __all__ = [
     "measure",
     "neighborhoods",
     "observed_counts",
+    "ordering",
     "p_values",
+    "phase_diagram",
     "posterior",
     "profile_landscape",
-    "ordering",
-    "phase_diagram",
     "propose",
     "random_mixing",
     "read_image",

@@ -85,7 +85,19 @@ def main() -> None:
     """Simulate lattice models over parameter grids, and find what an image came from."""
 
 
-for command in (cluster, measure, phases, landscape, map_, fit, compare, need, phase, browse, refine):
+for command in (
+    cluster,
+    measure,
+    phases,
+    landscape,
+    map_,
+    fit,
+    compare,
+    need,
+    phase,
+    browse,
+    refine,
+):
     main.add_command(command)
 
 

@@ -7,8 +7,8 @@ import xarray as xr
 from rich.table import Table
 
 from analysis import Fit
-from deploy.rehearsal import Rehearsal
 from deploy.refinement import Round
+from deploy.rehearsal import Rehearsal
 
 
 def lecture_table(comparison: xr.Dataset, published: pd.DataFrame, model: str) -> Table:

@@ -75,7 +75,9 @@ def test_the_interaction_is_the_published_one_within_its_error(found: dict[str, 
 def test_the_simulation_was_long_enough(found: dict[str, Any]) -> None:
     """No drift of the energy beyond chance, and Monte Carlo errors far below the images' own."""
     for model in ("pair_nnn", "three_body"):
-        ds = xr.open_zarr(found["stores"][model])[["energy_drift", "energy_drift_se", "done"]].load()
+        ds = xr.open_zarr(found["stores"][model])[
+            ["energy_drift", "energy_drift_se", "done"]
+        ].load()
         z = (ds.energy_drift / ds.energy_drift_se).where(ds.energy_drift_se > 0)
         assert bool(ds.done.all())
         assert ds.sizes == {"x": 4, "w1": 41, "w2": 41}
