@@ -149,9 +149,9 @@ def maxima_of_waves(spread: float, seed: int) -> xr.Dataset:
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size)))
     passed = np.exp(-0.5 * ((frequency * period - 1) / spread) ** 2)
     waves = np.fft.ifft2(np.fft.fft2(chance.standard_normal((size, size))) * passed).real
-    places = np.argwhere(waves == maximum_filter(waves, 5))
-    light = waves[tuple(places.T)] - np.quantile(waves, 0.02)
-    places = places + np.random.default_rng(0).uniform(-0.3, 0.3, places.shape)
+    tops = np.argwhere(waves == maximum_filter(waves, 5))
+    light = waves[tuple(tops.T)] - np.quantile(waves, 0.02)
+    places = tops + np.random.default_rng(0).uniform(-0.3, 0.3, tops.shape)
     return xr.Dataset(
         {"row": ("atom", places[:, 0]), "col": ("atom", places[:, 1]), "intensity": ("atom", light)}
     ).isel(atom=np.flatnonzero(light > 0))

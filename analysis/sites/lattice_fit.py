@@ -59,7 +59,8 @@ def fit_sites(atoms: xr.Dataset, lattice: str = "triangular") -> xr.Dataset:
         sites without an atom inside the crystal, ``vacancy_row``, ``vacancy_col``, ``vacancy_i``,
         ``vacancy_j``, ``vacancy_sublattice``. ``basis`` (vector, axis), px, rows are the steps to
         the next i and j; ``origin`` (axis). attrs: ``lattice``, ``lattice_constant`` (distance of
-        nearest sites, px), ``strain``, ``coherence``, ``placed`` and ``filled`` (shares).
+        nearest sites, px), ``strain``, ``coherence`` (1 for atoms that repeat exactly from cell to
+        cell or from every other cell), ``placed`` and ``filled`` (shares).
 
     Raises
     ------
