@@ -19,13 +19,14 @@ from benchmarks import (
     kaufman,
     kernels,
     peers,
+    reweighting,
     scale,
     spectra,
     threads,
 )
 from benchmarks.kernels import CASES, SQUARE
 from benchmarks.timing import Work, one_core, side_by_side, strides_for
-from physics import triangular
+from physics import Schedule, triangular
 from sweeps.run import Report
 
 TINY = {"seconds": 0.0, "runs": 1}
@@ -66,6 +67,12 @@ def test_spectra_are_set_beside_those_of_a_plain_loop() -> None:
     lines = spectra.report(80, 16, 8, runs=1, processes=False).splitlines()
     assert [line.split()[-1] for line in lines[1:]] == ["times", "times", "MB", "times", "MB"]
     assert all(float(line.split()[-2]) > 0 for line in lines[1:])
+
+
+def test_a_reweighted_landscape_is_held_against_direct_simulation() -> None:
+    lines = reweighting.report(side=3, tests=3, fine=5, size=6, schedule=Schedule(5, 20, 2))
+    assert lines.splitlines()[0].startswith("3 x 3 references of 1280 samples, L = 6: ")
+    assert lines.splitlines()[1].startswith("inside: trusted 9 points, z: rms ")
 
 
 def test_runs_take_turns_after_a_warm_up() -> None:
