@@ -1,8 +1,8 @@
 """A fine landscape from a coarse sweep, held against direct simulation.
 
-The three-body alloy at x = 1/2: the samples that a coarse sweep over (w1, w2) kept give a landscape
-of 101 × 101 points, once over the box of the sweep and once over a box that is far larger. Points of
-it are simulated directly. z is the difference of the two S², over both errors, each S² less the bias
+The three-body alloy at x = 1/2. The samples that a coarse sweep over (w1, w2) kept give a landscape
+of 101 × 101 points, over the box of the sweep and over one that is far larger. Points of
+it are simulated directly. z is the difference of the two S² over both errors, each S² less the bias
 that it tells.
 """
 
@@ -85,9 +85,11 @@ def computed(sweep: Sweep) -> xr.Dataset:
 
 
 def observed_at_truth(schedule: Schedule, size: int) -> xr.Dataset:
-    """An image's counts, drawn from a simulation of the true parameters."""
-    truth = computed(sweep_of(TRUE, schedule, size, 3, []))["histogram"].values.ravel()
-    counts = np.random.default_rng(3).multinomial(ATOMS, truth / truth.sum())
+    """An image's counts at x = 1/2, drawn from a simulation of the true parameters."""
+    truth = computed(sweep_of(TRUE, schedule, size, 3, []))["histogram"]
+    centres = [truth.where(truth["centre"] == species, 0).values.ravel() for species in (0, 1)]
+    random = np.random.default_rng(3)
+    counts = sum(random.multinomial(ATOMS // 2, p / p.sum()) for p in centres)
     return counts_dataset({"image": counts}, configurations("triangular"))
 
 

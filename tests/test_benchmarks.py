@@ -21,6 +21,7 @@ from benchmarks import (
     kernels,
     lecture_table,
     peers,
+    reweighting,
     scale,
     selection,
     spectra,
@@ -69,6 +70,12 @@ def test_spectra_are_set_beside_those_of_a_plain_loop() -> None:
     lines = spectra.report(80, 16, 8, runs=1, own_processes=False).splitlines()
     assert [line.split()[-1] for line in lines[1:]] == ["times", "times", "MB", "times", "MB"]
     assert all(float(line.split()[-2]) > 0 for line in lines[1:])
+
+
+def test_a_reweighted_landscape_is_held_against_direct_simulation() -> None:
+    lines = reweighting.report(side=3, tests=3, fine=5, size=6, schedule=Schedule(5, 20, 2))
+    assert lines.splitlines()[0].startswith("3 x 3 references of 1280 samples, L = 6: ")
+    assert lines.splitlines()[1].startswith("inside: trusted 9 points, z: rms ")
 
 
 def test_runs_take_turns_after_a_warm_up() -> None:

@@ -61,7 +61,9 @@ def reweighted_landscape(
         _masked(part, landscape(part, observed), observed)
         for part in map(reweighting.at, _slabs(fine, ds))
     ]
-    found = xr.concat(slabs, dim=next(iter(fine)), data_vars="minimal", compat="override")
+    found = xr.concat(
+        slabs, dim=next(iter(fine)), data_vars="minimal", coords="minimal", compat="override"
+    )
     return found.assign_attrs(beside_untrusted=", ".join(beside_untrusted(found)))
 
 
@@ -115,13 +117,12 @@ def _masked(part: xr.Dataset, scape: xr.Dataset, observed: xr.Dataset) -> xr.Dat
         for name in names
     )
     masks = {True: trusted, False: trusted.all("image")}
-    images = ("s2", "s2_se", "s2_bias", "p_value")
-    shown = [
-        n
-        for n in map(str, scape.data_vars)
-        if n in images or n.removesuffix("_total") != n or n.startswith("s2_total")
-    ]
-    found = {name: scape[name].where(masks["image" in scape[name].dims]) for name in shown}
+    parameters = set(parameters_of(scape))
+    found = {
+        name: values.where(masks["image" in values.dims])
+        for name, values in scape.data_vars.items()
+        if parameters & set(values.dims)
+    }
     told = {
         "trusted": masks[False].assign_attrs(part["trusted"].attrs),
         "effective_n": number.min("image").assign_attrs(part["effective_n"].attrs),

@@ -27,6 +27,9 @@ Floats = npt.NDArray[np.float64]
 MOST_STEPS = 100
 TOLERANCE = 1e-9
 
+# The least curvature, in samples, that is told from none.
+SMALLEST = 1e-6
+
 
 @dataclass(frozen=True, eq=False)
 class Balance:
@@ -110,6 +113,17 @@ class Mixture:
         return changes
 
     @cached_property
+    def uncertainty(self) -> Floats:
+        """Standard error of f_k − f_l if all samples were independent, (references, references);
+        huge where the two share none, directly or in a chain."""
+        curvature = _curvature(self.balance)
+        values, vectors = np.linalg.eigh(curvature + np.trace(curvature) / len(curvature))
+        covariance = (vectors / np.maximum(values, SMALLEST)) @ vectors.T
+        own = np.diag(covariance)
+        found: Floats = np.sqrt(np.maximum(own[:, None] + own - 2 * covariance, 0))
+        return found
+
+    @cached_property
     def log_density(self) -> Floats:
         """ln Σ_k N_k exp(f_k − u_k) of every sample, (64, references, samples)."""
         features = self.references.features
@@ -142,9 +156,13 @@ def _balance(references: References, free: Floats) -> Balance:
 
 def _inverse(balance: Balance) -> Floats:
     """Of the second derivatives; a constant added to all free energies changes nothing."""
-    total = balance.numbers.sum(axis=0)
-    curvature = np.diag(total) - balance.shared
+    curvature = _curvature(balance)
     return np.asarray(np.linalg.pinv(curvature, rcond=1e-12, hermitian=True), np.float64)
+
+
+def _curvature(balance: Balance) -> Floats:
+    found: Floats = np.diag(balance.numbers.sum(axis=0)) - balance.shared
+    return found
 
 
 def distances(references: References, reduced: Floats) -> Floats:

@@ -32,9 +32,9 @@ FEWEST_REPLICAS = 16.0
 FARTHEST = 3.0
 FARTHEST_BEYOND = 1.5
 
-# References that share so many samples know each other's weight; so much of the weight must come
-# from references that do.
-FEWEST_SHARED = 50.0
+# References are linked if their samples tell the ratio of their weights so well; and so much of the
+# weight must come from references that are.
+LINKED = 0.2
 LEAST_LINKED = 0.99
 
 
@@ -88,7 +88,7 @@ class Reach:
 
     def _groups(self, *, symmetry: bool) -> tuple[int, npt.NDArray[np.int32]]:
         """References linked by samples, and maybe by symmetry: number of groups, and each one's."""
-        linked = self.mixture.balance.shared >= FEWEST_SHARED
+        linked = self.mixture.uncertainty <= LINKED
         if symmetry and self.mixture.references.images == 2:
             linked |= np.roll(np.eye(len(linked), dtype=bool), len(linked) // 2, axis=1)
         number, label = connected_components(linked)

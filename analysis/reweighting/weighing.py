@@ -11,9 +11,11 @@ from analysis.reweighting.mixture import Mixture
 
 Floats = npt.NDArray[np.float64]
 
-# Weights held at a time, and products of shares and columns.
+# Weights held at a time.
 CHUNK = 2**22
-PRODUCTS = 2**22
+
+# Shares, of so many samples times references, that tell how sums follow the free energies.
+SHARES = 2**17
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +116,7 @@ class Weigher:
     def _some(self) -> tuple[npt.NDArray[np.intp], Floats, Floats]:
         """Some of the samples, their shares, and these times their columns."""
         references, columns = len(self.mixture.free_energies), self.columns.shape[-1]
-        most = min(self._density.size, max(1, PRODUCTS // (references * columns)))
+        most = min(self._density.size, max(1, SHARES // references))
         random = np.random.default_rng(0)
         chosen = np.sort(random.choice(self._density.size, most, replace=False))
         terms = self.mixture.log_terms(self._features[chosen])
