@@ -150,6 +150,7 @@ def test_ridges_approach_the_critical_temperature_as_sizes_grow() -> None:
 
 def test_an_alloy_orders_where_its_pattern_fits(alloy: xr.Dataset) -> None:
     warm = alloy.sel(T=0.6)
+    assert set(alloy.attrs) == {"lattice", "model", "lattice_size", "seed", "at_w1"}
     assert warm.ordered.values.tolist() == [False, True, False, True]
     waves = alloy.wave_vector.sel(T=0.5, peak=0).values
     assert waves[1] == waves[3] == "K (1/3, 2/3)"

@@ -95,7 +95,8 @@ def phase_diagram(
     largest, lines = _lines(runs, model.centre)
     drawn = [_lines(runs, values, refine=False)[1] for values in model.draws]
     found = xr.merge([_fields(largest), lines, _spread(lines, drawn, model)], compat="override")
-    return _marked(found.assign_attrs(_attrs(largest, model)), marked)
+    found.attrs = _attrs(largest, model)
+    return _marked(found, marked)
 
 
 def _lines(
