@@ -44,11 +44,11 @@ def _is_plain(array: "zarr.Array[Any]") -> bool:
     """Whether every chunk is a file of numbers under zstd, as the store makes them."""
     if array.shards is not None or array.nchunks < FEW or array.dtype.kind not in "fiub":
         return False
-    codecs = array.metadata.codecs
+    codecs: tuple[Any, ...] = getattr(array.metadata, "codecs", ())
     if [type(codec) for codec in codecs] != [BytesCodec, ZstdCodec]:
         return False
     endian = codecs[0].endian
-    return endian is None or endian.value == "little"
+    return endian is None or bool(endian.value == "little")
 
 
 def _from_files(array: "zarr.Array[Any]", folder: Path) -> Values:

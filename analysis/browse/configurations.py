@@ -138,7 +138,7 @@ def configuration_chart(
         if near.sizes["image"]:
             found = observed_shares(near, image, simulated.shares)
     labels, meaning = short_labels([str(label) for label in ds["label"].to_numpy()])
-    classes = np.arange(len(labels))
+    classes = np.arange(len(labels), dtype=float)
     dims = [hv.Dimension(("configuration", meaning)), hv.Dimension(("share", "share of sites"))]
     steps = hv.Rectangles(
         (classes - 0.42, 0 * classes, classes + 0.42, simulated.shares),
@@ -149,7 +149,7 @@ def configuration_chart(
     for one in found:
         parts += _drawn(one, classes, dims, IMAGES[0])
     title = "\n".join(filter(None, [told_shares(simulated, found), f"at {place}"]))
-    ticks = list(zip(classes.tolist(), labels, strict=True))
+    ticks = list(zip(range(len(labels)), labels, strict=True))
     look = {"title": title, "fontsize": FONTS, "xticks": ticks, "xrotation": 90}
     size = {"width": 900, "height": 480, "xlabel": meaning, "ylabel": "share of sites"}
     inches = {"fig_inches": (11, 5), "aspect": "auto", "xlabel": meaning}

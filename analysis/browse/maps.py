@@ -21,6 +21,7 @@ from holoviews.operation import contours
 
 from analysis.browse.surfaces import (
     Best,
+    coarsened,
     distance_surface,
     free_axes,
     in_order,
@@ -102,8 +103,9 @@ def variable_map(
     table = in_order(table, axes)
     if not table[variable].notnull().any():
         raise RequestError(f"no point of {variable} is computed", came=place or "the whole sweep")
-    parts = _profile(table, axes, log) if len(axes) == 1 else [_mesh(table, axes, log)]
-    notes = [place, _missing(table[variable])]
+    drawn, means = coarsened(table, axes)
+    parts = _profile(drawn, axes, log) if len(axes) == 1 else [_mesh(drawn, axes, log)]
+    notes = [place, _missing(table[variable]), means]
     if ridge:
         parts.append(_ridge(table, axes))
         notes.append(f"orange: largest along {axes[0]}")

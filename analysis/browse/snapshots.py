@@ -104,8 +104,13 @@ def snapshot_map(
     picture = hv.Image(image[::-1], bounds=(0, 0, width, height), kdims=["a", "b"], vdims="species")
     told = ", ".join(f"{axis} = {float(ds[axis][index]):g}" for axis, index in place.items())
     title = f"replica {replica}, {100 * np.nanmean(image):.0f} % of 1 (yellow)\nat {told}"
-    look = {"cmap": list(SPECIES), "clim": (0, 1), "title": title, "fontsize": FONTS}
-    bare = {"xaxis": None, "yaxis": None}
+    look: dict[str, object] = {
+        "cmap": list(SPECIES),
+        "clim": (0, 1),
+        "title": title,
+        "fontsize": FONTS,
+    }
+    bare: dict[str, object] = {"xaxis": None, "yaxis": None}
     side = {"width": 500, "height": int(500 * height / width) + 40}
     return dressed(picture, look | bare, side, {"fig_inches": (6, 6), "aspect": "equal"})
 

@@ -14,6 +14,7 @@ Best = Mapping[str, tuple[float, float]]  # parameter: (value, standard error)
 
 WITHIN_A_POINT = {"configuration", "replica", "moment", "feature", "image"}
 FINE = 401
+MOST_CELLS = 512
 CONFIDENCE = {"solid": 0.6827, "dashed": 0.9545}
 
 
@@ -66,6 +67,17 @@ def free_axes(values: xr.DataArray, x: str | None, y: str | None) -> list[str]:
 def in_order(table: xr.Dataset, axes: list[str]) -> xr.Dataset:
     """Axes ascending, the first one last: rows are y, columns x."""
     return table.sortby(axes).transpose(*reversed(axes)).compute()
+
+
+def coarsened(table: xr.Dataset, axes: list[str]) -> tuple[xr.Dataset, str]:
+    """No more cells than a screen shows: means of blocks of points; and that in words."""
+    steps = {axis: -(-table.sizes[axis] // MOST_CELLS) for axis in axes}
+    if max(steps.values()) == 1 or len(axes) == 1:
+        return table, ""
+    means = table.coarsen(steps, boundary="pad").mean(skipna=True)
+    for name in means.variables:
+        means[name].attrs = table[name].attrs
+    return means, f"means of {' × '.join(str(step) for step in steps.values())} points"
 
 
 def check_landscape(scape: xr.Dataset) -> None:

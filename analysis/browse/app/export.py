@@ -2,7 +2,7 @@
 
 import io
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from analysis.browse.configurations import configuration_chart
 from analysis.browse.maps import Picture, landscape_map, save, variable_map
 from analysis.browse.snapshots import snapshot_map
 
-FUNCTIONS = {
+FUNCTIONS: dict[str, Callable[..., Picture]] = {
     function.__name__: function
     for function in (variable_map, landscape_map, configuration_chart, snapshot_map)
 }

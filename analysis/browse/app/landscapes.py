@@ -47,7 +47,7 @@ class LandscapePane:
         self.scape, self.posterior = scape, posterior
         self.parameters = parameters_of(scape)
         self._tapped = tapped
-        self._axes: list[str] = list(self.parameters[:2])
+        self.axes: list[str] = list(self.parameters[:2])
         self.images = [str(name) for name in scape["image"].to_numpy()[:MOST_IMAGES]]
         if not self.parameters:
             self.layout: Any = note(_told_total(scape), TOP)
@@ -75,8 +75,8 @@ class LandscapePane:
             return
         chosen = [axis for axis in (view.x, view.y) if axis in self.parameters]
         others = [axis for axis in self.parameters if axis not in chosen]
-        self._axes = (chosen + others)[:2]
-        fixed = {axis: place[axis] for axis in self.parameters if axis not in self._axes}
+        self.axes = (chosen + others)[:2]
+        fixed = {axis: place[axis] for axis in self.parameters if axis not in self.axes}
         cut = self.scape.sel(fixed, method="nearest") if fixed else self.scape
         whose = None if view.image == ALL else view.image
         self._draw_map(self.large, cut, whose, log=True)
@@ -89,35 +89,35 @@ class LandscapePane:
         if not self.parameters:
             return
         if len(self.parameters) == 1:
-            self.curve.stand(place[self._axes[0]])
+            self.curve.stand(place[self.axes[0]])
             return
-        here = np.array([[place[axis] for axis in self._axes]])
+        here = np.array([[place[axis] for axis in self.axes]])
         for drawn in (self.large, *self.small.values()):
             drawn.mark(drawn.here, here)
 
     def _draw_map(
         self, drawn: MapFigure, cut: xr.Dataset, image: object, *, log: bool, small: bool = False
     ) -> None:
-        table, atoms, whose = distance_surface(cut, self._axes, image)
+        table, atoms, whose = distance_surface(cut, self.axes, image)
         s2 = table["s2"]
-        labels = [(symbol if small else _label)(s2[axis]) for axis in self._axes]
+        labels = [(symbol if small else _label)(s2[axis]) for axis in self.axes]
         fine = refined(s2, table["s2_se"])
         known = bool(fine.notnull().any())
         told = f"S², {whose}" if small else f"Squared statistical distance S², {whose}"
         if known:
             least = fine[fine.fillna(np.inf).argmin(...)]
-            values = {axis: float(least[axis]) for axis in self._axes}
+            values = {axis: float(least[axis]) for axis in self.axes}
             drawn.mark(drawn.best, np.array([list(values.values())]))
             best = ", ".join(f"{axis} = {value:.3g}" for axis, value in values.items())
             told += f"\nleast {float(least):.4f} at {best}"
             if not small:
                 told += "; contours 68 % (solid), 95 %"
-            drawn.contour(_lines(fine, self._axes, levels(fine, atoms)))
+            drawn.contour(_lines(fine, self.axes, levels(fine, atoms)))
         else:
             told += "\nnot computed yet"
         if small:
             drawn.figure.title.text_font_size = "10px"
-        coordinates = (s2[self._axes[0]].to_numpy(), s2[self._axes[1]].to_numpy())
+        coordinates = (s2[self.axes[0]].to_numpy(), s2[self.axes[1]].to_numpy())
         drawn.show(
             s2.to_numpy(),
             coordinates,
@@ -127,15 +127,15 @@ class LandscapePane:
         )
 
     def _draw_samples(self) -> None:
-        if self.posterior is None or not set(self._axes) <= set(self.posterior.data_vars):
+        if self.posterior is None or not set(self.axes) <= set(self.posterior.data_vars):
             return
-        columns = [self.posterior[axis].to_numpy().ravel() for axis in self._axes]
+        columns = [self.posterior[axis].to_numpy().ravel() for axis in self.axes]
         points = np.column_stack(columns)
         step = -(-len(points) // MOST_SAMPLES)
         self.large.mark(self.large.samples, points[::step])
 
     def _draw_curves(self) -> None:
-        axis = self._axes[0]
+        axis = self.axes[0]
         curves: list[tuple[Any, Any]] = []
         for image in [*self.images[:5], None]:
             table, _, _ = distance_surface(self.scape, [axis], image)
@@ -148,7 +148,7 @@ class LandscapePane:
         self.curve.show(x, curves, (_label(self.scape[axis]), "S²"), title=told)
 
     def _tap(self, x: float, y: float) -> None:
-        self._tapped(dict(zip(self._axes, (x, y), strict=False)))
+        self._tapped(dict(zip(self.axes, (x, y), strict=False)))
 
 
 def _lines(fine: xr.DataArray, axes: list[str], found: dict[str, float]) -> dict[str, list[Any]]:

@@ -29,10 +29,11 @@ def edges_of(centres: Floats) -> Floats:
     [0.5, 1.5, 3.0, 5.0]
     """
     if len(centres) == 1:
-        return centres[0] + np.array([-0.5, 0.5])
+        return np.array([-0.5, 0.5]) + float(centres[0])
     middle = (centres[1:] + centres[:-1]) / 2
     ends = [2 * centres[0] - middle[0]], [2 * centres[-1] - middle[-1]]
-    return np.concatenate([ends[0], middle, ends[1]])
+    edges: Floats = np.concatenate([ends[0], middle, ends[1]])
+    return edges
 
 
 def pixels(
@@ -99,4 +100,6 @@ def _taken(values: Floats, taken: Taken, axis: int) -> Floats:
     starts, known = np.arange(0, end - first, step), np.isfinite(cut)
     number = np.add.reduceat(known, starts, axis=axis, dtype=np.int64)
     total = np.add.reduceat(np.where(known, cut, 0.0), starts, axis=axis)
-    return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
+    means: Floats = np.full(total.shape, np.nan)
+    np.divide(total, number, out=means, where=number > 0)
+    return means

@@ -117,7 +117,8 @@ class Reader:
             inside = {dim: int(place.get(dim, 0)) for dim in self.within(variable)}
             read = self.ds[variable].isel(others | inside).to_numpy()
             cut = self._masked(read, self.done[self._index(others)])
-        return cut.transpose([left.index(axis) for axis in axes])
+        turned: Values = cut.transpose([left.index(axis) for axis in axes])
+        return turned
 
     def point(self, variable: str, place: Place) -> xr.DataArray:
         """All that a variable holds of one point; nothing else is read."""

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import panel as pn
 
-from analysis.browse.app.browser import POLL_MILLISECONDS, STYLE, Browser, Shown
+from analysis.browse.app.browser import POLL_MILLISECONDS, STYLE, Browser
+from analysis.browse.app.shown import Shown
 from physics.errors import RequestError
 
 HOST = "127.0.0.1"

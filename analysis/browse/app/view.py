@@ -16,7 +16,7 @@ FAVOURITES = ("susceptibility_abs", "magnetization", "heat_capacity", "energy")
 OF_ALLOYS = ("energy", "heat_capacity")
 
 
-class View(param.Parameterized):
+class View(param.Parameterized):  # type: ignore[misc]
     """What is looked at.
 
     Attributes
@@ -35,14 +35,14 @@ class View(param.Parameterized):
         Of the snapshot; the layer of a cubic lattice.
     """
 
-    variable = param.Selector()
-    beside = param.Selector()
-    x = param.Selector()
-    y = param.Selector()
-    log = param.Boolean(default=False)
-    image = param.Selector()
-    replica = param.Integer(default=0, bounds=(0, 63))
-    layer = param.Integer(default=0, bounds=(0, None))
+    variable: Any = param.Selector(label="Variable")
+    beside: Any = param.Selector(label="Beside it")
+    x: Any = param.Selector(label="Horizontal axis")
+    y: Any = param.Selector(label="Vertical axis")
+    log = param.Boolean(default=False, label="logarithmic colours")
+    image: Any = param.Selector(label="Observed")
+    replica = param.Integer(default=0, bounds=(0, 63), label="Replica")
+    layer = param.Integer(default=0, bounds=(0, None), label="Layer")
     place = param.Dict(default={})
 
     @classmethod
