@@ -11,6 +11,7 @@ from analysis.observed import count_atoms, count_measured, observed_counts
 from analysis.refinement import Proposal, propose
 from analysis.selection import compare
 from analysis.sites import fit_sites
+from analysis.sources import combine, profile_landscape
 from analysis.species import assign_species
 from analysis.spectra import sliding_fft, spots, stripes
 from analysis.unmixing import count_endmembers, unmix
@@ -22,6 +23,7 @@ __all__ = [
     "assign_species",
     "best_fit",
     "bootstrap",
+    "combine",
     "compare",
     "count_atoms",
     "count_endmembers",
@@ -34,6 +36,7 @@ __all__ = [
     "neighborhoods",
     "observed_counts",
     "posterior",
+    "profile_landscape",
     "propose",
     "random_mixing",
     "read_image",

@@ -42,8 +42,8 @@ def count_covariance(point: xr.Dataset) -> Floats:
     --------
     >>> draws = np.random.default_rng(1).multinomial(900, [0.2, 0.3, 0.5], size=64)
     >>> one = xr.Dataset({"histogram_replica": (("replica", "configuration"), draws)})
-    >>> bool(np.allclose(count_covariance(one), np.diag([.2, .3, .5]) - np.outer(*[[.2, .3, .5]] * 2),
-    ...                  atol=0.12))
+    >>> q = np.array([0.2, 0.3, 0.5])
+    >>> bool(np.allclose(count_covariance(one), np.diag(q) - np.outer(q, q), atol=0.12))
     True
     """
     if "sample_histogram" in point:

@@ -85,7 +85,10 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
         },
         observed,
     )
-    return found.assign(count_covariance=_covariance(at, found["s2_total"]))
+    fixed = COMPOSITION in simulated.dims or "composition" in simulated
+    return found.assign(count_covariance=_covariance(at, found["s2_total"])).assign_attrs(
+        fixed_composition=int(fixed)
+    )
 
 
 def random_mixing(observed: xr.Dataset) -> xr.Dataset:

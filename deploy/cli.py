@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from deploy.cluster_commands import cluster
+from deploy.fit_commands import fit
 from deploy.image_commands import measure, phases
 from deploy.landscape_commands import landscape, map_
 from deploy.options import PATH, POSITIVE, STORE, as_json, example
@@ -81,7 +82,7 @@ def main() -> None:
     """Simulate lattice models over parameter grids, and find what an image came from."""
 
 
-for command in (cluster, measure, phases, landscape, map_, refine):
+for command in (cluster, measure, phases, landscape, map_, fit, refine):
     main.add_command(command)
 
 

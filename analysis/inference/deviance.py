@@ -170,7 +170,7 @@ def deviances_of(
     scape: xr.Dataset, told: Deviance, counts: Floats, points: npt.NDArray[np.intp]
 ) -> Floats:
     """−2 ln L of other counts, (draws, images, classes), at points of the grid: (draws, points)."""
-    one = scape.isel({name: 0 for name in told.fixed})
+    one = scape.isel(dict.fromkeys(told.fixed, 0))
     part = part_of(scape)
     q = one["probability"].transpose(part, *told.names, "configuration").values
     q = q.reshape(len(q), -1, q.shape[-1])[:, points]

@@ -16,7 +16,7 @@ from analysis.inference.modes import modes
 from analysis.landscape import parameters_of
 from physics.errors import RequestError
 
-Floats = npt.NDArray[np.floating[Any]]
+Floats = npt.NDArray[np.float64]
 
 # So near to the edge of the grid, in half widths, a minimum is at it.
 PINNED = 1e-6
@@ -68,7 +68,11 @@ class Fit:
         """What should be known beside the numbers, in sentences."""
         beyond = [
             f"the minimum lies at the edge of the axis {name}: extend it"
-            + (" to {:.6g} … {:.6g}".format(*self.extension[name]) if name in self.extension else "")
+            + (
+                " to {:.6g} … {:.6g}".format(*self.extension[name])
+                if name in self.extension
+                else ""
+            )
             for name in self.border
         ]
         elsewhere = [
@@ -164,7 +168,8 @@ def located(scape: xr.Dataset, told: Deviance, between: Interpolation) -> Locate
     edges = np.array([[axis[0], axis[-1]] for axis in between.axes]).T
     half = (edges[1] - edges[0]) / 2
     found = information(scape, told, between, point)
-    inverse = np.linalg.pinv(found.curvature * np.outer(half, half), rcond=1e-10, hermitian=True)
+    whole = found.curvature * np.outer(half, half)
+    inverse = np.asarray(np.linalg.pinv(whole, rcond=1e-10, hermitian=True), float)
     scatter = inverse @ (found.slope_covariance * np.outer(half, half)) @ inverse
     sharp = np.linalg.pinv(scatter, rcond=1e-10, hermitian=True) / np.outer(half, half)
     values, vectors, flat = flat_subspace(sharp, half)
@@ -177,7 +182,9 @@ def located(scape: xr.Dataset, told: Deviance, between: Interpolation) -> Locate
     lost = np.abs(vectors[:, flat]).max(axis=1, initial=0.0) > 0.1
     border = _border(told, point, edges, half, lost)
     fit = _fit(scape, told, between, point, covariance, monte_carlo, border)
-    flats = named_directions(told.names, sharp, half, fixed_composition="composition" in scape)
+    flats = named_directions(
+        told.names, sharp, half, fixed_composition=bool(scape.attrs.get("fixed_composition"))
+    )
     minima = modes(told, between) if not flats else point[None]
     others = tuple(dict(zip(told.names, map(float, other), strict=True)) for other in minima[1:])
     named = replace(fit, flat=flats, others=others)
@@ -259,7 +266,7 @@ def _smoothed(
     scape: xr.Dataset, told: Deviance, between: Interpolation, point: Floats
 ) -> tuple[Floats, float]:
     """S² of every image and in total at a point, smoothed as −2 ln L is."""
-    one = scape.isel({name: 0 for name in told.fixed})
+    one = scape.isel(dict.fromkeys(told.fixed, 0))
     total = one["s2_total"].transpose(*told.names).values.reshape(1, -1)
     parts = one["s2"].transpose(part_of(scape), *told.names).values.reshape(len(one["n"]), -1)
     values = np.vstack([total, parts])[:, between.chosen].T
@@ -279,7 +286,7 @@ def _grid_fit(scape: xr.Dataset, told: Deviance) -> Fit:
     """The best grid point, with an error that says nothing is known of its neighbourhood."""
     least = np.unravel_index(int(np.nanargmin(told.values)), told.values.shape)
     at = dict(zip(told.names, map(int, least), strict=True))
-    place = scape.isel({**at, **{name: 0 for name in told.fixed}})
+    place = scape.isel({**at, **dict.fromkeys(told.fixed, 0)})
     names = parameters_of(scape)
     return Fit(
         {name: (float(place[name]), float("inf")) for name in names},

@@ -74,7 +74,7 @@ def named_directions(
     >>> told[0].sentence
     'w1 is not identifiable: the whole grid is as likely'
     """
-    values, vectors, flat = flat_subspace(curvature, half)
+    _, vectors, flat = flat_subspace(curvature, half)
     if not flat.any():
         return ()
     scaled = curvature * np.outer(half, half)

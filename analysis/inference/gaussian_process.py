@@ -165,14 +165,14 @@ def _bumps(a: Floats, b: Floats, lengths: Floats) -> Floats:
     return found
 
 
-def _tuned(
-    points: Floats, values: Floats, variance: Floats, step: Floats
-) -> tuple[float, Floats]:
+def _tuned(points: Floats, values: Floats, variance: Floats, step: Floats) -> tuple[float, Floats]:
     """Height and lengths of the rest, of most likelihood."""
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct
 
-    some = np.unique(np.linspace(0, len(points) - 1, TUNED).astype(int))
+    # More of the low values than of the high ones.
+    spaced = np.unique((np.linspace(0, 1, TUNED) ** 2 * (len(points) - 1)).astype(int))
+    some = np.argsort(values)[spaced]
     shortest = np.minimum(LENGTHS[0], LEAST_STEPS * step)
     bounds = [(least, LENGTHS[1]) for least in shortest]
     parabola = ConstantKernel(PARABOLA, "fixed") * DotProduct(1.0, "fixed") ** 2

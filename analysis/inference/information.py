@@ -1,7 +1,7 @@
 """How sharply a landscape determines its parameters, and how much its slope scatters.
 
-4 N S² is −2 ln L of N independent draws. Neighbourhoods overlap, and classes may be seen seldom: its
-minimum then scatters not as its curvature H says, but with covariance H⁻¹ J H⁻¹, J being the
+4 N S² is −2 ln L of N independent draws. Neighbourhoods overlap, and classes may be seen seldom:
+its minimum then scatters not as its curvature H says, but with covariance H⁻¹ J H⁻¹, J being the
 covariance of its slope, known from how counts scatter in the simulation. That is the rule for
 composite likelihoods (Godambe, Ann. Math. Stat. 31, 1208 (1960); Varin, Reid and Firth, Statist.
 Sinica 21, 5 (2011)).
@@ -88,7 +88,7 @@ def root_histograms(
 
     From a parabola through the grid points near the minimum.
     """
-    one = scape.isel({name: 0 for name in told.fixed})
+    one = scape.isel(dict.fromkeys(told.fixed, 0))
     chosen = _near_points(told, between)
     design, width = _design(told, chosen, point)
     q = one["probability"].transpose(part_of(scape), *told.names, "configuration").values
@@ -126,14 +126,12 @@ def _near_points(told: Deviance, between: Interpolation) -> npt.NDArray[np.intp]
     low = np.zeros(told.values.shape, bool)
     low.ravel()[between.chosen[values <= values.min() + NEAR]] = True
     lowest = np.unravel_index(between.chosen[int(np.argmin(values))], low.shape)
-    starts = [int(np.clip(i - 1, 0, n - 3)) for i, n in zip(lowest, low.shape, strict=True)]
-    low[tuple(slice(start, start + 3) for start in starts)] = True
+    starts = np.clip(np.array(lowest) - 1, 0, np.array(low.shape) - 3)
+    low[tuple(slice(start, start + 3) for start in starts.tolist())] = True
     return np.flatnonzero(low & np.isfinite(told.values))
 
 
-def _design(
-    told: Deviance, chosen: npt.NDArray[np.intp], point: Floats
-) -> tuple[Floats, Floats]:
+def _design(told: Deviance, chosen: npt.NDArray[np.intp], point: Floats) -> tuple[Floats, Floats]:
     """Columns 1, w_i, w_i w_j of a parabola around a point, and the unit of each w."""
     grid = np.stack(np.meshgrid(*told.axes.values(), indexing="ij"), axis=-1)
     offsets = grid.reshape(-1, len(point))[chosen] - point

@@ -1,4 +1,4 @@
-"""A landscape between its grid points: Gaussian process near the minimum, straight lines far off."""
+"""A landscape between its grid points: Gaussian process near the minimum, lines far off."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +22,10 @@ HIGH = 60.0
 STEPS = {1: 8, 2: 5, 3: 3}
 FEWEST_STEPS = 2
 MOST = 500
+
+# A value above the least need not be met as closely: by this share of its height, and more where
+# it is high, for the landscape may have kinks there.
+LOOSE = 0.01
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class Interpolation:
             np.clip(np.searchsorted(axis, column, "right") - 1, 0, len(axis) - 2)
             for axis, column in zip(self.axes, places.T, strict=True)
         )
-        return self.cells[at]
+        return np.asarray(self.cells[at])
 
     def _within(self, points: npt.ArrayLike) -> Floats:
         places = np.asarray(points, float).reshape(-1, len(self.axes))
@@ -147,9 +151,9 @@ def interpolate(scape: xr.Dataset, variable: str = "s2_total") -> Interpolation:
     >>> scape = xr.Dataset(
     ...     {"s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2 + 1e-5), "n": ("image", [1000])},
     ...     coords={"w1": w})
-    >>> value, error = interpolate(scape)([[-0.08], [0.025]])
+    >>> value, error = interpolate(scape)([[-0.08], [-0.06]])
     >>> value.round(4).tolist(), bool(error.max() < 2e-5)
-    ([0.02, 0.031], True)
+    ([0.02, 0.0204], True)
     """
     names = parameters_of(scape)
     axes = {name: scape[name].values.astype(float) for name in names}
@@ -174,7 +178,7 @@ def interpolation(
     order = [np.argsort(axes[name]) for name in names]
     grid = [axes[name][o] for name, o in zip(names, order, strict=True)]
     table, noise = (part[np.ix_(*order)] for part in (values, errors))
-    chosen = _chosen(table, noise, high)
+    chosen = _chosen(grid, table, noise, high)
     mesh = np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1).reshape(-1, len(names))
     known = mesh[chosen]
     centre, half = (known.max(axis=0) + known.min(axis=0)) / 2, np.ptp(known, axis=0) / 2
@@ -182,7 +186,10 @@ def interpolation(
     # The widest: where a grid was refined, the narrow ones say nothing of the curve between.
     step = np.array([np.diff(np.unique(column)).max(initial=0.0) for column in known.T]) / half
     noise = np.where(np.isfinite(noise), noise, 0.0).ravel()[chosen]
-    process = Process.through((known - centre) / half, table.ravel()[chosen], noise, step)
+    loose = looseness(table.ravel()[chosen] - np.nanmin(table), high)
+    process = Process.through(
+        (known - centre) / half, table.ravel()[chosen], np.hypot(noise, loose), step
+    )
     filled = np.where(np.isfinite(table), table, np.nanmax(table))
     # Where they stand in the values as they came.
     place = np.ravel_multi_index(
@@ -199,6 +206,12 @@ def interpolation(
         far=RegularGridInterpolator(tuple(grid), filled),
         cells=_known_cells(chosen, table.shape),
     )
+
+
+def looseness(height: Floats, high: float = HIGH) -> Floats:
+    """How far off a value may be met that lies so high above the least."""
+    found: Floats = LOOSE * height * (1 + height / (high / 2))
+    return found
 
 
 def _check(axes: Mapping[str, Floats], values: Floats) -> None:
@@ -220,16 +233,21 @@ def _check(axes: Mapping[str, Floats], values: Floats) -> None:
         )
 
 
-def _chosen(table: Floats, noise: Floats, high: float) -> npt.NDArray[np.intp]:
+def _chosen(
+    grid: Sequence[Floats], table: Floats, noise: Floats, high: float
+) -> npt.NDArray[np.intp]:
     """Places of the points that the Gaussian process goes through."""
     finite = np.isfinite(table)
     lowest = np.unravel_index(int(np.nanargmin(table)), table.shape)
     steps = STEPS.get(table.ndim, FEWEST_STEPS)
+    # In steps of the coarse grid, if it was refined: its points still tell the wider shape.
     apart = [
-        np.abs(np.arange(n) - i).reshape([-1 if k == axis else 1 for k in range(table.ndim)])
-        for axis, (n, i) in enumerate(zip(table.shape, lowest, strict=True))
+        (np.abs(axis - axis[i]) / np.diff(axis).max()).reshape(
+            [-1 if k == place else 1 for k in range(table.ndim)]
+        )
+        for place, (axis, i) in enumerate(zip(grid, lowest, strict=True))
     ]
-    close = np.maximum.reduce(np.broadcast_arrays(*apart)) <= steps
+    close = np.maximum.reduce(np.broadcast_arrays(*apart)) <= steps * (1 + 1e-9)
     above = table - np.nanmin(table)
     known = noise[finite & close & np.isfinite(noise)]
     low = above <= max(high, 12 * float(np.median(known)) if known.size else 0.0)
@@ -245,4 +263,4 @@ def _known_cells(chosen: npt.NDArray[np.intp], shape: Sequence[int]) -> Booleans
     known = np.zeros(shape, bool)
     known.ravel()[chosen] = True
     corners = product(*([slice(None, -1), slice(1, None)] for _ in shape))
-    return np.logical_or.reduce([known[corner] for corner in corners])
+    return np.asarray(np.logical_or.reduce([known[corner] for corner in corners]))

@@ -35,7 +35,8 @@ def modes(told: Deviance, between: Interpolation) -> Floats:
     >>> from analysis.inference.interpolation import interpolation
     >>> w = np.linspace(-1.0, 1.0, 41)
     >>> value = 200 * (w**2 - 0.25) ** 2 + w
-    >>> told = Deviance({"w1": w}, {}, value, 0 * value, value[None], np.ones(1), "independent", None)
+    >>> zero = 0 * value
+    >>> told = Deviance({"w1": w}, {}, value, zero, value[None], np.ones(1), "independent", None)
     >>> modes(told, interpolation(told.axes, told.values, told.errors)).round(1).tolist()
     [[-0.5], [0.5]]
     """

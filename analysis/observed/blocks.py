@@ -121,7 +121,9 @@ def _blocks(
 ) -> Integers:
     at = places[centers]
     low, high = at.min(axis=0), at.max(axis=0)
-    cell = np.minimum((blocks * (at - low) / np.maximum(high - low, 1e-300)).astype(int), blocks - 1)
+    cell = np.minimum(
+        (blocks * (at - low) / np.maximum(high - low, 1e-300)).astype(int), blocks - 1
+    )
     number = cell[:, 0] * blocks + cell[:, 1]
     return np.array(
         [

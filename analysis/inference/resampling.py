@@ -74,8 +74,8 @@ def bootstrap(
         ``"parametric"``: counts are drawn from the simulation at the best point, as many as were
         seen. If neighbourhoods overlap, the draws' deviations are stretched so that they scatter as
         counts of whole configurations do. ``"images"``: the images, with replacement; what they
-        differ by, and no model of it. ``"blocks"``: the same for square blocks of every image, wider
-        than what is correlated.
+        differ by, and no model of it. ``"blocks"``: the same for square blocks of every image,
+        wider than what is correlated.
     overlap
         How overlapping neighbourhoods are taken, see :func:`analysis.inference.deviance.deviance`;
         images and blocks know it by themselves.
@@ -110,7 +110,8 @@ def bootstrap(
     >>> x = np.linspace(0.3, 0.6, 13)
     >>> exact = (classes.random_mixing(x) * 1e6).astype(int)
     >>> sweep = xr.Dataset(
-    ...     {"histogram_replica": (("p", "replica", "configuration"), exact[:, None].repeat(64, 1))},
+    ...     {"histogram_replica": (("p", "replica", "configuration"), exact[:, None].repeat(64, 1)),
+    ...     },
     ...     coords={"p": x, "label": ("configuration", np.array(classes.labels))})
     >>> counts = np.random.default_rng(1).multinomial(400, classes.random_mixing(0.45))
     >>> told = bootstrap(landscape(sweep, counts_dataset({"one": counts}, classes)), draws=200)
@@ -140,9 +141,7 @@ def bootstrap(
     return _described(scape, fit.fit, np.clip(found, edges[:, 0], edges[:, 1]), kind)
 
 
-def _check(
-    scape: xr.Dataset, kind: str, draws: int, atoms: Mapping[str, Atoms] | None
-) -> None:
+def _check(scape: xr.Dataset, kind: str, draws: int, atoms: Mapping[str, Atoms] | None) -> None:
     if kind not in KINDS:
         raise RequestError("unknown kind of bootstrap", came=kind, allowed=" | ".join(KINDS))
     if draws < FEWEST_DRAWS:
@@ -173,10 +172,8 @@ def _check(
         )
 
 
-def _parametric(
-    scape: xr.Dataset, fit: Located, draws: int, chance: np.random.Generator
-) -> Floats:
-    """Counts drawn as if independent, fitted; their deviations then stretched to scatter rightly."""
+def _parametric(scape: xr.Dataset, fit: Located, draws: int, chance: np.random.Generator) -> Floats:
+    """Counts drawn as if independent, fitted; deviations then stretched to scatter rightly."""
     alone = fit
     if fit.told.overlap == "simulated":
         told = deviance(scape, "independent")
@@ -198,9 +195,7 @@ def _parametric(
 def _stretch(alone: Located, fit: Located) -> Floats:
     """Takes deviations of one covariance to another, along directions that are not flat."""
     basis = fit.basis
-    has, wants = (
-        basis.T @ _of_data(one) @ basis for one in (alone, fit)
-    )
+    has, wants = (basis.T @ _of_data(one) @ basis for one in (alone, fit))
     root = np.real(sqrtm(wants)) @ np.linalg.inv(np.real(sqrtm(has)))
     scaled = basis @ root @ basis.T + np.eye(len(basis)) - basis @ basis.T
     found: Floats = scaled * np.outer(fit.half, 1 / fit.half)
@@ -223,8 +218,7 @@ def _monte_carlo(fit: Located, draws: int, chance: np.random.Generator) -> Float
     noise = fit.fit.monte_carlo_covariance[np.ix_(at, at)]
     values, vectors = np.linalg.eigh((noise + noise.T) / 2)
     normal = chance.standard_normal((draws, len(at)))
-    found: Floats = (normal * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    return found
+    return np.asarray((normal * np.sqrt(np.maximum(values, 0))) @ vectors.T, float)
 
 
 def _over_images(fit: Located, draws: int, chance: np.random.Generator) -> Floats:
@@ -234,7 +228,7 @@ def _over_images(fit: Located, draws: int, chance: np.random.Generator) -> Float
     found = fit.between.minimum(times @ parts)
     # Draws from few scatter less than new images would, by (n − 1)/n.
     wider = np.sqrt(images / (images - 1))
-    return fit.point + wider * (found - fit.point) + _monte_carlo(fit, draws, chance)
+    return np.asarray(fit.point + wider * (found - fit.point) + _monte_carlo(fit, draws, chance))
 
 
 def _over_blocks(
