@@ -21,7 +21,7 @@ from scipy.stats import norm
 from analysis.inference.deviance import Deviance, Overlap, deviance
 from analysis.inference.fit import Fit, Located, interpolated, located
 from analysis.inference.forecast import Forecast
-from analysis.inference.interpolation import HIGH, Interpolation
+from analysis.inference.interpolation import HIGH, Interpolation, looseness
 from physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
@@ -363,7 +363,8 @@ class _Grid:
         process = self.between.process
         height = process.mean(scaled) - process.mean(process.points).min()
         low = height <= self.high
-        return scaled[low], np.exp(self.noise(mesh[low]))
+        noise = np.hypot(np.exp(self.noise(mesh[low])), looseness(np.maximum(height[low], 0)))
+        return scaled[low], noise
 
 
 def numerical_errors(found: Located) -> dict[str, float]:
