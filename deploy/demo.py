@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from analysis import Fit, best_fit, compare, landscape, observed_counts, random_mixing
+from analysis import Fit, compare, landscape, observed_counts, random_mixing
 from analysis.browse import Picture, landscape_map, measured_maps, save
+from analysis.selection import least_s2
 from deploy.examples import example
 from deploy.rehearsal import Rehearsal, rehearse
 from sweeps.run import Report, execute
@@ -102,7 +103,7 @@ def demo(folder: Path, *, progress: bool = True) -> Demo:
     scapes = {m: landscape(open_sweep(reports[m].store), observed) for m in SWEEPS}
     pair = scapes["pair_nnn"].sel(w2=0.0, method="nearest", drop=True)
     models = {"pair": pair, **scapes}
-    fits = {model: best_fit(scape) for model, scape in models.items()}
+    fits = {model: least_s2(scape) for model, scape in models.items()}
     return Demo(
         reports=reports,
         fits=fits,
