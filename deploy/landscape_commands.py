@@ -37,6 +37,7 @@ def landscape(
     OBSERVED is a store of latticescape measure, or several, a table of counts (class columns,
     then one column an image), or tables of atoms (row_px, col_px, species), one an image.
     """
+    from analysis.selection import least_s2
 
     check_pictures(picture)
     if out is not None:
