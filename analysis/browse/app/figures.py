@@ -25,6 +25,9 @@ from analysis.browse.maps import IMAGES, MARK, MISSING
 Floats = npt.NDArray[Any]
 Tapped = Callable[[float, float], None]
 
+# More points than this are a line to the eye, and slow to draw.
+MOST_DOTS = 200
+
 TOOLS = "pan,wheel_zoom,box_zoom,reset,save"
 
 
@@ -211,6 +214,7 @@ class CurveFigure:
 
     def __init__(self, height: int, tapped: Tapped) -> None:
         self.figure = blank(height, x_range=Range1d(0, 1), y_range=Range1d(0, 1))
+        self._dots: list[Any] = []
         self._curves = [self._curve(colour) for colour in (*IMAGES, "black")]
         self._here = Span(dimension="height", line_color=MARK, line_width=2)
         self.figure.add_layout(self._here)
@@ -231,6 +235,8 @@ class CurveFigure:
             source.data = {
                 "x": x[: len(values)], "y": values, "low": values - spread, "high": values + spread
             }  # fmt: skip
+        for dots in self._dots:
+            dots.visible = len(x) <= MOST_DOTS
         drawn = [source.data[end] for source in self._curves for end in ("low", "high")]
         for range_, seen in (
             (self.figure.x_range, x),
@@ -248,7 +254,7 @@ class CurveFigure:
     def _curve(self, colour: str) -> ColumnDataSource:
         source = ColumnDataSource({"x": [], "y": [], "low": [], "high": []})
         self.figure.line("x", "y", source=source, color=colour, line_width=1.5)
-        self.figure.scatter("x", "y", source=source, color=colour, size=4)
+        self._dots.append(self.figure.scatter("x", "y", source=source, color=colour, size=4))
         bars(self.figure, source, colour)
         return source
 

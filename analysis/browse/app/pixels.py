@@ -95,11 +95,18 @@ def _taken(values: Floats, taken: Taken, axis: int) -> Floats:
         return values.take(np.clip(taken, 0, values.shape[axis] - 1), axis)
     first, end, step = taken
     cut = values[first:end] if axis == 0 else values[:, first:end]
-    if step == 1:
-        return cut
-    starts, known = np.arange(0, end - first, step), np.isfinite(cut)
-    number = np.add.reduceat(known, starts, axis=axis, dtype=np.int64)
-    total = np.add.reduceat(np.where(known, cut, 0.0), starts, axis=axis)
-    means: Floats = np.full(total.shape, np.nan)
+    return cut if step == 1 else _means(cut.swapaxes(0, axis), step).swapaxes(0, axis)
+
+
+def _means(values: Floats, step: int) -> Floats:
+    """Means of so many rows each, of those that are known; NaN where none is."""
+    shape = (-(-len(values) // step), *values.shape[1:])
+    total, number = np.zeros(shape), np.zeros(shape)
+    for offset in range(step):
+        rows = values[offset::step]
+        known = np.isfinite(rows)
+        total[: len(rows)] += np.where(known, rows, 0.0)
+        number[: len(rows)] += known
+    means: Floats = np.full(shape, np.nan)
     np.divide(total, number, out=means, where=number > 0)
     return means

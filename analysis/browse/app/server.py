@@ -41,6 +41,7 @@ def serve(shown: Shown, *, port: int, show: bool, told: Callable[[str], None] = 
             pn.state.add_periodic_callback(browser.poll, period=POLL_MILLISECONDS)
         return browser.layout
 
+    Browser(shown)  # what cannot be drawn is told now; and what is read now is there for the page
     server = pn.serve(
         page,
         port=port,
