@@ -1,4 +1,5 @@
-"""Do intervals hold the truth as often as they say? ``python -m benchmarks.calibration [TRIALS]``.
+"""Do intervals hold the truth as often as they say? ``python -m benchmarks.calibration [TRIALS]
+[CASE …]``.
 
 Experiments at known parameters, each fitted on one sweep of its model: how often do the 68 % and
 95 % intervals of the curvature, of the bootstrap and of the posterior hold the truth? Counts are
@@ -7,8 +8,10 @@ either independent draws, or those of one whole configuration, whose neighbourho
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -132,12 +135,12 @@ def ising(kind: str, size: int = 64) -> Case:
     )
 
 
-CASES = (
-    lambda: alloy(464),
-    lambda: alloy(None),
-    lambda: ising("square"),
-    lambda: ising("triangular"),
-)
+CASES = {
+    "drawn": lambda: alloy(464),
+    "alloy": lambda: alloy(None),
+    "square": lambda: ising("square"),
+    "triangular": lambda: ising("triangular"),
+}
 
 
 def intervals(scape: xr.Dataset, seed: int) -> dict[str, dict[str, dict[float, Ends]]]:
@@ -183,16 +186,13 @@ def table(case: Case, trials: int) -> list[str]:
     return lines
 
 
-def report(trials: int = 200, cases: tuple[Case, ...] | None = None) -> str:
-    """The tally as text; it is printed case by case if it takes long."""
+def report(trials: int = 200, names: Sequence[str] = tuple(CASES), **changed: Any) -> str:
+    """The tally as text, of cases by name; ``changed`` fields are replaced in each."""
     lines = ["shares of 68 % and 95 % intervals that hold the truth"]
-    for case in cases if cases is not None else (make() for make in CASES):
-        lines += table(case, trials)
-        if cases is None:
-            print("\n".join(lines), flush=True)
-            lines = []
+    for name in names:
+        lines += table(replace(CASES[name](), **changed), trials)
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    report(*map(int, sys.argv[1:2]))
+    print(report(int(sys.argv[1]) if len(sys.argv) > 1 else 200, sys.argv[2:] or tuple(CASES)))

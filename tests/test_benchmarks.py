@@ -14,6 +14,7 @@ import benchmarks.__main__ as command
 from analysis.spectra import sliding_fft
 from benchmarks import (
     atoms,
+    calibration,
     end_to_end,
     instructions,
     kaufman,
@@ -25,7 +26,7 @@ from benchmarks import (
 )
 from benchmarks.kernels import CASES, SQUARE
 from benchmarks.timing import Work, one_core, side_by_side, strides_for
-from physics import triangular
+from physics import Ising, Schedule, square, triangular
 from sweeps.run import Report
 
 TINY = {"seconds": 0.0, "runs": 1}
@@ -272,3 +273,18 @@ def test_a_crowd_ends_with_its_client() -> None:
         children = psutil.Process().children()
     # The scheduler and two processes of a worker each; what tracks their resources stays.
     assert sum(not child.is_running() for child in children) == 3
+
+
+def test_calibration_counts_intervals_that_hold_the_truth() -> None:
+    axes = {"T": np.linspace(2.6, 5.0, 7)}
+    small = {
+        "lattice": square(12),
+        "truth": {"T": 3.6},
+        "axes": axes,
+        "schedule": Schedule(20, 5, 5),
+    }
+    lines = calibration.report(2, ["square"], model=Ising(H=0.2), **small).splitlines()
+    assert [line.split()[0] for line in lines[2:]] == list(calibration.METHODS)
+    shares = [float(part) for line in lines[2:] for part in line.split()[2:]]
+    assert len(shares) == 6
+    assert all(0 <= share <= 1 for share in shares)

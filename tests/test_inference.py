@@ -1,6 +1,7 @@
 """Parameters and their errors: against closed forms, chance, and counts that overlap."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -416,6 +417,24 @@ def test_a_profile_has_the_error_of_its_weighted_mean() -> None:
     ]
     told = scape.s2_total_se.values[[2, 20]]
     assert np.std(noisy, axis=0)[[2, 20]] == pytest.approx(told, rel=0.15)
+
+
+@pytest.mark.slow
+def test_the_page_on_fitting_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(__file__).parents[1]
+    page = (root / "docs" / "howto" / "fit-parameters.md").read_text()
+    (tmp_path / "examples").symlink_to(root / "examples")
+    monkeypatch.chdir(tmp_path)
+    story: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "fit-parameters.md", "exec"), story)
+    told = capsys.readouterr().out
+    assert "w1 = -0." in told
+    assert "simulated" in told
+    assert "r_hat" in told
+    assert (tmp_path / "runs" / "pair.zarr").is_dir()
 
 
 SPEC = """

@@ -48,8 +48,8 @@ def posterior(
     prior: Mapping[str, Prior] | None = None,
     overlap: Overlap | None = None,
     chains: int = 4,
-    walkers: int = 40,
-    draws: int = 240,
+    walkers: int = 64,
+    draws: int = 160,
     seed: int = 1,
 ) -> Any:
     """The posterior of a landscape's parameters, p(w|d) ∝ exp(−2 Σ_d N_d S²_d(w)) · prior.
