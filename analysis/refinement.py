@@ -28,10 +28,11 @@ Floats = npt.NDArray[np.float64]
 Status = Literal["reached", "sharpen", "search", "extend", "flat", "exhausted"]
 Values = dict[str, tuple[float, ...]]
 
-# New values are chosen among so many an axis, and this many times those there are in their range;
-# none is nearer to one there is than this share of a step.
-CANDIDATES = 64
-FINER = 3
+# New values are chosen among so many an axis, by number of axes, and no fewer than this many times
+# those there are in their range; none is nearer to one there is than this share of a step.
+CANDIDATES = {1: 64, 2: 32}
+FEWEST_CANDIDATES = 20
+FINER = 2
 NEAREST = 0.2
 
 # The next landscape tells better than this one where points are of use: a round adds at most this
@@ -345,7 +346,7 @@ class _Grid:
         high = max(HIGH, 12 * float(np.median(known)) if known.size else 0.0)
         low, top = _zone(between, high)
         candidates = {
-            name: _candidates(axis, float(low[k]), float(top[k]))
+            name: _candidates(axis, float(low[k]), float(top[k]), len(between.axes))
             for k, (name, axis) in enumerate(zip(told.names, between.axes, strict=True))
         }
         return cls(told, between, candidates, noise, high)
@@ -479,10 +480,11 @@ def _zone(between: Interpolation, high: float) -> tuple[Floats, Floats]:
     return box[:, 0] * between.half + between.centre, box[:, 1] * between.half + between.centre
 
 
-def _candidates(axis: Floats, low: float, high: float) -> list[float]:
+def _candidates(axis: Floats, low: float, high: float, axes: int) -> list[float]:
     """Values of a range that keep their distance from those there are."""
     width = high - low
-    number = max(CANDIDATES, FINER * int(((axis >= low) & (axis <= high)).sum()))
+    there = int(((axis >= low) & (axis <= high)).sum())
+    number = max(CANDIDATES.get(axes, FEWEST_CANDIDATES), FINER * there)
     values = _rounded(np.linspace(low, high, number + 1), width)
     nearest = NEAREST * width / number
     return [v for v in dict.fromkeys(values) if np.abs(axis - v).min() > nearest]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import solve_triangular
 
 from analysis.inference.gaussian_process import Process
 
@@ -27,10 +27,10 @@ class Forecast:
         (axes,), scaled: the minimum.
     curvature
         (axes, axes) there, of the values, scaled.
-    factor
-        Lower Cholesky factor of the kernel of all points with noise.
+    whitening
+        L⁻¹, L being the lower Cholesky factor of the kernel of all points with noise.
     told
-        (n, axes): ``factor``⁻¹ times the prior covariance of the slope with the points.
+        (n, axes): L⁻¹ times the prior covariance of the slope with the points.
     slope
         (axes, axes): covariance of the slope, in the units of ``process.scale``.
     """
@@ -38,7 +38,7 @@ class Forecast:
     process: Process
     place: Floats
     curvature: Floats
-    factor: Floats
+    whitening: Floats
     told: Floats
     slope: Floats
 
@@ -46,13 +46,14 @@ class Forecast:
     def of(cls, process: Process, place: Floats) -> "Forecast":
         """With nothing added yet."""
         factor = np.tril(process.factor[0])
+        whitening = solve_triangular(factor, np.eye(len(factor)), lower=True)
         prior = process.slope_kernel(place[None])[0]
         return cls(
             process=process,
             place=place,
             curvature=process.derivatives(place[None])[2][0] / process.scale,
-            factor=factor,
-            told=solve_triangular(factor, prior.T, lower=True),
+            whitening=whitening,
+            told=whitening @ prior.T,
             slope=process.slope_covariance(place) / process.scale**2,
         )
 
@@ -70,21 +71,22 @@ class Forecast:
     def slope_with(self, points: Floats, noise: Floats) -> Floats:
         """Covariance of the slope with points (m, axes) of standard errors (m,) in addition."""
         _, lower, gain = self._conditioned(points, noise)
-        share = solve_triangular(lower, gain, lower=True)
+        share = np.linalg.solve(lower, gain)
         found: Floats = self.slope - share.T @ share
         return found
 
     def with_points(self, points: Floats, noise: Floats) -> "Forecast":
         """With these points added."""
         cross, lower, gain = self._conditioned(points, noise)
-        share = solve_triangular(lower, gain, lower=True)
-        old, new = len(self.factor), len(points)
-        factor = np.zeros((old + new, old + new))
-        factor[:old, :old], factor[old:, :old], factor[old:, old:] = self.factor, cross.T, lower
+        share, ours = np.linalg.solve(lower, gain), np.linalg.inv(lower)
+        old = len(self.whitening)
+        whitening = np.zeros((old + len(points),) * 2)
+        whitening[:old, :old], whitening[old:, old:] = self.whitening, ours
+        whitening[old:, :old] = -ours @ cross.T @ self.whitening
         return replace(
             self,
             process=replace(self.process, points=np.vstack([self.process.points, points])),
-            factor=factor,
+            whitening=whitening,
             told=np.vstack([self.told, share]),
             slope=self.slope - share.T @ share,
         )
@@ -93,8 +95,8 @@ class Forecast:
         """New points beside the old: L⁻¹K(old, new), the factor of what is left of K(new, new), and
         the slope's covariance with them, (new, axes)."""
         alone = replace(self.process, points=points)
-        cross = solve_triangular(self.factor, self.process.kernel(points).T, lower=True)
+        cross = self.whitening @ self.process.kernel(points).T
         left = alone.kernel(points) - cross.T @ cross
         left += np.diag((noise / self.process.scale) ** 2 + 1e-12 * np.diag(left))
         gain = alone.slope_kernel(self.place[None])[0].T - cross.T @ self.told
-        return cross, cholesky(left, lower=True), gain
+        return cross, np.linalg.cholesky(left), gain
