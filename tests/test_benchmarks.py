@@ -14,8 +14,8 @@ import benchmarks.__main__ as command
 from analysis.spectra import sliding_fft
 from benchmarks import (
     atoms,
-    critical,
     calibration,
+    critical,
     end_to_end,
     instructions,
     kaufman,
