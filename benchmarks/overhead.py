@@ -5,16 +5,15 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, wait
+from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import psutil
 from distributed import Client, SubprocessCluster
 
+from benchmarks.timing import dealt, processes
 from sweeps import Sweep, Variable, kernel, open_sweep
 from sweeps.function import FunctionKernel
 from sweeps.run import Report, execute
@@ -98,35 +97,13 @@ def second_worker(function: FunctionKernel, blocks: int, runs: int) -> str:
         ratios = [
             (
                 seconds(one) / seconds(two),
-                _timed(bare, function, blocks, 1) / _timed(bare, function, blocks, 2),
+                dealt(bare, 1, function, blocks) / dealt(bare, 2, function, blocks),
             )
             for _ in range(runs)
         ]
     ours, theirs = (statistics.median(each) for each in zip(*ratios, strict=True))
     title = f"two workers against one, {blocks} {function.name.rpartition(':')[2]} blocks"
     return f"{title:<48}{ours:9.2f} times; bare processes {theirs:.2f}"
-
-
-def _timed(bare: ProcessPoolExecutor, function: FunctionKernel, blocks: int, number: int) -> float:
-    """Seconds of so many calls, dealt to so many processes."""
-    begin = time.perf_counter()
-    calls = [bare.submit(_repeated, function, blocks // number) for _ in range(number)]
-    for call in calls:
-        call.result()
-    return time.perf_counter() - begin
-
-
-def _repeated(function: Callable[[float], object], times: int) -> None:
-    for _ in range(times):
-        function(0.0)
-
-
-@contextmanager
-def processes(number: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that have started."""
-    with ProcessPoolExecutor(number, get_context("spawn")) as pool:
-        wait([pool.submit(time.sleep, 1) for _ in range(number)])
-        yield pool
 
 
 def first_result(points: int) -> str:

@@ -4,8 +4,10 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 
 # Whoever is timed measures so often.
 EVERY_MCS = 10
@@ -87,3 +89,27 @@ def one_core() -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def processes(number: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that have started."""
+    with ProcessPoolExecutor(number, get_context("spawn")) as pool:
+        wait([pool.submit(time.sleep, 1) for _ in range(number)])
+        yield pool
+
+
+def dealt(
+    pool: ProcessPoolExecutor, number: int, function: Callable[[float], object], times: int
+) -> float:
+    """Seconds of so many calls, dealt to so many processes."""
+    begin = time.perf_counter()
+    calls = [pool.submit(_repeated, function, times // number) for _ in range(number)]
+    for call in calls:
+        call.result()
+    return time.perf_counter() - begin
+
+
+def _repeated(function: Callable[[float], object], times: int) -> None:
+    for _ in range(times):
+        function(0.0)

@@ -64,7 +64,7 @@ def test_spectra_are_set_beside_those_of_a_plain_loop() -> None:
     np.testing.assert_allclose(
         sliding_fft(image, window=16, step=4), spectra.plain_loop(image, 16, 4), atol=3e-5
     )
-    lines = spectra.report(80, 16, 8, runs=1, processes=False).splitlines()
+    lines = spectra.report(80, 16, 8, runs=1, own_processes=False).splitlines()
     assert [line.split()[-1] for line in lines[1:]] == ["times", "times", "MB", "times", "MB"]
     assert all(float(line.split()[-2]) > 0 for line in lines[1:])
 

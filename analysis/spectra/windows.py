@@ -26,8 +26,12 @@ STEPS_A_WINDOW = 4
 # Two periods of the finest detail that pixels can show.
 LEAST_WINDOW = 4
 
-# Bytes of spectra in a chunk, and in what is transformed at once (it should stay in the cache).
-CHUNK_BYTES, BATCH_BYTES = 2**25, 2**19
+# Bytes of spectra in a chunk: smaller ones cost more in the scheduling than in the transform.
+CHUNK_BYTES = 2**26
+
+# Bytes of what is transformed at once. From 128 KB on the C library asks the system for new pages
+# every time (in Dask's workers always), and their arrival costs more than the transform.
+BATCH_BYTES = 120_000
 
 
 def sliding_fft(
@@ -189,14 +193,20 @@ def spectra_of(image: npt.NDArray[Any], window: int, step: int) -> Real32:
     lines, across = (1 + (length - window) // step for length in image.shape[-2:])
     spectra = np.empty((*image.shape[:-2], lines, across, window, window), np.float32)
     hann = (np.sin(np.pi * np.arange(window) / window) ** 2).astype(np.float32)
-    waves = np.empty((max(1, BATCH_BYTES // (4 * window**2)), window, window), np.float32)
+    half = np.empty((_at_once(window), window, window // 2 + 1), np.float32)
+    waves = np.empty((len(half), window, window), np.float32)
     for *which, line in np.ndindex(spectra.shape[:-3]):
         strip = centred[(*which, slice(line * step, line * step + window))]
         for first in range(0, across, len(waves)):
             some = spectra[(*which, line, slice(first, first + len(waves)))]
             cut_windows(strip, first * step, step, hann, waves[: len(some)])
-            _unfold(_half_spectra(waves[: len(some)]), some)
+            unfold(_half_spectra(waves[: len(some)], half[: len(some)]), some)
     return spectra
+
+
+def _at_once(window: int) -> int:
+    """Windows whose transform is of ``BATCH_BYTES``, or one."""
+    return max(1, BATCH_BYTES // (8 * window * (window // 2 + 1)))
 
 
 @compiled
@@ -225,21 +235,31 @@ def cut_windows(strip: Real32, start: int, step: int, hann: Real32, windows: Rea
                 window[j] = (pixels[j] - mean) * (weight * hann[j])
 
 
-def _half_spectra(waves: Real32) -> Real32:
+def _half_spectra(waves: Real32, half: Real32) -> Real32:
     """log(1 + |FFT|) for frequencies ≥ 0 along the columns: the others mirror them."""
-    size: Real32 = np.abs(scipy.fft.rfft2(waves, overwrite_x=True, workers=1))
-    return np.log1p(size, out=size)
+    np.abs(scipy.fft.rfft2(waves, overwrite_x=True, workers=1), out=half)
+    return np.log1p(half, out=half)
 
 
-def _unfold(half: Real32, whole: Real32) -> None:
-    """Both halves of symmetric spectra, ascending frequencies."""
+@compiled
+def unfold(half: Real32, whole: Real32) -> None:
+    """Both halves of symmetric spectra, ascending frequencies.
+
+    Examples
+    --------
+    >>> whole = np.empty((1, 2, 2), np.float32)
+    >>> unfold(np.float32([[[0, 1], [2, 3]]]), whole)
+    >>> whole.tolist()
+    [[[3.0, 2.0], [1.0, 0.0]]]
+    """
     side, zero = whole.shape[-1], whole.shape[-1] // 2
-    rows = np.fft.fftshift(half, axes=1)
-    whole[:, :, zero:] = rows[:, :, : side - zero]
-    mirrored = rows[:, ::-1, zero:0:-1]
-    alone = 1 - side % 2  # the most negative frequency of an even number mirrors itself
-    whole[:, alone:, :zero] = mirrored[:, : side - alone]
-    whole[:, :alone, :zero] = mirrored[:, side - alone :]
+    for n in range(len(whole)):
+        for i in range(side):
+            row, mirrored = half[n, (i - zero) % side], half[n, (zero - i) % side]
+            for j in range(zero):
+                whole[n, i, j] = mirrored[zero - j]
+            for j in range(zero, side):
+                whole[n, i, j] = row[j - zero]
 
 
 def _coords(image: xr.DataArray, side: int, stride: int) -> dict[Hashable, Any]:
