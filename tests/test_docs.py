@@ -40,7 +40,7 @@ def test_the_example_of_reweighting_runs(
     monkeypatch.chdir(tmp_path)
     exec(compile(example[1], page.name, "exec"), {})
     told = capsys.readouterr().out
-    assert "100% of 1681 points are trusted" in told
+    assert "100% of 441 points are trusted" in told
     assert "not trusted: no\n" in told
     assert "'w1': (" in told
 

@@ -1,6 +1,7 @@
 """Reweighting: from the samples of a sweep to other points, and where that must not be trusted."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from analysis.reweighting import beside_untrusted
 from analysis.reweighting.mixture import Mixture
 from analysis.reweighting.references import References, Simulated, turned_classes
 from analysis.reweighting.trust import among
+from analysis.reweighting.weighing import Weighed, Weigher
 from benchmarks import reweighting as benchmark
 from benchmarks.reweighting import computed, observed_at_truth, sweep_of
 from physics import (
@@ -119,6 +121,31 @@ def test_free_energies_and_their_errors_are_those_of_pymbar(
     told = other.compute_free_energy_differences()["dDelta_f"][0, 1:]
     # Those of pymbar hold for independent samples.
     assert 0.7 < np.median(errors / told) < 1.5
+
+
+def test_a_row_is_what_leaving_out_its_replica_takes(coarse: xr.Dataset) -> None:
+    """To first order in what that changes in the free energies, which is most of it."""
+    whole = References.of(Simulated(coarse), {})
+    assert whole is not None
+    target = whole.reduced[:2].mean(axis=0)[None, :]
+
+    def frequencies(references: References) -> Weighed:
+        columns = references.histogram.astype(float)
+        columns = columns.reshape(len(columns), -1, columns.shape[-1])
+        ((_, found),) = Weigher(Mixture.of(references), columns).weigh(target)
+        return found
+
+    found = frequencies(whole).sums[0]
+    every = found.sum(axis=0)
+    told, true = [], []
+    for replica in range(0, 64, 8):
+        kept = np.delete(np.arange(64), replica)
+        rest = replace(whole, features=whole.features[kept], histogram=whole.histogram[kept])
+        sums = frequencies(rest).sums[0].sum(axis=0)
+        change = every - found[replica]
+        true.append(sums / sums.sum() - every / every.sum())
+        told.append(change / change.sum() - every / every.sum())
+    np.testing.assert_allclose(told, true, atol=0.1 * np.abs(true).max())
 
 
 def test_at_its_references_a_sweep_is_itself_but_sharper(coarse: xr.Dataset) -> None:

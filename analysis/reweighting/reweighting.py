@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from analysis.reweighting.ready import Ready, nothing
 from analysis.reweighting.references import COMPOSITION, References, Simulated
@@ -113,10 +114,12 @@ class Reweighting:
                 allowed=", ".join(self.simulated.axes),
                 hint=f'axes={{"{(missing or ["T"])[0]}": […], …}}',
             )
-        parts = [
-            self._part(dict(zip(places, place, strict=True)), values)
-            for place in product(*places.values())
-        ]
+        # Products of small matrices: threads of the linear algebra would wait for each other.
+        with threadpool_limits(1, user_api="blas"):
+            parts = [
+                self._part(dict(zip(places, place, strict=True)), values)
+                for place in product(*places.values())
+            ]
         return xr.concat(parts, dim=COMPOSITION) if places else parts[0]
 
     def _compositions(self, values: dict[str, Floats]) -> dict[str, Floats]:
