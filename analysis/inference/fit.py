@@ -33,7 +33,8 @@ class Fit:
     covariance
         (parameters, parameters).
     s2, s2_total
-        S² at the minimum, by image and in total.
+        S² by image and in total, where the total is least: as it is, with its biases, which the
+        parameters are freed of.
     s2_se, s2_total_se
         Their Monte Carlo standard errors, at the grid point nearest to the minimum.
     border
@@ -248,7 +249,7 @@ def _fit(
     errors[_pinned(between, point) & np.isin(told.names, list(border))] = np.inf
     parameters = {name: (at[name], float(e)) for name, e in zip(told.names, errors, strict=True)}
     nearby = scape.sel({**at, **told.fixed}, method="nearest")
-    s2, s2_total = _smoothed(scape, told, between, point)
+    s2, s2_total = _least(scape, told, between)
     every = parameters_of(scape)
     return Fit(
         parameters={n: parameters.get(n, (told.fixed.get(n, np.nan), np.inf)) for n in every},
@@ -262,15 +263,14 @@ def _fit(
     )
 
 
-def _smoothed(
-    scape: xr.Dataset, told: Deviance, between: Interpolation, point: Floats
-) -> tuple[Floats, float]:
-    """S² of every image and in total at a point, smoothed as −2 ln L is."""
+def _least(scape: xr.Dataset, told: Deviance, between: Interpolation) -> tuple[Floats, float]:
+    """S² of every image and in total where the total is least, smoothed as −2 ln L is."""
     one = scape.isel(dict.fromkeys(told.fixed, 0))
     total = one["s2_total"].transpose(*told.names).values.reshape(1, -1)
     parts = one["s2"].transpose(part_of(scape), *told.names).values.reshape(len(one["n"]), -1)
     values = np.vstack([total, parts])[:, between.chosen].T
-    found = between.process.of(values).mean(between.scaled(point[None]))[0]
+    point = between.minimum(4 * told.numbers.sum() * values[:, :1].T)
+    found = between.process.of(values).mean(between.scaled(point))[0]
     return np.maximum(found[1:], 0), max(float(found[0]), 0.0)
 
 
