@@ -23,7 +23,7 @@ from analysis.browse.app import Browser, Reader, Shown, Sources
 from analysis.browse.app.pixels import pixels
 from analysis.browse.app.server import free_port
 from analysis.browse.snapshots import lattice_of, snapshot
-from deploy.browse_commands import _simulation
+from deploy.browse_commands import _samples, _simulation
 from physics import Ising, PairAlloy, RequestError, Schedule, cubic, honeycomb, square, triangular
 from sweeps import Sweep
 from sweeps.plan import plan
@@ -308,6 +308,27 @@ def test_one_axis_is_a_curve(alloy: Path) -> None:
     page._tapped(0.14, 99.0)
     assert page.view.place["w1"] == 3
     assert page.maps[0].curve._here.location == pytest.approx(0.15)
+
+
+def test_images_stand_together_or_apart(alloy: Path) -> None:
+    plane = xr.open_zarr(alloy).isel(x=1).drop_vars("x").load()
+    observed = observed_counts([COUNTS], lattice="triangular")
+    page = Browser(Shown(Reader(lambda: plane), Sources("-"), observed))
+    counts = observed["counts"].transpose("image", "configuration").to_numpy()
+    dots = page.histogram.observed_dots
+    np.testing.assert_allclose(dots[0].data["top"], counts.sum(0) / counts.sum())
+    page.apart.value = True
+    for one, source in zip(counts, dots, strict=True):
+        share = one / one.sum()
+        np.testing.assert_allclose(source.data["top"], share)
+        spread = source.data["high"] - source.data["top"]
+        np.testing.assert_allclose(spread, np.sqrt(share * (1 - share) / one.sum()))
+
+
+def test_samples_of_an_arviz_file_are_read(tmp_path: Path) -> None:
+    samples = xr.Dataset({"w1": (("chain", "draw"), np.ones((2, 5)))})
+    samples.to_netcdf(tmp_path / "posterior.nc", group="posterior", engine="h5netcdf")
+    assert _samples(tmp_path / "posterior.nc")["w1"].shape == (2, 5)
 
 
 def test_a_users_own_sweep_is_browsed_without_lattice_and_histograms() -> None:
