@@ -20,6 +20,7 @@ NAMES = (
     "kaufman",
     "atoms",
     "spectra",
+    "refinement",
 )
 
 
