@@ -174,19 +174,20 @@ class _Task:
     def of(self, found: Located) -> Proposal:
         """The proposal for a landscape with a curve through it."""
         fit, names = found.fit, self.told.names
-        errors = numerical_errors(found)
+        # How far a minimum lies beyond the border is not known.
+        errors = {**numerical_errors(found), **dict.fromkeys(fit.border, float("inf"))}
         data = _data_errors(fit)
         estimate = {name: fit.parameters[name][0] for name in names}
         known = (self.told, estimate, errors, data)
-        open_ = {name for name in self.target if not errors[name] <= self.target[name]}
+        reached = all(errors[name] <= error for name, error in self.target.items())
         lost = {n for d in fit.flat for n, part in d.direction.items() if part and n in self.target}
         if lost:
-            told = "the images do not determine it: more counts are needed, not more points"
-            return _proposal("flat", {}, *known, notes=(*fit.notes, told))
+            needed = "the images do not determine it: more counts are needed, not more points"
+            return _proposal("flat", {}, *known, notes=(*fit.notes, needed))
         if fit.border:
             return self._limited("extend", self._outward(fit), *known, notes=fit.notes)
         notes = _notes(self.target, data)
-        if not open_:
+        if reached:
             return _proposal("reached", {}, *known, notes=notes)
         search = self._search(found, unknown=bool(np.isinf(list(errors.values())).any()))
         if search:
@@ -204,8 +205,8 @@ class _Task:
         estimate = {n: float(axes[n][i]) for n, i in zip(names, least, strict=True)}
         unknown = dict.fromkeys(names, float("inf"))
         values = {n: _middles(np.sort(axes[n]), estimate[n]) for n in names}
-        told = "too few points are computed for a curve: their gaps are halved"
-        return self._limited("search", values, self.told, estimate, unknown, unknown, notes=(told,))
+        why = "too few points are computed for a curve: their gaps are halved"
+        return self._limited("search", values, self.told, estimate, unknown, unknown, notes=(why,))
 
     def _limited(
         self,

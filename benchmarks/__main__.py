@@ -24,6 +24,7 @@ NAMES = (
     "reweighting",
     "lecture_table",
     "selection",
+    "refinement",
 )
 
 

@@ -70,6 +70,7 @@ def refine(
     from deploy.refinement import refine as refined
     from deploy.runs import execute_on
     from deploy.tables import round_lines
+    from sweeps.run import IncompleteError
     from sweeps.store import open_sweep
 
     aims = dict(map(_aim, target))
@@ -87,16 +88,22 @@ def refine(
         if not json_:
             click.echo("\n".join(round_lines(found)))
 
-    found = refined(
-        store,
-        counts,
-        aims,
-        rounds=rounds,
-        budget=budget,
-        out=store_out,
-        execute=partial(execute_on, cluster, workers=workers, threads=threads, progress=not quiet),
-        told=tell,
-    )
+    try:
+        found = refined(
+            store,
+            counts,
+            aims,
+            rounds=rounds,
+            budget=budget,
+            out=store_out,
+            execute=partial(
+                execute_on, cluster, workers=workers, threads=threads, progress=not quiet
+            ),
+            told=tell,
+        )
+    except IncompleteError as error:
+        click.echo(f"Error: {error}", err=True)
+        click.get_current_context().exit(1)
     if json_:
         click.echo(json.dumps(finite(found.as_dict())))
     click.get_current_context().exit(0 if found.reached else 1)

@@ -13,7 +13,8 @@ from analysis import landscape
 from analysis.refinement import Proposal, propose
 from physics.errors import RequestError
 from sweeps.location import StorePath
-from sweeps.run import Report, execute
+from sweeps.run import IncompleteError, Report
+from sweeps.run import execute as execute_sweep
 from sweeps.spec import Sweep
 from sweeps.status import status
 from sweeps.store import Store, open_sweep
@@ -161,6 +162,8 @@ def refine(
     RequestError
         If the store is not finished, its classes are not those observed, or the target, the rounds
         or the budget are none.
+    IncompleteError
+        If a round was cancelled; the same call goes on.
 
     Examples
     --------
@@ -193,6 +196,8 @@ def refine(
         extended = opened.sweep.extended(last.proposal.axes)
         path = numbered(store if out is None else out, number)
         report = ready(extended, path, base=last.store)
+        if report.pending:
+            raise IncompleteError(report)
         spent += extended.points - opened.sweep.points
         left = None if budget is None else budget - spent
         found.append(replace(_looked(path, observed, target, left), report=report))
@@ -219,24 +224,21 @@ def _looked(
     """The landscape of a store, and what is proposed."""
     sweep = Store(store).sweep
     scape = landscape(open_sweep(store), observed)
+    # A point of the landscape is a point of the sweep at every composition.
     beside = sweep.points // scape["s2_total"].size
-    budget = None if left is None else max(left, 0) // beside
     limits = {name: _limits(sweep, name) for name in sweep.axes}
-    proposal = propose(
-        scape, target, budget=budget if budget is None else max(budget, 1), limits=limits
-    )
-    if budget == 0 and not proposal.ends:
-        note = "the budget is spent"
-        proposal = replace(
-            proposal, status="exhausted", axes={}, points=0, notes=(*proposal.notes, note)
-        )
+    allowed = None if left is None else max(left // beside, 1)
+    proposal = propose(scape, target, budget=allowed, limits=limits)
+    if left is not None and proposal.points * beside > left:
+        notes = (*proposal.notes, "the budget does not allow one more value")
+        proposal = replace(proposal, status="exhausted", axes={}, points=0, notes=notes)
     return Round(str(store), proposal, sweep.points, sweep.kernel.updates(sweep.points))
 
 
 def _executed(
     client: Cluster, progress: bool, sweep: Sweep, store: StorePath, *, base: StorePath
 ) -> Report:
-    return execute(sweep, store, client, base=base, progress=progress)
+    return execute_sweep(sweep, store, client, base=base, progress=progress)
 
 
 def _limits(sweep: Sweep, name: str) -> tuple[float, float]:

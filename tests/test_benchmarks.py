@@ -23,6 +23,7 @@ from benchmarks import (
     lecture_table,
     peers,
     reweighting,
+    refinement,
     scale,
     selection,
     spectra,
@@ -324,3 +325,11 @@ def test_calibration_counts_intervals_that_hold_the_truth() -> None:
     shares = [float(part) for line in lines[2:] for part in line.split()[2:]]
     assert len(shares) == 6
     assert all(0 <= share <= 1 for share in shares)
+
+
+def test_refinement_is_set_beside_uniform_grids() -> None:
+    case = refinement.Case("w1", {"w1": (-0.5, 0.5)}, 7, 0.002, 21, (7, 14, 28, 56))
+    lines = refinement.report(1, (case,), repeats=2).splitlines()
+    assert len(lines) == 3
+    assert float(lines[1].split()[-1]) > 0
+    assert "geometric mean" in lines[2]

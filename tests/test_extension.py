@@ -28,7 +28,13 @@ EXTENDED = BASE.extended({"T": [2.1, 3.4], "H": [0.25]})
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
     with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
+        LocalCluster(
+            n_workers=1,
+            processes=False,
+            protocol="tcp",
+            host="127.0.0.1",
+            dashboard_address=":0",
+        ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
@@ -76,7 +82,7 @@ def test_all_else_stays() -> None:
     assert own.seed == 4
 
 
-@pytest.mark.parametrize("block_points", [1, 4, 20])
+@pytest.mark.parametrize("block_points", [1, 7])
 def test_old_points_are_taken_over_and_only_the_others_are_computed(
     client: Client, base: Path, anew: Path, tmp_path: Path, block_points: int
 ) -> None:
@@ -210,10 +216,11 @@ def test_only_what_is_swept_can_be_extended() -> None:
         alloy.extended({"x": [1.5]})
 
 
-def test_the_command_takes_over_too(base: Path, anew: Path, tmp_path: Path) -> None:
+def test_the_command_takes_over_too(client: Client, base: Path, anew: Path, tmp_path: Path) -> None:
     spec, out = tmp_path / "finer.toml", tmp_path / "new.zarr"
     spec.write_text(EXTENDED.to_toml())
-    given = [str(spec), "--store", str(out), "--base", str(base), "--workers", "1", "--json"]
+    there = ["--cluster", client.scheduler.address]
+    given = [str(spec), "--store", str(out), "--base", str(base), *there, "--json"]
     found = CliRunner().invoke(main, ["run", *given])
     assert found.exit_code == 0, found.output
     assert '"taken_over": 9' in found.output

@@ -1,6 +1,7 @@
 """Where to simulate next, and the loop that goes there."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from physics.errors import RequestError
 from sweeps import Sweep, open_sweep, verify
 from sweeps.run import execute
 from sweeps.store import Store
+
+ROOT = Path(__file__).parents[1]
 
 N = 1000
 NOISE = 0.6
@@ -198,7 +201,13 @@ def test_wrong_requests_are_told(case: str) -> None:
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
     with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
+        LocalCluster(
+            n_workers=1,
+            processes=False,
+            protocol="tcp",
+            host="127.0.0.1",
+            dashboard_address=":0",
+        ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
@@ -267,12 +276,27 @@ def table(observed: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return path
 
 
+@pytest.mark.slow
+def test_the_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = ROOT / "docs" / "howto" / "refine-a-sweep.md"
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    story = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+    exec(compile(story, str(page), "exec"), {})
+    assert capsys.readouterr().out.rstrip().endswith(".zarr")
+
+
 def latticescape(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def test_the_command_prints_every_round(coarse: Path, table: Path, tmp_path: Path) -> None:
-    given = ("--target", "w1=0.004", "--store-out", tmp_path / "c.zarr", "--workers", "1")
+def test_the_command_prints_every_round(
+    client: Client, coarse: Path, table: Path, tmp_path: Path
+) -> None:
+    there = ("--cluster", client.scheduler.address)
+    given = ("--target", "w1=0.004", "--store-out", tmp_path / "c.zarr", *there)
     told = latticescape("refine", coarse, table, *given, "--quiet")
     assert told.exit_code == 0, told.output
     assert f"{coarse}: 7 points" in told.output
@@ -284,7 +308,9 @@ def test_the_command_prints_every_round(coarse: Path, table: Path, tmp_path: Pat
     assert [one["status"] for one in found["rounds"]][-1] == "reached"
 
 
-def test_wrong_requests_of_the_command(coarse: Path, table: Path, tmp_path: Path) -> None:
+def test_wrong_requests_of_the_command(
+    client: Client, coarse: Path, table: Path, tmp_path: Path
+) -> None:
     def refused(*given: object) -> str:
         found = latticescape("refine", *given)
         assert found.exit_code == 2, found.output
@@ -295,7 +321,7 @@ def test_wrong_requests_of_the_command(coarse: Path, table: Path, tmp_path: Path
     assert "not above 0" in refused(coarse, table, "--target", "w1=-1")
     assert "--budget" in refused(coarse, table, "--target", "w1=0.1", "--budget", "0")
     begun = tmp_path / "begun.zarr"
-    execute(COARSE, begun, block_points=1, progress=False)
+    execute(COARSE, begun, client, block_points=1, progress=False)
     store = Store(begun)
     store.reset(store.blocks[2], np.array([0]), results=True)
     assert "of 7 points 1 pending" in refused(begun, table, "--target", "w1=0.1")

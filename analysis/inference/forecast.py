@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import solve_triangular
 
-from analysis.inference.gaussian_process import Process
+from analysis.inference.gaussian_process import LEAST_NOISE, Process
 
 Floats = npt.NDArray[np.float64]
 
@@ -97,6 +97,7 @@ class Forecast:
         alone = replace(self.process, points=points)
         cross = self.whitening @ self.process.kernel(points).T
         left = alone.kernel(points) - cross.T @ cross
-        left += np.diag((noise / self.process.scale) ** 2 + 1e-12 * np.diag(left))
+        left += np.diag(np.maximum(noise / self.process.scale, LEAST_NOISE) ** 2)
+        lower = np.asarray(np.linalg.cholesky(left), np.float64)
         gain = alone.slope_kernel(self.place[None])[0].T - cross.T @ self.told
-        return cross, np.linalg.cholesky(left), gain
+        return cross, lower, gain
