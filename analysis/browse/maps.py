@@ -230,11 +230,12 @@ def _mesh(table: xr.Dataset, axes: list[str], log: bool = False) -> Picture:
     label = mesh.vdims[0].pprint_label
     look = {"cmap": "viridis", "colorbar": True, "clabel": label, "logz": log, "bgcolor": MISSING}
     upright = {"title_text_font_style": "normal"}
-    hover = {"tools": ["hover"], "hooks": [_close_seams], "colorbar_opts": upright}
+    hover = {"tools": ["hover"], "hooks": [close_seams], "colorbar_opts": upright}
     return dressed(mesh, look | {"fontsize": FONTS}, hover, {"aspect": ASPECT})
 
 
-def _close_seams(plot: Any, _: object) -> None:
+def close_seams(plot: Any, _: object) -> None:
+    """A hook for cells without seams."""
     # Between two antialiased cells the background would shine through as a fine line.
     glyph = plot.handles["glyph"]
     glyph.update(line_color=glyph.fill_color, line_alpha=1)
