@@ -8,12 +8,17 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.stats import chi2
 
+from analysis.count_covariance import count_covariance
 from analysis.distances import statistical_distance
 from physics.configurations import configurations
 from physics.errors import RequestError
 from physics.models import COMPOSITION_TOLERANCE
 
 COMPOSITION = "x"
+
+# So many points of least S² tell the covariance of counts together: 64 replicas alone know a
+# variance to 18 %.
+LOWEST = 8
 
 
 def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
@@ -37,7 +42,10 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
         ``s2_total``, ``p_value_total`` (…), each S² with ``…_se``, its Monte Carlo standard error,
         and ``…_bias``, how much too large the finite simulation makes it (about (k−1)/(4 N_eff);
         shown, not subtracted), both by jackknife over the replicas. ``p_value`` is
-        χ²(k−1).sf(4 N S²). Points not computed are NaN.
+        χ²(k−1).sf(4 N S²). Points not computed are NaN. For what follows it keeps ``counts``
+        (image, configuration), the simulated ``probability`` (image, …, configuration), and
+        ``count_covariance`` (image, configuration, configuration_2), the covariance of the counts
+        of one simulated configuration per neighbourhood, mean over the lowest points.
 
     Raises
     ------
@@ -61,19 +69,25 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
     (('image', 'T'), array([0.0685, 0.0685]))
     """
     _check_classes(simulated, observed)
-    rows = []
-    for image in observed["image"].values:
-        one = observed.sel(image=image)
-        at = _at_composition(simulated, one)
-        rows.append(_left_out_distances(at["histogram_replica"], one["counts"]))
-    s2 = xr.concat(rows, dim=observed["image"], coords="minimal", compat="override")
+    every = [observed.sel(image=image) for image in observed["image"].values]
+    at = [_at_composition(simulated, one) for one in every]
+    rows = [
+        _left_out_distances(there["histogram_replica"], one["counts"])
+        for there, one in zip(at, every, strict=True)
+    ]
+    s2 = _by_image(rows, observed)
     weights = observed["n"] / observed["n"].sum()
-    return _described(
+    found = _described(
         {
             **_with_jackknife("s2", s2),
             **_with_jackknife("s2_total", (s2 * weights).sum("image", skipna=False)),
+            "probability": _by_image([_probability(there) for there in at], observed),
         },
         observed,
+    )
+    fixed = COMPOSITION in simulated.dims or "composition" in simulated
+    return found.assign(count_covariance=_covariance(at, found["s2_total"])).assign_attrs(
+        fixed_composition=int(fixed)
     )
 
 
@@ -109,7 +123,47 @@ def random_mixing(observed: xr.Dataset) -> xr.Dataset:
     total = (s2 * observed["n"]).sum("image") / observed["n"].sum()
     exact = {"s2": s2, "s2_total": total}
     zeros = {f"{n}_{part}": 0 * v for n, v in exact.items() for part in ("se", "bias")}
-    return _described({**exact, **zeros}, observed)
+    return _described({**exact, **zeros, "probability": probabilities}, observed)
+
+
+def histograms_at(simulated: xr.Dataset, observed: xr.Dataset) -> xr.DataArray:
+    """Simulated counts that each image is compared with, those of its own composition.
+
+    Parameters
+    ----------
+    simulated, observed
+        As for :func:`landscape`.
+
+    Returns
+    -------
+    DataArray
+        (image, …, configuration) over the axes of the sweep other than ``x``; summed over the
+        replicas, 0 where nothing is computed.
+
+    Raises
+    ------
+    RequestError
+        As :func:`landscape`.
+
+    Examples
+    --------
+    >>> from analysis.observed import counts_dataset
+    >>> observed = counts_dataset({"one": np.full(8, 20)}, configurations("honeycomb"))
+    >>> simulated = xr.Dataset(
+    ...     {"histogram_replica": (("T", "replica", "configuration"), np.ones((2, 64, 8)))},
+    ...     coords={"T": [1.0, 2.0], "label": observed.label})
+    >>> histograms_at(simulated, observed).sizes
+    Frozen({'image': 1, 'T': 2, 'configuration': 8})
+    """
+    _check_classes(simulated, observed)
+    rows = [
+        _at_composition(simulated, observed.sel(image=image))["histogram_replica"].sum("replica")
+        for image in observed["image"].values
+    ]
+    joined: xr.DataArray = xr.concat(
+        rows, dim=observed["image"], coords="minimal", compat="override"
+    )
+    return joined.reset_coords(drop=True)
 
 
 def parameters_of(scape: xr.Dataset) -> tuple[str, ...]:
@@ -181,6 +235,35 @@ def _left_out_distances(histograms: xr.DataArray, counts: xr.DataArray) -> xr.Da
     return statistical_distance(stacked, counts) ** 2
 
 
+def _by_image(rows: list[xr.DataArray], observed: xr.Dataset) -> xr.DataArray:
+    return xr.concat(rows, dim=observed["image"], coords="minimal", compat="override")
+
+
+def _probability(at: xr.Dataset) -> xr.DataArray:
+    """Simulated shares of the classes; NaN where nothing is simulated."""
+    total = at["histogram_replica"].sum("replica")
+    number = total.sum("configuration")
+    return (total / number.where(number > 0)).reset_coords(drop=True)
+
+
+def _covariance(at: list[xr.Dataset], total: xr.DataArray) -> xr.Variable:
+    """Covariance of the counts of each image, mean over the points of the least total S²."""
+    flat = total.values.ravel()
+    order = np.argsort(flat)[: min(LOWEST, int(np.isfinite(flat).sum()))]
+    points = [
+        dict(zip(total.dims, map(int, np.unravel_index(i, total.shape)), strict=True))
+        for i in order
+    ]
+    k = at[0].sizes["configuration"]
+    found = [
+        np.mean([count_covariance(there.isel(p)) for p in points] or [np.full((k, k), np.nan)], 0)
+        for there in at
+    ]
+    told = "covariance of counts of one simulated configuration, per neighbourhood"
+    dims = ("image", "configuration", "configuration_2")
+    return xr.Variable(dims, np.array(found), {"long_name": told, "units": "1"})
+
+
 def _with_jackknife(name: str, s2: xr.DataArray) -> dict[str, xr.DataArray]:
     """The whole sample's value, its standard error and its bias from left-out replicas."""
     value, parts = s2.isel(left_out=0), s2.isel(left_out=slice(1, None))
@@ -202,6 +285,7 @@ _LONG_NAMES = {
     "s2_total_bias": "bias of the total S² by the finite simulation",
     "p_value": "χ² p-value of the image",
     "p_value_total": "χ² p-value of all images",
+    "probability": "simulated share of the configuration",
 }
 
 
@@ -212,7 +296,9 @@ def _described(found: Mapping[str, xr.DataArray], observed: xr.Dataset) -> xr.Da
     values["p_value_total"] = _p_value(found["s2_total"], n.sum(), dof * observed.sizes["image"])
     for name, value in values.items():
         values[name] = value.assign_attrs(long_name=_LONG_NAMES[name], units="1")
-    values["n"], values["composition"] = n, observed["composition"]
+    for name in ("n", "composition", "counts", "effective_n"):
+        if name in observed:
+            values[name] = observed[name]
     return xr.Dataset(values, attrs={**observed.attrs, "degrees_of_freedom": dof}).compute()
 
 

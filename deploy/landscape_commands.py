@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+import xarray as xr
 
 from deploy.options import PATH, STORE, as_json, example
 from deploy.outputs import check_new, check_pictures, draw, show, write_new
@@ -36,23 +37,13 @@ def landscape(
     OBSERVED is a store of latticescape measure, or several, a table of counts (class columns,
     then one column an image), or tables of atoms (row_px, col_px, species), one an image.
     """
-    from analysis import best_fit, observed_counts
-    from analysis import landscape as landscape_of
+    from analysis.selection import least_s2
 
     check_pictures(picture)
     if out is not None:
         check_new(out)
-    simulated = open_sweep(store)
-    if "lattice" not in simulated.attrs:
-        raise RequestError(
-            f"the store {store} holds no configurations of a lattice",
-            came=f"a sweep of {simulated.attrs.get('function')}",
-            allowed="a sweep of a lattice model",
-        )
-    names = tuple(species.split(",")) if species else None
-    counts = observed_counts(observed, lattice=simulated.attrs["lattice"], species=names)
-    scape = landscape_of(simulated, counts)
-    fit = best_fit(scape)
+    scape, missing = landscape_of(store, observed, species)
+    fit = least_s2(scape)
     draw(lambda browse: browse.landscape_map(scape, best=fit.parameters), picture)
     if out is not None:
         write_new(scape, out)
@@ -65,9 +56,27 @@ def landscape(
             name: {"value": value, "se": error} for name, (value, error) in fit.parameters.items()
         },
         "border": list(fit.border),
-        "points_missing": int(simulated.done.size - simulated.done.sum()),
+        "points_missing": missing,
     }
     show(facts, json_)
+
+
+def landscape_of(
+    store: StorePath, observed: tuple[Path, ...], species: str | None
+) -> tuple[xr.Dataset, int]:
+    """The landscape of a store and what was observed, and how many points are not computed."""
+    from analysis import landscape, observed_counts
+
+    simulated = open_sweep(store)
+    if "lattice" not in simulated.attrs:
+        raise RequestError(
+            f"the store {store} holds no configurations of a lattice",
+            came=f"a sweep of {simulated.attrs.get('function')}",
+            allowed="a sweep of a lattice model",
+        )
+    names = tuple(species.split(",")) if species else None
+    counts = observed_counts(observed, lattice=simulated.attrs["lattice"], species=names)
+    return landscape(simulated, counts), int(simulated.done.size - simulated.done.sum())
 
 
 @click.command(

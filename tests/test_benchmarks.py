@@ -14,19 +14,24 @@ import benchmarks.__main__ as command
 from analysis.spectra import sliding_fft
 from benchmarks import (
     atoms,
+    calibration,
     critical,
     end_to_end,
     instructions,
     kaufman,
     kernels,
+    lecture_table,
     peers,
+    refinement,
+    reweighting,
     scale,
+    selection,
     spectra,
     threads,
 )
 from benchmarks.kernels import CASES, SQUARE
 from benchmarks.timing import Work, one_core, side_by_side, strides_for
-from physics import triangular
+from physics import Ising, Schedule, square, triangular
 from sweeps.run import Report
 
 TINY = {"seconds": 0.0, "runs": 1}
@@ -67,6 +72,12 @@ def test_spectra_are_set_beside_those_of_a_plain_loop() -> None:
     lines = spectra.report(80, 16, 8, runs=1, own_processes=False).splitlines()
     assert [line.split()[-1] for line in lines[1:]] == ["times", "times", "MB", "times", "MB"]
     assert all(float(line.split()[-2]) > 0 for line in lines[1:])
+
+
+def test_a_reweighted_landscape_is_held_against_direct_simulation() -> None:
+    lines = reweighting.report(side=3, tests=3, fine=5, size=6, schedule=Schedule(5, 20, 2))
+    assert lines.splitlines()[0].startswith("3 x 3 references of 1280 samples, L = 6: ")
+    assert lines.splitlines()[1].startswith("inside: trusted 9 points, z: rms ")
 
 
 def test_runs_take_turns_after_a_warm_up() -> None:
@@ -261,6 +272,22 @@ def test_shares_are_of_the_workers_time() -> None:
     assert end_to_end.PeerRun(points=2, seconds=3).scaled(4) == 6
 
 
+def test_the_lectures_table_is_printed_beside_the_published_one() -> None:
+    lines = lecture_table.report(Schedule(20, 5, 4), size=16, every=3, draws=99).splitlines()
+    heads = [line.split(",")[0] for line in lines if not line.startswith(" ")]
+    assert heads[:4] == ["random", "pair", "pair_nnn", "three_body"]
+    assert lines[1].startswith("  re05   S² 0.00615 ± 0.00000 [0.0062]  χ² 0.9906 [0.9899]")
+    gain = next(line for line in lines if line.startswith("S²(pair) - S²(three-body)"))
+    assert float(gain.split()[4]) > 0.001
+
+
+def test_p_values_decisions_and_needs_are_tallied() -> None:
+    lines = selection.report(2, size=16, draws=19, most=2).splitlines()
+    assert sum(" KS p " in line for line in lines) == 6
+    assert sum(" true: wrong " in line for line in lines) == 2
+    assert lines[-2].startswith("  power .9 against random wanted, N = ")
+
+
 @pytest.mark.slow
 def test_what_blocks_and_workers_cost_is_measured_on_a_small_crowd() -> None:
     small = {"blocks": 3, "sizes": [8, 16], "tasks": 40, "workers": 20, "seconds": 0.01}
@@ -283,3 +310,26 @@ def test_a_crowd_ends_with_its_client() -> None:
         children = psutil.Process().children()
     # The scheduler and two processes of a worker each; what tracks their resources stays.
     assert sum(not child.is_running() for child in children) == 3
+
+
+def test_calibration_counts_intervals_that_hold_the_truth() -> None:
+    axes = {"T": np.linspace(2.6, 5.0, 7)}
+    small = {
+        "lattice": square(12),
+        "truth": {"T": 3.6},
+        "axes": axes,
+        "schedule": Schedule(20, 5, 5),
+    }
+    lines = calibration.report(2, ["square"], model=Ising(H=0.2), **small).splitlines()
+    assert [line.split()[0] for line in lines[2:]] == list(calibration.METHODS)
+    shares = [float(part) for line in lines[2:] for part in line.split()[2:]]
+    assert len(shares) == 6
+    assert all(0 <= share <= 1 for share in shares)
+
+
+def test_refinement_is_set_beside_uniform_grids() -> None:
+    case = refinement.Case("w1", {"w1": (-0.5, 0.5)}, 7, 0.002, 21, (7, 14, 28, 56))
+    lines = refinement.report(1, (case,), repeats=2).splitlines()
+    assert len(lines) == 3
+    assert float(lines[1].split()[-1]) > 0
+    assert "geometric mean" in lines[2]
