@@ -23,7 +23,9 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+# One a test: while Playwright is there, the thread is inside its event loop, and others cannot start
+# theirs.
+@pytest.fixture
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("no chromium to look with: apt-get install chromium")
