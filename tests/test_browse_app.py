@@ -21,6 +21,7 @@ from analysis.browse.app.pixels import pixels
 from analysis.browse.app.server import free_port
 from analysis.browse.snapshots import lattice_of, snapshot
 from deploy.browse_commands import _samples, _simulation
+from deploy.outputs import write_new
 from physics import Ising, PairAlloy, RequestError, Schedule, cubic, honeycomb, square, triangular
 from sweeps import Sweep
 from sweeps.plan import plan
@@ -326,10 +327,14 @@ def test_images_stand_together_or_apart(alloy: Path) -> None:
         np.testing.assert_allclose(spread, np.sqrt(share * (1 - share) / one.sum()))
 
 
-def test_samples_of_an_arviz_file_are_read(tmp_path: Path) -> None:
+def test_samples_of_a_fit_and_of_an_arviz_file_are_read(tmp_path: Path) -> None:
     samples = xr.Dataset({"w1": (("chain", "draw"), np.ones((2, 5)))})
     samples.to_netcdf(tmp_path / "posterior.nc", group="posterior", engine="h5netcdf")
-    assert _samples(tmp_path / "posterior.nc")["w1"].shape == (2, 5)
+    write_new(samples, tmp_path / "posterior.zarr")
+    for name in ("posterior.nc", "posterior.zarr"):
+        assert _samples(tmp_path / name)["w1"].shape == (2, 5)
+    with pytest.raises(RequestError, match="method posterior"):
+        _samples(tmp_path)
 
 
 def test_a_users_own_sweep_is_browsed_without_lattice_and_histograms() -> None:
