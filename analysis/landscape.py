@@ -183,7 +183,7 @@ def lowest_points(total: xr.DataArray) -> list[dict[str, int]]:
     """
     flat = total.values.ravel()
     order = np.argsort(flat)[: min(LOWEST, int(np.isfinite(flat).sum()))]
-    places = np.stack(np.unravel_index(order, total.shape), axis=-1)
+    places = [np.unravel_index(int(i), total.shape) for i in order]
     axes = [str(name) for name in total.dims]
     return [dict(zip(axes, map(int, place), strict=True)) for place in places]
 
