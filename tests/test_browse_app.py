@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from bokeh.models import BoxAnnotation, Span
 from PIL import Image
 
 from analysis import landscape, observed_counts
 from analysis.browse.app import Browser, Reader, Shown, Sources
+from analysis.browse.app.landscapes import LandscapePane
 from analysis.browse.app.pixels import pixels
 from analysis.browse.app.server import free_port
 from analysis.browse.snapshots import lattice_of, snapshot
@@ -242,6 +244,16 @@ def test_the_landscape_has_its_minimum_contours_and_the_posterior(alloy: Path) -
     small = page.landscape.small["re05"].image.data["image"][0]
     expected = scape["s2"].sel(image="re05").transpose("w1", "w2")
     np.testing.assert_allclose(small, np.float32(expected))
+
+
+def test_a_landscape_of_one_parameter_is_shaded_where_the_posterior_is(alloy: Path) -> None:
+    scape = shown_of(alloy, observed=True).scape().isel(w2=[0]).squeeze("w2", drop=True)
+    samples = xr.Dataset({"w1": (("chain", "draw"), np.linspace(0, 1, 2001)[None])})
+    spans = Span(dimension="width"), Span(dimension="height")
+    pane = LandscapePane(scape, samples, spans, lambda place: None)
+    added = pane.curve.figure.center
+    shaded = [(box.left, box.right) for box in added if isinstance(box, BoxAnnotation)]
+    assert np.allclose(sorted(shaded), [(0.025, 0.975), (0.16, 0.84)])
 
 
 def test_points_done_meanwhile_are_drawn_at_the_next_look(ising: Path, tmp_path: Path) -> None:
