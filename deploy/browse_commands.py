@@ -9,7 +9,7 @@ import click
 import numpy as np
 import xarray as xr
 
-from deploy.options import PATH, STORE, Number, example
+from deploy.options import PATH, STORE, Number, example, species_option
 from physics.errors import RequestError
 from physics.simulation import Simulation
 from physics.traces import SPINS
@@ -30,7 +30,7 @@ from sweeps.store import Store
 @click.option(
     "--observed", type=PATH, multiple=True, help="Observed counts, as for landscape; repeatable."
 )
-@click.option("--species", help="Names of species 0 and 1 in tables of atoms, such as Mo,Re.")
+@species_option
 @click.option("--scape", type=STORE, help="A landscape's store, computed before.")
 @click.option("--posterior", type=PATH, help="Draws of latticescape fit, or an ArviZ file.")
 @click.option(
