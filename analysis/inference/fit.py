@@ -11,7 +11,7 @@ import xarray as xr
 from analysis.inference.deviance import Deviance, Overlap, deviance, part_of
 from analysis.inference.flat_directions import FlatDirection, flat_subspace, named_directions
 from analysis.inference.information import information
-from analysis.inference.interpolation import Interpolation, interpolation
+from analysis.inference.interpolation import HIGH, Interpolation, interpolation
 from analysis.inference.modes import modes
 from analysis.landscape import parameters_of
 from physics.errors import RequestError
@@ -158,7 +158,7 @@ class Located:
 def interpolated(told: Deviance) -> Interpolation | None:
     """Between the grid's points, or None where these are too few for a curve."""
     try:
-        return interpolation(told.axes, told.values, told.errors)
+        return interpolation(told.axes, told.values, told.errors, high=HIGH * told.scatter)
     except RequestError:
         return None
 

@@ -18,8 +18,8 @@ Booleans = npt.NDArray[np.bool_]
 
 # The Gaussian process goes through points where −2 ln L is up to so much above its least, and
 # those within so many grid steps of the lowest, by number of axes; of more than MOST it takes some.
-HIGH = 60.0
-STEPS = {1: 8, 2: 5, 3: 3}
+HIGH = 40.0
+STEPS = {1: 4}
 FEWEST_STEPS = 2
 MOST = 500
 
@@ -186,7 +186,7 @@ def interpolation(
     step = np.array([np.median(np.diff(axis)) for axis in grid]) / half
     height = table.ravel()[chosen] - np.nanmin(table)
     noise = np.where(np.isfinite(noise), noise, 0.0).ravel()[chosen]
-    loose = LOOSE * height * (1 + height / (high / 2))
+    loose = LOOSE * height * (1 + (height / high) ** 2)
     process = Process.through(
         (known - centre) / half, table.ravel()[chosen], np.hypot(noise, loose), step
     )
