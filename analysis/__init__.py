@@ -1,6 +1,8 @@
 """Images and simulated Datasets in; distances, parameters and model comparisons out."""
 
+from analysis.accumulator import Accumulator
 from analysis.atoms import find_atoms
+from analysis.data_needed import data_needed
 from analysis.distances import statistical_distance
 from analysis.images import read_image
 from analysis.inference import Bootstrap, Fit, best_fit, bootstrap, interpolate, posterior
@@ -8,7 +10,10 @@ from analysis.landscape import landscape, random_mixing
 from analysis.measurement import measure
 from analysis.neighborhoods import neighborhoods
 from analysis.observed import count_atoms, count_measured, observed_counts
-from analysis.selection import compare
+from analysis.phase_diagram import binder_crossing, finite_size_scaling, ordering, phase_diagram
+from analysis.refinement import Proposal, propose
+from analysis.reweighting import reweight, reweighted_landscape
+from analysis.selection import bayes_factors, bic, compare, leave_one_out, p_values
 from analysis.sites import fit_sites
 from analysis.sources import combine, profile_landscape
 from analysis.species import assign_species
@@ -16,27 +21,41 @@ from analysis.spectra import sliding_fft, spots, stripes
 from analysis.unmixing import count_endmembers, unmix
 
 __all__ = [
+    "Accumulator",
     "Bootstrap",
     "Fit",
+    "Proposal",
     "assign_species",
+    "bayes_factors",
     "best_fit",
+    "bic",
+    "binder_crossing",
     "bootstrap",
     "combine",
     "compare",
     "count_atoms",
     "count_endmembers",
     "count_measured",
+    "data_needed",
     "find_atoms",
+    "finite_size_scaling",
     "fit_sites",
     "interpolate",
     "landscape",
+    "leave_one_out",
     "measure",
     "neighborhoods",
     "observed_counts",
+    "ordering",
+    "p_values",
+    "phase_diagram",
     "posterior",
     "profile_landscape",
+    "propose",
     "random_mixing",
     "read_image",
+    "reweight",
+    "reweighted_landscape",
     "sliding_fft",
     "spots",
     "statistical_distance",

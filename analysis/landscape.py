@@ -126,6 +126,46 @@ def random_mixing(observed: xr.Dataset) -> xr.Dataset:
     return _described({**exact, **zeros, "probability": probabilities}, observed)
 
 
+def histograms_at(simulated: xr.Dataset, observed: xr.Dataset) -> xr.DataArray:
+    """Simulated counts that each image is compared with, those of its own composition.
+
+    Parameters
+    ----------
+    simulated, observed
+        As for :func:`landscape`.
+
+    Returns
+    -------
+    DataArray
+        (image, …, configuration) over the axes of the sweep other than ``x``; summed over the
+        replicas, 0 where nothing is computed.
+
+    Raises
+    ------
+    RequestError
+        As :func:`landscape`.
+
+    Examples
+    --------
+    >>> from analysis.observed import counts_dataset
+    >>> observed = counts_dataset({"one": np.full(8, 20)}, configurations("honeycomb"))
+    >>> simulated = xr.Dataset(
+    ...     {"histogram_replica": (("T", "replica", "configuration"), np.ones((2, 64, 8)))},
+    ...     coords={"T": [1.0, 2.0], "label": observed.label})
+    >>> histograms_at(simulated, observed).sizes
+    Frozen({'image': 1, 'T': 2, 'configuration': 8})
+    """
+    _check_classes(simulated, observed)
+    rows = [
+        _at_composition(simulated, observed.sel(image=image))["histogram_replica"].sum("replica")
+        for image in observed["image"].values
+    ]
+    joined: xr.DataArray = xr.concat(
+        rows, dim=observed["image"], coords="minimal", compat="override"
+    )
+    return joined.reset_coords(drop=True)
+
+
 def parameters_of(scape: xr.Dataset) -> tuple[str, ...]:
     """The parameter axes of a landscape."""
     return tuple(str(dim) for dim in scape["s2_total"].dims)

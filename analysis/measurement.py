@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from analysis.atoms import find_atoms
 from analysis.images import read_image
@@ -61,4 +62,6 @@ def measure(
     (64, 21)
     """
     grey = read_image(image) if isinstance(image, (str, Path)) else image
-    return assign_species(fit_sites(find_atoms(grey), lattice), species, method, seed=seed)
+    # Many small products of matrices: threads would spend their time waiting for one another.
+    with threadpool_limits(1):
+        return assign_species(fit_sites(find_atoms(grey), lattice), species, method, seed=seed)

@@ -18,8 +18,13 @@ NAMES = (
     "scale",
     "end_to_end",
     "kaufman",
+    "critical",
     "atoms",
     "spectra",
+    "reweighting",
+    "lecture_table",
+    "selection",
+    "refinement",
 )
 
 
@@ -29,6 +34,7 @@ class Benchmarks(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        args[0] = args[0].replace("-", "_")
         if args[0] not in self.commands:
             ctx.fail(f"no benchmark {args[0]!r}, but {', '.join(self.commands)}")
         return super().resolve_command(ctx, args)

@@ -11,12 +11,16 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 
+from deploy.browse_commands import browse
 from deploy.cluster_commands import cluster
+from deploy.compare_commands import compare, need
 from deploy.fit_commands import fit
 from deploy.image_commands import measure, phases
 from deploy.landscape_commands import landscape, map_
 from deploy.options import PATH, POSITIVE, STORE, as_json, example
 from deploy.outputs import finite, show
+from deploy.phase_commands import phase
+from deploy.refine_commands import refine
 from deploy.signals import orderly_end
 from physics.errors import RequestError
 from sweeps.cost import calibrate as measured_rate
@@ -81,7 +85,19 @@ def main() -> None:
     """Simulate lattice models over parameter grids, and find what an image came from."""
 
 
-for command in (cluster, measure, phases, landscape, map_, fit):
+for command in (
+    cluster,
+    measure,
+    phases,
+    landscape,
+    map_,
+    fit,
+    compare,
+    need,
+    phase,
+    browse,
+    refine,
+):
     main.add_command(command)
 
 
@@ -95,10 +111,11 @@ def demo(out: Path, quiet: bool, json_: bool) -> None:
     """The main job on real data, on a cluster of this machine's own.
 
     Sweeps the pair and the three-body model of Mo(1-x)Re(x)S2 over their interactions, measures the
-    statistical distance to four microscope images, and sets it beside the published table.
+    statistical distance to four microscope images, and sets it beside the published table. Images
+    drawn from a known interaction go the whole way as well, from their pixels on.
     """
     from deploy.demo import demo as run_demo
-    from deploy.tables import fit_lines, lecture_table
+    from deploy.tables import fit_lines, lecture_table, rehearsal_line
 
     found = run_demo(out, progress=not quiet)
     if json_:
@@ -110,6 +127,7 @@ def demo(out: Path, quiet: bool, json_: bool) -> None:
         for model, fit in found.fits.items():
             for line in fit_lines(fit):
                 console.print(f"{model}: {line}", highlight=False)
+        console.print(rehearsal_line(found.rehearsal), highlight=False)
         for report in found.reports.values():
             click.echo(f"store     {report.store}")
         for path in found.pictures:
@@ -154,6 +172,7 @@ def plan(spec: Path, workers: int, block_points: int | None, calibrate: bool, js
     epilog=example(
         "latticescape run ising.toml --store runs/ising.zarr",
         "latticescape run ising.toml --store /shared/ising.zarr --cluster tcp://host:8786",
+        "latticescape run finer.toml --store runs/finer.zarr --base runs/ising.zarr",
     )
 )
 @click.argument("spec", type=PATH)
@@ -162,6 +181,7 @@ def plan(spec: Path, workers: int, block_points: int | None, calibrate: bool, js
 @workers_option
 @threads_option
 @block_option
+@click.option("--base", type=STORE, help="Store of a smaller sweep: its points are taken over.")
 @quiet_option
 @as_json
 def run(
@@ -171,6 +191,7 @@ def run(
     workers: int | None,
     threads: int | None,
     block_points: int | None,
+    base: StorePath | None,
     quiet: bool,
     json_: bool,
 ) -> None:
@@ -185,6 +206,7 @@ def run(
         threads=threads,
         block_points=block_points,
         progress=not quiet,
+        base=base,
     )
     show(report.as_dict(), json_)
     _end(report)

@@ -8,15 +8,20 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from analysis import Fit, best_fit, compare, landscape, observed_counts, random_mixing
-from analysis.browse import landscape_map, save
+from analysis import Fit, compare, landscape, observed_counts, random_mixing
+from analysis.browse import Picture, landscape_map, measured_maps, save
+from analysis.selection import least_s2
 from deploy.examples import example
+from deploy.rehearsal import Rehearsal, rehearse
 from sweeps.run import Report, execute
 from sweeps.spec import Sweep
 from sweeps.store import open_sweep
 
 # Two sweeps over (w1, w2); the pair model of nearest neighbours is the cut w2 = 0 of the first.
 SWEEPS = {"pair_nnn": "mores2_pair.toml", "three_body": "mores2_three_body.toml"}
+
+# The interaction that images are drawn from, to be found again in them.
+DRAWN_W1 = -0.15
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,10 @@ class Demo:
         Of each model with parameters.
     comparison, published
         The table of all models, and the published one.
+    rehearsal
+        The same job on images drawn from a known interaction.
     pictures
-        The landscapes.
+        The landscapes, and the first of the drawn images.
     seconds
         Wall time of everything.
     """
@@ -41,6 +48,7 @@ class Demo:
     fits: Mapping[str, Fit]
     comparison: xr.Dataset
     published: pd.DataFrame
+    rehearsal: Rehearsal
     pictures: tuple[Path, ...]
     seconds: float
 
@@ -64,6 +72,7 @@ class Demo:
             "table": {name: values["data"] for name, values in by_model.items()},
             "fits": fits,
             "parameters": fits["pair"],
+            "rehearsal": self.rehearsal.as_dict(),
             "pictures": [str(path) for path in self.pictures],
             "seconds": self.seconds,
         }
@@ -71,6 +80,8 @@ class Demo:
 
 def demo(folder: Path, *, progress: bool = True) -> Demo:
     """Sweep two models, measure their distance to the images, compare them with the random alloy.
+
+    Before that the same job on images drawn from a known interaction, which it has to find again.
 
     Parameters
     ----------
@@ -83,31 +94,44 @@ def demo(folder: Path, *, progress: bool = True) -> Demo:
     begin = time.perf_counter()
     observed = observed_counts(example("mores2_counts.csv"), lattice="triangular")
     reports = {
-        model: execute(
+        name: execute(
             Sweep.from_file(example(spec)), folder / f"{Path(spec).stem}.zarr", progress=progress
         )
-        for model, spec in SWEEPS.items()
+        for name, spec in {"rehearsal": "rehearsal.toml", **SWEEPS}.items()
     }
-    scapes = {m: landscape(open_sweep(report.store), observed) for m, report in reports.items()}
+    rehearsal = rehearse(open_sweep(reports["rehearsal"].store), DRAWN_W1, seed=1)
+    scapes = {m: landscape(open_sweep(reports[m].store), observed) for m in SWEEPS}
     pair = scapes["pair_nnn"].sel(w2=0.0, method="nearest", drop=True)
     models = {"pair": pair, **scapes}
-    fits = {model: best_fit(scape) for model, scape in models.items()}
+    fits = {model: least_s2(scape) for model, scape in models.items()}
     return Demo(
         reports=reports,
         fits=fits,
         comparison=compare({"random": random_mixing(observed), **models}),
         published=pd.read_csv(example("mores2_published.csv"), comment="#"),
-        pictures=tuple(
-            _picture(scape, fits[model], folder / f"{Path(SWEEPS[model]).stem}.{kind}")
-            for model, scape in scapes.items()
-            for kind in ("png", "html")
+        rehearsal=rehearsal,
+        pictures=(
+            *(
+                _saved(
+                    landscape_map(scape, best=fits[model].parameters),
+                    folder / f"{Path(SWEEPS[model]).stem}.{kind}",
+                )
+                for model, scape in scapes.items()
+                for kind in ("png", "html")
+            ),
+            _drawn(rehearsal, folder / "rehearsal.png"),
         ),
         seconds=time.perf_counter() - begin,
     )
 
 
-def _picture(scape: xr.Dataset, fit: Fit, path: Path) -> Path:
-    save(landscape_map(scape, best=fit.parameters), path)
+def _drawn(rehearsal: Rehearsal, path: Path) -> Path:
+    first = next(iter(rehearsal.images))
+    return _saved(measured_maps(rehearsal.images[first], rehearsal.atoms[first]), path)
+
+
+def _saved(picture: Picture, path: Path) -> Path:
+    save(picture, path)
     return path
 
 

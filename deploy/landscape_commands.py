@@ -37,13 +37,13 @@ def landscape(
     OBSERVED is a store of latticescape measure, or several, a table of counts (class columns,
     then one column an image), or tables of atoms (row_px, col_px, species), one an image.
     """
-    from analysis import best_fit
+    from analysis.selection import least_s2
 
     check_pictures(picture)
     if out is not None:
         check_new(out)
     scape, missing = landscape_of(store, observed, species)
-    fit = best_fit(scape)
+    fit = least_s2(scape)
     draw(lambda browse: browse.landscape_map(scape, best=fit.parameters), picture)
     if out is not None:
         write_new(scape, out)

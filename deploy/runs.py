@@ -21,6 +21,7 @@ def execute_on(
     block_points: int | None = None,
     progress: bool = True,
     poisoned: bool = False,
+    base: StorePath | None = None,
 ) -> Report:
     """As :func:`sweeps.run.execute`, on what :func:`deploy.connect` makes of a name.
 
@@ -41,6 +42,7 @@ def execute_on(
             block_points=block_points,
             progress=progress,
             poisoned=poisoned,
+            base=base,
         )
 
     report = once(poisoned)
@@ -58,6 +60,6 @@ def _is_one_job(profile: Profile) -> bool:
 
 def _together(one: Report, other: Report) -> Report:
     """The report of two runs of a store, one after the other."""
-    summed = ("computed", "computed_blocks", "updates", "seconds", "kernel_seconds")
+    summed = ("computed", "taken_over", "computed_blocks", "updates", "seconds", "kernel_seconds")
     sums = {name: getattr(one, name) + getattr(other, name) for name in (*summed, "worker_seconds")}
     return replace(other, note=one.note or other.note, **sums)

@@ -7,6 +7,8 @@ import xarray as xr
 from rich.table import Table
 
 from analysis import Fit
+from deploy.refinement import Round
+from deploy.rehearsal import Rehearsal
 
 
 def lecture_table(comparison: xr.Dataset, published: pd.DataFrame, model: str) -> Table:
@@ -29,6 +31,47 @@ def lecture_table(comparison: xr.Dataset, published: pd.DataFrame, model: str) -
     return table
 
 
+def comparison_table(table: xr.Dataset, factors: xr.Dataset, left_out: xr.Dataset | None) -> Table:
+    """Models side by side: S² and p by image and in total, then what is said of each model."""
+    shown = Table(title=f"S² ± Monte Carlo, p · BIC: {table.attrs['bic_convention']}")
+    shown.add_column("image")
+    shown.add_column("N", justify="right")
+    models = [str(model) for model in table["model"].values]
+    for model in models:
+        shown.add_column(model, justify="right")
+    n = dict(zip(table["image"].values, table["n"].values.tolist(), strict=True))
+    for image in (*n, "total"):
+        cells = [_cell(table.sel(model=model), str(image)) for model in models]
+        shown.add_row(str(image), f"{n.get(image, sum(n.values())):g}", *cells)
+    shown.add_section()
+    rows: dict[str, list[str]] = {
+        "p by": table["p_value_way"].values.tolist(),
+        "parameters": [_best(table.sel(model=model)) for model in models],
+        "BIC": [f"{value:.1f}" for value in table["bic"].values],
+        "ΔBIC": [f"{value:.1f}" for value in table["delta_bic"].values],
+        "weight": [f"{value:.3f}" for value in table["weight"].values],
+        "ln B": [f"{value:.1f}" for value in factors["ln_bayes_factor"].values],
+    }
+    if left_out is not None:
+        rows["S² left out"] = [f"{value:.4f}" for value in left_out["s2_total"].values]
+    for name, cells in rows.items():
+        shown.add_row(name, "", *cells)
+    return shown
+
+
+def _cell(at: xr.Dataset, image: str) -> str:
+    s2, error, p = _figures(at, image)
+    return f"{s2:.4f}" + (f" ± {error:.4f}" if error else "") + f", {p:.4f}"
+
+
+def _best(at: xr.Dataset) -> str:
+    if "best" not in at:
+        return "none"
+    triples = zip(at["parameter"].values, at["best"].values, at["best_se"].values, strict=True)
+    told = [f"{name} {value:.3f} ± {error:.3f}" for name, value, error in triples if value == value]
+    return "\n".join(told) or "none"
+
+
 def _figures(at: xr.Dataset, image: str) -> tuple[float, float, float]:
     """S², its Monte Carlo error, and the p-value of one image or of all."""
     if image == "total":
@@ -43,6 +86,31 @@ def fit_lines(fit: Fit) -> list[str]:
     return lines + [
         f"the minimum lies at the edge of the axis {name}: extend it in [grid]"
         for name in fit.border
+    ]
+
+
+def rehearsal_line(rehearsal: Rehearsal) -> str:
+    """What was found in drawn images, beside the truth."""
+    return (
+        f"{len(rehearsal.images)} images drawn at w1 = {rehearsal.true:.3f}, measured and fitted: "
+        f"w1 = {rehearsal.fitted:.3f} ± {rehearsal.error:.3f}"
+    )
+
+
+def round_lines(found: Round) -> list[str]:
+    """A round of a refinement: estimate, errors, what it took, and what comes next."""
+    proposal = found.proposal
+    lines = [f"{found.store}: {found.points} points, {found.updates:.3g} updates"]
+    lines += [
+        f"  {name} = {value:.6g} ± {proposal.errors[name]:.2g} (numerical), "
+        f"± {proposal.data_errors[name]:.2g} (images)"
+        for name, value in proposal.estimate.items()
+    ]
+    news = ", ".join(f"{len(values)} values of {name}" for name, values in proposal.axes.items())
+    return [
+        *lines,
+        *(f"  {note}" for note in proposal.notes),
+        f"  {proposal.status}" + (f": {news}" if news else ""),
     ]
 
 

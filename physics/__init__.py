@@ -6,6 +6,7 @@ from physics.lattices import LATTICES, Lattice, cubic, honeycomb, square, triang
 from physics.models import MODELS, Ising, Model, PairAlloy, ThreeBodyAlloy
 from physics.sampler import Samples, sample
 from physics.schedule import Schedule
+from physics.structure_factor import structure_factor
 
 __all__ = [
     "LATTICES",
@@ -25,5 +26,6 @@ __all__ = [
     "honeycomb",
     "sample",
     "square",
+    "structure_factor",
     "triangular",
 ]

@@ -11,6 +11,9 @@ from physics.errors import LARGEST, RequestError
 
 MOST_VALUES = 10**7
 
+# Values nearer than this, in the least step of an axis, differ by rounding alone.
+SAME = 1e-9
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -38,6 +41,29 @@ class Axis:
         if isinstance(given, Sequence) and not isinstance(given, str):
             return cls(_checked_values(name, given))
         raise _axis_error(name, "is no list", repr(given))
+
+    def united(self, name: str, given: object) -> "Axis":
+        """This axis with more values: in order if it is in order, else behind those there are.
+
+        A new value within rounding of an old one is the old one.
+
+        Examples
+        --------
+        >>> Axis((0.0, 0.3)).united("T", [0.1 + 0.2, 0.2]).values
+        (0.0, 0.2, 0.3)
+        """
+        old = self.values
+        new = [value for value in Axis.of(name, given).values if not self._holds(value)]
+        if old == tuple(sorted(old)):
+            return Axis.of(name, np.sort([*old, *new]))
+        if old == tuple(sorted(old, reverse=True)):
+            return Axis.of(name, np.sort([*old, *new])[::-1])
+        return Axis.of(name, [*old, *new])
+
+    def _holds(self, value: float) -> bool:
+        gaps = np.abs(np.diff(np.sort(self.values)))
+        near = SAME * (float(gaps.min()) if gaps.size else abs(self.values[0]))
+        return bool((np.abs(np.array(self.values) - value) <= near).any())
 
     @property
     def spec(self) -> list[float] | dict[str, float | int]:

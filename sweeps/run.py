@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from distributed import Client, Future, as_completed
 
+from sweeps.extension import base_of, take_over
 from sweeps.lease import Lease, leave, take
 from sweeps.location import StorePath, locate
 from sweeps.lost import unless_lost
@@ -58,6 +59,8 @@ class Report:
         Number in the whole sweep.
     computed, failed
         Points computed by this run, and points that it tried and could not compute.
+    taken_over
+        Points that it took from the store of a smaller sweep instead.
     poisoned
         Points of the store that nobody tries any more, since they kill the worker that does.
     pending
@@ -85,6 +88,7 @@ class Report:
     blocks: int
     computed: int = 0
     failed: int = 0
+    taken_over: int = 0
     poisoned: int = 0
     pending: int = 0
     computed_blocks: int = 0
@@ -136,6 +140,7 @@ def run(
     block_points: int | None = None,
     progress: bool = True,
     poisoned: bool = False,
+    base: StorePath | None = None,
 ) -> xr.Dataset:
     """Compute a sweep into a store; go on where an earlier run stopped.
 
@@ -157,6 +162,9 @@ def run(
         Show a bar in a terminal or notebook.
     poisoned
         Try poisoned points again as well, as if nothing had ever failed.
+    base
+        Store of a sweep that this one extends (:meth:`Sweep.extended`): points that are done there
+        are taken over, and not computed.
 
     Returns
     -------
@@ -166,8 +174,8 @@ def run(
     Raises
     ------
     RequestError
-        If the sweep, store or cluster cannot be used, or another scheduler works on the store;
-        before anything is spent.
+        If the sweep, store or cluster cannot be used, another scheduler works on the store, or the
+        sweep does not extend that of ``base``; before anything is spent.
     IncompleteError
         If some points failed, are poisoned, or were left by a cancel; the rest are stored.
 
@@ -181,7 +189,13 @@ def run(
     (('T',), True)
     """
     report = execute(
-        sweep, store, client, block_points=block_points, progress=progress, poisoned=poisoned
+        sweep,
+        store,
+        client,
+        block_points=block_points,
+        progress=progress,
+        poisoned=poisoned,
+        base=base,
     )
     if not report.complete:
         raise IncompleteError(report)
@@ -196,10 +210,12 @@ def execute(
     block_points: int | None = None,
     progress: bool = True,
     poisoned: bool = False,
+    base: StorePath | None = None,
 ) -> Report:
     """As :func:`run`, but return what was done and took how long, failures included."""
     begin = time.perf_counter()
     cut = plan(sweep, block_points=block_points)
+    origin = None if base is None else base_of(base, sweep)
     existing = open_existing(store, sweep, cut)
     blocks = cut.blocks if existing is None else existing.blocks
     report = Report(str(store), sweep.digest, points=sweep.points, blocks=len(blocks))
@@ -219,7 +235,10 @@ def execute(
                     lease, note = take(existing, ready)
                     if poisoned:
                         revive(existing)
-                report = _compute(ready, existing, lease, replace(report, note=note), progress)
+                    taken = 0 if origin is None else take_over(existing, origin)
+                    report = replace(report, note=note, taken_over=taken)
+                report = _compute(ready, existing, lease, report, progress)
+    done += report.taken_over
     return replace(_judged(report, existing, done), seconds=time.perf_counter() - begin)
 
 

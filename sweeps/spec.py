@@ -177,6 +177,44 @@ class Sweep:
             return self
         return type(self)(kernel=self.kernel.with_source(source), grid=self.grid, seed=self.seed)
 
+    def extended(self, axes: Grid) -> Self:
+        """The same sweep with more values on some of its axes.
+
+        A point's random numbers come from its own parameters alone: old points keep every bit, so
+        that ``run(extended, new_store, base=old_store)`` takes them over.
+
+        Parameters
+        ----------
+        axes
+            New values by axis, beside those there are; a value within rounding of an old one is
+            the old one.
+
+        Raises
+        ------
+        RequestError
+            If an axis is not swept, or a value cannot be computed.
+
+        Examples
+        --------
+        >>> from physics import Ising, Schedule, square
+        >>> sweep = Sweep(square(8), Ising(), {"T": [2.0, 3.0]}, Schedule(10, 5, 2))
+        >>> sweep.extended({"T": [2.5]}).axes["T"].tolist()
+        [2.0, 2.5, 3.0]
+        """
+        unknown = [name for name in axes if name not in self.grid]
+        if unknown:
+            raise RequestError(
+                "the sweep has no such axis to extend",
+                came=", ".join(map(str, unknown)),
+                allowed=" | ".join(self.grid),
+            )
+        new = {name: self.grid[name].united(name, values) for name, values in axes.items()}
+        grid = {**self.grid, **new}
+        if isinstance(self.kernel, FunctionKernel):
+            return type(self)(kernel=self.kernel, grid=grid, seed=self.seed)
+        parts = (self.lattice, self.model, grid, self.schedule, self.seed)
+        return type(self)(*parts, keep=self.keep)
+
     @cached_property
     def axes(self) -> dict[str, npt.NDArray[np.float64]]:
         """Values of every axis, in order."""

@@ -29,6 +29,7 @@ from sweeps.notes import Notes
 from sweeps.objects import UnreachableError
 from sweeps.plan import Block, Plan, cut, point_bytes
 from sweeps.provenance import git_revision, source_digest, versions
+from sweeps.scan import scan
 from sweeps.source import Source
 from sweeps.spec import Sweep
 from sweeps.unwritten import unwritten
@@ -155,7 +156,12 @@ class Store:
             raise unwritten(self.path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
     def write(
-        self, block: Block, results: Mapping[str, npt.NDArray[Any]], points: Points | None = None
+        self,
+        block: Block,
+        results: Mapping[str, npt.NDArray[Any]],
+        points: Points | None = None,
+        *,
+        attempts: int | npt.NDArray[np.int32] = 1,
     ) -> None:
         """Write variables of a block, points first, and when they are on disk its done marks.
 
@@ -167,6 +173,8 @@ class Store:
             Every variable of the kernel.
         points
             Numbers of the points within the block; all of them by default.
+        attempts
+            How often each was tried to get there.
         """
         chosen = np.arange(block.points) if points is None else points
         values = {
@@ -176,7 +184,7 @@ class Store:
         marks = {"state": DONE, "error": "", "checksum": checksums(values)}
         self._put(block, chosen, {**values, **marks})
         # An attempt counts with its done mark: one that a kill ended before leaves no trace.
-        self._put(block, chosen, {**self._attempted(block, chosen, 1), "done": True})
+        self._put(block, chosen, {**self._attempted(block, chosen, attempts), "done": True})
 
     def fail(
         self, block: Block, points: Points, error: str, *, state: int = FAILED, attempts: int = 1
@@ -207,6 +215,23 @@ class Store:
             raise found
         return found
 
+    def at(self, name: str, places: Sequence[Points]) -> npt.NDArray[Any]:
+        """A variable where these places of the axes cross, points first.
+
+        Raises
+        ------
+        DamageError
+            If a chunk cannot be read.
+        """
+        array = self._array(name)
+        try:
+            found = np.asarray(array.oindex[tuple(places)])
+        except UnreachableError:
+            raise
+        except DAMAGE as error:
+            raise DamageError(str(error)) from error
+        return found.reshape(-1, *array.shape[len(places) :])
+
     def erase(self, name: str, block: Block) -> None:
         """Put the fill value in place of a block's chunk, which may be damaged."""
         self.check_writable()
@@ -220,7 +245,9 @@ class Store:
         place += [0] * (array.ndim - len(place))
         return self.location.chunk(f"{name}/{array.metadata.encode_chunk_key(tuple(place))}")
 
-    def _attempted(self, block: Block, points: Points, times: int) -> dict[str, Any]:
+    def _attempted(
+        self, block: Block, points: Points, times: int | npt.NDArray[np.int32]
+    ) -> dict[str, Any]:
         (attempts,) = self._kept(("attempts",), block)
         return {"attempts": attempts[points] + times}
 
@@ -266,11 +293,21 @@ class Store:
             for array, found in zip(arrays, read_chunks(arrays, block), strict=True)
         ]
 
+    def whole(self, name: str) -> npt.NDArray[Any]:
+        """A variable at every point of the grid, read anew.
+
+        Raises
+        ------
+        RequestError
+            If the store has lost it.
+        """
+        return scan(self._opened(name, mode="r"), self.location.chunk(name))
+
     def _marks(self, name: str) -> npt.NDArray[Any]:
         """A mark at every point of the grid."""
         array = self._opened(name, mode="r")
         try:
-            return np.asarray(array[...])
+            return self.whole(name)
         except DAMAGE:
             found = np.empty(array.shape, array.dtype)
             for block in self.blocks:

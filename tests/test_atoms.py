@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 
 from analysis.atoms import find_atoms
 from analysis.atoms.correlations import inflation
+from analysis.atoms.exposure import exposure, without_hot_pixels
 from analysis.atoms.gaussians import PARAMETERS, draw_atoms, gradients, information
 from analysis.atoms.noise import noise_of, pixel_noise
 from analysis.synthetic import draw_image
@@ -65,6 +66,7 @@ def test_the_reference_image_is_measured_at_the_bound_and_errors_are_honest() ->
         ({"peak": 1000.0}, 1.1),
         ({"peak": 10.0}, 1.1),
         ({"peak": 2.0}, 1.15),
+        ({"peak": 2.0, "seed": 1, "size": 512}, 1.1),
         ({"distortion": 0.1}, 1.1),
         ({"blur": 2.0}, 1.1),
         ({"vacancies": 0.1}, 1.1),
@@ -73,7 +75,7 @@ def test_the_reference_image_is_measured_at_the_bound_and_errors_are_honest() ->
     ids=str,
 )
 def test_other_images_as_well(changes: dict[str, float], looseness: float) -> None:
-    scene = replace(SMALL, seed=2, **changes)
+    scene = replace(SMALL, **{"seed": 2, **changes})
     found = find_atoms(scene.image)
     reached = score(scene, places(found), errors(found))
     assert min(reached.recall, reached.precision) >= 0.995
@@ -205,6 +207,7 @@ def fine() -> xr.DataArray:
         (lambda: one_pixel(np.zeros((128, 128))), r"no lattice found: .* 0\.\d times the noise"),
         (lambda: one_pixel(noise()), "no lattice found: .* times the noise"),
         (lambda: noise(), "no lattice found: .* times the noise"),
+        (lambda: replace(SMALL, peak=1.0).image, "no lattice found: of .* significant height"),
         (lambda: noise(0.05), "no lattice found"),
         (lambda: ndimage.gaussian_filter(noise(), 2.0), "no lattice found"),
         (lambda: skimage.data.cat().mean(axis=2), "no lattice found"),
@@ -283,6 +286,17 @@ def test_noise_is_read_off_residuals_and_off_neighbouring_pixels() -> None:
     for found in (noise_of(image - mean, mean, usable), pixel_noise(image, usable)):
         assert found.gain == pytest.approx(0.5, abs=0.06)
         assert found.variance(np.array([50.0]))[0] == pytest.approx(29, rel=0.05)
+
+
+@pytest.mark.statistical
+def test_rare_counts_are_noise_and_no_bad_pixels() -> None:
+    mean = np.add.outer(np.linspace(0.05, 1, 200), np.linspace(0.05, 1, 200))
+    image = np.random.default_rng(1).poisson(mean).astype(float)
+    usable = np.ones(mean.shape, bool)
+    found = noise_of(image - mean, mean, usable)
+    assert found.gain == pytest.approx(1.0, abs=0.06)
+    assert found.variance(np.array([0.2]))[0] == pytest.approx(0.2, rel=0.15)
+    assert without_hot_pixels(exposure(image)).usable.all()
 
 
 @pytest.mark.statistical

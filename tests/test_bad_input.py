@@ -593,6 +593,22 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "landscape alloy.zarr counts.csv --out new/l.zarr",
         ("no point", "latticescape run"),
     ),
+    "more points for a store that is not finished": (
+        "refine alloy.zarr counts.csv --target w1=0.01",
+        ("the store alloy.zarr is not finished", "4 pending", "latticescape retry-failed"),
+    ),
+    "a target without an error": (
+        "refine alloy.zarr counts.csv --target w1",
+        ("--target cannot be read", "w1", "--target w1=0.005"),
+    ),
+    "a target and no points for it": (
+        "refine alloy.zarr counts.csv --target w1=0.01 --budget 0",
+        ("--budget", "0", "latticescape refine --help"),
+    ),
+    "a base of another model": (
+        "run ising.toml --store new/s.zarr --base alloy.zarr",
+        ("does not extend that of the store alloy.zarr", "differs", "in the store"),
+    ),
     "a landscape of no table": (
         "landscape alloy.zarr",
         ("OBSERVED", "latticescape landscape --help"),

@@ -15,12 +15,17 @@ from analysis.spectra import sliding_fft
 from benchmarks import (
     atoms,
     calibration,
+    critical,
     end_to_end,
     instructions,
     kaufman,
     kernels,
+    lecture_table,
     peers,
+    refinement,
+    reweighting,
     scale,
+    selection,
     spectra,
     threads,
 )
@@ -67,6 +72,12 @@ def test_spectra_are_set_beside_those_of_a_plain_loop() -> None:
     lines = spectra.report(80, 16, 8, runs=1, own_processes=False).splitlines()
     assert [line.split()[-1] for line in lines[1:]] == ["times", "times", "MB", "times", "MB"]
     assert all(float(line.split()[-2]) > 0 for line in lines[1:])
+
+
+def test_a_reweighted_landscape_is_held_against_direct_simulation() -> None:
+    lines = reweighting.report(side=3, tests=3, fine=5, size=6, schedule=Schedule(5, 20, 2))
+    assert lines.splitlines()[0].startswith("3 x 3 references of 1280 samples, L = 6: ")
+    assert lines.splitlines()[1].startswith("inside: trusted 9 points, z: rms ")
 
 
 def test_runs_take_turns_after_a_warm_up() -> None:
@@ -210,6 +221,16 @@ def test_a_short_run_is_held_against_the_exact_torus() -> None:
     assert lines[-1].startswith("1.0e+06 flips in")
 
 
+def test_critical_temperatures_are_held_against_the_known_ones() -> None:
+    lines = critical.report(
+        [critical.Case("square", (4, 6, 8), 2.1, 2.5)], samples=300
+    ).splitlines()
+    assert lines[0].startswith("square, L = 4, 6, 8:")
+    assert [line.split()[0] for line in lines[1:]] == ["Tc", "U*", "inverse", "beta", "gamma"]
+    value, error, known = map(float, lines[1].split()[1:4])
+    assert abs(value - known) < 5 * error < 0.5
+
+
 def test_a_whole_run_is_measured_beside_the_peer_where_it_is_installed() -> None:
     told = end_to_end.report(end_to_end.grid(3, 2, size=4, mcs=20), workers=1).splitlines()
     assert told[0].startswith("3 x 2 points, square 4 x 4, 64 replicas, 20 MCS")
@@ -251,6 +272,22 @@ def test_shares_are_of_the_workers_time() -> None:
     assert end_to_end.PeerRun(points=2, seconds=3).scaled(4) == 6
 
 
+def test_the_lectures_table_is_printed_beside_the_published_one() -> None:
+    lines = lecture_table.report(Schedule(20, 5, 4), size=16, every=3, draws=99).splitlines()
+    heads = [line.split(",")[0] for line in lines if not line.startswith(" ")]
+    assert heads[:4] == ["random", "pair", "pair_nnn", "three_body"]
+    assert lines[1].startswith("  re05   S² 0.00615 ± 0.00000 [0.0062]  χ² 0.9906 [0.9899]")
+    gain = next(line for line in lines if line.startswith("S²(pair) - S²(three-body)"))
+    assert float(gain.split()[4]) > 0.001
+
+
+def test_p_values_decisions_and_needs_are_tallied() -> None:
+    lines = selection.report(2, size=16, draws=19, most=2).splitlines()
+    assert sum(" KS p " in line for line in lines) == 6
+    assert sum(" true: wrong " in line for line in lines) == 2
+    assert lines[-2].startswith("  power .9 against random wanted, N = ")
+
+
 @pytest.mark.slow
 def test_what_blocks_and_workers_cost_is_measured_on_a_small_crowd() -> None:
     small = {"blocks": 3, "sizes": [8, 16], "tasks": 40, "workers": 20, "seconds": 0.01}
@@ -288,3 +325,11 @@ def test_calibration_counts_intervals_that_hold_the_truth() -> None:
     shares = [float(part) for line in lines[2:] for part in line.split()[2:]]
     assert len(shares) == 6
     assert all(0 <= share <= 1 for share in shares)
+
+
+def test_refinement_is_set_beside_uniform_grids() -> None:
+    case = refinement.Case("w1", {"w1": (-0.5, 0.5)}, 7, 0.002, 21, (7, 14, 28, 56))
+    lines = refinement.report(1, (case,), repeats=2).splitlines()
+    assert len(lines) == 3
+    assert float(lines[1].split()[-1]) > 0
+    assert "geometric mean" in lines[2]

@@ -29,6 +29,22 @@ def test_the_story_of_the_readme_runs(
     assert (tmp_path / "runs" / "mores2.zarr").is_dir()
 
 
+@pytest.mark.slow
+def test_the_example_of_reweighting_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = ROOT / "docs" / "howto" / "reweight-a-coarse-sweep.md"
+    example = re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert example is not None
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example[1], page.name, "exec"), {})
+    told = capsys.readouterr().out
+    assert "100% of 441 points are trusted" in told
+    assert "not trusted: no\n" in told
+    assert "'w1': (" in told
+
+
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 def test_every_link_leads_somewhere(page: Path) -> None:
     for target in LINK.findall(page.read_text()):

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 
 from analysis.sites import fit_sites, site_rings
@@ -138,6 +139,28 @@ def test_a_wrong_lattice_is_refused_with_what_is_there(shown: str, named: str) -
 def test_random_places_have_no_lattice(kind: str, seed: int) -> None:
     with pytest.raises(RequestError, match=f"no {kind} lattice found"):
         fit_sites(random_discs(400, 340.0, SPACING, seed), kind)
+
+
+def maxima_of_waves(spread: float, seed: int) -> xr.Dataset:
+    """Maxima of waves from all sides, all but equally long: a lattice where one looks, but no
+    farther."""
+    size, period = 190, 9
+    chance = np.random.default_rng(seed)
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size)))
+    passed = np.exp(-0.5 * ((frequency * period - 1) / spread) ** 2)
+    waves = np.fft.ifft2(np.fft.fft2(chance.standard_normal((size, size))) * passed).real
+    tops = np.argwhere(waves == maximum_filter(waves, 5))
+    light = waves[tuple(tops.T)] - np.quantile(waves, 0.02)
+    places = tops + np.random.default_rng(0).uniform(-0.3, 0.3, tops.shape)
+    return xr.Dataset(
+        {"row": ("atom", places[:, 0]), "col": ("atom", places[:, 1]), "intensity": ("atom", light)}
+    ).isel(atom=np.flatnonzero(light > 0))
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.1])
+def test_waves_of_one_length_from_all_sides_are_no_lattice(spread: float) -> None:
+    with pytest.raises(RequestError, match=r"no square lattice found.*coherence"):
+        fit_sites(maxima_of_waves(spread, 2), "square")
 
 
 def test_too_few_or_broken_atoms_are_refused() -> None:

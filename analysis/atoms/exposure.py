@@ -85,7 +85,9 @@ def without_hot_pixels(frame: Exposure) -> Exposure:
         [around[y : y + rows, x : x + cols] for y, x in np.ndindex(3, 3) if (y, x) != (1, 1)]
     )
     highest, mean = ring.max(axis=0), ring.mean(axis=0)
-    noise = np.sqrt(pixel_noise(values, frame.usable).variance(mean))
+    # Where counts are rare the eight around one may all be 0.
+    level = np.maximum(mean, values[frame.usable].mean())
+    noise = np.sqrt(pixel_noise(values, frame.usable).variance(level))
     hot = frame.usable & (values - highest > HOT * noise)
     hot &= values - mean > SHARP * (highest - mean)
     filled = np.where(hot, mean, values)

@@ -19,6 +19,10 @@ STEPS = np.linspace(0, 1, 17)[1:-1]
 OUTLIER = 6.0
 
 
+# Squares are first averaged by so many.
+FEW = 8
+
+
 @dataclass(frozen=True)
 class Noise:
     """Variance of a pixel as a line in its expected value.
@@ -76,8 +80,13 @@ def pixel_noise(values: Floats, usable: Mask) -> Noise:
 
 
 def _trimmed(squares: Floats) -> float:
-    """The mean square without outliers."""
-    mean = float(np.median(squares)) / 0.4549
+    """The mean square without outliers.
+
+    It starts from the median of means of a few: where counts are rare most squares are alike and
+    small, and their own median would make outliers of the counts themselves.
+    """
+    few = squares[: len(squares) // FEW * FEW].reshape(-1, FEW).mean(axis=1)
+    mean = float(np.median(few)) if len(few) else float(squares.mean())
     for _ in range(3):
         kept = squares[squares <= OUTLIER**2 * max(mean, 1e-300)]
         mean = float(kept.mean()) if len(kept) else mean

@@ -21,10 +21,12 @@ from holoviews.operation import contours
 
 from analysis.browse.surfaces import (
     Best,
+    coarsened,
     distance_surface,
     free_axes,
     in_order,
     landscape_axes,
+    levels,
     listed,
     minimum_of,
     placed,
@@ -34,8 +36,6 @@ from physics.errors import RequestError
 
 Picture = Any  # HoloViews carries no types: an Element, an Overlay or a Layout
 Look = Mapping[str, object]
-
-CONFIDENCE = {"solid": 0.6827, "dashed": 0.9545}
 
 DPI = 160
 ASPECT = 1.25
@@ -103,12 +103,13 @@ def variable_map(
     table = in_order(table, axes)
     if not table[variable].notnull().any():
         raise RequestError(f"no point of {variable} is computed", came=place or "the whole sweep")
-    parts = _profile(table, axes, log) if len(axes) == 1 else [_mesh(table, axes, log)]
-    notes = [place, _missing(table[variable])]
+    drawn, means = coarsened(table, axes)
+    parts = _profile(drawn, axes, log) if len(axes) == 1 else [_mesh(drawn, axes, log)]
+    notes = [place, _missing(table[variable]), means]
     if ridge:
         parts.append(_ridge(table, axes))
         notes.append(f"orange: largest along {axes[0]}")
-    title = _title(_label(table[variable]), notes)
+    title = _title(label_of(table[variable]), notes)
     return _framed(parts, title, {"logy": log and len(axes) == 1})
 
 
@@ -151,7 +152,7 @@ def landscape_map(scape: xr.Dataset, *, best: Best | None = None, image: object 
     table, atoms, whose = distance_surface(scape, axes, image)
     fine = refined(table["s2"], table["s2_se"])
     minimum = minimum_of(fine, best)
-    cross, heading = _cross(fine, minimum), f"{_label(table['s2'])}, {whose}"
+    cross, heading = _cross(fine, minimum), f"{label_of(table['s2'])}, {whose}"
     notes = [_missing(table["s2"])]
     if len(axes) == 1:
         legend = {"show_legend": True, "legend_position": "right"}
@@ -229,11 +230,12 @@ def _mesh(table: xr.Dataset, axes: list[str], log: bool = False) -> Picture:
     label = mesh.vdims[0].pprint_label
     look = {"cmap": "viridis", "colorbar": True, "clabel": label, "logz": log, "bgcolor": MISSING}
     upright = {"title_text_font_style": "normal"}
-    hover = {"tools": ["hover"], "hooks": [_close_seams], "colorbar_opts": upright}
+    hover = {"tools": ["hover"], "hooks": [close_seams], "colorbar_opts": upright}
     return dressed(mesh, look | {"fontsize": FONTS}, hover, {"aspect": ASPECT})
 
 
-def _close_seams(plot: Any, _: object) -> None:
+def close_seams(plot: Any, _: object) -> None:
+    """A hook for cells without seams."""
     # Between two antialiased cells the background would shine through as a fine line.
     glyph = plot.handles["glyph"]
     glyph.update(line_color=glyph.fill_color, line_alpha=1)
@@ -276,8 +278,7 @@ def _contours(surface: xr.DataArray, atoms: float) -> list[Picture]:
     axes = [str(dim) for dim in reversed(surface.dims)]
     mesh = hv.QuadMesh((*[surface[axis].to_numpy() for axis in axes], surface.to_numpy()), axes)
     parts = []
-    for dash, probability in CONFIDENCE.items():
-        level = float(surface.min()) - np.log(1 - probability) / (2 * atoms)
+    for dash, level in levels(surface, atoms).items():
         bokeh, matplotlib = {"line_dash": dash, "line_width": 2}, {"linestyle": dash}
         # One colour, no colour bar: contours with a colour map vanish when a slider redraws them.
         look = {"color": "white", "colorbar": False}
@@ -348,16 +349,21 @@ def _in_words(minimum: Best) -> str:
     return ", ".join(map(str.__add__, places, told))
 
 
-def _label(array: xr.DataArray) -> str:
+def label_of(array: xr.DataArray) -> str:
     """The long name, for an axis with its symbol: temperature T."""
     name = str(array.name)
     words = str(array.attrs.get("long_name", name)).split()
     return " ".join(words if name not in array.dims or words[-1] == name else [*words, name])
 
 
-def _dimension(array: xr.DataArray) -> Any:
+def unit_of(array: xr.DataArray) -> str | None:
+    """The unit; None for a pure number."""
     units = array.attrs.get("units", "1")
-    return hv.Dimension((str(array.name), _label(array)), unit=None if units == "1" else units)
+    return None if units == "1" else str(units)
+
+
+def _dimension(array: xr.DataArray) -> Any:
+    return hv.Dimension((str(array.name), label_of(array)), unit=unit_of(array))
 
 
 def _dimensions(table: xr.Dataset, names: list[str]) -> list[Any]:

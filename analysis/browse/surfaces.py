@@ -14,6 +14,8 @@ Best = Mapping[str, tuple[float, float]]  # parameter: (value, standard error)
 
 WITHIN_A_POINT = {"configuration", "replica", "moment", "feature", "image"}
 FINE = 401
+MOST_CELLS = 512
+CONFIDENCE = {"solid": 0.6827, "dashed": 0.9545}
 
 
 def placed(ds: xr.Dataset, variable: str, at: Mapping[str, object]) -> tuple[xr.Dataset, str]:
@@ -67,10 +69,26 @@ def in_order(table: xr.Dataset, axes: list[str]) -> xr.Dataset:
     return table.sortby(axes).transpose(*reversed(axes)).compute()
 
 
-def landscape_axes(scape: xr.Dataset) -> list[str]:
-    """The one or two parameters of a landscape; anything else is a RequestError."""
+def coarsened(table: xr.Dataset, axes: list[str]) -> tuple[xr.Dataset, str]:
+    """No more cells than a screen shows: means of blocks of points; and that in words."""
+    steps = {axis: -(-table.sizes[axis] // MOST_CELLS) for axis in axes}
+    if max(steps.values()) == 1 or len(axes) == 1:
+        return table, ""
+    means = table.coarsen(steps, boundary="pad").mean(skipna=True)
+    for name in means.variables:
+        means[name].attrs = table[name].attrs
+    return means, f"means of {' × '.join(str(step) for step in steps.values())} points"
+
+
+def check_landscape(scape: xr.Dataset) -> None:
+    """Refuse what is no landscape."""
     if not {"s2", "s2_total", "n"} <= set(scape.data_vars):
         raise RequestError("no landscape", came=listed(scape), allowed="s2, s2_total, n")
+
+
+def landscape_axes(scape: xr.Dataset) -> list[str]:
+    """The one or two parameters of a landscape; anything else is a RequestError."""
+    check_landscape(scape)
     if not scape["s2_total"].notnull().any():
         raise RequestError("no point of the landscape is computed", came="NaN everywhere")
     axes = list(parameters_of(scape))
@@ -121,6 +139,12 @@ def refined(surface: xr.DataArray, error: xr.DataArray) -> xr.DataArray:
         y, x = finer.values()
         fine = fine.copy(data=spline(y, x))
     return fine
+
+
+def levels(surface: xr.DataArray, atoms: float) -> dict[str, float]:
+    """S² within which lies so much of the probability, by the dash of its contour."""
+    least = float(surface.min())
+    return {dash: least - np.log(1 - p) / (2 * atoms) for dash, p in CONFIDENCE.items()}
 
 
 def minimum_of(surface: xr.DataArray, best: Best | None) -> Best:

@@ -138,6 +138,8 @@ class Located:
         Of −ln L there.
     covariance
         Of the estimate, Monte Carlo error included; along flat directions that of the whole grid.
+    monte_carlo
+        The part of it by Monte Carlo error.
     basis
         (parameters, firm): unit vectors of the directions that are not flat, in units of ``half``.
     minima
@@ -151,6 +153,7 @@ class Located:
     half: Floats
     curvature: Floats
     covariance: Floats
+    monte_carlo: Floats
     basis: Floats
     minima: Floats
 
@@ -197,6 +200,7 @@ def located(scape: xr.Dataset, told: Deviance, between: Interpolation) -> Locate
         half=half,
         curvature=found.curvature,
         covariance=covariance,
+        monte_carlo=monte_carlo,
         basis=vectors[:, ~flat],
         minima=minima,
     )

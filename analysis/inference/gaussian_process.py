@@ -88,7 +88,7 @@ class Process:
     def slope_covariance(self, point: Floats) -> Floats:
         """Covariance of the slope's error at a point (axes,), (axes, axes)."""
         axes = len(point)
-        slope = self._slope_kernel(point[None])[0]
+        slope = self.slope_kernel(point[None])[0]
         prior = 2 * PARABOLA * ((1 + point @ point) * np.eye(axes) + np.outer(point, point))
         prior = prior + self.height * np.diag(self.lengths**-2)
         found: Floats = self.scale**2 * (prior - slope @ cho_solve(self.factor, slope.T))
@@ -108,7 +108,7 @@ class Process:
         rest = (bump * weights).sum(axis=1)[:, None, None] * np.diag(self.lengths**-2)
         return self.scale * value, self.scale * slope, self.scale * (curvature - rest)
 
-    def _slope_kernel(self, points: Floats) -> Floats:
+    def slope_kernel(self, points: Floats) -> Floats:
         """Prior covariance of slopes at points with the known values, (m, axes, n)."""
         inner = 1 + points @ self.points.T
         bump = self.height * _bumps(points, self.points, self.lengths)

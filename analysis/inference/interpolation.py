@@ -178,15 +178,15 @@ def interpolation(
     order = [np.argsort(axes[name]) for name in names]
     grid = [axes[name][o] for name, o in zip(names, order, strict=True)]
     table, noise = (part[np.ix_(*order)] for part in (values, errors))
-    chosen = _chosen(table, noise, high)
+    chosen = _chosen(grid, table, noise, high)
     mesh = np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1).reshape(-1, len(names))
     known = mesh[chosen]
     centre, half = (known.max(axis=0) + known.min(axis=0)) / 2, np.ptp(known, axis=0) / 2
     half = np.where(half > 0, half, 1.0)
-    step = np.array([np.median(np.diff(axis)) for axis in grid]) / half
-    height = table.ravel()[chosen] - np.nanmin(table)
+    # The widest: where a grid was refined, the narrow ones say nothing of the curve between.
+    step = np.array([np.diff(np.unique(column)).max(initial=0.0) for column in known.T]) / half
     noise = np.where(np.isfinite(noise), noise, 0.0).ravel()[chosen]
-    loose = LOOSE * height * (1 + (height / high) ** 2)
+    loose = looseness(table.ravel()[chosen] - np.nanmin(table), high)
     process = Process.through(
         (known - centre) / half, table.ravel()[chosen], np.hypot(noise, loose), step
     )
@@ -208,6 +208,12 @@ def interpolation(
     )
 
 
+def looseness(height: Floats, high: float = HIGH) -> Floats:
+    """How far off a value may be met that lies so high above the least."""
+    found: Floats = LOOSE * height * (1 + (height / high) ** 2)
+    return found
+
+
 def _check(axes: Mapping[str, Floats], values: Floats) -> None:
     for name, axis in axes.items():
         if len(axis) < 3:
@@ -227,16 +233,21 @@ def _check(axes: Mapping[str, Floats], values: Floats) -> None:
         )
 
 
-def _chosen(table: Floats, noise: Floats, high: float) -> npt.NDArray[np.intp]:
+def _chosen(
+    grid: Sequence[Floats], table: Floats, noise: Floats, high: float
+) -> npt.NDArray[np.intp]:
     """Places of the points that the Gaussian process goes through."""
     finite = np.isfinite(table)
     lowest = np.unravel_index(int(np.nanargmin(table)), table.shape)
     steps = STEPS.get(table.ndim, FEWEST_STEPS)
+    # In steps of the coarse grid, if it was refined: its points still tell the wider shape.
     apart = [
-        np.abs(np.arange(n) - i).reshape([-1 if k == axis else 1 for k in range(table.ndim)])
-        for axis, (n, i) in enumerate(zip(table.shape, lowest, strict=True))
+        (np.abs(axis - axis[i]) / np.diff(axis).max()).reshape(
+            [-1 if k == place else 1 for k in range(table.ndim)]
+        )
+        for place, (axis, i) in enumerate(zip(grid, lowest, strict=True))
     ]
-    close = np.maximum.reduce(np.broadcast_arrays(*apart)) <= steps
+    close = np.maximum.reduce(np.broadcast_arrays(*apart)) <= steps * (1 + 1e-9)
     above = table - np.nanmin(table)
     known = noise[finite & close & np.isfinite(noise)]
     low = above <= max(high, 12 * float(np.median(known)) if known.size else 0.0)

@@ -64,14 +64,14 @@ def observed_counts(
     method
         How to tell species apart in images, see ``assign_species``.
     seed
-        Of what is left to chance in images.
+        Of what is left to chance in images, and of the shuffling.
 
     Returns
     -------
     Dataset
         ``counts`` (image, configuration), ``n`` (image): neighbourhoods counted, and
         ``composition`` (image): measured fraction of species-1 centres. From images also what
-        :func:`count_measured` adds.
+        :func:`count_measured` adds, and from tables of atoms what of that needs no probabilities.
 
     Raises
     ------
@@ -95,18 +95,18 @@ def observed_counts(
         return stored_counts(paths)
     tables = {path: _read(path) for path in paths}
     if all("species" in table.columns for table in tables.values()):
-        counts = {
-            path.stem.removesuffix("_atoms"): _count_table(path, table, classes, species)
+        parts = {
+            path.stem.removesuffix("_atoms"): _count_table(path, table, classes, species, seed)
             for path, table in tables.items()
         }
-        if len(counts) < len(paths):
+        if len(parts) < len(paths):
             raise RequestError(
                 "two tables of atoms have the same name, which names the image",
                 came=", ".join(map(str, paths)),
                 allowed="one table an image",
                 hint="another name for one of them",
             )
-        return counts_dataset(counts, classes)
+        return _with_sites(parts, classes)
     if len(paths) > 1:
         raise RequestError(
             "several tables, and not all are tables of atoms",
@@ -164,7 +164,8 @@ def count_measured(atoms_of: Mapping[str, xr.Dataset], *, seed: int = 0) -> xr.D
         probabilities of the species; ``covariance`` (image, configuration, configuration_2) of
         the counts and ``effective_n`` (image), as many independent neighbourhoods as tell as much
         as these, which overlap: both of species shuffled over the image's own sites, that is for a
-        random alloy; ``p_random`` (image): share of these as far from random mixing as the image.
+        random alloy; ``shuffled_counts`` (image, shuffle, configuration), the counts of these;
+        ``p_random`` (image): share of them as far from random mixing as the image.
 
     Raises
     ------
@@ -191,6 +192,14 @@ def count_measured(atoms_of: Mapping[str, xr.Dataset], *, seed: int = 0) -> xr.D
         raise RequestError("images of different lattices", came=", ".join(sorted(kinds)))
     classes = configurations(kinds.pop())
     parts = {name: _image_counts(name, atoms, classes, seed) for name, atoms in atoms_of.items()}
+    return _with_sites(parts, classes)
+
+
+Parts = dict[str, npt.NDArray[Any]]
+
+
+def _with_sites(parts: Mapping[str, Parts], classes: Configurations) -> xr.Dataset:
+    """The Dataset of counts and of what the images' own sites tell of them."""
     found = counts_dataset({name: part["counts"] for name, part in parts.items()}, classes)
     return found.assign(
         {
@@ -200,6 +209,7 @@ def count_measured(atoms_of: Mapping[str, xr.Dataset], *, seed: int = 0) -> xr.D
                 _told(long_name, units),
             )
             for name, (dims, long_name, units) in _MEASURED.items()
+            if all(name in part for part in parts.values())
         }
     )
 
@@ -214,13 +224,16 @@ _MEASURED: dict[str, tuple[tuple[str, ...], str, str]] = {
         "count²",
     ),
     "effective_n": ((), "independent neighbourhoods that tell as much", "count"),
+    "shuffled_counts": (
+        ("shuffle", "configuration"),
+        "counts with the species shuffled over these sites",
+        "count",
+    ),
     "p_random": ((), "share of shuffles as far from random mixing", "1"),
 }
 
 
-def _image_counts(
-    name: str, atoms: xr.Dataset, classes: Configurations, seed: int
-) -> dict[str, npt.NDArray[Any]]:
+def _image_counts(name: str, atoms: xr.Dataset, classes: Configurations, seed: int) -> Parts:
     names = species_names(atoms)
     if len(names) != 2:
         raise RequestError(
@@ -239,13 +252,26 @@ def _image_counts(
         )
     species = atoms["species"].to_numpy()
     counts = count_configurations(np.maximum(species, 0), centers, rings, classes)
-    shuffled = shuffled_counts(species, centers, rings, classes, shuffles=SHUFFLES, seed=seed)
     probability = np.nan_to_num(atoms["probability"].to_numpy()[:, 1])
+    expected = expected_counts(probability, centers, rings, classes)
+    found = _on_sites(counts, species, (centers, rings), classes, seed)
+    return found | {"expected_counts": expected}
+
+
+def _on_sites(
+    counts: npt.NDArray[np.int64],
+    species: npt.NDArray[np.int64],
+    sites: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    classes: Configurations,
+    seed: int,
+) -> Parts:
+    """What shuffling the species over the image's own sites tells of its counts."""
+    shuffled = shuffled_counts(species, *sites, classes, shuffles=SHUFFLES, seed=seed)
     return {
         "counts": counts,
-        "expected_counts": expected_counts(probability, centers, rings, classes),
         "covariance": np.cov(shuffled.T),
         "effective_n": np.array(effective_number(shuffled)),
+        "shuffled_counts": shuffled.astype(np.int32),
         "p_random": np.array(random_p_value(counts, shuffled, classes)),
     }
 
@@ -402,8 +428,12 @@ def _checked_counts(image: str, column: "pd.Series[float]") -> npt.NDArray[np.in
 
 
 def _count_table(
-    path: Path, table: pd.DataFrame, classes: Configurations, species: Sequence[str] | None
-) -> npt.NDArray[np.int64]:
+    path: Path,
+    table: pd.DataFrame,
+    classes: Configurations,
+    species: Sequence[str] | None,
+    seed: int,
+) -> Parts:
     missing = [c for c in _ATOM_COLUMNS if c not in table.columns]
     if missing:
         raise RequestError(
@@ -413,15 +443,17 @@ def _count_table(
         )
     try:
         positions = _positions(table[["col_px", "row_px"]])
-        counts = count_atoms(positions, _numbered(table["species"], species), classes.kind)
-        if not counts.any():
+        numbered = _numbered(table["species"], species)
+        sites = complete_rings(positions, classes.kind)
+        if not len(sites[0]):
             raise RequestError(
                 "no atom has a complete ring of neighbours",
                 came=f"{len(table)} atoms",
                 allowed=f"at least one {classes.kind} ring",
                 hint="a larger image, or the lattice it shows",
             )
-        return counts
+        counts = count_configurations(numbered, *sites, classes)
+        return _on_sites(counts, numbered, sites, classes, seed)
     except RequestError as error:
         raise error.within(str(path)) from None
 

@@ -41,6 +41,13 @@ ABOUT_AS_GOOD = 0.95
 # Width, in spacings, to which the atoms of all cells are smeared when they are laid on each other.
 SMEAR = 0.27
 
+# First-order spots, in the reciprocal cell vectors.
+FIRST_ORDER = {
+    "square": np.array([[1, 0], [0, 1]]),
+    "triangular": np.array([[1, 0], [0, 1], [1, -1]]),
+    "honeycomb": np.array([[1, 0], [0, 1], [1, -1]]),
+}
+
 MOST_WINDOWS = 2
 FEWEST_ATOMS = 12
 
@@ -151,9 +158,34 @@ def coherence(kind: str, displacements: Floats) -> float:
     >>> coherence("square", np.zeros((9, 2)))
     1.0
     """
-    spots = np.array([[1, 0], [0, 1]] if kind == "square" else [[1, 0], [0, 1], [1, -1]])
-    sizes = np.abs(np.exp(2j * np.pi * displacements @ spots.T).mean(axis=0))
+    sizes = np.abs(np.exp(2j * np.pi * displacements @ FIRST_ORDER[kind].T).mean(axis=0))
     return float(np.sqrt(np.prod(np.sort(sizes)[-2:])))
+
+
+def doubled_coherence(kind: str, displacements: Floats, cells: Integers) -> float:
+    """How well atoms repeat from cell to cell or from every other cell, 0 to 1.
+
+    What rows displaced in turn take from the spots of the lattice, as in 1T′, is found again half
+    way between them: each spot g counts with those at g + (½, 0), g + (0, ½) and g + (½, ½).
+
+    Parameters
+    ----------
+    kind, displacements
+        As :func:`coherence` takes them.
+    cells
+        (atoms, 2): the cell of each.
+
+    Examples
+    --------
+    >>> cells = np.argwhere(np.ones((6, 6), int))
+    >>> zigzag = 0.2 * (-1.0) ** cells[:, :1] * [1, 0]
+    >>> round(coherence("square", zigzag), 2), round(doubled_coherence("square", zigzag, cells), 2)
+    (0.56, 1.0)
+    """
+    waves = np.exp(2j * np.pi * displacements @ FIRST_ORDER[kind].T)
+    signs = (-1.0) ** (cells @ np.array([[0, 1, 0, 1], [0, 0, 1, 1]]))
+    powers = np.sum(np.abs(waves.T @ signs / len(signs)) ** 2, axis=1)
+    return float(np.prod(np.sort(powers)[-2:]) ** 0.25)
 
 
 def _best_windows(
@@ -268,5 +300,12 @@ def _no_lattice(kind: str, tried: list[Trial], spots: Floats) -> RequestError:
         came=seen,
         allowed=f"{LEAST_FILLED:.0%} of the sites, at most {1 - LEAST_PLACED:.0%} beside, "
         f"coherence {LEAST_COHERENCE}",
-        hint='lattice="square"' if abs(angle - 90) < 10 else 'lattice="triangular"',
+        hint=_other_kind(kind, a, b, angle),
     )
+
+
+def _other_kind(named: str, a: float, b: float, angle: float) -> str | None:
+    """What to type if the shortest vectors are those of another kind; none may be right."""
+    right = {"square": abs(angle - 90) < 10, "triangular": abs(angle - 60) < 10}
+    kinds = [kind for kind, fits in right.items() if fits and kind != named]
+    return f'lattice="{kinds[0]}"' if kinds and max(a, b) < 1.2 * min(a, b) else None

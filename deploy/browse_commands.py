@@ -1,0 +1,150 @@
+"""The verb ``browse``: a sweep in a browser, also while it runs."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import xarray as xr
+
+from deploy.options import PATH, STORE, Number, example
+from physics.errors import RequestError
+from physics.simulation import Simulation
+from physics.traces import SPINS
+from sweeps.location import StorePath, locate
+from sweeps.seeding import point_seeds
+from sweeps.spec import Sweep
+from sweeps.store import Store
+
+
+@click.command(
+    name="browse",
+    epilog=example(
+        "latticescape browse runs/ising.zarr",
+        "latticescape browse runs/mores2.zarr --observed counts.csv --port 5007 --no-show",
+    ),
+)
+@click.argument("store", type=STORE)
+@click.option(
+    "--observed", type=PATH, multiple=True, help="Observed counts, as for landscape; repeatable."
+)
+@click.option("--species", help="Names of species 0 and 1 in tables of atoms, such as Mo,Re.")
+@click.option("--scape", type=STORE, help="A landscape's store, computed before.")
+@click.option("--posterior", type=PATH, help="An ArviZ file with samples of the parameters.")
+@click.option(
+    "--port", type=Number(0, 65535), default=5006, show_default=True, help="0 for any free one."
+)
+@click.option("--show/--no-show", default=True, help="Open a browser.")
+def browse(
+    store: StorePath,
+    observed: tuple[Path, ...],
+    species: str | None,
+    scape: StorePath | None,
+    posterior: Path | None,
+    port: int,
+    show: bool,
+) -> None:
+    """Look at a sweep in a browser: maps, points, landscapes; also while it runs.
+
+    The page is for browsers of this machine, and asks nothing of any other.
+    """
+    opened = Store(store)
+    names = tuple(species.split(",")) if species else None
+    from analysis.browse.app import Reader, Shown, Sources, serve
+
+    reader = Reader(lambda: xr.open_zarr(opened.location.zarr, chunks=None), opened.whole)
+    counts, scape_of = _observed(reader.ds, observed, names), None
+    if scape is not None:
+        given = _scape(scape)
+        scape_of = _always(given)
+    elif counts is not None:
+        scape_of = _landscape_with(opened, counts)
+    sources = Sources(
+        store=str(opened.location.address),
+        observed=tuple(str(path.absolute()) for path in observed),
+        species=names,
+        scape=None if scape is None else str(locate(scape).address),
+    )
+    samples = None if posterior is None else _samples(posterior)
+    shown = Shown(reader, sources, counts, scape_of, samples, _simulation(opened.sweep))
+    serve(shown, port=port, show=show, told=click.echo)
+
+
+def _observed(
+    ds: xr.Dataset, files: tuple[Path, ...], species: tuple[str, ...] | None
+) -> xr.Dataset | None:
+    """Counts per image, refused if they are of other configurations."""
+    if not files:
+        return None
+    if "lattice" not in ds.attrs:
+        raise RequestError(
+            "the store holds no configurations of a lattice",
+            came=f"a sweep of {ds.attrs.get('function')}",
+            allowed="a sweep of a lattice model, or no --observed",
+        )
+    from analysis import landscape, observed_counts
+
+    counts = observed_counts(files, lattice=ds.attrs["lattice"], species=species)
+    one = ds.isel({axis: [0] for axis in ds["done"].dims if axis != "x"})
+    landscape(one, counts)
+    return counts
+
+
+def _landscape_with(store: Store, counts: xr.Dataset) -> Callable[[xr.Dataset], xr.Dataset]:
+    from analysis import landscape
+
+    # In chunks, so that of a large store only some are in memory at a time.
+    return lambda _: landscape(xr.open_zarr(store.location.zarr), counts)
+
+
+def _always(scape: xr.Dataset) -> Callable[[xr.Dataset], xr.Dataset]:
+    return lambda _: scape
+
+
+def _scape(path: StorePath) -> xr.Dataset:
+    from analysis.browse.surfaces import check_landscape
+
+    place = locate(path)
+    place.check_there()
+    try:
+        scape: xr.Dataset = xr.open_zarr(place.zarr).load()
+    except (OSError, ValueError, KeyError) as error:
+        raise RequestError(
+            f"{path} is no landscape", came=error, hint="latticescape landscape … --out scape.zarr"
+        ) from None
+    check_landscape(scape)
+    return scape
+
+
+def _samples(path: Path) -> xr.Dataset:
+    try:
+        samples: xr.Dataset = xr.load_dataset(path, group="posterior", engine="h5netcdf")
+    except (OSError, KeyError, ValueError) as error:
+        raise RequestError(
+            f"{path} cannot be read",
+            came=error,
+            allowed="a file of ArviZ that holds a posterior",
+            hint='posterior(scape).to_netcdf("posterior.nc")',
+        ) from None
+    return samples
+
+
+def _simulation(sweep: Sweep) -> Callable[[dict[str, float]], Any] | None:
+    """The last spins of a point as the sweep had them: same seed, same schedule."""
+    kernel = sweep.kernel
+    if not isinstance(kernel, Simulation):
+        return None
+    keeping = replace(kernel, keep=(SPINS,))
+
+    def simulate(place: dict[str, float]) -> Any:
+        ladder = {axis: sweep.axes[axis] for axis in kernel.whole if axis in sweep.axes}
+        number = max(map(len, ladder.values()), default=1)
+        points = {axis: ladder.get(axis, np.full(number, v)) for axis, v in place.items()}
+        each = [{axis: float(v[i]) for axis, v in points.items()} for i in range(number)]
+        seeds = point_seeds(sweep.seed, map(kernel.parameters, each))
+        which = each.index(place) if ladder else 0
+        return keeping.compute(points, seeds)["spins"][which]
+
+    return simulate
