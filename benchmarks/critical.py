@@ -19,7 +19,7 @@ from physics.exact import CRITICAL_TEMPERATURE
 from physics.lattices import GEOMETRIES
 
 TEMPERATURES = 8
-SAMPLES = 20_000
+SAMPLES = 60_000
 
 # Exact in two dimensions; Simmons-Duffin, JHEP 03 (2017) 086, in three. U* of the square torus:
 # Kamieniarz and Blöte, J. Phys. A 26, 201 (1993); of the cube: Ferrenberg, Xu and Landau (2018).

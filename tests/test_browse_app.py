@@ -109,6 +109,9 @@ def test_the_map_is_the_variable_with_grey_where_nothing_is_done(ising: Path) ->
         )
         assert np.isnan(drawn[:, :1]).sum() == np.isnan(expected.values[:, 0]).sum()
     assert "4 of 16 points missing" in page.maps[0].map.figure.title.text
+    missing = np.isnan(image_of(page.maps[0]))
+    page.view.variable = "histogram"  # whole numbers, 0 where nothing is done
+    assert (np.isnan(image_of(page.maps[0])) == missing).all()
     assert page.maps[0].map.figure.xaxis.axis_label == "magnetic field H (J/mu)"
 
 
