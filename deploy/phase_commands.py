@@ -135,4 +135,6 @@ def _in_words(row: dict[str, Any]) -> str:
         for name, part in parts.items()
         if np.isfinite(row[f"boundary_{part}"])
     ]
-    return f"T = {row['boundary']:.5g} {' '.join(errors)}, by {row['boundary_method']}"
+    share = row.get("boundary_share", 1.0)
+    drawn = f", in {share:.0%} of the diagrams drawn from the fit" if share < 1 else ""
+    return f"T = {row['boundary']:.5g} {' '.join(errors)}, by {row['boundary_method']}{drawn}"

@@ -3,10 +3,7 @@
 import asyncio
 import io
 import re
-import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -28,6 +25,7 @@ from physics import Ising, PairAlloy, RequestError, Schedule, cubic, honeycomb, 
 from sweeps import Sweep
 from sweeps.plan import plan
 from sweeps.store import Store, create
+from tests.browsing import served
 from tests.command_line import latticescape
 from tests.runs import undisturbed
 
@@ -434,22 +432,6 @@ def test_a_port_in_use_is_told(ising: Path) -> None:
 def test_a_dataset_without_axes_is_refused() -> None:
     with pytest.raises(RequestError, match="nothing to browse"):
         Reader(lambda: xr.Dataset({"e": 1.0}))
-
-
-@contextmanager
-def served(*arguments: object) -> Iterator[str]:
-    """The command, and the address it tells."""
-    command = [sys.executable, "-m", "deploy", "browse", *map(str, arguments)]
-    process = subprocess.Popen(
-        [*command, "--no-show", "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
-        assert process.returncode == 128 + signal.SIGTERM
 
 
 @contextmanager

@@ -42,8 +42,6 @@ class Deviance:
         How overlapping neighbourhoods were taken.
     dispersion
         (parts, classes): how much more than Poisson's the counts of a class scatter, or None.
-    scatter
-        How much higher than for independent draws −2 ln L stands at the true parameters.
     """
 
     axes: dict[str, Floats]
@@ -54,7 +52,6 @@ class Deviance:
     numbers: Floats
     overlap: Overlap
     dispersion: Floats | None
-    scatter: float = 1.0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -123,7 +120,6 @@ def deviance(scape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
         numbers=numbers,
         overlap=chosen,
         dispersion=dispersion,
-        scatter=_scatter(one, chosen, len(swept)),
     )
 
 
@@ -205,36 +201,17 @@ def _sums(
     return np.sum(weight * s2, axis=0), np.sqrt(np.sum(each**2, axis=0)), weight * s2
 
 
-def _scatter(scape: xr.Dataset, overlap: Overlap, axes: int) -> float:
-    """Mean over as many directions as parameters, of those in which counts scatter the most."""
-    if overlap != "simulated" or not axes:
-        return 1.0
-    found = []
-    for covariance, n, q in zip(
-        scape["count_covariance"].values, scape["n"].values, _lowest(scape), strict=True
-    ):
-        common = n * q > 1
-        unit = np.sqrt(np.outer(q[common], q[common]))
-        found.append(np.linalg.eigvalsh(covariance[np.ix_(common, common)] / unit)[-axes:].mean())
-    return max(float(np.mean(found)), 1.0)
-
-
-def _lowest(scape: xr.Dataset) -> Floats:
-    """Simulated shares of the classes where the total is least, (parts, classes)."""
-    total = scape["s2_total"]
-    least = np.unravel_index(int(np.nanargmin(total.values)), total.shape)
-    q = scape["probability"].isel(dict(zip(total.dims, map(int, least), strict=True)))
-    return np.asarray(q.transpose(part_of(scape), "configuration").values, float)
-
-
 def _dispersion(scape: xr.Dataset, overlap: Overlap) -> Floats | None:
     """(images, classes), or None if the landscape does not know its histograms."""
     if "probability" not in scape or "counts" not in scape:
         return None
     if overlap != "simulated":
         return np.ones(scape["counts"].shape)
+    total = scape["s2_total"]
+    least = np.unravel_index(int(np.nanargmin(total.values)), total.shape)
+    q = scape["probability"].isel(dict(zip(total.dims, map(int, least), strict=True)))
     variance = np.diagonal(scape["count_covariance"].values, axis1=1, axis2=2)
-    expected = _lowest(scape)
+    expected = q.transpose(part_of(scape), "configuration").values
     usual = expected * (1 - expected)
     seen = usual * scape["n"].values[:, None] > 0.1
     return np.clip(np.where(seen, variance / np.where(seen, usual, 1), 1.0), *DISPERSION)

@@ -11,7 +11,7 @@ import xarray as xr
 from analysis.inference.deviance import Deviance, Overlap, deviance, part_of
 from analysis.inference.flat_directions import FlatDirection, flat_subspace, named_directions
 from analysis.inference.information import information
-from analysis.inference.interpolation import HIGH, Interpolation, interpolation
+from analysis.inference.interpolation import Interpolation, interpolation
 from analysis.inference.modes import modes
 from analysis.landscape import parameters_of
 from physics.errors import RequestError
@@ -138,8 +138,6 @@ class Located:
         Of −ln L there.
     covariance
         Of the estimate, Monte Carlo error included; along flat directions that of the whole grid.
-    monte_carlo
-        The part of it by Monte Carlo error.
     basis
         (parameters, firm): unit vectors of the directions that are not flat, in units of ``half``.
     minima
@@ -153,7 +151,6 @@ class Located:
     half: Floats
     curvature: Floats
     covariance: Floats
-    monte_carlo: Floats
     basis: Floats
     minima: Floats
 
@@ -161,7 +158,7 @@ class Located:
 def interpolated(told: Deviance) -> Interpolation | None:
     """Between the grid's points, or None where these are too few for a curve."""
     try:
-        return interpolation(told.axes, told.values, told.errors, high=HIGH * told.scatter)
+        return interpolation(told.axes, told.values, told.errors)
     except RequestError:
         return None
 
@@ -200,7 +197,6 @@ def located(scape: xr.Dataset, told: Deviance, between: Interpolation) -> Locate
         half=half,
         curvature=found.curvature,
         covariance=covariance,
-        monte_carlo=monte_carlo,
         basis=vectors[:, ~flat],
         minima=minima,
     )

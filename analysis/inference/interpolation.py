@@ -18,8 +18,8 @@ Booleans = npt.NDArray[np.bool_]
 
 # The Gaussian process goes through points where −2 ln L is up to so much above its least, and
 # those within so many grid steps of the lowest, by number of axes; of more than MOST it takes some.
-HIGH = 40.0
-STEPS = {1: 4}
+HIGH = 60.0
+STEPS = {1: 8, 2: 5, 3: 3}
 FEWEST_STEPS = 2
 MOST = 500
 
@@ -210,7 +210,7 @@ def interpolation(
 
 def looseness(height: Floats, high: float = HIGH) -> Floats:
     """How far off a value may be met that lies so high above the least."""
-    found: Floats = LOOSE * height * (1 + (height / high) ** 2)
+    found: Floats = LOOSE * height * (1 + height / (high / 2))
     return found
 
 

@@ -12,7 +12,6 @@ from scipy.stats import lognorm, norm, uniform
 
 from analysis.inference.deviance import Overlap, deviance, part_of
 from analysis.inference.fit import Located, interpolated, located
-from analysis.inference.score_distance import ScoreDistance, score_distance
 from analysis.landscape import parameters_of
 from physics.errors import RequestError
 
@@ -57,11 +56,10 @@ def posterior(
 
     Ensembles of walkers (emcee) sample the interpolated landscape, freed of its biases; each
     ensemble is one chain, started on its own, so that the comparison of chains (R̂) means something.
-    Where neighbourhoods overlap, the likelihood is that of their score
-    (:mod:`analysis.inference.score_distance`). Where counts are few, and by as much as the
-    simulation is noisy, it is stretched about its maximum, w → ŵ + C (w − ŵ), so that its curvature
-    is the inverse of the estimate's covariance (:func:`best_fit`): the curvature adjustment of
-    composite likelihoods. If there are several minima it is flattened by one factor instead.
+    Where counts overlap or are few, and by as much as the simulation is noisy, the likelihood is
+    stretched about its maximum, w → ŵ + C (w − ŵ), so that its curvature is the inverse of the
+    estimate's covariance (:func:`best_fit`): the curvature adjustment of composite likelihoods. If
+    there are several minima it is flattened by one factor instead.
 
     Parameters
     ----------
@@ -127,7 +125,7 @@ def posterior(
             hint="best_fit, or a finer grid",
         )
     fit = located(scape, told, between)
-    density = _Density(fit, score_distance(scape, fit), _priors(told.names, prior or {}))
+    density = _Density(fit, _priors(told.names, prior or {}))
     kept, lp, diagnostics = _converged(density, chains, walkers, draws, seed)
     return _described(scape, density, kept, lp, diagnostics)
 
@@ -135,9 +133,8 @@ def posterior(
 class _Density:
     """ln posterior at points (m, parameters)."""
 
-    def __init__(self, fit: Located, overlapping: ScoreDistance | None, priors: list[Any]) -> None:
+    def __init__(self, fit: Located, priors: list[Any]) -> None:
         self.fit = fit
-        self.overlapping = overlapping
         self.priors = priors
         edges = np.array([[axis[0], axis[-1]] for axis in fit.between.axes])
         self.low, self.high = edges[:, 0], edges[:, 1]
@@ -149,15 +146,9 @@ class _Density:
         found = np.full(len(points), -np.inf)
         if inside.any():
             places = points[inside]
-            found[inside] = self.prior(places) + self.likelihood(places)
+            value = self.fit.between.value(self.adjusted(places)) - self.least
+            found[inside] = self.prior(places) - self.factor * value / 2
         return found
-
-    def likelihood(self, points: Floats) -> Floats:
-        """ln L of points inside the grid, up to a constant."""
-        if self.overlapping is not None:
-            return -self.overlapping.between.value(points) / 2
-        value = self.fit.between.value(self.adjusted(points)) - self.least
-        return -self.factor * value / 2
 
     def adjusted(self, points: Floats) -> Floats:
         """Where the likelihood of a point is read off the landscape."""
@@ -328,11 +319,6 @@ def _described(
     process = fit.between.process.of(parts.T)
     places = fit.between.scaled(density.adjusted(flat.reshape(-1, len(names))))
     likelihood = -density.factor * process.mean(places).reshape(*flat.shape[:2], -1) / 2
-    if density.overlapping is not None:
-        # Images share one score; each has its part by what it counted.
-        share = fit.told.numbers / fit.told.numbers.sum()
-        whole = density.likelihood(flat.reshape(-1, len(names))).reshape(*flat.shape[:2], 1)
-        likelihood = whole * share
     found = arviz.from_dict(
         posterior={name: draws[name] for name in fit.fit.parameters},
         log_likelihood={"counts": likelihood},

@@ -9,8 +9,7 @@ from analysis.inference.interpolation import Interpolation
 
 Floats = npt.NDArray[np.float64]
 
-# A minimum whose −2 ln L is by more than this above the least holds less than 0.3 % as much (of
-# counts that scatter more, so many times this).
+# A minimum whose −2 ln L is by more than this above the least holds less than 0.3 % as much.
 MODE = 12.0
 
 # The way between two minima must rise by so much, and by so many Monte Carlo errors.
@@ -44,16 +43,16 @@ def modes(told: Deviance, between: Interpolation) -> Floats:
     table = np.where(np.isfinite(told.values), told.values, np.inf)
     local = (table == minimum_filter(table, size=3, mode="nearest")) & np.isfinite(table)
     noise = float(np.nanmedian(told.errors.ravel()[between.chosen]))
-    places = np.nonzero(local & (table <= table.min() + MODE * told.scatter + 2 * noise))
+    places = np.nonzero(local & (table <= table.min() + MODE + 2 * noise))
     begin = np.column_stack([a[i] for a, i in zip(told.axes.values(), places, strict=True)])
     low, high = between.scaled(np.array([[a[0], a[-1]] for a in between.axes]).T)
     found = between.process.minima(between.scaled(begin), low, high) * between.half
     found = np.vstack([between.minimum(), found + between.centre])
     heights = between.value(found)
-    needed = max(BARRIER * told.scatter, ERRORS * noise)
+    needed = max(BARRIER, ERRORS * noise)
     kept = [0]
     for k in np.argsort(heights):
-        low_enough = heights[k] <= heights[0] + MODE * told.scatter
+        low_enough = heights[k] <= heights[0] + MODE
         if low_enough and all(_barrier(between, found[k], found[j]) > needed for j in kept):
             kept.append(int(k))
     return found[kept]

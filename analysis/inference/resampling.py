@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from scipy.linalg import sqrtm
 
 from analysis.inference.deviance import Overlap, deviance, deviances_of
 from analysis.inference.fit import Fit, Located, interpolated, located
 from analysis.inference.information import root_histograms
-from analysis.inference.score_distance import score_distance
 from analysis.landscape import parameters_of
 from analysis.observed.blocks import Atoms, block_counts
 from physics.errors import RequestError
@@ -72,10 +72,10 @@ def bootstrap(
         Of the draws.
     kind
         ``"parametric"``: counts are drawn from the simulation at the best point, as many as were
-        seen; if neighbourhoods overlap, scores of whole configurations (see
-        :mod:`analysis.inference.score_distance`). ``"images"``: the images, with replacement; what
-        they differ by, and no model of it. ``"blocks"``: the same for square blocks of every
-        image, wider than what is correlated.
+        seen. If neighbourhoods overlap, the draws' deviations are stretched so that they scatter as
+        counts of whole configurations do. ``"images"``: the images, with replacement; what they
+        differ by, and no model of it. ``"blocks"``: the same for square blocks of every image,
+        wider than what is correlated.
     overlap
         How overlapping neighbourhoods are taken, see :func:`analysis.inference.deviance.deviance`;
         images and blocks know it by themselves.
@@ -173,24 +173,51 @@ def _check(scape: xr.Dataset, kind: str, draws: int, atoms: Mapping[str, Atoms] 
 
 
 def _parametric(scape: xr.Dataset, fit: Located, draws: int, chance: np.random.Generator) -> Floats:
-    """Scores of whole configurations, or counts if they are independent, drawn and fitted."""
-    overlapping = score_distance(scape, fit)
-    if overlapping is not None:
-        return overlapping.minima(draws, chance)
-    q = root_histograms(scape, fit.told, fit.between, fit.point)[0] ** 2
-    numbers = np.rint(fit.told.numbers / fit.told.scatter).astype(int)
+    """Counts drawn as if independent, fitted; deviations then stretched to scatter rightly."""
+    alone = fit
+    if fit.told.overlap == "simulated":
+        told = deviance(scape, "independent")
+        between = interpolated(told)
+        assert between is not None  # the same points as before
+        alone = located(scape, told, between)
+    q = root_histograms(scape, alone.told, alone.between, alone.point)[0] ** 2
+    numbers = np.rint(alone.told.numbers).astype(int)
     counts = [
-        chance.multinomial(max(n, 1), p / p.sum(), size=draws)
-        for n, p in zip(numbers, q, strict=True)
+        chance.multinomial(n, p / p.sum(), size=draws) for n, p in zip(numbers, q, strict=True)
     ]
-    found = _fitted(scape, fit, np.stack(counts, axis=1).astype(float))
-    return found + _monte_carlo(fit, draws, chance)
+    found = _fitted(scape, alone, np.stack(counts, axis=1).astype(float))
+    away = found - alone.point
+    if fit.told.overlap == "simulated":
+        away = away @ _stretch(alone, fit).T
+    return fit.point + away + _monte_carlo(fit, draws, chance)
+
+
+def _stretch(alone: Located, fit: Located) -> Floats:
+    """Takes deviations of one covariance to another, along directions that are not flat."""
+    basis = fit.basis
+    has, wants = (basis.T @ _of_data(one) @ basis for one in (alone, fit))
+    root = np.real(sqrtm(wants)) @ np.linalg.inv(np.real(sqrtm(has)))
+    scaled = basis @ root @ basis.T + np.eye(len(basis)) - basis @ basis.T
+    found: Floats = scaled * np.outer(fit.half, 1 / fit.half)
+    return found
+
+
+def _of_data(fit: Located) -> Floats:
+    """The covariance in units of the grid, without Monte Carlo errors."""
+    every = list(fit.fit.parameters)
+    at = [every.index(name) for name in fit.told.names]
+    noise = fit.fit.monte_carlo_covariance[np.ix_(at, at)]
+    found: Floats = (fit.covariance - noise) / np.outer(fit.half, fit.half)
+    return found
 
 
 def _monte_carlo(fit: Located, draws: int, chance: np.random.Generator) -> Floats:
     """Deviations by the finite simulation, which all draws share with the fit."""
-    values, vectors = np.linalg.eigh((fit.monte_carlo + fit.monte_carlo.T) / 2)
-    normal = chance.standard_normal((draws, len(values)))
+    every = list(fit.fit.parameters)
+    at = [every.index(name) for name in fit.told.names]
+    noise = fit.fit.monte_carlo_covariance[np.ix_(at, at)]
+    values, vectors = np.linalg.eigh((noise + noise.T) / 2)
+    normal = chance.standard_normal((draws, len(at)))
     return np.asarray((normal * np.sqrt(np.maximum(values, 0))) @ vectors.T, float)
 
 
