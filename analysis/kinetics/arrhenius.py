@@ -145,7 +145,7 @@ def _of_rates(rates: Any, errors: Any, design: Floats) -> tuple[Floats, Floats, 
         )
     weights = (values / spread)[:, None]
     matrix, logs = design * weights, np.log(values) * weights[:, 0]
-    covariance: Floats = np.linalg.inv(matrix.T @ matrix)
+    covariance = np.asarray(np.linalg.inv(matrix.T @ matrix), np.float64)
     found = covariance @ (matrix.T @ logs)
     return found, covariance, logs - matrix @ found
 
