@@ -34,10 +34,12 @@ def film(sweep: Sweep, T: float, stay: float, tracks: int) -> tuple[pd.DataFrame
     frame_time = FRAME * stay
     rows = []
     for number in range(tracks):
-        followed = trajectory(sweep.lattice, sweep.model, {"T": T}, hops=400, seed=number)
+        # Another chance at every temperature: else all films would err alike.
+        seed = round(1000 * T) + number
+        followed = trajectory(sweep.lattice, sweep.model, {"T": T}, hops=400, seed=seed)
         times = np.arange(FRAMES) * frame_time
         x, y = followed.positions(times)[:, 0].T * sweep.model.given["a"]
-        noise = np.random.default_rng(number).normal(0, 0.02, (2, FRAMES))
+        noise = np.random.default_rng(seed).normal(0, 0.02, (2, FRAMES))
         row, col = np.array([y, x]) + noise
         table = {"frame": np.arange(FRAMES), "particle": number, "row": row, "col": col}
         rows.append(pd.DataFrame(table))
