@@ -6,6 +6,7 @@ from analysis.data_needed import data_needed
 from analysis.distances import statistical_distance
 from analysis.images import read_image
 from analysis.inference import Bootstrap, Fit, best_fit, bootstrap, interpolate, posterior
+from analysis.kinetics import arrhenius, hop_rates, site_energies
 from analysis.landscape import landscape, random_mixing
 from analysis.measurement import measure
 from analysis.neighborhoods import neighborhoods
@@ -25,6 +26,7 @@ __all__ = [
     "Bootstrap",
     "Fit",
     "Proposal",
+    "arrhenius",
     "assign_species",
     "bayes_factors",
     "best_fit",
@@ -40,6 +42,7 @@ __all__ = [
     "find_atoms",
     "finite_size_scaling",
     "fit_sites",
+    "hop_rates",
     "interpolate",
     "landscape",
     "leave_one_out",
@@ -56,6 +59,7 @@ __all__ = [
     "read_image",
     "reweight",
     "reweighted_landscape",
+    "site_energies",
     "sliding_fft",
     "spots",
     "statistical_distance",

@@ -2,6 +2,7 @@
 
 from physics.configurations import Configurations, configurations, count_configurations
 from physics.errors import RequestError
+from physics.kmc import Adatoms, Trajectory, trajectory
 from physics.lattices import LATTICES, Lattice, cubic, honeycomb, square, triangular
 from physics.models import MODELS, Ising, Model, PairAlloy, ThreeBodyAlloy
 from physics.sampler import Samples, sample
@@ -11,6 +12,7 @@ from physics.structure_factor import structure_factor
 __all__ = [
     "LATTICES",
     "MODELS",
+    "Adatoms",
     "Configurations",
     "Ising",
     "Lattice",
@@ -20,6 +22,7 @@ __all__ = [
     "Samples",
     "Schedule",
     "ThreeBodyAlloy",
+    "Trajectory",
     "configurations",
     "count_configurations",
     "cubic",
@@ -27,5 +30,6 @@ __all__ = [
     "sample",
     "square",
     "structure_factor",
+    "trajectory",
     "triangular",
 ]

@@ -28,7 +28,7 @@ def cache_folder() -> Path:
     functions of other files as well, and installed files may all carry the same time.
     """
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(numba.config.CACHE_DIR or Path(home) / "latticescape") / digest.hexdigest()[:16]

@@ -8,7 +8,7 @@ adding to its features a number that depends only on how many of the cluster's s
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ REPLICAS = 64
 
 Points = Mapping[str, npt.NDArray[np.float64]]
 Given = float | Sequence[float] | None
-Move = Literal["single_flip", "exchange"]
+Move = Literal["single_flip", "exchange", "hop"]
 
 COMPOSITION_TOLERANCE = 0.01
 
@@ -50,6 +50,8 @@ class Model(ABC):
     move: ClassVar[Move]
     energy_units: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]]
+    # Fields that are no number and so cannot be swept.
+    settings: ClassVar[tuple[str, ...]] = ()
 
     T: Given = None
 
@@ -70,7 +72,13 @@ class Model(ABC):
     def given(self) -> dict[str, float]:
         """The parameters that were given, by name."""
         named = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value for name, value in named.items() if value is not None}
+        numbers = {name: value for name, value in named.items() if name not in self.settings}
+        return {name: value for name, value in numbers.items() if value is not None}
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """What ``[model]`` of a spec file holds besides the kind."""
+        return dict(self.given)
 
     def fixed(self, swept: Collection[str]) -> dict[str, float]:
         """Every parameter that is not swept, defaults filled in.

@@ -7,6 +7,7 @@ from typing import Any
 import tomlkit
 
 from physics.errors import RequestError
+from physics.kmc import KINETIC_MODELS
 from physics.lattices import LATTICES, Lattice
 from physics.models import MODELS, Model
 from physics.schedule import Schedule
@@ -108,10 +109,10 @@ def _lattice(table: Mapping[str, Any]) -> Lattice:
 
 
 def _model(table: Mapping[str, Any]) -> Model:
-    kind: type[Model] = _chosen("model", table, MODELS)
+    kind: type[Model] = _chosen("model", table, {**MODELS, **KINETIC_MODELS})
     given = {name: value for name, value in table.items() if name != "kind"}
     try:
-        for name in given:
+        for name in (name for name in given if name not in kind.settings):
             kind.parameter(name)
         return kind(**given)
     except RequestError as error:
