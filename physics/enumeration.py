@@ -90,7 +90,7 @@ class States:
         """
         point = self._point(parameters)
         arrays = {name: np.array([value]) for name, value in point.items()}
-        energies = self.values @ self.model.couplings(arrays, self.features)[0]
+        energies = self.values @ self.model.coefficients(arrays, self.features)[0]
         log_weights = np.log(self.degeneracy) - energies / point["T"]
         composition = self.model.ones(arrays, self.lattice)
         if composition is not None:

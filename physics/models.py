@@ -8,7 +8,7 @@ adding to its features a number that depends only on how many of the cluster's s
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,8 @@ from physics.parameters import Parameter
 
 REPLICAS = 64
 
-Points = Mapping[str, npt.NDArray[np.float64]]
+Floats = npt.NDArray[np.float64]
+Points = Mapping[str, Floats]
 Given = float | Sequence[float] | None
 Move = Literal["single_flip", "exchange"]
 
@@ -47,9 +48,9 @@ class Model(ABC):
     """A lattice model. Fields left out are the parameters' defaults, or axes of a sweep."""
 
     kind: ClassVar[str]
-    move: ClassVar[Move]
     energy_units: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]]
+    structures: ClassVar[tuple[str, ...]] = ()  # what a spec says of it that is no parameter
 
     T: Given = None
 
@@ -69,8 +70,18 @@ class Model(ABC):
     @property
     def given(self) -> dict[str, float]:
         """The parameters that were given, by name."""
-        named = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value for name, value in named.items() if value is not None}
+        named = [f.name for f in fields(self) if f.name not in self.structures]
+        return {name: v for name in named if (v := getattr(self, name)) is not None}
+
+    @property
+    def structure(self) -> dict[str, Any]:
+        """What was given beside the parameters, by name, as a spec file writes it."""
+        return {name: v for name in self.structures if (v := getattr(self, name)) is not None}
+
+    @property
+    @abstractmethod
+    def move(self) -> Move:
+        """The Monte Carlo move: what it conserves decides the ensemble."""
 
     def fixed(self, swept: Collection[str]) -> dict[str, float]:
         """Every parameter that is not swept, defaults filled in.
@@ -90,21 +101,26 @@ class Model(ABC):
                     hint=f"leave {name} out of [model]",
                 )
         values = {p.name: self.given.get(p.name, p.default) for p in self.parameters}
-        missing = [n for n, value in values.items() if value is None and n not in swept]
+        needed = {p.name for p in self.parameters if not p.optional}
+        missing = [n for n, v in values.items() if v is None and n in needed - set(swept)]
         if missing:
-            raise RequestError(
-                f"{missing[0]} of the model {self.kind} is not given",
-                allowed="a number in [model], or an axis in [grid]",
-                hint=f"{missing[0]} = {{ start = 0.5, stop = 1.0, num = 6 }} in [grid]",
-            )
+            raise self.lacks(missing[0])
         return {n: value for n, value in values.items() if value is not None and n not in swept}
+
+    def lacks(self, name: str) -> RequestError:
+        """What is said where a parameter is missing."""
+        return RequestError(
+            f"{name} of the model {self.kind} is not given",
+            allowed="a number in [model], or an axis in [grid]",
+            hint=f"{name} = {{ start = 0.5, stop = 1.0, num = 6 }} in [grid]",
+        )
 
     @abstractmethod
     def orbits(self, lattice: Lattice, used: Collection[str]) -> list[Orbit]:
         """The orbits on a lattice, given the names of the parameters in use (fixed or swept)."""
 
     @abstractmethod
-    def couplings(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
+    def coefficients(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
         """Energy per unit of each feature, (points, features)."""
 
     def acting(self, used: Collection[str], features: Sequence[str]) -> frozenset[str]:
@@ -113,7 +129,9 @@ class Model(ABC):
             p.name: self.given.get(p.name, 1.0 if p.name in used else p.default or 0.0)
             for p in self.parameters
         }
-        couplings = self.couplings({name: np.array([v]) for name, v in values.items()}, features)[0]
+        couplings = self.coefficients(
+            {name: np.array([v]) for name, v in values.items()}, features
+        )[0]
         return frozenset(name for name, c in zip(features, couplings, strict=True) if c)
 
     @abstractmethod
@@ -205,7 +223,7 @@ class Ising(Model):
         single = np.arange(lattice.sites, dtype=np.int32)[:, None]
         return [*spin_products, Orbit(single, {"magnetization": (-1, 1)})]
 
-    def couplings(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
+    def coefficients(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
         strength = {
             "spin_product_1": -points["J"],
             "spin_product_2": -points["J2"],
@@ -215,29 +233,46 @@ class Ising(Model):
         return np.stack([strength[name] for name in features], axis=-1)
 
     def start(self, points: Points, lattice: Lattice) -> npt.NDArray[np.float64]:
-        """Ferromagnets start ordered (along the field, or half of the replicas each way at H = 0),
-        since below Tc a random start freezes into stripes; others start at random."""
-        field = np.sign(points["mu"] * points["H"])[:, None]
-        alternate = np.tile([1.0, 0.0], REPLICAS // 2)[None, :]
-        ordered = np.where(field == 0, alternate, (1 + field) / 2)
+        """As :func:`spins_start`."""
         shells = [1, *(k for k in (2, 3) if np.any(points[f"J{k}"]))]
         names = ("J", "J2", "J3")
         strength = sum(lattice.neighbors(k).shape[1] * points[names[k - 1]] for k in shells)
-        return np.where(np.asarray(strength)[:, None] > 0, ordered, 0.5)
+        return spins_start(np.asarray(strength), points["mu"] * points["H"])
+
+
+def spins_start(strength: Floats, field: Floats) -> Floats:
+    """How free spins begin, (points, 64): probability of up.
+
+    Ferromagnets start ordered (along the field, or half of the replicas each way without), since
+    below Tc a random start freezes into stripes; others start at random.
+
+    Parameters
+    ----------
+    strength
+        Coupling of a spin to all its neighbours, (points,).
+    field
+        (points,).
+    """
+    way = np.sign(field)[:, None]
+    alternate = np.tile([1.0, 0.0], REPLICAS // 2)[None, :]
+    ordered = np.where(way == 0, alternate, (1 + way) / 2)
+    return np.where(strength[:, None] > 0, ordered, 0.5)
 
 
 @dataclass(frozen=True)
 class Alloy(Model):
-    """A binary alloy at fixed composition: x, w1, w2, and T in units of the reference T0."""
+    """A binary alloy at fixed composition x; T in units of the reference T0."""
 
-    move: ClassVar[Move] = "exchange"
     energy_units: ClassVar[str] = "k_B T0"
 
     x: Given = None
-    w1: Given = None
-    w2: Given = None
 
-    def ones(self, points: Points, lattice: Lattice) -> npt.NDArray[np.int64]:
+    @property
+    def move(self) -> Move:
+        """Exchanges of nearest neighbours conserve the composition."""
+        return "exchange"
+
+    def ones(self, points: Points, lattice: Lattice) -> npt.NDArray[np.int64] | None:
         """The number of species-1 atoms, round(x · sites), (points,).
 
         Raises
@@ -245,7 +280,9 @@ class Alloy(Model):
         RequestError
             If no whole number of atoms meets x within 0.01.
         """
-        x = points["x"]
+        return self._atoms(points["x"], lattice)
+
+    def _atoms(self, x: Floats, lattice: Lattice) -> npt.NDArray[np.int64]:
         count = np.rint(x * lattice.sites).astype(np.int64)
         off = np.abs(count / lattice.sites - x)
         if np.any(off > COMPOSITION_TOLERANCE):
@@ -261,16 +298,19 @@ class Alloy(Model):
 
     def check(self, lattice: Lattice, values: Points) -> None:
         if "x" in values:
-            self.ones(values, lattice)
+            self._atoms(values["x"], lattice)
 
     def start(self, points: Points, lattice: Lattice) -> npt.NDArray[np.float64]:
         """Every replica starts from a random arrangement of its fixed composition."""
-        fraction = self.ones(points, lattice) / lattice.sites
+        fraction = self._atoms(points["x"], lattice) / lattice.sites
         return np.repeat(fraction[:, None], REPLICAS, axis=1)
 
 
+ALLOY_T = Parameter(
+    "T", "temperature in units of T0", "T0", default=1.0, low=0.0, low_excluded=True
+)
 _ALLOY_PARAMETERS = (
-    Parameter("T", "temperature in units of T0", "T0", default=1.0, low=0.0, low_excluded=True),
+    ALLOY_T,
     Parameter("x", "fraction of species 1", "1", low=0.0, high=1.0),
 )
 
@@ -306,10 +346,13 @@ class PairAlloy(Alloy):
         Parameter("w2", "energy of an unlike next-nearest pair", "k_B T0", default=0.0),
     )
 
+    w1: Given = None
+    w2: Given = None
+
     def orbits(self, lattice: Lattice, used: Collection[str]) -> list[Orbit]:
         return [Orbit(lattice.bonds(k), {f"unlike_{k}": (0, 1, 0)}) for k in (1, 2)]
 
-    def couplings(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
+    def coefficients(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
         strength = {"unlike_1": points["w1"], "unlike_2": points["w2"]}
         return np.stack([strength[name] for name in features], axis=-1)
 
@@ -346,16 +389,27 @@ class ThreeBodyAlloy(Alloy):
         Parameter("w2", "energy of a triangle with two atoms of species 1", "k_B T0", default=0.0),
     )
 
+    w1: Given = None
+    w2: Given = None
+
     def orbits(self, lattice: Lattice, used: Collection[str]) -> list[Orbit]:
         values = {"triangles_1": (0, 1, 0, 0), "triangles_2": (0, 0, 1, 0)}
         return [Orbit(lattice.triangles, values)]
 
-    def couplings(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
+    def coefficients(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
         strength = {"triangles_1": points["w1"], "triangles_2": points["w2"]}
         return np.stack([strength[name] for name in features], axis=-1)
 
 
+AnyModel = TypeVar("AnyModel", bound=Model)
+
 MODELS: dict[str, type[Model]] = {model.kind: model for model in (Ising, PairAlloy, ThreeBodyAlloy)}
+
+
+def registered(model: type[AnyModel]) -> type[AnyModel]:
+    """A model of a file of its own, made known to spec files and stores by its kind."""
+    MODELS[model.kind] = model
+    return model
 
 
 def features_of(orbits: Sequence[Orbit]) -> tuple[str, ...]:

@@ -235,6 +235,7 @@ def complete(model: Model, points: Mapping[str, npt.ArrayLike], number: int) -> 
     return {
         p.name: swept[p.name] if p.name in swept else np.full(number, fixed[p.name])
         for p in model.parameters
+        if p.name in swept or p.name in fixed
     }
 
 
@@ -287,7 +288,7 @@ def _tasks(
     model: Model, lattice: Lattice, points: Points, orbits: Sequence[Orbit], seeds: Seeds
 ) -> list[Task]:
     clusters = clusters_of(orbits)
-    couplings = model.couplings(points, features_of(orbits))
+    couplings = model.coefficients(points, features_of(orbits))
     begin, ones = model.start(points, lattice), model.ones(points, lattice)
     return [
         Task(

@@ -227,6 +227,7 @@ class Simulation:
             "lattice.size": self.lattice.size,
             "model.kind": self.model.kind,
             **{f"model.{name}": value for name, value in fixed},
+            **{f"model.{name}": value for name, value in self.model.structure.items()},
             **{f"schedule.{name}": value for name, value in asdict(self.schedule).items()},
             **({"sweep.keep": list(self.keep)} if self.keep else {}),
         }
@@ -295,7 +296,7 @@ class Simulation:
         samples = sample(
             self.model, self.lattice, points, self.schedule, seeds, keep=self.keep, watch=watch
         )
-        found = observe(samples, self.model.couplings(full, samples.features), full["T"])
+        found = observe(samples, self.model.coefficients(full, samples.features), full["T"])
         found |= samples.kept
         ones = self.model.ones(full, self.lattice)
         if ones is not None:

@@ -98,7 +98,7 @@ def check_clusters(model: Model, orbits: Sequence[Orbit], points: Points) -> Non
             hint=LOCAL,
         )
     features = features_of(orbits)
-    couplings = dict(zip(features, model.couplings(points, features).T, strict=True))
+    couplings = dict(zip(features, model.coefficients(points, features).T, strict=True))
     for orbit in orbits:
         acts = [(couplings[name], values) for name, values in orbit.values.items()]
         if _are_bonds(orbit):

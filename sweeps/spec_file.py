@@ -111,7 +111,7 @@ def _model(table: Mapping[str, Any]) -> Model:
     kind: type[Model] = _chosen("model", table, MODELS)
     given = {name: value for name, value in table.items() if name != "kind"}
     try:
-        for name in given:
+        for name in given.keys() - set(kind.structures):
             kind.parameter(name)
         return kind(**given)
     except RequestError as error:

@@ -135,7 +135,7 @@ def test_kept_samples_and_moments_tell_the_same_covariance() -> None:
     schedule = Schedule(200, 20, 2)
     sums = sample(model, lattice, axes, schedule, seeds_of(4, points=1), keep=("samples",))
     full = complete(model, axes, 1)
-    found = observe(sums, model.couplings(full, sums.features), full["T"])
+    found = observe(sums, model.coefficients(full, sums.features), full["T"])
     names = ["m", "m_abs", "m2", "m4", "e", "e2"]
     point = xr.Dataset(
         {
