@@ -22,6 +22,7 @@ from physics.sampler import (
     KERNEL_VERSIONS,
     LANES,
     Seeds,
+    check_kept,
     complete,
     kernel_of,
     parameters_used,
@@ -195,6 +196,8 @@ class Simulation:
             check_clusters(self.model, self.orbits, complete(self.model, corners, number))
 
     def _check_kept(self) -> None:
+        if self.model.drawn is not None:
+            check_kept(self.keep)
         sizes = self.sizes
         for variable in (v for word in self.keep for v in KEPT[word]):
             numbers = np.prod([sizes[dim] for dim in variable.dims], dtype=object)
