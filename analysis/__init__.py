@@ -3,6 +3,7 @@
 from analysis.accumulator import Accumulator
 from analysis.atoms import find_atoms
 from analysis.data_needed import data_needed
+from analysis.disorder import disorder_average
 from analysis.distances import statistical_distance
 from analysis.images import read_image
 from analysis.inference import Bootstrap, Fit, best_fit, bootstrap, interpolate, posterior
@@ -39,6 +40,7 @@ __all__ = [
     "count_endmembers",
     "count_measured",
     "data_needed",
+    "disorder_average",
     "find_atoms",
     "finite_size_scaling",
     "fit_sites",

@@ -68,7 +68,7 @@ class Case:
         points = {name: part.ravel() for name, part in zip(self.axes, mesh, strict=True)}
         sums = sample(self.model, self.lattice, points, self.schedule, self.seeds(mesh[0].size, 0))
         full = complete(self.model, points, mesh[0].size)
-        found = observe(sums, self.model.couplings(full, sums.features), full["T"])
+        found = observe(sums, self.model.coefficients(full, sums.features), full["T"])
         shape = (*mesh[0].shape, REPLICAS, -1)
         dims = (*self.axes, "replica")
         labels = np.array(configurations(self.lattice.kind).labels)

@@ -40,7 +40,7 @@ def rows(flips: float = 1e12) -> list[Row]:
     seeds = np.random.default_rng(32).integers(0, 2**64, (len(TEMPERATURES), 4), np.uint64)
     sums = sample(model, lattice, axes, schedule, seeds)
     full = complete(model, axes, len(TEMPERATURES))
-    found = observe(sums, model.couplings(full, sums.features), TEMPERATURES)
+    found = observe(sums, model.coefficients(full, sums.features), TEMPERATURES)
     energy, heat_capacity = kaufman(SIZE, TEMPERATURES)
     return [
         Row(

@@ -7,6 +7,7 @@ from physics.lattices import LATTICES, Lattice, cubic, honeycomb, square, triang
 from physics.models import MODELS, Ising, Model, PairAlloy, ThreeBodyAlloy
 from physics.sampler import Samples, sample
 from physics.schedule import Schedule
+from physics.solid_solution import SolidSolution
 from physics.structure_factor import structure_factor
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "RequestError",
     "Samples",
     "Schedule",
+    "SolidSolution",
     "ThreeBodyAlloy",
     "Trajectory",
     "configurations",

@@ -90,7 +90,7 @@ class States:
         """
         point = self._point(parameters)
         arrays = {name: np.array([value]) for name, value in point.items()}
-        energies = self.values @ self.model.couplings(arrays, self.features)[0]
+        energies = self.values @ self.model.coefficients(arrays, self.features)[0]
         log_weights = np.log(self.degeneracy) - energies / point["T"]
         composition = self.model.ones(arrays, self.lattice)
         if composition is not None:
@@ -182,7 +182,8 @@ def enumerate_states(
     _refuse(lattice, ones)
     acting = {*used, *(name for name, value in model.given.items() if value)}
     own = np.arange(lattice.sites, dtype=np.int32)[:, None]
-    orbits = [*model.orbits(lattice, acting), Orbit(own, {"ones": (0, 1)})]
+    orbits = model.disordered(model.orbits(lattice, acting), lattice, model.given)
+    orbits.append(Orbit(own, {"ones": (0, 1)}))
     lowest, shape = _feature_ranges(orbits)
     keys, sums = _merged(list(_tallies(lattice, orbits, shape, -1 if ones is None else ones)))
     values = np.stack(np.unravel_index(keys, shape), axis=1) + lowest
@@ -249,9 +250,12 @@ class Tally(NamedTuple):
 
 def _feature_ranges(orbits: Sequence[Orbit]) -> tuple[Integers, tuple[int, ...]]:
     """The lowest conceivable value of each feature, and how many there are from there on."""
-    numbers = [(len(o.clusters), values) for o in orbits for values in o.values.values()]
-    lowest = np.array([n * min(values) for n, values in numbers])
-    return lowest, tuple(n * (max(values) - min(values)) + 1 for n, values in numbers)
+    names = features_of(orbits)
+    ends = np.zeros((len(names), 2), np.int64)
+    for orbit in orbits:
+        for name, values in orbit.values.items():
+            ends[names.index(name)] += len(orbit.clusters) * np.array([min(values), max(values)])
+    return ends[:, 0], tuple((ends[:, 1] - ends[:, 0] + 1).tolist())
 
 
 def _cells(lattice: Lattice, orbits: Sequence[Orbit], shape: tuple[int, ...]) -> Cells:
@@ -273,11 +277,13 @@ def _cells(lattice: Lattice, orbits: Sequence[Orbit], shape: tuple[int, ...]) ->
 
 def _keys(orbits: Sequence[Orbit], shape: tuple[int, ...], codes: int) -> Integers:
     keys = np.zeros((len(orbits) + 1, codes), np.int64)
-    strides = iter(np.append(np.cumprod(shape[:0:-1])[::-1], 1))
+    strides = np.append(np.cumprod(shape[:0:-1], dtype=np.int64)[::-1], 1)
+    names = features_of(orbits)
     for row, orbit in zip(keys[1:], orbits, strict=True):
         atoms = np.bitwise_count(np.arange(2 ** orbit.clusters.shape[1]))
-        for values in orbit.values.values():
-            row[: len(atoms)] += next(strides) * (np.array(values) - min(values))[atoms]
+        for name, values in orbit.values.items():
+            stride = strides[names.index(name)]
+            row[: len(atoms)] += stride * (np.array(values) - min(values))[atoms]
     return keys
 
 

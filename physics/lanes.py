@@ -40,10 +40,12 @@ MOST_SHELLS = 2
 def fits_lanes(model: Model, lattice: Lattice, orbits: Sequence[Orbit]) -> bool:
     """Whether the lanes can run a model.
 
-    Single flips: fields, and bonds of one or two shells. Exchanges: bonds of one or two shells, or
-    triangles, but not on a torus of two cells, where a ring meets itself, nor on more sites than
-    :func:`class_sums` can tell.
+    Single flips: fields, and bonds of one or two couplings that are alike all over the lattice.
+    Exchanges: bonds of one or two shells, or triangles, but not on a torus of two cells, where a
+    ring meets itself, nor on more sites than :func:`class_sums` can tell.
     """
+    if model.drawn is not None:
+        return False
     widths = [orbit.clusters.shape[1] for orbit in orbits]
     if model.move == "single_flip":
         return set(widths) <= {1, 2} and widths.count(2) <= MOST_SHELLS
@@ -74,33 +76,35 @@ class LaneTables:
         return features_of(self.orbits)
 
     @cached_property
-    def shells(self) -> list[int]:
-        """The neighbour shells whose bonds have an energy, from their features' names."""
-        acting = [shell for shell, orbit in self.pairs if not self.acting.isdisjoint(orbit.values)]
-        return acting or [1]
+    def pairs(self) -> list[Orbit]:
+        """The bond orbits that have an energy; the first one if none has."""
+        bonds = [orbit for orbit in self.orbits if orbit.clusters.shape[1] == 2]
+        return [orbit for orbit in bonds if self.acts(orbit)] or bonds[:1]
+
+    def acts(self, orbit: Orbit) -> bool:
+        """Whether an orbit has an energy anywhere in the sweep."""
+        return not self.acting.isdisjoint(orbit.values)
 
     @cached_property
-    def pairs(self) -> list[tuple[int, Orbit]]:
-        """The bond orbits with their neighbour shells, from their features' names."""
-        bonds = [orbit for orbit in self.orbits if orbit.clusters.shape[1] == 2]
-        return [(int(next(iter(orbit.values)).rsplit("_", 1)[1]), orbit) for orbit in bonds]
+    def around(self) -> list[Sites]:
+        """The other ends of each site's bonds, orbit by orbit, (sites, z)."""
+        return [_other_ends(orbit.clusters, self.lattice.sites) for orbit in self.pairs]
 
     @cached_property
     def visits(self) -> Sites:
         """What a sweep of single flips looks at, site after site."""
-        shells = [self.lattice.neighbors(k) for k in self.shells]
-        return visits(np.concatenate(shells, axis=1))
+        return visits(np.concatenate(self.around, axis=1))
 
     @cached_property
     def sizes(self) -> list[int]:
-        """Neighbours in each shell."""
-        return [self.lattice.neighbors(k).shape[1] for k in self.shells]
+        """Neighbours of a site by each orbit's bonds."""
+        return [table.shape[1] for table in self.around]
 
     @cached_property
     def bonds(self) -> BondTable:
         """What an exchange over each bond looks at."""
         edges = any(orbit.clusters.shape[1] == 3 for orbit in self.orbits)
-        return bond_table(self.lattice, self.shells, edges)
+        return bond_table(self.lattice, [_shell(orbit) for orbit in self.pairs] or [1], edges)
 
     @cached_property
     def sites(self) -> Sites:
@@ -300,13 +304,13 @@ def _rule(tables: LaneTables, tasks: Sequence[Task]) -> Rule:
 
 
 def _probabilities(tables: LaneTables, task: Task) -> Floats:
-    shells = iter(shell for shell, _ in tables.pairs)
+    sizes = iter(tables.sizes)
     rise = np.zeros(())
     for orbit, jumps in zip(tables.orbits, task.jumps, strict=True):
         if orbit.clusters.shape[1] == 1:
             rise = rise + jumps[0]
-        elif (shell := next(shells)) in tables.shells:
-            z = tables.sizes[tables.shells.index(shell)]
+        elif any(orbit is pair for pair in tables.pairs):
+            z = next(sizes)
             ups = np.arange(z + 1)
             rise = rise[..., None] + jumps[0] * (z - ups) + jumps[1] * ups
     with np.errstate(over="ignore"):
@@ -321,15 +325,27 @@ def _amplitudes(tables: LaneTables, task: Task) -> Floats:
     it is a + b·n + c·[n = 1]; summed over the ring, n counts every unshared neighbour twice, and
     [n = 1] is an unlike edge, of which two make a step.
     """
-    shells = iter(shell for shell, _ in tables.pairs)
-    found, edges = dict.fromkeys(tables.shells, 0.0), 0.0
+    found, edges = dict.fromkeys([_shell(orbit) for orbit in tables.pairs] or [1], 0.0), 0.0
     for orbit, (none, one, *both) in zip(tables.orbits, task.jumps, strict=True):
         if orbit.clusters.shape[1] == 3:
             found[1] += none - both[0]
             edges += none + both[0] - 2 * one
-        elif (shell := next(shells)) in found:
-            found[shell] += none - one
+        elif any(orbit is pair for pair in tables.pairs):
+            found[_shell(orbit)] += none - one
     return np.array([*found.values(), *[edges] * tables.bonds.edges])
+
+
+def _shell(orbit: Orbit) -> int:
+    """The neighbour shell of an orbit's bonds, from its features' names."""
+    return int(next(iter(orbit.values)).rsplit("_", 1)[1])
+
+
+def _other_ends(bonds: Sites, sites: int) -> Sites:
+    """Neighbours over bonds of which each site has as many, (sites, z)."""
+    ends = np.concatenate([bonds, bonds[:, ::-1]])
+    order = np.argsort(ends[:, 0], kind="stable")
+    found: Sites = ends[order, 1].reshape(sites, -1)
+    return found
 
 
 def _start_masks(

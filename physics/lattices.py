@@ -14,7 +14,10 @@ Sites = npt.NDArray[np.int32]
 Vectors = npt.NDArray[np.float64]
 
 MOST_SITES = 2**22
-MOST_SHELLS = 3
+MOST_SHELLS = 8
+
+# Cells along each axis within which all neighbours of these shells are.
+REACH = 5
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ class Lattice:
         Parameters
         ----------
         shell
-            1 for nearest, 2 for next-nearest, up to 3.
+            1 for nearest, 2 for next-nearest, up to 8.
 
         Raises
         ------
@@ -223,7 +226,7 @@ def neighbor_steps(kind: str, shell: int) -> tuple[tuple[Step, ...], ...]:
 
 
 def _shells(geometry: Geometry, origin: int) -> list[tuple[Step, ...]]:
-    reach = range(-MOST_SHELLS, MOST_SHELLS + 1)
+    reach = range(-REACH, REACH + 1)
     by_distance: dict[float, list[Step]] = {}
     for cells in product(reach, repeat=geometry.dimension):
         for target in range(geometry.sublattices):

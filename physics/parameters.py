@@ -10,7 +10,11 @@ from physics.errors import LARGEST, RequestError
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter: its meaning, unit, default (None: must be given), bounds, whether whole."""
+    """A parameter: its meaning, unit, default (None: must be given), bounds, whether whole.
+
+    An ``optional`` one is no parameter of a point unless it is given or swept: it has come to a
+    model later, and what was computed before keeps its digest and its seeds.
+    """
 
     name: str
     meaning: str = ""
@@ -20,6 +24,7 @@ class Parameter:
     high: float = np.inf
     low_excluded: bool = False
     whole: bool = False
+    optional: bool = False
 
     @property
     def allowed(self) -> str:

@@ -1,6 +1,6 @@
 """``sample``: a block of points in, sums over the samples of 64 replicas a point out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -152,6 +152,8 @@ def sample(
     chosen = _chosen(kernel, kernel_of(model, lattice, orbits, schedule.update))
     if chosen == CLUSTER:
         check_clusters(model, orbits, full)
+    if model.drawn is not None:
+        check_kept(keep)
     features = features_of(orbits)
     samples = _empty(len(seeds), features, lattice, schedule)
     samples = _with_room(samples, kept(keep))
@@ -161,6 +163,9 @@ def sample(
         groups: Iterable[Group] = lane_groups(
             _lane_tables(lattice, model, used), tasks, sums, traces
         )
+    elif model.drawn is not None:
+        each = _disordered(model, lattice, full, orbits, tasks)
+        groups = (ReferenceGroup(*own, sums[p], traces[p : p + 1]) for p, own in enumerate(each))
     else:
         kind = ClusterGroup if chosen == CLUSTER else ReferenceGroup
         shared = ScalarTables(lattice, orbits)
@@ -178,6 +183,17 @@ def _lane_tables(lattice: Lattice, model: Model, used: frozenset[str]) -> LaneTa
     """Kept from block to block: tables of a large lattice take a second to make."""
     orbits = model.orbits(lattice, used)
     return LaneTables(lattice, orbits, model.acting(used, features_of(orbits)))
+
+
+def _disordered(
+    model: Model, lattice: Lattice, points: Points, orbits: Sequence[Orbit], tasks: Sequence[Task]
+) -> Iterator[tuple[ScalarTables, Task]]:
+    """Every point's own tables, and its task with the energies of its own bonds."""
+    for p, task in enumerate(tasks):
+        point = {name: float(values[p]) for name, values in points.items()}
+        tables = ScalarTables(lattice, model.disordered(orbits, lattice, point))
+        jumps = energy_jumps(tables.measured.clusters, task.couplings)
+        yield tables, task._replace(jumps=jumps)
 
 
 def _drive_ladders(
@@ -235,7 +251,20 @@ def complete(model: Model, points: Mapping[str, npt.ArrayLike], number: int) -> 
     return {
         p.name: swept[p.name] if p.name in swept else np.full(number, fixed[p.name])
         for p in model.parameters
+        if p.name in swept or p.name in fixed
     }
+
+
+def check_kept(keep: Sequence[str]) -> None:
+    """Refuse to keep the samples of random bonds: their features are sums of draws of 20 binary
+    places, too long for the 32 bits of a kept sample."""
+    if SAMPLES in keep:
+        raise RequestError(
+            "samples of random bonds are not kept",
+            came=SAMPLES,
+            allowed=SPINS,
+            hint=f'keep = ["{SPINS}"] in [sweep]',
+        )
 
 
 def _check_seeds(seeds: npt.ArrayLike) -> None:
@@ -287,7 +316,7 @@ def _tasks(
     model: Model, lattice: Lattice, points: Points, orbits: Sequence[Orbit], seeds: Seeds
 ) -> list[Task]:
     clusters = clusters_of(orbits)
-    couplings = model.couplings(points, features_of(orbits))
+    couplings = model.coefficients(points, features_of(orbits))
     begin, ones = model.start(points, lattice), model.ones(points, lattice)
     return [
         Task(

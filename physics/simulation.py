@@ -22,6 +22,7 @@ from physics.sampler import (
     KERNEL_VERSIONS,
     LANES,
     Seeds,
+    check_kept,
     complete,
     kernel_of,
     parameters_used,
@@ -195,6 +196,8 @@ class Simulation:
             check_clusters(self.model, self.orbits, complete(self.model, corners, number))
 
     def _check_kept(self) -> None:
+        if self.model.drawn is not None:
+            check_kept(self.keep)
         sizes = self.sizes
         for variable in (v for word in self.keep for v in KEPT[word]):
             numbers = np.prod([sizes[dim] for dim in variable.dims], dtype=object)
@@ -227,6 +230,7 @@ class Simulation:
             "lattice.size": self.lattice.size,
             "model.kind": self.model.kind,
             **{f"model.{name}": value for name, value in fixed},
+            **{f"model.{name}": value for name, value in self.model.structure.items()},
             **{f"schedule.{name}": value for name, value in asdict(self.schedule).items()},
             **({"sweep.keep": list(self.keep)} if self.keep else {}),
         }
@@ -295,7 +299,7 @@ class Simulation:
         samples = sample(
             self.model, self.lattice, points, self.schedule, seeds, keep=self.keep, watch=watch
         )
-        found = observe(samples, self.model.couplings(full, samples.features), full["T"])
+        found = observe(samples, self.model.coefficients(full, samples.features), full["T"])
         found |= samples.kept
         ones = self.model.ones(full, self.lattice)
         if ones is not None:

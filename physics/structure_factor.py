@@ -15,9 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from physics.errors import RequestError
-from physics.lattices import GEOMETRIES, MOST_SHELLS, Lattice, neighbor_steps
+from physics.lattices import GEOMETRIES, Lattice, neighbor_steps
 
 Floats = npt.NDArray[np.float64]
+
+# Neighbour shells whose sums tell stars apart.
+STAR_SHELLS = 3
 
 _HALF, _THIRD = Fraction(1, 2), Fraction(1, 3)
 
@@ -140,7 +143,7 @@ def stars_of(lattice: Lattice) -> Stars:
     (2, 3)
     """
     k = wave_vectors(lattice)
-    sums = np.stack([_shell_sum(lattice.kind, shell, k) for shell in range(1, MOST_SHELLS + 1)], -1)
+    sums = np.stack([_shell_sum(lattice.kind, shell, k) for shell in range(1, STAR_SHELLS + 1)], -1)
     rows = np.round(sums.reshape(-1, sums.shape[-1]), 9) + 0.0
     _, first, number, members = np.unique(
         rows, axis=0, return_index=True, return_inverse=True, return_counts=True
@@ -224,7 +227,7 @@ def _same_star(kind: str, k: tuple[Fraction, ...], other: tuple[Fraction, ...]) 
     both = np.array([[float(h) for h in k], [float(h) for h in other]])
     return all(
         abs(np.subtract(*_shell_sum(kind, shell, both))) < 1e-9
-        for shell in range(1, MOST_SHELLS + 1)
+        for shell in range(1, STAR_SHELLS + 1)
     )
 
 

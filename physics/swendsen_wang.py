@@ -97,8 +97,15 @@ def check_clusters(model: Model, orbits: Sequence[Orbit], points: Points) -> Non
             allowed="models of free spins: ising",
             hint=LOCAL,
         )
+    if model.drawn is not None:
+        raise RequestError(
+            "cluster updates run with the same coupling for all bonds of a shell",
+            came="bonds drawn from a distribution",
+            allowed="a model without bonds",
+            hint=LOCAL,
+        )
     features = features_of(orbits)
-    couplings = dict(zip(features, model.couplings(points, features).T, strict=True))
+    couplings = dict(zip(features, model.coefficients(points, features).T, strict=True))
     for orbit in orbits:
         acts = [(couplings[name], values) for name, values in orbit.values.items()]
         if _are_bonds(orbit):

@@ -262,7 +262,7 @@ class Sweep:
         else:
             tables |= {
                 "lattice": {"kind": self.lattice.kind, "size": self.lattice.size},
-                "model": {"kind": self.model.kind, **self.model.table},
+                "model": {"kind": self.model.kind, **self.model.given, **self.model.structure},
                 "grid": grid_table(self.grid),
                 "schedule": asdict(self.schedule),
             }

@@ -112,7 +112,7 @@ def _model(table: Mapping[str, Any]) -> Model:
     kind: type[Model] = _chosen("model", table, {**MODELS, **KINETIC_MODELS})
     given = {name: value for name, value in table.items() if name != "kind"}
     try:
-        for name in (name for name in given if name not in kind.settings):
+        for name in (name for name in given if name not in kind.structures):
             kind.parameter(name)
         return kind(**given)
     except RequestError as error:

@@ -79,7 +79,7 @@ def _digest(run: SmallRun) -> str:
     full = complete(run.model, points, number)
     found = [getattr(sums, field.name) for field in fields(sums)]
     arrays = [value for value in found if isinstance(value, np.ndarray)]
-    arrays += observe(sums, run.model.couplings(full, sums.features), full["T"]).values()
+    arrays += observe(sums, run.model.coefficients(full, sums.features), full["T"]).values()
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())

@@ -55,7 +55,7 @@ def deviations(
     axes = {name: np.array([value]) for name, value in simulated.items()}
     sums = sample(model, lattice, axes, schedule, seed[None, :], kernel=kernel)
     full = complete(model, axes, 1)
-    found = observe(sums, model.couplings(full, sums.features), full["T"])
+    found = observe(sums, model.coefficients(full, sums.features), full["T"])
     exact = states.expect(**{name: float(v[0]) for name, v in full.items()} | point)
     scalars = [
         Deviation(name, float(found[name][0]), float(exact[name]), float(found[f"{name}_se"][0]))

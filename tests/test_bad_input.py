@@ -51,6 +51,12 @@ samples = 10
 stride_mcs = 2
 """
 
+SOLID = ALLOY.replace(
+    'kind = "pair_alloy"', 'kind = "solid_solution"\nw_m1 = 0.0\nw_1 = 0.1'
+).replace("w1 = [", "w_0 = [")
+
+SYMMETRIC = "couplings = [[0, 1, 0], [0.5, 0, 0.5], [0, 1, 0]]"
+
 # What a store knows of a user's function.
 OWN = """\
 [kernel]
@@ -117,6 +123,12 @@ def counts(old: str, new: str) -> str:
 
 def clusters(text: str) -> str:
     return changed(text, "stride_mcs = 2\n", 'stride_mcs = 2\nupdate = "cluster"\n')
+
+
+def bonds(keys: str) -> str:
+    """The Ising model with random bonds of these keys, and two realisations."""
+    model, grid = f"bonds = {{ {keys} }}\n", "\nrealisation = [0, 1]"
+    return changed(ISING, "[grid]", f"{model}[grid]{grid}")
 
 
 T, H, SIZE = "T = [1.8, 2.27]", "H = { start = 0.0, stop = 1.0, num = 3 }", "size = 6"
@@ -281,11 +293,72 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
     "an alloy without x": (alloy("x = [0.25, 0.5]", ""), ("x of the model pair_alloy", "x = ")),
     "an alloy without w1": (alloy("w1 = [-0.1, 0.1]", ""), ("w1 of the model pair_alloy", "w1 = ")),
     "a model parameter in quotes": (ising("[grid]", 'J = "1"\n[grid]'), ("[model]", "J", "'1'")),
-    "a list of four couplings": (
-        ising("[grid]", "J = [1, 2, 3, 4]\n[grid]"),
-        ("J", "1 to 3 numbers"),
+    "a list of nine couplings": (
+        ising("[grid]", "J = [1, 2, 3, 4, 5, 6, 7, 8, 9]\n[grid]"),
+        ("J", "1 to 8 numbers"),
     ),
-    "a list of no coupling": (ising("[grid]", "J = []\n[grid]"), ("J", "1 to 3 numbers")),
+    "a list of no coupling": (ising("[grid]", "J = []\n[grid]"), ("J", "1 to 8 numbers")),
+    "couplings that differ both ways": (
+        ising("[grid]", "couplings = [[0, 1, 0], [1, 0, 0.5], [0, 1, 0]]\n[grid]"),
+        ("no detailed balance", "1 at (0, -1) and 0.5 opposite", "180°", "couplings = ["),
+    ),
+    "a site coupled to itself": (
+        ising("[grid]", "couplings = [[0, 1, 0], [1, 2, 1], [0, 1, 0]]\n[grid]"),
+        ("coupled to itself", "2 in the middle", "0 there"),
+    ),
+    "couplings of four rows": (
+        ising("[grid]", "couplings = [[0, 1], [1, 0], [0, 1], [1, 0]]\n[grid]"),
+        ("no square matrix", "4 rows", "3, 5, 7 or 9 rows"),
+    ),
+    "couplings as a matrix on another lattice": (
+        changed(ising("[grid]", f"{SYMMETRIC}\n[grid]"), '"square"', '"triangular"'),
+        ("square lattice", "triangular", "J = [1.0, 0.2]"),
+    ),
+    "couplings beside shells": (
+        ising("[grid]", f"{SYMMETRIC}\nJ2 = 0.5\n[grid]"),
+        ("J2 is given", "couplings", "one of the two"),
+    ),
+    "bonds of infinite moments": (
+        bonds('distribution = "cauchy"'),
+        ("neither a mean nor a variance", "'cauchy'", "normal | uniform | bimodal"),
+    ),
+    "bonds drawn twice": (
+        bonds('distribution = "normal", sd = 0.2, symmetric = false'),
+        ("no detailed balance", "symmetric = False", "one draw a bond"),
+    ),
+    "bonds without their width": (bonds('distribution = "normal"'), ("lack the key sd",)),
+    "bonds that scatter below nothing": (
+        bonds('distribution = "normal", sd = -0.2'),
+        ("sd is out of bounds", "-0.2", "0 to 100"),
+    ),
+    "bonds, and no realisation": (
+        ising("[grid]", 'bonds = { distribution = "normal", sd = 0.2 }\n[grid]'),
+        ("realisation", "not given", "realisation = { start = 0"),
+    ),
+    "half a realisation": (
+        bonds('distribution = "normal", sd = 0.2').replace("[0, 1]", "[0, 0.5]"),
+        ("grid.realisation", "no whole number", "0.5"),
+    ),
+    "realisations of bonds that are all alike": (
+        changed(ISING, "[grid]", "[grid]\nrealisation = [0, 1]"),
+        ("realisation is of random bonds", "bonds = {"),
+    ),
+    "a solid solution without a composition": (
+        changed(SOLID, "x = [0.25, 0.5]\n", ""),
+        ("x of the model solid_solution is not given", "x = "),
+    ),
+    "a solid solution with a chemical potential as well": (
+        changed(SOLID, "x = [", "dmu = [0.1]\nx = ["),
+        ("dmu is not of this ensemble", 'ensemble = "semi_grand"'),
+    ),
+    "an open solid solution with a composition": (
+        changed(SOLID, "w_1 =", 'ensemble = "semi_grand"\nw_1 ='),
+        ("x is not of this ensemble", "canonical", "dmu"),
+    ),
+    "an unknown ensemble": (
+        changed(SOLID, "w_1 =", 'ensemble = "grand"\nw_1 ='),
+        ("ensemble is unknown", "'grand'", '"canonical" | "semi_grand"'),
+    ),
     "a coupling given twice": (ising("[grid]", "J = [1, 2]\nJ2 = 1\n[grid]"), ("J2", "twice")),
     "a negative seed": (ising("seed = 7", "seed = -1"), ("seed", "-1", "0 to 2^63 - 1")),
     "a seed too large": (ising("seed = 7", f"seed = {2**63}"), ("seed", "0 to 2^63 - 1")),

@@ -1,12 +1,15 @@
 """The examples run, small, and find what they say."""
 
 import importlib.util
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from distributed import Client
 
-from sweeps import Sweep
+from sweeps import Sweep, run
 
 ROOT = Path(__file__).parents[1] / "examples"
 FOLDERS = sorted(path.parent for path in ROOT.glob("*/example.py"))
@@ -22,10 +25,26 @@ def loaded(folder: Path) -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """Threads of this process for all examples: a cluster of processes takes longer than they."""
+    with Client(
+        processes=False,
+        n_workers=1,
+        threads_per_worker=2,
+        dashboard_address="127.0.0.1:0",
+        set_as_default=False,
+    ) as threads:
+        yield threads
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
-def test_an_example_runs(folder: Path, tmp_path: Path) -> None:
-    found = loaded(folder).main(tmp_path, small=True)
+def test_an_example_runs(folder: Path, tmp_path: Path, client: Client) -> None:
+    module = loaded(folder)
+    if hasattr(module, "run"):
+        module.run = partial(run, client=client)
+    found = module.main(tmp_path, small=True)
     pictures = found["pictures"]
     assert pictures
     assert all(picture.parent == tmp_path for picture in pictures)

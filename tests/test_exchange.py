@@ -112,7 +112,7 @@ def test_the_differences_are_the_energy_change_of_every_exchange(
     points = {name: np.array([value]) for name, value in model.fixed(()).items()}
     orbits = model.orbits(lattice, set(points))
     tables = LaneTables(lattice, orbits, frozenset(f for orbit in orbits for f in orbit.values))
-    couplings = model.couplings(points, tables.features)[0]
+    couplings = model.coefficients(points, tables.features)[0]
     jumps = energy_jumps(clusters_of(orbits), couplings)
     task = Task(seed_of(1), 1.0, couplings, jumps, np.ones(64), lattice.sites // 2)
     amplitudes = ExchangeGroup(tables, [task], []).amplitudes[:, 0]

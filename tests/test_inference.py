@@ -143,7 +143,7 @@ def ising_point(lattice: Lattice, field: float, stride: int, seed: int) -> xr.Da
     schedule = Schedule(200, 20, stride)
     sums = sample(model, lattice, axes, schedule, seeds_of(seed, points=1), keep=("samples",))
     full = complete(model, axes, 1)
-    found = observe(sums, model.couplings(full, sums.features), full["T"])
+    found = observe(sums, model.coefficients(full, sums.features), full["T"])
     kept = sums.sample_histogram
     assert kept is not None
     return xr.Dataset(

@@ -142,7 +142,7 @@ def _sampled(
     assert kernel_of(model, lattice, model.orbits(lattice, set(axes))) == "lanes"
     sums = sample(model, lattice, axes, Schedule(3, 4, 2), seeds)
     full = complete(model, axes, len(chosen))
-    return observe(sums, model.couplings(full, sums.features), full["T"])
+    return observe(sums, model.coefficients(full, sums.features), full["T"])
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_energy_and_heat_capacity_are_those_of_the_exact_torus() -> None:
     seeds = np.stack([seed_of(5, i) for i in range(8)])
     sums = sample(model, lattice, {"T": temperatures}, Schedule(2000, 1500, 10), seeds)
     full = complete(model, {"T": temperatures}, 8)
-    found = observe(sums, model.couplings(full, sums.features), temperatures)
+    found = observe(sums, model.coefficients(full, sums.features), temperatures)
     energy, heat_capacity = kaufman(32, temperatures)
     for name, exact in (("energy", energy), ("heat_capacity", heat_capacity)):
         z = (found[name] - exact) / found[f"{name}_se"]

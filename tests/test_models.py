@@ -34,7 +34,7 @@ def recounted(model: Model, lattice: Lattice, spins: np.ndarray) -> float:
     for orbit in model.orbits(lattice, parameters_used(model, {})):
         ones = spins[orbit.clusters].sum(axis=1)
         for name, values in orbit.values.items():
-            coupling = float(model.couplings(points, (name,))[0, 0])
+            coupling = float(model.coefficients(points, (name,))[0, 0])
             energy += coupling * float(np.sum(np.asarray(values)[ones]))
     return energy
 
@@ -47,7 +47,7 @@ def test_the_rise_of_one_site_is_the_energy_change_of_the_whole_lattice(
     lattice = LATTICES[kind](size)
     orbits = model.orbits(lattice, parameters_used(model, {}))
     clusters = clusters_of(orbits)
-    couplings = model.couplings(complete(model, {}, 1), features_of(orbits))[0]
+    couplings = model.coefficients(complete(model, {}, 1), features_of(orbits))[0]
     jumps = energy_jumps(clusters, couplings)
     table = touching(clusters, lattice.sites, np.any(jumps != 0, axis=1))
     spins = np.random.default_rng(size).integers(0, 2, lattice.sites).astype(np.uint8)

@@ -223,5 +223,5 @@ def estimates(size: int, temperatures: np.ndarray, schedule: Schedule) -> dict[s
     model, axes, number = Ising(), {"T": temperatures}, len(temperatures)
     seeds = np.stack([seed_of(10, i) for i in range(number)])
     sums = sample(model, square(size), axes, schedule, seeds)
-    couplings = model.couplings(complete(model, axes, number), sums.features)
+    couplings = model.coefficients(complete(model, axes, number), sums.features)
     return observe(sums, couplings, temperatures)

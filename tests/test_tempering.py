@@ -129,7 +129,7 @@ def deviations(
     schedule = tempered(100, 200, 4, update=update)
     sums = sample(model, lattice, axes, schedule, seeds, kernel=kernel)
     full = complete(model, axes, len(seeds))
-    found = observe(sums, model.couplings(full, sums.features), axes["T"])
+    found = observe(sums, model.coefficients(full, sums.features), axes["T"])
     ones = None if model.move == "single_flip" else lattice.sites // 2
     states = enumerate_states(
         lattice, type(model)(), used=frozenset(model.given) | {"T"}, ones=ones

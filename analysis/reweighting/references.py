@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -116,8 +116,8 @@ class Simulated:
             measured.
         """
         told = {name: np.atleast_1d(np.asarray(v, float)) for name, v in points.items()}
-        given = {name: value for name, value in self.model.given.items() if name not in told}
-        model, number = type(self.model)(**given), len(next(iter(told.values())))
+        freed = dict.fromkeys(told.keys() & self.model.given.keys())
+        model, number = replace(self.model, **freed), len(next(iter(told.values())))
         features = [str(name) for name in self.ds["feature"].values]
         acting = [name for name, values in told.items() if np.any(values)]
         asked = features_of(
@@ -131,7 +131,7 @@ class Simulated:
                 hint="a sweep in which the parameter is an axis, or given",
             )
         full = complete(model, told, number)
-        return model.couplings(full, features) / full["T"][:, None], full["T"]
+        return model.coefficients(full, features) / full["T"][:, None], full["T"]
 
 
 @dataclass(frozen=True, eq=False)

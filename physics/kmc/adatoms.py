@@ -76,9 +76,8 @@ class Adatoms(Model):
     """
 
     kind: ClassVar[str] = "adatoms"
-    move: ClassVar[Move] = "hop"
     energy_units: ClassVar[str] = "eV"
-    settings: ClassVar[tuple[str, ...]] = ("pattern", "eps")
+    structures: ClassVar[tuple[str, ...]] = ("pattern", "eps")
     parameters: ClassVar[tuple[Parameter, ...]] = (
         Parameter("T", "temperature", "K", low=0.0, low_excluded=True),
         Parameter("E_b", "barrier of a hop between sites of one energy", "eV", low=0.0),
@@ -144,10 +143,14 @@ class Adatoms(Model):
             object.__setattr__(self, name, value)
 
     @property
-    def table(self) -> dict[str, Any]:
-        """What ``[model]`` of a spec file holds besides the kind."""
-        rows = {} if self.pattern is None else {"pattern": [list(row) for row in self.pattern]}
-        return {**self.given, **rows}
+    def move(self) -> Move:
+        """Hops to empty neighbour sites."""
+        return "hop"
+
+    @property
+    def structure(self) -> dict[str, Any]:
+        """The pattern, if one was given; energies of ``eps`` are parameters."""
+        return {} if self.pattern is None else {"pattern": [list(row) for row in self.pattern]}
 
     @property
     def kinds(self) -> int:
@@ -183,7 +186,7 @@ class Adatoms(Model):
         singles = [Orbit(sites[types == k], {f"adatoms_{k}": (0, 1)}) for k in range(self.kinds)]
         return [*singles, Orbit(lattice.bonds(1), {"pairs": (0, 0, 1)})]
 
-    def couplings(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
+    def coefficients(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
         strength = {f"adatoms_{k}": points[name] for k, name in enumerate(ENERGIES)}
         strength["pairs"] = points["w"]
         return np.stack([strength[name] for name in features], axis=-1)

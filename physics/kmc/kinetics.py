@@ -170,7 +170,7 @@ class Kinetics(Simulation):
     @property
     def description(self) -> dict[str, Any]:
         """Everything that decides a point's result besides its coordinates and seed."""
-        pattern = self.model.table.get("pattern", [[0]])
+        pattern = self.model.structure.get("pattern", [[0]])
         return {**super().description, "model.pattern": pattern}
 
     def check(self, axes: Mapping[str, npt.NDArray[np.float64]]) -> None:

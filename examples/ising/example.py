@@ -1,0 +1,69 @@
+"""Ising model from a simulated experiment: temperature and field of six images of spins."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from analysis import best_fit, landscape
+from analysis.browse import landscape_map, save
+from analysis.observed import counts_dataset
+from physics import Lattice, Schedule, configurations, count_configurations, sample, square
+from physics.traces import unpack_replicas
+from sweeps import Sweep, run
+from sweeps.seeding import point_seed
+
+HERE = Path(__file__).parent
+
+Images = npt.NDArray[np.uint8]
+
+# What the experiment does not tell us, and the fit has to.
+TRUTH = {"T": 2.8, "H": 0.2}
+IMAGES = 6
+
+
+def experiment(sweep: Sweep) -> Images:
+    """Spins of a few independent lattices at the truth, (images, sites), 0 and 1."""
+    lattice, point = sweep.lattice, {name: np.array([v]) for name, v in TRUTH.items()}
+    seeds = point_seed(7, TRUTH)[None, :]
+    found = sample(sweep.model, lattice, point, Schedule(2000, 2, 1), seeds, keep=("spins",))
+    return unpack_replicas(found.kept["spins"][0])[:IMAGES]
+
+
+def counted(images: Images, lattice: Lattice) -> xr.Dataset:
+    """The configuration counts of every image."""
+    classes, rings = configurations(lattice.kind), lattice.neighbors(1)
+    sites = np.arange(lattice.sites)
+    counts = {
+        f"image {number}": count_configurations(species, sites, rings, classes)
+        for number, species in enumerate(images)
+    }
+    return counts_dataset(counts, classes)
+
+
+def small_sweep(sweep: Sweep) -> Sweep:
+    """The same on a smaller lattice, with half of the grid's points along each axis."""
+    grid = {name: values[::2] for name, values in sweep.axes.items()}
+    return Sweep(square(32), sweep.model, grid, Schedule(200, 40, 5), sweep.seed)
+
+
+def main(folder: Path, small: bool = False) -> dict[str, Any]:
+    """Write the experiment, the store and the figure into a folder; returns what was found."""
+    sweep = Sweep.from_file(HERE / "ising.toml")
+    sweep = small_sweep(sweep) if small else sweep
+    images = experiment(sweep)
+    np.savetxt(folder / "experiment.txt", images, fmt="%d", delimiter="")
+    scape = landscape(
+        run(sweep, folder / "ising.zarr", progress=False), counted(images, sweep.lattice)
+    )
+    fit = best_fit(scape)
+    figure = save(landscape_map(scape, best=fit.parameters), folder / "landscape.png")
+    for name, (value, error) in fit.parameters.items():
+        print(f"{name} = {value:.3f} ± {error:.3f}, true {TRUTH[name]}")
+    return {"parameters": dict(fit.parameters), "truth": TRUTH, "pictures": [figure]}
+
+
+if __name__ == "__main__":
+    main(HERE)

@@ -1,0 +1,87 @@
+"""Interacting solid solution: which of its three energies an image can tell."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from analysis import Fit, best_fit, landscape
+from analysis.browse import landscape_map, save
+from analysis.observed import counts_dataset
+from physics import Lattice, Schedule, configurations, count_configurations, sample, square
+from physics.traces import unpack_replicas
+from sweeps import Sweep, run
+from sweeps.seeding import point_seed
+
+HERE = Path(__file__).parent
+
+Images = npt.NDArray[np.uint8]
+ENSEMBLES = ("closed", "open")
+
+# In k_B·T0; what acts at fixed composition is w_0 − (w_1 + w_m1)/2 = 0.2.
+TRUTH = {"w_0": 0.25, "w_m1": 0.1, "w_1": 0.0}
+IMAGES = 2
+
+
+def experiment(sweep: Sweep) -> Images:
+    """Species in a few images of the true material, (images, sites), 0 (Se) and 1 (Te)."""
+    lattice, point = sweep.lattice, {name: np.array([v]) for name, v in TRUTH.items()}
+    seeds = point_seed(7, TRUTH)[None, :]
+    found = sample(sweep.model, lattice, point, Schedule(2000, 2, 1), seeds, keep=("spins",))
+    return unpack_replicas(found.kept["spins"][0])[:IMAGES]
+
+
+def counted(images: Images, lattice: Lattice) -> xr.Dataset:
+    """The configuration counts of every image."""
+    classes, rings = configurations(lattice.kind), lattice.neighbors(1)
+    sites = np.arange(lattice.sites)
+    counts = {
+        f"image {number}": count_configurations(species, sites, rings, classes)
+        for number, species in enumerate(images)
+    }
+    return counts_dataset(counts, classes)
+
+
+def small_sweep(sweep: Sweep) -> Sweep:
+    """The same on a smaller lattice, with fewer points along each axis."""
+    grid = {name: values[::2] for name, values in sweep.axes.items()}
+    return Sweep(square(24), sweep.model, grid, Schedule(200, 40, 10), sweep.seed)
+
+
+def fitted(name: str, folder: Path, small: bool) -> tuple[Fit, Path]:
+    """One ensemble: its experiment, sweep, landscape and fit, and the cut at the true w_1."""
+    sweep = Sweep.from_file(HERE / f"{name}.toml")
+    sweep = small_sweep(sweep) if small else sweep
+    images = experiment(sweep)
+    np.savetxt(folder / f"{name}.txt", images, fmt="%d", delimiter="")
+    simulated = run(sweep, folder / f"{name}.zarr", progress=False)
+    scape = landscape(simulated, counted(images, sweep.lattice))
+    cut = scape.sel(w_1=TRUTH["w_1"], method="nearest").drop_vars("w_1")
+    figure = save(landscape_map(cut), folder / f"{name}.png", title=f"{name}, w_1 = 0")
+    return best_fit(scape), figure
+
+
+def main(folder: Path, small: bool = False) -> dict[str, Any]:
+    """Write experiments, stores and figures into a folder; returns what was found."""
+    found: dict[str, Any] = {"truth": TRUTH, "pictures": []}
+    for name in ENSEMBLES:
+        fit, figure = fitted(name, folder, small)
+        found[name] = {"fit": fit, "interaction": interaction(fit), "notes": fit.notes}
+        found["pictures"].append(figure)
+        value, error = interaction(fit)
+        print(f"{name}: w_0 - (w_1 + w_m1)/2 = {value:.3f} ± {error:.3f}, true 0.2")
+        print(*fit.notes, sep="\n")
+    return found
+
+
+def interaction(fit: Fit) -> tuple[float, float]:
+    """What acts at fixed composition, with its standard error."""
+    weights = np.array([{"w_0": 1.0}.get(name, -0.5) for name in fit.parameters])
+    value = sum(w * v for w, (v, _) in zip(weights, fit.parameters.values(), strict=True))
+    return float(value), float(np.sqrt(weights @ fit.covariance @ weights))
+
+
+if __name__ == "__main__":
+    main(HERE)

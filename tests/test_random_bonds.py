@@ -1,0 +1,236 @@
+"""Random bonds: one draw a bond, disorder averages against every arrangement of 4×4 spins."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import xarray as xr
+
+from analysis import disorder_average
+from physics import Ising, RequestError, Schedule, square, triangular
+from physics.enumeration import enumerate_states
+from physics.random_bonds import DISTRIBUTIONS, RandomBonds
+from physics.sampler import sample
+from physics.simulation import Simulation
+from sweeps import Sweep
+from tests.statistics import seeds_of
+
+TABLES = {
+    "normal": {"distribution": "normal", "mean": 1.0, "sd": 0.4, "seed": 5},
+    "uniform": {"distribution": "uniform", "low": 0.2, "high": 1.4, "seed": 5},
+    "bimodal": {"distribution": "bimodal", "negative": 0.3, "seed": 5},
+}
+NORMAL = Ising(mu=0.67, bonds=TABLES["normal"])
+SCHEDULE = Schedule(equilibration_mcs=200, samples=400, stride_mcs=4)
+AXES = {"realisation": np.arange(3.0), "T": np.array([2.0, 3.0])}
+H = 0.3
+
+# The first draws of NORMAL's realisation 1, in units of 2^−20.
+FOUR = [1093060, 1195981, 910309, 206719]
+
+SPEC = """
+[lattice]
+kind = "square"
+size = 4
+[model]
+kind = "ising"
+bonds = { distribution = "normal", mean = 1.0, sd = 0.2, seed = 1 }
+[grid]
+realisation = { start = 0, stop = 7, num = 8 }
+T = [2.0, 3.0]
+[schedule]
+equilibration_mcs = 20
+samples = 10
+stride_mcs = 2
+"""
+
+
+def exact(model: Ising, realisation: int, T: float, field: float) -> tuple[float, float]:
+    """Energy per site and |m| of 4×4 spins, arrangement by arrangement."""
+    lattice = square(4)
+    bonds = lattice.bonds(1)
+    drawn = model.drawn
+    assert drawn is not None
+    J = drawn.draw(lattice, realisation, len(bonds))
+    spins = 2.0 * (np.arange(2**16)[:, None] >> np.arange(16) & 1) - 1
+    energy = -(spins[:, bonds[:, 0]] * spins[:, bonds[:, 1]]) @ J - field * spins.sum(axis=1)
+    weights = np.exp(-(energy - energy.min()) / T)
+    weights /= weights.sum()
+    return float(weights @ energy) / 16, float(weights @ np.abs(spins.mean(axis=1)))
+
+
+def truths(factor: float = 1.0) -> npt.NDArray[np.float64]:
+    """Energies and |m|, (2, realisations, temperatures)."""
+    each = [[exact(NORMAL, r, factor * T, 0.67 * H) for T in AXES["T"]] for r in range(3)]
+    return np.moveaxis(np.array(each), -1, 0)
+
+
+@pytest.fixture(scope="module")
+def simulated() -> xr.Dataset:
+    kernel = Simulation(square(4), NORMAL, SCHEDULE, ("realisation", "T", "H"))
+    grid = np.meshgrid(*AXES.values(), indexing="ij")
+    points = {name: axis.ravel() for name, axis in zip(AXES, grid, strict=True)}
+    found = kernel.compute({**points, "H": np.full(6, H)}, seeds_of(31, points=6))
+    names = [v.name for v in kernel.variables if not v.dims]
+    dims = {v.name: v.dims for v in kernel.variables if v.name.startswith("histogram")}
+    return xr.Dataset(
+        {name: (tuple(AXES), found[name].reshape(3, 2)) for name in names}
+        | {
+            name: ((*AXES, *own), found[name].reshape(3, 2, *found[name].shape[1:]))
+            for name, own in dims.items()
+        },
+        AXES,
+    )
+
+
+@pytest.mark.statistical
+def test_every_realisation_agrees_with_enumeration(simulated: xr.Dataset) -> None:
+    names = ("energy", "magnetization_abs")
+    values = np.stack([simulated[name] for name in names])
+    errors = np.stack([simulated[f"{name}_se"] for name in names])
+    z = (values - truths()) / errors
+    print(np.round(z, 2))
+    assert np.abs(z).max() < 5
+    assert np.sqrt(np.mean(z**2)) < 1.6
+    assert np.abs((values - truths(factor=1.1)) / errors).max() > 5
+
+
+@pytest.mark.statistical
+def test_the_disorder_average_and_its_spread_agree_with_enumeration(simulated: xr.Dataset) -> None:
+    found = disorder_average(simulated)
+    energies = truths()[0]
+    assert found["energy"].dims == ("T",)
+    thermal = found["energy_se_thermal"].values
+    assert np.abs((found["energy"] - energies.mean(axis=0)) / thermal).max() < 5
+    wanted = energies.std(axis=0, ddof=1)
+    assert found["energy_spread"].values == pytest.approx(wanted, rel=0.1)
+    assert found["energy_se_disorder"].values == pytest.approx(wanted / np.sqrt(3), rel=0.1)
+    both = np.hypot(found["energy_se_thermal"], found["energy_se_disorder"])
+    assert found["energy_se"].values == pytest.approx(both.values)
+    assert (found["energy_se"] > 3 * thermal).all()
+    assert int(found["histogram"].sum()) == int(simulated["histogram"].sum())
+    assert (found["realisations"] == 3).all()
+
+
+@pytest.mark.statistical
+def test_enumeration_knows_the_bonds_of_a_realisation() -> None:
+    model = Ising(mu=0.67, bonds=TABLES["normal"], realisation=2)
+    found = enumerate_states(square(4), model, used={"H"}).expect(T=2.0, H=H)
+    energy, magnetization = exact(NORMAL, 2, 2.0, 0.67 * H)
+    assert found["energy"] == pytest.approx(energy, rel=1e-9)
+    assert found["magnetization_abs"] == pytest.approx(magnetization, rel=1e-9)
+
+
+def test_a_mean_without_scatter_has_the_bits_of_the_clean_model() -> None:
+    model = Ising(bonds={"distribution": "normal", "mean": 1.0, "sd": 0.0})
+    axes, seeds = {"T": np.array([2.0, 2.6])}, seeds_of(32, points=2)
+    drawn = {**axes, "realisation": np.array([0.0, 1.0])}
+    found = sample(model, square(6), drawn, Schedule(10, 10, 2), seeds)
+    clean = sample(Ising(), square(6), axes, Schedule(10, 10, 2), seeds, kernel="reference")
+    assert np.array_equal(found.histogram, clean.histogram)
+    assert np.allclose(found.moment_sum, clean.moment_sum, rtol=1e-12)
+
+
+def test_matrix_and_shells_have_a_draw_for_every_bond() -> None:
+    matrix = [[0, 0.5, 0], [1, 0, 1], [0, 0.5, 0]]
+    for couplings, J2 in ((matrix, None), (None, 0.5)):
+        model = Ising(couplings=couplings, J2=J2, bonds=TABLES["uniform"], realisation=0)
+        lattice, used = square(6), {"realisation", "J2"} if J2 else {"realisation"}
+        orbits = model.disordered(model.orbits(lattice, used), lattice, {"realisation": 0})
+        drawn = [next(iter(o.values.values()))[0] for o in orbits if o.clusters.shape[1] == 2]
+        assert len(set(drawn)) == len(drawn) == 36 * (4 if J2 else 2)
+
+
+@pytest.mark.parametrize("name", list(DISTRIBUTIONS))
+def test_draws_have_the_moments_of_their_distribution(name: str) -> None:
+    bonds = RandomBonds.of(TABLES[name])
+    draws = bonds.draw(square(128), 0, 2**15)
+    values = dict(bonds.values)
+    spread = {
+        "normal": values.get("sd", 0.0),
+        "uniform": (values.get("high", 0.0) - values.get("low", 0.0)) / np.sqrt(12),
+        "bimodal": 2 * np.sqrt(0.3 * 0.7),
+    }[name]
+    assert draws.std() == pytest.approx(spread, rel=0.02)
+    assert abs(draws.mean() - bonds.mean) < 4 * spread / 2**7.5
+    assert abs(np.corrcoef(draws, bonds.draw(square(128), 1, 2**15))[0, 1]) < 4 / 2**7.5
+    assert abs(np.corrcoef(draws[:-1], draws[1:])[0, 1]) < 4 / 2**7.5
+
+
+def test_draws_are_the_same_on_every_machine_and_of_every_seed_others() -> None:
+    bonds = RandomBonds.of(TABLES["normal"])
+    assert bonds.weights(square(4), 1, 4).tolist() == FOUR
+    other = RandomBonds.of({**TABLES["normal"], "seed": 6})
+    assert other.weights(square(4), 1, 4).tolist() != FOUR
+    stretched = RandomBonds.of({**TABLES["normal"], "sd": 0.8})
+    assert stretched.draw(square(4), 1, 4) - 1 == pytest.approx(
+        2 * (bonds.draw(square(4), 1, 4) - 1), abs=1e-5
+    )
+
+
+def test_a_spec_is_read_both_ways_and_realisations_extend() -> None:
+    sweep = Sweep.from_toml(SPEC)
+    assert Sweep.from_toml(sweep.to_toml()).digest == sweep.digest
+    assert Sweep.from_toml(SPEC.replace("sd = 0.2", "sd = 0.3")).digest != sweep.digest
+    assert sweep.kernel.name == "reference"
+    assert sweep.extended({"realisation": [8, 9]}).shape == (10, 2)
+
+
+def test_a_points_bits_are_its_own_whatever_its_companions() -> None:
+    kernel = Simulation(square(4), NORMAL, Schedule(10, 5, 2), ("realisation", "T"))
+    axes = {"realisation": np.array([0.0, 1.0, 2.0]), "T": np.full(3, 2.0)}
+    seeds = seeds_of(33, points=3)
+    together = kernel.compute(axes, seeds)
+    alone = kernel.compute({name: values[2:] for name, values in axes.items()}, seeds[2:])
+    for name, values in alone.items():
+        assert values.tobytes() == together[name][2:].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ({"distribution": "cauchy"}, "neither a mean nor a variance"),
+        ({"distribution": "pareto", "exponent": 1.5}, "infinite moments"),
+        ({"distribution": "gamma"}, "distribution of the bonds is unknown"),
+        ({"sd": 0.2}, "distribution of the bonds is unknown"),
+        ({"distribution": "normal"}, "lack the key sd"),
+        ({"distribution": "normal", "sd": np.inf}, "sd is out of bounds"),
+        ({"distribution": "normal", "sd": -0.1}, "sd is out of bounds"),
+        ({"distribution": "normal", "sd": 0.1, "width": 1.0}, "unknown key width"),
+        ({"distribution": "uniform", "low": 1.0, "high": 0.0}, "low above high"),
+        ({"distribution": "bimodal", "negative": 1.2}, "negative is out of bounds"),
+        ({"distribution": "normal", "sd": 0.1, "seed": -1}, "seed of the bonds"),
+        ({"distribution": "normal", "sd": 0.1, "symmetric": False}, "no detailed balance"),
+        ("normal", "bonds is no table"),
+    ],
+)
+def test_bonds_that_have_no_average_are_refused(table: object, told: str) -> None:
+    with pytest.raises(RequestError, match=told):
+        RandomBonds.of(table)
+
+
+@pytest.mark.parametrize(
+    ("model", "swept", "schedule", "keep", "told"),
+    [
+        (NORMAL, ("T",), SCHEDULE, (), "realisation of the model ising is not given"),
+        (Ising(), ("T", "realisation"), SCHEDULE, (), "realisation is of random bonds"),
+        (NORMAL, ("T", "realisation"), SCHEDULE, ("samples",), "samples of random bonds"),
+    ],
+)
+def test_what_random_bonds_need_is_told(
+    model: Ising, swept: tuple[str, ...], schedule: Schedule, keep: tuple[str, ...], told: str
+) -> None:
+    with pytest.raises(RequestError, match=told):
+        Simulation(square(4), model, schedule, swept, keep)
+
+
+def test_cluster_updates_and_halves_of_realisations_are_refused() -> None:
+    clusters = Schedule(10, 5, 2, update="cluster")
+    with pytest.raises(RequestError, match="the same coupling for all bonds"):
+        Sweep(triangular(4), NORMAL, {"realisation": [0], "T": [3.0]}, clusters)
+    with pytest.raises(RequestError, match="whole number"):
+        Sweep(square(4), NORMAL, {"realisation": [0.5], "T": [3.0]}, SCHEDULE)
+
+
+def test_an_average_over_nothing_is_refused() -> None:
+    with pytest.raises(RequestError, match="no dimension realisation"):
+        disorder_average(xr.Dataset({"energy": ("T", [1.0])}))
