@@ -150,7 +150,7 @@ def landscape_map(scape: xr.Dataset, *, best: Best | None = None, image: object 
     """
     axes = landscape_axes(scape)
     table, atoms, whose = distance_surface(scape, axes, image)
-    fine = refined(table["s2"], table["s2_se"])
+    fine = refined(table["s2"], table["s2_se"], atoms)
     minimum = minimum_of(fine, best)
     cross, heading = _cross(fine, minimum), f"{label_of(table['s2'])}, {whose}"
     notes = [_missing(table["s2"])]

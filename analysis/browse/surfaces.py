@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.interpolate import RectBivariateSpline
 
+from analysis.inference.interpolation import interpolation
 from analysis.landscape import parameters_of
 from physics.errors import RequestError
 
 Best = Mapping[str, tuple[float, float]]  # parameter: (value, standard error)
 
 WITHIN_A_POINT = {"configuration", "replica", "moment", "feature", "image"}
-FINE = 401
+FINE = 201
 MOST_CELLS = 512
 CONFIDENCE = {"solid": 0.6827, "dashed": 0.9545}
 
@@ -121,24 +121,25 @@ def distance_surface(
     return in_order(table, axes), float(n.sum()), whose
 
 
-def refined(surface: xr.DataArray, error: xr.DataArray) -> xr.DataArray:
-    """The surface on a grid fine enough for contours, by cubic splines where that is possible.
+def refined(
+    surface: xr.DataArray, error: xr.DataArray, atoms: float, points: int = FINE
+) -> xr.DataArray:
+    """The surface on a grid fine enough for contours, as fits interpolate it: no finer than it is
+    where there are too few points.
 
-    Over two axes the spline is smoothed until it leaves the points by as much as their standard
-    errors say: contours would else follow the noise.
+    Near the minimum as smooth as the errors allow, for contours would else follow the noise; far
+    off, where no contour is, in straight lines.
     """
-    if min(surface.shape) < 4 or bool(surface.isnull().any()):
-        return surface  # a cubic spline needs four points, and none of them missing
-    ends = {axis: surface[axis].to_numpy()[[0, -1]] for axis in surface.dims}
-    finer = {axis: np.linspace(low, high, FINE) for axis, (low, high) in ends.items()}
-    fine = surface.interp(finer, method="cubic")
-    if len(finer) == 2:
-        rows, columns = (surface[axis].to_numpy() for axis in surface.dims)
-        noise = float((error.fillna(0.0) ** 2).sum())
-        spline = RectBivariateSpline(rows, columns, surface.to_numpy(), s=noise)
-        y, x = finer.values()
-        fine = fine.copy(data=spline(y, x))
-    return fine
+    axes = {str(axis): surface[axis].to_numpy().astype(float) for axis in surface.dims}
+    values, errors = (4 * atoms * part.to_numpy() for part in (surface, error))
+    try:
+        between = interpolation(axes, values, errors)
+    except RequestError:
+        return surface
+    finer = {axis: np.linspace(grid[0], grid[-1], points) for axis, grid in axes.items()}
+    mesh = np.stack(np.meshgrid(*finer.values(), indexing="ij"), axis=-1)
+    fine = between.value(mesh.reshape(-1, len(axes))).reshape(mesh.shape[:-1]) / (4 * atoms)
+    return xr.DataArray(fine, finer, surface.dims, surface.name, surface.attrs)
 
 
 def levels(surface: xr.DataArray, atoms: float) -> dict[str, float]:

@@ -13,13 +13,16 @@ from analysis.browse.app.figures import CurveFigure, MapFigure
 from analysis.browse.app.panes import TOP, note
 from analysis.browse.app.view import ALL, View, symbol
 from analysis.browse.maps import label_of, unit_of
-from analysis.browse.surfaces import distance_surface, levels, refined
+from analysis.browse.surfaces import FINE, distance_surface, levels, refined
 from analysis.landscape import parameters_of
 
 Tap = Callable[[dict[str, float]], None]
 
 MOST_IMAGES = 6
 MOST_SAMPLES = 3000
+
+# Points an axis of a small map's contours.
+SMALL = 81
 
 
 class LandscapePane:
@@ -102,7 +105,7 @@ class LandscapePane:
         table, atoms, whose = distance_surface(cut, self.axes, image)
         s2 = table["s2"]
         labels = [(symbol if small else _label)(s2[axis]) for axis in self.axes]
-        fine = refined(s2, table["s2_se"])
+        fine = refined(s2, table["s2_se"], atoms, SMALL if small else FINE)
         known = bool(fine.notnull().any())
         told = f"S², {whose}" if small else f"Squared statistical distance S², {whose}"
         if known:
