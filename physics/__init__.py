@@ -6,6 +6,7 @@ from physics.lattices import LATTICES, Lattice, cubic, honeycomb, square, triang
 from physics.models import MODELS, Ising, Model, PairAlloy, ThreeBodyAlloy
 from physics.sampler import Samples, sample
 from physics.schedule import Schedule
+from physics.slab import SegregationSlab, Slab, slab
 from physics.structure_factor import structure_factor
 
 __all__ = [
@@ -19,12 +20,15 @@ __all__ = [
     "RequestError",
     "Samples",
     "Schedule",
+    "SegregationSlab",
+    "Slab",
     "ThreeBodyAlloy",
     "configurations",
     "count_configurations",
     "cubic",
     "honeycomb",
     "sample",
+    "slab",
     "square",
     "structure_factor",
     "triangular",

@@ -76,6 +76,7 @@ class Simulation:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keep", kept(self.keep))
+        _ = self.lattice.geometry  # a slab says that it has none
         self._check_kept()
         fixed = self.model.fixed(self.swept)
         self.model.check(self.lattice, {name: np.array([v]) for name, v in fixed.items()})
@@ -223,8 +224,7 @@ class Simulation:
         return {
             "kernel.name": self.name,
             "kernel.version": self.version,
-            "lattice.kind": self.lattice.kind,
-            "lattice.size": self.lattice.size,
+            **{f"lattice.{name}": value for name, value in self.lattice.table.items()},
             "model.kind": self.model.kind,
             **{f"model.{name}": value for name, value in fixed},
             **{f"schedule.{name}": value for name, value in asdict(self.schedule).items()},

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import tomlkit
 
 from physics.errors import RequestError
+from physics.kinds import simulation_of
 from physics.lattices import Lattice
 from physics.models import Model
 from physics.schedule import Schedule
@@ -260,7 +261,7 @@ class Sweep:
             tables |= {"grid": grid_table(self.grid), "kernel": table_of(self.kernel)}
         else:
             tables |= {
-                "lattice": {"kind": self.lattice.kind, "size": self.lattice.size},
+                "lattice": self.lattice.table,
                 "model": {"kind": self.model.kind, **self.model.given},
                 "grid": grid_table(self.grid),
                 "schedule": asdict(self.schedule),
@@ -343,7 +344,7 @@ def _kernel(
 ) -> Kernel:
     if kernel is None:
         lattice, model, schedule = (_checked(name, part) for name, part in parts.items())
-        return Simulation(lattice, model, schedule, swept, kept(keep))
+        return simulation_of(lattice, model, schedule, swept, kept(keep))
     given = [name for name, part in parts.items() if part is not None] + ["keep"] * bool(keep)
     if given:
         raise RequestError(

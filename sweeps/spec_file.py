@@ -7,8 +7,9 @@ from typing import Any
 import tomlkit
 
 from physics.errors import RequestError
-from physics.lattices import LATTICES, Lattice
-from physics.models import MODELS, Model
+from physics.kinds import LATTICES, MODELS, lattice_of
+from physics.lattices import Lattice
+from physics.models import Model
 from physics.schedule import Schedule
 from sweeps.axis import Axis
 from sweeps.kernel_table import kernel_of
@@ -16,12 +17,12 @@ from sweeps.tables import check_keys, check_tables
 
 _TABLES = {
     "sweep": ("seed", "keep"),
-    "lattice": ("kind", "size"),
+    "lattice": ("kind", "size", "layers"),
     "model": None,
     "grid": None,
     "schedule": ("equilibration_mcs", "samples", "stride_mcs", "update", "tempering_mcs"),
 }
-_OPTIONAL = {"seed", "keep", "update", "tempering_mcs"}
+_OPTIONAL = {"seed", "keep", "layers", "update", "tempering_mcs"}
 
 
 def parts_of(text: str) -> dict[str, Any]:
@@ -103,8 +104,8 @@ def _chosen(place: str, table: Mapping[str, Any], kinds: Mapping[str, Any]) -> A
 
 
 def _lattice(table: Mapping[str, Any]) -> Lattice:
-    lattice: Lattice = _chosen("lattice", table, LATTICES)(table["size"])
-    return lattice
+    _chosen("lattice", table, LATTICES)
+    return lattice_of(table)
 
 
 def _model(table: Mapping[str, Any]) -> Model:
