@@ -158,6 +158,18 @@ class Slab(Lattice):
 def slab(size: int, layers: int = LAYERS) -> Slab:
     """A film of ``layers`` layers of ``size`` × ``size`` simple-cubic A-sites; see :class:`Slab`.
 
+    Parameters
+    ----------
+    size
+        L; every layer has L² A-sites, and layer 0 as many hollows.
+    layers
+        Number of layers, 2 or more.
+
+    Raises
+    ------
+    RequestError
+        If a number is out of range: a slab of one layer is thinner than its interactions.
+
     Examples
     --------
     >>> slab(16, 16).sites
