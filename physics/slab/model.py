@@ -18,9 +18,6 @@ GAS_CONSTANT = 8.314462618e-3
 FEATURES = ("unlike", "la_la", "la_o")
 SPECIES = ("La", "Ca", "O")
 
-# Hollows with oxygen among all in Vlcek et al.'s counts: 601 of 1026.
-COVERAGE = 601 / 1026
-
 
 @dataclass(frozen=True)
 class SegregationSlab(Model):
@@ -40,7 +37,7 @@ class SegregationSlab(Model):
     x, x_La
         Fraction of Ca, default 3/8; that of La, if given, has to be the rest.
     coverage
-        Fraction of the hollows with oxygen; by default 601/1026, that of the published counts.
+        Fraction of the hollows with oxygen. Not published; 0.5 by default.
     bulk_pairs
         Which pairs w_CL counts. 1, the default: all but those within layer 0; 0: those with both
         ends below layer 0; 2: all. Cannot be swept.
@@ -70,7 +67,7 @@ class SegregationSlab(Model):
         Parameter("w_LL", "energy of a La–La pair within the surface layer", "kJ/mol"),
         Parameter("w_LO", "energy of a La–O contact", "kJ/mol"),
         Parameter("x", "fraction of Ca", "1", default=0.375, low=0.0, high=1.0),
-        Parameter("coverage", "hollows with oxygen", "1", default=COVERAGE, low=0.0, high=1.0),
+        Parameter("coverage", "hollows with oxygen", "1", default=0.5, low=0.0, high=1.0),
         Parameter(
             "bulk_pairs", "layers whose pairs are bulk", default=1.0, low=0.0, high=2.0, whole=True
         ),
