@@ -30,7 +30,7 @@ from physics.sampler import (
 from physics.schedule import Schedule
 from physics.simd import WORDS
 from physics.swendsen_wang import check_clusters
-from physics.traces import SAMPLES, SPINS, kept
+from physics.traces import KEEP, SAMPLES, SPINS, kept
 from physics.variables import COUNTS, ESTIMATES, KEPT, TEMPERING, Variable
 
 # Of one variable at one point: eight points, the fewest of a block, are a chunk below 2 GiB.
@@ -105,6 +105,11 @@ class Simulation:
     def nominal_rate(self) -> float:
         """Updates per second of one core, cautiously: to cut blocks of a sensible length."""
         return 2e9 if self.name == LANES else 2e7
+
+    @property
+    def keepable(self) -> tuple[str, ...]:
+        """What may be asked of it in ``keep``."""
+        return KEEP
 
     @property
     def group(self) -> int:

@@ -24,6 +24,7 @@ from benchmarks.slab import (
     targets,
     volume,
 )
+from deploy.browse_commands import _simulation
 from physics import RequestError, Schedule
 
 SMALL = Setting(size=8, layers=6, values=5, schedule=Schedule(60, 30, 5), images=8, replicas=3)
@@ -100,6 +101,13 @@ def test_hollows_that_share_sites_are_worth_less_than_as_many_draws(
         }
     )
     assert independent_share(whole) == pytest.approx(1.0)
+
+
+def test_a_page_of_a_slab_offers_no_snapshot(sweep: xr.Dataset) -> None:
+    assert _simulation(SMALL.sweep()) is None
+    page = Browser(Shown(Reader(lambda: sweep), Sources("-")))
+    assert not page.reader.has_snapshots
+    assert not page.reader.has_histograms
 
 
 def test_the_published_targets_are_read() -> None:

@@ -75,6 +75,10 @@ class SlabSimulation(Simulation):
         return KERNEL_VERSIONS[self.name]
 
     @property
+    def keepable(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def nominal_rate(self) -> float:
         return 1e9
 
