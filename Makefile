@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	$(BIN)/latticescape demo
 
 test: $(VENV)/.tested system storage
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff format --check .

@@ -94,6 +94,18 @@ def _slow_modes(moments: xr.DataArray, samples: int) -> tuple[Floats, Floats]:
             # Means of independent samples scatter less by their number; no means scatter more.
             least = mean.var(ddof=1)
             single.append(min(max(variance, least), samples * least * 1.5))
-    slow = np.array(deviations).T.reshape(len(moments["replica"]), len(deviations))
-    correlation = np.corrcoef(slow.T).reshape((len(deviations),) * 2)
-    return slow, correlation * np.sqrt(np.outer(single, single))
+    number = len(deviations)
+    slow = np.array(deviations).T.reshape(len(moments["replica"]), number)
+    means = np.cov(slow.T).reshape(number, number)
+    return slow, means * _growth(np.array(single) / np.diag(means))
+
+
+def _growth(variance: Floats) -> Floats:
+    """How much larger covariances of modes are in single samples, from how much variances are.
+
+    If both modes decayed as one, by the geometric mean of the variances'; if the faster one
+    followed the slower and else were free, by the lesser. Dynamics lie between.
+    """
+    as_one, by_slower = np.sqrt(np.outer(variance, variance)), np.minimum.outer(variance, variance)
+    found: Floats = (as_one + by_slower) / 2
+    return found

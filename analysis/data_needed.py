@@ -111,7 +111,7 @@ def data_needed(
     ...      "s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2 + 1e-5), "n": ("image", [480])},
     ...     coords={"w1": w, "image": ["one"]})
     >>> need = data_needed(scape, observed, errors={"w1": 0.01})
-    >>> need.neighborhoods, need.images
+    >>> round(need.neighborhoods, -1), need.images
     (2500, 6)
     """
     if (errors is None) == (against is None):

@@ -1,6 +1,6 @@
 """Distance landscapes: S² between observed and simulated histograms over the parameter space."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,8 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
         observed,
     )
     fixed = COMPOSITION in simulated.dims or "composition" in simulated
-    return found.assign(count_covariance=_covariance(at, found["s2_total"])).assign_attrs(
+    covariances = [_covariance(at, point) for point in lowest_points(found["s2_total"])]
+    return found.assign(count_covariance=mean_covariance(covariances, found)).assign_attrs(
         fixed_composition=int(fixed)
     )
 
@@ -171,6 +172,41 @@ def parameters_of(scape: xr.Dataset) -> tuple[str, ...]:
     return tuple(str(dim) for dim in scape["s2_total"].dims)
 
 
+def lowest_points(total: xr.DataArray) -> list[dict[str, int]]:
+    """Where the few least values of a landscape are, the least first.
+
+    Examples
+    --------
+    >>> total = xr.DataArray([0.2, np.nan, 0.1], {"T": [1.0, 2.0, 3.0]}, "T")
+    >>> lowest_points(total)
+    [{'T': 2}, {'T': 0}]
+    """
+    flat = total.values.ravel()
+    order = np.argsort(flat)[: min(LOWEST, int(np.isfinite(flat).sum()))]
+    places = [np.unravel_index(int(i), total.shape) for i in order]
+    axes = [str(name) for name in total.dims]
+    return [dict(zip(axes, map(int, place), strict=True)) for place in places]
+
+
+def mean_covariance(
+    covariances: Sequence[npt.NDArray[np.float64]], scape: xr.Dataset
+) -> xr.Variable:
+    """``count_covariance`` of a landscape from those of its lowest points; NaN of none.
+
+    Examples
+    --------
+    >>> scape = xr.Dataset(coords={"image": ["one"], "configuration": [0, 1]})
+    >>> mean_covariance([np.ones((1, 2, 2)), np.zeros((1, 2, 2))], scape).values.tolist()
+    [[[0.5, 0.5], [0.5, 0.5]]]
+    """
+    images, classes = scape.sizes["image"], scape.sizes["configuration"]
+    unknown = np.full((images, classes, classes), np.nan)
+    told = "covariance of counts of one simulated configuration, per neighbourhood"
+    dims = ("image", "configuration", "configuration_2")
+    found = np.mean(covariances, axis=0) if covariances else unknown
+    return xr.Variable(dims, found, {"long_name": told, "units": "1"})
+
+
 def p_values(s2: npt.ArrayLike, n: npt.ArrayLike, dof: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """χ²(dof).sf(4 N S²): how often as good a model would lie at least so far off.
 
@@ -248,22 +284,9 @@ def _probability(at: xr.Dataset) -> xr.DataArray:
     return (total / number.where(number > 0)).reset_coords(drop=True)
 
 
-def _covariance(at: list[xr.Dataset], total: xr.DataArray) -> xr.Variable:
-    """Covariance of the counts of each image, mean over the points of the least total S²."""
-    flat = total.values.ravel()
-    order = np.argsort(flat)[: min(LOWEST, int(np.isfinite(flat).sum()))]
-    points = [
-        dict(zip(total.dims, map(int, np.unravel_index(i, total.shape)), strict=True))
-        for i in order
-    ]
-    k = at[0].sizes["configuration"]
-    found = [
-        np.mean([count_covariance(there.isel(p)) for p in points] or [np.full((k, k), np.nan)], 0)
-        for there in at
-    ]
-    told = "covariance of counts of one simulated configuration, per neighbourhood"
-    dims = ("image", "configuration", "configuration_2")
-    return xr.Variable(dims, np.array(found), {"long_name": told, "units": "1"})
+def _covariance(at: list[xr.Dataset], point: Mapping[str, int]) -> npt.NDArray[np.float64]:
+    """Covariance of the counts of each image at one point, (image, configuration, …)."""
+    return np.array([count_covariance(there.isel(point)) for there in at])
 
 
 def _with_jackknife(name: str, s2: xr.DataArray) -> dict[str, xr.DataArray]:

@@ -9,7 +9,7 @@ import click
 import numpy as np
 import xarray as xr
 
-from deploy.options import PATH, STORE, Number, example
+from deploy.options import PATH, STORE, Number, example, species_option
 from physics.errors import RequestError
 from physics.simulation import Simulation
 from physics.traces import SPINS
@@ -30,9 +30,9 @@ from sweeps.store import Store
 @click.option(
     "--observed", type=PATH, multiple=True, help="Observed counts, as for landscape; repeatable."
 )
-@click.option("--species", help="Names of species 0 and 1 in tables of atoms, such as Mo,Re.")
+@species_option
 @click.option("--scape", type=STORE, help="A landscape's store, computed before.")
-@click.option("--posterior", type=PATH, help="An ArviZ file with samples of the parameters.")
+@click.option("--posterior", type=PATH, help="Draws of latticescape fit, or an ArviZ file.")
 @click.option(
     "--port", type=Number(0, 65535), default=5006, show_default=True, help="0 for any free one."
 )
@@ -119,16 +119,18 @@ def _scape(path: StorePath) -> xr.Dataset:
 
 
 def _samples(path: Path) -> xr.Dataset:
+    """Of a store that ``latticescape fit`` wrote, or of a file of ArviZ."""
     try:
-        samples: xr.Dataset = xr.load_dataset(path, group="posterior", engine="h5netcdf")
+        if path.is_dir():
+            return xr.load_dataset(path, engine="zarr")
+        return xr.load_dataset(path, group="posterior", engine="h5netcdf")
     except (OSError, KeyError, ValueError) as error:
         raise RequestError(
             f"{path} cannot be read",
             came=error,
-            allowed="a file of ArviZ that holds a posterior",
-            hint='posterior(scape).to_netcdf("posterior.nc")',
+            allowed="a store of draws, or a file of ArviZ that holds a posterior",
+            hint="latticescape fit … --method posterior --out posterior.zarr",
         ) from None
-    return samples
 
 
 def _simulation(sweep: Sweep) -> Callable[[dict[str, float]], Any] | None:

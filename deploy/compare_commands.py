@@ -8,7 +8,7 @@ import click
 import xarray as xr
 from rich.console import Console
 
-from deploy.options import PATH, POSITIVE, as_json, example
+from deploy.options import POSITIVE, as_json, example, observed_argument, species_option
 from deploy.outputs import finite, show
 from physics.errors import RequestError
 from sweeps.objects import is_url
@@ -16,7 +16,6 @@ from sweeps.store import open_sweep
 
 RANDOM = "random"
 
-observed_argument = click.argument("observed", type=PATH, nargs=-1, required=True)
 model_option = click.option(
     "--model", "stores", multiple=True, metavar="NAME=STORE", help="A sweep's store; repeatable."
 )
@@ -31,9 +30,6 @@ fraction_option = click.option(
     "--fraction",
     metavar="F[,F…]",
     help="Share of neighbourhoods that tell something new, of all images or of each.",
-)
-species_option = click.option(
-    "--species", help="Names of species 0 and 1 in tables of atoms, such as Mo,Re."
 )
 
 

@@ -10,7 +10,16 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.landscape_commands import landscape_of
-from deploy.options import PATH, POSITIVE, STORE, Number, as_json, example
+from deploy.options import (
+    POSITIVE,
+    STORE,
+    Number,
+    as_json,
+    example,
+    observed_argument,
+    picture_option,
+    species_option,
+)
 from deploy.outputs import check_new, check_pictures, draw, show, write_new
 from sweeps.location import StorePath
 
@@ -30,7 +39,7 @@ _SHARES = {"low68": 0.16, "high68": 0.84, "low95": 0.025, "high95": 0.975}
     )
 )
 @click.argument("store", type=STORE)
-@click.argument("observed", type=PATH, nargs=-1, required=True)
+@observed_argument
 @click.option(
     "--method",
     type=click.Choice(METHODS),
@@ -46,8 +55,8 @@ _SHARES = {"low68": 0.16, "high68": 0.84, "low95": 0.025, "high95": 0.975}
 @click.option("--draws", type=POSITIVE, help="Of bootstrap and posterior.")
 @click.option("--seed", type=Number(min=0), default=1, show_default=True, help="Of the draws.")
 @click.option("--out", type=STORE, help="Folder or URL of a new zarr store for the draws.")
-@click.option("--picture", type=PATH, multiple=True, help="A .png or .html to draw; repeatable.")
-@click.option("--species", help="Names of species 0 and 1 in tables of atoms, such as Mo,Re.")
+@picture_option
+@species_option
 @as_json
 def fit(
     store: StorePath,

@@ -11,7 +11,7 @@ import click
 import xarray as xr
 
 from deploy.image_progress import ImageProgress
-from deploy.options import PATH, POSITIVE, STORE, Number, as_json, example
+from deploy.options import PATH, POSITIVE, STORE, Number, as_json, example, picture_option
 from deploy.outputs import (
     check_file,
     check_new,
@@ -32,9 +32,6 @@ KEPT_BYTES = 2**29
 
 frame_option = click.option("--frame", type=Number(min=0), help="Which image of a stack, from 0.")
 part_option = click.option("--part", help="Which data set of a file that holds several.")
-picture_option = click.option(
-    "--picture", type=PATH, multiple=True, help="A .png or .html to draw; repeatable."
-)
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
 
 

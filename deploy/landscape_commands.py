@@ -5,7 +5,15 @@ from pathlib import Path
 import click
 import xarray as xr
 
-from deploy.options import PATH, STORE, as_json, example
+from deploy.options import (
+    PATH,
+    STORE,
+    as_json,
+    example,
+    observed_argument,
+    picture_option,
+    species_option,
+)
 from deploy.outputs import check_new, check_pictures, draw, show, write_new
 from physics.errors import RequestError
 from sweeps.location import StorePath
@@ -19,10 +27,10 @@ from sweeps.store import open_sweep
     ),
 )
 @click.argument("store", type=STORE)
-@click.argument("observed", type=PATH, nargs=-1, required=True)
+@observed_argument
 @click.option("--out", type=STORE, help="Folder or URL of a new zarr store for the landscape.")
-@click.option("--picture", type=PATH, multiple=True, help="A .png or .html to draw; repeatable.")
-@click.option("--species", help="Names of species 0 and 1 in tables of atoms, such as Mo,Re.")
+@picture_option
+@species_option
 @as_json
 def landscape(
     store: StorePath,
@@ -65,9 +73,19 @@ def landscape_of(
     store: StorePath, observed: tuple[Path, ...], species: str | None
 ) -> tuple[xr.Dataset, int]:
     """The landscape of a store and what was observed, and how many points are not computed."""
-    from analysis import landscape, observed_counts
+    from analysis import landscape
 
     simulated = open_sweep(store)
+    counts = counts_for(simulated, store, observed, species)
+    return landscape(simulated, counts), int(simulated.done.size - simulated.done.sum())
+
+
+def counts_for(
+    simulated: xr.Dataset, store: StorePath, observed: tuple[Path, ...], species: str | None
+) -> xr.Dataset:
+    """What was observed, on the lattice that a store was simulated on."""
+    from analysis import observed_counts
+
     if "lattice" not in simulated.attrs:
         raise RequestError(
             f"the store {store} holds no configurations of a lattice",
@@ -75,8 +93,7 @@ def landscape_of(
             allowed="a sweep of a lattice model",
         )
     names = tuple(species.split(",")) if species else None
-    counts = observed_counts(observed, lattice=simulated.attrs["lattice"], species=names)
-    return landscape(simulated, counts), int(simulated.done.size - simulated.done.sum())
+    return observed_counts(observed, lattice=simulated.attrs["lattice"], species=names)
 
 
 @click.command(

@@ -25,6 +25,13 @@ PATH = click.Path(path_type=Path)
 STORE = StorePlace(path_type=Path)
 POSITIVE = Number(min=1)
 
+observed_argument = click.argument("observed", type=PATH, nargs=-1, required=True)
+species_option = click.option(
+    "--species", help="Names of species 0 and 1 in tables of atoms, such as Mo,Re."
+)
+picture_option = click.option(
+    "--picture", type=PATH, multiple=True, help="A .png or .html to draw; repeatable."
+)
 as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object.")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from deploy.options import PATH, POSITIVE, STORE, as_json, example
+from deploy.options import PATH, POSITIVE, STORE, as_json, example, picture_option
 from deploy.outputs import check_new, check_pictures, draw, show, write_new
 from physics.errors import RequestError
 from sweeps.location import StorePath
@@ -34,7 +34,7 @@ from sweeps.store import open_sweep
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--out", type=STORE, help="Folder or URL of a new zarr store for the diagram.")
-@click.option("--picture", type=PATH, multiple=True, help="A .png or .html to draw; repeatable.")
+@picture_option
 @as_json
 def phase(
     source: tuple[StorePath, ...],
@@ -135,4 +135,6 @@ def _in_words(row: dict[str, Any]) -> str:
         for name, part in parts.items()
         if np.isfinite(row[f"boundary_{part}"])
     ]
-    return f"T = {row['boundary']:.5g} {' '.join(errors)}, by {row['boundary_method']}"
+    share = row.get("boundary_share", 1.0)
+    drawn = f", in {share:.0%} of the diagrams drawn from the fit" if share < 1 else ""
+    return f"T = {row['boundary']:.5g} {' '.join(errors)}, by {row['boundary_method']}{drawn}"

@@ -6,10 +6,19 @@ from pathlib import Path
 
 import click
 
-from deploy.options import PATH, POSITIVE, STORE, as_json, example
+from deploy.landscape_commands import counts_for
+from deploy.options import (
+    POSITIVE,
+    STORE,
+    as_json,
+    example,
+    observed_argument,
+    species_option,
+)
 from deploy.outputs import finite
 from physics.errors import RequestError
 from sweeps.location import StorePath
+from sweeps.store import open_sweep
 
 
 @click.command(
@@ -21,7 +30,7 @@ from sweeps.location import StorePath
     ),
 )
 @click.argument("store", type=STORE)
-@click.argument("observed", type=PATH, nargs=-1, required=True)
+@observed_argument
 @click.option(
     "--target",
     multiple=True,
@@ -34,7 +43,7 @@ from sweeps.location import StorePath
 @click.option(
     "--store-out", type=STORE, help="fine.zarr: new stores are fine-1.zarr, … [default: by STORE]."
 )
-@click.option("--species", help="Names of species 0 and 1 in tables of atoms, such as Mo,Re.")
+@species_option
 @click.option(
     "--cluster",
     default="local",
@@ -65,24 +74,14 @@ def refine(
     open is told beside it, and no simulation reduces it. Each round runs an extended sweep in a new
     store that takes over all points there are. Exit code 1 if the target was not reached.
     """
-    from analysis import observed_counts
     from deploy.refinement import Round
     from deploy.refinement import refine as refined
     from deploy.runs import execute_on
     from deploy.tables import round_lines
     from sweeps.run import IncompleteError
-    from sweeps.store import open_sweep
 
     aims = dict(map(_aim, target))
-    simulated = open_sweep(store)
-    if "lattice" not in simulated.attrs:
-        raise RequestError(
-            f"the store {store} holds no configurations of a lattice",
-            came=f"a sweep of {simulated.attrs.get('function')}",
-            allowed="a sweep of a lattice model",
-        )
-    names = tuple(species.split(",")) if species else None
-    counts = observed_counts(observed, lattice=simulated.attrs["lattice"], species=names)
+    counts = counts_for(open_sweep(store), store, observed, species)
 
     def tell(found: Round) -> None:
         if not json_:

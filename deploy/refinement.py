@@ -175,7 +175,7 @@ def refine(
     >>> path = tempfile.mkdtemp() + "/coarse.zarr"
     >>> grid = {"w1": np.linspace(-0.4, 0.4, 9)}
     >>> coarse = Sweep(triangular(8), PairAlloy(x=0.5), grid, Schedule(50, 20, 5), seed=3)
-    >>> counts = run(coarse, path).histogram.sel(w1=0.1).values // 100
+    >>> counts = run(coarse, path).histogram.sel(w1=0.1, method="nearest").values // 100
     >>> image = counts_dataset({"image": counts}, configurations("triangular"))
     >>> found = refine(path, image, {"w1": 0.02})
     >>> found.reached, abs(found.rounds[-1].proposal.estimate["w1"] - 0.1) < 0.1

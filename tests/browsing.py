@@ -2,7 +2,11 @@
 
 import io
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,8 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+# One a test: while Playwright is there its event loop runs in this thread, and no other can start.
+@pytest.fixture
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("no chromium to look with: apt-get install chromium")
@@ -32,6 +37,22 @@ def browser() -> Iterator[Any]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield chromium
         chromium.close()
+
+
+@contextmanager
+def served(*arguments: object) -> Iterator[str]:
+    """The command, and the address it tells."""
+    command = [sys.executable, "-m", "deploy", "browse", *map(str, arguments)]
+    process = subprocess.Popen(
+        [*command, "--no-show", "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == 128 + signal.SIGTERM
 
 
 def screenshot(browser: Any, path: Path) -> Image.Image:

@@ -1,10 +1,12 @@
 """Small sweeps for tests, and how their stores are held against each other."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from distributed import Client
+from distributed import Client, LocalCluster
 
 from physics import Ising, PairAlloy, Schedule, square, triangular
 from sweeps import Sweep
@@ -51,15 +53,26 @@ def alloy_sweep() -> Sweep:
     )
 
 
+@contextmanager
+def in_process(threads: int | None = None) -> Iterator[Client]:
+    """A scheduler and a worker in this process, which listen as those on other machines do."""
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=threads,
+            processes=False,
+            protocol="tcp",
+            host="127.0.0.1",
+            dashboard_address=":0",
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
 def undisturbed(sweep: Sweep, path: Path, *, block_points: int | None = None) -> Path:
     """A store of a sweep that this process computes alone: what others are held against."""
-    with Client(
-        processes=False,
-        n_workers=1,
-        threads_per_worker=2,
-        dashboard_address="127.0.0.1:0",
-        set_as_default=False,
-    ) as client:
+    with in_process(threads=2) as client:
         execute(sweep, path, client, block_points=block_points, progress=False)
     return path
 

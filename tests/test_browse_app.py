@@ -3,10 +3,7 @@
 import asyncio
 import io
 import re
-import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -16,18 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from bokeh.models import BoxAnnotation, Span
 from PIL import Image
 
 from analysis import landscape, observed_counts
 from analysis.browse.app import Browser, Reader, Shown, Sources
+from analysis.browse.app.landscapes import LandscapePane
 from analysis.browse.app.pixels import pixels
 from analysis.browse.app.server import free_port
 from analysis.browse.snapshots import lattice_of, snapshot
 from deploy.browse_commands import _samples, _simulation
+from deploy.outputs import write_new
 from physics import Ising, PairAlloy, RequestError, Schedule, cubic, honeycomb, square, triangular
 from sweeps import Sweep
 from sweeps.plan import plan
 from sweeps.store import Store, create
+from tests.browsing import served
 from tests.command_line import latticescape
 from tests.runs import undisturbed
 
@@ -245,6 +246,16 @@ def test_the_landscape_has_its_minimum_contours_and_the_posterior(alloy: Path) -
     np.testing.assert_allclose(small, np.float32(expected))
 
 
+def test_a_landscape_of_one_parameter_is_shaded_where_the_posterior_is(alloy: Path) -> None:
+    scape = shown_of(alloy, observed=True).scape().isel(w2=[0]).squeeze("w2", drop=True)
+    samples = xr.Dataset({"w1": (("chain", "draw"), np.linspace(0, 1, 2001)[None])})
+    spans = Span(dimension="width"), Span(dimension="height")
+    pane = LandscapePane(scape, samples, spans, lambda place: None)
+    added = pane.curve.figure.center
+    shaded = [(box.left, box.right) for box in added if isinstance(box, BoxAnnotation)]
+    assert np.allclose(sorted(shaded), [(0.025, 0.975), (0.16, 0.84)])
+
+
 def test_points_done_meanwhile_are_drawn_at_the_next_look(ising: Path, tmp_path: Path) -> None:
     path = tmp_path / "running.zarr"
     sweep = Store(ising).sweep
@@ -328,10 +339,14 @@ def test_images_stand_together_or_apart(alloy: Path) -> None:
         np.testing.assert_allclose(spread, np.sqrt(share * (1 - share) / one.sum()))
 
 
-def test_samples_of_an_arviz_file_are_read(tmp_path: Path) -> None:
+def test_samples_of_a_fit_and_of_an_arviz_file_are_read(tmp_path: Path) -> None:
     samples = xr.Dataset({"w1": (("chain", "draw"), np.ones((2, 5)))})
     samples.to_netcdf(tmp_path / "posterior.nc", group="posterior", engine="h5netcdf")
-    assert _samples(tmp_path / "posterior.nc")["w1"].shape == (2, 5)
+    write_new(samples, tmp_path / "posterior.zarr")
+    for name in ("posterior.nc", "posterior.zarr"):
+        assert _samples(tmp_path / name)["w1"].shape == (2, 5)
+    with pytest.raises(RequestError, match="method posterior"):
+        _samples(tmp_path)
 
 
 def test_a_users_own_sweep_is_browsed_without_lattice_and_histograms() -> None:
@@ -434,22 +449,6 @@ def test_a_port_in_use_is_told(ising: Path) -> None:
 def test_a_dataset_without_axes_is_refused() -> None:
     with pytest.raises(RequestError, match="nothing to browse"):
         Reader(lambda: xr.Dataset({"e": 1.0}))
-
-
-@contextmanager
-def served(*arguments: object) -> Iterator[str]:
-    """The command, and the address it tells."""
-    command = [sys.executable, "-m", "deploy", "browse", *map(str, arguments)]
-    process = subprocess.Popen(
-        [*command, "--no-show", "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
-        assert process.returncode == 128 + signal.SIGTERM
 
 
 @contextmanager

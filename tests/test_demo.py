@@ -80,7 +80,7 @@ def test_the_simulation_was_long_enough(found: dict[str, Any]) -> None:
         ].load()
         z = (ds.energy_drift / ds.energy_drift_se).where(ds.energy_drift_se > 0)
         assert bool(ds.done.all())
-        assert ds.sizes == {"x": 4, "w1": 41, "w2": 41}
+        assert ds.sizes == {"x": 4, "w1": 33, "w2": 33}
         assert float(np.abs(z).max()) < 6
         assert float(np.sqrt((z**2).mean())) < 1.5
         assert max(row(found, "s2_se", model)) < 3e-4

@@ -1,13 +1,18 @@
 """What README and docs show runs, and what they point at is there."""
 
+import json
 import re
+import shlex
 from pathlib import Path
+from urllib.request import urlopen
 
 import click
 import pytest
 
 from deploy.cli import main
 from sweeps import Sweep
+from tests.browsing import served
+from tests.command_line import latticescape
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -43,6 +48,41 @@ def test_the_example_of_reweighting_runs(
     assert "100% of 441 points are trusted" in told
     assert "not trusted: no\n" in told
     assert "'w1': (" in told
+
+
+@pytest.mark.slow
+def test_every_verb_of_the_tour_does_what_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All commands of the page in their order; the browser's page is only asked for."""
+    page = (ROOT / "docs" / "howto" / "on-the-command-line.md").read_text()
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    names = re.findall(r"^`(\w+\.toml)`:", page, re.M)
+    for name, spec in zip(names, re.findall(r"```toml\n(.*?)```", page, re.DOTALL), strict=True):
+        Path(name).write_text(spec)
+    shown = {}
+    for line in re.findall(r"^latticescape (.*)$", page, re.MULTILINE):
+        command, _, file = line.partition(" > ")
+        verb, *arguments = shlex.split(command)
+        if verb == "browse":
+            with served(*arguments) as address, urlopen(address) as answer:
+                shown[verb] = answer.read().decode()
+            continue
+        done = latticescape(verb, *arguments)
+        assert done.exit_code == 0, done.output
+        shown[verb] = done.output
+        if file:
+            Path(file).write_text(done.stdout)
+    verbs = "run landscape fit compare need refine phase browse"
+    assert list(shown) == verbs.split()
+    assert json.loads(Path("fit.json").read_text())["overlap"] == "simulated"
+    assert "errors by bootstrap" in shown["fit"]
+    assert "reached" in shown["refine"]
+    assert "of the diagrams drawn from the fit" in shown["phase"]
+    assert "Bokeh" in shown["browse"]
+    for made in ("scape.html", "diagram.html", "runs/scape.zarr", "runs/diagram.zarr"):
+        assert Path(made).exists()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])

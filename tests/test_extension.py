@@ -1,13 +1,12 @@
 """Larger sweeps take over the points of smaller ones, bit for bit, and compute the rest alone."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 from click.testing import CliRunner
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from deploy.cli import main
 from physics import Ising, PairAlloy, Schedule, square
@@ -23,21 +22,6 @@ from tests.runs import alloy_sweep, assert_same_bits, ising_sweep
 
 BASE = ising_sweep()
 EXTENDED = BASE.extended({"T": [2.1, 3.4], "H": [0.25]})
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with (
-        LocalCluster(
-            n_workers=1,
-            processes=False,
-            protocol="tcp",
-            host="127.0.0.1",
-            dashboard_address=":0",
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from physics import Ising, Schedule, square
 from sweeps import Sweep
@@ -22,16 +22,6 @@ from sweeps.units import Trial, bisected
 from sweeps.workers import embedded
 from tests.faulty import PRELOAD, Axes, preceded
 from tests.runs import assert_same_bits, ising_sweep
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """One worker in this process: what a test patches holds in it."""
-    with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
 
 
 def begun(path: Path, sweep: Sweep, block_points: int) -> Store:

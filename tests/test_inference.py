@@ -28,7 +28,16 @@ from analysis.observed import count_atoms, counts_dataset
 from analysis.observed.shared_pairs import neighborhoods_overlap
 from deploy.cli import main
 from deploy.examples import example
-from physics import Ising, RequestError, Schedule, configurations, sample, square, triangular
+from physics import (
+    Ising,
+    Lattice,
+    RequestError,
+    Schedule,
+    configurations,
+    sample,
+    square,
+    triangular,
+)
 from physics.observables import observe
 from physics.sampler import complete
 from sweeps import Sweep
@@ -128,35 +137,52 @@ def test_counts_that_know_their_effective_number_use_the_simulation_or_it(
         best_fit(scape, overlap="effective")
 
 
-def test_kept_samples_and_moments_tell_the_same_covariance() -> None:
-    """Samples that follow each other closely: as single configurations scatter, either way."""
-    model, lattice = Ising(), square(16)
-    axes = {"T": np.array([2.8]), "H": np.array([0.1])}
-    schedule = Schedule(200, 20, 2)
-    sums = sample(model, lattice, axes, schedule, seeds_of(4, points=1), keep=("samples",))
+def ising_point(lattice: Lattice, field: float, stride: int, seed: int) -> xr.Dataset:
+    """A point of a sweep with moments, and with samples of which 20 follow each other."""
+    model, axes = Ising(), {"T": np.array([2.8]), "H": np.array([field])}
+    schedule = Schedule(200, 20, stride)
+    sums = sample(model, lattice, axes, schedule, seeds_of(seed, points=1), keep=("samples",))
     full = complete(model, axes, 1)
     found = observe(sums, model.couplings(full, sums.features), full["T"])
-    names = ["m", "m_abs", "m2", "m4", "e", "e2"]
-    point = xr.Dataset(
-        {
-            "histogram_replica": (("replica", "configuration"), sums.histogram[0]),
-            "moments": (
-                ("replica", "moment"),
-                found["moments"][0],
-            ),
-        },
-        {"moment": names},
-        {"spec": "[schedule]\nsamples = 20\n"},
-    )
     kept = sums.sample_histogram
     assert kept is not None
-    single = count_covariance(point.assign(sample_histogram=(("r", "s", "configuration"), kept[0])))
-    through_moments = count_covariance(point)
-    naive = count_covariance(point.drop_vars("moments"))
+    return xr.Dataset(
+        {
+            "histogram_replica": (("replica", "configuration"), sums.histogram[0]),
+            "sample_histogram": (("replica", "sample", "configuration"), kept[0]),
+            "moments": (("replica", "moment"), found["moments"][0]),
+        },
+        {"moment": ["m", "m_abs", "m2", "m4", "e", "e2"]},
+        {"spec": "[schedule]\nsamples = 20\n"},
+    )
+
+
+def test_kept_samples_and_moments_tell_the_same_covariance() -> None:
+    """Samples that follow each other closely: as single configurations scatter, either way."""
+    point = ising_point(square(16), 0.1, 2, 4)
+    single = count_covariance(point)
+    through_moments = count_covariance(point.drop_vars("sample_histogram"))
+    naive = count_covariance(point[["histogram_replica"]])
     up = configurations("square").centre.astype(float)
     wanted, told, wrong = (up @ c @ up for c in (single, through_moments, naive))
     assert told / wanted == pytest.approx(1, rel=0.2)
     assert wrong / wanted > 1.6
+
+
+def test_the_energy_at_fixed_magnetization_scatters_as_in_single_configurations() -> None:
+    """It decays faster than the magnetization, so that means over time are more correlated."""
+    classes = configurations("square")
+    unlike = np.where(classes.centre == 1, 4 - classes.neighbors, classes.neighbors)
+    both = np.array([classes.centre, unlike], float)
+
+    def at_fixed_magnetization(point: xr.Dataset) -> float:
+        known = both @ count_covariance(point) @ both.T
+        return float(known[1, 1] - known[0, 1] ** 2 / known[0, 0])
+
+    points = [ising_point(square(24), 0.15, 2, seed) for seed in range(8)]
+    single = np.mean([at_fixed_magnetization(point) for point in points])
+    told = np.mean([at_fixed_magnetization(p.drop_vars("sample_histogram")) for p in points])
+    assert told / single == pytest.approx(1, rel=0.15)
 
 
 @pytest.fixture(scope="module")

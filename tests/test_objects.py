@@ -17,7 +17,7 @@ import numpy as np
 import obstore
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
+from distributed import Client
 from zarr.storage import ObjectStore
 
 from deploy.watch import watch
@@ -43,7 +43,7 @@ from tests.object_storage import (
     variables,
 )
 from tests.processes import eventually
-from tests.runs import SPEC, assert_same_bits, ising_sweep
+from tests.runs import SPEC, assert_same_bits, in_process, ising_sweep
 
 QUICKLY = 20.0
 
@@ -68,25 +68,9 @@ def url(endpoint: str, request: pytest.FixtureRequest) -> str:
     return f"s3://{BUCKET}/{request.node.name.partition('[')[0]}/s-{time.time_ns()}.zarr"
 
 
-@contextmanager
-def scheduler() -> Iterator[Client]:
-    with (
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=2,
-            processes=False,
-            protocol="tcp",
-            host="127.0.0.1",
-            dashboard_address=":0",
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
-
-
 @pytest.fixture(scope="module")
 def client(endpoint: str) -> Iterator[Client]:
-    with scheduler() as client:
+    with in_process(threads=2) as client:
         yield client
 
 
@@ -266,7 +250,10 @@ def test_a_store_is_of_one_scheduler_and_is_watched_and_cancelled_from_anywhere(
         assert lease.id == job
         eventually(lambda: status(url).blocks_running == 2)
         assert status(url).active
-        with scheduler() as other, pytest.raises(RequestError, match="another scheduler works on"):
+        with (
+            in_process(threads=2) as other,
+            pytest.raises(RequestError, match="another scheduler works on"),
+        ):
             take(Store(url), other)
         assert cancel(url) == lease
         assert not status(url).active

@@ -20,7 +20,7 @@ import pytest
 import xarray as xr
 import zarr
 from click.testing import CliRunner
-from distributed import Client, LocalCluster
+from distributed import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
@@ -51,15 +51,6 @@ from tests.own_kernels import cluster_numbers, logistic, percolation, period_two
 from tests.runs import assert_same_bits
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 import zarr
 from click.testing import CliRunner, Result
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from deploy.cli import main
 from physics.errors import RequestError
@@ -25,15 +25,6 @@ from tests.runs import alloy_sweep, assert_same_bits, ising_sweep
 
 SWEEP = ising_sweep(points=5)
 MODULE = import_module("sweeps.pack")  # not the function of that name
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from click.testing import CliRunner, Result
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from analysis import best_fit, landscape, propose
 from analysis.observed import counts_dataset
@@ -196,21 +195,6 @@ def test_wrong_requests_are_told(case: str) -> None:
     scape = scape_of({"w1": np.linspace(-0.5, 0.5, 9)}, {"w1": 0.1})
     with pytest.raises(RequestError, match=problem):
         propose(scape, target, budget=budget)
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with (
-        LocalCluster(
-            n_workers=1,
-            processes=False,
-            protocol="tcp",
-            host="127.0.0.1",
-            dashboard_address=":0",
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +17,6 @@ from sweeps.run import execute
 from sweeps.store import Store
 from sweeps.tasks import compute_block
 from tests.runs import alloy_sweep, assert_same_bits, ising_sweep
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
 
 
 def test_the_dataset_has_the_contracts_names_and_dims(client: Client, tmp_path: Path) -> None:

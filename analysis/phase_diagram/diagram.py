@@ -64,7 +64,8 @@ def phase_diagram(
           ends, NaN where none is found; ``boundary_se``, its Monte Carlo standard error;
           ``boundary_parameter_se``, the spread that the fit's uncertainty makes, Monte Carlo
           error taken off (NaN if ``at`` has none, or the boundary leaves the range in half of the
-          draws); ``boundary_finite_size_se``, how far off the infinite lattice it may be;
+          draws); ``boundary_share``, in how many of the draws it lies in the range;
+          ``boundary_finite_size_se``, how far off the infinite lattice it may be;
           ``boundary_method``; ``boundary_draws`` (draw, …). Likewise ``susceptibility_abs_ridge``
           and ``heat_capacity_ridge``.
         - Over T and H or x: the sweep's averages, and what :func:`ordering` tells, if spins are
@@ -201,6 +202,9 @@ def _spread(found: xr.Dataset, drawn: Sequence[xr.Dataset], model: Place) -> xr.
         title = f"{name}_parameter_se"
         spread[title] = _told((variance.clip(min=0) ** 0.5).where(enough), title)
         spread[f"{name}_draws"] = values.assign_attrs(found[name].attrs)
+        line = name.replace("_", " ")
+        share = values.notnull().mean("draw")
+        spread[f"{name}_share"] = share.assign_attrs(long_name=f"share of draws with a {line}")
     for parameter in model.centre:
         spread[f"draw_{parameter}"] = ("draw", [draw[parameter] for draw in model.draws])
     return xr.Dataset(spread)

@@ -6,7 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from analysis.landscape import COMPOSITION, landscape, parameters_of
+from analysis.landscape import (
+    COMPOSITION,
+    landscape,
+    lowest_points,
+    mean_covariance,
+    parameters_of,
+)
 from analysis.reweighting.reweighting import Axes, Reweighting
 from analysis.reweighting.trust import FEWEST
 from physics.errors import RequestError
@@ -64,7 +70,13 @@ def reweighted_landscape(
     found = xr.concat(
         slabs, dim=next(iter(fine)), data_vars="minimal", coords="minimal", compat="override"
     )
-    return found.assign_attrs(beside_untrusted=", ".join(beside_untrusted(found)))
+    covariances = [
+        landscape(reweighting.at(point), observed)["count_covariance"].values
+        for point in _lowest(found["s2_total"])
+    ]
+    return found.assign(count_covariance=mean_covariance(covariances, found)).assign_attrs(
+        beside_untrusted=", ".join(beside_untrusted(found))
+    )
 
 
 def beside_untrusted(scape: xr.Dataset) -> tuple[str, ...]:
@@ -94,6 +106,12 @@ def beside_untrusted(scape: xr.Dataset) -> tuple[str, ...]:
     around = known[tuple(slice(i, i + 3) for i in least)]
     sides = [np.moveaxis(around, axis, 0) for axis in range(len(names))]
     return tuple(n for n, s in zip(names, sides, strict=True) if not (s[0].all() and s[2].all()))
+
+
+def _lowest(total: xr.DataArray) -> Iterator[dict[str, npt.NDArray[np.float64]]]:
+    """Grids of one point each: the lowest of all slabs together, of those that are trusted."""
+    for point in lowest_points(total):
+        yield {name: total[name].values[[i]] for name, i in point.items()}
 
 
 def _slabs(

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from bokeh.events import RangesUpdate, Reset, Tap
 from bokeh.models import (
+    BoxAnnotation,
     ColorBar,
     ColumnDataSource,
     CrosshairTool,
@@ -219,6 +220,12 @@ class CurveFigure:
         self._here = Span(dimension="height", line_color=MARK, line_width=2)
         self.figure.add_layout(self._here)
         self.figure.on_event(Tap, lambda event: tapped(event.x, event.y))
+
+    def shade(self, spans: Sequence[tuple[float, float]]) -> None:
+        """Shade spans of the axis, each over those before."""
+        for low, high in spans:
+            box = BoxAnnotation(left=low, right=high, fill_alpha=0.1, fill_color="black")
+            self.figure.add_layout(box)
 
     def show(
         self,

@@ -54,6 +54,7 @@ class LandscapePane:
             return
         if len(self.parameters) == 1:
             self.curve: Any = CurveFigure(TOP, self._tap)
+            self.curve.shade(self._shares())
             self.layout = _pane(self.curve, TOP)
             return
         self.large = MapFigure(TOP, spans, self._tap)
@@ -134,6 +135,14 @@ class LandscapePane:
         step = -(-len(points) // MOST_SAMPLES)
         self.large.mark(self.large.samples, points[::step])
 
+    def _shares(self) -> list[tuple[float, float]]:
+        """The 95 % and the 68 % of the only parameter's samples."""
+        if self.posterior is None or self.axes[0] not in self.posterior:
+            return []
+        values = self.posterior[self.axes[0]].to_numpy()
+        ends = np.quantile(values, [0.025, 0.975, 0.16, 0.84]).reshape(2, 2)
+        return [(float(low), float(high)) for low, high in ends]
+
     def _draw_curves(self) -> None:
         axis = self.axes[0]
         curves: list[tuple[Any, Any]] = []
@@ -145,6 +154,8 @@ class LandscapePane:
         total = curves.pop()
         curves += [(x[:0], None)] * (5 - len(curves)) + [total]
         told = f"Squared statistical distance S²; black: all images; coloured: {names}"
+        if self._shares():
+            told += "; shaded: 68 % and 95 % of the posterior"
         self.curve.show(x, curves, (_label(self.scape[axis]), "S²"), title=told)
 
     def _tap(self, x: float, y: float) -> None:

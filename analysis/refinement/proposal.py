@@ -8,32 +8,28 @@ what a target is meant for.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from scipy.interpolate import RegularGridInterpolator
-from scipy.linalg import solve_triangular
-from scipy.stats import norm
 
 from analysis.inference.deviance import Deviance, Overlap, deviance
 from analysis.inference.fit import Fit, Located, interpolated, located
 from analysis.inference.forecast import Forecast
-from analysis.inference.interpolation import HIGH, Interpolation, looseness
-from physics.errors import RequestError
+from analysis.refinement.candidates import (
+    Grid,
+    Values,
+    expected_improvement,
+    gap,
+    middles,
+    rounded,
+)
+from analysis.refinement.errors import data_errors, numerical_errors
+from analysis.refinement.targets import check_budget, check_target
 
 Floats = npt.NDArray[np.float64]
 Status = Literal["reached", "sharpen", "search", "extend", "flat", "exhausted"]
-Values = dict[str, tuple[float, ...]]
-
-# New values are chosen among so many an axis, by number of axes, and no fewer than this many times
-# those there are in their range; none is nearer to one there is than this share of a step.
-CANDIDATES = {1: 64, 2: 32}
-FEWEST_CANDIDATES = 20
-FINER = 2
-NEAREST = 0.2
 
 # The next landscape tells better than this one where points are of use: a round adds at most this
 # share of those there are, but one value.
@@ -44,7 +40,6 @@ AIM = 0.9
 
 # A point that is expected to lie so much lower than the lowest known, in −2 ln L, is to be seen.
 IMPROVEMENT = 1.0
-MESH = {1: 401, 2: 41, 3: 15}
 
 # Values beyond an edge where a minimum may lie.
 BEYOND = 3
@@ -154,8 +149,8 @@ def propose(
     'reached'
     """
     told = deviance(scape, overlap)
-    _check_target(target_error, told)
-    _check_budget(budget)
+    check_target(target_error, told)
+    check_budget(budget)
     between = interpolated(told)
     if between is None:
         return _Task(told, dict(target_error), budget, limits or {}).blind()
@@ -176,7 +171,7 @@ class _Task:
         fit, names = found.fit, self.told.names
         # How far a minimum lies beyond the border is not known.
         errors = {**numerical_errors(found), **dict.fromkeys(fit.border, float("inf"))}
-        data = _data_errors(fit)
+        data = data_errors(fit)
         estimate = {name: fit.parameters[name][0] for name in names}
         known = (self.told, estimate, errors, data)
         reached = all(errors[name] <= error for name, error in self.target.items())
@@ -204,7 +199,7 @@ class _Task:
         axes = self.told.axes
         estimate = {n: float(axes[n][i]) for n, i in zip(names, least, strict=True)}
         unknown = dict.fromkeys(names, float("inf"))
-        values = {n: _middles(np.sort(axes[n]), estimate[n]) for n in names}
+        values = {n: middles(np.sort(axes[n]), estimate[n]) for n in names}
         why = "too few points are computed for a curve: their gaps are halved"
         return self._limited("search", values, self.told, estimate, unknown, unknown, notes=(why,))
 
@@ -248,28 +243,28 @@ class _Task:
                 end = bound + (edge - bound) / (BEYOND + 1)
             beyond = np.linspace(edge, end, BEYOND + 1)[1:]
             width = float(np.ptp(axis)) or abs(edge)
-            found[name] = tuple(v for v in _rounded(beyond, width) if low < v < high and v != edge)
+            found[name] = tuple(v for v in rounded(beyond, width) if low < v < high and v != edge)
         return found
 
     def _search(self, found: Located, *, unknown: bool) -> Values:
         """Values where a lower point is expected, and around the lowest if its shape is unknown."""
         between, axes = found.between, self.told.axes
-        place, improvement = _expected_improvement(between)
+        place, improvement = expected_improvement(between)
         values: Values = {}
         for k, name in enumerate(self.told.names):
             axis = np.sort(axes[name])
-            wanted = list(_middles(axis, float(found.point[k]))) if unknown else []
+            wanted = list(middles(axis, float(found.point[k]))) if unknown else []
             if improvement > IMPROVEMENT:
-                gap = _gap(axis, place[k])
-                if np.abs(axis - place[k]).min() > gap / 8:
-                    wanted.insert(0, *_rounded(place[k : k + 1], float(np.ptp(axis))))
+                width = gap(axis, place[k])
+                if np.abs(axis - place[k]).min() > width / 8:
+                    wanted.insert(0, *rounded(place[k : k + 1], float(np.ptp(axis))))
             values[name] = tuple(dict.fromkeys(v for v in wanted if v not in axis))
         return {name: some for name, some in values.items() if some}
 
     def _halved(self, found: Located) -> Values:
         """The cheapest there is, where nothing better fits the budget."""
         cheap = {
-            name: _middles(np.sort(self.told.axes[name]), float(found.point[k]))[:1]
+            name: middles(np.sort(self.told.axes[name]), float(found.point[k]))[:1]
             for k, name in enumerate(self.told.names)
         }
         return dict(sorted(cheap.items(), key=lambda pair: _cost(self.told, dict([pair]))))
@@ -279,8 +274,8 @@ class _Task:
     ) -> tuple[Values, dict[str, float]]:
         """Values that make the forecast error of the minimum's place least, one after the other."""
         told, between = self.told, found.between
-        grid = _Grid.of(told, between)
-        forecast = Forecast.of(between.process, between.scaled(_row(found.point))[0])
+        grid = Grid.of(told, between)
+        forecast = Forecast.of(between.process, between.scaled(found.point[None])[0])
         begin = np.diag(forecast.covariance)
         aim = np.array([AIM * self.target.get(n, np.inf) / errors[n] for n in told.names]) ** 2
         chosen: Values = {}
@@ -297,7 +292,7 @@ class _Task:
     def _best(
         self,
         forecast: Forecast,
-        grid: "_Grid",
+        grid: "Grid",
         chosen: Values,
         begin: Floats,
         aim: Floats,
@@ -324,83 +319,6 @@ class _Task:
                 if gain > best:
                     best, found = gain, (name, value)
         return found
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """Places around a minimum where points may be added, and how noisy they will be."""
-
-    told: Deviance
-    between: Interpolation
-    candidates: dict[str, list[float]]
-    noise: RegularGridInterpolator
-    high: float
-
-    @classmethod
-    def of(cls, told: Deviance, between: Interpolation) -> "_Grid":
-        order = [np.argsort(axis) for axis in told.axes.values()]
-        errors = told.errors[np.ix_(*order)]
-        known = errors[np.isfinite(errors) & (errors > 0)]
-        least = float(known.min()) if known.size else 1e-6
-        filled = np.log(np.where(np.isfinite(errors) & (errors > 0), errors, least))
-        noise = RegularGridInterpolator(between.axes, filled)
-        high = max(HIGH, 12 * float(np.median(known)) if known.size else 0.0)
-        low, top = _zone(between, high)
-        candidates = {
-            name: _candidates(axis, float(low[k]), float(top[k]), len(between.axes))
-            for k, (name, axis) in enumerate(zip(told.names, between.axes, strict=True))
-        }
-        return cls(told, between, candidates, noise, high)
-
-    def slab(self, name: str, value: float, chosen: Values) -> tuple[Floats, Floats]:
-        """Scaled places and errors of the points that a value of an axis brings, near the
-        minimum."""
-        values = [
-            np.array([value]) if n == name else np.array([*axis, *chosen.get(n, ())])
-            for n, axis in zip(self.told.names, self.between.axes, strict=True)
-        ]
-        mesh = np.stack(np.meshgrid(*values, indexing="ij"), axis=-1).reshape(-1, len(values))
-        mesh = mesh[self.between.is_near(mesh)]
-        scaled = self.between.scaled(mesh)
-        process = self.between.process
-        height = process.mean(scaled) - process.mean(process.points).min()
-        low = height <= self.high
-        noise = np.hypot(np.exp(self.noise(mesh[low])), looseness(np.maximum(height[low], 0)))
-        return scaled[low], noise
-
-
-def numerical_errors(found: Located) -> dict[str, float]:
-    """Standard errors of the minimum's place by Monte Carlo noise and interpolation.
-
-    Those of the Gaussian process, widened where points left out lie further off than it says;
-    infinite where there are too few points to say.
-    """
-    between, names = found.between, found.told.names
-    process, axes = between.process, len(names)
-    terms = (axes + 1) * (axes + 2) // 2
-    bend = process.derivatives(between.scaled(_row(found.point)))[2][0]
-    if len(process.points) <= 2 * terms or np.linalg.eigvalsh(bend)[0] <= 0:
-        return dict.fromkeys(names, float("inf"))
-    wide = max(1.0, left_out_scatter(between))
-    every = list(found.fit.parameters)
-    variances = np.diag(found.fit.monte_carlo_covariance)
-    return {n: float(wide * np.sqrt(variances[every.index(n)])) for n in names}
-
-
-def left_out_scatter(between: Interpolation) -> float:
-    """Root mean square of (value − forecast from all others)/its error: 1 if the errors are right.
-
-    Rasmussen and Williams, eqs. 5.10–5.12.
-    """
-    process = between.process
-    inverse = solve_triangular(np.tril(process.factor[0]), np.eye(len(process.points)), lower=True)
-    precision = (inverse**2).sum(axis=0)
-    return float(np.sqrt(np.mean(process.weights**2 / precision)))
-
-
-def _data_errors(fit: Fit) -> dict[str, float]:
-    rest = np.diag(fit.covariance) - np.diag(fit.monte_carlo_covariance)
-    return {n: float(np.sqrt(max(v, 0.0))) for n, v in zip(fit.parameters, rest, strict=True)}
 
 
 def _notes(target: Mapping[str, float], data: Mapping[str, float]) -> tuple[str, ...]:
@@ -433,104 +351,3 @@ def _cost(told: Deviance, new: Values) -> int:
     sizes = [len(axis) for axis in told.axes.values()]
     more = [len(axis) + len(new.get(name, ())) for name, axis in told.axes.items()]
     return int(np.prod(more)) - int(np.prod(sizes))
-
-
-def _expected_improvement(between: Interpolation) -> tuple[Floats, float]:
-    """Where the landscape is expected to fall most below its lowest, and by how much."""
-    number = MESH.get(len(between.axes), 9)
-    lines = [np.linspace(axis[0], axis[-1], number) for axis in between.axes]
-    mesh = np.array(list(product(*lines)))
-    value, error = between(mesh)
-    lowest = float(value.min())
-    z = np.clip((lowest - value) / np.maximum(error, 1e-300), -30, 30)
-    gain = np.where(error > 0, error * (z * norm.cdf(z) + norm.pdf(z)), 0.0)
-    best = int(np.argmax(gain))
-    return mesh[best], float(gain[best])
-
-
-def _middles(axis: Floats, place: float) -> tuple[float, ...]:
-    """The middles of the two gaps around a place, the wider first; beyond an only value, both
-    sides."""
-    if len(axis) == 1:
-        step = abs(float(axis[0])) or 1.0
-        return (float(axis[0]) - step, float(axis[0]) + step)
-    nearest = int(np.argmin(np.abs(axis - place)))
-    gaps = [(axis[i], axis[i + 1]) for i in (nearest - 1, nearest) if 0 <= i < len(axis) - 1]
-    gaps.sort(key=lambda gap: gap[0] - gap[1])
-    return tuple(float((low + high) / 2) for low, high in gaps)
-
-
-def _gap(axis: Floats, place: float) -> float:
-    """The width of the grid's gap at a place."""
-    i = int(np.clip(np.searchsorted(axis, place), 1, len(axis) - 1))
-    return float(axis[i] - axis[i - 1])
-
-
-def _zone(between: Interpolation, high: float) -> tuple[Floats, Floats]:
-    """The box around the points that the process goes through and that are low."""
-    process = between.process
-    smooth = process.mean(process.points)
-    low = process.points[smooth - smooth.min() <= high]
-    # One known point further on every side: the zone's edge lies before it.
-    ends = []
-    for k in range(low.shape[1]):
-        column = np.unique(process.points[:, k])
-        first, last = np.searchsorted(column, [low[:, k].min(), low[:, k].max()])
-        ends.append((column[max(first - 1, 0)], column[min(last + 1, len(column) - 1)]))
-    box = np.array(ends)
-    return box[:, 0] * between.half + between.centre, box[:, 1] * between.half + between.centre
-
-
-def _candidates(axis: Floats, low: float, high: float, axes: int) -> list[float]:
-    """Values of a range that keep their distance from those there are."""
-    width = high - low
-    there = int(((axis >= low) & (axis <= high)).sum())
-    number = max(CANDIDATES.get(axes, FEWEST_CANDIDATES), FINER * there)
-    values = _rounded(np.linspace(low, high, number + 1), width)
-    nearest = NEAREST * width / number
-    return [v for v in dict.fromkeys(values) if np.abs(axis - v).min() > nearest]
-
-
-def _row(point: npt.NDArray[np.floating[Any]]) -> Floats:
-    return np.asarray(point, np.float64)[None]
-
-
-def _rounded(values: Floats, width: float) -> list[float]:
-    """Numbers of no more digits than a range asks for."""
-    digits = 4 - int(np.floor(np.log10(width))) if width > 0 else 12
-    return [float(np.round(value, digits)) for value in values]
-
-
-def _check_target(target: Mapping[str, float], told: Deviance) -> None:
-    if not target:
-        raise RequestError(
-            "no target error is given", allowed=" | ".join(told.names), hint='{"w1": 0.005}'
-        )
-    for name, error in target.items():
-        if name not in told.names:
-            raise RequestError(
-                f"no target can be set for {name}: the landscape has no such axis",
-                came=name,
-                allowed=" | ".join(told.names) + ", each of more than one value",
-                hint=f"--target {(*told.names, 'w1')[0]}=0.005",
-            )
-        number = isinstance(error, (int, float, np.floating)) and not isinstance(error, bool)
-        if not number or not 0 < error < np.inf:
-            raise RequestError(
-                f"the target error of {name} is not above 0",
-                came=error,
-                allowed="a number above 0, in the units of the parameter",
-                hint=f"--target {name}=0.005",
-            )
-
-
-def _check_budget(budget: int | None) -> None:
-    if budget is None:
-        return
-    if isinstance(budget, bool) or not isinstance(budget, (int, np.integer)) or budget < 1:
-        raise RequestError(
-            "the budget is no whole number of points above 0",
-            came=budget,
-            allowed="1 or more",
-            hint="--budget 100",
-        )
