@@ -207,7 +207,7 @@ def mean_covariance(
     return xr.Variable(dims, found, {"long_name": told, "units": "1"})
 
 
-def p_values(s2: npt.ArrayLike, n: npt.ArrayLike, dof: int) -> npt.NDArray[np.float64]:
+def p_values(s2: npt.ArrayLike, n: npt.ArrayLike, dof: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """χ²(dof).sf(4 N S²): how often as good a model would lie at least so far off.
 
     Examples
@@ -215,7 +215,9 @@ def p_values(s2: npt.ArrayLike, n: npt.ArrayLike, dof: int) -> npt.NDArray[np.fl
     >>> p_values(0.0325, 466, 25).round(4).item()
     0.0001
     """
-    found: npt.NDArray[np.float64] = chi2(dof).sf(4 * np.asarray(n) * np.asarray(s2))
+    found: npt.NDArray[np.float64] = chi2(np.asarray(dof, float)).sf(
+        4 * np.asarray(n) * np.asarray(s2)
+    )
     return found
 
 

@@ -175,7 +175,8 @@ def combine(
     values["s2_total_se"] = ((share * se) ** 2).sum("source", skipna=False) ** 0.5
     values["s2_total_bias"] = (share * bias).sum("source", skipna=False)
     values["n"], values["weight"] = share * total, share
-    return xr.Dataset(values)
+    dofs = [scape.attrs.get("degrees_of_freedom") for scape in sources.values()]
+    return xr.Dataset(values, attrs={} if None in dofs else {"degrees_of_freedom": dofs})
 
 
 def _column(profile: Profile, name: str) -> Floats:

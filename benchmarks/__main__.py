@@ -25,6 +25,7 @@ NAMES = (
     "lecture_table",
     "selection",
     "refinement",
+    "slab",
 )
 
 

@@ -136,7 +136,7 @@ def _samples(path: Path) -> xr.Dataset:
 def _simulation(sweep: Sweep) -> Callable[[dict[str, float]], Any] | None:
     """The last spins of a point as the sweep had them: same seed, same schedule."""
     kernel = sweep.kernel
-    if not isinstance(kernel, Simulation):
+    if not isinstance(kernel, Simulation) or SPINS not in kernel.keepable:
         return None
     keeping = replace(kernel, keep=(SPINS,))
 

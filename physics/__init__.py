@@ -7,6 +7,7 @@ from physics.lattices import LATTICES, Lattice, cubic, honeycomb, square, triang
 from physics.models import MODELS, Ising, Model, PairAlloy, ThreeBodyAlloy
 from physics.sampler import Samples, sample
 from physics.schedule import Schedule
+from physics.slab import SegregationSlab, Slab, slab
 from physics.solid_solution import SolidSolution
 from physics.structure_factor import structure_factor
 
@@ -22,6 +23,8 @@ __all__ = [
     "RequestError",
     "Samples",
     "Schedule",
+    "SegregationSlab",
+    "Slab",
     "SolidSolution",
     "ThreeBodyAlloy",
     "Trajectory",
@@ -30,6 +33,7 @@ __all__ = [
     "cubic",
     "honeycomb",
     "sample",
+    "slab",
     "square",
     "structure_factor",
     "trajectory",

@@ -28,8 +28,9 @@ def cache_folder() -> Path:
     functions of other files as well, and installed files may all carry the same time.
     """
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    room = Path(__file__).parent
+    for path in sorted(room.rglob("*.py")):
+        digest.update(str(path.relative_to(room)).encode() + b"\0" + path.read_bytes() + b"\0")
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(numba.config.CACHE_DIR or Path(home) / "latticescape") / digest.hexdigest()[:16]
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -107,8 +108,13 @@ class Lattice:
             )
         object.__setattr__(self, "size", int(self.size))
 
-    def __reduce__(self) -> tuple[type["Lattice"], tuple[str, int]]:
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return Lattice, (self.kind, self.size)
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """What a spec file says of it."""
+        return {"kind": self.kind, "size": self.size}
 
     @property
     def geometry(self) -> Geometry:
@@ -247,7 +253,7 @@ def _ring_order(step: Step) -> tuple[float, ...]:
     return (*axis_of_pair, *same_pair, -leading)
 
 
-LatticeMaker = Callable[[int], Lattice]
+LatticeMaker = Callable[..., Lattice]
 
 
 def square(size: int) -> Lattice:

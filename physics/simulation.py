@@ -31,7 +31,7 @@ from physics.sampler import (
 from physics.schedule import Schedule
 from physics.simd import WORDS
 from physics.swendsen_wang import check_clusters
-from physics.traces import SAMPLES, SPINS, kept
+from physics.traces import KEEP, SAMPLES, SPINS, kept
 from physics.variables import COUNTS, ESTIMATES, KEPT, TEMPERING, Variable
 
 # Of one variable at one point: eight points, the fewest of a block, are a chunk below 2 GiB.
@@ -77,6 +77,7 @@ class Simulation:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keep", kept(self.keep))
+        _ = self.lattice.geometry  # a slab says that it has none
         self._check_kept()
         fixed = self.model.fixed(self.swept)
         self.model.check(self.lattice, {name: np.array([v]) for name, v in fixed.items()})
@@ -105,6 +106,11 @@ class Simulation:
     def nominal_rate(self) -> float:
         """Updates per second of one core, cautiously: to cut blocks of a sensible length."""
         return 2e9 if self.name == LANES else 2e7
+
+    @property
+    def keepable(self) -> tuple[str, ...]:
+        """What may be asked of it in ``keep``."""
+        return KEEP
 
     @property
     def group(self) -> int:
@@ -226,8 +232,7 @@ class Simulation:
         return {
             "kernel.name": self.name,
             "kernel.version": self.version,
-            "lattice.kind": self.lattice.kind,
-            "lattice.size": self.lattice.size,
+            **{f"lattice.{name}": value for name, value in self.lattice.table.items()},
             "model.kind": self.model.kind,
             **{f"model.{name}": value for name, value in fixed},
             **{f"model.{name}": value for name, value in self.model.structure.items()},

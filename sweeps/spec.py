@@ -15,7 +15,7 @@ import numpy.typing as npt
 import tomlkit
 
 from physics.errors import RequestError
-from physics.kmc import simulation_of
+from physics.kinds import simulation_of
 from physics.lattices import Lattice
 from physics.models import Model
 from physics.schedule import Schedule
@@ -261,7 +261,7 @@ class Sweep:
             tables |= {"grid": grid_table(self.grid), "kernel": table_of(self.kernel)}
         else:
             tables |= {
-                "lattice": {"kind": self.lattice.kind, "size": self.lattice.size},
+                "lattice": self.lattice.table,
                 "model": {"kind": self.model.kind, **self.model.given, **self.model.structure},
                 "grid": grid_table(self.grid),
                 "schedule": asdict(self.schedule),

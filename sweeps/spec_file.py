@@ -7,8 +7,8 @@ from typing import Any
 import tomlkit
 
 from physics.errors import RequestError
-from physics.kmc import KINETIC_MODELS
-from physics.lattices import LATTICES, Lattice
+from physics.kinds import LATTICES, lattice_of
+from physics.lattices import Lattice
 from physics.models import MODELS, Model
 from physics.schedule import Schedule
 from sweeps.axis import Axis
@@ -17,12 +17,12 @@ from sweeps.tables import check_keys, check_tables
 
 _TABLES = {
     "sweep": ("seed", "keep"),
-    "lattice": ("kind", "size"),
+    "lattice": ("kind", "size", "layers"),
     "model": None,
     "grid": None,
     "schedule": ("equilibration_mcs", "samples", "stride_mcs", "update", "tempering_mcs"),
 }
-_OPTIONAL = {"seed", "keep", "update", "tempering_mcs"}
+_OPTIONAL = {"seed", "keep", "layers", "update", "tempering_mcs"}
 
 
 def parts_of(text: str) -> dict[str, Any]:
@@ -104,12 +104,12 @@ def _chosen(place: str, table: Mapping[str, Any], kinds: Mapping[str, Any]) -> A
 
 
 def _lattice(table: Mapping[str, Any]) -> Lattice:
-    lattice: Lattice = _chosen("lattice", table, LATTICES)(table["size"])
-    return lattice
+    _chosen("lattice", table, LATTICES)
+    return lattice_of(table)
 
 
 def _model(table: Mapping[str, Any]) -> Model:
-    kind: type[Model] = _chosen("model", table, {**MODELS, **KINETIC_MODELS})
+    kind: type[Model] = _chosen("model", table, MODELS)
     given = {name: value for name, value in table.items() if name != "kind"}
     try:
         for name in (name for name in given if name not in kind.structures):

@@ -57,6 +57,23 @@ SOLID = ALLOY.replace(
 
 SYMMETRIC = "couplings = [[0, 1, 0], [0.5, 0, 0.5], [0, 1, 0]]"
 
+SLAB = """\
+[lattice]
+kind = "slab"
+size = 4
+layers = 3
+[model]
+kind = "segregation_slab"
+w_CL = 1.65
+w_LO = -7.57
+[grid]
+w_LL = [5.0, 6.28]
+[schedule]
+equilibration_mcs = 20
+samples = 10
+stride_mcs = 2
+"""
+
 # What a store knows of a user's function.
 OWN = """\
 [kernel]
@@ -107,6 +124,11 @@ def changed(text: str, old: str, new: str) -> str:
 
 def ising(old: str, new: str) -> str:
     return changed(ISING, old, new)
+
+
+def slab(old: str, new: str) -> str:
+    assert old in SLAB
+    return SLAB.replace(old, new, 1)
 
 
 def alloy(old: str, new: str) -> str:
@@ -288,6 +310,46 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "an axis that is no parameter": (ising("H = {", "h = {"), ("h is no parameter", "mu, H")),
     "an axis of the lattice": (ising("H = {", "size = {"), ("size is no parameter", "mu, H")),
+    "a slab of one layer": (
+        slab("layers = 3", "layers = 1"),
+        ("thinner than its interactions", "came: 1", "2"),
+    ),
+    "half a layer": (slab("layers = 3", "layers = 2.5"), ("lattice.layers", "2.5")),
+    "a square lattice with layers": (
+        ising("size =", "layers = 3\nsize ="),
+        ("no layers", "layers = 3", '"slab"'),
+    ),
+    "fractions that do not add up": (
+        slab("w_CL", "x = 0.5\nx_La = 0.6\nw_CL"),
+        ("[model]", "do not add up", "1.1"),
+    ),
+    "a slab of periodic model": (
+        slab('"segregation_slab"', '"pair_alloy"')
+        .replace("w_CL = 1.65\nw_LO = -7.57\n", "")
+        .replace("w_LL", "w1")
+        .replace('alloy"', 'alloy"\nx = 0.5'),
+        ("same neighbours", "segregation_slab"),
+    ),
+    "segregation on a cubic lattice": (
+        slab('"slab"', '"cubic"').replace("layers = 3\n", ""),
+        ("segregation_slab", "cubic", '"slab"'),
+    ),
+    "calcium that no slab of this size has": (
+        slab("w_CL", "x = 0.385\nw_CL").replace("size = 4", "size = 2"),
+        ("x = 0.385", "12 sites", "0.4167"),
+    ),
+    "a swept choice of pairs": (
+        slab("[grid]", "[grid]\nbulk_pairs = [0, 1]"),
+        ("bulk_pairs", "cannot be swept"),
+    ),
+    "a slab in trades": (
+        slab("stride_mcs = 2", "stride_mcs = 2\ntempering_mcs = 5"),
+        ("slab", "tempering_mcs = 0"),
+    ),
+    "a slab that keeps spins": (
+        slab("[lattice]", '[sweep]\nkeep = ["spins"]\n[lattice]'),
+        ("slab", "keep"),
+    ),
     "a parameter fixed and swept": (ising("[grid]", "H = 0.5\n[grid]"), ("H", "[model]", "[grid]")),
     "Ising without a temperature": (ising(T, ""), ("T of the model ising is not given", "T = {")),
     "an alloy without x": (alloy("x = [0.25, 0.5]", ""), ("x of the model pair_alloy", "x = ")),

@@ -1,7 +1,6 @@
 """The examples run, small, and find what they say."""
 
 import importlib.util
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -23,19 +22,6 @@ def loaded(folder: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """Threads of this process for all examples: a cluster of processes takes longer than they."""
-    with Client(
-        processes=False,
-        n_workers=1,
-        threads_per_worker=2,
-        dashboard_address="127.0.0.1:0",
-        set_as_default=False,
-    ) as threads:
-        yield threads
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ from analysis.browse.surfaces import (
     levels,
     listed,
     minimum_of,
+    part_of,
     placed,
     refined,
 )
@@ -254,7 +255,7 @@ def _ridge(table: xr.Dataset, axes: list[str]) -> Picture:
 
 def _bands(scape: xr.Dataset, axes: list[str], image: object) -> list[Picture]:
     """A line in a band of one standard error for each image, then for all."""
-    whose = [*scape["image"].to_numpy(), None] if image is None else [image]
+    whose = [*scape[part_of(scape)].to_numpy(), None] if image is None else [image]
     colours, parts = cycle(IMAGES), []
     for one in whose:
         table, _, name = distance_surface(scape, axes, one)

@@ -12,7 +12,8 @@ from physics.errors import RequestError
 
 Best = Mapping[str, tuple[float, float]]  # parameter: (value, standard error)
 
-WITHIN_A_POINT = {"configuration", "replica", "moment", "feature", "image"}
+WITHIN_A_POINT = {"configuration", "replica", "moment", "feature", "image", "source"}
+WITHIN_A_POINT |= {"layer", "species", "oxygen"}
 FINE = 201
 MOST_CELLS = 512
 CONFIDENCE = {"solid": 0.6827, "dashed": 0.9545}
@@ -86,6 +87,11 @@ def check_landscape(scape: xr.Dataset) -> None:
         raise RequestError("no landscape", came=listed(scape), allowed="s2, s2_total, n")
 
 
+def part_of(scape: xr.Dataset) -> str:
+    """What the total of a landscape is summed over: ``image``, or ``source``."""
+    return str(scape["n"].dims[0])
+
+
 def landscape_axes(scape: xr.Dataset) -> list[str]:
     """The one or two parameters of a landscape; anything else is a RequestError."""
     check_landscape(scape)
@@ -109,7 +115,7 @@ def distance_surface(
     """S² of one image or of all and its error, the atoms it rests on, and whose it is."""
     values, error, n = (scape[name] for name in ("s2_total", "s2_total_se", "n"))
     if image is not None:
-        place = {"image": nearest(scape, "image", image)}
+        place = {part_of(scape): nearest(scape, part_of(scape), image)}
         values, error, n = (scape[name].isel(place) for name in ("s2", "s2_se", "n"))
     table = xr.Dataset(
         {
@@ -117,7 +123,8 @@ def distance_surface(
             "s2_se": error.assign_attrs(long_name="standard error of S²"),
         }
     )
-    whose = "all images" if image is None else f"image {image}"
+    part = part_of(scape)
+    whose = f"all {part}s" if image is None else f"{part} {image}"
     return in_order(table, axes), float(n.sum()), whose
 
 

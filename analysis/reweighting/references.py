@@ -78,7 +78,7 @@ class Simulated:
     def lattice(self) -> Lattice:
         """The lattice."""
         spec = self._spec["lattice"]
-        found: Lattice = LATTICES[str(spec["kind"])](spec["size"])  # type: ignore[arg-type]
+        found: Lattice = LATTICES[str(spec["kind"])](spec["size"])
         return found
 
     @cached_property

@@ -106,7 +106,7 @@ def compare(
         coords={"model": list(scapes), "image": first["image"]},
         attrs={
             "bic_convention": convention,
-            "degrees_of_freedom": int(first.attrs["degrees_of_freedom"]),
+            "degrees_of_freedom": first.attrs["degrees_of_freedom"],
         },
     )
 

@@ -66,6 +66,8 @@ def landscapes_of(
 ) -> dict[str, xr.Dataset]:
     """Landscapes by the model's name, all of the same images and numbers of neighbourhoods.
 
+    Sources that were combined stand for images.
+
     Raises
     ------
     RequestError
@@ -82,7 +84,11 @@ def landscapes_of(
         raise RequestError(
             "no model to compare", came="{}", allowed="landscapes, sweeps or 'random' by name"
         )
-    scapes = {name: landscape_of(name, model, observed) for name, model in models.items()}
+    found = {name: landscape_of(name, model, observed) for name, model in models.items()}
+    scapes = {
+        name: scape.rename(source="image") if "source" in scape.dims else scape
+        for name, scape in found.items()
+    }
     images = {name: _images(scape) for name, scape in scapes.items()}
     first = next(iter(images))
     for name, those in images.items():

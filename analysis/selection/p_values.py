@@ -130,14 +130,14 @@ def by_chi2(scape: xr.Dataset, fit: Fit, fraction: npt.ArrayLike | None = None) 
     >>> round(float(by_chi2(scape, least_s2(scape)).p_value[0]), 3)
     0.058
     """
-    dof = int(scape.attrs["degrees_of_freedom"])
+    dof = np.ravel(scape.attrs["degrees_of_freedom"])  # of all images alike, or of each source
     numbers = effective_numbers(scape, fraction, measured=False)
     s2 = fit.s2.to_numpy()
     total = float(numbers @ s2 / numbers.sum()) if fraction is not None else fit.s2_total
     p = chi2_tail(s2, numbers, dof)
-    p_total = chi2_tail(total, numbers.sum(), dof * len(s2))
+    p_total = chi2_tail(total, numbers.sum(), int(np.sum(dof + np.zeros_like(s2))))
     exact = np.zeros_like(p)
-    told = {"p_value_way": "chi2", "degrees_of_freedom": dof}
+    told = {"p_value_way": "chi2", "degrees_of_freedom": scape.attrs["degrees_of_freedom"]}
     return _dataset(scape["image"], numbers, (s2, p, exact), (total, float(p_total), 0.0), told)
 
 

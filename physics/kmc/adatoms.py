@@ -1,6 +1,6 @@
 """``Adatoms``: atoms that hop on the sites of a surface, E = Σ ε·n + w·(neighbouring pairs)."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from physics.errors import RequestError
 from physics.lattices import Lattice
-from physics.models import REPLICAS, Given, Model, Move, Orbit, Points
+from physics.models import REPLICAS, Given, Model, Move, Orbit, Points, registered
 from physics.parameters import Parameter
 
 # eV/K, exact in the SI of 2019.
@@ -26,6 +26,7 @@ Pattern = tuple[tuple[int, ...], ...]
 Integers = npt.NDArray[np.int64]
 
 
+@registered
 @dataclass(frozen=True)
 class Adatoms(Model):
     """Adatoms on a plane lattice, one a site at most: energies in eV, T in K, times in s.
@@ -244,9 +245,6 @@ class Adatoms(Model):
                 allowed=f"up to {LARGEST_EXPONENT:g} k_B T, energies in eV and T in K",
                 hint="a higher T",
             )
-
-
-KINETIC_MODELS: Mapping[str, type[Model]] = {Adatoms.kind: Adatoms}
 
 
 def _checked_pattern(pattern: Any) -> Pattern:

@@ -143,7 +143,7 @@ class Browser:
 
     def _bottom(self) -> list[Any]:
         parts = [self.histogram.layout] if self.reader.has_histograms else []
-        if "lattice" in self.reader.ds.attrs:
+        if self.reader.has_snapshots:
             parts.append(self.snapshot.layout)
         alone = len(self.reader.axes) == 1 and parts  # the map is its only slice
         return parts if alone else [*parts, self.slices.layout]
@@ -169,7 +169,7 @@ class Browser:
         return [chosen, self.apart] if self.reader.has_histograms else [chosen]
 
     def _snapshot_widgets(self) -> list[Any]:
-        if "lattice" not in self.reader.ds.attrs:
+        if not self.reader.has_snapshots:
             return []
         look = {"width": SIDE - 20}
         found = [pn.widgets.IntSlider.from_param(self.view.param["replica"], **look)]

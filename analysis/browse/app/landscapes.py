@@ -13,7 +13,7 @@ from analysis.browse.app.figures import CurveFigure, MapFigure
 from analysis.browse.app.panes import TOP, note
 from analysis.browse.app.view import ALL, View, symbol
 from analysis.browse.maps import label_of, unit_of
-from analysis.browse.surfaces import FINE, distance_surface, levels, refined
+from analysis.browse.surfaces import FINE, distance_surface, levels, part_of, refined
 from analysis.landscape import parameters_of
 
 Tap = Callable[[dict[str, float]], None]
@@ -51,7 +51,7 @@ class LandscapePane:
         self.parameters = parameters_of(scape)
         self._tapped = tapped
         self.axes: list[str] = list(self.parameters[:2])
-        self.images = [str(name) for name in scape["image"].to_numpy()[:MOST_IMAGES]]
+        self.images = [str(name) for name in scape[part_of(scape)].to_numpy()[:MOST_IMAGES]]
         if not self.parameters:
             self.layout: Any = note(_told_total(scape), TOP)
             return

@@ -11,6 +11,7 @@ import xarray as xr
 
 from analysis.browse.surfaces import WITHIN_A_POINT
 from physics.errors import RequestError
+from physics.lattices import GEOMETRIES
 
 Values = npt.NDArray[Any]
 Place = Mapping[str, int]
@@ -78,8 +79,14 @@ class Reader:
 
     @property
     def has_histograms(self) -> bool:
-        """Whether points hold counts of a lattice's configurations."""
-        return "histogram_replica" in self.ds and "lattice" in self.ds.attrs
+        """Whether points hold counts of a periodic lattice's configurations."""
+        return "histogram_replica" in self.ds and self.has_snapshots
+
+    @property
+    def has_snapshots(self) -> bool:
+        """Whether points have spins on a lattice that can be drawn; a slab has atoms of three
+        species, and no such picture."""
+        return str(self.ds.attrs.get("lattice")) in GEOMETRIES
 
     def coordinates(self, axis: str) -> Values:
         """Values along an axis, in the order of the store."""

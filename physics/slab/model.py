@@ -1,0 +1,188 @@
+"""``SegregationSlab``: two cations that segregate to a surface with mobile adatoms."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from physics.errors import RequestError
+from physics.lattices import Lattice
+from physics.models import COMPOSITION_TOLERANCE, Given, Model, Move, Orbit, Points, registered
+from physics.parameters import Parameter
+from physics.slab.lattice import Slab
+
+# Molar gas constant, kJ/(mol K): CODATA 2018, exact.
+GAS_CONSTANT = 8.314462618e-3
+FEATURES = ("unlike", "la_la", "la_o")
+SPECIES = ("La", "Ca", "O")
+
+
+@registered
+@dataclass(frozen=True)
+class SegregationSlab(Model):
+    """Segregation to the surface of La(1−x)Ca(x)MnO3, on a :func:`slab`.
+
+    E = w_CL·(unlike Ca–La neighbours in the bulk) + w_LL·(La–La neighbours within layer 0)
+    + w_LO·(La–O contacts), each pair once; an oxygen adatom in a hollow touches its four A-sites.
+    Energies in kJ/mol, T in K, Boltzmann factors exp(−E/RT). Cations and oxygen are conserved:
+    moves exchange any two unlike cations, and let oxygen hop to a neighbouring hollow.
+
+    Parameters
+    ----------
+    w_CL, w_LL, w_LO
+        Energies, kJ/mol. No defaults: fix them here or sweep them. Published: 1.65, 6.28, −7.57.
+    T
+        Temperature in K. Not published; the default 1000 is this project's assumption.
+    x, x_La
+        Fraction of Ca, default 3/8; that of La, if given, has to be the rest.
+    coverage
+        Fraction of the hollows with oxygen. Not published; 0.5 by default.
+    bulk_pairs
+        Which pairs w_CL counts. 1, the default: all but those within layer 0; 0: those with both
+        ends below layer 0; 2: all. Cannot be swept.
+
+    Raises
+    ------
+    RequestError
+        If the fractions do not add up, or a value is out of bounds.
+
+    References
+    ----------
+    Vlcek et al., ACS Nano 11, 10313 (2017).
+
+    Examples
+    --------
+    >>> model = SegregationSlab(w_CL=1.65, w_LL=6.28, x_La=0.625)
+    >>> model.x, model.fixed(swept={"w_LO"})["T"]
+    (0.375, 1000.0)
+    """
+
+    kind: ClassVar[str] = "segregation_slab"
+    energy_units: ClassVar[str] = "kJ/mol"
+    parameters: ClassVar[tuple[Parameter, ...]] = (
+        Parameter("T", "temperature", "K", default=1000.0, low=0.0, low_excluded=True),
+        Parameter("w_CL", "energy of an unlike Ca–La pair in the bulk", "kJ/mol"),
+        Parameter("w_LL", "energy of a La–La pair within the surface layer", "kJ/mol"),
+        Parameter("w_LO", "energy of a La–O contact", "kJ/mol"),
+        Parameter("x", "fraction of Ca", "1", default=0.375, low=0.0, high=1.0),
+        Parameter("coverage", "hollows with oxygen", "1", default=0.5, low=0.0, high=1.0),
+        Parameter(
+            "bulk_pairs", "layers whose pairs are bulk", default=1.0, low=0.0, high=2.0, whole=True
+        ),
+    )
+
+    w_CL: Given = None
+    w_LL: Given = None
+    w_LO: Given = None
+    x: Given = None
+    coverage: Given = None
+    bulk_pairs: Given = None
+    x_La: Given = None
+
+    def __post_init__(self) -> None:
+        if self.x_La is not None:
+            self._add_up()
+        super().__post_init__()
+
+    def _add_up(self) -> None:
+        calcium = Parameter("x")
+        rest = 1.0 - calcium.check(self.x_La)
+        x = rest if self.x is None else calcium.check(self.x)
+        if abs(x - rest) > 1e-9:
+            raise RequestError(
+                "the fractions of the species do not add up to 1",
+                came=f"x + x_La = {x + 1 - rest:g}",
+                allowed="1",
+                hint="leave x_La out",
+            )
+        object.__setattr__(self, "x", x)
+        object.__setattr__(self, "x_La", None)
+
+    @classmethod
+    def parameter(cls, name: str) -> Parameter:
+        if name == "x_La":
+            return Parameter("x_La", "fraction of La", low=0.0, high=1.0)
+        return super().parameter(name)
+
+    def fixed(self, swept: Collection[str]) -> dict[str, float]:
+        for name in ("x_La", "bulk_pairs"):
+            if name in swept:
+                raise RequestError(
+                    f"{name} cannot be swept",
+                    came=f"an axis {name}",
+                    allowed=", ".join(p.name for p in self.parameters if p.name != "bulk_pairs"),
+                    hint="x" if name == "x_La" else "one sweep for each choice",
+                )
+        return super().fixed(swept)
+
+    def orbits(self, lattice: Lattice, used: Collection[str]) -> list[Orbit]:
+        """None: the species of a cluster are not told by one number, and moves are its own."""
+        raise RequestError(
+            f"the model {self.kind} has its own kernels",
+            came=self.kind,
+            allowed="physics.slab.SlabSimulation, or a sweep",
+        )
+
+    @property
+    def move(self) -> Move:
+        """Exchanges of any two unlike cations, and hops of oxygen, conserve both compositions."""
+        return "exchange"
+
+    def coefficients(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
+        strength = dict(
+            zip(FEATURES, (points["w_CL"], points["w_LL"], points["w_LO"]), strict=True)
+        )
+        return np.stack([strength[name] for name in features], axis=-1)
+
+    def start(self, points: Points, lattice: Lattice) -> npt.NDArray[np.float64]:
+        """Every replica starts from a random arrangement."""
+        return self.atoms(points, lattice) / lattice.sites
+
+    def atoms(self, points: Points, lattice: Lattice) -> npt.NDArray[np.int64]:
+        """Numbers of Ca and O, (points, 2): those nearest to x and to the coverage.
+
+        Raises
+        ------
+        RequestError
+            If no whole number of Ca meets x within 0.01. Hollows are few: their coverage is what it
+            can be, and stored.
+        """
+        places = self.check_lattice(lattice)
+        calcium = np.rint(points["x"] * places.sites).astype(np.int64)
+        off = np.abs(calcium / places.sites - points["x"])
+        if np.any(off > COMPOSITION_TOLERANCE):
+            worst = float(points["x"][np.argmax(off)])
+            raise RequestError(
+                f"x = {worst:g} is no whole number of Ca on {places.sites} sites "
+                f"within {COMPOSITION_TOLERANCE}",
+                came=f"nearest fraction {round(worst * places.sites) / places.sites:.4f}",
+                allowed=f"a larger slab, or a multiple of 1/{places.sites}",
+                hint="size = 16, layers = 16",
+            )
+        oxygen = np.rint(points["coverage"] * places.hollows).astype(np.int64)
+        return np.stack([calcium, oxygen], axis=-1)
+
+    def check(self, lattice: Lattice, values: Points) -> None:
+        """Refuse another lattice, and a fraction that is no whole number of atoms on it."""
+        x = values.get("x", np.zeros(1))
+        self.atoms({"x": x, "coverage": np.zeros(len(x))}, lattice)
+
+    @staticmethod
+    def check_lattice(lattice: Lattice) -> Slab:
+        """The lattice, if it is a slab.
+
+        Raises
+        ------
+        RequestError
+            If it is not.
+        """
+        if not isinstance(lattice, Slab):
+            raise RequestError(
+                "the model segregation_slab needs a slab",
+                came=lattice.kind,
+                allowed='kind = "slab" in [lattice]',
+                hint="slab(16, 16)",
+            )
+        return lattice

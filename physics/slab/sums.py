@@ -1,0 +1,128 @@
+"""Sums over the samples of a point's replicas, and the observables that follow from them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from physics.models import REPLICAS
+from physics.observables import Estimates, jackknife
+from physics.slab.lattice import Slab
+from physics.slab.model import GAS_CONSTANT, SPECIES
+from physics.slab.tables import ARRANGEMENTS
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SlabSums:
+    """Sums over the samples of every replica of a point; whole numbers, so no order matters.
+
+    Attributes
+    ----------
+    features
+        (64, 3): unlike bulk pairs, La–La pairs of the surface, La–O contacts.
+    products
+        (64, 3, 3): products of any two of them, for the variance of the energy.
+    first_half
+        (64, 3): features over the first half of the samples.
+    histogram
+        (64, 12): classes of hollows.
+    calcium
+        (64, layers): Ca atoms of every layer.
+    """
+
+    features: Integers
+    products: Integers
+    first_half: Integers
+    histogram: Integers
+    calcium: Integers
+
+    @classmethod
+    def empty(cls, layers: int) -> "SlabSums":
+        shapes = ((3,), (3, 3), (3,), (2 * ARRANGEMENTS,), (layers,))
+        return cls(*(np.zeros((REPLICAS, *shape), np.int64) for shape in shapes))
+
+    def add(
+        self, features: Integers, histogram: Integers, calcium: Integers, *, early: bool
+    ) -> None:
+        """One sample of every replica: (64, 3), (64, 12), (64, layers)."""
+        np.add(self.features, features, out=self.features)
+        np.add(self.products, features[:, :, None] * features[:, None], out=self.products)
+        np.add(self.histogram, histogram, out=self.histogram)
+        np.add(self.calcium, calcium, out=self.calcium)
+        if early:
+            np.add(self.first_half, features, out=self.first_half)
+
+
+def observe(
+    sums: SlabSums,
+    lattice: Slab,
+    samples: int,
+    couplings: Floats,
+    temperature: float,
+    atoms: Integers,
+) -> dict[str, np.ndarray]:
+    """Every variable of one point, errors by jackknife over its replicas.
+
+    Parameters
+    ----------
+    sums
+        Of this point.
+    lattice, samples
+        What was simulated, and how often it was measured.
+    couplings
+        Energy of a unit of each feature, kJ/mol, (3,).
+    temperature
+        K.
+    atoms
+        Numbers of Ca and of O.
+    """
+    energy = np.sum(sums.features * couplings, axis=-1) / samples
+    pairs = couplings[:, None] * couplings
+    square = np.sum(sums.products * pairs, axis=(-1, -2)) / samples
+    fraction = sums.calcium / (samples * lattice.hollows)
+    rows = np.column_stack([energy, square, fraction])
+    values, errors = jackknife(rows, lambda mean: _estimates(mean, lattice.sites, temperature))
+    drift = _drift(sums, samples, couplings, lattice.sites)
+    values["energy_drift"] = np.asarray(drift.mean())
+    errors["energy_drift"] = np.asarray(drift.std(ddof=1) / np.sqrt(REPLICAS))
+    spread = fraction.std(axis=0, ddof=1) / np.sqrt(REPLICAS)
+    return {
+        **values,
+        **{f"{name}_se": error for name, error in errors.items()},
+        "ca_fraction": fraction.mean(axis=0),
+        "ca_fraction_se": spread,
+        "occupation": _occupation(fraction, atoms[1] / lattice.hollows),
+        "histogram": sums.histogram.sum(axis=0).reshape(2, ARRANGEMENTS),
+        "histogram_replica": sums.histogram.reshape(REPLICAS, 2, ARRANGEMENTS),
+        "features": sums.features / samples,
+        "composition": np.asarray(atoms[0] / lattice.sites),
+        "coverage": np.asarray(atoms[1] / lattice.hollows),
+    }
+
+
+def _estimates(mean: Floats, sites: int, temperature: float) -> Estimates:
+    energy, square = mean[..., 0], mean[..., 1]
+    width = GAS_CONSTANT * temperature
+    return {
+        "energy": energy / sites,
+        "heat_capacity": (square - energy * energy) / (sites * width**2),
+    }
+
+
+def _drift(sums: SlabSums, samples: int, couplings: Floats, sites: int) -> Floats:
+    """Energy per A-site, second half of the samples minus first, of each replica, (64,)."""
+    early = samples // 2
+    change = (sums.features - sums.first_half) / (samples - early) - sums.first_half / early
+    drift: Floats = np.sum(change * couplings, axis=-1) / sites
+    return drift
+
+
+def _occupation(calcium: Floats, coverage: float) -> Floats:
+    """Share of a layer's places that each species holds, (64, layers, species)."""
+    oxygen = np.zeros_like(calcium)
+    oxygen[:, 0] = coverage
+    share = {"La": 1.0 - calcium, "Ca": calcium, "O": oxygen}
+    return np.stack([share[species] for species in SPECIES], axis=-1)
