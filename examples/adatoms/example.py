@@ -78,7 +78,12 @@ def figure(ds: xr.Dataset, seen: xr.Dataset, fits: dict[str, xr.Dataset], path: 
         inverse = 1000 / ds["T"]
         (line,) = axes.plot(inverse, swept.hop_rate, "o", fillstyle="none", label=f"{name}, sweep")
         axes.errorbar(
-            inverse, filmed.rate, filmed.rate_se, fmt=".", color=line.get_color(), label="film"
+            inverse,
+            filmed.rate,
+            filmed.rate_se,
+            fmt=".",
+            color=line.get_color(),
+            label=f"{name}, film",
         )
         axes.plot(1000 / fits[name]["T"], fits[name].rate, "-", color=line.get_color())
     axes.set(yscale="log", xlabel="1000 K / T", ylabel="hops of an adatom, 1/s")

@@ -47,16 +47,19 @@ def figure(image: xr.DataArray, found: xr.Dataset, dimers: int, path: Path) -> P
     top[0].imshow(image, cmap="gray")
     top[0].set_title("image")
     share = found.abundance.isel(endmember=dimers)
-    shown = top[1].imshow(share, vmin=0, vmax=1, cmap="viridis")
+    rows, columns = image.shape
+    shown = top[1].imshow(share, vmin=0, vmax=1, cmap="viridis", extent=(0, columns, rows, 0))
     top[1].set_title("share of dimers, by window")
+    for axes in top:
+        axes.set(xlabel="column (px)", ylabel="row (px)")
     picture.colorbar(shown, ax=top[1])
     middle = slice(WINDOW // 4, 3 * WINDOW // 4)
     for axes, number, title in zip(
         bottom, (1 - dimers, dimers), ("perfect", "dimers"), strict=True
     ):
         spectrum: npt.NDArray[Any] = found.endmember.isel(endmember=number).to_numpy()
-        axes.imshow(spectrum[middle, middle], cmap="magma")
-        axes.set_title(f"endmember: {title}")
+        axes.imshow(spectrum[middle, middle], cmap="magma", extent=(-0.25, 0.25, 0.25, -0.25))
+        axes.set(title=f"endmember: {title}", xlabel="frequency (1/px)", ylabel="frequency (1/px)")
     picture.savefig(path, dpi=110)
     return path
 
