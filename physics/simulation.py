@@ -197,9 +197,9 @@ class Simulation:
                 raise error.within(f"grid.{name}") from None
         self._check_ladder(len(axes.get("T", [])))
         if self.name == CLUSTER:
-            corners = _corners(axes)
-            number = len(next(iter(corners.values()), [0]))
-            check_clusters(self.model, self.orbits, complete(self.model, corners, number))
+            ends = corners(axes)
+            number = len(next(iter(ends.values()), [0]))
+            check_clusters(self.model, self.orbits, complete(self.model, ends, number))
 
     def _check_kept(self) -> None:
         if self.model.drawn is not None:
@@ -312,7 +312,7 @@ class Simulation:
         return {variable.name: found[variable.name] for variable in self.variables}
 
 
-def _corners(axes: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, npt.NDArray[np.float64]]:
+def corners(axes: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, npt.NDArray[np.float64]]:
     """The grid's corners: couplings are linear in every parameter, so extreme at one of them."""
     ends = [np.array([values.min(), values.max()]) for values in axes.values()]
     grids = np.meshgrid(*ends, indexing="ij")

@@ -9,10 +9,12 @@ from analysis.observed.overlap import (
     shuffled_counts,
 )
 from analysis.observed.stored import stored_counts
+from analysis.observed.whole_lattices import count_lattices
 
 __all__ = [
     "atom_table",
     "count_atoms",
+    "count_lattices",
     "count_measured",
     "counts_dataset",
     "effective_number",

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
 from analysis import best_fit, landscape
 from analysis.browse import landscape_map, save
-from analysis.observed import counts_dataset
-from physics import Lattice, Schedule, configurations, count_configurations, sample, square
+from analysis.observed import count_lattices
+from physics import Schedule, sample, square
 from physics.traces import unpack_replicas
 from sweeps import Sweep, run
 from sweeps.seeding import point_seed
@@ -32,17 +31,6 @@ def experiment(sweep: Sweep) -> Images:
     return unpack_replicas(found.kept["spins"][0])[:IMAGES]
 
 
-def counted(images: Images, lattice: Lattice) -> xr.Dataset:
-    """The configuration counts of every image."""
-    classes, rings = configurations(lattice.kind), lattice.neighbors(1)
-    sites = np.arange(lattice.sites)
-    counts = {
-        f"image {number}": count_configurations(species, sites, rings, classes)
-        for number, species in enumerate(images)
-    }
-    return counts_dataset(counts, classes)
-
-
 def small_sweep(sweep: Sweep) -> Sweep:
     """The same on a smaller lattice, with half of the grid's points along each axis."""
     grid = {name: values[::2] for name, values in sweep.axes.items()}
@@ -56,7 +44,7 @@ def main(folder: Path, small: bool = False) -> dict[str, Any]:
     images = experiment(sweep)
     np.savetxt(folder / "experiment.txt", images, fmt="%d", delimiter="")
     scape = landscape(
-        run(sweep, folder / "ising.zarr", progress=False), counted(images, sweep.lattice)
+        run(sweep, folder / "ising.zarr", progress=False), count_lattices(images, sweep.lattice)
     )
     fit = best_fit(scape)
     figure = save(landscape_map(scape, best=fit.parameters), folder / "landscape.png")

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
 from analysis import Fit, best_fit, landscape
 from analysis.browse import landscape_map, save
-from analysis.observed import counts_dataset
-from physics import Lattice, Schedule, configurations, count_configurations, sample, square
+from analysis.observed import count_lattices
+from physics import Schedule, sample, square
 from physics.traces import unpack_replicas
 from sweeps import Sweep, run
 from sweeps.seeding import point_seed
@@ -33,17 +32,6 @@ def experiment(sweep: Sweep) -> Images:
     return unpack_replicas(found.kept["spins"][0])[:IMAGES]
 
 
-def counted(images: Images, lattice: Lattice) -> xr.Dataset:
-    """The configuration counts of every image."""
-    classes, rings = configurations(lattice.kind), lattice.neighbors(1)
-    sites = np.arange(lattice.sites)
-    counts = {
-        f"image {number}": count_configurations(species, sites, rings, classes)
-        for number, species in enumerate(images)
-    }
-    return counts_dataset(counts, classes)
-
-
 def small_sweep(sweep: Sweep) -> Sweep:
     """The same on a smaller lattice, with fewer points along each axis."""
     grid = {name: values[::2] for name, values in sweep.axes.items()}
@@ -57,7 +45,7 @@ def fitted(name: str, folder: Path, small: bool) -> tuple[Fit, Path]:
     images = experiment(sweep)
     np.savetxt(folder / f"{name}.txt", images, fmt="%d", delimiter="")
     simulated = run(sweep, folder / f"{name}.zarr", progress=False)
-    scape = landscape(simulated, counted(images, sweep.lattice))
+    scape = landscape(simulated, count_lattices(images, sweep.lattice))
     cut = scape.sel(w_1=TRUTH["w_1"], method="nearest").drop_vars("w_1")
     figure = save(landscape_map(cut), folder / f"{name}.png", title=f"{name}, w_1 = 0")
     return best_fit(scape), figure

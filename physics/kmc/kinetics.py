@@ -18,7 +18,7 @@ from physics.lattices import Lattice, neighbor_steps
 from physics.models import REPLICAS, Points
 from physics.observables import Estimates
 from physics.sampler import Seeds, complete
-from physics.simulation import Coordinates, Simulation
+from physics.simulation import Coordinates, Simulation, corners
 from physics.traces import SPINS, pack_replicas
 from physics.variables import KEPT, Variable
 
@@ -176,10 +176,8 @@ class Kinetics(Simulation):
     def check(self, axes: Mapping[str, npt.NDArray[np.float64]]) -> None:
         """Refuse axis values that the model cannot take, before anything is computed."""
         super().check(axes)
-        ends = [np.unique([values.min(), values.max()]) for values in axes.values()]
-        corners = [grid.ravel() for grid in np.meshgrid(*ends, indexing="ij")]
-        points = dict(zip(axes, corners, strict=True))
-        number = len(corners[0]) if corners else 1
+        points = corners(axes)
+        number = len(next(iter(points.values()), [0]))
         self.model.check_points(self.lattice, complete(self.model, points, number))
 
     def updates(self, points: int) -> int:
