@@ -10,9 +10,9 @@ from scipy.stats import chi2
 
 from analysis.count_covariance import count_covariance
 from analysis.distances import statistical_distance
+from physics.composition import COMPOSITION_TOLERANCE
 from physics.configurations import configurations
 from physics.errors import RequestError
-from physics.models import COMPOSITION_TOLERANCE
 
 COMPOSITION = "x"
 

@@ -15,8 +15,8 @@ import numpy as np
 from deploy.clusters import connect
 from physics.compiled import cache_folder
 from physics.errors import RequestError
+from physics.ising import Ising
 from physics.lattices import square
-from physics.models import Ising
 from physics.sampler import KERNEL_VERSIONS
 from physics.schedule import Schedule
 from physics.simd import native_width

@@ -7,11 +7,10 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from physics.alloys import ALLOY_T, Alloy
 from physics.errors import RequestError
 from physics.lattices import Lattice
 from physics.models import (
-    ALLOY_T,
-    Alloy,
     Floats,
     Given,
     Move,

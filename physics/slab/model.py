@@ -7,9 +7,10 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from physics.composition import whole_atoms
 from physics.errors import RequestError
 from physics.lattices import Lattice
-from physics.models import COMPOSITION_TOLERANCE, Given, Model, Move, Orbit, Points, registered
+from physics.models import Given, Model, Move, Orbit, Points, registered
 from physics.parameters import Parameter
 from physics.slab.lattice import Slab
 
@@ -150,17 +151,7 @@ class SegregationSlab(Model):
             can be, and stored.
         """
         places = self.check_lattice(lattice)
-        calcium = np.rint(points["x"] * places.sites).astype(np.int64)
-        off = np.abs(calcium / places.sites - points["x"])
-        if np.any(off > COMPOSITION_TOLERANCE):
-            worst = float(points["x"][np.argmax(off)])
-            raise RequestError(
-                f"x = {worst:g} is no whole number of Ca on {places.sites} sites "
-                f"within {COMPOSITION_TOLERANCE}",
-                came=f"nearest fraction {round(worst * places.sites) / places.sites:.4f}",
-                allowed=f"a larger slab, or a multiple of 1/{places.sites}",
-                hint="size = 16, layers = 16",
-            )
+        calcium = whole_atoms(points["x"], places.sites)
         oxygen = np.rint(points["coverage"] * places.hollows).astype(np.int64)
         return np.stack([calcium, oxygen], axis=-1)
 
