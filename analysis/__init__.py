@@ -6,7 +6,15 @@ from analysis.data_needed import data_needed
 from analysis.disorder import disorder_average
 from analysis.distances import statistical_distance
 from analysis.images import read_image
-from analysis.inference import Bootstrap, Fit, best_fit, bootstrap, interpolate, posterior
+from analysis.inference import (
+    Bootstrap,
+    Fit,
+    best_fit,
+    bootstrap,
+    interpolate,
+    joint_region,
+    posterior,
+)
 from analysis.kinetics import arrhenius, hop_rates, site_energies
 from analysis.landscape import landscape, random_mixing
 from analysis.measurement import measure
@@ -47,6 +55,7 @@ __all__ = [
     "fit_sites",
     "hop_rates",
     "interpolate",
+    "joint_region",
     "landscape",
     "leave_one_out",
     "measure",

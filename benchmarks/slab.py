@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.stats import chi2
 
-from analysis import best_fit
+from analysis import best_fit, joint_region
 from analysis.inference import Fit
 from analysis.slabs import slab_landscape
 from deploy.examples import example
@@ -92,42 +91,37 @@ def experiments(setting: Setting, trials: int, seed: int = 7) -> list[tuple[dict
     return chosen
 
 
-def fitted(sweep: xr.Dataset, sources: Mapping[str, Any], names: tuple[str, ...] = ALL) -> Fit:
-    """The energies of some of the sources."""
-    return best_fit(slab_landscape(sweep, {name: sources[name] for name in names}))
+def region(
+    sweep: xr.Dataset, sources: Mapping[str, Any], names: tuple[str, ...] = ALL
+) -> tuple[Fit, xr.Dataset]:
+    """The energies of some of the sources, and the joint region."""
+    scape = slab_landscape(sweep, {name: sources[name] for name in names})
+    return best_fit(scape), joint_region(scape, CONFIDENCE)
 
 
-def distance(fit: Fit, truth: Mapping[str, float]) -> float:
-    """Mahalanobis' distance squared of the truth from the fit."""
-    off = np.array([truth[name] - fit.parameters[name][0] for name in fit.parameters])
-    return float(off @ np.linalg.solve(fit.covariance, off))
-
-
-def held(fit: Fit, truth: Mapping[str, float]) -> bool:
-    """Whether the truth lies in the fit's joint region."""
-    return distance(fit, truth) < chi2(len(truth)).ppf(CONFIDENCE)
-
-
-def volume(fit: Fit) -> float:
-    """Of the joint region but for a factor: √det of the covariance, (kJ/mol)³."""
-    return float(np.sqrt(max(np.linalg.det(fit.covariance), 0.0)))
+def held(region: xr.Dataset, truth: Mapping[str, float]) -> bool:
+    """Whether the truth lies in the joint region."""
+    return bool(region.excess.interp(truth) < region.attrs["threshold"])
 
 
 def recovery(sweep: xr.Dataset, trials: list[tuple[dict[str, float], Any]]) -> list[str]:
     """How often the region holds the truth, and how large it is with some of the sources."""
     begin, rows = time.perf_counter(), []
     for names in (ALL, STM, ("PR",)):
-        some = trials if names == ALL else trials[: max(1, len(trials) // 5)]
-        fits = [(fitted(sweep, sources, names), truth) for truth, sources in some]
-        errors = np.array([[fit.parameters[name][1] for name in NAMES] for fit, _ in fits])
+        found = [(*region(sweep, sources, names), truth) for truth, sources in trials]
+        errors = np.array([[fit.parameters[name][1] for name in NAMES] for fit, _, _ in found])
+        shares = [told.attrs["share"] for _, told, _ in found]
+        opened = sum(bool(told.attrs["open_at"]) for _, told, _ in found)
+        ellipses = [np.sqrt(np.linalg.det(fit.covariance)) for fit, _, _ in found]
         told = ", ".join(
             f"{name} ± {error:.2f}"
             for name, error in zip(NAMES, np.median(errors, axis=0), strict=True)
         )
         rows.append(
             f"{'+'.join(names):10}  true energies inside the {CONFIDENCE:.0%} region: "
-            f"{sum(held(*pair) for pair in fits)} of {len(fits)}; median {told} kJ/mol, "
-            f"volume {np.median([volume(fit) for fit, _ in fits]):.2g}"
+            f"{sum(held(*pair) for _, *pair in found)} of {len(found)}; median {told} kJ/mol, "
+            f"region {np.median(shares):.1%} of the grid's box, {opened} go on beyond it; "
+            f"ellipse {np.median(ellipses):.2g} (kJ/mol)³"
         )
     return [*rows, f"{time.perf_counter() - begin:.0f} s for the fits"]
 

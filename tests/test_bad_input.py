@@ -184,7 +184,10 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("[schedule] lacks the key samples", "samples ="),
     ),
     "a table that is none": ("sweep = 7\n" + ALLOY, ("sweep is no table", "7", "[sweep]")),
-    "an unknown model": (ising('"ising"', '"isign"'), ("isign", "pair_alloy | three_body_alloy | ising")),
+    "an unknown model": (
+        ising('"ising"', '"isign"'),
+        ("isign", "pair_alloy | three_body_alloy | ising"),
+    ),
     "a model without kind": (ising('kind = "ising"\n', ""), ("[model]", "kind =", "pair_alloy")),
     "a model parameter that is none": (
         ising('"ising"', '"ising"\nw1 = 1.0'),

@@ -15,6 +15,7 @@ from analysis import (
     bootstrap,
     combine,
     interpolate,
+    joint_region,
     landscape,
     observed_counts,
     posterior,
@@ -216,6 +217,29 @@ def test_a_parameter_that_changes_nothing_is_named() -> None:
         "idle is not identifiable: the whole grid is as likely"
     ]
     assert fit.border == ()
+
+
+def test_a_region_of_a_parabola_is_its_ellipse(scape: xr.Dataset) -> None:
+    value, error = best_fit(scape).parameters["p"]
+    region = joint_region(scape)
+    ends = region.p[region.inside].values[[0, -1]]
+    assert ends == pytest.approx([value - 1.96 * error, value + 1.96 * error], abs=0.2 * error)
+    assert region.attrs["open_at"] == []
+    narrow = joint_region(scape, 0.5)
+    assert 0 < narrow.attrs["share"] < region.attrs["share"]
+    with pytest.raises(RequestError, match="no level"):
+        joint_region(scape, 95)
+    with pytest.raises(RequestError, match="too few points"):
+        joint_region(scape.isel(p=[0, 1]))
+
+
+def test_a_region_that_goes_on_beyond_the_grid_says_so(flat_scape: xr.Dataset) -> None:
+    region = joint_region(flat_scape)
+    assert region.attrs["open_at"] == ["w1", "w2"]
+    inside = region.inside.values
+    sums = np.add.outer(region.w1.values, region.w2.values)[inside]
+    assert np.ptp(sums) < 8 * known_error(4000)
+    assert np.ptp(np.nonzero(inside)[0]) > 60
 
 
 def test_a_minimum_at_the_border_says_how_far_to_go() -> None:

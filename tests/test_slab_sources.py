@@ -14,15 +14,15 @@ from analysis.browse.app import Browser, Reader, Shown, Sources
 from analysis.slabs import independent_share, slab_landscape
 from benchmarks.slab import (
     ALL,
+    GRID,
     NAMES,
     STM,
     Setting,
     experiments,
-    fitted,
     held,
+    region,
     simulated,
     targets,
-    volume,
 )
 from deploy.browse_commands import _simulation
 from physics import RequestError, Schedule
@@ -46,14 +46,16 @@ def trials() -> list[tuple[dict[str, float], Any]]:
 def test_known_energies_are_recovered_and_each_kind_of_source_narrows_them(
     sweep: xr.Dataset, trials: list[tuple[dict[str, float], Any]]
 ) -> None:
-    fits = [fitted(sweep, sources) for _, sources in trials]
+    fits, regions = zip(*(region(sweep, sources) for _, sources in trials), strict=True)
     truths = [truth for truth, _ in trials]
-    assert sum(map(held, fits, truths)) >= TRIALS - 1
-    elsewhere = [{**truth, "w_LL": truth["w_LL"] + 5.0} for truth in truths]
-    assert sum(map(held, fits, elsewhere)) <= TRIALS // 2
-    for names in (STM, ("PR",)):
-        alone = fitted(sweep, trials[0][1], names)
-        assert volume(alone) > 1.5 * volume(fits[0])
+    assert sum(map(held, regions, truths)) >= TRIALS - 1
+    elsewhere = [{**truth, "w_LL": GRID["w_LL"][int(truth["w_LL"] < 6.4)]} for truth in truths]
+    assert sum(map(held, regions, elsewhere)) <= TRIALS // 2
+    surface, _ = region(sweep, trials[0][1], STM)
+    assert np.linalg.det(surface.covariance) > 2 * np.linalg.det(fits[0].covariance)
+    _, profile = region(sweep, trials[0][1], ("PR",))
+    assert held(profile, truths[0])
+    assert profile.attrs["share"] > 1.5 * regions[0].attrs["share"]
 
 
 def test_the_total_is_what_the_weights_say_and_the_rest_takes_it(

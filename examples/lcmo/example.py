@@ -9,10 +9,12 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import chi2
 
-from analysis import best_fit
+from analysis import best_fit, joint_region
 from analysis.slabs import slab_landscape
-from physics import Schedule, slab
+from physics import Schedule, SegregationSlab, slab
+from physics.slab import SlabSimulation
 from sweeps import Sweep, run
+from sweeps.seeding import point_seed
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -43,28 +45,65 @@ def small_sweep(sweep: Sweep) -> Sweep:
     return Sweep(slab(8, 16), sweep.model, grid, Schedule(30, 10, 5), sweep.seed)
 
 
-def regions(scapes: dict[str, xr.Dataset], picture: Path) -> Path:
-    """What each choice of sources leaves of w_LL and w_LO, whatever w_CL is, and S² of each."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+def experiment(sweep: Sweep) -> dict[str, Any]:
+    """The three sources of a film with the published energies: known ones, to be found again."""
+    schedule = Schedule(equilibration_mcs=300, samples=4, stride_mcs=100)
+    model = SegregationSlab(**PUBLISHED)
+    film = SlabSimulation(sweep.lattice, model, schedule, swept=())
+    seed = point_seed(sweep.seed + 1, {})
+    found = film.compute({}, seed[None])
+    without, with_oxygen = found["histogram_replica"][0, 0]
+    blur = np.random.default_rng(sweep.seed).normal(0, PROFILE_ERROR, sweep.lattice.layers)
+    profile = {"value": found["ca_fraction"][0] + blur, "error": np.full(blur.size, PROFILE_ERROR)}
+    return {"SO": with_oxygen, "SN": without, "PR": profile}
+
+
+def landscapes(ds: xr.Dataset, data: dict[str, Any]) -> dict[str, xr.Dataset]:
+    """By some of the sources, and by all."""
+    return {
+        "profile": slab_landscape(ds, {"PR": data["PR"]}),
+        "surface": slab_landscape(ds, {name: data[name] for name in ("SO", "SN")}),
+        "all": slab_landscape(ds, data),
+    }
+
+
+def draw_regions(
+    panel: Any, scapes: dict[str, xr.Dataset], title: str, x: str = "w_LL", y: str = "w_LO"
+) -> None:
+    """What each choice of sources leaves of two energies, whatever the third is."""
+    (third,) = set(PUBLISHED) - {x, y}
     for colour, (name, scape) in zip(
-        ("tab:blue", "tab:orange", "black"), scapes.items(), strict=True
+        ("tab:orange", "tab:blue", "black"), scapes.items(), strict=True
     ):
-        deviance = 4 * float(scape.n.sum()) * (scape.s2_total - scape.s2_total.min())
-        least = deviance.min("w_CL").transpose("w_LO", "w_LL")
+        least = joint_region(scape).excess.min(third).transpose(y, x)
         level = [0, chi2(2).ppf(0.95)]
-        left.contourf(least.w_LL, least.w_LO, least, level, colors=[colour], alpha=0.3)
-        left.plot([], [], color=colour, linewidth=6, alpha=0.4, label=name)
-    left.plot(PUBLISHED["w_LL"], PUBLISHED["w_LO"], "r*", markersize=12, label="published")
-    left.set(xlabel="w_LL (kJ/mol)", ylabel="w_LO (kJ/mol)", title="95 % regions")
-    left.legend(loc="lower left")
-    near = scapes["all"].sel(PUBLISHED, method="nearest")
-    best = scapes["all"].isel(scapes["all"].s2_total.argmin(...))
+        panel.contourf(least[x], least[y], least, level, colors=[colour], alpha=0.35)
+        panel.plot([], [], color=colour, linewidth=6, alpha=0.4, label=name)
+    panel.plot(PUBLISHED[x], PUBLISHED[y], "r*", markersize=12, label="published")
+    panel.set(xlabel=f"{x} (kJ/mol)", ylabel=f"{y} (kJ/mol)", title=title)
+    panel.legend(loc="lower left")
+
+
+def draw_distances(panel: Any, scape: xr.Dataset) -> None:
+    """S² of every source next to the published energies, and where it is least."""
+    near = scape.sel(PUBLISHED, method="nearest")
+    best = scape.isel(scape.s2_total.argmin(...))
     for shift, (told, point) in enumerate({"published": near, "best": best}.items()):
-        right.bar(np.arange(3) + 0.4 * shift, point.s2, 0.35, label=told)
-    right.set_xticks(np.arange(3) + 0.2, near.source.values)
-    right.set(ylabel="S²", yscale="log", title="S² of every source")
-    right.legend()
-    figure.savefig(picture, dpi=120)
+        panel.bar(np.arange(3) + 0.4 * shift, point.s2, 0.35, label=told)
+    panel.set_xticks(np.arange(3) + 0.2, near.source.values)
+    panel.set(ylabel="S²", yscale="log", title="S² of every measured source")
+    panel.legend()
+
+
+def draw(known: dict[str, xr.Dataset], measured: dict[str, xr.Dataset], picture: Path) -> Path:
+    """Regions from a simulated film and from the measured one, and S² of the latter."""
+    figure, panels = plt.subplots(2, 2, figsize=(11, 9), layout="constrained")
+    (top_left, top_right), (low_left, low_right) = panels
+    draw_regions(top_left, known, "95 % regions: simulated film")
+    draw_regions(top_right, known, "95 % regions: simulated film", "w_CL", "w_LL")
+    draw_regions(low_left, measured, "95 % regions: measured film")
+    draw_distances(low_right, measured["all"])
+    figure.savefig(picture, dpi=100)
     plt.close(figure)
     return picture
 
@@ -73,12 +112,8 @@ def main(folder: Path, small: bool = False) -> dict[str, Any]:
     """Write the store and the figure into a folder; returns what was found."""
     sweep = Sweep.from_file(HERE / "lcmo.toml")
     sweep = small_sweep(sweep) if small else sweep
-    ds, data = run(sweep, folder / "lcmo.zarr", progress=False).load(), sources()
-    scapes = {
-        "surface": slab_landscape(ds, {name: data[name] for name in ("SO", "SN")}),
-        "profile": slab_landscape(ds, {"PR": data["PR"]}),
-        "all": slab_landscape(ds, data),
-    }
+    ds = run(sweep, folder / "lcmo.zarr", progress=False).load()
+    scapes = landscapes(ds, sources())
     fit = best_fit(scapes["all"])
     for name, (value, error) in fit.parameters.items():
         print(f"{name} = {value:.2f} ± {error:.2f} kJ/mol, published {PUBLISHED[name]}")
@@ -87,7 +122,8 @@ def main(folder: Path, small: bool = False) -> dict[str, Any]:
         {str(s): round(float(v), 4) for s, v in zip(fit.s2.source.values, fit.s2, strict=True)},
     )
     print(*fit.notes, sep="\n")
-    return {"fit": fit, "pictures": [regions(scapes, folder / "regions.png")]}
+    known = landscapes(ds, experiment(sweep))
+    return {"fit": fit, "pictures": [draw(known, scapes, folder / "regions.png")]}
 
 
 if __name__ == "__main__":
