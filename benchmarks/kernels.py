@@ -5,13 +5,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmarks.timing import EVERY_MCS, Work, alone, one_core
-from physics import Ising, Lattice, Model, PairAlloy, Schedule, ThreeBodyAlloy, sample
+from physics import (
+    Adatoms,
+    Ising,
+    Lattice,
+    Model,
+    PairAlloy,
+    Schedule,
+    SolidSolution,
+    ThreeBodyAlloy,
+    sample,
+)
 from physics.boltzmann import occupation
 from physics.counters import count_unlike, count_up
+from physics.kmc import Kinetics
 from physics.lane_streams import seed_state
 from physics.lattices import cubic, honeycomb, square, triangular
 from physics.models import REPLICAS
-from physics.sampler import LANES, kernel_of, parameters_used
+from physics.sampler import LANES, REFERENCE, kernel_of, parameters_used
 from physics.simd import WORDS, aligned
 from physics.single_flip import advance, rule, visits
 from physics.thresholds import threshold_planes
@@ -90,6 +101,28 @@ ISING = [
 TWO_SHELLS = Case("ising square, two shells", Ising(J2=0.2), square(64), {"T": 3.0})
 CASES = [BARE, *ISING, TWO_SHELLS, PAIR_ALLOY, THREE_BODY]
 
+# The lecture's other systems, beside the scalar reference: that is all that some of them have.
+NEIGHBORS = [[0, 1, 0], [1, 0, 1], [0, 1, 0]]
+FIVE_BY_FIVE = np.pad(np.array(NEIGHBORS, float), 1)
+FIVE_BY_FIVE[1:4, 1:4] += 0.5 * (np.indices((3, 3)).sum(axis=0) % 2 == 0)
+FIVE_BY_FIVE[2, 2] = 0.0
+WIDER = FIVE_BY_FIVE.copy()
+WIDER[[0, 2, 2, 4], [2, 0, 4, 2]] = 0.1
+SOLUTION = {"w_0": -0.3, "w_m1": 0.1, "w_1": 0.0}
+NORMAL = {"distribution": "normal", "mean": 1.0, "sd": 0.2, "seed": 1}
+OTHERS = [
+    Case("solid solution", SolidSolution(**SOLUTION), square(64), {"x": 0.5}),
+    Case(
+        "solid solution, semi-grand",
+        SolidSolution(**SOLUTION, ensemble="semi_grand"),
+        square(64),
+        {"dmu": 0.1},
+    ),
+    Case("couplings 5x5, two values", Ising(couplings=FIVE_BY_FIVE), square(64), {"T": 5.0}),
+    Case("couplings 5x5, three values", Ising(couplings=WIDER), square(64), {"T": 5.0}),
+    Case("random bonds", Ising(bonds=NORMAL, realisation=0), square(64), {"T": 2.5}),
+]
+
 
 def report(*, size: int | None = None, seconds: float = 0.5, runs: int = 5) -> str:
     """A table of rates."""
@@ -99,4 +132,25 @@ def report(*, size: int | None = None, seconds: float = 0.5, runs: int = 5) -> s
             chosen = case.at(size) if size else case
             rate = alone(chosen.work(), seconds=seconds, runs=runs)
             lines.append(f"{chosen.title:<36}{rate:9.4f}")
+        lines.append("and of the scalar reference")
+        for case in OTHERS:
+            chosen = case.at(size) if size else case
+            rates = [
+                alone(chosen.work(kernel), seconds=seconds, runs=runs)
+                for kernel in (None, REFERENCE)
+            ]
+            lines.append(f"{chosen.title:<36}{rates[0]:10.3g}{rates[1]:10.3g}")
+        rate = alone(hops(), seconds=seconds, runs=runs)
+        lines.append(f"{'adatoms, hops of 32 on L=16':<36}{rate:10.3g}")
     return "\n".join(lines)
+
+
+def hops() -> Work:
+    """Kinetics of a tenth of a monolayer; it has no other kernel."""
+    lattice, model, mcs = honeycomb(16), Adatoms(E_b=0.35, adatoms=32, w=0.02), 20
+
+    def run(strides: int) -> None:
+        kinetics = Kinetics(lattice, model, Schedule(0, strides, mcs), swept=("T",))
+        kinetics.compute({"T": np.array([300.0])}, np.ones((1, 4), np.uint64))
+
+    return Work(run, REPLICAS * 32 * mcs, least=2)

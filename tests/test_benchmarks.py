@@ -29,7 +29,7 @@ from benchmarks import (
     spectra,
     threads,
 )
-from benchmarks.kernels import CASES, SQUARE
+from benchmarks.kernels import CASES, OTHERS, SQUARE
 from benchmarks.timing import Work, one_core, side_by_side, strides_for
 from physics import Ising, Schedule, square, triangular
 from sweeps.run import Report
@@ -50,9 +50,15 @@ def test_one_core_is_given_back() -> None:
 
 
 def test_every_kernel_has_a_rate() -> None:
-    lines = kernels.report(size=4, **TINY).splitlines()
-    assert [line[:36].strip() for line in lines[1:]] == [case.at(4).title for case in CASES]
-    assert all(float(line[36:]) > 0 for line in lines[1:])
+    lines = kernels.report(size=4, **TINY).splitlines()[1:]
+    named = [case.at(4).title for case in (*CASES, *OTHERS)]
+    assert [line[:36].strip() for line in lines if line[36:].strip()] == [
+        *named,
+        "adatoms, hops of 32 on L=16",
+    ]
+    rates = [float(rate) for line in lines for rate in line[36:].split()]
+    assert len(rates) == len(CASES) + 2 * len(OTHERS) + 1
+    assert all(rate > 0 for rate in rates)
 
 
 def test_a_run_does_the_updates_that_it_is_credited_with() -> None:
