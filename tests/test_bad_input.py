@@ -74,6 +74,24 @@ samples = 10
 stride_mcs = 2
 """
 
+ADATOMS = """\
+[lattice]
+kind = "honeycomb"
+size = 4
+[model]
+kind = "adatoms"
+E_b = 0.35
+adatoms = 1
+eps = [0.0, 0.03]
+pattern = [[0, 1]]
+[grid]
+T = [120.0, 150.0]
+[schedule]
+equilibration_mcs = 10
+samples = 4
+stride_mcs = 5
+"""
+
 # What a store knows of a user's function.
 OWN = """\
 [kernel]
@@ -129,6 +147,10 @@ def ising(old: str, new: str) -> str:
 def slab(old: str, new: str) -> str:
     assert old in SLAB
     return SLAB.replace(old, new, 1)
+
+
+def adatoms(old: str, new: str) -> str:
+    return changed(ADATOMS, old, new)
 
 
 def alloy(old: str, new: str) -> str:
@@ -336,6 +358,43 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
     "segregation on a cubic lattice": (
         slab('"slab"', '"cubic"').replace("layers = 3\n", ""),
         ("segregation_slab", "cubic", '"slab"'),
+    ),
+    "adatoms in space": (
+        adatoms('"honeycomb"', '"cubic"'),
+        ("adatoms sit on a plane", "cubic", "square | triangular | honeycomb"),
+    ),
+    "adatoms without a number": (
+        adatoms("adatoms = 1\n", ""),
+        ("given once", "coverage", "adatoms = 1"),
+    ),
+    "more adatoms than sites": (
+        adatoms("adatoms = 1", "adatoms = 40"),
+        ("more adatoms than sites", "40 adatoms on 32 sites", "1 to 31"),
+    ),
+    "a site type without an energy": (
+        adatoms("eps = [0.0, 0.03]", "eps = [0.0]"),
+        ("one energy a site type", "2 numbers, eV"),
+    ),
+    "an energy without a site type": (
+        adatoms("eps = [0.0, 0.03]", "eps_3 = 0.1"),
+        ("eps_3", "the pattern lacks", "types 0 to 1"),
+    ),
+    "a pattern that does not tile": (
+        adatoms("[[0, 1]]", "[[0, 1, 1]]"),
+        ("does not tile", "1 rows of 3 types", "divide 8"),
+    ),
+    "a pattern of names": (
+        adatoms("[[0, 1]]", '[["fcc", "hcp"]]'),
+        ("no table of site types", "fcc"),
+    ),
+    "a barrier below zero": (adatoms("E_b = 0.35", "E_b = -0.1"), ("E_b", "-0.1")),
+    "a barrier in meV": (
+        adatoms("E_b = 0.35", "E_b = 350.0"),
+        ("hops are too rare", "energies in eV", "a higher T"),
+    ),
+    "clusters of adatoms": (
+        clusters(ADATOMS.replace("stride_mcs = 5", "stride_mcs = 2")),
+        ("update",),
     ),
     "calcium that no slab of this size has": (
         slab("w_CL", "x = 0.385\nw_CL").replace("size = 4", "size = 2"),
