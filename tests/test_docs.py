@@ -4,12 +4,15 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import click
+import numpy as np
 import pytest
 
 from deploy.cli import main
+from physics.kmc.adatoms import BOLTZMANN_EV
 from sweeps import Sweep
 from tests.browsing import served
 from tests.command_line import latticescape
@@ -48,6 +51,31 @@ def test_the_example_of_reweighting_runs(
     assert "100% of 441 points are trusted" in told
     assert "not trusted: no\n" in told
     assert "'w1': (" in told
+
+
+def test_the_page_on_adatoms_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "howto" / "follow-adatoms.md").read_text()
+    spec, code = (
+        re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("toml", "python")
+    )
+    (tmp_path / "adatoms.toml").write_text(spec[0])
+    sweep = Sweep.from_file(tmp_path / "adatoms.toml")
+    assert (sweep.model.kind, sweep.axes["T"].tolist()) == ("adatoms", [120.0, 150.0, 180.0])
+    assert len(code) == 1
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code[0], "follow-adatoms.md", "exec"), names)
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 3
+    energy, error = (names["energies"][name].values for name in ("energy", "energy_se"))
+    gap = BOLTZMANN_EV * 150.0 * np.log(880 / 120)
+    assert energy[1] - energy[0] == pytest.approx(gap)
+    assert (error > 0).any()
+    # ln(220 / 12) over the difference of 1 / k_B T of the outer two.
+    slope = np.log(220 / 12) / (1 / 300.0 - 1 / 360.0) * BOLTZMANN_EV
+    assert float(names["fit"].barrier) == pytest.approx(slope, abs=float(names["fit"].barrier_se))
 
 
 @pytest.mark.slow
