@@ -9,7 +9,7 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from deploy.landscape_commands import landscape_of
+from deploy.landscape_commands import landscape_of, names_of_parts
 from deploy.options import (
     POSITIVE,
     STORE,
@@ -73,7 +73,8 @@ def fit(
     """Parameters of a sweep's model from observed counts, with errors.
 
     OBSERVED is a store of latticescape measure, or several, a table of counts (class columns,
-    then one column an image), or tables of atoms (row_px, col_px, species), one an image.
+    then one column an image), or tables of atoms (row_px, col_px, species), one an image;
+    or, for a slab, a sources.toml that names tables of its sources SO, SN and PR.
     """
     from analysis import best_fit
 
@@ -90,7 +91,7 @@ def fit(
     facts: dict[str, Any] = {
         "method": method,
         "overlap": best.overlap,
-        "images": [str(image) for image in scape["image"].values],
+        "images": names_of_parts(scape),
         "n": scape["n"].values.tolist(),
         "parameters": table,
         "s2": best.s2.values.tolist(),
@@ -164,7 +165,7 @@ def _print(facts: dict[str, Any]) -> None:
         )
     console.print(table)
     for image, number, s2 in zip(facts["images"], facts["n"], facts["s2"], strict=True):
-        console.print(f"{image}: N = {number}, S² = {s2:.5f}", highlight=False)
+        console.print(f"{image}: N = {number:g}, S² = {s2:.5f}", highlight=False)
     console.print(
         f"total: S² = {facts['s2_total']:.5f} ± {facts['s2_total_se']:.5f} (Monte Carlo)",
         highlight=False,

@@ -15,7 +15,10 @@ from deploy.options import (
     species_option,
 )
 from deploy.outputs import check_new, check_pictures, draw, show, write_new
+from deploy.sources import HINT as SOURCES_HINT
+from deploy.sources import read_sources
 from physics.errors import RequestError
+from physics.slab.lattice import KIND as SLAB
 from sweeps.location import StorePath
 from sweeps.store import open_sweep
 
@@ -43,7 +46,8 @@ def landscape(
     """Statistical distance between a sweep and observed counts.
 
     OBSERVED is a store of latticescape measure, or several, a table of counts (class columns,
-    then one column an image), or tables of atoms (row_px, col_px, species), one an image.
+    then one column an image), or tables of atoms (row_px, col_px, species), one an image;
+    or, for a slab, a sources.toml that names tables of its sources SO, SN and PR.
     """
     from analysis.selection import least_s2
 
@@ -56,7 +60,7 @@ def landscape(
     if out is not None:
         write_new(scape, out)
     facts: dict[str, object] = {
-        "images": [str(image) for image in scape["image"].values],
+        "images": names_of_parts(scape),
         "n": scape["n"].values.tolist(),
         "s2": fit.s2.values.tolist(),
         "s2_total": fit.s2_total,
@@ -69,6 +73,11 @@ def landscape(
     show(facts, json_)
 
 
+def names_of_parts(scape: xr.Dataset) -> list[str]:
+    """Of the images, or sources, that a landscape is of."""
+    return [str(name) for name in scape[scape["n"].dims[0]].values]
+
+
 def landscape_of(
     store: StorePath, observed: tuple[Path, ...], species: str | None
 ) -> tuple[xr.Dataset, int]:
@@ -76,8 +85,28 @@ def landscape_of(
     from analysis import landscape
 
     simulated = open_sweep(store)
-    counts = counts_for(simulated, store, observed, species)
-    return landscape(simulated, counts), int(simulated.done.size - simulated.done.sum())
+    missing = int(simulated.done.size - simulated.done.sum())
+    if simulated.attrs.get("lattice") == SLAB:
+        return _slab_landscape(simulated, store, observed), missing
+    return landscape(simulated, counts_for(simulated, store, observed, species)), missing
+
+
+def _slab_landscape(
+    simulated: xr.Dataset, store: StorePath, observed: tuple[Path, ...]
+) -> xr.Dataset:
+    from analysis.slabs import slab_landscape
+
+    if len(observed) != 1 or observed[0].suffix != ".toml":
+        raise RequestError(
+            f"the store {store} is of a slab, which is seen by several sources",
+            came=" ".join(map(str, observed)),
+            allowed="one file of sources",
+            hint=f"sources.toml with {SOURCES_HINT}",
+        )
+    told = read_sources(observed[0])
+    return slab_landscape(
+        simulated.load(), told.sources, weights=told.weights, convention=told.convention
+    )
 
 
 def counts_for(
@@ -86,6 +115,20 @@ def counts_for(
     """What was observed, on the lattice that a store was simulated on."""
     from analysis import observed_counts
 
+    if simulated.attrs.get("lattice") == SLAB:
+        raise RequestError(
+            f"the sources of the slab in {store} go into landscape and fit alone",
+            came=" ".join(map(str, observed)),
+            allowed="a sweep on another lattice",
+            hint="analysis.propose of a slab_landscape, in Python",
+        )
+    if any(path.suffix == ".toml" for path in observed):
+        raise RequestError(
+            "a file of sources is of a slab",
+            came=f"{store}, a sweep on {simulated.attrs.get('lattice', 'no lattice')}",
+            allowed='a sweep of kind = "segregation_slab"',
+            hint="a table of counts, or of atoms",
+        )
     if "lattice" not in simulated.attrs:
         raise RequestError(
             f"the store {store} holds no configurations of a lattice",

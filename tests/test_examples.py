@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 from distributed import Client
 
+from deploy.sources import read_sources
 from sweeps import Sweep, run
 
 ROOT = Path(__file__).parents[1] / "examples"
@@ -46,4 +47,7 @@ def test_an_example_has_a_page_with_its_pictures_and_specs_that_are_read(folder:
     assert pictures
     assert all(f"]({picture.name})" in page for picture in pictures)
     for spec in folder.glob("*.toml"):
-        assert Sweep.from_file(spec).points > 0
+        if spec.name == "sources.toml":
+            assert set(read_sources(spec).sources) == {"SO", "SN", "PR"}
+        else:
+            assert Sweep.from_file(spec).points > 0

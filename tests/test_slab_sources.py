@@ -1,5 +1,6 @@
 """From a slab's sweep and three sources to energies."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from click.testing import CliRunner
 
 from analysis import best_fit, compare, propose
 from analysis.browse import landscape_map, save
@@ -25,7 +27,10 @@ from benchmarks.slab import (
     targets,
 )
 from deploy.browse_commands import _simulation
+from deploy.cli import main
 from physics import RequestError, Schedule
+from sweeps import open_sweep
+from sweeps.run import execute
 
 SMALL = Setting(size=8, layers=6, values=5, schedule=Schedule(60, 30, 5), images=8, replicas=3)
 TRIALS = 6
@@ -139,3 +144,54 @@ def test_wrong_sources_are_refused(
 ) -> None:
     with pytest.raises(RequestError, match=words):
         slab_landscape(change(sweep), sources)
+
+
+SOURCES = """\
+[SO]
+table = "counts.csv"
+column = "with"
+[PR]
+table = "profile.csv"
+column = "ca"
+error = 0.02
+"""
+
+
+def slab_run(folder: Path, sources: str) -> list[str]:
+    """The arguments of a fit of a small store in the folder, with the sources beside it."""
+    execute(Setting(4, 3, 3, Schedule(10, 10, 2)).sweep(), folder / "s.zarr", progress=False)
+    (folder / "counts.csv").write_text("with\n54\n233\n169\n61\n76\n8\n")
+    (folder / "profile.csv").write_text("ca\n0.5\n0.4\n0.3\n")
+    (folder / "sources.toml").write_text(sources)
+    return ["fit", str(folder / "s.zarr"), str(folder / "sources.toml"), "--json"]
+
+
+def test_the_command_line_takes_a_file_of_sources(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, slab_run(tmp_path, SOURCES))
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    profile = {"value": [0.5, 0.4, 0.3], "error": [0.02] * 3}
+    data = {"SO": [54, 233, 169, 61, 76, 8], "PR": profile}
+    fit = best_fit(slab_landscape(open_sweep(tmp_path / "s.zarr").load(), data))
+    assert told["images"] == ["SO", "PR"]
+    assert told["s2"] == pytest.approx(fit.s2.values.tolist())
+    for old, new, words in (
+        ("[SO]", "[XPS]", "XPS"),
+        ('"with"', '"without"', "has no column without"),
+        ("error = 0.02\n", "", "lacks error"),
+        ("counts.csv", "nowhere.csv", "no file"),
+        ("error =", "sigma = 1\nerror =", "unknown key sigma"),
+        ("[SO]", "[SO]\nweight = 1.0", "weight"),
+        (SOURCES, "", "names no source"),
+    ):
+        (tmp_path / "sources.toml").write_text(SOURCES.replace(old, new))
+        done = CliRunner().invoke(
+            main, ["landscape", str(tmp_path / "s.zarr"), str(tmp_path / "sources.toml")]
+        )
+        assert done.exit_code == 2
+        assert words in done.output
+    for verb in ("landscape", "fit"):
+        done = CliRunner().invoke(
+            main, [verb, str(tmp_path / "s.zarr"), str(tmp_path / "counts.csv")]
+        )
+        assert (done.exit_code, "sources.toml" in done.output) == (2, True)
