@@ -77,11 +77,23 @@ def undisturbed(sweep: Sweep, path: Path, *, block_points: int | None = None) ->
     return path
 
 
-def assert_same_bits(one: StorePath, other: StorePath, *, attempts: bool = True) -> None:
-    """Every variable and coordinate of two stores is equal byte for byte."""
+def assert_same_bits(
+    one: StorePath, other: StorePath, *, attempts: bool = True, killed: int = 0
+) -> None:
+    """Every variable and coordinate of two stores is equal byte for byte.
+
+    A kill may fall between the counter of attempts and the done mark: as many points of the other
+    as were at work when it was killed may have been tried once more.
+    """
     a, b = (xr.open_zarr(locate(path).zarr).load() for path in (one, other))
-    names = {str(name) for name in a.variables} - (set() if attempts else {"attempts"})
+    names = {str(name) for name in a.variables}
     assert names <= {str(name) for name in b.variables}
+    if killed:
+        more = b.attempts.values - a.attempts.values
+        assert set(more.ravel().tolist()) <= {0, 1}
+        assert more.sum() <= killed
+    if killed or not attempts:
+        names.remove("attempts")
     for name in names:
         assert a[name].dims == b[name].dims
         assert a[name].dtype == b[name].dtype

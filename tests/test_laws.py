@@ -120,7 +120,7 @@ def test_law_1_kill_9_of_everything_costs_the_blocks_in_flight(tmp_path: Path) -
     assert report.failed == 0
     with embedded(workers=2, threads=1) as client:
         run(sweep, calm, client, block_points=1)
-    assert_same_bits(calm, store)
+    assert_same_bits(calm, store, killed=2)
 
 
 def test_law_3_toml_to_sweep_to_toml_is_the_identity() -> None:

@@ -139,7 +139,7 @@ def test_a_sweep_of_40_blocks_outlives_a_cancelled_job(
     assert (first[0] in second, first[1] in second, len(second)) == (False, True, 2)
     assert jobs() == []
     assert [path.name for path in (tmp_path / "jobs").glob("latticescape-tls-*")] == []
-    assert_same_bits(calm_40, store)
+    assert_same_bits(calm_40, store, killed=2)
 
 
 def latticescape(command: str) -> str:
@@ -291,7 +291,7 @@ def test_a_scheduler_inside_the_allocation_outlives_its_job(
     report = execute_on(path, SWEEP, store, block_points=1, progress=False)
     cancelling.join()
     assert (report.computed, report.failed, report.pending) == (40, 0, 0)
-    assert_same_bits(calm_40, store)
+    assert_same_bits(calm_40, store, killed=2)
     printed = latticescape(f"cluster job-script {path}").strip()
     assert seen[1] == printed.replace("X" * 12, re.findall("latticescape-tls-(.{12})", seen[1])[0])
     eventually(lambda: not jobs())
