@@ -102,10 +102,9 @@ def _call(case: Case) -> tuple[Any, tuple[Any, ...]]:
     classes = math.prod(z + 1 for z in tables.sizes)
     up = np.full((classes, WORDS), 0.4 if case.model.given.get("H") else 0.5)
     table = single_flip.rule(threshold_planes(up), tables.sizes)
-    kinds = (table.width, table.shells, table.symmetric[0])
-    return single_flip.heat_bath, (
-        spins, tables.visits, table.terms[0], state, 0, 1, *kinds,
-    )  # fmt: skip
+    return single_flip.heat_bath, single_flip.arguments(
+        spins, tables.visits, table, state, 0, 1, single_flip.UNSIGNED
+    )
 
 
 def shortest_turn(assembly: str) -> list[str]:

@@ -101,7 +101,7 @@ ISING = [
 TWO_SHELLS = Case("ising square, two shells", Ising(J2=0.2), square(64), {"T": 3.0})
 CASES = [BARE, *ISING, TWO_SHELLS, PAIR_ALLOY, THREE_BODY]
 
-# The lecture's other systems, beside the scalar reference: that is all that some of them have.
+# The lecture's other systems, beside the scalar reference.
 NEIGHBORS = [[0, 1, 0], [1, 0, 1], [0, 1, 0]]
 FIVE_BY_FIVE = np.pad(np.array(NEIGHBORS, float), 1)
 FIVE_BY_FIVE[1:4, 1:4] += 0.5 * (np.indices((3, 3)).sum(axis=0) % 2 == 0)
@@ -110,6 +110,7 @@ WIDER = FIVE_BY_FIVE.copy()
 WIDER[[0, 2, 2, 4], [2, 0, 4, 2]] = 0.1
 SOLUTION = {"w_0": -0.3, "w_m1": 0.1, "w_1": 0.0}
 NORMAL = {"distribution": "normal", "mean": 1.0, "sd": 0.2, "seed": 1}
+SIGNS = {"distribution": "bimodal", "seed": 1}
 OTHERS = [
     Case("solid solution", SolidSolution(**SOLUTION), square(64), {"x": 0.5}),
     Case(
@@ -121,6 +122,7 @@ OTHERS = [
     Case("couplings 5x5, two values", Ising(couplings=FIVE_BY_FIVE), square(64), {"T": 5.0}),
     Case("couplings 5x5, three values", Ising(couplings=WIDER), square(64), {"T": 5.0}),
     Case("random bonds", Ising(bonds=NORMAL, realisation=0), square(64), {"T": 2.5}),
+    Case("spin glass cubic", Ising(bonds=SIGNS, realisation=0), cubic(16), {"T": 1.2}),
 ]
 
 

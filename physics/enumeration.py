@@ -3,6 +3,7 @@
 Shipped for tests and documentation. k_B = 1; energies in units of J, or of k_B·T0 for alloys.
 """
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -170,7 +171,8 @@ def enumerate_states(
     Raises
     ------
     RequestError
-        If the lattice is too large, or too small for a shell in use, or ``ones`` out of range.
+        If the lattice is too large, or too small for a shell in use, ``ones`` out of range, or
+        energies of random bonds too many to tell apart.
 
     Examples
     --------
@@ -184,9 +186,9 @@ def enumerate_states(
     own = np.arange(lattice.sites, dtype=np.int32)[:, None]
     orbits = model.disordered(model.orbits(lattice, acting), lattice, model.given)
     orbits.append(Orbit(own, {"ones": (0, 1)}))
-    lowest, shape = _feature_ranges(orbits)
-    keys, sums = _merged(list(_tallies(lattice, orbits, shape, -1 if ones is None else ones)))
-    values = np.stack(np.unravel_index(keys, shape), axis=1) + lowest
+    ranges = _feature_ranges(orbits)
+    keys, sums = _merged(list(_tallies(lattice, orbits, ranges, -1 if ones is None else ones)))
+    values = np.stack(np.unravel_index(keys, ranges.shape), axis=1) * ranges.steps + ranges.lowest
     return States(
         lattice=lattice,
         model=model,
@@ -248,17 +250,35 @@ class Tally(NamedTuple):
     sums: Integers
 
 
-def _feature_ranges(orbits: Sequence[Orbit]) -> tuple[Integers, tuple[int, ...]]:
-    """The lowest conceivable value of each feature, and how many there are from there on."""
+class Ranges(NamedTuple):
+    """What each feature may be: ``lowest`` + k·``steps``, k below ``shape``."""
+
+    lowest: Integers
+    steps: Integers
+    shape: tuple[int, ...]
+
+
+def _feature_ranges(orbits: Sequence[Orbit]) -> Ranges:
     names = features_of(orbits)
-    ends = np.zeros((len(names), 2), np.int64)
+    ends, steps = np.zeros((2, len(names)), np.int64), np.zeros(len(names), np.int64)
     for orbit in orbits:
         for name, values in orbit.values.items():
-            ends[names.index(name)] += len(orbit.clusters) * np.array([min(values), max(values)])
-    return ends[:, 0], tuple((ends[:, 1] - ends[:, 0] + 1).tolist())
+            k, lowest, highest = names.index(name), min(values), max(values)
+            ends[:, k] += len(orbit.clusters) * np.array([lowest, highest])
+            steps[k] = math.gcd(int(steps[k]), *(value - lowest for value in values))
+    steps = np.maximum(steps, 1)
+    shape = tuple(((ends[1] - ends[0]) // steps + 1).tolist())
+    if math.prod(shape) >= 2**63:
+        raise RequestError(
+            "there are too many conceivable energies to tell them apart",
+            came=" · ".join(map(str, shape)),
+            allowed="at most 2^63",
+            hint="fewer random couplings, or those of two signs",
+        )
+    return Ranges(ends[0], steps, shape)
 
 
-def _cells(lattice: Lattice, orbits: Sequence[Orbit], shape: tuple[int, ...]) -> Cells:
+def _cells(lattice: Lattice, orbits: Sequence[Orbit], ranges: Ranges) -> Cells:
     own = np.arange(lattice.sites, dtype=np.int32)
     groups = [np.column_stack([own, lattice.neighbors(1)]), *(orbit.clusters for orbit in orbits)]
     widest = max(group.shape[1] for group in groups)
@@ -271,27 +291,28 @@ def _cells(lattice: Lattice, orbits: Sequence[Orbit], shape: tuple[int, ...]) ->
         cell=cell[order],
         mask=1 << column[order],
         orbit=np.repeat(np.arange(len(groups)), [len(group) for group in groups]),
-        keys=_keys(orbits, shape, 2**widest),
+        keys=_keys(orbits, ranges, 2**widest),
     )
 
 
-def _keys(orbits: Sequence[Orbit], shape: tuple[int, ...], codes: int) -> Integers:
+def _keys(orbits: Sequence[Orbit], ranges: Ranges, codes: int) -> Integers:
     keys = np.zeros((len(orbits) + 1, codes), np.int64)
-    strides = np.append(np.cumprod(shape[:0:-1], dtype=np.int64)[::-1], 1)
+    strides = np.append(np.cumprod(ranges.shape[:0:-1], dtype=np.int64)[::-1], 1)
     names = features_of(orbits)
     for row, orbit in zip(keys[1:], orbits, strict=True):
         atoms = np.bitwise_count(np.arange(2 ** orbit.clusters.shape[1]))
         for name, values in orbit.values.items():
-            stride = strides[names.index(name)]
-            row[: len(atoms)] += stride * (np.array(values) - min(values))[atoms]
+            k = names.index(name)
+            digits = (np.array(values) - min(values)) // ranges.steps[k]
+            row[: len(atoms)] += strides[k] * digits[atoms]
     return keys
 
 
 def _tallies(
-    lattice: Lattice, orbits: Sequence[Orbit], shape: tuple[int, ...], ones: int
+    lattice: Lattice, orbits: Sequence[Orbit], ranges: Ranges, ones: int
 ) -> Iterator[tuple[Integers, Integers]]:
     """Keys and their sums; a hash table that is full is handed on as it is."""
-    cells, classes = _cells(lattice, orbits, shape), configurations(lattice.kind)
+    cells, classes = _cells(lattice, orbits, ranges), configurations(lattice.kind)
     slots, visited = FIRST_SLOTS, 0
     while visited < 2**lattice.sites:
         sums = np.zeros((slots, len(classes) + 1), np.int64)

@@ -34,21 +34,23 @@ from physics.traces import Trace
 
 Floats = npt.NDArray[np.float64]
 
+# Exchanges: shells. Single flips: couplings in the heat bath, and with those that filter.
 MOST_SHELLS = 2
+HEAT_BATH = 2
+MOST_COUPLINGS = 12
 
 
 def fits_lanes(model: Model, lattice: Lattice, orbits: Sequence[Orbit]) -> bool:
     """Whether the lanes can run a model.
 
-    Single flips: fields, and bonds of one or two couplings that are alike all over the lattice.
+    Single flips: fields, and bonds of up to twelve couplings that are alike all over the lattice.
     Exchanges: bonds of one or two shells, or triangles, but not on a torus of two cells, where a
-    ring meets itself, nor on more sites than :func:`class_sums` can tell.
+    ring meets itself, nor on more sites than :func:`class_sums` can tell. Of random bonds those of
+    two signs alone; others: :func:`physics.disordered_lanes.fits_site_tables`.
     """
-    if model.drawn is not None:
-        return False
     widths = [orbit.clusters.shape[1] for orbit in orbits]
     if model.move == "single_flip":
-        return set(widths) <= {1, 2} and widths.count(2) <= MOST_SHELLS
+        return set(widths) <= {1, 2} and widths.count(2) <= MOST_COUPLINGS
     if widths == [3]:
         return lattice.size > 2 and lattice.sites**3 <= MOST_KEYS
     return set(widths) == {2} and len(widths) <= MOST_SHELLS
@@ -218,8 +220,8 @@ class FlipGroup(LaneGroup):
         traces: Sequence[Trace] = (),
     ) -> None:
         super().__init__(tables, tasks, sums, traces)
-        self.rule = _rule(tables, self.tasks)
-        draw_spins(self.spins, self.state, *_start_masks(self.tasks))
+        self.rule = flip_rule(tables, self.tasks)
+        draw_spins(self.spins, self.state, *start_masks(self.tasks))
 
     def advance(self, mcs: int) -> None:
         single_flip.advance(self.spins, self.tables.visits, self.rule, self.state, mcs)
@@ -297,24 +299,50 @@ def arrange(spins: Any, word: Any, seed: Any, ones: Any) -> None:
             spins[site, word] |= np.uint64(plain[site]) << np.uint64(replica)
 
 
-def _rule(tables: LaneTables, tasks: Sequence[Task]) -> Rule:
-    """P(up) = 1 / (1 + exp(ΔE/T)) by the number of up neighbours in each shell."""
+def flip_rule(tables: LaneTables, tasks: Sequence[Task]) -> Rule:
+    """P(up) = 1 / (1 + exp(ΔE/T)) by the number of up neighbours in the first shells, and what the
+    others let through."""
     up = [_probabilities(tables, task) for task in tasks]
-    return rule(threshold_planes(np.stack(up, axis=-1)), tables.sizes)
+    steps = [_filter_steps(tables, task) for task in tasks]
+    return rule(
+        threshold_planes(np.stack(up, axis=-1)),
+        tables.sizes[:HEAT_BATH],
+        filters=(tables.sizes[HEAT_BATH:], np.stack(steps, axis=-1)),
+    )
 
 
 def _probabilities(tables: LaneTables, task: Task) -> Floats:
-    sizes = iter(tables.sizes)
-    rise = np.zeros(())
-    for orbit, jumps in zip(tables.orbits, task.jumps, strict=True):
-        if orbit.clusters.shape[1] == 1:
-            rise = rise + jumps[0]
-        elif any(orbit is pair for pair in tables.pairs):
-            z = next(sizes)
-            ups = np.arange(z + 1)
-            rise = rise[..., None] + jumps[0] * (z - ups) + jumps[1] * ups
+    """Of up, by the number of up neighbours of the couplings in the heat bath.
+
+    A further coupling adds jumps[0] to ΔE for a neighbour that is down and jumps[1] for one that is
+    up; the mean of all is a field, and belongs here.
+    """
+    pairs = _pair_jumps(tables, task)
+    rise = np.array(sum(jumps[0] for jumps in _site_jumps(tables, task)))
+    rise = rise + sum(z * (low + high) / 2 for z, (low, high) in pairs[HEAT_BATH:])
+    for z, (low, high) in pairs[:HEAT_BATH]:
+        ups = np.arange(z + 1)
+        rise = rise[..., None] + low * (z - ups) + high * ups
     with np.errstate(over="ignore"):
         return occupation(rise.ravel() / task.temperature)
+
+
+def _filter_steps(tables: LaneTables, task: Task) -> Floats:
+    """ΔE/T of each unlike neighbour more, by coupling."""
+    further = _pair_jumps(tables, task)[HEAT_BATH:]
+    return np.array([(high - low) / task.temperature for _, (low, high) in further])
+
+
+def _site_jumps(tables: LaneTables, task: Task) -> list[Floats]:
+    jumps = zip(tables.orbits, task.jumps, strict=True)
+    return [jump for orbit, jump in jumps if orbit.clusters.shape[1] == 1]
+
+
+def _pair_jumps(tables: LaneTables, task: Task) -> list[tuple[int, Floats]]:
+    """Neighbours and energy jumps by coupling."""
+    jumps = zip(tables.orbits, task.jumps, strict=True)
+    acting = [jump for orbit, jump in jumps if any(orbit is pair for pair in tables.pairs)]
+    return [(z, jump[:2]) for z, jump in zip(tables.sizes, acting, strict=True)]
 
 
 def _amplitudes(tables: LaneTables, task: Task) -> Floats:
@@ -348,7 +376,7 @@ def _other_ends(bonds: Sites, sites: int) -> Sites:
     return found
 
 
-def _start_masks(
+def start_masks(
     tasks: Sequence[Task],
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """Bits of the replicas that start at random, and of those that start up, a word each."""

@@ -147,6 +147,11 @@ class RandomBonds:
         return {"distribution": self.distribution, **dict(self.values), "seed": self.seed}
 
     @property
+    def of_one_size(self) -> bool:
+        """Whether draws differ in nothing but their sign."""
+        return self.distribution == "bimodal"
+
+    @property
     def mean(self) -> float:
         """Of the distribution."""
         return DISTRIBUTIONS[self.distribution].mean(**dict(self.values))

@@ -3,17 +3,25 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from physics.configurations import configurations
+from physics.disordered_lanes import (
+    DisorderedTables,
+    SignedGroup,
+    TableGroup,
+    disordered_groups,
+    fits_site_tables,
+)
 from physics.errors import RequestError
 from physics.groups import Group, Watch, drive, unwatched
 from physics.lanes import LaneTables, fits_lanes, lane_groups
 from physics.lattices import Lattice
 from physics.models import REPLICAS, Model, Orbit, Points, features_of
+from physics.random_bonds import RandomBonds
 from physics.reference import MOMENTS, Floats, Integers, Sums, Task, clusters_of, energy_jumps
 from physics.scalar_groups import ClusterGroup, ReferenceGroup, ScalarTables
 from physics.schedule import Schedule, Update
@@ -21,6 +29,7 @@ from physics.swendsen_wang import check_clusters
 from physics.tempering import Ladder, ladders_of
 from physics.traces import SAMPLES, SPINS, Counts, Trace, Words, kept
 
+T = TypeVar("T", bound=LaneTables)
 Seeds = npt.NDArray[np.uint64]
 
 LANES, REFERENCE, CLUSTER = "lanes", "reference", "swendsen_wang"
@@ -159,17 +168,20 @@ def sample(
     samples = _with_room(samples, kept(keep))
     tasks = _tasks(model, lattice, full, orbits, seeds)
     sums, traces = [samples.of_point(p) for p in range(len(seeds))], samples.traces()
-    if chosen == LANES:
-        groups: Iterable[Group] = lane_groups(
-            _lane_tables(lattice, model, used), tasks, sums, traces
-        )
+    if chosen == LANES and model.drawn is not None:
+        weights = _bond_weights(model.drawn, lattice, orbits, full["realisation"])
+        shared = _lane_tables(DisorderedTables, lattice, model, used)
+        kind = SignedGroup if model.drawn.of_one_size else TableGroup
+        groups: Iterable[Group] = disordered_groups(kind, shared, tasks, sums, traces, weights)
+    elif chosen == LANES:
+        groups = lane_groups(_lane_tables(LaneTables, lattice, model, used), tasks, sums, traces)
     elif model.drawn is not None:
         each = _disordered(model, lattice, full, orbits, tasks)
         groups = (ReferenceGroup(*own, sums[p], traces[p : p + 1]) for p, own in enumerate(each))
     else:
-        kind = ClusterGroup if chosen == CLUSTER else ReferenceGroup
-        shared = ScalarTables(lattice, orbits)
-        groups = (kind(shared, task, sums[p], traces[p : p + 1]) for p, task in enumerate(tasks))
+        scalar = ClusterGroup if chosen == CLUSTER else ReferenceGroup
+        tables = ScalarTables(lattice, orbits)
+        groups = (scalar(tables, task, sums[p], traces[p : p + 1]) for p, task in enumerate(tasks))
     if schedule.tempering_mcs:
         _drive_ladders(list(groups), schedule, full, seeds, samples, watch)
     else:
@@ -179,10 +191,18 @@ def sample(
 
 
 @lru_cache(maxsize=2)
-def _lane_tables(lattice: Lattice, model: Model, used: frozenset[str]) -> LaneTables:
+def _lane_tables(kind: type[T], lattice: Lattice, model: Model, used: frozenset[str]) -> T:
     """Kept from block to block: tables of a large lattice take a second to make."""
     orbits = model.orbits(lattice, used)
-    return LaneTables(lattice, orbits, model.acting(used, features_of(orbits)))
+    return kind(lattice, orbits, model.acting(used, features_of(orbits)))
+
+
+def _bond_weights(
+    drawn: RandomBonds, lattice: Lattice, orbits: Sequence[Orbit], realisations: Floats
+) -> list[Integers]:
+    """The draws of every point's bonds, in the order of the orbits."""
+    number = sum(len(orbit.clusters) for orbit in orbits if orbit.clusters.shape[1] == 2)
+    return [drawn.weights(lattice, int(realisation), number) for realisation in realisations]
 
 
 def _disordered(
@@ -218,6 +238,8 @@ def kernel_of(
     """The kernel of an update; of local ones the lanes, or else the scalar reference."""
     if update == "cluster":
         return CLUSTER
+    if model.drawn is not None and not model.drawn.of_one_size:
+        return LANES if fits_site_tables(model, orbits, lattice.sites) else REFERENCE
     return LANES if fits_lanes(model, lattice, orbits) else REFERENCE
 
 

@@ -114,6 +114,16 @@ class Emitter:
     def constant(self, value: int) -> Any:
         return ir.Constant(self.vector, [value] * self.words)
 
+    def spread(self, bytes_: Any, place: Any, part: Any) -> Any:
+        """Of eight points' bits in a byte those of one register, each word all ones or zeros."""
+        offset = ir.Constant(I64, place) if isinstance(place, int) else place
+        byte = self.builder.load(self.builder.gep(bytes_, [offset]))
+        first = self.builder.trunc(self.builder.mul(part, ir.Constant(I64, self.words)), I8)
+        shifted = self.builder.lshr(byte, first)
+        narrow = self.builder.trunc(shifted, ir.IntType(self.words)) if self.words < 8 else shifted
+        bits = self.builder.bitcast(narrow, ir.VectorType(ir.IntType(1), self.words))
+        return self.builder.sext(bits, self.vector)
+
     def any_set(self, value: Any) -> Any:
         """Whether any bit is set, i1."""
         whole = self.builder.bitcast(value, ir.IntType(64 * self.words))

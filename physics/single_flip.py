@@ -6,6 +6,9 @@ One update of a site
     1. Full adders count the neighbours that are up, bit-sliced: the lane's class.
     2. A uniform number is compared with the class's P(up) (:mod:`physics.thresholds`); a site takes
        exactly one draw of each word's generator (:mod:`physics.lane_streams`), whatever happens.
+       Where bonds have a sign, neighbours over negative ones count as turned over.
+    3. With more than two couplings, a change has to pass the others' filters as well
+       (:mod:`physics.flip_filters`), each with a draw of its own.
 Symmetric tables
     Where t[z - n] = 2^32 - t[n] in every word of a register, u and the count are mirrored together
     (u -> ~u), which halves the classes and gives the same bits.
@@ -13,6 +16,7 @@ Symmetric tables
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -21,6 +25,7 @@ from llvmlite import ir
 
 from physics.adders import count_bits
 from physics.compiled import compiled, intrinsic
+from physics.flip_filters import filter_terms, filtered
 from physics.lane_streams import PLANES, Words, draw, load_state, store_state
 from physics.simd import (
     I64,
@@ -37,6 +42,10 @@ from physics.simd import (
 from physics.thresholds import Trial, linear, loader, normal_form, passed, products
 
 Sites = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+Signs = npt.NDArray[np.uint8]
+
+UNSIGNED = np.empty((0, 0), np.uint8)
 
 # Planes without a test: 512 lanes are mostly decided after them. Changes speed alone.
 HOT = 12
@@ -46,13 +55,16 @@ HOT = 12
 class Rule:
     """Class tables in the form the kernel reads: for each register its terms and symmetry.
 
-    ``shells`` and ``width`` are tuples of zeros: their lengths are compile-time numbers.
+    ``shells``, ``filters`` and ``width`` are tuples of zeros: their lengths are compile-time
+    numbers.
     """
 
     shells: tuple[tuple[int, ...], ...]
+    filters: tuple[tuple[int, ...], ...]
     width: tuple[int, ...]
     terms: tuple[Words, ...]
     symmetric: tuple[tuple[int, ...], ...]
+    filter_terms: tuple[Words, ...]
 
 
 def rule(
@@ -60,10 +72,12 @@ def rule(
     shells: Sequence[int],
     width: tuple[int, ...] | None = None,
     fold: bool = True,
+    filters: tuple[Sequence[int], Floats] = ((), np.empty((0, WORDS))),
 ) -> Rule:
     """Prepare threshold planes (32, classes, 8) for shells of z1 (and z2) neighbours.
 
-    ``width`` and ``fold`` change speed alone, never a bit.
+    ``filters`` are the sizes and steps of :func:`physics.flip_filters.filter_terms`; ``width`` and
+    ``fold`` change speed alone, never a bit.
     """
     zeros = native_width() if width is None else width
     words = len(zeros)
@@ -73,11 +87,15 @@ def rule(
         folded_terms(p) if s else normal_form(p, [z + 1 for z in shells])
         for p, s in zip(parts, even, strict=True)
     ]
+    sizes, steps = filters
+    further = filter_terms(steps, sizes)
     return Rule(
         shells=tuple((0,) * z for z in shells),
+        filters=tuple((0,) * z for z in sizes),
         width=zeros,
         terms=tuple(aligned_copy(t) for t in terms),
         symmetric=tuple((0,) * int(s) for s in even),
+        filter_terms=tuple(aligned_copy(further[:, k : k + words]) for k in range(0, WORDS, words)),
     )
 
 
@@ -103,7 +121,7 @@ def visits(neighbors: Sites, order: npt.ArrayLike | None = None) -> Sites:
     Parameters
     ----------
     neighbors
-        (sites, z1 + z2), the shells side by side.
+        (sites, z1 + z2 + …), the shells and then the filters' neighbours side by side.
     order
         Every site once; by default every other site and then the rest, so that a site need not
         wait for the one before it.
@@ -111,7 +129,8 @@ def visits(neighbors: Sites, order: npt.ArrayLike | None = None) -> Sites:
     Returns
     -------
     ndarray
-        (sites, 1 + z1 + z2) int32: numbers of words before the rows of a site and its neighbours.
+        (sites, 1 + z1 + z2 + …) int32: numbers of words before the rows of a site and of its
+        neighbours.
     """
     sites = np.arange(len(neighbors))
     chosen = np.lexsort((sites, sites % 2)) if order is None else np.asarray(order)
@@ -119,7 +138,9 @@ def visits(neighbors: Sites, order: npt.ArrayLike | None = None) -> Sites:
     return np.ascontiguousarray(rows, dtype=np.int32)
 
 
-def advance(spins: Words, visited: Sites, table: Rule, state: Words, mcs: int) -> None:
+def advance(
+    spins: Words, visited: Sites, table: Rule, state: Words, mcs: int, signs: Signs = UNSIGNED
+) -> None:
     """``mcs`` Monte Carlo steps, in place.
 
     Parameters
@@ -131,40 +152,41 @@ def advance(spins: Words, visited: Sites, table: Rule, state: Words, mcs: int) -
     table
         From :func:`rule`.
     state
-        (4, 8) uint64, from :func:`seed_state`; advanced by 6 outputs a site and word.
+        (4, 8) uint64, from :func:`seed_state`; advanced by 6 outputs a site and word, and by as
+        many for each filter.
+    signs
+        Of bonds that are not all alike: a byte for each neighbour in ``visited``, whose bit w is
+        set where the bond is negative for point w.
     """
-    for part, terms in enumerate(table.terms):
-        symmetric = table.symmetric[part]
-        heat_bath(
-            spins,
-            visited,
-            terms,
-            state,
-            part,
-            mcs,
-            table.width,
-            table.shells,
-            symmetric,
-        )
+    for part in range(len(table.terms)):
+        heat_bath(*arguments(spins, visited, table, state, part, mcs, signs))
+
+
+def arguments(
+    spins: Words, visited: Sites, table: Rule, state: Words, part: int, mcs: int, signs: Signs
+) -> tuple[Any, ...]:
+    """What :func:`heat_bath` takes for the words of one register."""
+    tables = (table.terms[part], table.filter_terms[part], signs)
+    kinds = (table.shells, table.filters, table.symmetric[part], (0,) * bool(signs.size))
+    return spins, visited, tables, state, part, mcs, table.width, kinds
 
 
 @compiled
 def heat_bath(
     spins: Any,
     visited: Any,
-    terms: Any,
+    tables: Any,
     state: Any,
     part: Any,
     mcs: Any,
     width: Any,
-    shells: Any,
-    symmetric: Any,
+    kinds: Any,
 ) -> None:
     """Sweeps over all sites, for the words of one register."""
     generator = load_state(state, part, width)
     for _ in range(mcs):
         for visit in range(visited.shape[0]):
-            generator = update(spins, visited, visit, terms, part, generator, shells, symmetric)
+            generator = update(spins, visited, visit, tables, part, generator, kinds)
     store_state(state, part, generator)
 
 
@@ -174,46 +196,65 @@ def update(
     spins: Any,
     visited: Any,
     visit: Any,
-    terms: Any,
+    tables: Any,
     part: Any,
     generator: Any,
-    shells: Any,
-    symmetric: Any,
+    kinds: Any,
 ) -> Any:
     """Draw one site anew; returns the generators."""
-    words, sizes, mirrored = generator.dtype.words, [len(s) for s in shells], len(symmetric) > 0
-    signature = generator(spins, visited, visit, terms, part, generator, shells, symmetric)
+    words, (shells, further, mirrored, signed) = generator.dtype.words, kinds
+    sizes, filters = [len(s) for s in shells], [len(s) for s in further]
+    z = sum(sizes) + sum(filters)
+    signature = generator(spins, visited, visit, tables, part, generator, kinds)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         e = Emitter(context, builder, words)
         column = register(builder, pointer(context, builder, spins, args[0]), args[4], words)
-        table = pointer(context, builder, visited, args[1])
-        row = builder.mul(args[2], ir.Constant(I64, 1 + sum(sizes)))
-        site, *around = indices(builder, table, row, 1 + sum(sizes))
+        heat, filter_, signs = (
+            pointer(context, builder, kind, builder.extract_value(args[3], k))
+            for k, kind in enumerate(tables)
+        )
+        rows = pointer(context, builder, visited, args[1])
+        row = builder.mul(args[2], ir.Constant(I64, 1 + z))
+        site, *around = indices(builder, rows, row, 1 + z)
         bits = [e.load(column, place) for place in around]
+        if len(signed):
+            own = builder.gep(signs, [builder.mul(args[2], ir.Constant(I64, z))])
+            bits = [e.xor(bit, e.spread(own, k, args[4])) for k, bit in enumerate(bits)]
+        groups = split(bits, [*sizes, *filters])
         fresh, after = draw(e, unpack(builder, args[5], 4))
-        chosen = _chooser(e, bits, sizes, mirrored, pointer(context, builder, terms, args[3]))
-        e.store(passed(e, [Trial(chosen, fresh, e.zero)], HOT)[0], column, site)
+        chosen = _chooser(e, groups[: len(sizes)], len(mirrored) > 0, heat)
+        new = passed(e, [Trial(chosen, fresh, e.zero)], HOT)[0]
+        if filters:
+            old = e.load(column, site)
+            new, after = filtered(e, old, new, groups[len(sizes) :], filter_, after)
+        e.store(new, column, site)
         return pack(context, builder, sig.return_type, after)
 
     return signature, codegen
 
 
+def split(values: Sequence[Any], sizes: Sequence[int]) -> list[Sequence[Any]]:
+    """Consecutive parts of the given sizes."""
+    ends = [*accumulate(sizes)]
+    return [values[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+
+
 def _chooser(
-    e: Emitter, bits: list[Any], sizes: list[int], mirrored: bool, terms: Any
+    e: Emitter, shells: Sequence[Sequence[Any]], mirrored: bool, terms: Any
 ) -> Callable[[int], Any]:
     """The function from a plane's number to the threshold bits of all lanes."""
-    first, rest = bits[: sizes[0]], bits[sizes[0] :]
+    first, *rest = shells
     count = count_bits(e, first)
     if mirrored:
-        flip, masks = FOLDS[sizes[0]](e, count)
+        flip, masks = FOLDS[len(first)](e, count)
         load = loader(e, terms, len(masks) + 1)
         return lambda k: e.xor(linear(e, load, k, 0, masks), flip)
-    first_products = products(e, count, sizes[0])
+    first_products = products(e, count, len(first))
     if not rest:
-        load = loader(e, terms, sizes[0] + 1)
+        load = loader(e, terms, len(first) + 1)
         return lambda k: linear(e, load, k, 0, first_products)
-    second_products = products(e, count_bits(e, rest), sizes[1])
+    second_products = products(e, count_bits(e, rest[0]), len(rest[0]))
     return _two_shells(e, first_products, second_products, terms)
 
 

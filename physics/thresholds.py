@@ -20,8 +20,14 @@ from physics.simd import Emitter
 Load = Callable[[int, int], Any]
 
 
+def thresholds(probability: npt.ArrayLike) -> npt.NDArray[np.uint32]:
+    """t = p·2^32, rounded and kept within 1 … 2^32 − 1."""
+    top = 2.0**PLANES
+    return np.clip(np.rint(np.asarray(probability, float) * top), 1, top - 1).astype(np.uint32)
+
+
 def threshold_planes(probability: npt.ArrayLike) -> Words:
-    """Bit planes, most significant first, of t = p·2^32 rounded and kept within 1 … 2^32 − 1.
+    """Bit planes of :func:`thresholds`, the most significant first.
 
     Parameters
     ----------
@@ -33,8 +39,7 @@ def threshold_planes(probability: npt.ArrayLike) -> Words:
     ndarray
         (32, classes, 8) uint64, words of zeros or ones.
     """
-    top = 2.0**PLANES
-    t = np.clip(np.rint(np.asarray(probability, float) * top), 1, top - 1).astype(np.uint64)
+    t = thresholds(probability).astype(np.uint64)
     places = np.arange(PLANES, dtype=np.uint64)[::-1, None, None]
     planes: Words = ((t >> places) & np.uint64(1)) * np.uint64(2**64 - 1)
     return planes

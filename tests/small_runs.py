@@ -35,6 +35,8 @@ from tests.statistics import seeds_of
 
 FIELD = {"T": [1.9, 2.3, 4.0], "H": [0.3, 0.0, -0.1]}
 COLD = {"T": [2.0, 2.4]}
+BONDS = {"distribution": "normal", "mean": 1.0, "sd": 0.5}
+SIGNS = {"distribution": "bimodal"}
 SHORT = Schedule(equilibration_mcs=5, samples=4, stride_mcs=2)
 ENERGIES = {"w2": [-0.2, 0.1]}
 
@@ -54,6 +56,9 @@ RUNS = {
     "square": SmallRun(Ising(), square(6), FIELD),
     "square, no field": SmallRun(Ising(), square(6), COLD),
     "square, two shells": SmallRun(Ising(J2=0.3), square(5), FIELD),
+    "square, four shells": SmallRun(Ising(J=[1.0, 0.3, -0.2, 0.1]), square(5), FIELD),
+    "square, random bonds": SmallRun(Ising(bonds=BONDS, realisation=0), square(5), FIELD),
+    "square, random signs": SmallRun(Ising(bonds=SIGNS, realisation=0), square(5), FIELD),
     "triangular": SmallRun(Ising(), triangular(5), FIELD),
     "honeycomb": SmallRun(Ising(), honeycomb(4), FIELD),
     "cubic": SmallRun(Ising(), cubic(4), FIELD),

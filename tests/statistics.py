@@ -56,7 +56,8 @@ def deviations(
     sums = sample(model, lattice, axes, schedule, seed[None, :], kernel=kernel)
     full = complete(model, axes, 1)
     found = observe(sums, model.coefficients(full, sums.features), full["T"])
-    exact = states.expect(**{name: float(v[0]) for name, v in full.items()} | point)
+    asked = {name: float(v[0]) for name, v in full.items()} | point
+    exact = states.expect(**{n: v for n, v in asked.items() if n not in states.model.given})
     scalars = [
         Deviation(name, float(found[name][0]), float(exact[name]), float(found[f"{name}_se"][0]))
         for name in ESTIMATES

@@ -54,6 +54,7 @@ def ising_cases() -> list[Case]:
         (Ising(J=-1.0), square(4), {"T": 2.5, "H": 0.5}),
         (Ising(), square(4), {"T": 2.5, "H": 0.1, "J2": -0.4}),
         (Ising(), triangular(4), {"T": 3.0, "H": 0.0, "J2": 0.3, "J3": 0.1}),
+        (Ising(), square(4), {"T": 2.6, "H": -0.2, "J2": -0.3, "J3": -0.2, "J4": 0.15}),
         (Ising(), honeycomb(3), {"T": 2.0, "H": 0.2, "J2": 0.25}),
     ]
     return plain + shells

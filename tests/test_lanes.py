@@ -29,6 +29,7 @@ from physics.single_flip import advance, rule, visits
 from physics.thresholds import threshold_planes
 from tests.statistics import seed_of
 
+MANY_COUPLINGS = np.abs(np.arange(-24.0, 25.0)).reshape(7, 7)
 LATTICES = [square(5), triangular(5), honeycomb(4), cubic(3)]
 
 
@@ -102,6 +103,11 @@ COMPANIES: list[tuple[Model, Lattice, dict[str, list[float]]]] = [
         {"T": [1.8, 2.3, 2.3, 4, 5, 1, 2, 3, 9], "H": [0, 0, 0.4, -0.2, *[0] * 5]},
     ),
     (Ising(), triangular(4), {"T": [1.8, 2.3, 3, 4, 5, 1, 2, 3, 9], "J2": [0.1] * 5 + [-0.3] * 4}),
+    (
+        Ising(J=[1.0, 0.2, -0.1, 0.1]),
+        honeycomb(3),
+        {"T": [1.8, 2.3, 2.3, 4, 5, 1, 2, 3, 9], "H": [0, 0, 0.4, -0.2, *[0] * 5]},
+    ),
     (PairAlloy(), cubic(3), {"x": [1 / 3] * 5 + [2 / 3] * 4, "w1": [-0.4, 0, 0.1, *[0.3] * 6]}),
     (
         PairAlloy(w1=0.2),
@@ -151,10 +157,11 @@ def _sampled(
         (Ising(), ("T",), "lanes"),
         (Ising(), ("T", "H"), "lanes"),
         (Ising(J2=0.3), ("T",), "lanes"),
-        (Ising(), ("T", "J2", "J3"), "reference"),
+        (Ising(), ("T", "J2", "J3"), "lanes"),
+        (PairAlloy(), ("x", "w1", "w2"), "lanes"),
     ],
 )
-def test_models_of_up_to_two_shells_run_in_the_lanes(
+def test_models_of_several_shells_run_in_the_lanes(
     model: Model, axes: tuple[str, ...], kernel: str
 ) -> None:
     used = parameters_used(model, dict.fromkeys(axes))
@@ -162,7 +169,7 @@ def test_models_of_up_to_two_shells_run_in_the_lanes(
 
 
 @pytest.mark.parametrize(
-    ("model", "kernel"), [(Ising(J=[1.0, 0.1, 0.1], T=2.0), "lanes"), (Ising(T=2.0), "lane")]
+    ("model", "kernel"), [(Ising(couplings=MANY_COUPLINGS, T=2.0), "lanes"), (Ising(T=2.0), "lane")]
 )
 def test_a_kernel_that_cannot_run_the_model_is_refused(model: Model, kernel: str) -> None:
     with pytest.raises(RequestError, match="cannot run the model"):

@@ -1,18 +1,35 @@
 """Random bonds: one draw a bond, disorder averages against every arrangement of 4×4 spins."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 import xarray as xr
 
 from analysis import disorder_average
-from physics import Ising, RequestError, Schedule, square, triangular
+from physics import (
+    Ising,
+    Lattice,
+    RequestError,
+    Schedule,
+    cubic,
+    honeycomb,
+    square,
+    triangular,
+)
 from physics.enumeration import enumerate_states
+from physics.lane_streams import seed_state
 from physics.random_bonds import DISTRIBUTIONS, RandomBonds
 from physics.sampler import sample
+from physics.simd import aligned
 from physics.simulation import Simulation
+from physics.single_flip import visits
+from physics.site_flip import advance, site_terms
+from physics.thresholds import thresholds
 from sweeps import Sweep
-from tests.statistics import seeds_of
+from tests.statistics import Deviation, deviations, root_mean_square, seed_of, seeds_of
 
 TABLES = {
     "normal": {"distribution": "normal", "mean": 1.0, "sd": 0.4, "seed": 5},
@@ -120,14 +137,131 @@ def test_enumeration_knows_the_bonds_of_a_realisation() -> None:
     assert found["magnetization_abs"] == pytest.approx(magnetization, rel=1e-9)
 
 
-def test_a_mean_without_scatter_has_the_bits_of_the_clean_model() -> None:
-    model = Ising(bonds={"distribution": "normal", "mean": 1.0, "sd": 0.0})
+@pytest.mark.parametrize("kernel", ["lanes", "reference"])
+@pytest.mark.parametrize(
+    "bonds",
+    [
+        {"distribution": "normal", "mean": 1.0, "sd": 0.0},
+        {"distribution": "bimodal", "negative": 0.0},
+    ],
+    ids=lambda bonds: bonds["distribution"],
+)
+def test_a_mean_without_scatter_has_the_bits_of_the_clean_model(
+    bonds: dict[str, Any], kernel: str
+) -> None:
+    model = Ising(bonds=bonds, H=0.1)
     axes, seeds = {"T": np.array([2.0, 2.6])}, seeds_of(32, points=2)
     drawn = {**axes, "realisation": np.array([0.0, 1.0])}
-    found = sample(model, square(6), drawn, Schedule(10, 10, 2), seeds)
-    clean = sample(Ising(), square(6), axes, Schedule(10, 10, 2), seeds, kernel="reference")
+    found = sample(model, square(6), drawn, Schedule(10, 10, 2), seeds, kernel=kernel)
+    clean = sample(Ising(H=0.1), square(6), axes, Schedule(10, 10, 2), seeds, kernel=kernel)
     assert np.array_equal(found.histogram, clean.histogram)
     assert np.allclose(found.moment_sum, clean.moment_sum, rtol=1e-12)
+
+
+# A field, two signs of J, other lattices, and two or four couplings of drawn signs.
+CASES: list[tuple[Ising, Lattice, dict[str, float]]] = [
+    (Ising(bonds=TABLES["normal"]), square(4), {"T": 2.5, "H": 0.2, "realisation": 0}),
+    (Ising(bonds=TABLES["uniform"], J=-1.0), triangular(4), {"T": 2.5, "realisation": 1}),
+    (Ising(bonds=TABLES["bimodal"]), square(4), {"T": 1.8, "realisation": 2}),
+    (Ising(bonds=TABLES["bimodal"]), cubic(2), {"T": 4.0, "H": -0.3, "realisation": 3}),
+    (Ising(bonds=TABLES["normal"]), honeycomb(2), {"T": 1.5, "realisation": 4}),
+    (Ising(bonds=TABLES["bimodal"], J=[0.8, 0.5]), square(4), {"T": 2.0, "realisation": 5}),
+    (
+        Ising(bonds=TABLES["bimodal"], J=[0.8, 0.5, -0.2, 0.1]),
+        square(4),
+        {"T": 2.0, "H": 0.2, "realisation": 6},
+    ),
+]
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("kernel", ["lanes", "reference"])
+def test_lanes_and_reference_agree_with_enumeration(kernel: str) -> None:
+    found: list[Deviation] = []
+    for place, (model, lattice, point) in enumerate(CASES):
+        own = replace(model, realisation=point["realisation"])
+        states = enumerate_states(lattice, own, used={"H"})
+        swept = {name: value for name, value in point.items() if name != "realisation"}
+        for again in range(4):
+            seed = seed_of(33, place, again)
+            found += deviations(own, lattice, swept, SCHEDULE, states, seed, kernel=kernel)
+    z = [deviation.z for deviation in found]
+    print(f"{len(z)} values, rms z {root_mean_square(z):.3f}, worst {max(map(abs, z)):.2f}")
+    assert len(z) > 240
+    assert max(map(abs, z)) < 5
+    assert 0.8 < root_mean_square(z) < 1.2
+
+
+def test_energies_too_many_to_enumerate_are_refused() -> None:
+    model = Ising(J=[1.0, 0.5, 0.2], bonds=TABLES["normal"], realisation=0)
+    with pytest.raises(RequestError, match="too many conceivable energies"):
+        enumerate_states(square(4), model)
+
+
+@pytest.mark.parametrize(
+    ("lattice", "J", "name", "kernel"),
+    [
+        (square(4), 1.0, "normal", "lanes"),
+        (cubic(4), 1.0, "uniform", "lanes"),
+        (triangular(4), 1.0, "normal", "lanes"),
+        (square(4), [1.0, 0.5], "normal", "reference"),
+        (square(4), [1.0, 0.5], "bimodal", "lanes"),
+    ],
+)
+def test_six_neighbours_run_in_lanes_and_with_signs_alone_any(
+    lattice: Lattice, J: Any, name: str, kernel: str
+) -> None:
+    model = Ising(J=J, bonds=TABLES[name])
+    assert Simulation(lattice, model, SCHEDULE, tuple(AXES)).name == kernel
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_points_bits_depend_on_its_own_bonds_alone(name: str) -> None:
+    """In any company."""
+    points = {"T": np.linspace(0.01, 4.0, 11), "realisation": np.arange(11.0) % 4}
+    seeds, model, schedule = seeds_of(34, points=11), Ising(bonds=TABLES[name]), Schedule(5, 6, 2)
+    whole = sample(model, square(5), points, schedule, seeds)
+    for chosen in ([3], [10, 2, 5], list(range(10, -1, -1))):
+        axes = {name: axis[chosen] for name, axis in points.items()}
+        part = sample(model, square(5), axes, schedule, seeds[chosen])
+        assert np.array_equal(part.histogram, whole.histogram[chosen])
+        assert np.array_equal(part.moment_sum, whole.moment_sum[chosen])
+
+
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_the_width_of_a_register_changes_no_bit(width: int) -> None:
+    rng, lattice = np.random.default_rng(3), triangular(4)
+    visited = visits(lattice.neighbors(1))
+    terms = site_terms(thresholds(rng.random((8, lattice.sites, 64))))
+    found = []
+    for zeros in (None, (0,) * width):
+        spins, state = aligned((lattice.sites, 8)), seed_state(seeds_of(35, points=8))
+        advance(spins, visited, terms, state, 5, zeros)
+        found.append((spins, state))
+    assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_so_cold_that_every_factor_underflows_the_ground_state_is_found(name: str) -> None:
+    model = Ising(bonds=TABLES[name], realisation=0)
+    found = sample(model, square(4), {"T": [1e-3]}, Schedule(50, 4, 1), seeds_of(36, points=1))
+    energies = found.moment_sum[0, :, 4] / found.samples
+    states = enumerate_states(square(4), model)
+    ground = states.expect(T=0.05)["energy"] * 16
+    assert energies.min() == pytest.approx(ground, abs=1e-6)
+
+
+def test_tempering_trades_lattices_of_the_same_bonds() -> None:
+    model = Ising(bonds=TABLES["normal"], realisation=1)
+    temperatures = np.array([1.5, 2.0, 2.6])
+    schedule = Schedule(40, 40, 2, tempering_mcs=2)
+    found = sample(model, square(4), {"T": temperatures}, schedule, seeds_of(37, points=3))
+    states = enumerate_states(square(4), model)
+    energies = found.moment_sum[:, :, 4].mean(axis=1) / found.samples / 16
+    exact = [states.expect(T=T)["energy"] for T in temperatures]
+    spread = found.moment_sum[:, :, 4].std(axis=1) / found.samples / 16 / 8
+    assert (found.trades_accepted[:2].sum(axis=1) > 0).all()
+    assert np.abs((energies - exact) / spread).max() < 4
 
 
 def test_matrix_and_shells_have_a_draw_for_every_bond() -> None:
@@ -171,18 +305,8 @@ def test_a_spec_is_read_both_ways_and_realisations_extend() -> None:
     sweep = Sweep.from_toml(SPEC)
     assert Sweep.from_toml(sweep.to_toml()).digest == sweep.digest
     assert Sweep.from_toml(SPEC.replace("sd = 0.2", "sd = 0.3")).digest != sweep.digest
-    assert sweep.kernel.name == "reference"
+    assert sweep.kernel.name == "lanes"
     assert sweep.extended({"realisation": [8, 9]}).shape == (10, 2)
-
-
-def test_a_points_bits_are_its_own_whatever_its_companions() -> None:
-    kernel = Simulation(square(4), NORMAL, Schedule(10, 5, 2), ("realisation", "T"))
-    axes = {"realisation": np.array([0.0, 1.0, 2.0]), "T": np.full(3, 2.0)}
-    seeds = seeds_of(33, points=3)
-    together = kernel.compute(axes, seeds)
-    alone = kernel.compute({name: values[2:] for name, values in axes.items()}, seeds[2:])
-    for name, values in alone.items():
-        assert values.tobytes() == together[name][2:].tobytes()
 
 
 @pytest.mark.parametrize(
