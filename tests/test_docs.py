@@ -13,9 +13,10 @@ import pytest
 
 from deploy.cli import main
 from physics.kmc.adatoms import BOLTZMANN_EV
-from sweeps import Sweep
+from sweeps import Sweep, run
 from tests.browsing import served
 from tests.command_line import latticescape
+from tests.runs import in_process
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -76,6 +77,36 @@ def test_the_page_on_adatoms_runs(
     # ln(220 / 12) over the difference of 1 / k_B T of the outer two.
     slope = np.log(220 / 12) / (1 / 300.0 - 1 / 360.0) * BOLTZMANN_EV
     assert float(names["fit"].barrier) == pytest.approx(slope, abs=float(names["fit"].barrier_se))
+
+
+def test_the_page_on_couplings_and_disorder_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its blocks with the lattice and the schedule that every page has, on fewer points."""
+    page = (ROOT / "docs" / "howto" / "couple-and-disorder.md").read_text()
+    matrix, bonds = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    rest = """
+    [lattice]
+    kind = "square"
+    size = 8
+    [schedule]
+    equilibration_mcs = 20
+    samples = 20
+    stride_mcs = 2
+    """
+    coupled = Sweep.from_toml(matrix + "[grid]\nT = [3.0, 5.0]" + rest)
+    drawn = Sweep.from_toml(bonds.replace("num = 16", "num = 4") + rest)
+    assert (coupled.kernel.name, drawn.kernel.name) == ("lanes", "lanes")
+    assert drawn.shape == (4, 4)
+    monkeypatch.chdir(tmp_path)
+    with in_process() as client:
+        assert bool(run(coupled, "runs/matrix.zarr", client, progress=False).done.all())
+        run(drawn, "runs/bonds.zarr", client, progress=False)
+    names: dict[str, Any] = {}
+    exec(compile(code, "couple-and-disorder.md", "exec"), names)
+    assert names["average"].sizes["T"] == 4
+    assert (names["average"].energy_se > 0).all()
 
 
 @pytest.mark.slow

@@ -46,6 +46,18 @@ SWEEPS = {
         triangular(6), Ising(T=3.0), {"J2": [0.0, 0.1], "H": [0.0, 0.1]}, Schedule(0, 2, 1)
     ),
     "three shells": Sweep(square(6), Ising(J=[1, 0.1, 0.1]), FIELDS, Schedule(2, 3, 2)),
+    "random bonds": Sweep(
+        square(6),
+        Ising(bonds={"distribution": "normal", "sd": 0.2}),
+        {**FIELDS, "realisation": [0.0, 1.0]},
+        Schedule(2, 3, 2),
+    ),
+    "random signs": Sweep(
+        square(6),
+        Ising(bonds={"distribution": "bimodal"}),
+        {**FIELDS, "realisation": [0.0, 1.0]},
+        Schedule(2, 3, 2),
+    ),
     "an alloy": Sweep(
         triangular(6), PairAlloy(), {"x": [0.25, 0.5], "w1": [-0.1, 0, 0.1]}, Schedule(2, 3, 2)
     ),
