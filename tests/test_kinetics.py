@@ -246,6 +246,29 @@ def test_the_barrier_comes_back_from_simulated_rates() -> None:
     assert inside >= 43
 
 
+def test_an_estimated_hop_is_worth_less_than_one_that_was_seen() -> None:
+    """With errors twice those of counts, four hops tell what one tells; without hops, nothing is
+    known of that."""
+    T = np.array([280.0, 300.0, 350.0, 400.0])
+    hops, exposure = np.array([0.0, 40.0, 260.0, 1100.0]), np.array([90.0, 80.0, 40.0, 20.0])
+    wide = np.where(hops > 0, 2 * np.sqrt(hops) / exposure, 1 / exposure)
+    worth = np.where(hops > 0, 0.25, 1.0)
+    tables = [
+        {"hops": hops, "exposure": exposure, "rate_se": wide},
+        {"hops": hops * worth, "exposure": exposure * worth},
+        {"hops": hops, "exposure": exposure, "rate_se": wide / 2},
+        {"hops": hops, "exposure": exposure},
+    ]
+    fits = [
+        arrhenius(xr.Dataset({name: ("T", values) for name, values in table.items()}, {"T": T}))
+        for table in tables
+    ]
+    for one, other in (fits[:2], fits[2:]):
+        assert float(one.barrier) == pytest.approx(float(other.barrier))
+        assert float(one.barrier_se) == pytest.approx(float(other.barrier_se))
+    assert 1.5 < float(fits[0].barrier_se) / float(fits[3].barrier_se) < 2.0
+
+
 def test_a_wrong_law_is_seen_by_its_chi2() -> None:
     T = np.array([300.0, 350.0, 400.0, 450.0])
     rates = 1e11 * np.exp(-0.35 / (BOLTZMANN_EV * T)) + 2e6

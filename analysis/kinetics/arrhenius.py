@@ -25,14 +25,16 @@ def arrhenius(
 ) -> xr.Dataset:
     """Fit k = ν·exp(−E / k_B T).
 
-    Counted hops are Poisson, and fitted as such: temperatures without a single hop count too.
+    Counted hops are Poisson, and fitted as such: temperatures without a single hop count too. Where
+    hops were estimated from films that miss some (``rate_se`` beside them), as many hops are
+    taken as would have that relative error.
     Rates with errors are fitted by weighted least squares of ln k, each with weight (k/σ)².
 
     Parameters
     ----------
     rates
-        Either a Dataset over ``T`` with ``hops`` and ``exposure`` (s), as from :func:`hop_rates`
-        of several films joined along ``T``; or rates, 1/s, (temperatures,).
+        Either a Dataset over ``T`` with ``hops`` and ``exposure`` (s), and maybe ``rate_se``, as
+        from :func:`hop_rates` of several films joined along ``T``; or rates, 1/s, (temperatures,).
     errors
         Standard errors of the rates.
     T
@@ -162,6 +164,11 @@ def _of_counts(counts: xr.Dataset, design: Floats) -> tuple[Floats, Floats, Floa
             allowed="counts >= 0, exposures > 0",
             hint="longer films",
         )
+    if "rate_se" in counts:
+        worth = _worth(
+            hops, exposure, np.atleast_1d(numbers(counts["rate_se"], "rate_se").squeeze())
+        )
+        hops, exposure = hops * worth, exposure * worth
     seen = hops > 0
     start = np.where(seen, hops, 0.5)
     values = np.linalg.lstsq(
@@ -181,3 +188,10 @@ def _of_counts(counts: xr.Dataset, design: Floats) -> tuple[Floats, Floats, Floa
     signed = np.sign(hops - expected) * np.sqrt(np.maximum(deviance, 0.0))
     covariance: Floats = np.linalg.inv(design.T @ (design * expected[:, None]))
     return values, covariance, signed
+
+
+def _worth(hops: Floats, exposure: Floats, errors: Floats) -> Floats:
+    """What an estimated hop is worth beside one that was seen: one, or less."""
+    known = (hops > 0) & (errors > 0)
+    estimated = np.where(known, errors * exposure, 1.0) ** 2
+    return np.where(known, np.minimum(1.0, hops / estimated), 1.0)
