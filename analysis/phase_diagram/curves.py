@@ -112,7 +112,7 @@ def _check_axes(ds: xr.Dataset) -> None:
         raise RequestError(
             "the Dataset holds no moments of its replicas",
             came=", ".join(map(str, ds.data_vars)),
-            allowed="a sweep of a lattice model",
+            allowed="a sweep of spins or of an alloy; adatoms and slabs have none",
         )
     others = [name for name in axes_of(ds) if name != "T"]
     if others:
