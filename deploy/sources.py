@@ -1,12 +1,16 @@
 """What was seen of a segregating surface: a TOML file that names tables of its three sources."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import xarray as xr
+
 from physics.errors import RequestError
+from physics.slab.lattice import KIND as SLAB
+from sweeps.location import StorePath
 
 KEYS = {
     "SO": ("table", "column", "weight"),
@@ -14,6 +18,7 @@ KEYS = {
     "PR": ("table", "column", "error", "convention", "weight"),
 }
 NEEDED = {"SO": ("table", "column"), "SN": ("table", "column"), "PR": ("table", "column", "error")}
+VARIABLES = ("histogram_replica", "composition", "ca_fraction", "ca_fraction_se")
 HINT = '[SO], then table = "surface_counts.csv" and column = "with_oxygen"'
 
 
@@ -24,6 +29,62 @@ class SlabSources:
     sources: Mapping[str, Any]
     weights: Mapping[str, float] | None
     convention: Any
+
+    def landscape(self, simulated: xr.Dataset) -> xr.Dataset:
+        """The landscape of a slab's sweep, of which no more is read than the sources need."""
+        from analysis.slabs import slab_landscape
+
+        return slab_landscape(needed(simulated), **self.asked)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The arguments by name."""
+        return {
+            "sources": self.sources,
+            "weights": self.weights,
+            "convention": self.convention,
+        }
+
+
+def is_slab(simulated: xr.Dataset) -> bool:
+    """Whether sources, not images, see what was simulated."""
+    return bool(simulated.attrs.get("lattice") == SLAB)
+
+
+def needed(simulated: xr.Dataset) -> xr.Dataset:
+    """What the sources need of a slab's sweep, in memory."""
+    return simulated[[name for name in VARIABLES if name in simulated]].load()
+
+
+def sources_for(store: StorePath | str, observed: Sequence[Path]) -> SlabSources:
+    """The sources that were given for the store of a slab.
+
+    Raises
+    ------
+    RequestError
+        If what was given is not one file of sources, or as :func:`read_sources`.
+    """
+    if len(observed) != 1 or observed[0].suffix != ".toml":
+        raise RequestError(
+            f"the store {store} is of a slab, which is seen by several sources",
+            came=" ".join(map(str, observed)),
+            allowed="one file of sources",
+            hint=f"sources.toml with {HINT}",
+        )
+    return read_sources(observed[0])
+
+
+def check_no_sources(
+    store: StorePath | str, simulated: xr.Dataset, observed: Sequence[Path]
+) -> None:
+    """Refuse a file of sources for a store that is not of a slab."""
+    if any(path.suffix == ".toml" for path in observed):
+        raise RequestError(
+            "a file of sources is of a slab",
+            came=f"{store}, a sweep on {simulated.attrs.get('lattice', 'no lattice')}",
+            allowed='a sweep of kind = "segregation_slab"',
+            hint="a table of counts, or of atoms",
+        )
 
 
 def read_sources(path: Path) -> SlabSources:

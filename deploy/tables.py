@@ -103,7 +103,7 @@ def round_lines(found: Round) -> list[str]:
     lines = [f"{found.store}: {found.points} points, {found.updates:.3g} updates"]
     lines += [
         f"  {name} = {value:.6g} ± {proposal.errors[name]:.2g} (numerical), "
-        f"± {proposal.data_errors[name]:.2g} (images)"
+        f"± {proposal.data_errors[name]:.2g} (data)"
         for name, value in proposal.estimate.items()
     ]
     news = ", ".join(f"{len(values)} values of {name}" for name, values in proposal.axes.items())
