@@ -36,6 +36,24 @@ class SlabSources:
 
         return slab_landscape(needed(simulated), **self.asked)
 
+    def landscapes(self, models: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+        """Landscapes of several slabs' sweeps that can be compared."""
+        from analysis.slabs import slab_landscapes
+
+        return slab_landscapes({n: needed(model) for n, model in models.items()}, **self.asked)
+
+    @property
+    def notes(self) -> list[str]:
+        """What p-values and BIC mean, and what not."""
+        found = [
+            "p-values are those of χ², with N the independent draws that the hollows are worth"
+        ]
+        if self.weights:
+            found.append("the weights are not those of the data: p-values and BIC are no tests")
+        elif self.convention != "gaussian" and "PR" in self.sources:
+            found.append(f"by the convention {self.convention} the p-value of PR is no test")
+        return found
+
     @property
     def asked(self) -> dict[str, Any]:
         """The arguments by name."""
@@ -72,6 +90,43 @@ def sources_for(store: StorePath | str, observed: Sequence[Path]) -> SlabSources
             hint=f"sources.toml with {HINT}",
         )
     return read_sources(observed[0])
+
+
+def slabs_among(models: Mapping[str, Any]) -> list[str]:
+    """Names of the models that are sweeps of a slab."""
+    return [n for n, model in models.items() if not isinstance(model, str) and is_slab(model)]
+
+
+def slabs_to_compare(models: Mapping[str, Any], observed: Sequence[Path]) -> SlabSources | None:
+    """The sources by which models are compared if they are slabs, and None if they are not.
+
+    Parameters
+    ----------
+    models
+        Sweeps' Datasets by name; anything else is of no slab.
+    observed
+        What was given as observed.
+
+    Raises
+    ------
+    RequestError
+        If some are slabs and some are not, or as :func:`sources_for`.
+    """
+    slabs = slabs_among(models)
+    others = [name for name in models if name not in slabs]
+    if not slabs:
+        for name, model in models.items():
+            if not isinstance(model, str):
+                check_no_sources(f"the model {name}", model, observed)
+        return None
+    if others:
+        raise RequestError(
+            "a slab is compared with slabs alone",
+            came=", ".join(others),
+            allowed="--model, each the store of a slab",
+            hint="a sweep whose energies are 0, --model zero=runs/zero.zarr, for random cations",
+        )
+    return sources_for(f"of the model {slabs[0]}", observed)
 
 
 def check_no_sources(

@@ -31,10 +31,12 @@ def lecture_table(comparison: xr.Dataset, published: pd.DataFrame, model: str) -
     return table
 
 
-def comparison_table(table: xr.Dataset, factors: xr.Dataset, left_out: xr.Dataset | None) -> Table:
+def comparison_table(
+    table: xr.Dataset, factors: xr.Dataset, left_out: xr.Dataset | None, part: str = "image"
+) -> Table:
     """Models side by side: S² and p by image and in total, then what is said of each model."""
     shown = Table(title=f"S² ± Monte Carlo, p · BIC: {table.attrs['bic_convention']}")
-    shown.add_column("image")
+    shown.add_column(part)
     shown.add_column("N", justify="right")
     models = [str(model) for model in table["model"].values]
     for model in models:
