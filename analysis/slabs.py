@@ -110,15 +110,17 @@ def slab_landscapes(
     Examples
     --------
     >>> from physics import Schedule, SegregationSlab, slab
-    >>> from sweeps import Sweep, run
-    >>> import tempfile
-    >>> grid, folder = {"w_LL": [5.0, 6.0, 7.0]}, tempfile.mkdtemp()
-    >>> sweeps = {
-    ...     name: Sweep(slab(4, 3), SegregationSlab(w_CL=w, w_LO=-7.57), grid, Schedule(9, 9, 2))
-    ...     for name, w in (("none", 0.0), ("some", 1.65))}
-    >>> models = {name: run(sweep, f"{folder}/{name}.zarr") for name, sweep in sweeps.items()}
-    >>> scapes = slab_landscapes(models, {"SO": [54, 233, 169, 61, 76, 8]})
-    >>> bool(scapes["none"].n == scapes["some"].n)
+    >>> from physics.slab import SlabSimulation
+    >>> w = np.array([4.0, 6.0, 8.0])
+    >>> model = SegregationSlab(w_CL=1.65, w_LO=-7.57)
+    >>> kernel = SlabSimulation(slab(4, 3), model, Schedule(20, 20, 2), swept=("w_LL",))
+    >>> found = kernel.compute({"w_LL": w}, np.arange(12, dtype=np.uint64).reshape(3, 4))
+    >>> ds = xr.Dataset(
+    ...     {v.name: (("w_LL", *v.dims), found[v.name]) for v in kernel.variables},
+    ...     {"w_LL": w, **{name: each[:2] for name, each in kernel.coordinates.items()}})
+    >>> cuts = {"low": ds.sel(w_LL=4.0), "high": ds.sel(w_LL=8.0)}
+    >>> scapes = slab_landscapes(cuts, {"SO": [54, 233, 169, 61, 76, 8]})
+    >>> bool(scapes["low"].n == scapes["high"].n)
     True
     """
     apart = {name: _apart(model, sources, convention) for name, model in models.items()}

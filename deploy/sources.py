@@ -18,6 +18,7 @@ KEYS = {
     "PR": ("table", "column", "error", "convention", "weight"),
 }
 NEEDED = {"SO": ("table", "column"), "SN": ("table", "column"), "PR": ("table", "column", "error")}
+GAUSSIAN = "gaussian"
 VARIABLES = ("histogram_replica", "composition", "ca_fraction", "ca_fraction_se")
 HINT = '[SO], then table = "surface_counts.csv" and column = "with_oxygen"'
 
@@ -50,18 +51,19 @@ class SlabSources:
         ]
         if self.weights:
             found.append("the weights are not those of the data: p-values and BIC are no tests")
-        elif self.convention != "gaussian" and "PR" in self.sources:
+        elif self.convention != GAUSSIAN and "PR" in self.sources:
             found.append(f"by the convention {self.convention} the p-value of PR is no test")
         return found
 
     @property
     def asked(self) -> dict[str, Any]:
-        """The arguments by name."""
-        return {
-            "sources": self.sources,
-            "weights": self.weights,
-            "convention": self.convention,
-        }
+        """The arguments by name, those that are not the defaults."""
+        asked: dict[str, Any] = {"sources": dict(self.sources)}
+        if self.weights:
+            asked["weights"] = dict(self.weights)
+        if self.convention != GAUSSIAN:
+            asked["convention"] = self.convention
+        return asked
 
 
 def is_slab(simulated: xr.Dataset) -> bool:
@@ -160,7 +162,7 @@ def read_sources(path: Path) -> SlabSources:
     named = _tables(path)
     found = {name: _source(name, keys, path.parent) for name, keys in named.items()}
     weights = {name: keys["weight"] for name, keys in named.items() if "weight" in keys}
-    return SlabSources(found, weights or None, named.get("PR", {}).get("convention", "gaussian"))
+    return SlabSources(found, weights or None, named.get("PR", {}).get("convention", GAUSSIAN))
 
 
 def _tables(path: Path) -> dict[str, dict[str, Any]]:
@@ -203,7 +205,7 @@ def _source(name: str, keys: Mapping[str, Any], folder: Path) -> Any:
                 came=", ".join(table.columns),
                 allowed="one of these",
             )
-        return table[of].to_numpy()
+        return table[of].tolist()
 
     values, error = column(keys["column"]), keys.get("error")
     if name != "PR":
