@@ -19,6 +19,8 @@ KEYS = {
 }
 NEEDED = {"SO": ("table", "column"), "SN": ("table", "column"), "PR": ("table", "column", "error")}
 GAUSSIAN = "gaussian"
+PROFILE = "PR"
+P_VALUES = ("p_value", "p_value_se", "p_value_total", "p_value_total_se", "p_chi2", "p_chi2_total")
 VARIABLES = ("histogram_replica", "composition", "ca_fraction", "ca_fraction_se")
 HINT = '[SO], then table = "surface_counts.csv" and column = "with_oxygen"'
 
@@ -44,15 +46,26 @@ class SlabSources:
         return slab_landscapes({n: needed(model) for n, model in models.items()}, **self.asked)
 
     @property
+    def tested(self) -> list[str]:
+        """Sources whose S² is one of counts, and so has a p-value by χ²."""
+        return [] if self.weights else [name for name in self.sources if name != PROFILE]
+
+    def without_untested(self, table: xr.Dataset) -> xr.Dataset:
+        """A comparison of models without those p-values that test nothing."""
+        one, whole = table["image"].isin(self.tested), len(self.tested) == len(self.sources)
+        return table.assign(
+            {n: table[n].where(one if "image" in table[n].dims else whole) for n in P_VALUES}
+        )
+
+    @property
     def notes(self) -> list[str]:
-        """What p-values and BIC mean, and what not."""
-        found = [
-            "p-values are those of χ², with N the independent draws that the hollows are worth"
-        ]
+        """Why some have no p-value, in sentences."""
         if self.weights:
-            found.append("the weights are not those of the data: p-values and BIC are no tests")
-        elif self.convention != GAUSSIAN and "PR" in self.sources:
-            found.append(f"by the convention {self.convention} the p-value of PR is no test")
+            return ["no p-values: the weights are not those of the data, nor is N in the BIC"]
+        found = ["N of hollows: the independent draws that they are worth"]
+        if PROFILE in self.sources:
+            levels = "S² of a layer that is many errors off levels off, and follows no χ²"
+            found.append(f"no p-value of {PROFILE}, nor in total: {levels}")
         return found
 
     @property
@@ -162,7 +175,7 @@ def read_sources(path: Path) -> SlabSources:
     named = _tables(path)
     found = {name: _source(name, keys, path.parent) for name, keys in named.items()}
     weights = {name: keys["weight"] for name, keys in named.items() if "weight" in keys}
-    return SlabSources(found, weights or None, named.get("PR", {}).get("convention", GAUSSIAN))
+    return SlabSources(found, weights or None, named.get(PROFILE, {}).get("convention", GAUSSIAN))
 
 
 def _tables(path: Path) -> dict[str, dict[str, Any]]:
@@ -208,7 +221,7 @@ def _source(name: str, keys: Mapping[str, Any], folder: Path) -> Any:
         return table[of].tolist()
 
     values, error = column(keys["column"]), keys.get("error")
-    if name != "PR":
+    if name != PROFILE:
         return values
     number = isinstance(error, (int, float))
     return {"value": values, "error": [error] * len(values) if number else column(error)}

@@ -63,7 +63,8 @@ def comparison_table(
 
 def _cell(at: xr.Dataset, image: str) -> str:
     s2, error, p = _figures(at, image)
-    return f"{s2:.4f}" + (f" ± {error:.4f}" if error else "") + f", {p:.4f}"
+    tested = f", {p:.4f}" if p == p else ""
+    return f"{s2:.4f}" + (f" ± {error:.4f}" if error else "") + tested
 
 
 def _best(at: xr.Dataset) -> str:

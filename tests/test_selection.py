@@ -503,7 +503,7 @@ def test_the_verb_compares_slabs_by_their_sources(films: Path) -> None:
     assert found["table"]["p_value_way"] == ["chi2", "chi2"]
     assert found["table"]["delta_bic"][0] == 0 < found["table"]["delta_bic"][1]
     assert found["left_out"]["s2_total"][0] < found["left_out"]["s2_total"][1]
-    assert min(found["table"]["p_value"][0]) > 0.01 > found["table"]["p_value_total"][1]
+    assert min(found["table"]["p_value"][0][:2]) > 0.01 > max(found["table"]["p_value"][1][:2])
     by_itself = slab_landscape(open_sweep(true), DATA)
     assert found["n"] == pytest.approx(by_itself.n.values)
     assert found["table"]["s2"][0] == pytest.approx(least_s2(by_itself).s2.values)
@@ -512,16 +512,26 @@ def test_the_verb_compares_slabs_by_their_sources(films: Path) -> None:
     assert all(word in lines.output for word in ("source", "S² left out", "chi2", "hollows"))
 
 
-def test_what_makes_p_values_of_sources_no_tests_is_told(films: Path) -> None:
+def test_p_values_of_sources_that_test_nothing_are_left_out(films: Path) -> None:
+    hollows = SOURCES[: SOURCES.index("[PR]")]
     own = "\nweight = 1.0\n["
     weighted = (SOURCES + "[").replace("\n\n[", own).replace("0.02\n[", f"0.02{own}")[:-1]
-    theirs = SOURCES + 'convention = "vlcek"\n'
-    for text, words in ((weighted, "weights"), (theirs, "vlcek"), (SOURCES, "")):
+    for text, tested, words in (
+        (hollows, [True, True, True], "independent draws"),
+        (SOURCES, [True, True, False, False], "no p-value of PR"),
+        (weighted, [False, False, False, False], "weights"),
+    ):
         file = films / "told.toml"
         file.write_text(text)
-        notes = told("compare", file, "--model", f"true={films / 'true.zarr'}")["notes"]
-        assert len(notes) == 1 + bool(words)
-        assert words in notes[-1]
+        found = told("compare", file, "--model", f"true={films / 'true.zarr'}")
+        table = found["table"]
+        for name in ("p_value", "p_chi2"):
+            values = [*table[name][0], table[f"{name}_total"][0]]
+            assert [value is not None for value in values] == tested
+        assert words in found["notes"][-1]
+    lines = latticescape("compare", file, "--model", f"true={films / 'true.zarr'}").output
+    assert "weights" in lines
+    assert "nan" not in lines
 
 
 @pytest.mark.parametrize(
