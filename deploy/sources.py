@@ -85,7 +85,21 @@ def is_slab(simulated: xr.Dataset) -> bool:
 
 
 def needed(simulated: xr.Dataset) -> xr.Dataset:
-    """What the sources need of a slab's sweep, in memory."""
+    """What the sources need of a slab's sweep, in memory.
+
+    Raises
+    ------
+    RequestError
+        If the composition is swept.
+    """
+    if "x" in simulated.dims:
+        x = float(simulated["x"][0])
+        raise RequestError(
+            "the sources of a slab are of one composition",
+            came=f"an axis x of {simulated.sizes['x']} values",
+            allowed="one of them: a sweep with x in [model], not in [grid]",
+            hint=f"x = {x:g} in [model], or compare … --at NAME.x={x:g}",
+        )
     return simulated[[name for name in VARIABLES if name in simulated]].load()
 
 

@@ -279,6 +279,9 @@ def test_every_source_of_a_slab_has_its_landscape_and_the_code_that_makes_it(
         assert np.nanmin(image) == pytest.approx(float(s2.min()))
         assert np.nanmax(image) == pytest.approx(float(s2.max()))
     assert "all sources" in pane.large.figure.title.text
+    curve = LandscapePane(expected.isel(w_LO=1, drop=True), None, (Span(), Span()), print)
+    curve.draw(page.view, {})
+    assert "black: all sources; coloured: SO, SN, PR" in curve.curve.figure.title.text
     page.export.picture.value = "landscape"
     monkeypatch.chdir(tmp_path)
     here: dict[str, Any] = {}

@@ -491,6 +491,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sources_file(folder)
     slab_store(folder / "true.zarr", {"w_LL": W_LL})
     slab_store(folder / "zero.zarr", {"w_LL": [-2.0, 0.0, 2.0]}, w_CL=0.0, w_LO=0.0)
+    slab_store(folder / "x.zarr", {"x": [0.25, 0.375], "w_LL": [6.0, 6.5]})
     return folder
 
 
@@ -507,6 +508,8 @@ def test_the_verb_compares_slabs_by_their_sources(films: Path) -> None:
     by_itself = slab_landscape(open_sweep(true), DATA)
     assert found["n"] == pytest.approx(by_itself.n.values)
     assert found["table"]["s2"][0] == pytest.approx(least_s2(by_itself).s2.values)
+    cut = ("--model", f"x={films / 'x.zarr'}", "--at", "x.x=0.375")
+    assert told("compare", file, *cut)["table"]["parameters"] == [1]
     lines = latticescape("compare", file, *models)
     assert lines.exit_code == 0, lines.output
     assert all(word in lines.output for word in ("source", "S² left out", "chi2", "hollows"))
@@ -542,14 +545,15 @@ def test_p_values_of_sources_that_test_nothing_are_left_out(films: Path) -> None
         ("compare FILE --model a=FILM --p-value bootstrap", "no p-values but those"),
         ("compare COUNTS --model a=FILM", "one file of sources"),
         ("compare FILE --model a=ALLOY", 'a sweep of kind = "segregation_slab"'),
+        ("compare FILE --model a=FOLDER/x.zarr", "--at NAME.x=0.25"),
         ("need FILE --model a=FILM --error w_LL=0.1", "latticescape fit"),
     ],
 )
 def test_what_no_slab_can_be_asked_costs_one_line(
     alloy: Path, counts: Path, films: Path, words: str, said: str
 ) -> None:
-    places = {"FILE": films / "sources.toml", "FILM": films / "true.zarr", "COUNTS": counts}
-    for name, place in {**places, "ALLOY": alloy}.items():
+    places = {"FILE": films / "sources.toml", "FILM": films / "true.zarr", "FOLDER": films}
+    for name, place in {**places, "ALLOY": alloy, "COUNTS": counts}.items():
         words = words.replace(name, str(place))
     result = latticescape(*words.split())
     assert result.exit_code == 2, result.output
