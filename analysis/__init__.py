@@ -25,7 +25,7 @@ from analysis.refinement import Proposal, propose
 from analysis.reweighting import reweight, reweighted_landscape
 from analysis.selection import bayes_factors, bic, compare, leave_one_out, p_values
 from analysis.sites import fit_sites
-from analysis.slabs import slab_landscape
+from analysis.slabs import slab_landscape, slab_landscapes
 from analysis.sources import combine, profile_landscape
 from analysis.species import assign_species
 from analysis.spectra import sliding_fft, spots, stripes
@@ -73,6 +73,7 @@ __all__ = [
     "reweighted_landscape",
     "site_energies",
     "slab_landscape",
+    "slab_landscapes",
     "sliding_fft",
     "spots",
     "statistical_distance",

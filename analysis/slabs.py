@@ -74,16 +74,75 @@ def slab_landscape(
     >>> scape.s2.dims, scape.source.values.tolist()
     (('source', 'w_LL'), ['SO', 'SN'])
     """
+    return combine(_apart(simulated, sources, convention), weights)
+
+
+def slab_landscapes(
+    models: Mapping[str, xr.Dataset],
+    sources: Mapping[str, Any],
+    *,
+    weights: Mapping[str, float] | None = None,
+    convention: Convention = "gaussian",
+) -> dict[str, xr.Dataset]:
+    """Landscapes of several sweeps for :func:`analysis.compare`: a source is worth the same in all.
+
+    What a hollow is worth beside an independent draw, each sweep tells a little differently, and
+    likelihoods of different numbers of draws are not to be compared. Here the sweep that comes
+    nearest to a source tells it for all.
+
+    Parameters
+    ----------
+    models
+        Datasets of sweeps of :class:`physics.SegregationSlab`, by name.
+    sources, weights, convention
+        As for :func:`slab_landscape`.
+
+    Returns
+    -------
+    dict
+        A landscape by model, as :func:`slab_landscape` makes it.
+
+    Raises
+    ------
+    RequestError
+        As :func:`slab_landscape`.
+
+    Examples
+    --------
+    >>> from physics import Schedule, SegregationSlab, slab
+    >>> from physics.slab import SlabSimulation
+    >>> w = np.array([4.0, 6.0, 8.0])
+    >>> model = SegregationSlab(w_CL=1.65, w_LO=-7.57)
+    >>> kernel = SlabSimulation(slab(4, 3), model, Schedule(20, 20, 2), swept=("w_LL",))
+    >>> found = kernel.compute({"w_LL": w}, np.arange(12, dtype=np.uint64).reshape(3, 4))
+    >>> ds = xr.Dataset(
+    ...     {v.name: (("w_LL", *v.dims), found[v.name]) for v in kernel.variables},
+    ...     {"w_LL": w, **{name: each[:2] for name, each in kernel.coordinates.items()}})
+    >>> cuts = {"low": ds.sel(w_LL=4.0), "high": ds.sel(w_LL=8.0)}
+    >>> scapes = slab_landscapes(cuts, {"SO": [54, 233, 169, 61, 76, 8]})
+    >>> bool(scapes["low"].n == scapes["high"].n)
+    True
+    """
+    apart = {name: _apart(model, sources, convention) for name, model in models.items()}
+    for source in sources:
+        each = [parts[source] for parts in apart.values()]
+        nearest = min(each, key=lambda part: float(part["s2_total"].fillna(np.inf).min()))
+        for parts in apart.values():
+            parts[source] = parts[source].assign(n=nearest["n"])
+    return {name: combine(parts, weights) for name, parts in apart.items()}
+
+
+def _apart(
+    simulated: xr.Dataset, sources: Mapping[str, Any], convention: Convention
+) -> dict[str, xr.Dataset]:
+    """The landscape of each source by itself."""
     _check(simulated, sources)
-    found = {}
-    for name, source in sources.items():
-        if name in SURFACE:
-            found[name] = _surface(simulated, name, source)
-        else:
-            found[name] = profile_landscape(
-                simulated, source, variable="ca_fraction", convention=convention
-            )
-    return combine(found, weights)
+    return {
+        name: _surface(simulated, name, source)
+        if name in SURFACE
+        else profile_landscape(simulated, source, variable="ca_fraction", convention=convention)
+        for name, source in sources.items()
+    }
 
 
 def _surface(simulated: xr.Dataset, name: str, counts: npt.ArrayLike) -> xr.Dataset:
@@ -95,7 +154,8 @@ def _surface(simulated: xr.Dataset, name: str, counts: npt.ArrayLike) -> xr.Data
 
 def independent_share(scape: xr.Dataset) -> float:
     """How many independent draws one hollow is worth, at most 1: the inverse of how much more than
-    independent ones the simulated counts scatter, a mean over the classes as of χ².
+    independent ones the simulated counts scatter, a mean over the classes as of χ². 1 as long as
+    nothing is computed that tells it.
 
     Examples
     --------
@@ -108,6 +168,8 @@ def independent_share(scape: xr.Dataset) -> float:
     0.5
     """
     total = scape["s2_total"]
+    if not total.notnull().any():
+        return 1.0
     lowest = {}
     if total.ndim:
         places = np.unravel_index(int(np.nanargmin(total.values)), total.shape)

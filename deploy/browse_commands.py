@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from deploy.options import PATH, STORE, Number, example, species_option
+from deploy.sources import SlabSources, check_no_sources, is_slab, sources_for
 from physics.errors import RequestError
 from physics.simulation import Simulation
 from physics.traces import SPINS
@@ -28,7 +30,10 @@ from sweeps.store import Store
 )
 @click.argument("store", type=STORE)
 @click.option(
-    "--observed", type=PATH, multiple=True, help="Observed counts, as for landscape; repeatable."
+    "--observed",
+    type=PATH,
+    multiple=True,
+    help="Observed counts, or a slab's sources.toml, as for landscape; repeatable.",
 )
 @species_option
 @click.option("--scape", type=STORE, help="A landscape's store, computed before.")
@@ -48,36 +53,45 @@ def browse(
 ) -> None:
     """Look at a sweep in a browser: maps, points, landscapes; also while it runs.
 
-    The page is for browsers of this machine, and asks nothing of any other.
+    Of a slab each source has its landscape, and all together. The page is for browsers of this
+    machine, and asks nothing of any other.
     """
     opened = Store(store)
     names = tuple(species.split(",")) if species else None
     from analysis.browse.app import Reader, Shown, Sources, serve
 
     reader = Reader(lambda: xr.open_zarr(opened.location.zarr, chunks=None), opened.whole)
-    counts, scape_of = _observed(reader.ds, observed, names), None
-    if scape is not None:
-        given = _scape(scape)
-        scape_of = _always(given)
-    elif counts is not None:
-        scape_of = _landscape_with(opened, counts)
+    seen = _slab_seen(store, reader.ds, observed)
+    counts = None if seen else _observed(store, reader.ds, observed, names)
+    scape_of = _always(_scape(scape)) if scape is not None else _scape_of(opened, seen, counts)
     sources = Sources(
         store=str(opened.location.address),
         observed=tuple(str(path.absolute()) for path in observed),
         species=names,
         scape=None if scape is None else str(locate(scape).address),
+        slab=None if seen is None else seen.asked,
     )
     samples = None if posterior is None else _samples(posterior)
     shown = Shown(reader, sources, counts, scape_of, samples, _simulation(opened.sweep))
     serve(shown, port=port, show=show, told=click.echo)
 
 
+def _slab_seen(store: StorePath, ds: xr.Dataset, files: tuple[Path, ...]) -> SlabSources | None:
+    """The sources of a slab, refused if they are not of its layers; None of anything else."""
+    if not files or not is_slab(ds):
+        return None
+    seen = sources_for(store, files)
+    seen.landscape(_one_point(ds))
+    return seen
+
+
 def _observed(
-    ds: xr.Dataset, files: tuple[Path, ...], species: tuple[str, ...] | None
+    store: StorePath, ds: xr.Dataset, files: tuple[Path, ...], species: tuple[str, ...] | None
 ) -> xr.Dataset | None:
     """Counts per image, refused if they are of other configurations."""
     if not files:
         return None
+    check_no_sources(store, ds, files)
     if "lattice" not in ds.attrs:
         raise RequestError(
             "the store holds no configurations of a lattice",
@@ -87,16 +101,29 @@ def _observed(
     from analysis import landscape, observed_counts
 
     counts = observed_counts(files, lattice=ds.attrs["lattice"], species=species)
-    one = ds.isel({axis: [0] for axis in ds["done"].dims if axis != "x"})
-    landscape(one, counts)
+    landscape(_one_point(ds), counts)
     return counts
 
 
-def _landscape_with(store: Store, counts: xr.Dataset) -> Callable[[xr.Dataset], xr.Dataset]:
+def _one_point(ds: xr.Dataset) -> xr.Dataset:
+    """Enough of a sweep to tell whether what was observed fits: one point, of every x."""
+    one: xr.Dataset = ds.isel({axis: [0] for axis in ds["done"].dims if axis != "x"})
+    return one
+
+
+def _scape_of(
+    store: Store, seen: SlabSources | None, counts: xr.Dataset | None
+) -> Callable[[xr.Dataset], xr.Dataset] | None:
     from analysis import landscape
 
+    if seen is not None:
+        make = seen.landscape
+    elif counts is not None:
+        make = partial(landscape, observed=counts)
+    else:
+        return None
     # In chunks, so that of a large store only some are in memory at a time.
-    return lambda _: landscape(xr.open_zarr(store.location.zarr), counts)
+    return lambda _: make(xr.open_zarr(store.location.zarr))
 
 
 def _always(scape: xr.Dataset) -> Callable[[xr.Dataset], xr.Dataset]:

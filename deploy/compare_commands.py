@@ -1,6 +1,6 @@
 """Verbs that choose: ``compare`` sets models side by side, ``need`` says what data it takes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich.console import Console
 
 from deploy.options import POSITIVE, as_json, example, observed_argument, species_option
 from deploy.outputs import finite, show
+from deploy.sources import SlabSources, is_slab, slabs_among, slabs_to_compare
 from physics.errors import RequestError
 from sweeps.objects import is_url
 from sweeps.store import open_sweep
@@ -49,9 +50,8 @@ fraction_option = click.option(
     "--p-value",
     "way",
     type=click.Choice(["bootstrap", "chi2", "shuffle"]),
-    default="bootstrap",
-    show_default=True,
-    help="chi2 is the published one; shuffle needs images whose sites are known.",
+    help="chi2 is the published one; shuffle needs images whose sites are known "
+    "[default: bootstrap; of a slab, chi2].",
 )
 @click.option(
     "--bic",
@@ -81,15 +81,21 @@ def compare(
 ) -> None:
     """Which model: S², p-value, BIC and Bayes factor of several, each at its best.
 
-    OBSERVED as for latticescape landscape. With two images or more, each is also predicted from
-    the others.
+    OBSERVED as for latticescape landscape; slabs are compared by a sources.toml. With two images,
+    or sources, or more, each is also predicted from the others.
     """
     from analysis import bayes_factors, leave_one_out
     from analysis import compare as compare_models
     from deploy.tables import comparison_table
 
     models = _models(stores, at, with_random)
-    counts = _counts(observed, models, species)
+    told = slabs_to_compare(models, observed)
+    way = _way(way, told)
+    counts = None
+    if told is None:
+        counts = _counts(observed, models, species)
+    else:
+        models = told.landscapes(models)
     share = _numbers(fraction)
     table = compare_models(
         models,
@@ -100,14 +106,18 @@ def compare(
         seed=seed,
         fraction=share,
     )
+    if told is not None:
+        table = told.without_untested(table)
     factors = bayes_factors(models, counts, fraction=share)
-    left_out = leave_one_out(models, counts, fraction=share) if counts.sizes["image"] > 1 else None
+    left_out = leave_one_out(models, counts, fraction=share) if table.sizes["image"] > 1 else None
+    notes = [] if told is None else told.notes
     if json_:
-        show(_facts(table, factors, left_out), json_)
+        show(_facts(table, factors, left_out) | ({"notes": notes} if told else {}), json_)
         return
     console = Console()
-    console.print(comparison_table(table, factors, left_out))
-    for line in _warnings(table):
+    part = "image" if told is None else "source"
+    console.print(comparison_table(table, factors, left_out, part))
+    for line in (*_warnings(table), *notes):
         console.print(line, highlight=False)
 
 
@@ -159,6 +169,7 @@ def need(
             allowed="one --model with --error, or two models",
             hint="--model pair=runs/pair.zarr --error w1=0.01",
         )
+    _check_images(models)
     counts = _counts(observed, models, species)
     found = data_needed(
         models[names[0]],
@@ -185,6 +196,31 @@ def need(
     }
     asked = facts if json_ else {k: v for k, v in finite(facts).items() if v not in (None, {})}
     show(asked, json_)
+
+
+def _way(way: str | None, told: SlabSources | None) -> Any:
+    """To p-values: that which was asked for, or the default."""
+    if told is None:
+        return way or "bootstrap"
+    if way not in (None, "chi2"):
+        raise RequestError(
+            "a slab's sources have no p-values but those of χ²",
+            came=f"--p-value {way}",
+            allowed="chi2: a profile is no counts that could be drawn anew",
+            hint="--p-value chi2",
+        )
+    return "chi2"
+
+
+def _check_images(models: Mapping[str, Any]) -> None:
+    slabs = slabs_among(models)
+    if slabs:
+        raise RequestError(
+            "how much data it takes is told of images, and a slab is seen by sources",
+            came=", ".join(slabs),
+            allowed="sweeps on other lattices",
+            hint="latticescape fit runs/lcmo.zarr sources.toml tells the errors there are",
+        )
 
 
 def _models(stores: Sequence[str], at: Sequence[str], with_random: bool) -> dict[str, Any]:
@@ -225,7 +261,9 @@ def _lattice_sweep(store: str) -> xr.Dataset:
 
 
 def _fixed(model: xr.Dataset | None, name: str, axis: str, value: float) -> xr.Dataset:
-    axes = [] if model is None else [d for d in model["done"].dims if d != "x"]
+    # Every image is compared with the simulation of its own x; a slab's sources are of one.
+    left = "x" if model is not None and not is_slab(model) else None
+    axes = [] if model is None else [d for d in model["done"].dims if d != left]
     if model is None or axis not in axes:
         raise RequestError(
             "--at names no axis of a model",

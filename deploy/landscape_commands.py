@@ -1,5 +1,7 @@
 """Verbs that look at a sweep: ``landscape`` sets it beside images, ``map`` draws it."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -15,10 +17,8 @@ from deploy.options import (
     species_option,
 )
 from deploy.outputs import check_new, check_pictures, draw, show, write_new
-from deploy.sources import HINT as SOURCES_HINT
-from deploy.sources import read_sources
+from deploy.sources import check_no_sources, is_slab, sources_for
 from physics.errors import RequestError
-from physics.slab.lattice import KIND as SLAB
 from sweeps.location import StorePath
 from sweeps.store import open_sweep
 
@@ -82,31 +82,20 @@ def landscape_of(
     store: StorePath, observed: tuple[Path, ...], species: str | None
 ) -> tuple[xr.Dataset, int]:
     """The landscape of a store and what was observed, and how many points are not computed."""
-    from analysis import landscape
-
     simulated = open_sweep(store)
     missing = int(simulated.done.size - simulated.done.sum())
-    if simulated.attrs.get("lattice") == SLAB:
-        return _slab_landscape(simulated, store, observed), missing
-    return landscape(simulated, counts_for(simulated, store, observed, species)), missing
+    return landscape_from(simulated, store, observed, species)(simulated), missing
 
 
-def _slab_landscape(
-    simulated: xr.Dataset, store: StorePath, observed: tuple[Path, ...]
-) -> xr.Dataset:
-    from analysis.slabs import slab_landscape
+def landscape_from(
+    simulated: xr.Dataset, store: StorePath, observed: tuple[Path, ...], species: str | None
+) -> Callable[[xr.Dataset], xr.Dataset]:
+    """From a sweep, this one or as it is extended, to its landscape of what was observed."""
+    from analysis import landscape
 
-    if len(observed) != 1 or observed[0].suffix != ".toml":
-        raise RequestError(
-            f"the store {store} is of a slab, which is seen by several sources",
-            came=" ".join(map(str, observed)),
-            allowed="one file of sources",
-            hint=f"sources.toml with {SOURCES_HINT}",
-        )
-    told = read_sources(observed[0])
-    return slab_landscape(
-        simulated.load(), told.sources, weights=told.weights, convention=told.convention
-    )
+    if is_slab(simulated):
+        return sources_for(store, observed).landscape
+    return partial(landscape, observed=counts_for(simulated, store, observed, species))
 
 
 def counts_for(
@@ -115,20 +104,7 @@ def counts_for(
     """What was observed, on the lattice that a store was simulated on."""
     from analysis import observed_counts
 
-    if simulated.attrs.get("lattice") == SLAB:
-        raise RequestError(
-            f"the sources of the slab in {store} go into landscape and fit alone",
-            came=" ".join(map(str, observed)),
-            allowed="a sweep on another lattice",
-            hint="analysis.propose of a slab_landscape, in Python",
-        )
-    if any(path.suffix == ".toml" for path in observed):
-        raise RequestError(
-            "a file of sources is of a slab",
-            came=f"{store}, a sweep on {simulated.attrs.get('lattice', 'no lattice')}",
-            allowed='a sweep of kind = "segregation_slab"',
-            hint="a table of counts, or of atoms",
-        )
+    check_no_sources(store, simulated, observed)
     if "lattice" not in simulated.attrs:
         raise RequestError(
             f"the store {store} holds no configurations of a lattice",

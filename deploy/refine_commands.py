@@ -1,4 +1,4 @@
-"""The verb ``refine``: a sweep gets more points where they tell most about images."""
+"""The verb ``refine``: a sweep gets more points where they tell most about what was observed."""
 
 import json
 from functools import partial
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from deploy.landscape_commands import counts_for
+from deploy.landscape_commands import landscape_from
 from deploy.options import (
     POSITIVE,
     STORE,
@@ -70,9 +70,10 @@ def refine(
 ) -> None:
     """Add points to a sweep until the minimum of its landscape is known to a target error.
 
-    The error is the numerical one, of Monte Carlo noise and interpolation; what the images leave
-    open is told beside it, and no simulation reduces it. Each round runs an extended sweep in a new
-    store that takes over all points there are. Exit code 1 if the target was not reached.
+    OBSERVED as for latticescape landscape: images, or the sources.toml of a slab. The error is the
+    numerical one, of Monte Carlo noise and interpolation; what the data leave open is told beside
+    it, and no simulation reduces it. Each round runs an extended sweep in a new store that takes
+    over all points there are. Exit code 1 if the target was not reached.
     """
     from deploy.refinement import Round
     from deploy.refinement import refine as refined
@@ -81,7 +82,7 @@ def refine(
     from sweeps.run import IncompleteError
 
     aims = dict(map(_aim, target))
-    counts = counts_for(open_sweep(store), store, observed, species)
+    scape_of = landscape_from(open_sweep(store), store, observed, species)
 
     def tell(found: Round) -> None:
         if not json_:
@@ -90,7 +91,7 @@ def refine(
     try:
         found = refined(
             store,
-            counts,
+            scape_of,
             aims,
             rounds=rounds,
             budget=budget,

@@ -23,6 +23,10 @@ from sweeps.workers import Cluster
 ROUNDS = 8
 
 
+# Counts per image; or, of anything else that is observed, from a sweep to its landscape.
+Observed = xr.Dataset | Callable[[xr.Dataset], xr.Dataset]
+
+
 class Execute(Protocol):
     """Computes a sweep into a store, taking over the points of another one's."""
 
@@ -116,7 +120,7 @@ class Refinement:
 
 def refine(
     store: StorePath,
-    observed: xr.Dataset,
+    observed: Observed,
     target: Mapping[str, float],
     *,
     rounds: int = ROUNDS,
@@ -138,7 +142,8 @@ def refine(
     store
         Of the coarse sweep, which stays as it is.
     observed
-        Counts per image (``observed_counts``).
+        Counts per image (``observed_counts``); or a function from a sweep's Dataset to its
+        landscape, such as :func:`analysis.slab_landscape` of a slab's sources.
     target
         Numerical error by parameter; see :func:`analysis.propose` for what that is.
     rounds
@@ -185,7 +190,8 @@ def refine(
     _check_whole("budget", budget)
     _check_finished(store)
     ready = partial(_executed, client, progress) if execute is None else execute
-    found = [_looked(store, observed, target, budget)]
+    scape_of = observed if callable(observed) else partial(landscape, observed=observed)
+    found = [_looked(store, scape_of, target, budget)]
     _tell(told, found[-1])
     spent = 0
     for number in range(1, rounds + 1):
@@ -200,7 +206,7 @@ def refine(
             raise IncompleteError(report)
         spent += extended.points - opened.sweep.points
         left = None if budget is None else budget - spent
-        found.append(replace(_looked(path, observed, target, left), report=report))
+        found.append(replace(_looked(path, scape_of, target, left), report=report))
         _tell(told, found[-1])
     return Refinement(dict(target), tuple(found))
 
@@ -219,11 +225,14 @@ def numbered(path: StorePath, number: int) -> StorePath:
 
 
 def _looked(
-    store: StorePath, observed: xr.Dataset, target: Mapping[str, float], left: int | None
+    store: StorePath,
+    scape_of: Callable[[xr.Dataset], xr.Dataset],
+    target: Mapping[str, float],
+    left: int | None,
 ) -> Round:
     """The landscape of a store, and what is proposed."""
     sweep = Store(store).sweep
-    scape = landscape(open_sweep(store), observed)
+    scape = scape_of(open_sweep(store))
     # A point of the landscape is a point of the sweep at every composition.
     beside = sweep.points // scape["s2_total"].size
     limits = {name: _limits(sweep, name) for name in sweep.axes}

@@ -31,10 +31,12 @@ def lecture_table(comparison: xr.Dataset, published: pd.DataFrame, model: str) -
     return table
 
 
-def comparison_table(table: xr.Dataset, factors: xr.Dataset, left_out: xr.Dataset | None) -> Table:
+def comparison_table(
+    table: xr.Dataset, factors: xr.Dataset, left_out: xr.Dataset | None, part: str = "image"
+) -> Table:
     """Models side by side: S² and p by image and in total, then what is said of each model."""
     shown = Table(title=f"S² ± Monte Carlo, p · BIC: {table.attrs['bic_convention']}")
-    shown.add_column("image")
+    shown.add_column(part)
     shown.add_column("N", justify="right")
     models = [str(model) for model in table["model"].values]
     for model in models:
@@ -61,7 +63,8 @@ def comparison_table(table: xr.Dataset, factors: xr.Dataset, left_out: xr.Datase
 
 def _cell(at: xr.Dataset, image: str) -> str:
     s2, error, p = _figures(at, image)
-    return f"{s2:.4f}" + (f" ± {error:.4f}" if error else "") + f", {p:.4f}"
+    tested = f", {p:.4f}" if p == p else ""
+    return f"{s2:.4f}" + (f" ± {error:.4f}" if error else "") + tested
 
 
 def _best(at: xr.Dataset) -> str:
@@ -103,7 +106,7 @@ def round_lines(found: Round) -> list[str]:
     lines = [f"{found.store}: {found.points} points, {found.updates:.3g} updates"]
     lines += [
         f"  {name} = {value:.6g} ± {proposal.errors[name]:.2g} (numerical), "
-        f"± {proposal.data_errors[name]:.2g} (images)"
+        f"± {proposal.data_errors[name]:.2g} (data)"
         for name, value in proposal.estimate.items()
     ]
     news = ", ".join(f"{len(values)} values of {name}" for name, values in proposal.axes.items())

@@ -16,21 +16,22 @@ import xarray as xr
 from bokeh.models import BoxAnnotation, Span
 from PIL import Image
 
-from analysis import landscape, observed_counts
+from analysis import landscape, observed_counts, slab_landscape
 from analysis.browse.app import Browser, Reader, Shown, Sources
 from analysis.browse.app.landscapes import LandscapePane
 from analysis.browse.app.pixels import pixels
 from analysis.browse.app.server import free_port
 from analysis.browse.snapshots import lattice_of, snapshot
-from deploy.browse_commands import _samples, _simulation
+from deploy.browse_commands import _samples, _scape_of, _simulation, _slab_seen
 from deploy.outputs import write_new
 from physics import Ising, PairAlloy, RequestError, Schedule, cubic, honeycomb, square, triangular
-from sweeps import Sweep
+from sweeps import Sweep, open_sweep
 from sweeps.plan import plan
 from sweeps.store import Store, create
 from tests.browsing import served
 from tests.command_line import latticescape
 from tests.runs import undisturbed
+from tests.slabs import DATA, W_LL, slab_store, sources_file
 
 ROOT = Path(__file__).parents[1]
 COUNTS = ROOT / "examples" / "mores2_counts.csv"
@@ -45,6 +46,14 @@ def alloy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     grid = {"x": X, "w1": W, "w2": W[:4]}
     sweep = Sweep(triangular(12), PairAlloy(), grid, SHORT, seed=3, keep=("spins",))
     return undisturbed(sweep, tmp_path_factory.mktemp("browse") / "alloy.zarr")
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A slab over two energies, with its sources.toml beside it."""
+    folder = tmp_path_factory.mktemp("slab")
+    sources_file(folder)
+    return slab_store(folder / "film.zarr", {"w_LL": W_LL, "w_LO": [-9.5, -7.5, -5.5]})
 
 
 @pytest.fixture(scope="module")
@@ -246,6 +255,55 @@ def test_the_landscape_has_its_minimum_contours_and_the_posterior(alloy: Path) -
     np.testing.assert_allclose(small, np.float32(expected))
 
 
+def shown_film(path: Path, folder: Path) -> Shown:
+    """As the command has it."""
+    store, reader = Store(path), reader_of(path)
+    seen = _slab_seen(path, reader.ds, (folder / "sources.toml",))
+    assert seen is not None
+    sources = Sources(str(path), slab=seen.asked)
+    return Shown(reader, sources, None, _scape_of(store, seen, None))
+
+
+def test_every_source_of_a_slab_has_its_landscape_and_the_code_that_makes_it(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Browser(shown_film(film, film.parent))
+    pane = page.landscape
+    assert list(pane.small) == ["SO", "SN", "PR"]
+    expected = slab_landscape(open_sweep(film), DATA)
+    for drawn, s2 in (
+        (pane.large, expected.s2_total),
+        (pane.small["PR"], expected.s2.sel(source="PR")),
+    ):
+        image = drawn.image.data["image"][0]
+        assert np.nanmin(image) == pytest.approx(float(s2.min()))
+        assert np.nanmax(image) == pytest.approx(float(s2.max()))
+    assert "all sources" in pane.large.figure.title.text
+    curve = LandscapePane(expected.isel(w_LO=1, drop=True), None, (Span(), Span()), print)
+    curve.draw(page.view, {})
+    assert "black: all sources; coloured: SO, SN, PR" in curve.curve.figure.title.text
+    page.export.picture.value = "landscape"
+    monkeypatch.chdir(tmp_path)
+    here: dict[str, Any] = {}
+    exec(compile(page.export.script(), "picture.py", "exec"), here)
+    xr.testing.assert_allclose(here["scape"], expected)
+    assert (tmp_path / "landscape.png").stat().st_size > 5000
+
+
+def test_a_page_of_a_slab_that_has_just_begun_waits_and_fills_in(
+    film: Path, tmp_path: Path
+) -> None:
+    sweep = Store(film).sweep
+    store = create(tmp_path / "running.zarr", sweep, plan(sweep, block_points=5))
+    page = Browser(shown_film(tmp_path / "running.zarr", film.parent))
+    assert "not computed yet" in page.landscape.large.figure.title.text
+    fill(store, store.blocks[:-1])
+    page._next_look = 0.0
+    asyncio.run(page.poll())
+    assert int(page.landscape.scape.s2_total.isnull().sum()) == store.blocks[-1].points
+    assert "least" in page.landscape.large.figure.title.text
+
+
 def test_a_landscape_of_one_parameter_is_shaded_where_the_posterior_is(alloy: Path) -> None:
     scape = shown_of(alloy, observed=True).scape().isel(w2=[0]).squeeze("w2", drop=True)
     samples = xr.Dataset({"w1": (("chain", "draw"), np.linspace(0, 1, 2001)[None])})
@@ -434,6 +492,21 @@ def test_wrong_requests_end_before_a_page_is_served(
     assert told in result.output
 
 
+def test_a_slab_is_browsed_with_sources_and_nothing_else_is(
+    ising: Path, film: Path, tmp_path: Path
+) -> None:
+    thin = sources_file(tmp_path)
+    (tmp_path / "profile.csv").write_text("ca\n0.4\n0.3\n")
+    for store, seen, words in (
+        (film, COUNTS, "one file of sources"),
+        (film, thin, "as long as the simulated ca_fraction"),
+        (ising, film.parent / "sources.toml", 'a sweep of kind = "segregation_slab"'),
+    ):
+        result = latticescape("browse", store, "--no-show", "--observed", seen)
+        assert result.exit_code == 2
+        assert words in result.output
+
+
 def test_a_port_in_use_is_told(ising: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -520,6 +593,18 @@ def test_taps_and_sliders_change_what_a_browser_shows(browser: Any, alloy: Path)
         histogram = pixels_of(page, HISTOGRAM)
         page.mouse.click(600, 350)  # taps of the landscape go to the point as well
         changed(page, HISTOGRAM, histogram)
+
+
+@pytest.mark.browser
+def test_a_browser_shows_the_sources_of_a_slab(browser: Any, film: Path) -> None:
+    arguments = (film, "--observed", film.parent / "sources.toml")
+    with served(*arguments) as address, opened(browser, address) as page:
+        before = pixels_of(page, MAP)
+        page.get_by_text("Landscape S²", exact=True).click()
+        scape = changed(page, MAP, before)
+        assert (scape > 250).all(axis=2).sum() > 100  # contours
+        beside = pixels_of(page, (850, 80, 500, 380))
+        assert len(np.unique(beside[np.ptp(beside, axis=2) > 40], axis=0)) > 20
 
 
 @pytest.mark.browser

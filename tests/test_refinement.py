@@ -11,7 +11,7 @@ import xarray as xr
 from click.testing import CliRunner, Result
 from distributed import Client
 
-from analysis import best_fit, landscape, propose
+from analysis import best_fit, landscape, propose, slab_landscape
 from analysis.observed import counts_dataset
 from analysis.refinement import Proposal
 from deploy.cli import main
@@ -22,6 +22,7 @@ from physics.errors import RequestError
 from sweeps import Sweep, open_sweep, verify
 from sweeps.run import execute
 from sweeps.store import Store
+from tests.slabs import DATA, W_LL, slab_store, sources_file
 
 ROOT = Path(__file__).parents[1]
 
@@ -144,7 +145,7 @@ def test_what_the_images_leave_open_is_no_matter_of_sampling() -> None:
     found = propose(fine, {"w1": 0.001})
     assert found.status == "reached"
     assert found.data_errors["w1"] == pytest.approx(0.02, rel=0.1)
-    assert "the images leave w1 open by ± 0.02" in found.notes[0]
+    assert "the data leave w1 open by ± 0.02" in found.notes[0]
     flat = scape_of({"w1": np.linspace(-0.004, 0.004, 9)}, {"w1": 0.0}, noise=1e-3)
     told = propose(flat, {"w1": 0.001})
     assert (told.status, told.axes) == ("flat", {})
@@ -290,6 +291,56 @@ def test_the_command_prints_every_round(
     assert found["reached"]
     assert found["parameters"]["w1"]["numerical_error"] <= 0.004
     assert [one["status"] for one in found["rounds"]][-1] == "reached"
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a slab over one energy."""
+    return slab_store(tmp_path_factory.mktemp("slab") / "film.zarr", {"w_LL": W_LL})
+
+
+def test_a_slab_is_refined_by_its_sources(client: Client, film: Path, tmp_path: Path) -> None:
+    there = ("--cluster", client.scheduler.address, "--quiet", "--json")
+    given = ("--target", "w_LL=0.05", "--store-out", tmp_path / "fine.zarr", *there)
+    told = latticescape("refine", film, sources_file(tmp_path), *given)
+    assert told.exit_code == 0, told.output
+    found = json.loads(told.stdout)
+    assert found["reached"]
+    assert 1 <= found["computed"] < 20
+    scape = slab_landscape(open_sweep(found["store"]), DATA)
+    assert scape.sizes["w_LL"] == len(W_LL) + found["computed"]
+    value, _ = best_fit(scape).parameters["w_LL"]
+    assert found["parameters"]["w_LL"]["value"] == pytest.approx(value)
+    assert abs(value - 6.28) < 1.0
+
+
+def test_what_is_observed_may_be_any_function_to_a_landscape(
+    client: Client, film: Path, tmp_path: Path
+) -> None:
+    hollows = {name: DATA[name] for name in ("SO", "SN")}
+    found = refine(
+        film,
+        lambda ds: slab_landscape(ds, hollows),
+        {"w_LL": 0.1},
+        out=tmp_path / "fine.zarr",
+        client=client,
+        progress=False,
+    )
+    assert found.reached
+    told = best_fit(slab_landscape(open_sweep(found.store), hollows)).parameters["w_LL"][0]
+    assert found.rounds[-1].proposal.estimate["w_LL"] == told
+
+
+def test_a_slab_is_refined_by_nothing_but_sources_and_nothing_else_by_them(
+    film: Path, coarse: Path, table: Path, tmp_path: Path
+) -> None:
+    for store, seen, words in (
+        (film, table, "one file of sources"),
+        (coarse, sources_file(tmp_path), 'a sweep of kind = "segregation_slab"'),
+    ):
+        told = latticescape("refine", store, seen, "--target", "w_LL=0.1")
+        assert told.exit_code == 2
+        assert words in told.output
 
 
 def test_wrong_requests_of_the_command(

@@ -23,6 +23,7 @@ from analysis import (
     observed_counts,
     p_values,
     random_mixing,
+    slab_landscape,
 )
 from analysis.data_needed import noncentrality
 from analysis.inference import Fit
@@ -32,8 +33,10 @@ from analysis.selection.models import least_s2, reweighed
 from deploy.cli import main
 from deploy.examples import example
 from physics import RequestError, configurations, triangular
+from sweeps import open_sweep
 from tests.command_line import latticescape, told
 from tests.runs import alloy_sweep, undisturbed
+from tests.slabs import DATA, SOURCES, W_LL, slab_store, sources_file
 
 CLASSES = configurations("honeycomb")
 X = (0.5, 0.3)
@@ -479,6 +482,83 @@ def test_the_verb_says_how_much_data(alloy: Path, counts: Path) -> None:
     assert told(*options)["against"] == "random"
     few, many = (told(*options, "--power", p)["neighborhoods"] for p in (0.5, 0.99))
     assert few < many
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sources, the store of a slab of the energies they are of, and another's."""
+    folder = tmp_path_factory.mktemp("slabs")
+    sources_file(folder)
+    slab_store(folder / "true.zarr", {"w_LL": W_LL})
+    slab_store(folder / "zero.zarr", {"w_LL": [-2.0, 0.0, 2.0]}, w_CL=0.0, w_LO=0.0)
+    slab_store(folder / "x.zarr", {"x": [0.25, 0.375], "w_LL": [6.0, 6.5]})
+    return folder
+
+
+def test_the_verb_compares_slabs_by_their_sources(films: Path) -> None:
+    file, true, zero = (films / name for name in ("sources.toml", "true.zarr", "zero.zarr"))
+    models = ("--model", f"true={true}", "--model", f"zero={zero}", "--at", "zero.w_LL=0")
+    found = told("compare", file, *models)
+    assert found["images"] == ["SO", "SN", "PR"]
+    assert found["table"]["parameters"] == [1, 0]
+    assert found["table"]["p_value_way"] == ["chi2", "chi2"]
+    assert found["table"]["delta_bic"][0] == 0 < found["table"]["delta_bic"][1]
+    assert found["left_out"]["s2_total"][0] < found["left_out"]["s2_total"][1]
+    assert min(found["table"]["p_value"][0][:2]) > 0.01 > max(found["table"]["p_value"][1][:2])
+    by_itself = slab_landscape(open_sweep(true), DATA)
+    assert found["n"] == pytest.approx(by_itself.n.values)
+    assert found["table"]["s2"][0] == pytest.approx(least_s2(by_itself).s2.values)
+    cut = ("--model", f"x={films / 'x.zarr'}", "--at", "x.x=0.375")
+    assert told("compare", file, *cut)["table"]["parameters"] == [1]
+    lines = latticescape("compare", file, *models)
+    assert lines.exit_code == 0, lines.output
+    assert all(word in lines.output for word in ("source", "S² left out", "chi2", "hollows"))
+
+
+def test_p_values_of_sources_that_test_nothing_are_left_out(films: Path) -> None:
+    hollows = SOURCES[: SOURCES.index("[PR]")]
+    own = "\nweight = 1.0\n["
+    weighted = (SOURCES + "[").replace("\n\n[", own).replace("0.02\n[", f"0.02{own}")[:-1]
+    for text, tested, words in (
+        (hollows, [True, True, True], "independent draws"),
+        (SOURCES, [True, True, False, False], "no p-value of PR"),
+        (weighted, [False, False, False, False], "weights"),
+    ):
+        file = films / "told.toml"
+        file.write_text(text)
+        found = told("compare", file, "--model", f"true={films / 'true.zarr'}")
+        table = found["table"]
+        for name in ("p_value", "p_chi2"):
+            values = [*table[name][0], table[f"{name}_total"][0]]
+            assert [value is not None for value in values] == tested
+        assert words in found["notes"][-1]
+    lines = latticescape("compare", file, "--model", f"true={films / 'true.zarr'}").output
+    assert "weights" in lines
+    assert "nan" not in lines
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("compare FILE --model a=FILM --random", "compared with slabs alone"),
+        ("compare FILE --model a=FILM --model b=ALLOY", "came: b"),
+        ("compare FILE --model a=FILM --p-value bootstrap", "no p-values but those"),
+        ("compare COUNTS --model a=FILM", "one file of sources"),
+        ("compare FILE --model a=ALLOY", 'a sweep of kind = "segregation_slab"'),
+        ("compare FILE --model a=FOLDER/x.zarr", "--at NAME.x=0.25"),
+        ("need FILE --model a=FILM --error w_LL=0.1", "latticescape fit"),
+    ],
+)
+def test_what_no_slab_can_be_asked_costs_one_line(
+    alloy: Path, counts: Path, films: Path, words: str, said: str
+) -> None:
+    places = {"FILE": films / "sources.toml", "FILM": films / "true.zarr", "FOLDER": films}
+    for name, place in {**places, "ALLOY": alloy, "COUNTS": counts}.items():
+        words = words.replace(name, str(place))
+    result = latticescape(*words.split())
+    assert result.exit_code == 2, result.output
+    assert said in result.output
+    assert len(result.output.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from analysis import best_fit, compare, propose
 from analysis.browse import landscape_map, save
 from analysis.browse.app import Browser, Reader, Shown, Sources
-from analysis.slabs import independent_share, slab_landscape
+from analysis.slabs import independent_share, slab_landscape, slab_landscapes
 from benchmarks.slab import (
     ALL,
     GRID,
@@ -79,6 +79,21 @@ def test_the_total_is_what_the_weights_say_and_the_rest_takes_it(
     page = Browser(Shown(Reader(lambda: sweep), Sources("-"), None, lambda _: scape))
     assert page.landscape is not None
     assert page.landscape.images == list(ALL)
+
+
+def test_sweeps_are_compared_by_as_many_hollows(
+    sweep: xr.Dataset, trials: list[tuple[dict[str, float], Any]]
+) -> None:
+    hollows = {name: trials[0][1][name] for name in STM}
+    near, far = sweep.isel(w_LL=[1, 2, 3]), sweep.isel(w_LL=[0])
+    alone = {"near": slab_landscape(near, hollows), "far": slab_landscape(far, hollows)}
+    with pytest.raises(RequestError, match=r"different images.*slab_landscapes"):
+        compare(alone)
+    scapes = slab_landscapes({"far": far, "near": near}, hollows)
+    assert compare(scapes).delta_bic.sel(model="near") == 0
+    xr.testing.assert_identical(scapes["near"], alone["near"])
+    assert scapes["far"].n.equals(alone["near"].n)
+    xr.testing.assert_identical(scapes["far"].s2, alone["far"].s2)
 
 
 def test_the_authors_convention_halves_the_variance_of_the_profile(

@@ -177,7 +177,7 @@ class _Task:
         reached = all(errors[name] <= error for name, error in self.target.items())
         lost = {n for d in fit.flat for n, part in d.direction.items() if part and n in self.target}
         if lost:
-            needed = "the images do not determine it: more counts are needed, not more points"
+            needed = "the data do not determine it: more counts are needed, not more points"
             return _proposal("flat", {}, *known, notes=(*fit.notes, needed))
         if fit.border:
             return self._limited("extend", self._outward(fit), *known, notes=fit.notes)
@@ -323,7 +323,7 @@ class _Task:
 
 def _notes(target: Mapping[str, float], data: Mapping[str, float]) -> tuple[str, ...]:
     return tuple(
-        f"the images leave {name} open by ± {data[name]:.2g} whatever is simulated: "
+        f"the data leave {name} open by ± {data[name]:.2g} whatever is simulated: "
         f"a numerical error of {aim:.2g} is finer than that asks for"
         for name, aim in target.items()
         if aim < SMALL_SHARE * data[name]

@@ -97,6 +97,9 @@ def landscapes_of(
                 f"the models {first} and {name} are of different images",
                 came=_told(those),
                 allowed=_told(images[first]),
+                hint="slab_landscapes, of a slab's sweeps"
+                if "source" in found[name].dims
+                else None,
             )
     return scapes
 

@@ -30,12 +30,15 @@ class Sources:
         What was given to ``observed_counts``.
     scape
         A landscape's store; None if it is of ``observed``.
+    slab
+        Arguments of ``slab_landscape`` besides the sweep, if ``observed`` is a file of sources.
     """
 
     store: str
     observed: tuple[str, ...] = ()
     species: tuple[str, ...] | None = None
     scape: str | None = None
+    slab: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,14 +97,9 @@ class Call:
             imports.append("from sweeps import open_sweep")
             steps.append(f"sweep = open_sweep({sources.store!r})")
         if needs_observed:
-            names = ["landscape"] * ("scape" in self.inputs) + ["observed_counts"]
+            names, made = self._of_observed(sources)
             imports.append(f"from analysis import {', '.join(names)}")
-            species = f", species={sources.species!r}" if sources.species else ""
-            files = list(sources.observed)
-            lattice = 'lattice=sweep.attrs["lattice"]'
-            steps.append(f"observed = observed_counts({files!r}, {lattice}{species})")
-            if "scape" in self.inputs:
-                steps.append("scape = landscape(sweep, observed)")
+            steps += made
         if self.fixed:
             steps.append(f'scape = scape.sel({dict(self.fixed)!r}, method="nearest")')
         told = [*self.inputs, *map(repr, self.positional)]
@@ -109,6 +107,18 @@ class Call:
         steps.append(f"picture = {self.function}({', '.join(told)})")
         steps.append(f"save(picture, {file!r})")
         return "\n".join([*sorted(imports), "", *steps, ""])
+
+    def _of_observed(self, sources: Sources) -> tuple[list[str], list[str]]:
+        """Names to import from ``analysis``, and the lines that make what was observed."""
+        if sources.slab is not None:
+            asked = ", ".join(f"{name}={value!r}" for name, value in sources.slab.items())
+            return ["slab_landscape"], [f"scape = slab_landscape(sweep, {asked})"]
+        species = f", species={sources.species!r}" if sources.species else ""
+        files, lattice = list(sources.observed), 'lattice=sweep.attrs["lattice"]'
+        counts = f"observed = observed_counts({files!r}, {lattice}{species})"
+        if "scape" not in self.inputs:
+            return ["observed_counts"], [counts]
+        return ["landscape", "observed_counts"], [counts, "scape = landscape(sweep, observed)"]
 
 
 def written(picture: Picture, suffix: str) -> io.BytesIO:

@@ -156,7 +156,8 @@ class LandscapePane:
         names = ", ".join(self.images[:5])
         total = curves.pop()
         curves += [(x[:0], None)] * (5 - len(curves)) + [total]
-        told = f"Squared statistical distance S²; black: all images; coloured: {names}"
+        whole = f"all {part_of(self.scape)}s"
+        told = f"Squared statistical distance S²; black: {whole}; coloured: {names}"
         if self._shares():
             told += "; shaded: 68 % and 95 % of the posterior"
         self.curve.show(x, curves, (_label(self.scape[axis]), "S²"), title=told)
