@@ -31,7 +31,8 @@ def profile_landscape(
 
     Every value of the profile is a Gaussian source: two of the same variance v that lie Δ apart
     overlap by BC = exp(−Δ²/8v), and S² = arccos² BC; that of the profile is their mean, and its n
-    their number, so that −ln L = 2 n S² ≈ Σ Δ²/2v.
+    their number, so that −ln L = 2 n S² ≈ Σ Δ²/2v. The p-value is that of χ² = Σ Δ²/v itself, for
+    the S² of a value many errors off levels off.
 
     Parameters
     ----------
@@ -49,7 +50,8 @@ def profile_landscape(
     Returns
     -------
     Dataset
-        A landscape as :func:`analysis.landscape` makes it, with the variable as its one image.
+        A landscape as :func:`analysis.landscape` makes it, with the variable as its one image, and
+        no degrees of freedom, since its 4nS² follows no χ².
 
     Raises
     ------
@@ -85,13 +87,13 @@ def profile_landscape(
     noise = simulated.get(f"{variable}_se", xr.zeros_like(mean))
     found = _profile_distance(mean.values - value, noise.values, _OVERLAPS[convention] * error**2)
     axes = [str(dim) for dim in mean.dims[:-1]]
-    found["p_value"] = chi2(value.size).sf(4 * value.size * found["s2"])
+    found["p_value"] = chi2(value.size).sf(np.sum(((mean.values - value) / error) ** 2, axis=-1))
     totals = {_total(name): (axes, values) for name, values in found.items()}
     images = {name: (["image", *axes], values[None]) for name, values in found.items()}
     return xr.Dataset(
         {**images, **totals, "n": ("image", [value.size])},
         coords={"image": [variable], **{name: simulated[name] for name in axes}},
-        attrs={"convention": convention, "degrees_of_freedom": value.size},
+        attrs={"convention": convention, "degrees_of_freedom": 0},
     )
 
 
@@ -130,6 +132,8 @@ def combine(
     -------
     Dataset
         A landscape with the dimension ``source`` in place of ``image``, and ``weight`` (source).
+        Its degrees of freedom are 0 for sources whose S² follows no χ²: profiles, and with
+        weights other than those of the data all.
 
     Raises
     ------
@@ -176,7 +180,10 @@ def combine(
     values["s2_total_bias"] = (share * bias).sum("source", skipna=False)
     values["n"], values["weight"] = share * total, share
     dofs = [scape.attrs.get("degrees_of_freedom") for scape in sources.values()]
-    return xr.Dataset(values, attrs={} if None in dofs else {"degrees_of_freedom": dofs})
+    if None in dofs:
+        return xr.Dataset(values)
+    tested = dofs if weights is None else [0] * len(dofs)
+    return xr.Dataset(values, attrs={"degrees_of_freedom": tested})
 
 
 def _column(profile: Profile, name: str) -> Floats:

@@ -106,8 +106,6 @@ def compare(
         seed=seed,
         fraction=share,
     )
-    if told is not None:
-        table = told.without_untested(table)
     factors = bayes_factors(models, counts, fraction=share)
     left_out = leave_one_out(models, counts, fraction=share) if table.sizes["image"] > 1 else None
     notes = [] if told is None else told.notes

@@ -20,7 +20,6 @@ KEYS = {
 NEEDED = {"SO": ("table", "column"), "SN": ("table", "column"), "PR": ("table", "column", "error")}
 GAUSSIAN = "gaussian"
 PROFILE = "PR"
-P_VALUES = ("p_value", "p_value_se", "p_value_total", "p_value_total_se", "p_chi2", "p_chi2_total")
 VARIABLES = ("histogram_replica", "composition", "ca_fraction", "ca_fraction_se")
 HINT = '[SO], then table = "surface_counts.csv" and column = "with_oxygen"'
 
@@ -44,18 +43,6 @@ class SlabSources:
         from analysis.slabs import slab_landscapes
 
         return slab_landscapes({n: needed(model) for n, model in models.items()}, **self.asked)
-
-    @property
-    def tested(self) -> list[str]:
-        """Sources whose S² is one of counts, and so has a p-value by χ²."""
-        return [] if self.weights else [name for name in self.sources if name != PROFILE]
-
-    def without_untested(self, table: xr.Dataset) -> xr.Dataset:
-        """A comparison of models without those p-values that test nothing."""
-        one, whole = table["image"].isin(self.tested), len(self.tested) == len(self.sources)
-        return table.assign(
-            {n: table[n].where(one if "image" in table[n].dims else whole) for n in P_VALUES}
-        )
 
     @property
     def notes(self) -> list[str]:

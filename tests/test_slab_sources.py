@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from click.testing import CliRunner
+from scipy.stats import chi2
 
-from analysis import best_fit, compare, propose
+from analysis import best_fit, combine, compare, profile_landscape, propose
 from analysis.browse import landscape_map, save
 from analysis.browse.app import Browser, Reader, Shown, Sources
 from analysis.slabs import independent_share, slab_landscape, slab_landscapes
@@ -210,3 +211,15 @@ def test_the_command_line_takes_a_file_of_sources(tmp_path: Path) -> None:
             main, [verb, str(tmp_path / "s.zarr"), str(tmp_path / "counts.csv")]
         )
         assert (done.exit_code, "sources.toml" in done.output) == (2, True)
+
+
+def test_the_p_value_of_a_profile_does_not_level_off() -> None:
+    """S² does: of a value 7 errors off alone χ² is 49, and 4 n S² no more than π²."""
+    sweep = xr.Dataset({"ca": (("w", "layer"), np.zeros((1, 4)))}, coords={"w": [0.0]})
+    scape = profile_landscape(
+        sweep, {"value": [7.0, 0.0, 0.0, 0.0], "error": np.ones(4)}, variable="ca"
+    )
+    assert float(scape.p_value_total[0]) == pytest.approx(chi2(4).sf(49.0))
+    assert scape.attrs["degrees_of_freedom"] == 0
+    both = combine({"one": scape, "other": scape}, weights={"one": 1.0, "other": 2.0})
+    assert both.attrs["degrees_of_freedom"] == [0, 0]

@@ -119,7 +119,8 @@ def _check(way: str, draws: int, composition: str) -> None:
 
 
 def by_chi2(scape: xr.Dataset, fit: Fit, fraction: npt.ArrayLike | None = None) -> xr.Dataset:
-    """The published p-values of a landscape, at its minimum; see :func:`p_values`.
+    """The published p-values of a landscape, at its minimum; see :func:`p_values`. NaN for sources
+    whose S² follows no χ², and for a total that holds one.
 
     Examples
     --------
@@ -135,7 +136,7 @@ def by_chi2(scape: xr.Dataset, fit: Fit, fraction: npt.ArrayLike | None = None) 
     s2 = fit.s2.to_numpy()
     total = float(numbers @ s2 / numbers.sum()) if fraction is not None else fit.s2_total
     p = chi2_tail(s2, numbers, dof)
-    p_total = chi2_tail(total, numbers.sum(), int(np.sum(dof + np.zeros_like(s2))))
+    p_total = chi2_tail(total, numbers.sum(), dof.all() * np.sum(dof + np.zeros_like(s2)))
     exact = np.zeros_like(p)
     told = {"p_value_way": "chi2", "degrees_of_freedom": scape.attrs["degrees_of_freedom"]}
     return _dataset(scape["image"], numbers, (s2, p, exact), (total, float(p_total), 0.0), told)
