@@ -178,7 +178,8 @@ def combine(
     values["s2_total"] = (share * s2).sum("source", skipna=False)
     values["s2_total_se"] = ((share * se) ** 2).sum("source", skipna=False) ** 0.5
     values["s2_total_bias"] = (share * bias).sum("source", skipna=False)
-    values["n"], values["weight"] = share * total, share
+    counted = xr.DataArray([*numbers.values()], share.coords, share.dims)
+    values["n"], values["weight"] = counted if weights is None else share * total, share
     dofs = [scape.attrs.get("degrees_of_freedom") for scape in sources.values()]
     if None in dofs:
         return xr.Dataset(values)
