@@ -20,6 +20,7 @@ from analysis.landscape import landscape, random_mixing
 from analysis.measurement import measure
 from analysis.neighborhoods import neighborhoods
 from analysis.observed import count_atoms, count_measured, observed_counts
+from analysis.overlap import spin_overlap
 from analysis.phase_diagram import binder_crossing, finite_size_scaling, ordering, phase_diagram
 from analysis.refinement import Proposal, propose
 from analysis.reweighting import reweight, reweighted_landscape
@@ -75,6 +76,7 @@ __all__ = [
     "slab_landscape",
     "slab_landscapes",
     "sliding_fft",
+    "spin_overlap",
     "spots",
     "statistical_distance",
     "stripes",

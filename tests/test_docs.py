@@ -85,8 +85,10 @@ def test_the_page_on_couplings_and_disorder_runs(
     """Its blocks with the lattice and the schedule that every page has, on fewer points."""
     page = (ROOT / "docs" / "howto" / "couple-and-disorder.md").read_text()
     matrix, bonds = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    code = "".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
     rest = """
+    [sweep]
+    keep = ["spins"]
     [lattice]
     kind = "square"
     size = 8
@@ -107,6 +109,8 @@ def test_the_page_on_couplings_and_disorder_runs(
     exec(compile(code, "couple-and-disorder.md", "exec"), names)
     assert names["average"].sizes["T"] == 4
     assert (names["average"].energy_se > 0).all()
+    assert (names["overlap"].overlap_squared_se > 0).all()
+    assert ((names["binder"] > -1) & (names["binder"] < 1)).all()
 
 
 @pytest.mark.slow
