@@ -1,6 +1,7 @@
 """What a sweep keeps besides the averages: every measurement, and the last spins."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,17 @@ KEPT = {"sample_features", "sample_histogram", "spins"}
 NINE = SmallRun(Ising(), square(6), {"T": [1.5 + 0.3 * k for k in range(9)]})
 
 
+# Samples of random bonds are not kept.
+FULL = {name: run for name, run in RUNS.items() if run.model.drawn is None}
+
+
 def sampled(run: SmallRun, *keep: str) -> Samples:
     points = {name: np.array(values) for name, values in run.axes.items()}
     seeds = seeds_of(9, points=len(next(iter(points.values()))))
     return sample(run.model, run.lattice, points, run.schedule, seeds, kernel=run.kernel, keep=keep)
 
 
-@pytest.mark.parametrize("run", [*RUNS.values(), NINE], ids=[*RUNS, "two groups"])
+@pytest.mark.parametrize("run", [*FULL.values(), NINE], ids=[*FULL, "two groups"])
 def test_a_trace_adds_up_to_the_sums_and_changes_none(run: SmallRun) -> None:
     plain, kept = sampled(run), sampled(run, *KEEP)
     assert plain.kept == {}
@@ -43,7 +48,7 @@ def test_a_trace_adds_up_to_the_sums_and_changes_none(run: SmallRun) -> None:
     assert np.all(traces["sample_histogram"].sum(axis=-1) == kept.sites)
 
 
-@pytest.mark.parametrize("run", [*RUNS.values(), NINE], ids=[*RUNS, "two groups"])
+@pytest.mark.parametrize("run", [*FULL.values(), NINE], ids=[*FULL, "two groups"])
 def test_the_last_spins_are_those_measured_last(run: SmallRun) -> None:
     traces = sampled(run, *KEEP).kept
     orbits = run.model.orbits(run.lattice, parameters_used(run.model, run.axes))
@@ -57,6 +62,16 @@ def test_the_last_spins_are_those_measured_last(run: SmallRun) -> None:
             assert np.array_equal(found, traces["sample_features"][point, replica, -1])
             counts = np.bincount(classes.table[plain[rings] @ places], minlength=len(classes))
             assert np.array_equal(counts, traces["sample_histogram"][point, replica, -1])
+
+
+@pytest.mark.parametrize("name", sorted(RUNS.keys() - FULL.keys()))
+def test_the_last_spins_of_random_bonds_have_their_magnetization(name: str) -> None:
+    """Of two samples the second is what the first half lacks."""
+    run = replace(RUNS[name], schedule=Schedule(2, 2, 1))
+    found = sampled(run, "spins")
+    up = unpack_replicas(found.kept["spins"]).sum(axis=-1, dtype=np.int64)
+    last = (found.feature_sum - found.feature_first_half)[..., -1]
+    assert np.array_equal(last, 2 * up - found.sites)
 
 
 def test_only_what_is_asked_for_is_kept() -> None:
