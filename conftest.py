@@ -14,4 +14,4 @@ os.environ.setdefault(
 
 def pytest_configure() -> None:
     """Else doctests of a module that is imported first import it twice, and its classes with it."""
-    importlib.import_module("sweeps")
+    importlib.import_module("latticescape.sweeps")

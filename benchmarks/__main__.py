@@ -7,7 +7,7 @@ import click
 import llvmlite.binding as llvm
 
 from benchmarks.chaos.command import chaos
-from physics.simd import native_width
+from latticescape.physics.kernels.multispin.simd import native_width
 
 NAMES = (
     "kernels",

@@ -16,10 +16,10 @@ import xarray as xr
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from analysis.atoms import find_atoms
-from analysis.synthetic import draw_image
 from benchmarks.timing import seconds_of
-from physics.errors import RequestError
+from latticescape.analysis.images.atoms.finding import find_atoms
+from latticescape.analysis.images.synthetic import draw_image
+from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
 

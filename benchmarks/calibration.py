@@ -18,9 +18,9 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.stats import norm
 
-from analysis import best_fit, bootstrap, landscape, posterior
-from analysis.observed import counts_dataset
-from physics import (
+from latticescape.analysis import best_fit, bootstrap, landscape, posterior
+from latticescape.analysis.counts.counting import counts_dataset
+from latticescape.physics import (
     Ising,
     Lattice,
     Model,
@@ -31,9 +31,9 @@ from physics import (
     square,
     triangular,
 )
-from physics.models import REPLICAS
-from physics.observables import observe
-from physics.sampler import complete
+from latticescape.physics.kernels.sampler import complete
+from latticescape.physics.models.model import REPLICAS
+from latticescape.physics.observables import observe
 
 LEVELS = (0.68, 0.95)
 METHODS = ("curvature", "bootstrap", "posterior")

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from deploy.examples import example
-from deploy.rehearsal import Rehearsal, rehearse
-from sweeps import Sweep, open_sweep
-from sweeps.run import execute
+from latticescape.deploy.examples import example
+from latticescape.deploy.synthetic_check import Rehearsal, rehearse
+from latticescape.sweeps import Sweep, open_sweep
+from latticescape.sweeps.execution.run import execute
 
 CONFIDENCE = 0.9
 WIDEST = 0.25

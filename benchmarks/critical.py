@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from analysis.phase_diagram import binder_crossing, finite_size_scaling
-from analysis.phase_diagram.simulation import simulate
-from physics import Ising, Lattice, Schedule
-from physics.exact import CRITICAL_TEMPERATURE
-from physics.lattices import GEOMETRIES
+from latticescape.analysis.phases.crossings import binder_crossing
+from latticescape.analysis.phases.scaling import finite_size_scaling
+from latticescape.analysis.phases.simulation import simulate
+from latticescape.physics import Ising, Lattice, Schedule
+from latticescape.physics.exact.closed_forms import CRITICAL_TEMPERATURE
+from latticescape.physics.lattices.lattice import GEOMETRIES
 
 TEMPERATURES = 8
 SAMPLES = 60_000

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.timing import EVERY_MCS
-from physics import Ising, Schedule, square
-from physics.models import REPLICAS
-from sweeps import Sweep
-from sweeps.run import Report, execute
-from sweeps.warmup import warmed
-from sweeps.workers import embedded
+from latticescape.physics import Ising, Schedule, square
+from latticescape.physics.models.model import REPLICAS
+from latticescape.sweeps import Sweep
+from latticescape.sweeps.execution.run import Report, execute
+from latticescape.sweeps.execution.warmup import warmed
+from latticescape.sweeps.execution.workers import embedded
 
 TARGET = 0.92
 

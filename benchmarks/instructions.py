@@ -25,13 +25,14 @@ import numpy as np
 
 from benchmarks.kernels import CASES, Case
 from benchmarks.timing import one_core
-from physics import exchange, single_flip
-from physics.lane_streams import seed_state
-from physics.lanes import LaneTables
-from physics.models import REPLICAS, features_of
-from physics.sampler import parameters_used
-from physics.simd import WORDS, aligned, native_width
-from physics.thresholds import threshold_planes
+from latticescape.physics.kernels.multispin import exchange
+from latticescape.physics.kernels.multispin import heat_bath as single_flip
+from latticescape.physics.kernels.multispin.blocks import LaneTables
+from latticescape.physics.kernels.multispin.simd import WORDS, aligned, native_width
+from latticescape.physics.kernels.multispin.streams import seed_state
+from latticescape.physics.kernels.multispin.thresholds import threshold_planes
+from latticescape.physics.kernels.sampler import parameters_used
+from latticescape.physics.models.model import REPLICAS, features_of
 
 READABLE = platform.machine() in ("x86_64", "AMD64")
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physics import Ising, Schedule, sample, square
-from physics.exact import CRITICAL_TEMPERATURE, kaufman
-from physics.models import REPLICAS
-from physics.observables import observe
-from physics.sampler import complete
+from latticescape.physics import Ising, Schedule, sample, square
+from latticescape.physics.exact.closed_forms import CRITICAL_TEMPERATURE, kaufman
+from latticescape.physics.kernels.sampler import complete
+from latticescape.physics.models.model import REPLICAS
+from latticescape.physics.observables import observe
 
 SIZE = 32
 TEMPERATURES = np.array([1.8, 2.0, 2.2, CRITICAL_TEMPERATURE["square"], 2.4, 2.6, 3.0, 4.0])

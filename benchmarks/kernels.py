@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmarks.timing import EVERY_MCS, Work, alone, one_core
-from physics import (
+from latticescape.physics import (
     Adatoms,
     Ising,
     Lattice,
@@ -16,16 +16,16 @@ from physics import (
     ThreeBodyAlloy,
     sample,
 )
-from physics.boltzmann import occupation
-from physics.counters import count_unlike, count_up
-from physics.kmc import Kinetics
-from physics.lane_streams import seed_state
-from physics.lattices import cubic, honeycomb, square, triangular
-from physics.models import REPLICAS
-from physics.sampler import LANES, REFERENCE, kernel_of, parameters_used
-from physics.simd import WORDS, aligned
-from physics.single_flip import advance, rule, visits
-from physics.thresholds import threshold_planes
+from latticescape.physics.kernels.boltzmann import occupation
+from latticescape.physics.kernels.multispin.counting.counters import count_unlike, count_up
+from latticescape.physics.kernels.multispin.heat_bath import advance, rule, visits
+from latticescape.physics.kernels.multispin.simd import WORDS, aligned
+from latticescape.physics.kernels.multispin.streams import seed_state
+from latticescape.physics.kernels.multispin.thresholds import threshold_planes
+from latticescape.physics.kernels.sampler import LANES, REFERENCE, kernel_of, parameters_used
+from latticescape.physics.kinetics.kernel import Kinetics
+from latticescape.physics.lattices.lattice import cubic, honeycomb, square, triangular
+from latticescape.physics.models.model import REPLICAS
 
 
 @dataclass(frozen=True)

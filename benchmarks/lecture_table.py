@@ -12,12 +12,19 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from analysis import bayes_factors, compare, leave_one_out, observed_counts
-from analysis.selection import Model
-from deploy.examples import example
-from physics import PairAlloy, Schedule, ThreeBodyAlloy, configurations, sample, triangular
-from physics.models import REPLICAS
-from physics.models import Model as LatticeModel
+from latticescape.analysis import bayes_factors, compare, leave_one_out, observed_counts
+from latticescape.analysis.inference.comparison.models import Model
+from latticescape.deploy.examples import example
+from latticescape.physics import (
+    PairAlloy,
+    Schedule,
+    ThreeBodyAlloy,
+    configurations,
+    sample,
+    triangular,
+)
+from latticescape.physics.models.model import REPLICAS
+from latticescape.physics.models.model import Model as LatticeModel
 
 SIZE = 48
 SCHEDULE = Schedule(300, 150, 10)

@@ -14,10 +14,11 @@ import psutil
 from distributed import Client, SubprocessCluster
 
 from benchmarks.timing import dealt, processes
-from sweeps import Sweep, Variable, kernel, open_sweep
-from sweeps.function import FunctionKernel
-from sweeps.run import Report, execute
-from sweeps.store import Store
+from latticescape.physics import Variable
+from latticescape.sweeps import Sweep, kernel, open_sweep
+from latticescape.sweeps.execution.run import Report, execute
+from latticescape.sweeps.functions.function import FunctionKernel
+from latticescape.sweeps.store.store import Store
 
 SQUARE = Variable("square", long_name="square of x")
 POINTS, BLOCKS, SECONDS, RUNS = 100_000, 200, 0.2, 1

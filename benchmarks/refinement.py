@@ -15,14 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from analysis import landscape
-from analysis.inference.deviance import deviance
-from analysis.inference.fit import interpolated, located
-from analysis.observed import counts_dataset
-from analysis.refinement import numerical_errors, propose
-from physics import PairAlloy, Schedule, configurations, sample, triangular
-from physics.models import REPLICAS
-from sweeps.seeding import point_seeds
+from latticescape.analysis import landscape
+from latticescape.analysis.counts.counting import counts_dataset
+from latticescape.analysis.inference.estimation.deviance import deviance
+from latticescape.analysis.inference.estimation.fit import interpolated, located
+from latticescape.analysis.inference.refinement.errors import numerical_errors
+from latticescape.analysis.inference.refinement.proposal import propose
+from latticescape.physics import PairAlloy, Schedule, configurations, sample, triangular
+from latticescape.physics.models.model import REPLICAS
+from latticescape.sweeps.spec.seeding import point_seeds
 
 Floats = npt.NDArray[np.float64]
 Axes = Mapping[str, Floats]

@@ -26,13 +26,13 @@ import zarr
 from distributed import Client, Scheduler, Worker, as_completed
 
 from benchmarks.timing import seconds_of
-from physics import Ising, Schedule, square
-from sweeps import Sweep, kernel, pack, plan, status, verify
-from sweeps.lease import PULSE_SECONDS, WATCH_SECONDS, LeaseWatch, end, take
-from sweeps.run import Report, execute
-from sweeps.store import DONE, Store, create
-from sweeps.submit import put
-from sweeps.tasks import Receipt
+from latticescape.physics import Ising, Schedule, square
+from latticescape.sweeps import Sweep, kernel, pack, plan, status, verify
+from latticescape.sweeps.execution.lease import PULSE_SECONDS, WATCH_SECONDS, LeaseWatch, end, take
+from latticescape.sweeps.execution.run import Report, execute
+from latticescape.sweeps.execution.submit import put
+from latticescape.sweeps.execution.tasks import Receipt
+from latticescape.sweeps.store.store import DONE, Store, create
 
 # Points a block of a lattice model, and processes that all workers share.
 BLOCK, HOSTS = 8, 2
@@ -93,7 +93,7 @@ def block_lines(blocks: int) -> Iterator[str]:
                 store.write(block, results)
 
         yield _each("write, flushed to disk", seconds_of(lambda: write(store)), blocks)
-        with patch("sweeps.location.flush"):
+        with patch("latticescape.sweeps.store.location.flush"):
             other = created(ising(blocks), Path(folder, "not_flushed.zarr"), BLOCK)
             yield _each("write, not flushed", seconds_of(lambda: write(other)), blocks)
         yield _each("verify", seconds_of(lambda: verify(store.path)), blocks)

@@ -13,13 +13,26 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.stats import kstest
 
-from analysis import Accumulator, best_fit, data_needed, landscape, observed_counts, p_values
-from analysis.observed.counting import SHUFFLES, counts_dataset
-from analysis.observed.overlap import random_p_value, shuffled_counts
-from analysis.selection.predictions import Predictions, predictions
 from benchmarks.lecture_table import simulated
-from deploy.examples import example
-from physics import PairAlloy, Schedule, configurations, count_configurations, triangular
+from latticescape.analysis import (
+    Accumulator,
+    best_fit,
+    data_needed,
+    landscape,
+    observed_counts,
+    p_values,
+)
+from latticescape.analysis.counts.counting import SHUFFLES, counts_dataset
+from latticescape.analysis.counts.overlap import random_p_value, shuffled_counts
+from latticescape.analysis.inference.comparison.predictions import Predictions, predictions
+from latticescape.deploy.examples import example
+from latticescape.physics import (
+    PairAlloy,
+    Schedule,
+    configurations,
+    count_configurations,
+    triangular,
+)
 
 Floats = npt.NDArray[np.float64]
 

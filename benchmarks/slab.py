@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from analysis import best_fit, joint_region
-from analysis.inference import Fit
-from analysis.slabs import slab_landscape
-from deploy.examples import example
-from physics import Schedule, SegregationSlab, slab
-from physics.slab import SlabSimulation
-from sweeps import Sweep, open_sweep
-from sweeps.run import execute
+from latticescape.analysis import best_fit, joint_region
+from latticescape.analysis.inference.estimation.fit import Fit
+from latticescape.analysis.inference.landscapes.slabs import slab_landscape
+from latticescape.deploy.examples import example
+from latticescape.physics import Schedule, SegregationSlab, slab
+from latticescape.physics.slab.kernel import SlabSimulation
+from latticescape.sweeps import Sweep, open_sweep
+from latticescape.sweeps.execution.run import execute
 
 NAMES = ("w_CL", "w_LL", "w_LO")
 PUBLISHED = {"w_CL": 1.65, "w_LL": 6.28, "w_LO": -7.57}

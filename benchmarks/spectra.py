@@ -17,10 +17,9 @@ import numpy.typing as npt
 import psutil
 from distributed import Client, LocalCluster
 
-from analysis.spectra import sliding_fft
-from analysis.spectra.windows import spectra_of
-from analysis.unmixing import unmix
 from benchmarks.timing import dealt, one_core, processes, seconds_of
+from latticescape.analysis.images.spectra.windows import sliding_fft, spectra_of
+from latticescape.analysis.images.unmixing.mixture import unmix
 
 Image = npt.NDArray[np.uint16]
 

@@ -1,5 +1,5 @@
-"""Clusters and the command line: the only room that knows either."""
+"""Clusters, the command line, and the demo."""
 
-from deploy.clusters import connect
+import lazy_loader
 
-__all__ = ["connect"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

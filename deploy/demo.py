@@ -8,14 +8,18 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from analysis import Fit, compare, landscape, observed_counts, random_mixing
-from analysis.browse import Picture, landscape_map, measured_maps, save
-from analysis.selection import least_s2
-from deploy.examples import example
-from deploy.rehearsal import Rehearsal, rehearse
-from sweeps.run import Report, execute
-from sweeps.spec import Sweep
-from sweeps.store import open_sweep
+from latticescape.analysis.counts.counting import observed_counts
+from latticescape.analysis.inference.comparison.comparison import compare
+from latticescape.analysis.inference.comparison.models import least_s2
+from latticescape.analysis.inference.estimation.fit import Fit
+from latticescape.analysis.inference.landscapes.landscape import landscape, random_mixing
+from latticescape.analysis.plots.maps import Picture, landscape_map, save
+from latticescape.analysis.plots.pictures import measured_maps
+from latticescape.deploy.examples import example
+from latticescape.deploy.synthetic_check import Rehearsal, rehearse
+from latticescape.sweeps.execution.run import Report, execute
+from latticescape.sweeps.spec.sweep import Sweep
+from latticescape.sweeps.store.store import open_sweep
 
 # Two sweeps over (w1, w2); the pair model of nearest neighbours is the cut w2 = 0 of the first.
 SWEEPS = {"pair_nnn": "mores2_pair.toml", "three_body": "mores2_three_body.toml"}

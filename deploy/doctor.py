@@ -1,30 +1,26 @@
 """What is wrong, before anything is spent."""
 
-import importlib.util
 import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import llvmlite.binding as llvm
 import numpy as np
 
-from deploy.clusters import connect
-from physics.compiled import cache_folder
-from physics.errors import RequestError
-from physics.ising import Ising
-from physics.lattices import square
-from physics.sampler import KERNEL_VERSIONS
-from physics.schedule import Schedule
-from physics.simd import native_width
-from physics.simulation import Simulation
-from sweeps.provenance import git_revision, source_digest, versions
-from sweeps.workers import check_workers
-
-ROOMS = ("physics", "sweeps", "analysis", "deploy")
+from latticescape.deploy.clusters.connect import connect
+from latticescape.physics.compiled import cache_folder
+from latticescape.physics.errors import RequestError
+from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.multispin.simd import native_width
+from latticescape.physics.kernels.sampler import KERNEL_VERSIONS
+from latticescape.physics.kernels.schedule import Schedule
+from latticescape.physics.lattices.lattice import square
+from latticescape.physics.models.ising import Ising
+from latticescape.sweeps.execution.workers import check_workers
+from latticescape.sweeps.store.provenance import HOME, git_revision, source_digest, versions
 
 # The instruction sets that vectors of 64-bit words gain from.
 VECTOR_FEATURES = ("neon", "avx2", "avx512f", "avx512bw", "avx512vbmi")
@@ -48,7 +44,7 @@ def examine(cluster: str = "local", *, compiling: bool = False) -> list[Finding]
     Parameters
     ----------
     cluster
-        As for :func:`deploy.connect`; its workers must run this very code.
+        As for :func:`latticescape.connect`; its workers must run this very code.
     compiling
         Compile the kernels of the Ising model on the square lattice, and time them.
 
@@ -61,7 +57,7 @@ def examine(cluster: str = "local", *, compiling: bool = False) -> list[Finding]
         ("python", platform.python_version),
         ("versions", lambda: ", ".join(f"{n} {v}" for n, v in versions().items())),
         ("source", lambda: f"{source_digest()[:12]} {git_revision()}".strip()),
-        ("packages", _packages),
+        ("package", lambda: str(HOME)),
         ("kernel", lambda: _kernel(compiling)),
         ("vectors", _vectors),
         ("compiled", _compiled),
@@ -76,29 +72,6 @@ def _finding(name: str, check: Callable[[], str]) -> Finding:
         return Finding(name, True, check())
     except (RequestError, OSError, ImportError) as error:
         return Finding(name, False, str(error))
-
-
-def _packages() -> str:
-    """Our four common names must all be ours: a folder ``analysis`` elsewhere may shadow one."""
-    homes = dict(_homes())
-    if len(set(homes.values())) > 1:
-        raise RequestError(
-            "a folder of the same name shadows one of the packages",
-            came=", ".join(f"{room} at {home}" for room, home in homes.items()),
-            allowed="all four in one folder",
-            hint="start from another folder, or rename yours",
-        )
-    return f"{', '.join(homes)} at {homes['physics']}"
-
-
-def _homes() -> Iterator[tuple[str, Path]]:
-    for room in ROOMS:
-        spec = importlib.util.find_spec(room)
-        if spec is None or spec.origin is None:
-            raise RequestError(
-                f"the package {room} is not installed", hint="pip install latticescape"
-            )
-        yield room, Path(spec.origin).parent.parent
 
 
 def _kernel(compiling: bool) -> str:

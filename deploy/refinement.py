@@ -9,16 +9,16 @@ from typing import Any, Protocol
 import numpy as np
 import xarray as xr
 
-from analysis import landscape
-from analysis.refinement import Proposal, propose
-from physics.errors import RequestError
-from sweeps.location import StorePath
-from sweeps.run import IncompleteError, Report
-from sweeps.run import execute as execute_sweep
-from sweeps.spec import Sweep
-from sweeps.status import status
-from sweeps.store import Store, open_sweep
-from sweeps.workers import Cluster
+from latticescape.analysis.inference.landscapes.landscape import landscape
+from latticescape.analysis.inference.refinement.proposal import Proposal, propose
+from latticescape.physics.errors import RequestError
+from latticescape.sweeps.execution.run import IncompleteError, Report
+from latticescape.sweeps.execution.run import execute as execute_sweep
+from latticescape.sweeps.execution.status import status
+from latticescape.sweeps.execution.workers import Cluster
+from latticescape.sweeps.spec.sweep import Sweep
+from latticescape.sweeps.store.location import StorePath
+from latticescape.sweeps.store.store import Store, open_sweep
 
 ROUNDS = 8
 
@@ -133,9 +133,9 @@ def refine(
 ) -> Refinement:
     """Add points to a sweep where they tell most, until its landscape's minimum is known well.
 
-    Every round makes the landscape, asks :func:`analysis.propose`, and runs the extended sweep in a
-    new store that takes over all points there are. What was begun is gone on with: the same call
-    once more finds the stores of its rounds.
+    Every round makes the landscape, asks :func:`latticescape.propose`, and runs the extended sweep
+    in a new store that takes over all points there are. What was begun is gone on with: the same
+    call once more finds the stores of its rounds.
 
     Parameters
     ----------
@@ -143,9 +143,9 @@ def refine(
         Of the coarse sweep, which stays as it is.
     observed
         Counts per image (``observed_counts``); or a function from a sweep's Dataset to its
-        landscape, such as :func:`analysis.slab_landscape` of a slab's sources.
+        landscape, such as :func:`latticescape.slab_landscape` of a slab's sources.
     target
-        Numerical error by parameter; see :func:`analysis.propose` for what that is.
+        Numerical error by parameter; see :func:`latticescape.propose` for what that is.
     rounds
         Most extended sweeps.
     budget
@@ -154,7 +154,7 @@ def refine(
         Path of the new stores: ``fine.zarr`` makes ``fine-1.zarr``, ``fine-2.zarr``, …; beside
         ``store`` by default.
     client
-        Where to compute; see :func:`sweeps.run`.
+        Where to compute; see :func:`latticescape.run`.
     execute
         What to compute with in its place.
     progress
@@ -174,9 +174,8 @@ def refine(
     --------
     >>> import tempfile
     >>> import numpy as np
-    >>> from analysis.observed import counts_dataset
-    >>> from physics import PairAlloy, Schedule, configurations, triangular
-    >>> from sweeps import run
+    >>> from latticescape.analysis.counts.counting import counts_dataset
+    >>> from latticescape import PairAlloy, Schedule, configurations, run, triangular
     >>> path = tempfile.mkdtemp() + "/coarse.zarr"
     >>> grid = {"w1": np.linspace(-0.4, 0.4, 9)}
     >>> coarse = Sweep(triangular(8), PairAlloy(x=0.5), grid, Schedule(50, 20, 5), seed=3)

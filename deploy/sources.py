@@ -8,9 +8,9 @@ from typing import Any
 
 import xarray as xr
 
-from physics.errors import RequestError
-from physics.slab.lattice import KIND as SLAB
-from sweeps.location import StorePath
+from latticescape.physics.errors import RequestError
+from latticescape.physics.slab.lattice import KIND as SLAB
+from latticescape.sweeps.store.location import StorePath
 
 KEYS = {
     "SO": ("table", "column", "weight"),
@@ -26,7 +26,7 @@ HINT = '[SO], then table = "surface_counts.csv" and column = "with_oxygen"'
 
 @dataclass(frozen=True)
 class SlabSources:
-    """The arguments of :func:`analysis.slabs.slab_landscape` besides the sweep."""
+    """The arguments of :func:`latticescape.slab_landscape` besides the sweep."""
 
     sources: Mapping[str, Any]
     weights: Mapping[str, float] | None
@@ -34,13 +34,13 @@ class SlabSources:
 
     def landscape(self, simulated: xr.Dataset) -> xr.Dataset:
         """The landscape of a slab's sweep, of which no more is read than the sources need."""
-        from analysis.slabs import slab_landscape
+        from latticescape.analysis.inference.landscapes.slabs import slab_landscape
 
         return slab_landscape(needed(simulated), **self.asked)
 
     def landscapes(self, models: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
         """Landscapes of several slabs' sweeps that can be compared."""
-        from analysis.slabs import slab_landscapes
+        from latticescape.analysis.inference.landscapes.slabs import slab_landscapes
 
         return slab_landscapes({n: needed(model) for n, model in models.items()}, **self.asked)
 
@@ -208,7 +208,7 @@ def _tables(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _source(name: str, keys: Mapping[str, Any], folder: Path) -> Any:
-    from analysis.observed.tables import read_table
+    from latticescape.analysis.counts.tables import read_table
 
     table = read_table(folder / str(keys["table"]))
 

@@ -75,3 +75,7 @@ def _rebuild(
     kind: type[RequestError], problem: str, came: object, allowed: object, hint: str | None
 ) -> RequestError:
     return kind(problem, came=came, allowed=allowed, hint=hint)
+
+
+# Tracebacks show the public name.
+RequestError.__module__ = "latticescape"

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from physics.models import REPLICAS
-from physics.reference import Floats, Sums
-from physics.sampler import Samples
+from latticescape.physics.kernels.reference import Floats, Sums
+from latticescape.physics.kernels.sampler import Samples
+from latticescape.physics.models.model import REPLICAS
 
 Estimates = dict[str, Floats]
 

@@ -14,8 +14,8 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from physics.errors import RequestError
-from physics.lattices import GEOMETRIES, Lattice, neighbor_steps
+from latticescape.physics.errors import RequestError
+from latticescape.physics.lattices.lattice import GEOMETRIES, Lattice, neighbor_steps
 
 Floats = npt.NDArray[np.float64]
 
@@ -77,7 +77,7 @@ def structure_factor(spins: npt.ArrayLike, lattice: Lattice) -> Floats:
 
     Examples
     --------
-    >>> from physics import square
+    >>> from latticescape import square
     >>> lattice = square(4)
     >>> stripes = np.where(np.indices((4, 4))[0] % 2, 1, -1).ravel()
     >>> S = structure_factor(stripes, lattice)
@@ -137,7 +137,7 @@ def stars_of(lattice: Lattice) -> Stars:
 
     Examples
     --------
-    >>> from physics import triangular
+    >>> from latticescape import triangular
     >>> stars = stars_of(triangular(6))
     >>> int(stars.members[stars.number[2, 4]]), int(stars.members[stars.number[0, 3]])
     (2, 3)
@@ -157,7 +157,7 @@ def wave_vectors(lattice: Lattice) -> Floats:
 
     Examples
     --------
-    >>> from physics import square
+    >>> from latticescape import square
     >>> wave_vectors(square(4))[1, 2].tolist()
     [0.25, 0.5]
     """
@@ -172,7 +172,7 @@ def neighbor_waves(lattice: Lattice) -> list[tuple[int, ...]]:
 
     Examples
     --------
-    >>> from physics import square, triangular
+    >>> from latticescape import square, triangular
     >>> len(neighbor_waves(square(8))), len(neighbor_waves(triangular(8)))
     (4, 6)
     """

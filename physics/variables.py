@@ -6,8 +6,8 @@ Writer and reader both use it: a name that is not here cannot be stored.
 from dataclasses import dataclass, replace
 from typing import Any
 
-from physics.errors import RequestError
-from physics.traces import SAMPLES, SPINS
+from latticescape.physics.errors import RequestError
+from latticescape.physics.kernels.traces import SAMPLES, SPINS
 
 
 @dataclass(frozen=True)

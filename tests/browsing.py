@@ -42,7 +42,7 @@ def browser() -> Iterator[Any]:
 @contextmanager
 def served(*arguments: object) -> Iterator[str]:
     """The command, and the address it tells."""
-    command = [sys.executable, "-m", "deploy", "browse", *map(str, arguments)]
+    command = [sys.executable, "-m", "latticescape", "browse", *map(str, arguments)]
     process = subprocess.Popen(
         [*command, "--no-show", "--port", "0"], stdout=subprocess.PIPE, text=True
     )

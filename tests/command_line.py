@@ -5,7 +5,7 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from deploy.cli import main
+from latticescape.deploy.cli.main import main
 
 
 def latticescape(*arguments: object) -> Result:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from sweeps import Sweep
+from latticescape.sweeps import Sweep
 from tests.browsing import browser
 from tests.runs import SPEC, in_process, undisturbed
 

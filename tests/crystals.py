@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from analysis.sites.basis import sites_in_cell
-from physics.lattices import GEOMETRIES
+from latticescape.analysis.images.sites.basis import sites_in_cell
+from latticescape.physics.lattices.lattice import GEOMETRIES
 
 Floats = npt.NDArray[np.float64]
 Warp = Callable[[Floats], Floats]

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from physics.groups import Watch, unwatched
-from physics.simulation import Simulation
+from latticescape.physics.kernels.batches import Watch, unwatched
+from latticescape.physics.kernels.lattice_kernel import Simulation
 
 Axes = Mapping[str, npt.NDArray[np.float64]]
 Before = Callable[[Axes], None]
@@ -39,7 +39,7 @@ def preceded(patch: pytest.MonkeyPatch, before: Before) -> list[list[tuple[float
 PRELOAD = """
 import os, signal
 from pathlib import Path
-from physics.simulation import Simulation
+from latticescape.physics.kernels.lattice_kernel import Simulation
 
 compute = Simulation.__dict__.get("sound", Simulation.compute)
 

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from sweeps import Parameter, Variable, kernel
+from latticescape.physics import Parameter, Variable
+from latticescape.sweeps import kernel
 
 SIZES = np.arange(1, 6)
 

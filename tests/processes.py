@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import deploy
-
-ROOT = Path(deploy.__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 
 
 @contextmanager
@@ -21,7 +19,7 @@ def dask(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """``dask …`` as a process with these variables, ended with the block."""
     command = [*before, sys.executable, "-m", "dask", *arguments]
-    settings = {"PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1", **environment}
+    settings = {"PYTHONPATH": str(ROOT), **environment}
     with subprocess.Popen(
         command,
         env={**os.environ, **settings},

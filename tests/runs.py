@@ -8,10 +8,10 @@ import numpy as np
 import xarray as xr
 from distributed import Client, LocalCluster
 
-from physics import Ising, PairAlloy, Schedule, square, triangular
-from sweeps import Sweep
-from sweeps.location import StorePath, locate
-from sweeps.run import execute
+from latticescape.physics import Ising, PairAlloy, Schedule, square, triangular
+from latticescape.sweeps import Sweep
+from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.store.location import StorePath, locate
 
 SPEC = """
 [sweep]

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from physics import Schedule, SegregationSlab, slab
-from sweeps import Sweep
-from sweeps.run import execute
+from latticescape.physics import Schedule, SegregationSlab, slab
+from latticescape.sweeps import Sweep
+from latticescape.sweeps.execution.run import execute
 
 # Hollows of eight configurations, and the profile, at the published energies.
 DATA: Mapping[str, Any] = {

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 import llvmlite.binding as llvm
 import numpy as np
 
-from physics import (
+from latticescape.physics import (
     Ising,
     Lattice,
     Model,
@@ -27,10 +27,10 @@ from physics import (
     square,
     triangular,
 )
-from physics.observables import observe
-from physics.sampler import REFERENCE, complete
-from physics.simd import native_width
-from physics.single_flip import heat_bath
+from latticescape.physics.kernels.multispin.heat_bath import heat_bath
+from latticescape.physics.kernels.multispin.simd import native_width
+from latticescape.physics.kernels.sampler import REFERENCE, complete
+from latticescape.physics.observables import observe
 from tests.statistics import seeds_of
 
 FIELD = {"T": [1.9, 2.3, 4.0], "H": [0.3, 0.0, -0.1]}

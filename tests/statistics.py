@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from physics import Lattice, Model, Schedule, sample
-from physics.enumeration import States
-from physics.observables import jackknife, observe
-from physics.sampler import complete
+from latticescape.physics import Lattice, Model, Schedule, sample
+from latticescape.physics.exact.enumeration import States
+from latticescape.physics.kernels.sampler import complete
+from latticescape.physics.observables import jackknife, observe
 
 ESTIMATES = (
     "energy",

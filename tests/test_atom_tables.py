@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis.observed import observed_counts
-from analysis.observed.atom_tables import COLUMNS, atom_table
-from analysis.synthetic.drawing import place_atoms
-from physics import triangular
+from latticescape.analysis.counts.atom_tables import COLUMNS, atom_table
+from latticescape.analysis.counts.counting import observed_counts
+from latticescape.analysis.images.synthetic.drawing import place_atoms
+from latticescape.physics import triangular
 
 
 @pytest.fixture

@@ -12,14 +12,19 @@ import xarray as xr
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from analysis.atoms import find_atoms
-from analysis.atoms.correlations import inflation
-from analysis.atoms.exposure import exposure, without_hot_pixels
-from analysis.atoms.gaussians import PARAMETERS, draw_atoms, gradients, information
-from analysis.atoms.noise import noise_of, pixel_noise
-from analysis.synthetic import draw_image
 from benchmarks.atoms import SCENES, Scene, position_bound, score
-from physics.errors import RequestError
+from latticescape.analysis.images.atoms.correlations import inflation
+from latticescape.analysis.images.atoms.exposure import exposure, without_hot_pixels
+from latticescape.analysis.images.atoms.finding import find_atoms
+from latticescape.analysis.images.atoms.gaussians import (
+    PARAMETERS,
+    draw_atoms,
+    gradients,
+    information,
+)
+from latticescape.analysis.images.atoms.noise import noise_of, pixel_noise
+from latticescape.analysis.images.synthetic import draw_image
+from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
 

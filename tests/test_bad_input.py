@@ -18,17 +18,17 @@ import xarray as xr
 from click.testing import CliRunner
 from distributed import Client, LocalCluster
 
-from analysis import statistical_distance
-from deploy.cli import main
-from physics import Ising, Schedule, square
-from physics.errors import RequestError
-from physics.sampler import sample
-from sweeps import Parameter, Sweep, Variable, kernel
-from sweeps.places import made_whole
-from sweeps.plan import plan
-from sweeps.run import execute
-from sweeps.store import Store, create
-from sweeps.workers import ForeignWorkerError, at_address, check_workers
+from latticescape.analysis import statistical_distance
+from latticescape.deploy.cli.main import main
+from latticescape.physics import Ising, Parameter, Schedule, Variable, square
+from latticescape.physics.errors import RequestError
+from latticescape.physics.kernels.sampler import sample
+from latticescape.sweeps import Sweep, kernel
+from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.execution.workers import ForeignWorkerError, at_address, check_workers
+from latticescape.sweeps.spec.plan import plan
+from latticescape.sweeps.store.atomic_write import made_whole
+from latticescape.sweeps.store.store import Store, create
 from tests.own_kernels import logistic, percolation
 from tests.runs import SPEC
 
@@ -1033,10 +1033,10 @@ def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_command(*command: str, **_: object) -> subprocess.CompletedProcess[str]:
         raise FileNotFoundError(command[0])
 
-    monkeypatch.setattr("deploy.clusters.embedded", embedded)
-    monkeypatch.setattr("sweeps.workers.embedded", embedded)
+    monkeypatch.setattr("latticescape.deploy.clusters.connect.embedded", embedded)
+    monkeypatch.setattr("latticescape.sweeps.execution.workers.embedded", embedded)
     # Nor is anything submitted, where SLURM is installed.
-    monkeypatch.setattr("deploy.jobs.subprocess.run", no_command)
+    monkeypatch.setattr("latticescape.deploy.clusters.jobs.subprocess.run", no_command)
     monkeypatch.setattr("asyncio.create_subprocess_exec", no_command)
 
 
@@ -1127,7 +1127,9 @@ def test_a_full_disk_is_refused(
 def test_an_address_that_answers_nothing_is_refused(
     assert_refused: Refused, scene: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deploy.clusters.at_address", partial(at_address, timeout=0.5))
+    monkeypatch.setattr(
+        "latticescape.deploy.clusters.connect.at_address", partial(at_address, timeout=0.5)
+    )
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
     words = ("no scheduler answers", address, "0.5 s", "dask scheduler")
@@ -1150,8 +1152,8 @@ def scheduler() -> Iterator[str]:
 def test_a_scheduler_without_workers_is_refused(
     assert_refused: Refused, scene: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The name sweeps.run is the function; the module is to be found here.
-    module = sys.modules["sweeps.run"]
+    # The name latticescape.sweeps.execution.run is the function; the module is to be found here.
+    module = sys.modules["latticescape.sweeps.execution.run"]
     monkeypatch.setattr(module, "check_workers", partial(check_workers, timeout=0.3))
     words = (scheduler, "no workers", "0.3 s", f"dask worker {scheduler}")
     assert_refused(f"{RUN} --cluster {scheduler}", words, scene)
@@ -1159,7 +1161,10 @@ def test_a_scheduler_without_workers_is_refused(
 
 @pytest.mark.parametrize(
     ("file", "old", "new"),
-    [("sweeps/cost.py", '"""', '""" '), ("sweeps/workers.py", "code_identity", "identity")],
+    [
+        ("sweeps/execution/calibrate.py", '"""', '""" '),
+        ("sweeps/execution/workers.py", "code_identity", "identity"),
+    ],
     ids=["one byte of the source", "a version that cannot be asked"],
 )
 def test_a_worker_with_other_code_is_refused(
@@ -1179,9 +1184,12 @@ def test_a_worker_with_other_code_is_refused(
 @contextmanager
 def foreign_worker(scheduler: str, folder: Path, file: str, old: str, new: str) -> Iterator[None]:
     """A worker that runs a copy of this code with a change, from a folder."""
-    for room in ("physics", "sweeps"):
-        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
-    changing = folder / file
+    shutil.copytree(
+        ROOT / "latticescape",
+        folder / "latticescape",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    changing = folder / "latticescape" / file
     changing.write_text(changing.read_text().replace(old, new))
     worker = subprocess.Popen(
         [sys.executable, "-m", "dask", "worker", scheduler, "--no-nanny", "--no-dashboard"],
@@ -1200,12 +1208,12 @@ def test_a_worker_that_joins_later_with_other_code_is_refused(
     scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It joins when all others have been asked, and writes nothing."""
-    module = sys.modules["sweeps.run"]
+    module = sys.modules["latticescape.sweeps.execution.run"]
     monkeypatch.setattr(module, "check_workers", lambda client: 0)
     monkeypatch.setattr(module, "warmed", lambda client, sweep: nullcontext())
     store = tmp_path / "s.zarr"
     with (
-        foreign_worker(scheduler, tmp_path, "sweeps/cost.py", '"""', '""" '),
+        foreign_worker(scheduler, tmp_path, "sweeps/execution/calibrate.py", '"""', '""" '),
         pytest.raises(ForeignWorkerError, match="other code") as caught,
     ):
         execute(Sweep.from_toml(ISING), store, scheduler, progress=False)

@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner
 
 import benchmarks.__main__ as command
-from analysis.spectra import sliding_fft
 from benchmarks import (
     atoms,
     calibration,
@@ -31,8 +30,9 @@ from benchmarks import (
 )
 from benchmarks.kernels import CASES, OTHERS, SQUARE
 from benchmarks.timing import Work, one_core, side_by_side, strides_for
-from physics import Ising, Schedule, square, triangular
-from sweeps.run import Report
+from latticescape.analysis.images.spectra.windows import sliding_fft
+from latticescape.physics import Ising, Schedule, square, triangular
+from latticescape.sweeps.execution.run import Report
 
 TINY = {"seconds": 0.0, "runs": 1}
 

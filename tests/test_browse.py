@@ -11,8 +11,8 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from analysis.browse import Picture, landscape_map, save, variable_map
-from physics.errors import RequestError
+from latticescape.analysis.plots import Picture, landscape_map, save, variable_map
+from latticescape.physics.errors import RequestError
 from tests.browsing import assert_colourful, screenshot
 
 T = ("T", np.array([1.0, 1.5, 2.0, 2.2, 2.4, 3.0, 4.0]), {"long_name": "temperature"})

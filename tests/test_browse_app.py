@@ -16,18 +16,30 @@ import xarray as xr
 from bokeh.models import BoxAnnotation, Span
 from PIL import Image
 
-from analysis import landscape, observed_counts, slab_landscape
-from analysis.browse.app import Browser, Reader, Shown, Sources
-from analysis.browse.app.landscapes import LandscapePane
-from analysis.browse.app.pixels import pixels
-from analysis.browse.app.server import free_port
-from analysis.browse.snapshots import lattice_of, snapshot
-from deploy.browse_commands import _samples, _scape_of, _simulation, _slab_seen
-from deploy.outputs import write_new
-from physics import Ising, PairAlloy, RequestError, Schedule, cubic, honeycomb, square, triangular
-from sweeps import Sweep, open_sweep
-from sweeps.plan import plan
-from sweeps.store import Store, create
+from latticescape.analysis import landscape, observed_counts, slab_landscape
+from latticescape.analysis.app.browser import Browser
+from latticescape.analysis.app.export import Sources
+from latticescape.analysis.app.landscapes import LandscapePane
+from latticescape.analysis.app.pixels import pixels
+from latticescape.analysis.app.reader import Reader
+from latticescape.analysis.app.server import free_port
+from latticescape.analysis.app.shown import Shown
+from latticescape.analysis.plots.snapshots import lattice_of, snapshot
+from latticescape.deploy.cli.browse import _samples, _scape_of, _simulation, _slab_seen
+from latticescape.deploy.cli.outputs import write_new
+from latticescape.physics import (
+    Ising,
+    PairAlloy,
+    RequestError,
+    Schedule,
+    cubic,
+    honeycomb,
+    square,
+    triangular,
+)
+from latticescape.sweeps import Sweep, open_sweep
+from latticescape.sweeps.spec.plan import plan
+from latticescape.sweeps.store.store import Store, create
 from tests.browsing import served
 from tests.command_line import latticescape
 from tests.runs import undisturbed
@@ -69,7 +81,7 @@ def ising(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fill(store: Store, blocks: Any) -> None:
     """What workers do, here."""
-    from sweeps.seeding import point_seeds
+    from latticescape.sweeps.spec.seeding import point_seeds
 
     kernel = store.sweep.kernel
     for block in blocks:

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
-from physics.lane_streams import draw
-from physics.simd import I64, WORDS, Emitter
-from physics.single_flip import HOT
-from physics.thresholds import Trial, passed
+from latticescape.physics.kernels.multispin.heat_bath import HOT
+from latticescape.physics.kernels.multispin.simd import I64, WORDS, Emitter
+from latticescape.physics.kernels.multispin.streams import draw
+from latticescape.physics.kernels.multispin.thresholds import Trial, passed
 from tests.small_runs import digests, vector_registers
 
 ROOT = Path(__file__).parents[1]

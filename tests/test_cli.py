@@ -16,15 +16,15 @@ import xarray as xr
 from click.testing import CliRunner, Result
 from distributed import Client, LocalCluster
 
-from deploy.cli import main
-from physics import PairAlloy, Schedule, configurations, triangular
-from physics.compiled import cache_folder
-from physics.groups import Watch, unwatched
-from physics.simulation import Simulation
-from sweeps import IncompleteError, Sweep, run
-from sweeps.plan import plan
-from sweeps.run import execute
-from sweeps.store import Store, create
+from latticescape.deploy.cli.main import main
+from latticescape.physics import PairAlloy, Schedule, configurations, triangular
+from latticescape.physics.compiled import cache_folder
+from latticescape.physics.kernels.batches import Watch, unwatched
+from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.sweeps import IncompleteError, Sweep, run
+from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.spec.plan import plan
+from latticescape.sweeps.store.store import Store, create
 from tests.runs import SPEC, assert_same_bits
 
 POINTS, SITES, MCS = 9, 36, 20 + 10 * 2
@@ -280,7 +280,7 @@ def test_doctor_finds_a_sound_installation_and_cluster(address: str) -> None:
     found = told(f"doctor --cluster {address} --json")
     assert found["healthy"] is True
     names = {finding["name"] for finding in found["findings"]}
-    expected = {"python", "versions", "packages", "kernel", "vectors", "compiled"}
+    expected = {"python", "versions", "package", "kernel", "vectors", "compiled"}
     assert names >= {*expected, f"cluster {address}"}
     assert all(finding["good"] and finding["told"] for finding in found["findings"])
 
@@ -306,7 +306,7 @@ def test_doctor_tells_the_width_of_a_vector(
     has = dict.fromkeys(features.split(), True) | {"neon": False}
     monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: has)
     monkeypatch.setattr("llvmlite.binding.get_host_cpu_name", lambda: "zen")
-    monkeypatch.setattr("deploy.doctor.native_width", lambda: (0,) * words)
+    monkeypatch.setattr("latticescape.deploy.doctor.native_width", lambda: (0,) * words)
     assert finding("vectors", f"doctor --cluster {address} --json") == line
 
 

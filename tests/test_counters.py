@@ -5,16 +5,29 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from physics import Ising, Lattice, PairAlloy, RequestError, ThreeBodyAlloy, configurations
-from physics import class_codes as codes_module
-from physics import class_sums as sums_module
-from physics.class_codes import class_codes
-from physics.class_sums import class_sums
-from physics.configurations import count_configurations
-from physics.counters import MOST_ITEMS, cache_lines, count_classes, count_unlike, count_up
-from physics.lattices import LATTICES, cubic, honeycomb, square, triangular
-from physics.models import Orbit
-from physics.reference import clusters_of, measure_features
+from latticescape.physics import (
+    Ising,
+    Lattice,
+    PairAlloy,
+    RequestError,
+    ThreeBodyAlloy,
+    configurations,
+)
+from latticescape.physics.kernels.multispin.counting import class_codes as codes_module
+from latticescape.physics.kernels.multispin.counting import class_sums as sums_module
+from latticescape.physics.kernels.multispin.counting.class_codes import class_codes
+from latticescape.physics.kernels.multispin.counting.class_sums import class_sums
+from latticescape.physics.kernels.multispin.counting.counters import (
+    MOST_ITEMS,
+    cache_lines,
+    count_classes,
+    count_unlike,
+    count_up,
+)
+from latticescape.physics.kernels.reference import clusters_of, measure_features
+from latticescape.physics.lattices.configurations import count_configurations
+from latticescape.physics.lattices.lattice import LATTICES, cubic, honeycomb, square, triangular
+from latticescape.physics.models.model import Orbit
 
 COUNTED = [square(5), triangular(5), honeycomb(4), cubic(3)]
 SMALL = [LATTICES[kind](size) for kind in LATTICES for size in (2, 3, 4, 5)]

@@ -4,12 +4,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from physics import Ising, RequestError, Schedule, cubic, square, triangular
-from physics.coupling_matrix import coupling_matrix
-from physics.enumeration import enumerate_states
-from physics.lattices import GEOMETRIES, MOST_SHELLS, Lattice, neighbor_steps
-from physics.simulation import Simulation
-from sweeps import Sweep
+from latticescape.physics import Ising, RequestError, Schedule, cubic, square, triangular
+from latticescape.physics.exact.enumeration import enumerate_states
+from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.lattices.lattice import GEOMETRIES, MOST_SHELLS, Lattice, neighbor_steps
+from latticescape.physics.models.coupling_matrix import coupling_matrix
+from latticescape.sweeps import Sweep
 from tests.statistics import Deviation, deviations, root_mean_square, seed_of
 
 SCHEDULE = Schedule(equilibration_mcs=100, samples=250, stride_mcs=4)

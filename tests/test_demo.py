@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.statistical]
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("demo")
-    command = [sys.executable, "-m", "deploy", "demo", "--out", str(folder), "--json"]
+    command = [sys.executable, "-m", "latticescape", "demo", "--out", str(folder), "--json"]
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
     )

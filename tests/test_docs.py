@@ -11,9 +11,9 @@ import click
 import numpy as np
 import pytest
 
-from deploy.cli import main
-from physics.kmc.adatoms import BOLTZMANN_EV
-from sweeps import Sweep, run
+from latticescape.deploy.cli.main import main
+from latticescape.physics.kinetics.adatoms import BOLTZMANN_EV
+from latticescape.sweeps import Sweep, run
 from tests.browsing import served
 from tests.command_line import latticescape
 from tests.runs import in_process

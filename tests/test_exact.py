@@ -8,7 +8,7 @@ from math import comb, exp, gamma, isnan, log, nextafter, pi, sqrt
 import numpy as np
 import pytest
 
-from physics import (
+from latticescape.physics import (
     Ising,
     Lattice,
     Model,
@@ -17,19 +17,19 @@ from physics import (
     ThreeBodyAlloy,
     configurations,
     cubic,
-    enumeration,
     honeycomb,
     square,
     triangular,
 )
-from physics.enumeration import States, enumerate_states
-from physics.exact import (
+from latticescape.physics.exact import enumeration
+from latticescape.physics.exact.closed_forms import (
     CRITICAL_TEMPERATURE,
     kaufman,
     onsager_energy,
     onsager_heat_capacity,
     onsager_magnetization,
 )
+from latticescape.physics.exact.enumeration import States, enumerate_states
 
 TC = CRITICAL_TEMPERATURE["square"]
 

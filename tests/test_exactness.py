@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from physics import (
+from latticescape.physics import (
     Ising,
     Lattice,
     Model,
@@ -18,7 +18,7 @@ from physics import (
     square,
     triangular,
 )
-from physics.enumeration import States, enumerate_states
+from latticescape.physics.exact.enumeration import States, enumerate_states
 from tests.statistics import Deviation, deviations, root_mean_square, seed_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.statistical]

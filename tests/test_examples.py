@@ -8,8 +8,8 @@ from types import ModuleType
 import pytest
 from distributed import Client
 
-from deploy.sources import read_sources
-from sweeps import Sweep, run
+from latticescape.deploy.sources import read_sources
+from latticescape.sweeps import Sweep, run
 
 ROOT = Path(__file__).parents[1] / "examples"
 FOLDERS = sorted(path.parent for path in ROOT.glob("*/example.py"))

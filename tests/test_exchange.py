@@ -3,15 +3,20 @@
 import numpy as np
 import pytest
 
-from physics import Lattice, PairAlloy, RequestError, Schedule, ThreeBodyAlloy, sample
-from physics.exchange import acceptance_filter, advance, bond_table, first_order
-from physics.lane_streams import seed_state
-from physics.lanes import ExchangeGroup, LaneTables, arrange
-from physics.lattices import cubic, honeycomb, square, triangular
-from physics.models import Model
-from physics.reference import Task, clusters_of, energy_jumps
-from physics.sampler import kernel_of
-from physics.simd import aligned
+from latticescape.physics import Lattice, PairAlloy, RequestError, Schedule, ThreeBodyAlloy, sample
+from latticescape.physics.kernels.multispin.blocks import ExchangeGroup, LaneTables, arrange
+from latticescape.physics.kernels.multispin.exchange import (
+    acceptance_filter,
+    advance,
+    bond_table,
+    first_order,
+)
+from latticescape.physics.kernels.multispin.simd import aligned
+from latticescape.physics.kernels.multispin.streams import seed_state
+from latticescape.physics.kernels.reference import Task, clusters_of, energy_jumps
+from latticescape.physics.kernels.sampler import kernel_of
+from latticescape.physics.lattices.lattice import cubic, honeycomb, square, triangular
+from latticescape.physics.models.model import Model
 from tests.statistics import seed_of
 
 # (lattice, shells, triangles)

@@ -8,15 +8,15 @@ import zarr
 from click.testing import CliRunner
 from distributed import Client
 
-from deploy.cli import main
-from physics import Ising, PairAlloy, Schedule, square
-from physics.errors import RequestError
-from sweeps import IncompleteError, Sweep, open_sweep, pack, run, verify
-from sweeps.axis import Axis
-from sweeps.location import locate
-from sweeps.plan import plan
-from sweeps.run import execute
-from sweeps.store import Store, create
+from latticescape.deploy.cli.main import main
+from latticescape.physics import Ising, PairAlloy, Schedule, square
+from latticescape.physics.errors import RequestError
+from latticescape.sweeps import IncompleteError, Sweep, open_sweep, pack, run, verify
+from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.spec.axis import Axis
+from latticescape.sweeps.spec.plan import plan
+from latticescape.sweeps.store.location import locate
+from latticescape.sweeps.store.store import Store, create
 from tests.own_kernels import percolation
 from tests.runs import alloy_sweep, assert_same_bits, ising_sweep
 
@@ -214,7 +214,7 @@ def test_the_command_takes_over_too(client: Client, base: Path, anew: Path, tmp_
 def test_incomplete_points_are_told(client: Client, base: Path, tmp_path: Path) -> None:
     out = tmp_path / "new.zarr"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("physics.simulation.sample", lambda *a, **b: 1 / 0)
+        patch.setattr("latticescape.physics.kernels.lattice_kernel.sample", lambda *a, **b: 1 / 0)
         with pytest.raises(IncompleteError, match="of 20 points 11 failed"):
             run(EXTENDED, out, client, base=base, progress=False)
     assert open_sweep(out).done.sum() == 9

@@ -12,14 +12,14 @@ import pytest
 import xarray as xr
 from distributed import Client
 
-from physics import Ising, Schedule, square
-from sweeps import Sweep
-from sweeps.plan import plan
-from sweeps.run import execute
-from sweeps.store import DONE, FAILED, PENDING, POISONED, Store, create
-from sweeps.tasks import compute_block
-from sweeps.units import Trial, bisected
-from sweeps.workers import embedded
+from latticescape.physics import Ising, Schedule, square
+from latticescape.sweeps import Sweep
+from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.execution.tasks import compute_block
+from latticescape.sweeps.execution.work_units import Trial, bisected
+from latticescape.sweeps.execution.workers import embedded
+from latticescape.sweeps.spec.plan import plan
+from latticescape.sweeps.store.store import DONE, FAILED, PENDING, POISONED, Store, create
 from tests.faulty import PRELOAD, Axes, preceded
 from tests.runs import assert_same_bits, ising_sweep
 
@@ -150,7 +150,7 @@ def test_what_ends_without_a_death_leaves_no_suspicion(
 
     store = begun(tmp_path / "s.zarr", ising_sweep(), 9)
     preceded(monkeypatch, interrupted)
-    monkeypatch.setattr("sweeps.tasks.warm_up", lambda sweep: None)
+    monkeypatch.setattr("latticescape.sweeps.execution.tasks.warm_up", lambda sweep: None)
     with pytest.raises(KeyboardInterrupt):
         compute(store)
     assert store.notes.names() == []
@@ -179,7 +179,7 @@ def test_ctrl_c_of_a_run_is_no_death_of_its_blocks(
 
     with monkeypatch.context() as patch:
         preceded(patch, wait)
-        patch.setattr("sweeps.progress.SweepProgress.add", interrupt)
+        patch.setattr("latticescape.sweeps.execution.progress.SweepProgress.add", interrupt)
         with pytest.raises(KeyboardInterrupt):
             execute(ising_sweep(), store.path, client)
         assert [name for name in store.notes.names() if name.startswith("block")] == []

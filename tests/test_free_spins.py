@@ -5,12 +5,12 @@ import numpy.typing as npt
 import pytest
 from scipy.stats import binom, chi2
 
-from physics import Ising, Schedule, sample, square
-from physics.lane_streams import PLANES, seed_state
-from physics.reference import MOMENTS
-from physics.simd import WORDS
-from physics.single_flip import advance, rule, visits
-from physics.thresholds import threshold_planes
+from latticescape.physics import Ising, Schedule, sample, square
+from latticescape.physics.kernels.multispin.heat_bath import advance, rule, visits
+from latticescape.physics.kernels.multispin.simd import WORDS
+from latticescape.physics.kernels.multispin.streams import PLANES, seed_state
+from latticescape.physics.kernels.multispin.thresholds import threshold_planes
+from latticescape.physics.kernels.reference import MOMENTS
 from tests.plane_table import LANES, lane_bits
 from tests.statistics import seeds_of
 from tests.stream_battery import Deviates, correlations, departure, normal_deviate

@@ -11,11 +11,16 @@ import xarray as xr
 from PIL import Image
 from scipy.spatial import cKDTree
 
-from analysis.observed import count_atoms, stored_counts
-from analysis.observed.atom_tables import COLUMNS
-from analysis.synthetic.drawing import draw_configuration, place_atoms, two_phases
-from physics import PairAlloy, Schedule, triangular
-from sweeps import Sweep, run
+from latticescape.analysis.counts.atom_tables import COLUMNS
+from latticescape.analysis.counts.counting import count_atoms
+from latticescape.analysis.counts.stored import stored_counts
+from latticescape.analysis.images.synthetic.drawing import (
+    draw_configuration,
+    place_atoms,
+    two_phases,
+)
+from latticescape.physics import PairAlloy, Schedule, triangular
+from latticescape.sweeps import Sweep, run
 from tests.command_line import latticescape, told
 
 

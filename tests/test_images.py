@@ -16,8 +16,8 @@ import tifffile
 import xarray as xr
 from PIL import Image
 
-from analysis.images import image_paths, is_image, labelled_image, read_image
-from physics.errors import RequestError
+from latticescape.analysis.images.reading import image_paths, is_image, labelled_image, read_image
+from latticescape.physics.errors import RequestError
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner
 
-from analysis import (
+from latticescape.analysis import (
     best_fit,
     bootstrap,
     combine,
@@ -21,15 +21,16 @@ from analysis import (
     posterior,
     profile_landscape,
 )
-from analysis.count_covariance import count_covariance
-from analysis.inference import ConvergenceError, markov_chains
-from analysis.inference.count_moments import count_bias
-from analysis.inference.deviance import deviance
-from analysis.observed import count_atoms, counts_dataset
-from analysis.observed.shared_pairs import neighborhoods_overlap
-from deploy.cli import main
-from deploy.examples import example
-from physics import (
+from latticescape.analysis.counts.counting import count_atoms, counts_dataset
+from latticescape.analysis.counts.covariance import count_covariance
+from latticescape.analysis.counts.shared_pairs import neighborhoods_overlap
+from latticescape.analysis.inference.estimation import posterior as markov_chains
+from latticescape.analysis.inference.estimation.deviance import deviance
+from latticescape.analysis.inference.estimation.posterior import ConvergenceError
+from latticescape.analysis.inference.landscapes.count_moments import count_bias
+from latticescape.deploy.cli.main import main
+from latticescape.deploy.examples import example
+from latticescape.physics import (
     Ising,
     Lattice,
     RequestError,
@@ -39,10 +40,10 @@ from physics import (
     square,
     triangular,
 )
-from physics.observables import observe
-from physics.sampler import complete
-from sweeps import Sweep
-from sweeps.run import execute
+from latticescape.physics.kernels.sampler import complete
+from latticescape.physics.observables import observe
+from latticescape.sweeps import Sweep
+from latticescape.sweeps.execution.run import execute
 from tests.statistics import seeds_of
 
 CLASSES = configurations("honeycomb")

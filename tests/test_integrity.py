@@ -16,15 +16,15 @@ import xarray as xr
 from click.testing import CliRunner, Result
 from distributed import Client
 
-from deploy.cli import main
-from physics.errors import RequestError
-from physics.simulation import Simulation
-from sweeps import verify
-from sweeps.checksums import canonical, checksums
-from sweeps.durability import flush
-from sweeps.plan import plan
-from sweeps.run import execute
-from sweeps.store import PENDING, Store, create
+from latticescape.deploy.cli.main import main
+from latticescape.physics.errors import RequestError
+from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.sweeps import verify
+from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.spec.plan import plan
+from latticescape.sweeps.store.checksums import canonical, checksums
+from latticescape.sweeps.store.fsync import flush
+from latticescape.sweeps.store.store import PENDING, Store, create
 from tests.faulty import preceded
 from tests.runs import assert_same_bits, ising_sweep
 
@@ -157,7 +157,7 @@ def test_a_done_mark_follows_what_it_marks_to_the_disk(
 ) -> None:
     """Every chunk and every folder down to it is flushed, the done mark and its folders last."""
     flushed: list[Path] = []
-    monkeypatch.setattr("sweeps.durability._flush", flushed.append)
+    monkeypatch.setattr("latticescape.sweeps.store.fsync._flush", flushed.append)
     sweep = ising_sweep()
     store = create(tmp_path / "s.zarr", sweep, plan(sweep, block_points=9))
     execute(sweep, store.path, client)
@@ -183,8 +183,8 @@ FULL = """
 import resource, sys
 from pathlib import Path
 from distributed import Client, LocalCluster
-from sweeps.run import execute
-from sweeps.spec import Sweep
+from latticescape.sweeps.execution.run import execute
+from latticescape import Sweep
 sweep, path = Sweep.from_file(sys.argv[1]), Path(sys.argv[2])
 with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster:
     with Client(cluster, set_as_default=False) as client:
@@ -228,7 +228,7 @@ def test_no_block_is_computed_for_a_disk_without_space(
     calls = preceded(monkeypatch, lambda points: None)
     with monkeypatch.context() as patch:
         usage = shutil.disk_usage(tmp_path)._replace(free=100)
-        patch.setattr("sweeps.location.shutil.disk_usage", lambda path: usage)
+        patch.setattr("latticescape.sweeps.store.location.shutil.disk_usage", lambda path: usage)
         report = execute(ising_sweep(), path, client)
     assert calls == []
     assert (report.computed, report.failed, report.pending) == (0, 0, 9)
@@ -249,7 +249,7 @@ def test_a_disk_that_fills_stops_the_run_at_its_first_block(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("sweeps.durability._flush", full)
+        patch.setattr("latticescape.sweeps.store.fsync._flush", full)
         report = execute(ising_sweep(), path, client)
     assert (report.failed, report.pending, report.computed) == (0, 9, 0)
     assert "came: No space left on device" in report.error
@@ -283,7 +283,7 @@ def test_marks_that_are_damaged_meanwhile_are_told(
                 noise(store.chunk("done", block))
 
     with monkeypatch.context() as patch:
-        patch.setattr("sweeps.progress.SweepProgress.add", damaging)
+        patch.setattr("latticescape.sweeps.execution.progress.SweepProgress.add", damaging)
         report = execute(ising_sweep(), path, client)
     assert (report.pending, report.failed) == (3, 0)
     assert "latticescape verify" in report.error

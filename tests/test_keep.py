@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from physics import Ising, Samples, Schedule, configurations, sample, square
-from physics.models import features_of
-from physics.reference import clusters_of, measure_features
-from physics.sampler import parameters_used
-from physics.simulation import Simulation
-from physics.traces import KEEP, unpack_replicas
-from sweeps import Sweep, open_sweep, plan
-from sweeps.pack import pack
-from sweeps.verify import verify
+from latticescape.physics import Ising, Samples, Schedule, configurations, sample, square
+from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.reference import clusters_of, measure_features
+from latticescape.physics.kernels.sampler import parameters_used
+from latticescape.physics.kernels.traces import KEEP, unpack_replicas
+from latticescape.physics.models.model import features_of
+from latticescape.sweeps import Sweep, open_sweep, plan
+from latticescape.sweeps.store.consolidate import pack
+from latticescape.sweeps.store.verify import verify
 from tests.runs import SPEC, alloy_sweep, assert_same_bits, undisturbed
 from tests.small_runs import RUNS, SmallRun
 from tests.statistics import seeds_of

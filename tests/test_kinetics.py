@@ -9,15 +9,23 @@ import pytest
 import xarray as xr
 from scipy.stats import chi2
 
-from analysis import arrhenius, hop_rates, site_energies
-from physics import Adatoms, Lattice, Schedule, honeycomb, square, trajectory, triangular
-from physics.errors import RequestError
-from physics.kmc import Kinetics, hopping
-from physics.kmc.adatoms import BOLTZMANN_EV
-from physics.kmc.kinetics import surface_of, walkers_of
-from physics.sampler import complete
-from sweeps import Sweep, run
-from sweeps.seeding import point_seeds
+from latticescape.analysis import arrhenius, hop_rates, site_energies
+from latticescape.physics import (
+    Adatoms,
+    Lattice,
+    Schedule,
+    honeycomb,
+    square,
+    trajectory,
+    triangular,
+)
+from latticescape.physics.errors import RequestError
+from latticescape.physics.kernels.sampler import complete
+from latticescape.physics.kinetics import hopping
+from latticescape.physics.kinetics.adatoms import BOLTZMANN_EV
+from latticescape.physics.kinetics.kernel import Kinetics, surface_of, walkers_of
+from latticescape.sweeps import Sweep, run
+from latticescape.sweeps.spec.seeding import point_seeds
 
 Floats = npt.NDArray[np.float64]
 

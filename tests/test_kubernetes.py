@@ -20,11 +20,11 @@ import yaml
 from dask_kubernetes.operator.controller import controller
 from dask_kubernetes.operator.validation import validate_cluster_name
 
-from deploy.certificates import ROLES, Certificates, make_certificates
-from deploy.clusters import profile_of
-from deploy.manifest import manifest
-from deploy.profiles import Kubernetes, parse_profile
-from sweeps import Sweep
+from latticescape.deploy.clusters.certificates import ROLES, Certificates, make_certificates
+from latticescape.deploy.clusters.connect import profile_of
+from latticescape.deploy.clusters.kubernetes import manifest
+from latticescape.deploy.clusters.profiles import Kubernetes, parse_profile
+from latticescape.sweeps import Sweep
 from tests.processes import ROOT, end
 from tests.runs import SPEC, assert_same_bits
 
@@ -192,7 +192,7 @@ def process(pod: dict[str, Any], here: dict[str, str]) -> Iterator[subprocess.Po
         for argument in container["args"]
     ]
     program = shutil.which(arguments[0], path=str(Path(sys.executable).parent))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1", **variables}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     with subprocess.Popen(
         [str(program), *arguments[1:]],
         env=environment,

@@ -5,12 +5,12 @@ import pytest
 import xarray as xr
 from scipy.stats import chi2
 
-from analysis import best_fit, compare, landscape, observed_counts, random_mixing
-from analysis import statistical_distance as distance
-from analysis.observed import counts_dataset
-from analysis.selection import bic
-from deploy.examples import example
-from physics import RequestError, configurations
+from latticescape.analysis import best_fit, compare, landscape, observed_counts, random_mixing
+from latticescape.analysis import statistical_distance as distance
+from latticescape.analysis.counts.counting import counts_dataset
+from latticescape.analysis.inference.comparison.criteria import bic
+from latticescape.deploy.examples import example
+from latticescape.physics import RequestError, configurations
 
 CLASSES = configurations("triangular")
 COMPOSITIONS = (0.3, 0.6)

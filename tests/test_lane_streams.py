@@ -15,13 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from physics import square
-from physics.lane_streams import DERIVED, FRESH, PLANES, WARM_UP, seed_state
-from physics.lanes import draw_spins
-from physics.simd import WORDS
-from physics.single_flip import HOT, advance, rule, visits
-from physics.thresholds import threshold_planes
-from sweeps.seeding import point_seeds
+from latticescape.physics import square
+from latticescape.physics.kernels.multispin.blocks import draw_spins
+from latticescape.physics.kernels.multispin.heat_bath import HOT, advance, rule, visits
+from latticescape.physics.kernels.multispin.simd import WORDS
+from latticescape.physics.kernels.multispin.streams import (
+    DERIVED,
+    FRESH,
+    PLANES,
+    WARM_UP,
+    seed_state,
+)
+from latticescape.physics.kernels.multispin.thresholds import threshold_planes
+from latticescape.sweeps.spec.seeding import point_seeds
 from tests.plane_table import LANES, Plane, PlaneTable, lane_bits, numbers_of
 from tests.statistics import seed_of, seeds_of
 from tests.stream_battery import (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physics import (
+from latticescape.physics import (
     Ising,
     Lattice,
     Model,
@@ -19,14 +19,18 @@ from physics import (
     count_configurations,
     sample,
 )
-from physics.counters import count_classes, count_unlike, count_up
-from physics.exact import kaufman
-from physics.lane_streams import PLANES, seed_state
-from physics.lattices import cubic, honeycomb, square, triangular
-from physics.observables import observe
-from physics.sampler import complete, kernel_of, parameters_used
-from physics.single_flip import advance, rule, visits
-from physics.thresholds import threshold_planes
+from latticescape.physics.exact.closed_forms import kaufman
+from latticescape.physics.kernels.multispin.counting.counters import (
+    count_classes,
+    count_unlike,
+    count_up,
+)
+from latticescape.physics.kernels.multispin.heat_bath import advance, rule, visits
+from latticescape.physics.kernels.multispin.streams import PLANES, seed_state
+from latticescape.physics.kernels.multispin.thresholds import threshold_planes
+from latticescape.physics.kernels.sampler import complete, kernel_of, parameters_used
+from latticescape.physics.lattices.lattice import cubic, honeycomb, square, triangular
+from latticescape.physics.observables import observe
 from tests.statistics import seed_of
 
 MANY_COUPLINGS = np.abs(np.arange(-24.0, 25.0)).reshape(7, 7)

@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from physics import LATTICES, Lattice, RequestError, triangular
-from physics.lattices import largest_size
+from latticescape.physics import LATTICES, Lattice, RequestError, triangular
+from latticescape.physics.lattices.lattice import largest_size
 
 COORDINATION = {"square": 4, "triangular": 6, "honeycomb": 3, "cubic": 6}
 SHELL_SIZES = {

@@ -3,10 +3,15 @@
 import numpy as np
 import pytest
 
-from physics import Ising, Model, PairAlloy, RequestError, ThreeBodyAlloy, configurations
-from physics.lattices import LATTICES, Lattice, square, triangular
-from physics.models import REPLICAS, features_of
-from physics.reference import (
+from latticescape.physics import (
+    Ising,
+    Model,
+    PairAlloy,
+    RequestError,
+    ThreeBodyAlloy,
+    configurations,
+)
+from latticescape.physics.kernels.reference import (
     clusters_of,
     draw_arrangement,
     energy_jumps,
@@ -14,8 +19,10 @@ from physics.reference import (
     rise,
     touching,
 )
-from physics.sampler import complete, parameters_used, sample
-from physics.schedule import Schedule
+from latticescape.physics.kernels.sampler import complete, parameters_used, sample
+from latticescape.physics.kernels.schedule import Schedule
+from latticescape.physics.lattices.lattice import LATTICES, Lattice, square, triangular
+from latticescape.physics.models.model import REPLICAS, features_of
 
 MODELS = [
     (Ising(T=1.0, J=1.3, J2=-0.4, J3=0.2, H=0.3, mu=0.67), "square"),

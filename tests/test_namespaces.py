@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy import connect
-from deploy.certificates import Certificates, make_certificates
-from physics.errors import RequestError
-from sweeps import Sweep
-from sweeps.run import execute
-from sweeps.workers import at_address
+from latticescape.deploy import connect
+from latticescape.deploy.clusters.certificates import Certificates, make_certificates
+from latticescape.physics.errors import RequestError
+from latticescape.sweeps import Sweep
+from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.execution.workers import at_address
 from tests.processes import address_in, dask
 from tests.runs import SPEC, assert_same_bits
 from tests.virtual_network import Network, absent, virtual_network

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.neighborhoods import neighborhoods
-from analysis.sites import fit_sites
-from physics import RequestError
+from latticescape.analysis.images.neighborhoods import neighborhoods
+from latticescape.analysis.images.sites.lattice_fit import fit_sites
+from latticescape.physics import RequestError
 from tests.crystals import SPACING, crystal
 
 

@@ -20,17 +20,17 @@ import xarray as xr
 from distributed import Client
 from zarr.storage import ObjectStore
 
-from deploy.watch import watch
-from physics import RequestError
-from sweeps import Sweep, cancel, open_sweep, pack, run, status, submit, verify
-from sweeps.lease import lease_of, take
-from sweeps.location import DRAFT, ROOT, Bucket
-from sweeps.objects import Objects, UnreachableError
-from sweeps.plan import plan
-from sweeps.run import execute
-from sweeps.store import Store, create
-from sweeps.tasks import compute_block
-from sweeps.workers import embedded
+from latticescape.deploy.cli.watch import watch
+from latticescape.physics import RequestError
+from latticescape.sweeps import Sweep, cancel, open_sweep, pack, run, status, submit, verify
+from latticescape.sweeps.execution.lease import lease_of, take
+from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.execution.tasks import compute_block
+from latticescape.sweeps.execution.workers import embedded
+from latticescape.sweeps.spec.plan import plan
+from latticescape.sweeps.store.location import DRAFT, ROOT, Bucket
+from latticescape.sweeps.store.object_store import Objects, UnreachableError
+from latticescape.sweeps.store.store import Store, create
 from tests.command_line import latticescape, told
 from tests.faulty import preceded
 from tests.object_storage import (
@@ -130,7 +130,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(
 ) -> None:
     sweep = ising_sweep(points=4)
     (tmp_path / "spec.toml").write_text(sweep.to_toml())
-    command = [sys.executable, "-m", "deploy", "run", str(tmp_path / "spec.toml")]
+    command = [sys.executable, "-m", "latticescape", "run", str(tmp_path / "spec.toml")]
     command += ["--store", url, "--workers", "1", "--block-points", "1", "--quiet"]
     with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as process:
         try:

@@ -11,15 +11,21 @@ import xarray as xr
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from analysis import count_atoms, measure, observed_counts
-from analysis.atoms import find_atoms
-from analysis.observed import effective_number, expected_counts, random_p_value, shuffled_counts
-from analysis.sites import complete_rings, fit_sites
-from analysis.synthetic import draw_configuration, place_atoms
-from deploy.examples import example
-from deploy.outputs import write_new
-from physics import RequestError, configurations, honeycomb, square, triangular
-from physics.configurations import count_configurations
+from latticescape.analysis import count_atoms, measure, observed_counts
+from latticescape.analysis.counts.overlap import (
+    effective_number,
+    expected_counts,
+    random_p_value,
+    shuffled_counts,
+)
+from latticescape.analysis.images.atoms.finding import find_atoms
+from latticescape.analysis.images.sites.lattice_fit import fit_sites
+from latticescape.analysis.images.sites.rings import complete_rings
+from latticescape.analysis.images.synthetic import draw_configuration, place_atoms
+from latticescape.deploy.cli.outputs import write_new
+from latticescape.deploy.examples import example
+from latticescape.physics import RequestError, configurations, honeycomb, square, triangular
+from latticescape.physics.lattices.configurations import count_configurations
 
 COUNTS = example("mores2_counts.csv")
 IMAGES = Path(__file__).parents[2] / "shared" / "data" / "mores2"

@@ -5,10 +5,10 @@ import numpy.typing as npt
 import pytest
 import xarray as xr
 
-from analysis import disorder_average, spin_overlap
-from physics import Ising, RequestError, Schedule, square
-from physics.sampler import sample
-from sweeps import Sweep, run
+from latticescape.analysis import disorder_average, spin_overlap
+from latticescape.physics import Ising, RequestError, Schedule, square
+from latticescape.physics.kernels.sampler import sample
+from latticescape.sweeps import Sweep, run
 from tests.runs import in_process
 from tests.statistics import root_mean_square, seeds_of
 

@@ -25,11 +25,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from deploy.cli import main
-from physics import RequestError
-from physics.streams import next_uniform
-from physics.variables import BOOKKEEPING
-from sweeps import (
+from latticescape.deploy.cli.main import main
+from latticescape.physics import RequestError
+from latticescape.physics.kernels.streams import next_uniform
+from latticescape.physics.variables import BOOKKEEPING
+from latticescape.sweeps import (
     FunctionKernel,
     IncompleteError,
     Sweep,
@@ -41,12 +41,12 @@ from sweeps import (
     run,
     submit,
 )
-from sweeps.returned import ReturnedError
-from sweeps.run import execute
-from sweeps.seeding import point_seeds
-from sweeps.source import Source
-from sweeps.store import Store
-from sweeps.workers import embedded
+from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.execution.workers import embedded
+from latticescape.sweeps.functions.returned import ReturnedError
+from latticescape.sweeps.functions.source import Source
+from latticescape.sweeps.spec.seeding import point_seeds
+from latticescape.sweeps.store.store import Store
 from tests.own_kernels import cluster_numbers, logistic, percolation, period_two
 from tests.runs import assert_same_bits
 
@@ -212,8 +212,8 @@ def test_workers_import_an_importable_kernel_by_its_name(client: Client, tmp_pat
 
 SCRIPT = """\
 import sys
-from sweeps import Sweep, kernel
-from sweeps.run import execute
+from latticescape import Sweep, kernel
+from latticescape.sweeps.execution.run import execute
 from neighbour import shift
 
 rate = 2.0

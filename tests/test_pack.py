@@ -13,18 +13,18 @@ import zarr
 from click.testing import CliRunner, Result
 from distributed import Client
 
-from deploy.cli import main
-from physics.errors import RequestError
-from sweeps import cancel, open_sweep, pack, run, status, submit, verify
-from sweeps.durability import flush
-from sweeps.lease import take
-from sweeps.plan import plan
-from sweeps.run import execute
-from sweeps.store import FAILED, POISONED, Store, create
+from latticescape.deploy.cli.main import main
+from latticescape.physics.errors import RequestError
+from latticescape.sweeps import cancel, open_sweep, pack, run, status, submit, verify
+from latticescape.sweeps.execution.lease import take
+from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.spec.plan import plan
+from latticescape.sweeps.store.fsync import flush
+from latticescape.sweeps.store.store import FAILED, POISONED, Store, create
 from tests.runs import alloy_sweep, assert_same_bits, ising_sweep
 
 SWEEP = ising_sweep(points=5)
-MODULE = import_module("sweeps.pack")  # not the function of that name
+MODULE = import_module("latticescape.sweeps.store.consolidate")  # not the function of that name
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis import binder_crossing, finite_size_scaling, ordering, phase_diagram
-from analysis.browse import phase_diagram_map, save
-from analysis.phase_diagram import ridge_scaling, ridges, simulate
-from analysis.phase_diagram.parameters import place_of
-from physics import Ising, PairAlloy, Schedule, square, triangular
-from physics.errors import RequestError
-from physics.exact import CRITICAL_TEMPERATURE, kaufman
-from physics.traces import pack_replicas
+from latticescape.analysis import binder_crossing, finite_size_scaling, ordering, phase_diagram
+from latticescape.analysis.phases.parameters import place_of
+from latticescape.analysis.phases.ridges import ridge_scaling, ridges
+from latticescape.analysis.phases.simulation import simulate
+from latticescape.analysis.plots import phase_diagram_map, save
+from latticescape.physics import Ising, PairAlloy, Schedule, square, triangular
+from latticescape.physics.errors import RequestError
+from latticescape.physics.exact.closed_forms import CRITICAL_TEMPERATURE, kaufman
+from latticescape.physics.kernels.traces import pack_replicas
 from tests.command_line import latticescape, told
 
 TC = CRITICAL_TEMPERATURE["square"]

@@ -8,19 +8,23 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis.browse import Picture, save
-from analysis.browse.pictures import (
+from latticescape.analysis.images.reading import labelled_image
+from latticescape.analysis.images.spectra.windows import sliding_fft
+from latticescape.analysis.images.synthetic.drawing import (
+    draw_configuration,
+    place_atoms,
+    two_phases,
+)
+from latticescape.analysis.images.unmixing.mixture import unmix
+from latticescape.analysis.plots import Picture, save
+from latticescape.analysis.plots.pictures import (
     MOST_PIXELS,
     SPECIES,
     atom_maps,
     endmember_maps,
     neighborhood_maps,
 )
-from analysis.images import labelled_image
-from analysis.spectra import sliding_fft
-from analysis.synthetic.drawing import draw_configuration, place_atoms, two_phases
-from analysis.unmixing import unmix
-from physics import triangular
+from latticescape.physics import triangular
 from tests.browsing import assert_colourful, screenshot
 
 

@@ -15,14 +15,21 @@ import pytest
 from click.testing import CliRunner
 from distributed.comm import CommClosedError
 
-from deploy import connect
-from deploy.certificates import Certificates
-from deploy.cli import main
-from deploy.clusters import profile_of
-from deploy.jobs import job_script
-from deploy.profiles import Address, Kubernetes, Local, Slurm, parse_profile, profile_paths
-from physics.errors import RequestError
-from sweeps.workers import check_workers, code_identity
+from latticescape.deploy import connect
+from latticescape.deploy.cli.main import main
+from latticescape.deploy.clusters.certificates import Certificates
+from latticescape.deploy.clusters.connect import profile_of
+from latticescape.deploy.clusters.jobs import job_script
+from latticescape.deploy.clusters.profiles import (
+    Address,
+    Kubernetes,
+    Local,
+    Slurm,
+    parse_profile,
+    profile_paths,
+)
+from latticescape.physics.errors import RequestError
+from latticescape.sweeps.execution.workers import check_workers, code_identity
 
 EVERY_KEY = """\
 kind = "slurm"
@@ -148,7 +155,6 @@ def test_every_key_is_in_the_job_script(scheduler: str) -> None:
     memory = {"outside": {"-n 1", "--mem=8G"}, "inside": {"--ntasks=3", "--mem-per-cpu=1908M"}}
     assert directives == each | memory[scheduler]
     assert lines.index("module load python") + 1 == lines.index("ulimit -n 4096")
-    assert lines.index("export PYTHONSAFEPATH=1") < lines.index("module load python")
     words = shlex.split(script, comments=True)
     for pair in (
         *(("--nworkers", "2"), ("--nthreads", "2"), ("--memory-limit", "3.73GiB")),
@@ -204,7 +210,7 @@ def test_importing_leaves_the_signals_of_a_process_alone() -> None:
 import signal, threading
 failed = []
 threading.excepthook = failed.append
-thread = threading.Thread(target=lambda: __import__("deploy.clusters"))
+thread = threading.Thread(target=lambda: __import__("latticescape.deploy.clusters.connect"))
 thread.start()
 thread.join()
 print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, failed)
@@ -225,7 +231,7 @@ def test_a_queue_is_asked_as_often_as_the_profile_says(
         (tmp_path / name).chmod(0o700)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     profile = Slurm(scheduler="inside", folder=tmp_path, check_seconds=1.0, wait_minutes=0.03)
-    monkeypatch.setattr("deploy.clusters.profile_of", lambda name: profile)
+    monkeypatch.setattr("latticescape.deploy.clusters.connect.profile_of", lambda name: profile)
     with pytest.raises(RequestError, match="no worker came") as caught, connect("lab"):
         pass
     assert "PENDING" in str(caught.value)

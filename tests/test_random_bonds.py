@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pytest
 import xarray as xr
 
-from analysis import disorder_average
-from physics import (
+from latticescape.analysis import disorder_average
+from latticescape.physics import (
     Ising,
     Lattice,
     RequestError,
@@ -19,16 +19,16 @@ from physics import (
     square,
     triangular,
 )
-from physics.enumeration import enumerate_states
-from physics.lane_streams import seed_state
-from physics.random_bonds import DISTRIBUTIONS, RandomBonds
-from physics.sampler import sample
-from physics.simd import aligned
-from physics.simulation import Simulation
-from physics.single_flip import visits
-from physics.site_flip import advance, site_terms
-from physics.thresholds import thresholds
-from sweeps import Sweep
+from latticescape.physics.exact.enumeration import enumerate_states
+from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.multispin.heat_bath import visits
+from latticescape.physics.kernels.multispin.simd import aligned
+from latticescape.physics.kernels.multispin.site_heat_bath import advance, site_terms
+from latticescape.physics.kernels.multispin.streams import seed_state
+from latticescape.physics.kernels.multispin.thresholds import thresholds
+from latticescape.physics.kernels.sampler import sample
+from latticescape.physics.models.bond_disorder import DISTRIBUTIONS, RandomBonds
+from latticescape.sweeps import Sweep
 from tests.statistics import Deviation, deviations, root_mean_square, seed_of, seeds_of
 
 TABLES = {

@@ -11,17 +11,17 @@ import xarray as xr
 from click.testing import CliRunner, Result
 from distributed import Client
 
-from analysis import best_fit, landscape, propose, slab_landscape
-from analysis.observed import counts_dataset
-from analysis.refinement import Proposal
-from deploy.cli import main
-from deploy.examples import example
-from deploy.refinement import refine
-from physics import PairAlloy, Schedule, configurations, triangular
-from physics.errors import RequestError
-from sweeps import Sweep, open_sweep, verify
-from sweeps.run import execute
-from sweeps.store import Store
+from latticescape.analysis import best_fit, landscape, propose, slab_landscape
+from latticescape.analysis.counts.counting import counts_dataset
+from latticescape.analysis.inference.refinement.proposal import Proposal
+from latticescape.deploy.cli.main import main
+from latticescape.deploy.examples import example
+from latticescape.deploy.refinement import refine
+from latticescape.physics import PairAlloy, Schedule, configurations, triangular
+from latticescape.physics.errors import RequestError
+from latticescape.sweeps import Sweep, open_sweep, verify
+from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.store.store import Store
 from tests.slabs import DATA, W_LL, slab_store, sources_file
 
 ROOT = Path(__file__).parents[1]
@@ -202,7 +202,7 @@ def test_wrong_requests_are_told(case: str) -> None:
 def observed() -> xr.Dataset:
     """Counts of an image at w1 = −0.12."""
     classes = configurations("triangular")
-    from physics import sample
+    from latticescape.physics import sample
 
     seeds = np.arange(4, dtype=np.uint64)[None]
     point = {"x": np.array([0.5]), "w1": np.array([-0.12])}

@@ -9,15 +9,19 @@ import numpy.typing as npt
 import pytest
 import xarray as xr
 
-from analysis import best_fit, landscape, reweight, reweighted_landscape
-from analysis.reweighting import beside_untrusted
-from analysis.reweighting.mixture import Mixture
-from analysis.reweighting.references import References, Simulated, turned_classes
-from analysis.reweighting.trust import among
-from analysis.reweighting.weighing import Weighed, Weigher
 from benchmarks import reweighting as benchmark
 from benchmarks.reweighting import computed, observed_at_truth, sweep_of
-from physics import (
+from latticescape.analysis import best_fit, landscape, reweight, reweighted_landscape
+from latticescape.analysis.inference.reweighting.landscapes import beside_untrusted
+from latticescape.analysis.inference.reweighting.mixture import Mixture
+from latticescape.analysis.inference.reweighting.references import (
+    References,
+    Simulated,
+    turned_classes,
+)
+from latticescape.analysis.inference.reweighting.trust import among
+from latticescape.analysis.inference.reweighting.weights import Weighed, Weigher
+from latticescape.physics import (
     Ising,
     Lattice,
     Model,
@@ -31,8 +35,8 @@ from physics import (
     square,
     triangular,
 )
-from physics.enumeration import enumerate_states
-from sweeps import Sweep, open_sweep
+from latticescape.physics.exact.enumeration import enumerate_states
+from latticescape.sweeps import Sweep, open_sweep
 from tests.runs import undisturbed
 
 SHORT = Schedule(100, 20, 5)
@@ -179,7 +183,7 @@ def test_a_landscape_in_slabs_is_one_landscape(
 ) -> None:
     axes = benchmark.fine_grid(5)
     whole = reweighted_landscape(coarse, observed, axes)
-    monkeypatch.setattr("analysis.reweighting.landscapes.SLAB_BYTES", 1)
+    monkeypatch.setattr("latticescape.analysis.inference.reweighting.landscapes.SLAB_BYTES", 1)
     xr.testing.assert_allclose(reweighted_landscape(coarse, observed, axes), whole, rtol=1e-9)
     plain = landscape(reweight(coarse, axes), observed)
     xr.testing.assert_allclose(whole["s2_total_se"], plain["s2_total_se"], rtol=1e-9)
@@ -341,6 +345,6 @@ def test_a_feature_that_was_not_measured_is_told() -> None:
 
 def test_samples_beyond_the_memory_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ds = sampled(Ising(), square(4), {"T": [2.0, 2.5]}, Schedule(2, 2, 1))
-    monkeypatch.setattr("analysis.reweighting.references.MOST_BYTES", 1000)
+    monkeypatch.setattr("latticescape.analysis.inference.reweighting.references.MOST_BYTES", 1000)
     with pytest.raises(RequestError, match="isel"):
         reweight(ds, {"T": [2.2]})

@@ -10,12 +10,12 @@ import xarray as xr
 import zarr
 from distributed import Client, LocalCluster
 
-from physics import Ising, RequestError, Schedule, square
-from physics.variables import VARIABLES
-from sweeps import Sweep, calibrate, open_sweep, plan, run
-from sweeps.run import execute
-from sweeps.store import Store
-from sweeps.tasks import compute_block
+from latticescape.physics import Ising, RequestError, Schedule, square
+from latticescape.physics.variables import VARIABLES
+from latticescape.sweeps import Sweep, calibrate, open_sweep, plan, run
+from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.execution.tasks import compute_block
+from latticescape.sweeps.store.store import Store
 from tests.runs import alloy_sweep, assert_same_bits, ising_sweep
 
 
@@ -183,8 +183,7 @@ def test_a_sweep_of_many_points_is_cut_into_bounded_blocks() -> None:
 
 
 SCRIPT = """
-from physics import Ising, Schedule, square
-from sweeps import Sweep, run
+from latticescape import Ising, Schedule, Sweep, run, square
 ds = run(Sweep(square(4), Ising(), {"T": [2.0, 3.0]}, Schedule(5, 5, 1), seed=1), "s.zarr")
 print(int(ds.done.sum()))
 """

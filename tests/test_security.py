@@ -19,11 +19,11 @@ from distributed import Security
 from distributed.core import rpc
 from distributed.protocol.pickle import dumps
 
-from deploy import connect
-from deploy.certificates import Certificates, make_certificates
-from deploy.cli import main
-from physics.errors import RequestError
-from sweeps.workers import at_address
+from latticescape.deploy import connect
+from latticescape.deploy.cli.main import main
+from latticescape.deploy.clusters.certificates import Certificates, make_certificates
+from latticescape.physics.errors import RequestError
+from latticescape.sweeps.execution.workers import at_address
 from tests.processes import ROOT, address_in, dask
 from tests.runs import SPEC, assert_same_bits
 

@@ -12,7 +12,7 @@ import xarray as xr
 from click.testing import CliRunner
 from scipy.stats import chi2, kstest
 
-from analysis import (
+from latticescape.analysis import (
     Accumulator,
     bayes_factors,
     best_fit,
@@ -25,15 +25,15 @@ from analysis import (
     random_mixing,
     slab_landscape,
 )
-from analysis.data_needed import noncentrality
-from analysis.inference import Fit
-from analysis.observed import counts_dataset
-from analysis.selection import model_weights
-from analysis.selection.models import least_s2, reweighed
-from deploy.cli import main
-from deploy.examples import example
-from physics import RequestError, configurations, triangular
-from sweeps import open_sweep
+from latticescape.analysis.counts.counting import counts_dataset
+from latticescape.analysis.inference.comparison.criteria import model_weights
+from latticescape.analysis.inference.comparison.models import least_s2, reweighed
+from latticescape.analysis.inference.estimation.fit import Fit
+from latticescape.analysis.inference.sample_size import noncentrality
+from latticescape.deploy.cli.main import main
+from latticescape.deploy.examples import example
+from latticescape.physics import RequestError, configurations, triangular
+from latticescape.sweeps import open_sweep
 from tests.command_line import latticescape, told
 from tests.runs import alloy_sweep, undisturbed
 from tests.slabs import DATA, SOURCES, W_LL, slab_store, sources_file

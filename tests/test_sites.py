@@ -8,8 +8,8 @@ import xarray as xr
 from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 
-from analysis.sites import fit_sites, site_rings
-from physics import RequestError
+from latticescape.analysis.images.sites.lattice_fit import fit_sites, site_rings
+from latticescape.physics import RequestError
 from tests.crystals import SPACING, Floats, agreement, crystal
 
 

@@ -7,17 +7,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from physics import RequestError, Schedule, count_configurations
-from physics.groups import drive
-from physics.slab import SegregationSlab, Slab, SlabSimulation, slab
-from physics.slab.enumeration import expect
-from physics.slab.lanes import SlabLanes
-from physics.slab.model import GAS_CONSTANT
-from physics.slab.scalar import SlabReference
-from physics.slab.sums import SlabSums
-from physics.slab.tables import CLASSES, tables_of
-from physics.slab.task import SlabTask
-from physics.traces import unpack_replicas
+from latticescape.physics import RequestError, Schedule, count_configurations
+from latticescape.physics.kernels.batches import drive
+from latticescape.physics.kernels.traces import unpack_replicas
+from latticescape.physics.slab.enumeration import expect
+from latticescape.physics.slab.kernel import SlabSimulation
+from latticescape.physics.slab.lattice import Slab, slab
+from latticescape.physics.slab.model import GAS_CONSTANT, SegregationSlab
+from latticescape.physics.slab.multispin import SlabLanes
+from latticescape.physics.slab.scalar import SlabReference
+from latticescape.physics.slab.sums import SlabSums
+from latticescape.physics.slab.tables import CLASSES, tables_of
+from latticescape.physics.slab.task import SlabTask
 from tests.statistics import root_mean_square, seeds_of
 
 SMALL = slab(2, 3)

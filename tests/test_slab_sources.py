@@ -11,10 +11,6 @@ import xarray as xr
 from click.testing import CliRunner
 from scipy.stats import chi2
 
-from analysis import best_fit, combine, compare, profile_landscape, propose
-from analysis.browse import landscape_map, save
-from analysis.browse.app import Browser, Reader, Shown, Sources
-from analysis.slabs import independent_share, slab_landscape, slab_landscapes
 from benchmarks.slab import (
     ALL,
     GRID,
@@ -27,11 +23,22 @@ from benchmarks.slab import (
     simulated,
     targets,
 )
-from deploy.browse_commands import _simulation
-from deploy.cli import main
-from physics import RequestError, Schedule
-from sweeps import open_sweep
-from sweeps.run import execute
+from latticescape.analysis import best_fit, combine, compare, profile_landscape, propose
+from latticescape.analysis.app.browser import Browser
+from latticescape.analysis.app.export import Sources
+from latticescape.analysis.app.reader import Reader
+from latticescape.analysis.app.shown import Shown
+from latticescape.analysis.inference.landscapes.slabs import (
+    independent_share,
+    slab_landscape,
+    slab_landscapes,
+)
+from latticescape.analysis.plots import landscape_map, save
+from latticescape.deploy.cli.browse import _simulation
+from latticescape.deploy.cli.main import main
+from latticescape.physics import RequestError, Schedule
+from latticescape.sweeps import open_sweep
+from latticescape.sweeps.execution.run import execute
 
 SMALL = Setting(size=8, layers=6, values=5, schedule=Schedule(60, 30, 5), images=8, replicas=3)
 TRIALS = 6

@@ -22,20 +22,19 @@ from click.testing import CliRunner
 from distributed import KilledWorker
 from distributed.scheduler import NoWorkerError
 
-import deploy
-from deploy import connect
-from deploy.certificates import Certificates
-from deploy.cli import main
-from deploy.clusters import profile_of
-from deploy.jobs import Keeper, slurm_cluster
-from deploy.profiles import Profile, Slurm
-from deploy.runs import execute_on
-from physics import Ising, Schedule, square
-from physics.errors import RequestError
-from sweeps import Sweep
-from sweeps.run import execute
-from sweeps.store import Store
-from sweeps.workers import at_address
+from latticescape.deploy import connect
+from latticescape.deploy.cli.main import main
+from latticescape.deploy.clusters.certificates import Certificates
+from latticescape.deploy.clusters.connect import profile_of
+from latticescape.deploy.clusters.jobs import Keeper, slurm_cluster
+from latticescape.deploy.clusters.profiles import Profile, Slurm
+from latticescape.deploy.clusters.runs import execute_on
+from latticescape.physics import Ising, Schedule, square
+from latticescape.physics.errors import RequestError
+from latticescape.sweeps import Sweep
+from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.execution.workers import at_address
+from latticescape.sweeps.store.store import Store
 from tests.processes import eventually
 from tests.runs import SPEC, assert_same_bits, undisturbed
 from tests.virtual_slurm import PATH, end_jobs, missing, slurm, virtual_slurm
@@ -52,7 +51,7 @@ folder = "jobs"
 check_seconds = 1
 tls = "temporary"
 """
-ROOT = Path(deploy.__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 # 40 blocks of a tenth of a second: jobs come and go while they are computed.
 SWEEP = Sweep(
     square(32),
@@ -101,7 +100,7 @@ def lab(configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     # A profile may not have SLURM asked so often; here nobody else asks.
     read = profile_of
-    monkeypatch.setattr("deploy.clusters.profile_of", hasty)
+    monkeypatch.setattr("latticescape.deploy.clusters.connect.profile_of", hasty)
     yield write
     end_jobs(configuration)
 
@@ -285,7 +284,9 @@ def test_a_scheduler_inside_the_allocation_outlives_its_job(
         told("scancel", seen[0])
 
     # A lost scheduler may come back: so long that is waited for, 10 s by default.
-    monkeypatch.setattr("deploy.clusters.at_address", partial(at_address, timeout=2))
+    monkeypatch.setattr(
+        "latticescape.deploy.clusters.connect.at_address", partial(at_address, timeout=2)
+    )
     cancelling = threading.Thread(target=cancel)
     cancelling.start()
     report = execute_on(path, SWEEP, store, block_points=1, progress=False)
@@ -314,7 +315,7 @@ def test_jobs_end_with_a_command_that_is_ended(lab: Write, tmp_path: Path, sched
     (tmp_path / "ising.toml").write_text(SPEC)
     signals = {signal.SIGINT: 1, signal.SIGHUP: 129, signal.SIGTERM: 143}
     path = lab(f'scheduler = "{scheduler}"', 'prologue = ["sleep 60"]', jobs=1)
-    command = ["env", "--default-signal", sys.executable, "-m", "deploy", "run", "ising.toml"]
+    command = ["env", "--default-signal", sys.executable, "-m", "latticescape", "run", "ising.toml"]
     with ExitStack() as stack:
         runs = [
             stack.enter_context(

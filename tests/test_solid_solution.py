@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis import best_fit, landscape
-from analysis.observed import counts_dataset
-from physics import PairAlloy, RequestError, Schedule, SolidSolution, configurations, square
-from physics.enumeration import enumerate_states
-from physics.simulation import Simulation
-from sweeps import Sweep
+from latticescape.analysis import best_fit, landscape
+from latticescape.analysis.counts.counting import counts_dataset
+from latticescape.physics import (
+    PairAlloy,
+    RequestError,
+    Schedule,
+    SolidSolution,
+    configurations,
+    square,
+)
+from latticescape.physics.exact.enumeration import enumerate_states
+from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.sweeps import Sweep
 from tests.statistics import Deviation, deviations, root_mean_square, seed_of, seeds_of
 
 SCHEDULE = Schedule(equilibration_mcs=100, samples=250, stride_mcs=4)

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 import xarray as xr
 
-from analysis.species import assign_species
-from physics import RequestError
+from latticescape.analysis.images.species import assign_species
+from latticescape.physics import RequestError
 
 Floats = npt.NDArray[np.float64]
 PLACES = np.indices((30, 30)).reshape(2, -1).T.astype(float)

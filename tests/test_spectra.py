@@ -8,12 +8,13 @@ import numpy.typing as npt
 import pytest
 import xarray as xr
 
-from analysis.images import labelled_image
-from analysis.spectra import lattice_period, sliding_fft
-from analysis.spectra import windows as module
-from analysis.synthetic import two_phases
 from benchmarks.spectra import plain_loop
-from physics.errors import RequestError
+from latticescape.analysis.images.reading import labelled_image
+from latticescape.analysis.images.spectra import windows as module
+from latticescape.analysis.images.spectra.periods import lattice_period
+from latticescape.analysis.images.spectra.windows import sliding_fft
+from latticescape.analysis.images.synthetic import two_phases
+from latticescape.physics.errors import RequestError
 
 NOISE = np.random.default_rng(1).poisson(100, (53, 70))
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis.observed import counts_dataset, stored_counts
-from deploy.outputs import write_new
-from physics import configurations
-from physics.errors import RequestError
+from latticescape.analysis.counts.counting import counts_dataset
+from latticescape.analysis.counts.stored import stored_counts
+from latticescape.deploy.cli.outputs import write_new
+from latticescape.physics import configurations
+from latticescape.physics.errors import RequestError
 
 
 def counted(*images: str, lattice: str = "triangular", seed: int = 1) -> xr.Dataset:

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, kstest
 
-from physics.streams import mix64, next_below, next_uniform, next_word, replica_state
-from sweeps.seeding import point_seeds
+from latticescape.physics.kernels.streams import (
+    mix64,
+    next_below,
+    next_uniform,
+    next_word,
+    replica_state,
+)
+from latticescape.sweeps.spec.seeding import point_seeds
 from tests.stream_battery import failures
 
 MASK = 2**64 - 1

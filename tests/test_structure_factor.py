@@ -5,9 +5,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from physics import Lattice, cubic, honeycomb, square, structure_factor, triangular
-from physics.errors import RequestError
-from physics.structure_factor import name_of, special_beside, stars_of
+from latticescape.physics import Lattice, cubic, honeycomb, square, structure_factor, triangular
+from latticescape.physics.errors import RequestError
+from latticescape.physics.structure_factor import name_of, special_beside, stars_of
 
 KINDS = ("square", "triangular", "honeycomb", "cubic")
 

@@ -20,11 +20,11 @@ import xarray as xr
 from distributed import Client, Future, LocalCluster
 from rich.console import Console
 
-from deploy.watch import watch
-from physics import RequestError
-from physics.groups import GivenUp
-from sweeps import IncompleteError, Sweep, cancel, kernel, run, status, submit
-from sweeps.lease import (
+from latticescape.deploy.cli.watch import watch
+from latticescape.physics import RequestError
+from latticescape.physics.kernels.batches import GivenUp
+from latticescape.sweeps import IncompleteError, Sweep, cancel, kernel, run, status, submit
+from latticescape.sweeps.execution.lease import (
     DEAD_SECONDS,
     NAME,
     Lease,
@@ -34,9 +34,9 @@ from sweeps.lease import (
     take,
     tasks_known,
 )
-from sweeps.plan import plan
-from sweeps.run import execute
-from sweeps.store import PENDING, POISONED, Store, create
+from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.spec.plan import plan
+from latticescape.sweeps.store.store import PENDING, POISONED, Store, create
 from tests.command_line import latticescape, told
 from tests.faulty import preceded
 from tests.processes import address_in, dask, eventually
@@ -223,7 +223,7 @@ def test_a_client_without_scheduler_leaves_the_lease_and_says_so(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that has given its scheduler up can neither ask it nor put blocks on it."""
-    module = sys.modules["sweeps.run"]
+    module = sys.modules["latticescape.sweeps.execution.run"]
     put = module.put
 
     def put_and_closed(client: Client, *given: Any) -> list[Future]:
@@ -281,7 +281,7 @@ def test_what_was_cancelled_goes_on_when_run_again(
 ) -> None:
     sweep, path = ising_sweep(), tmp_path / "s.zarr"
     begun(path)
-    monkeypatch.setattr("sweeps.lease.WATCH_SECONDS", 0.0)
+    monkeypatch.setattr("latticescape.sweeps.execution.lease.WATCH_SECONDS", 0.0)
     with monkeypatch.context() as patch:
         preceded(patch, lambda points: time.sleep(0.2))
         with Client(address, set_as_default=False) as client:
@@ -359,7 +359,7 @@ def test_watching_ends_when_there_is_no_sign_of_life(client: Client, tmp_path: P
 def test_waves_bound_what_the_scheduler_holds(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sweeps.submit import put
+    from latticescape.sweeps.execution.submit import put
 
     sizes: list[int] = []
 
@@ -370,7 +370,9 @@ def test_waves_bound_what_the_scheduler_holds(
         sizes.append(len(blocks) + held)
         return put(client, store, lease, blocks)
 
-    module = sys.modules["sweeps.run"]  # the package's name of that is the function
+    module = sys.modules[
+        "latticescape.sweeps.execution.run"
+    ]  # the package's name of that is the function
     monkeypatch.setattr(module, "put", counted)
     monkeypatch.setattr(module, "WAVE", 4)
     assert execute(ising_sweep(), tmp_path / "s.zarr", address, block_points=1).computed == 9
@@ -393,7 +395,7 @@ def test_no_worker_waits_for_the_last_of_a_wave(
             time.sleep(0.01)
         return time.monotonic() - begin
 
-    monkeypatch.setattr(sys.modules["sweeps.run"], "WAVE", 4)
+    monkeypatch.setattr(sys.modules["latticescape.sweeps.execution.run"], "WAVE", 4)
     with (
         (tmp_path / "begun").open("wb") as begun,
         LocalCluster(

@@ -11,17 +11,34 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from deploy.cli import main
-from physics import Ising, Lattice, Model, PairAlloy, RequestError, Samples, Schedule, sample
-from physics.exact import CRITICAL_TEMPERATURE, kaufman
-from physics.lattices import cubic, honeycomb, square, triangular
-from physics.observables import observe
-from physics.reference import Task, clusters_of, energy_jumps
-from physics.sampler import complete
-from physics.swendsen_wang import PLANES, bonds_of, coins, hold_bonds, join, thresholds, turn
-from sweeps import Sweep
-from sweeps.plan import plan
-from sweeps.store import create
+from latticescape.deploy.cli.main import main
+from latticescape.physics import (
+    Ising,
+    Lattice,
+    Model,
+    PairAlloy,
+    RequestError,
+    Samples,
+    Schedule,
+    sample,
+)
+from latticescape.physics.exact.closed_forms import CRITICAL_TEMPERATURE, kaufman
+from latticescape.physics.kernels.reference import Task, clusters_of, energy_jumps
+from latticescape.physics.kernels.sampler import complete
+from latticescape.physics.kernels.swendsen_wang import (
+    PLANES,
+    bonds_of,
+    coins,
+    hold_bonds,
+    join,
+    thresholds,
+    turn,
+)
+from latticescape.physics.lattices.lattice import cubic, honeycomb, square, triangular
+from latticescape.physics.observables import observe
+from latticescape.sweeps import Sweep
+from latticescape.sweeps.spec.plan import plan
+from latticescape.sweeps.store.store import create
 from tests.runs import SPEC
 from tests.statistics import seed_of
 

@@ -5,17 +5,17 @@ import numpy.typing as npt
 import pytest
 import xarray as xr
 
-from analysis.observed import count_atoms
-from analysis.synthetic.drawing import (
+from latticescape.analysis.counts.counting import count_atoms
+from latticescape.analysis.images.synthetic.drawing import (
     draw_configuration,
     draw_image,
     drifted,
     place_atoms,
     two_phases,
 )
-from physics import honeycomb, square, triangular
-from physics.configurations import configurations, count_configurations
-from physics.errors import RequestError
+from latticescape.physics import honeycomb, square, triangular
+from latticescape.physics.errors import RequestError
+from latticescape.physics.lattices.configurations import configurations, count_configurations
 
 Floats = npt.NDArray[np.float64]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physics import (
+from latticescape.physics import (
     Ising,
     Lattice,
     Model,
@@ -18,11 +18,11 @@ from physics import (
     square,
     triangular,
 )
-from physics.enumeration import enumerate_states
-from physics.observables import observe
-from physics.sampler import complete
-from physics.tempering import Ladder, ladders_of
-from sweeps import Sweep, plan, run
+from latticescape.physics.exact.enumeration import enumerate_states
+from latticescape.physics.kernels.sampler import complete
+from latticescape.physics.kernels.tempering import Ladder, ladders_of
+from latticescape.physics.observables import observe
+from latticescape.sweeps import Sweep, plan, run
 from tests.statistics import Deviation, root_mean_square, seed_of
 
 TEMPERATURES = np.array([1.6, 1.9, 2.2, 2.6, 3.0, 3.6, 4.4, 5.4, 6.6])

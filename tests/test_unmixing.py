@@ -13,21 +13,16 @@ import xarray as xr
 from scipy.optimize import minimize
 from scipy.stats import kstest, truncnorm
 
-from analysis import (
-    count_endmembers,
-    sliding_fft,
-    spots,
-    stripes,
-    unmix,
-)
-from analysis.images import labelled_image
-from analysis.spectra import windows as spectra_module
-from analysis.spectra.window_vectors import WindowVectors
-from analysis.synthetic import draw_image, two_phases
-from analysis.unmixing import abundances, nfindr, simplex_volume
-from analysis.unmixing.bayesian import truncated_normal
-from analysis.unmixing.principal import principal_components
-from physics.errors import RequestError
+from latticescape.analysis import count_endmembers, sliding_fft, spots, stripes, unmix
+from latticescape.analysis.images.reading import labelled_image
+from latticescape.analysis.images.spectra import windows as spectra_module
+from latticescape.analysis.images.spectra.window_vectors import WindowVectors
+from latticescape.analysis.images.synthetic import draw_image, two_phases
+from latticescape.analysis.images.unmixing.abundances import abundances
+from latticescape.analysis.images.unmixing.bayesian import truncated_normal
+from latticescape.analysis.images.unmixing.nfindr import nfindr, simplex_volume
+from latticescape.analysis.images.unmixing.principal import principal_components
+from latticescape.physics.errors import RequestError
 
 METHODS = ("nfindr", "ica", "nmf", "bayes")
 LLTO = Path(__file__).parents[2] / "shared" / "data" / "llto" / "LLTO_800.tif"

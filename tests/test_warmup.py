@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 from distributed import Client, LocalCluster
 
-from physics import (
+from latticescape.physics import (
     Ising,
     PairAlloy,
     RequestError,
@@ -25,15 +25,15 @@ from physics import (
     square,
     triangular,
 )
-from physics.compiled import one_compiles
-from physics.groups import Watch, unwatched
-from physics.simulation import Simulation
-from sweeps import Sweep
-from sweeps.run import execute
-from sweeps.store import Store
-from sweeps.tasks import compute_block
-from sweeps.warmup import warm_up, warmed
-from sweeps.workers import embedded
+from latticescape.physics.compiled import one_compiles
+from latticescape.physics.kernels.batches import Watch, unwatched
+from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.sweeps import Sweep
+from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.execution.tasks import compute_block
+from latticescape.sweeps.execution.warmup import warm_up, warmed
+from latticescape.sweeps.execution.workers import embedded
+from latticescape.sweeps.store.store import Store
 from tests.runs import ising_sweep
 
 Axes = Mapping[str, npt.NDArray[np.float64]]
@@ -75,8 +75,8 @@ SWEEPS = {
 COUNT = """
 import gc, json, sys
 from numba.core.dispatcher import Dispatcher
-from sweeps import Sweep
-from sweeps.seeding import point_seeds
+from latticescape import Sweep
+from latticescape.sweeps.spec.seeding import point_seeds
 
 def ready():
     found = [o for o in gc.get_objects() if isinstance(o, Dispatcher)]
@@ -105,7 +105,7 @@ print(json.dumps(counts))
 @pytest.fixture(autouse=True)
 def _cold(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process has not warmed up for any sweep."""
-    monkeypatch.setattr("sweeps.warmup._warm", set())
+    monkeypatch.setattr("latticescape.sweeps.execution.warmup._warm", set())
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_a_worker_that_joins_later_is_warmed_up_during_the_run_alone(
     cluster: LocalCluster, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Sweep] = []
-    monkeypatch.setattr("sweeps.warmup.warm_up", seen.append)
+    monkeypatch.setattr("latticescape.sweeps.execution.warmup.warm_up", seen.append)
     with warmed(client, ising_sweep()):
         assert len(seen) == 1
         cluster.scale(2)
@@ -234,7 +234,7 @@ def test_a_block_is_not_computed_where_the_warm_up_fails(
     execute(ising_sweep(), tmp_path / "i.zarr", client, block_points=3)
     store = Store(tmp_path / "i.zarr")
     store._array("done")[...] = False
-    monkeypatch.setattr("sweeps.warmup._warm", set())
+    monkeypatch.setattr("latticescape.sweeps.execution.warmup._warm", set())
     monkeypatch.setattr(Simulation, "warm_up", failing(ArithmeticError("no root")))
     with pytest.raises(RequestError, match="no root"):
         compute_block(str(store.path), store.identity, 0)
@@ -256,7 +256,7 @@ def test_a_run_goes_on_without_a_worker_that_is_lost_in_the_warm_up() -> None:
 def test_the_first_to_compile_is_waited_for_and_then_all_go_on_together(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("physics.compiled._FOLDER", str(tmp_path / "new" / "cache"))
+    monkeypatch.setattr("latticescape.physics.compiled._FOLDER", str(tmp_path / "new" / "cache"))
     together = threading.Barrier(3)
     done: list[str] = []
 
@@ -279,7 +279,7 @@ def test_a_cache_folder_that_cannot_be_made_is_done_without(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("no folder")
-    monkeypatch.setattr("physics.compiled._FOLDER", str(tmp_path / "file"))
+    monkeypatch.setattr("latticescape.physics.compiled._FOLDER", str(tmp_path / "file"))
     with one_compiles():
         assert (tmp_path / "file").read_text() == "no folder"
 
@@ -298,8 +298,8 @@ def test_of_workers_that_start_at_once_one_compiles_and_no_block_counts_it(
 
 
 def _cache_misses() -> int:
-    from physics.counters import add_items
-    from physics.single_flip import heat_bath
+    from latticescape.physics.kernels.multispin.counting.counters import add_items
+    from latticescape.physics.kernels.multispin.heat_bath import heat_bath
 
     kernels: list[Any] = [heat_bath, add_items]
     return sum(sum(kernel.stats.cache_misses.values()) for kernel in kernels)

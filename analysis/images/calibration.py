@@ -6,7 +6,7 @@ from typing import Any
 
 import tifffile
 
-from physics.errors import RequestError
+from latticescape.physics.errors import RequestError
 
 _NM = {"pm": 1e-3, "Å": 0.1, "nm": 1.0, "µm": 1e3, "mm": 1e6, "cm": 1e7, "inch": 2.54e7, "m": 1e9}
 

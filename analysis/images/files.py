@@ -12,8 +12,8 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
-from analysis.images.calibration import Calibration, calibration, tiff_calibration
-from physics.errors import RequestError
+from latticescape.analysis.images.calibration import Calibration, calibration, tiff_calibration
+from latticescape.physics.errors import RequestError
 
 Values = npt.NDArray[Any]
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from analysis.images.files import SUFFIXES, Raw, read_raw
-from physics.errors import RequestError
+from latticescape.analysis.images.files import SUFFIXES, Raw, read_raw
+from latticescape.physics.errors import RequestError
 
 Values = npt.NDArray[Any]
 Paths = str | Path | Iterable[str | Path]

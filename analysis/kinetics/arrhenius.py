@@ -7,8 +7,8 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.stats import chi2
 
-from analysis.kinetics.units import boltzmann_constant, numbers, temperatures
-from physics.errors import RequestError
+from latticescape.analysis.kinetics.units import boltzmann_constant, numbers, temperatures
+from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,8 +12,8 @@ import xarray as xr
 from scipy.optimize import brentq
 from scipy.spatial import cKDTree
 
-from analysis.kinetics.units import numbers
-from physics.errors import RequestError
+from latticescape.analysis.kinetics.units import numbers
+from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from physics.errors import RequestError
+from latticescape.physics.errors import RequestError
 
 # k_B in each unit of energy per kelvin (SI 2019).
 BOLTZMANN = {

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sweeps import Sweep
-from sweeps.plan import plan
+from latticescape.sweeps import Sweep
+from latticescape.sweeps.spec.plan import plan
 
 BLOCK_POINTS = 4
 BLOCK_SECONDS = 0.05
@@ -35,7 +35,7 @@ COLUMNS = 2 * BLOCK_POINTS
 # by one system call, so that a kill leaves it whole or away.
 PRELOAD = """
 import os, time
-from physics.simulation import Simulation
+from latticescape.physics.kernels.lattice_kernel import Simulation
 
 compute = Simulation.__dict__.get("untold", Simulation.compute)
 

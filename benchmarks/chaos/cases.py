@@ -18,7 +18,7 @@ from benchmarks.chaos.processes import until
 from benchmarks.chaos.sites import Daemons, Site
 from benchmarks.chaos.strikes import KINDS, Kind, Scene, Strike
 from benchmarks.chaos.user import Typed, User
-from sweeps.store import Store
+from latticescape.sweeps.store.store import Store
 
 MOST_RUNS = 3
 

@@ -76,7 +76,6 @@ class Site:
         self.environment: dict[str, str] = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
-            "PYTHONSAFEPATH": "1",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{PATH}",
             "DASK_CONFIG": str(folder / "dask"),
             "DASK_DISTRIBUTED__WORKER__PRELOAD": json.dumps([str(self.preload)]),

@@ -15,8 +15,8 @@ from typing import Any, Generic, TypeVar
 from benchmarks.chaos.calls import BLOCK_POINTS, Work
 from benchmarks.chaos.sites import WORKERS, Daemons, Hosts, Site, Slurm
 from benchmarks.chaos.user import Command
-from physics.variables import BOOKKEEPING
-from sweeps.store import Store
+from latticescape.physics.variables import BOOKKEEPING
+from latticescape.sweeps.store.store import Store
 from tests import virtual_network, virtual_slurm
 
 SiteT = TypeVar("SiteT", bound=Site)

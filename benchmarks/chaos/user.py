@@ -79,7 +79,7 @@ class User:
         return self._type(words, "verify", str(self.store), *["--repair"] * repair)
 
     def _type(self, words: str, *arguments: str) -> "Command":
-        return Command(self, words, [sys.executable, "-m", "deploy", *arguments])
+        return Command(self, words, [sys.executable, "-m", "latticescape", *arguments])
 
 
 class Command:

@@ -8,9 +8,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from analysis import arrhenius, hop_rates, site_energies
-from physics import trajectory
-from sweeps import Sweep, run
+from latticescape import Sweep, arrhenius, hop_rates, run, site_energies, trajectory
 
 HERE = Path(__file__).parent
 

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import xarray as xr
 from matplotlib.figure import Figure
 
-from analysis import count_endmembers, sliding_fft, spots, unmix
-from analysis.synthetic import two_phases
+from latticescape import count_endmembers, sliding_fft, spots, unmix
+from latticescape.analysis.images.synthetic import two_phases
 
 HERE = Path(__file__).parent
 

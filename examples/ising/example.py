@@ -6,13 +6,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis import best_fit, landscape
-from analysis.browse import landscape_map, save
-from analysis.observed import count_lattices
-from physics import Schedule, sample, square
-from physics.traces import unpack_replicas
-from sweeps import Sweep, run
-from sweeps.seeding import point_seed
+from latticescape import Schedule, Sweep, best_fit, landscape, run, sample, square
+from latticescape.analysis.counts.whole_lattices import count_lattices
+from latticescape.analysis.plots import landscape_map, save
+from latticescape.physics.kernels.traces import unpack_replicas
+from latticescape.sweeps.spec.seeding import point_seed
 
 HERE = Path(__file__).parent
 

@@ -9,12 +9,18 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import chi2
 
-from analysis import best_fit, joint_region
-from analysis.slabs import slab_landscape
-from physics import Schedule, SegregationSlab, slab
-from physics.slab import SlabSimulation
-from sweeps import Sweep, run
-from sweeps.seeding import point_seed
+from latticescape import (
+    Schedule,
+    SegregationSlab,
+    Sweep,
+    best_fit,
+    joint_region,
+    run,
+    slab,
+    slab_landscape,
+)
+from latticescape.physics.slab.kernel import SlabSimulation
+from latticescape.sweeps.spec.seeding import point_seed
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

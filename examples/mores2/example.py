@@ -3,10 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from analysis import best_fit, compare, landscape, observed_counts, random_mixing
-from analysis.browse import landscape_map, save
-from physics import Schedule, triangular
-from sweeps import Sweep, run
+from latticescape import (
+    Schedule,
+    Sweep,
+    best_fit,
+    compare,
+    landscape,
+    observed_counts,
+    random_mixing,
+    run,
+    triangular,
+)
+from latticescape.analysis.plots import landscape_map, save
 
 HERE = Path(__file__).parent
 COUNTS = HERE.parent / "mores2_counts.csv"

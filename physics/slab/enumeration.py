@@ -7,11 +7,11 @@ from math import comb
 import numpy as np
 import numpy.typing as npt
 
-from physics.errors import RequestError
-from physics.slab import reference
-from physics.slab.lattice import Slab
-from physics.slab.model import FEATURES, GAS_CONSTANT, SegregationSlab
-from physics.slab.tables import ARRANGEMENTS, tables_of
+from latticescape.physics.errors import RequestError
+from latticescape.physics.slab import reference
+from latticescape.physics.slab.lattice import Slab
+from latticescape.physics.slab.model import FEATURES, GAS_CONSTANT, SegregationSlab
+from latticescape.physics.slab.tables import ARRANGEMENTS, tables_of
 
 MOST_ARRANGEMENTS = 2**22
 
@@ -39,7 +39,7 @@ def expect(lattice: Slab, model: SegregationSlab) -> dict[str, npt.NDArray[np.fl
 
     Examples
     --------
-    >>> from physics.slab import slab
+    >>> from latticescape import slab
     >>> model = SegregationSlab(w_CL=0.0, w_LL=0.0, w_LO=0.0, x=0.5, coverage=0.5)
     >>> expect(slab(2, 2), model)["ca_fraction"]
     array([0.5, 0.5])

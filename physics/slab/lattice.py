@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from physics.errors import RequestError
-from physics.lattices import MOST_SITES, Geometry, Lattice, Sites, Vectors
+from latticescape.physics.errors import RequestError
+from latticescape.physics.lattices.lattice import MOST_SITES, Geometry, Lattice, Sites, Vectors
 
 KIND = "slab"
 LAYERS = 16

@@ -7,12 +7,12 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from physics.composition import whole_atoms
-from physics.errors import RequestError
-from physics.lattices import Lattice
-from physics.models import Given, Model, Move, Orbit, Points, registered
-from physics.parameters import Parameter
-from physics.slab.lattice import Slab
+from latticescape.physics.errors import RequestError
+from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.models.composition import whole_atoms
+from latticescape.physics.models.model import Given, Model, Move, Orbit, Points, registered
+from latticescape.physics.models.parameters import Parameter
+from latticescape.physics.slab.lattice import Slab
 
 # Molar gas constant, kJ/(mol K): CODATA 2018, exact.
 GAS_CONSTANT = 8.314462618e-3
@@ -123,7 +123,7 @@ class SegregationSlab(Model):
         raise RequestError(
             f"the model {self.kind} has its own kernels",
             came=self.kind,
-            allowed="physics.slab.SlabSimulation, or a sweep",
+            allowed="latticescape.physics.slab.SlabSimulation, or a sweep",
         )
 
     @property

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from physics.compiled import compiled
-from physics.configurations import add_configurations
-from physics.reference import draw_arrangement
-from physics.streams import next_below, next_uniform, replica_state
+from latticescape.physics.compiled import compiled
+from latticescape.physics.kernels.reference import draw_arrangement
+from latticescape.physics.kernels.streams import next_below, next_uniform, replica_state
+from latticescape.physics.lattices.configurations import add_configurations
 
 
 @compiled

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from physics.groups import Group
-from physics.models import REPLICAS
-from physics.slab import reference
-from physics.slab.lattice import Slab
-from physics.slab.sums import SlabSums
-from physics.slab.tables import ARRANGEMENTS, tables_of
-from physics.slab.task import SlabTask
+from latticescape.physics.kernels.batches import Group
+from latticescape.physics.models.model import REPLICAS
+from latticescape.physics.slab import reference
+from latticescape.physics.slab.lattice import Slab
+from latticescape.physics.slab.sums import SlabSums
+from latticescape.physics.slab.tables import ARRANGEMENTS, tables_of
+from latticescape.physics.slab.task import SlabTask
 
 
 class SlabReference(Group):

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from physics.models import REPLICAS
-from physics.observables import Estimates, jackknife
-from physics.slab.lattice import Slab
-from physics.slab.model import GAS_CONSTANT, SPECIES
-from physics.slab.tables import ARRANGEMENTS
+from latticescape.physics.models.model import REPLICAS
+from latticescape.physics.observables import Estimates, jackknife
+from latticescape.physics.slab.lattice import Slab
+from latticescape.physics.slab.model import GAS_CONSTANT, SPECIES
+from latticescape.physics.slab.tables import ARRANGEMENTS
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

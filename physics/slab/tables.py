@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from physics.configurations import Configurations, configurations
-from physics.lattices import Sites
-from physics.slab.lattice import Slab
+from latticescape.physics.lattices.configurations import Configurations, configurations
+from latticescape.physics.lattices.lattice import Sites
+from latticescape.physics.slab.lattice import Slab
 
 # A hollow and its four corners are a square's centre and its ring: centre 1 is oxygen, neighbour 1
 # is Ca. The first six classes are hollows without oxygen, the last six those with.

@@ -21,7 +21,7 @@ class SlabTask:
     calcium, oxygen
         Numbers of atoms.
     bulk_pairs
-        Which pairs are bulk, see :meth:`physics.slab.lattice.Slab.bulk_bonds`.
+        Which pairs are bulk, see :meth:`latticescape.Slab.bulk_bonds`.
     """
 
     seed: npt.NDArray[np.uint64]

@@ -1,6 +1,6 @@
 """What a Dataset of a segregation slab holds."""
 
-from physics.variables import Variable
+from latticescape.physics.variables import Variable
 
 ESTIMATES = (
     Variable("energy", (), "float64", "{energy}", "energy per A-site", "⟨E⟩/N"),

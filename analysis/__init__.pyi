@@ -1,0 +1,99 @@
+from .counts.counting import count_atoms as count_atoms
+from .counts.counting import count_measured as count_measured
+from .counts.counting import observed_counts as observed_counts
+from .images.atoms.finding import find_atoms as find_atoms
+from .images.measurement import measure as measure
+from .images.neighborhoods import neighborhoods as neighborhoods
+from .images.reading import read_image as read_image
+from .images.sites.lattice_fit import fit_sites as fit_sites
+from .images.species import assign_species as assign_species
+from .images.spectra.spots import spots as spots
+from .images.spectra.spots import stripes as stripes
+from .images.spectra.windows import sliding_fft as sliding_fft
+from .images.unmixing.dimensions import count_endmembers as count_endmembers
+from .images.unmixing.mixture import unmix as unmix
+from .inference.accumulator import Accumulator as Accumulator
+from .inference.comparison.comparison import compare as compare
+from .inference.comparison.criteria import bic as bic
+from .inference.comparison.cross_validation import leave_one_out as leave_one_out
+from .inference.comparison.evidence import bayes_factors as bayes_factors
+from .inference.comparison.p_values import p_values as p_values
+from .inference.estimation.bootstrap import Bootstrap as Bootstrap
+from .inference.estimation.bootstrap import bootstrap as bootstrap
+from .inference.estimation.confidence_regions import joint_region as joint_region
+from .inference.estimation.fit import Fit as Fit
+from .inference.estimation.fit import best_fit as best_fit
+from .inference.estimation.posterior import posterior as posterior
+from .inference.landscapes.distances import statistical_distance as statistical_distance
+from .inference.landscapes.interpolation import interpolate as interpolate
+from .inference.landscapes.landscape import landscape as landscape
+from .inference.landscapes.landscape import random_mixing as random_mixing
+from .inference.landscapes.slabs import slab_landscape as slab_landscape
+from .inference.landscapes.slabs import slab_landscapes as slab_landscapes
+from .inference.landscapes.sources import combine as combine
+from .inference.landscapes.sources import profile_landscape as profile_landscape
+from .inference.refinement.proposal import Proposal as Proposal
+from .inference.refinement.proposal import propose as propose
+from .inference.reweighting.landscapes import reweighted_landscape as reweighted_landscape
+from .inference.reweighting.reweighting import reweight as reweight
+from .inference.sample_size import data_needed as data_needed
+from .kinetics.arrhenius import arrhenius as arrhenius
+from .kinetics.site_energies import site_energies as site_energies
+from .kinetics.tracks import hop_rates as hop_rates
+from .phases.crossings import binder_crossing as binder_crossing
+from .phases.diagram import phase_diagram as phase_diagram
+from .phases.disorder import disorder_average as disorder_average
+from .phases.ordering import ordering as ordering
+from .phases.scaling import finite_size_scaling as finite_size_scaling
+from .phases.spin_overlap import spin_overlap as spin_overlap
+
+__all__ = [
+    "Accumulator",
+    "Bootstrap",
+    "Fit",
+    "Proposal",
+    "arrhenius",
+    "assign_species",
+    "bayes_factors",
+    "best_fit",
+    "bic",
+    "binder_crossing",
+    "bootstrap",
+    "combine",
+    "compare",
+    "count_atoms",
+    "count_endmembers",
+    "count_measured",
+    "data_needed",
+    "disorder_average",
+    "find_atoms",
+    "finite_size_scaling",
+    "fit_sites",
+    "hop_rates",
+    "interpolate",
+    "joint_region",
+    "landscape",
+    "leave_one_out",
+    "measure",
+    "neighborhoods",
+    "observed_counts",
+    "ordering",
+    "p_values",
+    "phase_diagram",
+    "posterior",
+    "profile_landscape",
+    "propose",
+    "random_mixing",
+    "read_image",
+    "reweight",
+    "reweighted_landscape",
+    "site_energies",
+    "slab_landscape",
+    "slab_landscapes",
+    "sliding_fft",
+    "spin_overlap",
+    "spots",
+    "statistical_distance",
+    "stripes",
+    "unmix",
+]

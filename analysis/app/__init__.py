@@ -1,0 +1,1 @@
+"""The page of ``latticescape browse``: a sweep, its landscape and its points in a browser."""

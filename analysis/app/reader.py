@@ -1,0 +1,191 @@
+"""``Reader``: what a store tells, read no further than it is asked for."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from latticescape.analysis.plots.surfaces import WITHIN_A_POINT
+from latticescape.physics.errors import RequestError
+from latticescape.physics.lattices.lattice import GEOMETRIES
+
+Values = npt.NDArray[Any]
+Place = Mapping[str, int]
+
+# What is kept of variables once read, and the largest variable that is offered as a map.
+KEPT_BYTES = 2**28
+MOST_BYTES = 2**29
+
+# Up to so many points a variable is read whole, and every later look at it costs nothing.
+WHOLE_POINTS = 2**24
+
+BOOKKEEPING = {"done", "attempts", "state", "error", "checksum"}
+FAILED = (2, 3)
+
+
+class Reader:
+    """A sweep that may still run.
+
+    Parameters
+    ----------
+    open_
+        Opens the Dataset, lazily; called again to see what has been done since.
+    whole
+        Reads all of a variable that has no dims but the axes, by its name; by default xarray does.
+
+    Raises
+    ------
+    RequestError
+        If the Dataset has no axis.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset({"e": ("T", [1.0, 2.0]), "done": ("T", [True, False])}, {"T": [1.0, 2.0]})
+    >>> reader = Reader(lambda: ds)
+    >>> reader.variables, reader.values("e").tolist(), reader.counts()
+    (['e'], [1.0, nan], {'points': 2, 'done': 1, 'failed': 0})
+    """
+
+    def __init__(
+        self,
+        open_: Callable[[], xr.Dataset],
+        whole: Callable[[str], Values] | None = None,
+    ) -> None:
+        self._open, self._whole = open_, whole
+        self._looking, self.version = Lock(), 0
+        self.ds = open_()
+        dims = self.ds["done"].dims if "done" in self.ds else self.ds.sizes
+        self.axes = tuple(str(dim) for dim in dims if dim not in WITHIN_A_POINT)
+        if not self.axes or not all(self.ds.sizes[axis] for axis in self.axes):
+            raise RequestError("there is nothing to browse", came="no axis", allowed="a sweep")
+        self.done = self._read_done()
+        self.failed = self._count_failed(self.done)
+        self._kept: OrderedDict[object, Values] = OrderedDict()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Points along every axis."""
+        return tuple(self.ds.sizes[axis] for axis in self.axes)
+
+    @property
+    def variables(self) -> list[str]:
+        """What can be drawn as a map: numbers of every point; standard errors go with theirs."""
+        found = [str(name) for name in self.ds.data_vars if self._drawable(str(name))]
+        return [n for n in found if not (n.endswith("_se") and n[:-3] in found)] or found
+
+    @property
+    def has_histograms(self) -> bool:
+        """Whether points hold counts of a periodic lattice's configurations."""
+        return "histogram_replica" in self.ds and self.has_snapshots
+
+    @property
+    def has_snapshots(self) -> bool:
+        """Whether points have spins on a lattice that can be drawn; a slab has atoms of three
+        species, and no such picture."""
+        return str(self.ds.attrs.get("lattice")) in GEOMETRIES
+
+    def coordinates(self, axis: str) -> Values:
+        """Values along an axis, in the order of the store."""
+        found: Values = self.ds[axis].to_numpy()
+        return found
+
+    def within(self, variable: str) -> list[str]:
+        """Dims of a variable besides the axes."""
+        return [str(dim) for dim in self.ds[variable].dims if dim not in self.axes]
+
+    def values(self, variable: str, place: Place | None = None) -> Values:
+        """A variable over the axes, NaN where it is not done, at a place within the points.
+
+        Parameters
+        ----------
+        variable
+            Its name.
+        place
+            Index on every dim of the variable besides the axes.
+        """
+        inside = tuple((dim, int((place or {}).get(dim, 0))) for dim in self.within(variable))
+        key = (variable, inside)
+        if key not in self._kept:
+            self._keep(key, self._masked(self._read(variable, dict(inside)), self.done))
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def surface(self, variable: str, axes: tuple[str, ...], place: Place) -> Values:
+        """A variable over some axes, the last varying fastest, at a place on all others."""
+        others = {axis: int(place[axis]) for axis in self.axes if axis not in axes}
+        left = [axis for axis in self.axes if axis in axes]
+        if self.done.size <= WHOLE_POINTS:
+            cut = self.values(variable, place)[self._index(others)]
+        else:
+            inside = {dim: int(place.get(dim, 0)) for dim in self.within(variable)}
+            read = self.ds[variable].isel(others | inside).to_numpy()
+            cut = self._masked(read, self.done[self._index(others)])
+        turned: Values = cut.transpose([left.index(axis) for axis in axes])
+        return turned
+
+    def point(self, variable: str, place: Place) -> xr.DataArray:
+        """All that a variable holds of one point; nothing else is read."""
+        return self.ds[variable].isel({axis: int(place[axis]) for axis in self.axes}).load()
+
+    def is_done(self, place: Place) -> bool:
+        """Whether a point is computed."""
+        return bool(self.done[tuple(int(place[axis]) for axis in self.axes)])
+
+    def refresh(self) -> int:
+        """Look what has been done since; a number that is another if anything has."""
+        with self._looking:
+            if not self.done.all():
+                done = self._read_done()
+                failed = self._count_failed(done)
+                if (self.done != done).any() or failed != self.failed:
+                    self.ds, self.done, self._kept = self._open(), done, OrderedDict()
+                    self.version, self.failed = self.version + 1, failed
+            return self.version
+
+    def counts(self) -> dict[str, int]:
+        """Points, and how many of them are done and failed."""
+        return {"points": self.done.size, "done": int(self.done.sum()), "failed": self.failed}
+
+    def _count_failed(self, done: Values) -> int:
+        if done.all() or "state" not in self.ds:
+            return 0
+        return int((np.isin(self._read("state", {}, self._open()), FAILED) & ~done).sum())
+
+    def _drawable(self, name: str) -> bool:
+        array = self.ds[name]
+        numbers = np.issubdtype(array.dtype, np.number) or array.dtype == bool
+        over = set(self.axes) <= set(array.dims)
+        return numbers and over and name not in BOOKKEEPING and array.nbytes <= MOST_BYTES
+
+    def _index(self, others: Place) -> tuple[Any, ...]:
+        return tuple(others.get(axis, slice(None)) for axis in self.axes)
+
+    def _read_done(self) -> Values:
+        if "done" not in self.ds:
+            return np.ones(self.shape, bool)
+        if self._whole is not None:
+            return np.asarray(self._whole("done"), bool)
+        return self._open()["done"].transpose(*self.axes).to_numpy().astype(bool)
+
+    def _read(self, name: str, inside: Place, ds: xr.Dataset | None = None) -> Values:
+        if self._whole is not None and not inside:
+            return self._whole(name)
+        read: Values = (
+            (self.ds if ds is None else ds)[name].isel(inside).transpose(*self.axes).to_numpy()
+        )
+        return read
+
+    def _masked(self, values: Values, done: Values) -> Values:
+        """As floats, complex ones by their magnitude."""
+        real = np.abs(values) if np.iscomplexobj(values) else values
+        masked: Values = np.where(done, real, np.nan).astype(float)
+        return masked
+
+    def _keep(self, key: object, values: Values) -> None:
+        self._kept[key] = values
+        while sum(kept.nbytes for kept in self._kept.values()) > KEPT_BYTES and len(self._kept) > 1:
+            self._kept.popitem(last=False)

@@ -1,0 +1,1 @@
+"""Counts of local configurations in images, tables and measured stores."""

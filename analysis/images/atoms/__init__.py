@@ -1,0 +1,1 @@
+"""Atoms of an image: sub-pixel positions and brightness, each with its error."""

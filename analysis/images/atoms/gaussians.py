@@ -1,0 +1,281 @@
+"""Compiled loops over atoms drawn as 2-D Gaussians: the image, its gradient, the information.
+
+An atom is a row of an (atoms, 5) array: row and col of its centre (px), height, log of its
+standard deviation (px), and the background of its own cell above the smooth one. A pixel belongs
+to the cell of the nearest atom.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from latticescape.physics.compiled import compiled
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+PARAMETERS = 5
+ROW, COL, HEIGHT, LOG_SIGMA, LEVEL = range(PARAMETERS)
+
+# A Gaussian is drawn out to so many standard deviations, where 3e-4 of it is left.
+REACH = 4.0
+
+# Its derivatives are followed only so far; beyond is 1e-3 of what tells of its place.
+TELLING = 3.0
+
+
+@compiled
+def assign_cells(atoms: Floats, reach: Floats, owner: Integers) -> None:
+    """Write into each pixel of ``owner`` its nearest atom within that atom's reach (px), or -1."""
+    rows, cols = owner.shape
+    nearest = np.full(owner.shape, np.inf)
+    owner[:] = -1
+    for i in range(len(atoms)):
+        r, c, far = atoms[i, 0], atoms[i, 1], reach[i]
+        for y in range(max(0, int(np.ceil(r - far))), min(rows, int(np.floor(r + far)) + 1)):
+            for x in range(max(0, int(np.ceil(c - far))), min(cols, int(np.floor(c + far)) + 1)):
+                square = (y - r) ** 2 + (x - c) ** 2
+                if square <= far * far and square < nearest[y, x]:
+                    nearest[y, x] = square
+                    owner[y, x] = i
+
+
+@compiled
+def draw_atoms(atoms: Floats, owner: Integers, image: Floats) -> None:
+    """Add all atoms, and the levels of their cells, to an image."""
+    rows, cols = image.shape
+    across = np.empty(cols)
+    for i in range(len(atoms)):
+        r, c, height, sigma = atoms[i, 0], atoms[i, 1], atoms[i, 2], np.exp(atoms[i, 3])
+        far, scale = REACH * sigma, -0.5 / (sigma * sigma)
+        left, right = max(0, int(np.ceil(c - far))), min(cols, int(np.floor(c + far)) + 1)
+        for x in range(left, right):
+            across[x] = np.exp(scale * (x - c) ** 2)
+        for y in range(max(0, int(np.ceil(r - far))), min(rows, int(np.floor(r + far)) + 1)):
+            along = height * np.exp(scale * (y - r) ** 2)
+            for x in range(left, right):
+                image[y, x] += along * across[x]
+    for y in range(rows):
+        for x in range(cols):
+            if owner[y, x] >= 0:
+                image[y, x] += atoms[owner[y, x], 4]
+
+
+@compiled
+def write_slopes(atom: Floats, shift: float, v: float, slopes: Floats) -> None:
+    """Derivatives of a Gaussian, over its exponential, as polynomials of u: (4, 3).
+
+    ``v`` is how far a row of pixels is from the centre; columns are u + shift from it.
+    """
+    scale = np.exp(-2 * atom[3])
+    push = atom[2] * scale
+    slopes[0, 0] = push * v
+    slopes[1, 0], slopes[1, 1] = push * shift, push
+    slopes[2, 0] = 1.0
+    slopes[3, 0], slopes[3, 1] = push * (v * v + shift * shift), push * 2 * shift
+    slopes[3, 2] = push
+
+
+@compiled
+def bounds(centre: float, far: float, length: int) -> tuple[int, int]:
+    """First pixel and the one after the last that are so near on an axis of this length."""
+    return max(0, int(np.ceil(centre - far))), min(length, int(np.floor(centre + far)) + 1)
+
+
+@compiled
+def shared_bounds(
+    one: float, far: float, other: float, reach: float, length: int
+) -> tuple[int, int]:
+    """:func:`bounds` of the pixels that are near to both of two centres."""
+    first, last = bounds(one, far, length)
+    start, end = bounds(other, reach, length)
+    return max(first, start), min(last, end)
+
+
+@compiled
+def gradients(
+    atoms: Floats, owner: Integers, weight: Floats, residual: Floats, cell: float, found: Floats
+) -> None:
+    """Σ weight · residual · derivative, (atoms, 5)."""
+    rows, cols = owner.shape
+    slopes = np.zeros((4, 3))
+    for i in range(len(atoms)):
+        sigma = np.exp(atoms[i, 3])
+        scale, telling = -0.5 / (sigma * sigma), (TELLING * sigma) ** 2
+        far = max(TELLING * sigma, cell)
+        top, bottom = bounds(atoms[i, 0], far, rows)
+        left, right = bounds(atoms[i, 1], far, cols)
+        found[i] = 0.0
+        for y in range(top, bottom):
+            v = y - atoms[i, 0]
+            zeroth, first, second, level = 0.0, 0.0, 0.0, 0.0
+            for x in range(left, right):
+                push = weight[y, x] * residual[y, x]
+                u = x - atoms[i, 1]
+                if push != 0.0:
+                    if u * u <= telling and v * v <= telling:
+                        part = push * np.exp(scale * (u * u + v * v))
+                        zeroth += part
+                        first += part * u
+                        second += part * u * u
+                    if owner[y, x] == i:
+                        level += push
+            write_slopes(atoms[i], 0.0, v, slopes)
+            for a in range(4):
+                found[i, a] += slopes[a, 0] * zeroth + slopes[a, 1] * first + slopes[a, 2] * second
+            found[i, 4] += level
+
+
+@compiled
+def share(
+    atoms: Floats,
+    owner: Integers,
+    weight: Floats,
+    profiles: Floats,
+    i: int,
+    j: int,
+    block: Floats,
+) -> None:
+    """Σ weight · derivative by a parameter of i · derivative by one of j, without the levels.
+
+    Along a row of pixels the derivatives are polynomials of the distance u from the centre of i,
+    times both exponentials: five moments of these are all that is summed.
+    """
+    rows, cols = weight.shape
+    far, reach = TELLING * np.exp(atoms[i, 3]), TELLING * np.exp(atoms[j, 3])
+    top, bottom = shared_bounds(atoms[i, 0], far, atoms[j, 0], reach, rows)
+    left, right = shared_bounds(atoms[i, 1], far, atoms[j, 1], reach, cols)
+    mine, theirs = np.zeros((4, 3)), np.zeros((4, 3))
+    at, to = (
+        profiles.shape[2] // 2 - round(atoms[i, 1]),
+        profiles.shape[2] // 2 - round(atoms[j, 1]),
+    )
+    rise, fall = (
+        profiles.shape[2] // 2 - round(atoms[i, 0]),
+        profiles.shape[2] // 2 - round(atoms[j, 0]),
+    )
+    moments = np.empty(5)
+    for y in range(top, bottom):
+        m0, m1, m2, m3, m4 = 0.0, 0.0, 0.0, 0.0, 0.0
+        for x in range(left, right):
+            u = x - atoms[i, 1]
+            part = weight[y, x] * profiles[i, 1, x + at] * profiles[j, 1, x + to]
+            m0 += part
+            part *= u
+            m1 += part
+            part *= u
+            m2 += part
+            part *= u
+            m3 += part
+            m4 += part * u
+        moments[0], moments[1], moments[2], moments[3], moments[4] = m0, m1, m2, m3, m4
+        both = profiles[i, 0, y + rise] * profiles[j, 0, y + fall]
+        write_slopes(atoms[i], 0.0, y - atoms[i, 0], mine)
+        write_slopes(atoms[j], atoms[i, 1] - atoms[j, 1], y - atoms[j, 0], theirs)
+        for a in range(4):
+            for k in range(3):
+                if mine[a, k] != 0.0:
+                    for b in range(4):
+                        block[a, b] += (both * mine[a, k]) * (
+                            theirs[b, 0] * moments[k]
+                            + theirs[b, 1] * moments[k + 1]
+                            + theirs[b, 2] * moments[k + 2]
+                        )
+
+
+@compiled
+def share_levels(
+    atoms: Floats,
+    owner: Integers,
+    weight: Floats,
+    profiles: Floats,
+    cell: float,
+    i: int,
+    j: int,
+    found: Floats,
+) -> None:
+    """Σ weight · derivative by a parameter of i, over the cell of j, (5,)."""
+    rows, cols = weight.shape
+    far = TELLING * np.exp(atoms[i, 3])
+    if i == j:
+        far = max(far, cell)
+    top, bottom = shared_bounds(atoms[i, 0], far, atoms[j, 0], cell, rows)
+    left, right = shared_bounds(atoms[i, 1], far, atoms[j, 1], cell, cols)
+    middle = profiles.shape[2] // 2
+    at, rise = middle - round(atoms[i, 1]), middle - round(atoms[i, 0])
+    slopes = np.zeros((4, 3))
+    for y in range(top, bottom):
+        zeroth, one, two, level = 0.0, 0.0, 0.0, 0.0
+        for x in range(left, right):
+            if owner[y, x] == j:
+                u = x - atoms[i, 1]
+                part = weight[y, x] * profiles[i, 1, x + at]
+                zeroth += part
+                one += part * u
+                two += part * u * u
+                level += weight[y, x]
+        write_slopes(atoms[i], 0.0, y - atoms[i, 0], slopes)
+        along = profiles[i, 0, y + rise]
+        for a in range(4):
+            found[a] += along * (slopes[a, 0] * zeroth + slopes[a, 1] * one + slopes[a, 2] * two)
+        if i == j:
+            found[4] += level
+
+
+@compiled
+def write_profiles(atoms: Floats, profiles: Floats) -> None:
+    """Each Gaussian along row and col, (atoms, 2, side), 0 beyond where it tells anything."""
+    middle = profiles.shape[2] // 2
+    for i in range(len(atoms)):
+        sigma = np.exp(atoms[i, 3])
+        for axis in range(2):
+            for k in range(profiles.shape[2]):
+                u = (round(atoms[i, axis]) + k - middle - atoms[i, axis]) / sigma
+                profiles[i, axis, k] = np.exp(-0.5 * u * u) if abs(u) <= TELLING else 0.0
+
+
+@compiled
+def information(
+    atoms: Floats,
+    side: int,
+    cell: float,
+    owner: Integers,
+    weight: Floats,
+    starts: Integers,
+    others: Integers,
+    mates: Integers,
+    blocks: Floats,
+    mixed: Floats,
+) -> None:
+    """Fisher information of each atom (atoms, 5, 5), and that between it and those it overlaps.
+
+    Those of atom i are ``others[starts[i]:starts[i + 1]]``; every pair stands twice, at k and at
+    ``mates[k]``. ``mixed`` is (len(others), 5, 5) with the parameters of i first. No atom reaches
+    out of a square of ``side`` px, an odd number.
+    """
+    profiles = np.empty((len(atoms), 2, side))
+    write_profiles(atoms, profiles)
+    level = np.empty(5)
+    for i in range(len(atoms)):
+        blocks[i] = 0.0
+        share(atoms, owner, weight, profiles, i, i, blocks[i])
+        level[:] = 0.0
+        share_levels(atoms, owner, weight, profiles, cell, i, i, level)
+        for a in range(5):
+            blocks[i, a, 4] = level[a]
+            blocks[i, 4, a] = level[a]
+        for k in range(starts[i], starts[i + 1]):
+            j = others[k]
+            if j > i:
+                mixed[k] = 0.0
+                share(atoms, owner, weight, profiles, i, j, mixed[k])
+                level[:] = 0.0
+                share_levels(atoms, owner, weight, profiles, cell, i, j, level)
+                for a in range(4):
+                    mixed[k, a, 4] = level[a]
+                level[:] = 0.0
+                share_levels(atoms, owner, weight, profiles, cell, j, i, level)
+                for a in range(4):
+                    mixed[k, 4, a] = level[a]
+                for a in range(5):
+                    for b in range(5):
+                        mixed[mates[k], b, a] = mixed[k, a, b]

@@ -1,0 +1,1 @@
+"""Local spectra of an image: sliding windows, their spots and stripes."""

@@ -1,0 +1,310 @@
+"""Images drawn from atoms whose places are known: what every measurement is tried on."""
+
+from typing import Literal, TypedDict, Unpack
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from latticescape.analysis.images.reading import labelled_image
+from latticescape.analysis.images.synthetic.arrangements import place_atoms, two_phase_atoms
+from latticescape.physics.errors import RequestError
+
+Floats = npt.NDArray[np.float64]
+Pair = tuple[float, float]
+
+__all__ = ["draw_configuration", "draw_image", "drifted", "place_atoms", "two_phases"]
+
+# A column is drawn out to so many standard deviations, where it has fallen to 4e-6 of its peak.
+REACH = 5.0
+
+
+class Drawing(TypedDict, total=False):
+    """What :func:`draw_image` takes beside atoms, frame and seed."""
+
+    background: float
+    peak: float
+    dose: bool
+    blur: float
+    drift: Pair
+    scan_noise: float
+    background_slope: Pair
+    readout: float
+
+
+def draw_image(
+    positions: npt.ArrayLike,
+    amplitudes: npt.ArrayLike = 1.0,
+    *,
+    shape: tuple[int, int],
+    sigma: float,
+    background: float = 0.0,
+    peak: float = 100.0,
+    seed: int | np.random.Generator,
+    dose: bool = True,
+    blur: float = 0.0,
+    drift: Pair = (0.0, 0.0),
+    scan_noise: float = 0.0,
+    background_slope: Pair = (0.0, 0.0),
+    readout: float = 0.0,
+) -> xr.DataArray:
+    """Draw atom columns as 2-D Gaussians, sampled at the centres of the pixels, with noise.
+
+    Parameters
+    ----------
+    positions
+        (atoms, 2): row and col in px, the centre of a pixel being its whole number. Atoms outside
+        the frame count as far as they reach into it.
+    amplitudes
+        Peak height of each atom in units of ``peak``; one for all, or (atoms,).
+    shape
+        Rows and columns.
+    sigma
+        Standard deviation of a column, px. The value of a pixel is the Gaussian at its centre,
+        not the mean over its area: at sigma ≥ 1 px the two differ as sigma and hypot(sigma, 0.29).
+    background
+        Counts per pixel at the centre of the image.
+    peak
+        Expected counts of the brightest pixel of an atom of amplitude 1, above the background and
+        before any blur.
+    seed
+        Seed of all noise, or a generator.
+    dose
+        Poisson counts; otherwise their expectation.
+    blur
+        Standard deviation, px, of a further Gaussian blur of the columns. It keeps their volume:
+        the peak falls by sigma² / (sigma² + blur²).
+    drift
+        How far (row, col), px, the sample moves from the scanning of the first row to that of the
+        last: an atom given at p appears at :func:`drifted` ``(p)``. Drift along the rows also
+        stretches columns by the same factor.
+    scan_noise
+        Standard deviation, px, of the displacement of every row of pixels along itself: atoms get
+        jagged edges but keep their places in the mean.
+    background_slope
+        Rise of the background, in counts, from the first row to the last and from the first
+        column to the last; its mean stays ``background``.
+    readout
+        Standard deviation, in counts, of a normal error added to each pixel.
+
+    Returns
+    -------
+    DataArray
+        (row, col) float64, counts.
+
+    Raises
+    ------
+    RequestError
+        If positions are no finite pairs, or a number is not one that can be drawn.
+
+    Examples
+    --------
+    >>> image = draw_image([[10.0, 12.5]], shape=(20, 30), sigma=2.0, dose=False, seed=1)
+    >>> image.shape, round(float(image.sum())) == round(100 * 2 * np.pi * 2.0**2)
+    ((20, 30), True)
+    """
+    places = _places(positions)
+    heights = _heights(amplitudes, len(places))
+    _check_numbers(shape, sigma, (peak, blur, scan_noise, readout, background))
+    heights = heights * peak * sigma**2 / (sigma**2 + blur**2)
+    chance = np.random.default_rng(seed)
+    expected = _sloped(shape, background, background_slope)
+    jitter = scan_noise * chance.standard_normal(shape[0]) if scan_noise else np.zeros(shape[0])
+    _add_columns(expected, places, heights, float(np.hypot(sigma, blur)), drift, jitter)
+    counts = chance.poisson(expected).astype(np.float64) if dose else expected
+    if readout:
+        counts = counts + readout * chance.standard_normal(shape)
+    image = labelled_image(
+        counts, name="synthetic", source="latticescape.analysis.images.synthetic.draw_image"
+    )
+    return image.assign_attrs(long_name="detected electrons", units="count")
+
+
+def drifted(positions: npt.ArrayLike, drift: Pair, rows: int) -> Floats:
+    """Where atoms appear in an image of so many rows that drifted, (atoms, 2) px.
+
+    Examples
+    --------
+    >>> drifted([[0.0, 5.0], [50.0, 5.0]], drift=(0.0, 4.0), rows=101).tolist()
+    [[0.0, 5.0], [50.0, 7.0]]
+    """
+    places = _places(positions)
+    if not (np.isfinite(drift).all() and drift[0] < max(rows - 1, 1)):
+        raise RequestError("the drift outruns the scan", came=drift, allowed="less than the rows")
+    row = places[:, 0] / (1 - drift[0] / max(rows - 1, 1))
+    return np.column_stack([row, places[:, 1] + drift[1] * row / max(rows - 1, 1)])
+
+
+def draw_configuration(
+    atoms: xr.Dataset,
+    *,
+    sigma: float | None = None,
+    seed: int | np.random.Generator,
+    **drawing: Unpack[Drawing],
+) -> xr.DataArray:
+    """Draw the atoms that :func:`place_atoms` placed.
+
+    Parameters
+    ----------
+    atoms
+        ``row``, ``col``, ``amplitude`` over ``atom``, attrs ``shape`` and ``spacing_px``.
+    sigma
+        Standard deviation of a column, px; by default 3/17 of the spacing.
+    seed
+        Seed of all noise.
+    **drawing
+        As :func:`draw_image` takes them.
+
+    Examples
+    --------
+    >>> from latticescape import square
+    >>> atoms = place_atoms(square(3), np.zeros(9, int), spacing=10.0, amplitudes=(1.0,))
+    >>> draw_configuration(atoms, seed=1, background=5.0).shape
+    (41, 41)
+    """
+    return draw_image(
+        np.column_stack([atoms["row"], atoms["col"]]),
+        atoms["amplitude"].to_numpy(),
+        shape=atoms.attrs["shape"],
+        sigma=3 / 17 * atoms.attrs["spacing_px"] if sigma is None else sigma,
+        seed=seed,
+        **drawing,
+    )
+
+
+def two_phases(
+    kind: Literal["stripes", "dimers"] = "stripes",
+    *,
+    shape: tuple[int, int] = (512, 512),
+    spacing: float = 10.0,
+    boundary: float = 0.5,
+    tilt: float = 0.0,
+    rotation: float = 0.0,
+    contrast: float = 0.5,
+    sigma: float | None = None,
+    seed: int | np.random.Generator,
+    **drawing: Unpack[Drawing],
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Draw a frame that two phases of one lattice share, with a straight boundary between them.
+
+    Parameters
+    ----------
+    kind
+        ``stripes``: a square lattice, of which every other row is dimmer in the first phase, and
+        every other column in the second, as in LLTO. ``dimers``: a honeycomb lattice, perfect in
+        the first phase, and in the second with atoms drawn together in pairs along one of the
+        three bonds, so that one pair of first-order FFT spots goes out, as in α-RuCl3.
+    shape
+        Rows and columns.
+    spacing
+        Nearest-neighbour distance, px.
+    boundary
+        Where the boundary crosses the middle column, as a fraction of the rows; phase 0 above.
+    tilt, rotation
+        Degrees by which the boundary, and the lattice, are turned.
+    contrast
+        Stripes: height of a dim column relative to a bright one.
+    sigma
+        Standard deviation of a column, px; by default a fifth of the spacing.
+    seed
+        Seed of all noise.
+    **drawing
+        As :func:`draw_image` takes them.
+
+    Returns
+    -------
+    image, phase
+        (row, col): counts, and the number of the phase each pixel lies in.
+
+    Examples
+    --------
+    >>> image, phase = two_phases("stripes", shape=(64, 64), boundary=0.25, seed=1)
+    >>> phase.isel(col=0).values.tolist().index(1)
+    16
+    """
+    places, heights, phase = two_phase_atoms(
+        kind, shape, spacing, boundary=boundary, tilt=tilt, rotation=rotation, contrast=contrast
+    )
+    image = draw_image(
+        places,
+        heights,
+        shape=shape,
+        sigma=spacing / 5 if sigma is None else sigma,
+        seed=seed,
+        **drawing,
+    )
+    return image, image.copy(data=phase).assign_attrs(long_name="phase", units="1").rename("phase")
+
+
+def _places(positions: npt.ArrayLike) -> Floats:
+    places = np.asarray(positions, np.float64)
+    if places.ndim != 2 or places.shape[1] != 2 or not np.isfinite(places).all():
+        raise RequestError(
+            "positions are no finite pairs", came=f"shape {places.shape}", allowed="(atoms, 2), px"
+        )
+    return places
+
+
+def _heights(amplitudes: npt.ArrayLike, atoms: int) -> Floats:
+    heights = np.asarray(amplitudes, np.float64)
+    if heights.shape not in ((), (atoms,)) or not (np.isfinite(heights) & (heights >= 0)).all():
+        raise RequestError(
+            "amplitudes do not fit the atoms",
+            came=f"shape {heights.shape}",
+            allowed=f"one number, or {atoms}, none below 0",
+        )
+    return np.broadcast_to(heights, (atoms,))
+
+
+def _check_numbers(shape: tuple[int, int], sigma: float, numbers: tuple[float, ...]) -> None:
+    if len(shape) != 2 or min(shape) < 1:
+        raise RequestError("no frame to draw in", came=shape, allowed="rows and columns")
+    if not (np.isfinite(sigma) and sigma > 0):
+        raise RequestError("sigma must be positive", came=sigma, allowed="px, above 0")
+    if not all(np.isfinite(number) and number >= 0 for number in numbers):
+        raise RequestError(
+            "peak, blur, scan_noise, readout or background is negative or no number",
+            came=numbers,
+            allowed="0 or more",
+        )
+
+
+def _sloped(shape: tuple[int, int], background: float, slope: Pair) -> Floats:
+    row, col = (
+        rise * np.linspace(-0.5, 0.5, n) if n > 1 else np.zeros(1)
+        for rise, n in zip(slope, shape, strict=True)
+    )
+    plane: Floats = background + row[:, None] + col[None, :]
+    if plane.min() < 0:
+        raise RequestError(
+            "the background falls below zero",
+            came=f"background {background}, background_slope {slope}",
+            allowed="background ≥ (|slope of rows| + |slope of columns|) / 2",
+        )
+    return plane
+
+
+def _add_columns(
+    image: Floats, places: Floats, heights: Floats, sigma: float, drift: Pair, jitter: Floats
+) -> None:
+    """Add each Gaussian to the pixels within its reach, each pixel at its own time of the scan."""
+    rows, cols = image.shape
+    time = np.arange(rows) / max(rows - 1, 1)
+    row, shift = np.arange(rows) - drift[0] * time, jitter - drift[1] * time
+    col = np.arange(cols, dtype=float)
+    seen = drifted(places, drift, rows)
+    reach = REACH * sigma * np.array([max(1, 1 / (1 - drift[0] / max(rows - 1, 1))), 1])
+    slack = [0, np.abs(jitter).max(initial=0) + abs(drift[1]) / max(rows - 1, 1) * reach[0]]
+    low = np.clip(np.ceil(seen - reach - slack), 0, image.shape).astype(int)
+    high = np.clip(np.floor(seen + reach + slack) + 1, 0, image.shape).astype(int)
+    still = not (shift.any())
+    scale = -0.5 / sigma**2
+    for (r, c), height, (top, left), (bottom, right) in zip(
+        places, heights, low, high, strict=True
+    ):
+        across = height * np.exp(scale * (row[top:bottom] - r) ** 2)
+        if still:
+            along = np.exp(scale * (col[left:right] - c) ** 2)
+        else:
+            along = np.exp(scale * (col[left:right] + shift[top:bottom, None] - c) ** 2)
+        image[top:bottom, left:right] += across[:, None] * along

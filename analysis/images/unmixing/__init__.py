@@ -1,0 +1,1 @@
+"""Spectra of windows as mixtures of a few endmembers."""

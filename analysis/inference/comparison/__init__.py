@@ -1,0 +1,1 @@
+"""Model comparison: S², p-values, information criteria and evidence."""

@@ -1,0 +1,122 @@
+"""Leave one image out: how well a model fitted to the others tells what is in it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from latticescape.analysis.inference.comparison.models import (
+    Model,
+    effective_numbers,
+    landscapes_of,
+    least_s2,
+    reweighed,
+)
+from latticescape.analysis.inference.landscapes.landscape import parameters_of
+from latticescape.physics.errors import RequestError
+
+Floats = npt.NDArray[np.float64]
+
+
+def leave_one_out(
+    models: Mapping[str, Model],
+    observed: xr.Dataset | None = None,
+    *,
+    fraction: npt.ArrayLike | None = None,
+) -> xr.Dataset:
+    """S² of every image at the parameters fitted to all others.
+
+    No image helps to fit what it is held against, so no penalty for parameters is needed: the
+    least ``s2_total`` predicts best.
+
+    Parameters
+    ----------
+    models, observed
+        As for :func:`compare`; at least two images.
+    fraction
+        Effective fraction of each image's neighbourhoods, or of all; by default 1.
+
+    Returns
+    -------
+    Dataset
+        ``s2`` and ``s2_se`` (model, image): S² of the image left out, between the grid's points by
+        linear interpolation, and its Monte Carlo error; ``s2_total`` (model) and ``s2_total_se``;
+        ``ln_likelihood`` (model), −2 Σ N f S²; ``best`` (model, image, parameter): the others' fit;
+        ``border`` (model, image): axes at whose end it lies.
+
+    Raises
+    ------
+    RequestError
+        If there is one image alone, or as for :func:`compare`.
+
+    Examples
+    --------
+    >>> from latticescape.analysis.counts.counting import counts_dataset
+    >>> from latticescape import configurations
+    >>> counts = {"one": np.arange(8), "two": np.arange(8) + 1}
+    >>> observed = counts_dataset(counts, configurations("honeycomb"))
+    >>> leave_one_out({"random": "random"}, observed).s2.dims
+    ('model', 'image')
+    """
+    scapes = landscapes_of(models, observed)
+    first = next(iter(scapes.values()))
+    if first.sizes["image"] < 2:
+        raise RequestError(
+            "one image cannot be left out of one",
+            came=str(first["image"].values[0]),
+            allowed="at least two images",
+            hint="compare them by their BIC",
+        )
+    numbers = effective_numbers(first, fraction, measured=False)
+    names = list(dict.fromkeys(n for scape in scapes.values() for n in parameters_of(scape)))
+    rows = [
+        [_left_out(scape, numbers, image, names) for image in range(len(numbers))]
+        for scape in scapes.values()
+    ]
+    table = xr.Dataset(
+        {
+            name: (("model", "image"), [[one[name] for one in row] for row in rows])
+            for name in ("s2", "s2_se", "border")
+        },
+        coords={"model": list(scapes), "image": first["image"].values},
+    )
+    if names:
+        best = np.array([[one["best"] for one in row] for row in rows])
+        table["best"] = xr.DataArray(
+            best, dims=("model", "image", "parameter"), coords={"parameter": names}
+        )
+    weights = xr.DataArray(numbers, dims="image") / numbers.sum()
+    total = (table["s2"] * weights).sum("image", skipna=False)
+    return table.assign(
+        s2_total=total,
+        s2_total_se=((table["s2_se"] * weights) ** 2).sum("image") ** 0.5,
+        ln_likelihood=-2 * numbers.sum() * total,
+    )
+
+
+def _left_out(
+    scape: xr.Dataset, numbers: Floats, image: int, names: list[str]
+) -> dict[str, object]:
+    others = np.arange(len(numbers)) != image
+    fit = least_s2(reweighed(scape.isel(image=others), numbers[others]))
+    place = {name: value for name, (value, _) in fit.parameters.items()}
+    one = scape[["s2", "s2_se"]].isel(image=image)
+    there = _between(one, place)
+    return {
+        "s2": float(there["s2"]),
+        "s2_se": float(there["s2_se"]),
+        "border": ", ".join(fit.border),
+        "best": [place.get(name, np.nan) for name in names],
+    }
+
+
+def _between(scape: xr.Dataset, place: Mapping[str, float]) -> xr.Dataset:
+    """Between the grid's points; beside a missing point, or beyond the grid, at the nearest one."""
+    if not place:
+        return scape
+    inside: xr.Dataset = scape.interp(place)
+    if bool(np.isfinite(inside["s2"])):
+        return inside
+    nearest: xr.Dataset = scape.sel(place, method="nearest")
+    return nearest

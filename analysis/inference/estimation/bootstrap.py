@@ -1,0 +1,276 @@
+"""Parameters' scatter over repeated experiments, by drawing these anew."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from scipy.linalg import sqrtm
+
+from latticescape.analysis.counts.blocks import Atoms, block_counts
+from latticescape.analysis.inference.estimation.deviance import Overlap, deviance, deviances_of
+from latticescape.analysis.inference.estimation.fit import Fit, Located, interpolated, located
+from latticescape.analysis.inference.estimation.information import root_histograms
+from latticescape.analysis.inference.landscapes.landscape import parameters_of
+from latticescape.physics.errors import RequestError
+
+Floats = npt.NDArray[np.float64]
+Kind = Literal["parametric", "images", "blocks"]
+KINDS: tuple[Kind, ...] = ("parametric", "images", "blocks")
+
+LEVELS = (0.68, 0.95)
+FEWEST_DRAWS = 20
+
+
+@dataclass(frozen=True)
+class Bootstrap(Fit):
+    """A fit whose errors come from draws.
+
+    Attributes
+    ----------
+    draws
+        A variable a parameter, (draw,).
+    kind
+        What was drawn.
+    """
+
+    draws: xr.Dataset = field(default_factory=xr.Dataset)
+    kind: Kind = "parametric"
+
+    def interval(self, name: str, level: float = 0.68) -> tuple[float, float]:
+        """The central interval of a parameter that holds this share of the draws."""
+        ends = np.quantile(self.draws[name].values, [(1 - level) / 2, (1 + level) / 2])
+        return float(ends[0]), float(ends[1])
+
+    @property
+    def intervals(self) -> Mapping[str, Mapping[float, tuple[float, float]]]:
+        """68 % and 95 % intervals by parameter."""
+        return {n: {level: self.interval(n, level) for level in LEVELS} for n in self.parameters}
+
+
+def bootstrap(
+    scape: xr.Dataset,
+    draws: int = 500,
+    seed: int = 1,
+    *,
+    kind: Kind = "parametric",
+    overlap: Overlap | None = None,
+    atoms: Mapping[str, Atoms] | None = None,
+    blocks: int = 4,
+) -> Bootstrap:
+    """Parameters with their scatter over experiments drawn anew.
+
+    Parameters
+    ----------
+    scape
+        A landscape that holds its histograms, as :func:`latticescape.landscape` makes it.
+    draws
+        How many experiments; each is fitted on the same landscape.
+    seed
+        Of the draws.
+    kind
+        ``"parametric"``: counts are drawn from the simulation at the best point, as many as were
+        seen. If neighbourhoods overlap, the draws' deviations are stretched so that they scatter as
+        counts of whole configurations do. ``"images"``: the images, with replacement; what they
+        differ by, and no model of it. ``"blocks"``: the same for square blocks of every image,
+        wider than what is correlated.
+    overlap
+        How overlapping neighbourhoods are taken, see :func:`deviance`;
+        images and blocks know it by themselves.
+    atoms
+        For blocks: of every image what ``measure`` gave, or a table (or its path) with the columns
+        ``row_px, col_px, species`` with species 0 and 1.
+    blocks
+        Blocks along each side of an image.
+
+    Returns
+    -------
+    Bootstrap
+        A :class:`Fit` whose errors and covariance are those of ``draws``.
+
+    Raises
+    ------
+    RequestError
+        If there are no parameters, no counts, one image alone to draw from, no atoms for the
+        blocks, or too few points for a curve.
+
+    References
+    ----------
+    Efron and Tibshirani, An Introduction to the Bootstrap (Chapman and Hall, 1993); Politis and
+    Romano, Ann. Statist. 20, 1985 (1992), for blocks.
+
+    Examples
+    --------
+    >>> from latticescape import landscape
+    >>> from latticescape.analysis.counts.counting import counts_dataset
+    >>> from latticescape import configurations
+    >>> classes = configurations("honeycomb")
+    >>> x = np.linspace(0.3, 0.6, 13)
+    >>> exact = (classes.random_mixing(x) * 1e6).astype(int)
+    >>> sweep = xr.Dataset(
+    ...     {"histogram_replica": (("p", "replica", "configuration"), exact[:, None].repeat(64, 1)),
+    ...     },
+    ...     coords={"p": x, "label": ("configuration", np.array(classes.labels))})
+    >>> counts = np.random.default_rng(1).multinomial(400, classes.random_mixing(0.45))
+    >>> told = bootstrap(landscape(sweep, counts_dataset({"one": counts}, classes)), draws=200)
+    >>> value, error = told.parameters["p"]
+    >>> abs(value - 0.45) < 0.04, 0.008 < error < 0.02
+    (True, True)
+    """
+    _check(scape, kind, draws, atoms)
+    told = deviance(scape, overlap)
+    between = interpolated(told)
+    if between is None:
+        raise RequestError(
+            "too few points of the landscape are computed to draw experiments on",
+            came=int(np.isfinite(told.values).sum()),
+            allowed="three values or more of each parameter, computed",
+            hint="best_fit, or a finer grid",
+        )
+    fit = located(scape, told, between)
+    chance = np.random.default_rng(seed)
+    if kind == "parametric":
+        found = _parametric(scape, fit, draws, chance)
+    elif kind == "images":
+        found = _over_images(fit, draws, chance)
+    else:
+        found = _over_blocks(scape, fit, block_counts(scape, atoms or {}, blocks), draws, chance)
+    edges = np.array([[axis[0], axis[-1]] for axis in between.axes])
+    return _described(scape, fit.fit, np.clip(found, edges[:, 0], edges[:, 1]), kind)
+
+
+def _check(scape: xr.Dataset, kind: str, draws: int, atoms: Mapping[str, Atoms] | None) -> None:
+    if kind not in KINDS:
+        raise RequestError("unknown kind of bootstrap", came=kind, allowed=" | ".join(KINDS))
+    if draws < FEWEST_DRAWS:
+        raise RequestError("too few draws", came=draws, allowed=f"{FEWEST_DRAWS} or more")
+    if not parameters_of(scape):
+        raise RequestError("the landscape has no parameters", allowed="one axis or more")
+    if not (scape["n"].values > 0).all():
+        raise RequestError("there are no counts to draw", came=0, allowed="at least one an image")
+    if kind == "images" and scape["n"].size < 2:
+        raise RequestError(
+            "one image alone does not show how images differ",
+            came="1 image",
+            allowed="two images or more, better ten",
+            hint='kind="blocks" with its atoms, or kind="parametric"',
+        )
+    if kind == "blocks" and not atoms:
+        raise RequestError(
+            "blocks of an image need its atoms",
+            allowed="by image, what measure gave or a table of atoms",
+            hint='bootstrap(scape, kind="blocks", atoms={"re05": "re05_atoms.csv"})',
+        )
+    if kind != "images" and not ("probability" in scape and "counts" in scape):
+        raise RequestError(
+            "the landscape does not hold the histograms it was made from",
+            came=", ".join(map(str, scape.data_vars)),
+            allowed="a landscape of counts with probability and counts",
+            hint='kind="images", or posterior',
+        )
+
+
+def _parametric(scape: xr.Dataset, fit: Located, draws: int, chance: np.random.Generator) -> Floats:
+    """Counts drawn as if independent, fitted; deviations then stretched to scatter rightly."""
+    alone = fit
+    if fit.told.overlap == "simulated":
+        told = deviance(scape, "independent")
+        between = interpolated(told)
+        assert between is not None  # the same points as before
+        alone = located(scape, told, between)
+    q = root_histograms(scape, alone.told, alone.between, alone.point)[0] ** 2
+    numbers = np.rint(alone.told.numbers).astype(int)
+    counts = [
+        chance.multinomial(n, p / p.sum(), size=draws) for n, p in zip(numbers, q, strict=True)
+    ]
+    found = _fitted(scape, alone, np.stack(counts, axis=1).astype(float))
+    away = found - alone.point
+    if fit.told.overlap == "simulated":
+        away = away @ _stretch(alone, fit).T
+    return fit.point + away + _monte_carlo(fit, draws, chance)
+
+
+def _stretch(alone: Located, fit: Located) -> Floats:
+    """Takes deviations of one covariance to another, along directions that are not flat."""
+    basis = fit.basis
+    has, wants = (basis.T @ _of_data(one) @ basis for one in (alone, fit))
+    root = np.real(sqrtm(wants)) @ np.linalg.inv(np.real(sqrtm(has)))
+    scaled = basis @ root @ basis.T + np.eye(len(basis)) - basis @ basis.T
+    found: Floats = scaled * np.outer(fit.half, 1 / fit.half)
+    return found
+
+
+def _of_data(fit: Located) -> Floats:
+    """The covariance in units of the grid, without Monte Carlo errors."""
+    every = list(fit.fit.parameters)
+    at = [every.index(name) for name in fit.told.names]
+    noise = fit.fit.monte_carlo_covariance[np.ix_(at, at)]
+    found: Floats = (fit.covariance - noise) / np.outer(fit.half, fit.half)
+    return found
+
+
+def _monte_carlo(fit: Located, draws: int, chance: np.random.Generator) -> Floats:
+    """Deviations by the finite simulation, which all draws share with the fit."""
+    every = list(fit.fit.parameters)
+    at = [every.index(name) for name in fit.told.names]
+    noise = fit.fit.monte_carlo_covariance[np.ix_(at, at)]
+    values, vectors = np.linalg.eigh((noise + noise.T) / 2)
+    normal = chance.standard_normal((draws, len(at)))
+    return np.asarray((normal * np.sqrt(np.maximum(values, 0))) @ vectors.T, float)
+
+
+def _over_images(fit: Located, draws: int, chance: np.random.Generator) -> Floats:
+    images = len(fit.told.numbers)
+    times = chance.multinomial(images, np.full(images, 1 / images), size=draws)
+    parts = fit.told.parts.reshape(images, -1)[:, fit.between.chosen]
+    found = fit.between.minimum(times @ parts)
+    # Draws from few scatter less than new images would, by (n − 1)/n.
+    wider = np.sqrt(images / (images - 1))
+    return np.asarray(fit.point + wider * (found - fit.point) + _monte_carlo(fit, draws, chance))
+
+
+def _over_blocks(
+    scape: xr.Dataset,
+    fit: Located,
+    counts: list[Floats],
+    draws: int,
+    chance: np.random.Generator,
+) -> Floats:
+    drawn = []
+    for every in counts:
+        number = len(every)
+        times = chance.multinomial(number, np.full(number, 1 / number), size=draws)
+        mean = every.sum(axis=0)
+        drawn.append(np.maximum(mean + np.sqrt(number / (number - 1)) * (times @ every - mean), 0))
+    found = _fitted(scape, fit, np.stack(drawn, axis=1))
+    return found + _monte_carlo(fit, draws, chance)
+
+
+def _fitted(scape: xr.Dataset, fit: Located, counts: Floats) -> Floats:
+    """Minima for other counts (draws, images, classes), (draws, parameters)."""
+    values = deviances_of(scape, fit.told, counts, fit.between.chosen)
+    return fit.between.minimum(values)
+
+
+def _described(scape: xr.Dataset, fit: Fit, found: Floats, kind: Kind) -> Bootstrap:
+    names = [n for n in fit.parameters if scape.sizes[n] > 1]
+    drawn = {name: ("draw", found[:, k]) for k, name in enumerate(names)}
+    for name in fit.parameters:
+        drawn.setdefault(name, ("draw", np.full(len(found), fit.parameters[name][0])))
+    draws = xr.Dataset(
+        {name: drawn[name] for name in fit.parameters}, attrs={"kind": kind, "overlap": fit.overlap}
+    )
+    spread = {name: float(draws[name].std(ddof=1)) for name in names}
+    parameters = {
+        name: (value, spread[name] if name in spread and np.isfinite(error) else error)
+        for name, (value, error) in fit.parameters.items()
+    }
+    covariance = fit.covariance.copy()
+    at = [list(fit.parameters).index(name) for name in names]
+    covariance[np.ix_(at, at)] = np.cov(found.T).reshape(len(names), len(names))
+    kept = {f.name: getattr(fit, f.name) for f in fields(Fit)}
+    return Bootstrap(
+        **{**kept, "parameters": parameters, "covariance": covariance}, draws=draws, kind=kind
+    )

@@ -1,0 +1,311 @@
+"""From a landscape to parameters: its minimum, and how sure that is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from latticescape.analysis.inference.estimation.deviance import Deviance, Overlap, deviance, part_of
+from latticescape.analysis.inference.estimation.flat_directions import (
+    FlatDirection,
+    flat_subspace,
+    named_directions,
+)
+from latticescape.analysis.inference.estimation.information import information
+from latticescape.analysis.inference.estimation.minima import modes
+from latticescape.analysis.inference.landscapes.interpolation import Interpolation, interpolation
+from latticescape.analysis.inference.landscapes.landscape import parameters_of
+from latticescape.physics.errors import RequestError
+
+Floats = npt.NDArray[np.float64]
+
+# So near to the edge of the grid, in half widths, a minimum is at it.
+PINNED = 1e-6
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The minimum of a landscape.
+
+    Attributes
+    ----------
+    parameters
+        Best value and standard error of each parameter.
+    covariance
+        (parameters, parameters).
+    s2, s2_total
+        S² by image and in total, where the total is least: as it is, with its biases, which the
+        parameters are freed of.
+    s2_se, s2_total_se
+        Their Monte Carlo standard errors, at the grid point nearest to the minimum.
+    border
+        Parameters whose minimum lies at the edge of the grid: the true one may be beyond.
+    flat
+        Combinations of parameters that the data do not determine.
+    monte_carlo_covariance
+        The part of the covariance that a longer simulation or a finer grid would take away.
+    overlap
+        How overlapping neighbourhoods were taken: ``independent``, ``simulated`` or ``effective``.
+    extension
+        By parameter at the border: the (start, stop) its axis should have instead.
+    others
+        Other minima about as low: −2 ln L is higher by less than 12.
+    """
+
+    parameters: Mapping[str, tuple[float, float]]
+    covariance: Floats
+    s2: xr.DataArray
+    s2_se: xr.DataArray
+    s2_total: float
+    s2_total_se: float
+    border: tuple[str, ...]
+    flat: tuple[FlatDirection, ...] = ()
+    monte_carlo_covariance: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    overlap: Overlap = "independent"
+    extension: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    others: tuple[Mapping[str, float], ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What should be known beside the numbers, in sentences."""
+        beyond = [
+            f"the minimum lies at the edge of the axis {name}: extend it"
+            + (
+                " to {:.6g} … {:.6g}".format(*self.extension[name])
+                if name in self.extension
+                else ""
+            )
+            for name in self.border
+        ]
+        elsewhere = [
+            "another minimum is about as low: "
+            + ", ".join(f"{name} = {value:.4g}" for name, value in other.items())
+            for other in self.others
+        ]
+        return (*(direction.sentence for direction in self.flat), *beyond, *elsewhere)
+
+
+def best_fit(scape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
+    """Parameters at the minimum of a landscape, with their standard errors.
+
+    The minimum is that of −2 ln L = 4 Σ_d N_d S²_d, interpolated by a Gaussian process and freed of
+    the biases of a finite simulation and of seldom classes. Laplace's approximation gives
+    Cov = (2 N ∂²S²/∂w²)⁻¹; where counts overlap or are few it is H⁻¹ J H⁻¹ (see
+    :mod:`information`), and the Monte Carlo error of the minimum is added. Where
+    no curve can be drawn, the best grid point is returned with an infinite error.
+
+    Parameters
+    ----------
+    scape
+        A landscape.
+    overlap
+        How overlapping neighbourhoods are taken; see :func:`deviance`.
+
+    Raises
+    ------
+    RequestError
+        If no point of the landscape is computed.
+
+    Examples
+    --------
+    >>> w = np.linspace(-0.3, 0.1, 9)
+    >>> s2 = 0.02 + (w + 0.08) ** 2
+    >>> scape = xr.Dataset(
+    ...     {"s2": (("image", "w1"), s2[None]), "s2_se": (("image", "w1"), 0 * s2[None] + 1e-7),
+    ...      "s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2 + 1e-7), "n": ("image", [1000])},
+    ...     coords={"w1": w, "image": ["one"]})
+    >>> value, error = best_fit(scape).parameters["w1"]
+    >>> round(value, 5), round(error, 5)
+    (-0.08, 0.01581)
+    """
+    told = deviance(scape, overlap)
+    if not parameters_of(scape):
+        return Fit({}, np.empty((0, 0)), **_distances(scape), border=(), overlap=told.overlap)
+    between = interpolated(told)
+    if between is None:
+        return _grid_fit(scape, told)
+    return located(scape, told, between).fit
+
+
+@dataclass(frozen=True)
+class Located:
+    """A fit with what it was made from, which bootstrap and posterior go on with.
+
+    Attributes
+    ----------
+    point
+        (parameters,), those that can be fitted.
+    curvature
+        Of −ln L there.
+    covariance
+        Of the estimate, Monte Carlo error included; along flat directions that of the whole grid.
+    basis
+        (parameters, firm): unit vectors of the directions that are not flat, in units of ``half``.
+    minima
+        (minima, parameters): about as low, apart from each other; the first is the lowest.
+    """
+
+    fit: Fit
+    told: Deviance
+    between: Interpolation
+    point: Floats
+    half: Floats
+    curvature: Floats
+    covariance: Floats
+    basis: Floats
+    minima: Floats
+
+
+def interpolated(told: Deviance) -> Interpolation | None:
+    """Between the grid's points, or None where these are too few for a curve."""
+    try:
+        return interpolation(told.axes, told.values, told.errors)
+    except RequestError:
+        return None
+
+
+def located(scape: xr.Dataset, told: Deviance, between: Interpolation) -> Located:
+    """The minimum and its covariance."""
+    point = between.minimum()
+    edges = np.array([[axis[0], axis[-1]] for axis in between.axes]).T
+    half = (edges[1] - edges[0]) / 2
+    found = information(scape, told, between, point)
+    whole = found.curvature * np.outer(half, half)
+    inverse = np.asarray(np.linalg.pinv(whole, rcond=1e-10, hermitian=True), float)
+    scatter = inverse @ (found.slope_covariance * np.outer(half, half)) @ inverse
+    sharp = np.linalg.pinv(scatter, rcond=1e-10, hermitian=True) / np.outer(half, half)
+    values, vectors, flat = flat_subspace(sharp, half)
+    firm = vectors[:, ~flat] @ vectors[:, ~flat].T
+    reach = 1 / np.abs(vectors).max(axis=0)
+    noise = _monte_carlo(between, point, inverse, half)
+    spread = np.where(flat, reach**2 / 3, 1 / np.where(flat, 1, values))
+    monte_carlo = firm @ noise @ firm * np.outer(half, half)
+    covariance = (vectors * spread) @ vectors.T * np.outer(half, half) + monte_carlo
+    lost = np.abs(vectors[:, flat]).max(axis=1, initial=0.0) > 0.1
+    border = _border(told, point, edges, half, lost)
+    fit = _fit(scape, told, between, point, covariance, monte_carlo, border)
+    flats = named_directions(
+        told.names, sharp, half, fixed_composition=bool(scape.attrs.get("fixed_composition"))
+    )
+    minima = modes(told, between) if not flats else point[None]
+    others = tuple(dict(zip(told.names, map(float, other), strict=True)) for other in minima[1:])
+    named = replace(fit, flat=flats, others=others)
+    return Located(
+        fit=named,
+        told=told,
+        between=between,
+        point=point,
+        half=half,
+        curvature=found.curvature,
+        covariance=covariance,
+        basis=vectors[:, ~flat],
+        minima=minima,
+    )
+
+
+def _monte_carlo(between: Interpolation, point: Floats, inverse: Floats, half: Floats) -> Floats:
+    """Covariance of the minimum by the error of −2 ln L, in units of ``half``."""
+    unit = half / between.half
+    slope = between.process.slope_covariance(between.scaled(point[None])[0])
+    found: Floats = inverse @ (slope * np.outer(unit, unit) / 4) @ inverse
+    return found
+
+
+def _border(
+    told: Deviance, point: Floats, edges: Floats, half: Floats, lost: npt.NDArray[np.bool_]
+) -> dict[str, tuple[float, float]]:
+    """Parameters at the edge of the grid, and how far their axes should go instead."""
+    least = np.unravel_index(int(np.nanargmin(told.values)), told.values.shape)
+    found = {}
+    for k, (name, axis) in enumerate(told.axes.items()):
+        low, high = edges[:, k]
+        near = np.array([point[k] - low, high - point[k]]) <= PINNED * half[k]
+        ends = np.array([axis[least[k]] == low, axis[least[k]] == high])
+        if lost[k] or not (near | ends).any():
+            continue
+        down = bool((near | ends)[0])
+        found[name] = (low - half[k], high) if down else (low, high + half[k])
+    return {name: (float(a), float(b)) for name, (a, b) in found.items()}
+
+
+def _pinned(between: Interpolation, point: Floats) -> npt.NDArray[np.bool_]:
+    """Which parameters are stopped by the edge of the grid."""
+    edges = np.array([[axis[0], axis[-1]] for axis in between.axes])
+    apart = np.abs(edges - point[:, None]).min(axis=1)
+    return np.asarray(apart <= PINNED * np.ptp(edges, axis=1) / 2)
+
+
+def _fit(
+    scape: xr.Dataset,
+    told: Deviance,
+    between: Interpolation,
+    point: Floats,
+    covariance: Floats,
+    monte_carlo: Floats,
+    border: dict[str, tuple[float, float]],
+) -> Fit:
+    at = dict(zip(told.names, map(float, point), strict=True))
+    errors = np.sqrt(np.diag(covariance))
+    # How far a minimum lies beyond the grid's edge is not known.
+    errors[_pinned(between, point) & np.isin(told.names, list(border))] = np.inf
+    parameters = {name: (at[name], float(e)) for name, e in zip(told.names, errors, strict=True)}
+    nearby = scape.sel({**at, **told.fixed}, method="nearest")
+    s2, s2_total = _least(scape, told, between)
+    every = parameters_of(scape)
+    return Fit(
+        parameters={n: parameters.get(n, (told.fixed.get(n, np.nan), np.inf)) for n in every},
+        covariance=_spread_out(covariance, told.names, every),
+        border=tuple(border),
+        monte_carlo_covariance=_spread_out(monte_carlo, told.names, every),
+        overlap=told.overlap,
+        extension=border,
+        **_distances(nearby)
+        | {"s2": nearby["s2"].reset_coords(drop=True).copy(data=s2), "s2_total": s2_total},
+    )
+
+
+def _least(scape: xr.Dataset, told: Deviance, between: Interpolation) -> tuple[Floats, float]:
+    """S² of every image and in total where the total is least, smoothed as −2 ln L is."""
+    one = scape.isel(dict.fromkeys(told.fixed, 0))
+    total = one["s2_total"].transpose(*told.names).values.reshape(1, -1)
+    parts = one["s2"].transpose(part_of(scape), *told.names).values.reshape(len(one["n"]), -1)
+    values = np.vstack([total, parts])[:, between.chosen].T
+    point = between.minimum(4 * told.numbers.sum() * values[:, :1].T)
+    found = between.process.of(values).mean(between.scaled(point))[0]
+    return np.maximum(found[1:], 0), max(float(found[0]), 0.0)
+
+
+def _spread_out(covariance: Floats, names: tuple[str, ...], every: tuple[str, ...]) -> Floats:
+    """With rows and columns of parameters that were not fitted: infinite errors."""
+    found = np.diag([0.0 if name in names else np.inf for name in every])
+    at = [every.index(name) for name in names]
+    found[np.ix_(at, at)] = covariance
+    return found
+
+
+def _grid_fit(scape: xr.Dataset, told: Deviance) -> Fit:
+    """The best grid point, with an error that says nothing is known of its neighbourhood."""
+    least = np.unravel_index(int(np.nanargmin(told.values)), told.values.shape)
+    at = dict(zip(told.names, map(int, least), strict=True))
+    place = scape.isel({**at, **dict.fromkeys(told.fixed, 0)})
+    names = parameters_of(scape)
+    return Fit(
+        {name: (float(place[name]), float("inf")) for name in names},
+        np.full((len(names),) * 2, np.inf),
+        **_distances(place),
+        border=tuple(name for name, i in at.items() if i in (0, scape.sizes[name] - 1)),
+        overlap=told.overlap,
+    )
+
+
+def _distances(there: xr.Dataset) -> dict[str, Any]:
+    """S² and its Monte Carlo error at one point of a landscape."""
+    return {
+        "s2": there["s2"].reset_coords(drop=True),
+        "s2_se": there["s2_se"].reset_coords(drop=True),
+        "s2_total": float(there["s2_total"]),
+        "s2_total_se": float(there["s2_total_se"]),
+    }

@@ -1,0 +1,255 @@
+"""The probability of parameters given the data, by Markov chains on the interpolated landscape."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from latticescape.analysis.inference.estimation.density import Density, Prior, priors_of
+from latticescape.analysis.inference.estimation.deviance import Overlap, deviance, part_of
+from latticescape.analysis.inference.estimation.fit import Located, interpolated, located
+from latticescape.analysis.inference.landscapes.landscape import parameters_of
+from latticescape.physics.errors import RequestError
+
+Floats = npt.NDArray[np.float64]
+
+# The mean's error is to be below a twentieth of the width, and chains alike to a hundredth.
+LEAST_ESS = 400.0
+MOST_R_HAT = 1.02
+ROUNDS = 6
+
+
+class ConvergenceError(RequestError):
+    """Chains that have not converged.
+
+    Attributes
+    ----------
+    diagnostics
+        By parameter: r_hat, ess_bulk, ess_tail and autocorrelation (steps).
+    """
+
+    diagnostics: Mapping[str, Mapping[str, float]] = {}
+
+
+def posterior(
+    scape: xr.Dataset,
+    *,
+    prior: Mapping[str, Prior] | None = None,
+    overlap: Overlap | None = None,
+    chains: int = 4,
+    walkers: int = 64,
+    draws: int = 160,
+    seed: int = 1,
+) -> Any:
+    """The posterior of a landscape's parameters, p(w|d) ∝ exp(−2 Σ_d N_d S²_d(w)) · prior.
+
+    Ensembles of walkers (emcee) sample the interpolated landscape, freed of its biases; each
+    ensemble is one chain, started on its own, so that the comparison of chains (R̂) means something.
+    Where counts overlap or are few, and by as much as the simulation is noisy, the likelihood is
+    stretched about its maximum, w → ŵ + C (w − ŵ), so that its curvature is the inverse of the
+    estimate's covariance (:func:`best_fit`): the curvature adjustment of composite likelihoods. If
+    there are several minima it is flattened by one factor instead.
+
+    Parameters
+    ----------
+    scape
+        A landscape.
+    prior
+        By parameter ``("normal", mean, sd)``, ``("uniform", low, high)`` or ``("lognormal",
+        mean of ln, sd of ln)``; flat over the grid where none is given, and zero outside of it.
+    overlap
+        How overlapping neighbourhoods are taken, see :func:`deviance`.
+    chains, walkers
+        Ensembles, and walkers in each.
+    draws
+        Steps of a walker that are kept, after half as many that are not; doubled until the chains
+        have converged, five times at the most.
+    seed
+        Of everything.
+
+    Returns
+    -------
+    arviz.InferenceData
+        ``posterior`` (chain, draw): a variable a parameter, its diagnostics in its attributes;
+        ``log_likelihood``: by image; ``sample_stats``: ``lp``. Attributes of ``posterior`` tell the
+        ``notes`` in words, whether it is ``multimodal``, and how it agrees with Laplace's
+        approximation: ``laplace_shift`` (means, in standard errors) and ``laplace_ratio`` (widths).
+
+    Raises
+    ------
+    ConvergenceError
+        If chains do not converge; it carries their diagnostics.
+    RequestError
+        If there are no parameters, a prior is unknown or zero all over the grid, or too few points
+        are computed.
+
+    References
+    ----------
+    Foreman-Mackey et al., PASP 125, 306 (2013), 10.1086/670067, for emcee; Ribatet, Cooley and
+    Davison, Statist. Sinica 22, 813 (2012), for the curvature adjustment; Vehtari et al., Bayesian
+    Anal. 16, 667 (2021), for R̂ and ESS.
+
+    Examples
+    --------
+    >>> w = np.linspace(-0.3, 0.1, 9)
+    >>> s2 = 0.02 + (w + 0.08) ** 2
+    >>> scape = xr.Dataset(
+    ...     {"s2": (("image", "w1"), s2[None]), "s2_se": (("image", "w1"), 0 * s2[None] + 1e-7),
+    ...      "s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2 + 1e-7), "n": ("image", [1000])},
+    ...     coords={"w1": w, "image": ["one"]})
+    >>> chain = posterior(scape).posterior.w1
+    >>> abs(float(chain.mean()) + 0.08) < 0.002, abs(float(chain.std()) - 0.0158) < 0.002
+    (True, True)
+    """
+    names = parameters_of(scape)
+    if not names:
+        raise RequestError("the landscape has no parameters", allowed="one axis or more")
+    told = deviance(scape, overlap)
+    between = interpolated(told)
+    if between is None:
+        raise RequestError(
+            "too few points of the landscape are computed for a posterior",
+            came=int(np.isfinite(told.values).sum()),
+            allowed="three values or more of each parameter, computed",
+            hint="best_fit, or a finer grid",
+        )
+    fit = located(scape, told, between)
+    density = Density(fit, priors_of(told.names, prior or {}))
+    kept, lp, diagnostics = _converged(density, chains, walkers, draws, seed)
+    return _described(scape, density, kept, lp, diagnostics)
+
+
+def _converged(
+    density: Density, chains: int, walkers: int, draws: int, seed: int
+) -> tuple[Floats, Floats, dict[str, dict[str, float]]]:
+    """(chain, draw, walker, parameter), ln p, and diagnostics by parameter."""
+    axes = len(density.low)
+    size = max(walkers, 2 * axes + 2)
+    samplers = [_sampler(density, size, axes, seed, chain) for chain in range(chains)]
+    steps = draws + draws // 2
+    for _ in range(ROUNDS):
+        for sampler, state in samplers:
+            sampler.run_mcmc(state if sampler.iteration == 0 else None, steps)
+        length = samplers[0][0].iteration
+        drop = length // 3
+        kept = np.array([sampler.get_chain(discard=drop) for sampler, _ in samplers])
+        lp = np.array([sampler.get_log_prob(discard=drop) for sampler, _ in samplers])
+        diagnostics = _diagnostics(density.fit.told.names, kept)
+        if all(_is_good(told) for told in diagnostics.values()):
+            return kept, lp, diagnostics
+        steps = length
+    error = ConvergenceError(
+        f"the chains have not converged after {length} steps",
+        came=", ".join(
+            f"{name}: R̂ {told['r_hat']:.3f}, ESS {told['ess_bulk']:.0f}"
+            for name, told in diagnostics.items()
+        ),
+        allowed=f"R̂ below {MOST_R_HAT} and an ESS of {LEAST_ESS:.0f} or more",
+        hint="more draws, or a grid with one minimum",
+    )
+    error.diagnostics = diagnostics
+    raise error
+
+
+def _sampler(density: Density, walkers: int, axes: int, seed: int, chain: int) -> tuple[Any, Any]:
+    import emcee
+
+    chance = np.random.default_rng([seed, chain])
+    moves = [(emcee.moves.StretchMove(), 0.5), (emcee.moves.DEMove(), 0.4)]
+    # Steps as long as the way from one walker to another reach other minima.
+    moves.append((emcee.moves.DEMove(gamma0=1.0), 0.1))
+    sampler = emcee.EnsembleSampler(walkers, axes, density, vectorize=True, moves=moves)
+    begin = density.starts(walkers, chance)
+    random = np.random.RandomState(chance.integers(2**31)).get_state()
+    return sampler, emcee.State(begin, random_state=random)
+
+
+def _is_good(told: Mapping[str, float]) -> bool:
+    return told["r_hat"] <= MOST_R_HAT and min(told["ess_bulk"], told["ess_tail"]) >= LEAST_ESS
+
+
+def _diagnostics(names: tuple[str, ...], kept: Floats) -> dict[str, dict[str, float]]:
+    """Of every parameter, with the mean of an ensemble's walkers taken apart into its members.
+
+    Walkers of one ensemble know of each other; the autocorrelation time is therefore that of the
+    ensemble, and R̂ compares ensembles that do not.
+    """
+    import emcee
+
+    arviz = imported_arviz()
+    number, steps, walkers, _ = kept.shape
+    found = {}
+    for k, name in enumerate(names):
+        # Draws in the order of steps, the walkers of a step one after another.
+        chain = kept[..., k].reshape(number, steps * walkers)
+        times = [emcee.autocorr.integrated_time(one[..., k : k + 1], tol=0) for one in kept]
+        time = float(np.nanmax([t[0] for t in times])) if np.isfinite(times).any() else np.inf
+        ess = number * steps * walkers / max(time, 1.0)
+        found[name] = {
+            "r_hat": float(arviz.rhat(chain)),
+            "ess_bulk": min(float(arviz.ess(chain, method="bulk")), ess),
+            "ess_tail": float(arviz.ess(chain, method="tail")),
+            "autocorrelation": time,
+        }
+    return found
+
+
+def imported_arviz() -> Any:
+    """ArviZ, without the announcement of its next version."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        import arviz
+    return arviz
+
+
+def _described(
+    scape: xr.Dataset,
+    density: Density,
+    kept: Floats,
+    lp: Floats,
+    diagnostics: Mapping[str, Mapping[str, float]],
+) -> Any:
+    arviz = imported_arviz()
+    fit = density.fit
+    number, names = len(kept), fit.told.names
+    flat = kept.reshape(number, -1, kept.shape[-1])
+    draws = {name: flat[..., k] for k, name in enumerate(names)}
+    draws |= {name: np.full(flat.shape[:2], value) for name, value in fit.told.fixed.items()}
+    part = str(part_of(scape))
+    parts = fit.told.parts.reshape(len(fit.told.numbers), -1)[:, fit.between.chosen]
+    process = fit.between.process.of(parts.T)
+    places = fit.between.scaled(density.adjusted(flat.reshape(-1, len(names))))
+    likelihood = -density.factor * process.mean(places).reshape(*flat.shape[:2], -1) / 2
+    found = arviz.from_dict(
+        posterior={name: draws[name] for name in fit.fit.parameters},
+        log_likelihood={"counts": likelihood},
+        sample_stats={"lp": lp.reshape(number, -1)},
+        coords={part: [str(name) for name in scape[part].values]},
+        dims={"counts": [part]},
+    )
+    for name, told in diagnostics.items():
+        found.posterior[name].attrs.update(told)
+    found.posterior.attrs.update(_told(fit, flat))
+    return found
+
+
+def _told(fit: Located, flat: Floats) -> dict[str, Any]:
+    every = flat.reshape(-1, flat.shape[-1])
+    errors = np.sqrt(np.diag(fit.covariance))
+    several = len(fit.minima) > 1
+    notes = list(fit.fit.notes)
+    if several:
+        apart = ((every[:, None] - fit.minima[None]) / fit.half) ** 2
+        share = np.bincount(np.argmin(apart.sum(axis=-1), axis=1), minlength=len(fit.minima))
+        told = ", ".join(f"{part:.0%}" for part in share / share.sum())
+        notes.append(f"the posterior has {len(fit.minima)} modes, holding {told}: no mean tells it")
+    return {
+        "overlap": fit.told.overlap,
+        "multimodal": int(several),
+        "notes": notes,
+        "laplace_shift": ((every.mean(axis=0) - fit.point) / errors).tolist(),
+        "laplace_ratio": (every.std(axis=0) / errors).tolist(),
+    }

@@ -1,0 +1,1 @@
+"""Distance landscapes: S² between observed and simulated histograms."""

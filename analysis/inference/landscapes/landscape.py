@@ -1,0 +1,334 @@
+"""Distance landscapes: S² between observed and simulated histograms over the parameter space."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from scipy.stats import chi2
+
+from latticescape.analysis.counts.covariance import count_covariance
+from latticescape.analysis.inference.landscapes.distances import statistical_distance
+from latticescape.physics.errors import RequestError
+from latticescape.physics.lattices.configurations import configurations
+from latticescape.physics.models.composition import COMPOSITION_TOLERANCE
+
+COMPOSITION = "x"
+
+# So many points of least S² tell the covariance of counts together: 64 replicas alone know a
+# variance to 18 %.
+LOWEST = 8
+
+
+def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
+    """S² of every image, and of all together, at every point of a sweep.
+
+    S²_d = arccos²Σ√(pq); the total weighs images by their counts, S² = Σ N_d S²_d / ΣN_d, so that
+    −ln L = 2 N S². If the sweep has an axis ``x``, every image is compared with the simulation of
+    its own measured composition.
+
+    Parameters
+    ----------
+    simulated
+        A sweep's Dataset (``open_sweep``), with ``histogram_replica``.
+    observed
+        Counts per image (``observed_counts``).
+
+    Returns
+    -------
+    Dataset
+        Over the axes of the sweep other than ``x``: ``s2``, ``p_value`` (image, …) and
+        ``s2_total``, ``p_value_total`` (…), each S² with ``…_se``, its Monte Carlo standard error,
+        and ``…_bias``, how much too large the finite simulation makes it (about (k−1)/(4 N_eff);
+        shown, not subtracted), both by jackknife over the replicas. ``p_value`` is
+        χ²(k−1).sf(4 N S²). Points not computed are NaN. For what follows it keeps ``counts``
+        (image, configuration), the simulated ``probability`` (image, …, configuration), and
+        ``count_covariance`` (image, configuration, configuration_2), the covariance of the counts
+        of one simulated configuration per neighbourhood, mean over the lowest points.
+
+    Raises
+    ------
+    RequestError
+        If the classes differ, or an image's composition is not among those simulated.
+
+    References
+    ----------
+    Vlcek et al., npj Comput. Mater. 7, 42 (2021), 10.1038/s41524-021-00507-7.
+
+    Examples
+    --------
+    >>> from latticescape.analysis.counts.counting import counts_dataset
+    >>> observed = counts_dataset({"one": np.full(8, 20)}, configurations("honeycomb"))
+    >>> replicas = np.ones((2, 64, 8)) * [[1, 3, 3, 1, 1, 3, 3, 1]]
+    >>> simulated = xr.Dataset(
+    ...     {"histogram_replica": (("T", "replica", "configuration"), replicas)},
+    ...     coords={"T": [1.0, 2.0], "label": observed.label})
+    >>> scape = landscape(simulated, observed)
+    >>> scape.s2.dims, scape.s2_total.values.round(4)
+    (('image', 'T'), array([0.0685, 0.0685]))
+    """
+    _check_classes(simulated, observed)
+    every = [observed.sel(image=image) for image in observed["image"].values]
+    at = [_at_composition(simulated, one) for one in every]
+    rows = [
+        _left_out_distances(there["histogram_replica"], one["counts"])
+        for there, one in zip(at, every, strict=True)
+    ]
+    s2 = _by_image(rows, observed)
+    weights = observed["n"] / observed["n"].sum()
+    found = _described(
+        {
+            **_with_jackknife("s2", s2),
+            **_with_jackknife("s2_total", (s2 * weights).sum("image", skipna=False)),
+            "probability": _by_image([_probability(there) for there in at], observed),
+        },
+        observed,
+    )
+    fixed = COMPOSITION in simulated.dims or "composition" in simulated
+    covariances = [_covariance(at, point) for point in lowest_points(found["s2_total"])]
+    return found.assign(count_covariance=mean_covariance(covariances, found)).assign_attrs(
+        fixed_composition=int(fixed)
+    )
+
+
+def random_mixing(observed: xr.Dataset) -> xr.Dataset:
+    """The landscape of the random alloy: no parameters, composition as measured.
+
+    p = multiplicity · x^n (1 − x)^(z+1−n) with x the measured fraction of species-1 centres.
+
+    Parameters
+    ----------
+    observed
+        Counts per image (``observed_counts``).
+
+    Returns
+    -------
+    Dataset
+        As :func:`landscape`, with exact zeros as Monte Carlo errors and biases.
+
+    Examples
+    --------
+    >>> from latticescape.analysis.counts.counting import counts_dataset
+    >>> counts = {"one": np.array([1, 3, 3, 1, 1, 3, 3, 1])}
+    >>> found = random_mixing(counts_dataset(counts, configurations("honeycomb")))
+    >>> float(found.s2_total)
+    0.0
+    """
+    probabilities = xr.DataArray(
+        configurations(observed.attrs["lattice"]).random_mixing(observed["composition"].values),
+        dims=("image", "configuration"),
+        coords={"image": observed["image"]},
+    )
+    s2 = statistical_distance(observed["counts"], probabilities) ** 2
+    total = (s2 * observed["n"]).sum("image") / observed["n"].sum()
+    exact = {"s2": s2, "s2_total": total}
+    zeros = {f"{n}_{part}": 0 * v for n, v in exact.items() for part in ("se", "bias")}
+    return _described({**exact, **zeros, "probability": probabilities}, observed)
+
+
+def histograms_at(simulated: xr.Dataset, observed: xr.Dataset) -> xr.DataArray:
+    """Simulated counts that each image is compared with, those of its own composition.
+
+    Parameters
+    ----------
+    simulated, observed
+        As for :func:`landscape`.
+
+    Returns
+    -------
+    DataArray
+        (image, …, configuration) over the axes of the sweep other than ``x``; summed over the
+        replicas, 0 where nothing is computed.
+
+    Raises
+    ------
+    RequestError
+        As :func:`landscape`.
+
+    Examples
+    --------
+    >>> from latticescape.analysis.counts.counting import counts_dataset
+    >>> observed = counts_dataset({"one": np.full(8, 20)}, configurations("honeycomb"))
+    >>> simulated = xr.Dataset(
+    ...     {"histogram_replica": (("T", "replica", "configuration"), np.ones((2, 64, 8)))},
+    ...     coords={"T": [1.0, 2.0], "label": observed.label})
+    >>> histograms_at(simulated, observed).sizes
+    Frozen({'image': 1, 'T': 2, 'configuration': 8})
+    """
+    _check_classes(simulated, observed)
+    rows = [
+        _at_composition(simulated, observed.sel(image=image))["histogram_replica"].sum("replica")
+        for image in observed["image"].values
+    ]
+    joined: xr.DataArray = xr.concat(
+        rows, dim=observed["image"], coords="minimal", compat="override"
+    )
+    return joined.reset_coords(drop=True)
+
+
+def parameters_of(scape: xr.Dataset) -> tuple[str, ...]:
+    """The parameter axes of a landscape."""
+    return tuple(str(dim) for dim in scape["s2_total"].dims)
+
+
+def lowest_points(total: xr.DataArray) -> list[dict[str, int]]:
+    """Where the few least values of a landscape are, the least first.
+
+    Examples
+    --------
+    >>> total = xr.DataArray([0.2, np.nan, 0.1], {"T": [1.0, 2.0, 3.0]}, "T")
+    >>> lowest_points(total)
+    [{'T': 2}, {'T': 0}]
+    """
+    flat = total.values.ravel()
+    order = np.argsort(flat)[: min(LOWEST, int(np.isfinite(flat).sum()))]
+    places = [np.unravel_index(int(i), total.shape) for i in order]
+    axes = [str(name) for name in total.dims]
+    return [dict(zip(axes, map(int, place), strict=True)) for place in places]
+
+
+def mean_covariance(
+    covariances: Sequence[npt.NDArray[np.float64]], scape: xr.Dataset
+) -> xr.Variable:
+    """``count_covariance`` of a landscape from those of its lowest points; NaN of none.
+
+    Examples
+    --------
+    >>> scape = xr.Dataset(coords={"image": ["one"], "configuration": [0, 1]})
+    >>> mean_covariance([np.ones((1, 2, 2)), np.zeros((1, 2, 2))], scape).values.tolist()
+    [[[0.5, 0.5], [0.5, 0.5]]]
+    """
+    images, classes = scape.sizes["image"], scape.sizes["configuration"]
+    unknown = np.full((images, classes, classes), np.nan)
+    told = "covariance of counts of one simulated configuration, per neighbourhood"
+    dims = ("image", "configuration", "configuration_2")
+    found = np.mean(covariances, axis=0) if covariances else unknown
+    return xr.Variable(dims, found, {"long_name": told, "units": "1"})
+
+
+def p_values(s2: npt.ArrayLike, n: npt.ArrayLike, dof: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """χ²(dof).sf(4 N S²): how often as good a model would lie at least so far off.
+
+    Examples
+    --------
+    >>> p_values(0.0325, 466, 25).round(4).item()
+    0.0001
+    """
+    found: npt.NDArray[np.float64] = chi2(np.asarray(dof, float)).sf(
+        4 * np.asarray(n) * np.asarray(s2)
+    )
+    return found
+
+
+def _check_classes(simulated: xr.Dataset, observed: xr.Dataset) -> None:
+    if "histogram_replica" not in simulated:
+        raise RequestError(
+            "the Dataset holds no histograms",
+            came=", ".join(map(str, simulated.data_vars)),
+            allowed="a sweep of a lattice model",
+        )
+    pairs = [[str(label) for label in ds["label"].values] for ds in (simulated, observed)]
+    if pairs[0] != pairs[1]:
+        raise RequestError(
+            "observed and simulated configurations are of different lattices",
+            came=f"{len(pairs[1])} observed classes, {pairs[1][0]!r} …",
+            allowed=f"{len(pairs[0])} classes as in the sweep, {pairs[0][0]!r} …",
+            hint="a table of counts of the sweep's lattice",
+        )
+
+
+def _at_composition(simulated: xr.Dataset, image: xr.Dataset) -> xr.Dataset:
+    """The simulation at an image's composition: a place on the axis x, or the one there is."""
+    measured = float(image["composition"])
+    if COMPOSITION in simulated.dims:
+        _check_composition(image, measured, simulated[COMPOSITION].values)
+        return simulated.sel({COMPOSITION: measured}, method="nearest").drop_vars(COMPOSITION)
+    if "composition" in simulated:
+        realised = simulated["composition"].values
+        _check_composition(image, measured, np.unique(realised[np.isfinite(realised)]))
+    return simulated
+
+
+def _check_composition(
+    image: xr.Dataset, measured: float, available: npt.NDArray[np.float64]
+) -> None:
+    if available.size and np.abs(available - measured).min() > COMPOSITION_TOLERANCE:
+        raise RequestError(
+            f"no simulation at the composition of the image {image['image'].item()}",
+            came=f"x = {measured:.5f}",
+            allowed="x = "
+            + ", ".join(f"{x:g}" for x in available)
+            + f", within {COMPOSITION_TOLERANCE}",
+            hint=f"add {measured:.5f} to the axis x of the sweep",
+        )
+
+
+def _left_out_distances(histograms: xr.DataArray, counts: xr.DataArray) -> xr.DataArray:
+    """S² from all replicas (left_out = 0), and from all but each one (1 … 64)."""
+    total = histograms.sum("replica")
+    partial = (total - histograms).rename(replica="left_out").drop_vars("left_out", errors="ignore")
+    whole = total.expand_dims(left_out=1)
+    stacked = xr.concat([whole, partial], dim="left_out", coords="minimal", compat="override")
+    return statistical_distance(stacked, counts) ** 2
+
+
+def _by_image(rows: list[xr.DataArray], observed: xr.Dataset) -> xr.DataArray:
+    return xr.concat(rows, dim=observed["image"], coords="minimal", compat="override")
+
+
+def _probability(at: xr.Dataset) -> xr.DataArray:
+    """Simulated shares of the classes; NaN where nothing is simulated."""
+    total = at["histogram_replica"].sum("replica")
+    number = total.sum("configuration")
+    return (total / number.where(number > 0)).reset_coords(drop=True)
+
+
+def _covariance(at: list[xr.Dataset], point: Mapping[str, int]) -> npt.NDArray[np.float64]:
+    """Covariance of the counts of each image at one point, (image, configuration, …)."""
+    return np.array([count_covariance(there.isel(point)) for there in at])
+
+
+def _with_jackknife(name: str, s2: xr.DataArray) -> dict[str, xr.DataArray]:
+    """The whole sample's value, its standard error and its bias from left-out replicas."""
+    value, parts = s2.isel(left_out=0), s2.isel(left_out=slice(1, None))
+    number = parts.sizes["left_out"]
+    spread = parts.var("left_out", skipna=False)
+    return {
+        name: value,
+        f"{name}_se": ((number - 1) * spread) ** 0.5,
+        f"{name}_bias": (number - 1) * (parts.mean("left_out", skipna=False) - value),
+    }
+
+
+_LONG_NAMES = {
+    "s2": "S² of the image",
+    "s2_se": "Monte Carlo standard error of S²",
+    "s2_bias": "bias of S² by the finite simulation",
+    "s2_total": "S² of all images",
+    "s2_total_se": "Monte Carlo standard error of the total S²",
+    "s2_total_bias": "bias of the total S² by the finite simulation",
+    "p_value": "χ² p-value of the image",
+    "p_value_total": "χ² p-value of all images",
+    "probability": "simulated share of the configuration",
+}
+
+
+def _described(found: Mapping[str, xr.DataArray], observed: xr.Dataset) -> xr.Dataset:
+    dof, n = observed.sizes["configuration"] - 1, observed["n"]
+    values: dict[str, Any] = dict(found)
+    values["p_value"] = _p_value(found["s2"], n, dof)
+    values["p_value_total"] = _p_value(found["s2_total"], n.sum(), dof * observed.sizes["image"])
+    for name, value in values.items():
+        values[name] = value.assign_attrs(long_name=_LONG_NAMES[name], units="1")
+    for name in ("n", "composition", "counts", "effective_n"):
+        if name in observed:
+            values[name] = observed[name]
+    return xr.Dataset(values, attrs={**observed.attrs, "degrees_of_freedom": dof}).compute()
+
+
+def _p_value(s2: xr.DataArray, n: xr.DataArray, dof: int) -> xr.DataArray:
+    found: xr.DataArray = xr.apply_ufunc(
+        p_values, s2, n, kwargs={"dof": dof}, dask="parallelized", output_dtypes=[float]
+    )
+    return found

@@ -1,0 +1,235 @@
+"""A segregation slab against its sources: hollows with and without oxygen, and the profile."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from latticescape.analysis.inference.landscapes.landscape import COMPOSITION, landscape
+from latticescape.analysis.inference.landscapes.sources import (
+    Convention,
+    combine,
+    profile_landscape,
+)
+from latticescape.physics.errors import RequestError
+
+# Counts of the six arrangements around hollows with (SO) and without (SN) oxygen.
+SURFACE = {"SO": "with", "SN": "without"}
+PROFILE = "PR"
+SOURCES = (*SURFACE, PROFILE)
+
+
+def slab_landscape(
+    simulated: xr.Dataset,
+    sources: Mapping[str, Any],
+    *,
+    weights: Mapping[str, float] | None = None,
+    convention: Convention = "gaussian",
+) -> xr.Dataset:
+    """S² of a segregation slab's sources together, S² = c_SO S²_SO + c_SN S²_SN + c_PR S²_PR.
+
+    Hollows that lie side by side share A-sites, so that N of them tell less than N draws; how much
+    less, the replicas of the simulation show: ``n`` of a surface source is what they are worth.
+
+    Parameters
+    ----------
+    simulated
+        The Dataset of a sweep of :class:`physics.SegregationSlab`.
+    sources
+        One, two or all of ``"SO"`` and ``"SN"``: counts of the six arrangements around hollows
+        with and without oxygen, in the order of the Dataset's ``configuration``; ``"PR"``: the Ca
+        fraction of every layer as ``value`` with its standard deviation ``error``.
+    weights
+        c_s by name; see :func:`latticescape.combine`. By default each as its data deserve.
+    convention
+        Of the profile, see :func:`latticescape.profile_landscape`.
+
+    Returns
+    -------
+    Dataset
+        A landscape with the dimension ``source``, for :func:`latticescape.best_fit`, ``posterior``,
+        ``compare``, ``propose`` and the browser.
+
+    Raises
+    ------
+    RequestError
+        If a source is unknown or not in the sweep, counts are no six whole numbers, the profile
+        is not one value a layer, x is swept, or as of ``combine``.
+
+    References
+    ----------
+    Vlcek et al., ACS Nano 11, 10313 (2017).
+
+    Examples
+    --------
+    >>> from latticescape import Schedule, SegregationSlab, slab
+    >>> from latticescape.physics.slab.kernel import SlabSimulation
+    >>> w = np.array([4.0, 6.0, 8.0])
+    >>> model = SegregationSlab(w_CL=1.65, w_LO=-7.57)
+    >>> kernel = SlabSimulation(slab(4, 3), model, Schedule(20, 20, 2), swept=("w_LL",))
+    >>> found = kernel.compute({"w_LL": w}, np.arange(12, dtype=np.uint64).reshape(3, 4))
+    >>> ds = xr.Dataset(
+    ...     {v.name: (("w_LL", *v.dims), found[v.name]) for v in kernel.variables},
+    ...     {"w_LL": w, **{name: each[:2] for name, each in kernel.coordinates.items()}})
+    >>> counts = {"SO": [54, 233, 169, 61, 76, 8], "SN": [19, 101, 90, 89, 109, 17]}
+    >>> scape = slab_landscape(ds, counts)
+    >>> scape.s2.dims, scape.source.values.tolist()
+    (('source', 'w_LL'), ['SO', 'SN'])
+    """
+    return combine(_apart(simulated, sources, convention), weights)
+
+
+def slab_landscapes(
+    models: Mapping[str, xr.Dataset],
+    sources: Mapping[str, Any],
+    *,
+    weights: Mapping[str, float] | None = None,
+    convention: Convention = "gaussian",
+) -> dict[str, xr.Dataset]:
+    """Landscapes of several sweeps for :func:`latticescape.compare`, with the same weights.
+
+    What a hollow is worth beside an independent draw, each sweep tells a little differently, and
+    likelihoods of different numbers of draws are not to be compared. Here the sweep that comes
+    nearest to a source tells it for all.
+
+    Parameters
+    ----------
+    models
+        Datasets of sweeps of :class:`physics.SegregationSlab`, by name.
+    sources, weights, convention
+        As for :func:`slab_landscape`.
+
+    Returns
+    -------
+    dict
+        A landscape by model, as :func:`slab_landscape` makes it.
+
+    Raises
+    ------
+    RequestError
+        As :func:`slab_landscape`.
+
+    Examples
+    --------
+    >>> from latticescape import Schedule, SegregationSlab, slab
+    >>> from latticescape.physics.slab.kernel import SlabSimulation
+    >>> w = np.array([4.0, 6.0, 8.0])
+    >>> model = SegregationSlab(w_CL=1.65, w_LO=-7.57)
+    >>> kernel = SlabSimulation(slab(4, 3), model, Schedule(20, 20, 2), swept=("w_LL",))
+    >>> found = kernel.compute({"w_LL": w}, np.arange(12, dtype=np.uint64).reshape(3, 4))
+    >>> ds = xr.Dataset(
+    ...     {v.name: (("w_LL", *v.dims), found[v.name]) for v in kernel.variables},
+    ...     {"w_LL": w, **{name: each[:2] for name, each in kernel.coordinates.items()}})
+    >>> cuts = {"low": ds.sel(w_LL=4.0), "high": ds.sel(w_LL=8.0)}
+    >>> scapes = slab_landscapes(cuts, {"SO": [54, 233, 169, 61, 76, 8]})
+    >>> bool(scapes["low"].n == scapes["high"].n)
+    True
+    """
+    apart = {name: _apart(model, sources, convention) for name, model in models.items()}
+    for source in sources:
+        each = [parts[source] for parts in apart.values()]
+        nearest = min(each, key=lambda part: float(part["s2_total"].fillna(np.inf).min()))
+        for parts in apart.values():
+            parts[source] = parts[source].assign(n=nearest["n"])
+    return {name: combine(parts, weights) for name, parts in apart.items()}
+
+
+def _apart(
+    simulated: xr.Dataset, sources: Mapping[str, Any], convention: Convention
+) -> dict[str, xr.Dataset]:
+    """The landscape of each source by itself."""
+    _check(simulated, sources)
+    return {
+        name: _surface(simulated, name, source)
+        if name in SURFACE
+        else profile_landscape(simulated, source, variable="ca_fraction", convention=convention)
+        for name, source in sources.items()
+    }
+
+
+def _surface(simulated: xr.Dataset, name: str, counts: npt.ArrayLike) -> xr.Dataset:
+    """The landscape of one kind of hollows; ``n`` is the effective number."""
+    own = simulated.sel(oxygen=SURFACE[name]).drop_vars(["composition", "oxygen"])
+    scape = landscape(own, _observed(own, name, np.asarray(counts)))
+    return scape.assign(n=scape["n"] * independent_share(scape))
+
+
+def independent_share(scape: xr.Dataset) -> float:
+    """How many independent draws one hollow is worth, at most 1: the inverse of how much more than
+    independent ones the simulated counts scatter, a mean over the classes as of χ². 1 as long as
+    nothing is computed that tells it.
+
+    Examples
+    --------
+    >>> q = np.array([0.25, 0.75])
+    >>> scatter = 2 * (np.diag(q) - np.outer(q, q))
+    >>> independent_share(xr.Dataset({
+    ...     "probability": (("image", "configuration"), q[None]),
+    ...     "s2_total": 0.1,
+    ...     "count_covariance": (("image", "configuration", "configuration_2"), scatter[None])}))
+    0.5
+    """
+    total = scape["s2_total"]
+    if not total.notnull().any():
+        return 1.0
+    lowest = {}
+    if total.ndim:
+        places = np.unravel_index(int(np.nanargmin(total.values)), total.shape)
+        lowest = dict(zip(total.dims, map(int, places), strict=True))
+    q = scape["probability"].isel(lowest).values[0]
+    variance = np.diagonal(scape["count_covariance"].values[0])
+    seen = q > 0
+    return float(min(1.0, (seen.sum() - 1) / np.sum(variance[seen] / q[seen])))
+
+
+def _observed(simulated: xr.Dataset, name: str, counts: npt.NDArray[Any]) -> xr.Dataset:
+    classes = simulated.sizes["configuration"]
+    whole = counts.shape == (classes,) and counts.dtype.kind in "iu"
+    if not whole or counts.min() < 0 or not counts.sum():
+        raise RequestError(
+            f"the counts of {name} are no whole numbers, one an arrangement",
+            came=counts.tolist(),
+            allowed=", ".join(map(str, simulated["label"].values)),
+            hint=f'{{"{name}": [54, 233, 169, 61, 76, 8]}}',
+        )
+    number = int(counts.sum())
+    share = float(counts @ simulated["n_ca"].values) / (4 * number)
+    return xr.Dataset(
+        {
+            "counts": (("image", "configuration"), counts[None]),
+            "n": ("image", [number]),
+            "composition": ("image", [share]),
+        },
+        {"image": [name], "label": ("configuration", simulated["label"].values)},
+    )
+
+
+def _check(simulated: xr.Dataset, sources: Mapping[str, Any]) -> None:
+    unknown = [str(name) for name in sources if name not in SOURCES]
+    if unknown or not sources:
+        raise RequestError(
+            "a slab has no such source" if unknown else "no source is given",
+            came=", ".join(unknown) or "{}",
+            allowed=" | ".join(SOURCES),
+        )
+    needed = {PROFILE: ("ca_fraction", "layer")} | dict.fromkeys(
+        SURFACE, ("histogram_replica", "oxygen")
+    )
+    for name in sources:
+        variable, dim = needed[name]
+        if variable not in simulated or dim not in simulated[variable].dims:
+            raise RequestError(
+                f"the source {name} is not in the sweep",
+                came=", ".join(map(str, simulated.data_vars)),
+                allowed=f"{variable} with the dimension {dim}",
+                hint='a sweep of kind = "segregation_slab"',
+            )
+    if COMPOSITION in simulated.dims:
+        raise RequestError(
+            "the landscape of a slab is of one composition",
+            came=f"an axis x of {simulated.sizes[COMPOSITION]} values",
+            allowed="one of them",
+            hint="ds.sel(x=0.375)",
+        )

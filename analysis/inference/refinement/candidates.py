@@ -1,0 +1,129 @@
+"""Places around a minimum where points may be added, and where a lower one may be."""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+from scipy.interpolate import RegularGridInterpolator
+from scipy.stats import norm
+
+from latticescape.analysis.inference.estimation.deviance import Deviance
+from latticescape.analysis.inference.landscapes.interpolation import HIGH, Interpolation, looseness
+
+Floats = npt.NDArray[np.float64]
+Values = dict[str, tuple[float, ...]]
+
+# New values are chosen among so many an axis, by number of axes, and no fewer than this many times
+# those there are in their range; none is nearer to one there is than this share of a step.
+CANDIDATES = {1: 64, 2: 32}
+FEWEST_CANDIDATES = 20
+FINER = 2
+NEAREST = 0.2
+
+MESH = {1: 401, 2: 41, 3: 15}
+
+
+def expected_improvement(between: Interpolation) -> tuple[Floats, float]:
+    """Where the landscape is expected to fall most below its lowest, and by how much."""
+    number = MESH.get(len(between.axes), 9)
+    lines = [np.linspace(axis[0], axis[-1], number) for axis in between.axes]
+    mesh = np.array(list(product(*lines)))
+    value, error = between(mesh)
+    lowest = float(value.min())
+    z = np.clip((lowest - value) / np.maximum(error, 1e-300), -30, 30)
+    gain = np.where(error > 0, error * (z * norm.cdf(z) + norm.pdf(z)), 0.0)
+    best = int(np.argmax(gain))
+    return mesh[best], float(gain[best])
+
+
+def middles(axis: Floats, place: float) -> tuple[float, ...]:
+    """The middles of the two gaps around a place, the wider first; beyond an only value, both
+    sides."""
+    if len(axis) == 1:
+        step = abs(float(axis[0])) or 1.0
+        return (float(axis[0]) - step, float(axis[0]) + step)
+    nearest = int(np.argmin(np.abs(axis - place)))
+    gaps = [(axis[i], axis[i + 1]) for i in (nearest - 1, nearest) if 0 <= i < len(axis) - 1]
+    gaps.sort(key=lambda gap: gap[0] - gap[1])
+    return tuple(float((low + high) / 2) for low, high in gaps)
+
+
+def gap(axis: Floats, place: float) -> float:
+    """The width of the grid's gap at a place."""
+    i = int(np.clip(np.searchsorted(axis, place), 1, len(axis) - 1))
+    return float(axis[i] - axis[i - 1])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Places around a minimum where points may be added, and how noisy they will be."""
+
+    told: Deviance
+    between: Interpolation
+    candidates: dict[str, list[float]]
+    noise: RegularGridInterpolator
+    high: float
+
+    @classmethod
+    def of(cls, told: Deviance, between: Interpolation) -> "Grid":
+        order = [np.argsort(axis) for axis in told.axes.values()]
+        errors = told.errors[np.ix_(*order)]
+        known = errors[np.isfinite(errors) & (errors > 0)]
+        least = float(known.min()) if known.size else 1e-6
+        filled = np.log(np.where(np.isfinite(errors) & (errors > 0), errors, least))
+        noise = RegularGridInterpolator(between.axes, filled)
+        high = max(HIGH, 12 * float(np.median(known)) if known.size else 0.0)
+        low, top = _zone(between, high)
+        candidates = {
+            name: _candidates(axis, float(low[k]), float(top[k]), len(between.axes))
+            for k, (name, axis) in enumerate(zip(told.names, between.axes, strict=True))
+        }
+        return cls(told, between, candidates, noise, high)
+
+    def slab(self, name: str, value: float, chosen: Values) -> tuple[Floats, Floats]:
+        """Scaled places and errors of the points that a value of an axis brings, near the
+        minimum."""
+        values = [
+            np.array([value]) if n == name else np.array([*axis, *chosen.get(n, ())])
+            for n, axis in zip(self.told.names, self.between.axes, strict=True)
+        ]
+        mesh = np.stack(np.meshgrid(*values, indexing="ij"), axis=-1).reshape(-1, len(values))
+        mesh = mesh[self.between.is_near(mesh)]
+        scaled = self.between.scaled(mesh)
+        process = self.between.process
+        height = process.mean(scaled) - process.mean(process.points).min()
+        low = height <= self.high
+        noise = np.hypot(np.exp(self.noise(mesh[low])), looseness(np.maximum(height[low], 0)))
+        return scaled[low], noise
+
+
+def _zone(between: Interpolation, high: float) -> tuple[Floats, Floats]:
+    """The box around the points that the process goes through and that are low."""
+    process = between.process
+    smooth = process.mean(process.points)
+    low = process.points[smooth - smooth.min() <= high]
+    # One known point further on every side: the zone's edge lies before it.
+    ends = []
+    for k in range(low.shape[1]):
+        column = np.unique(process.points[:, k])
+        first, last = np.searchsorted(column, [low[:, k].min(), low[:, k].max()])
+        ends.append((column[max(first - 1, 0)], column[min(last + 1, len(column) - 1)]))
+    box = np.array(ends)
+    return box[:, 0] * between.half + between.centre, box[:, 1] * between.half + between.centre
+
+
+def _candidates(axis: Floats, low: float, high: float, axes: int) -> list[float]:
+    """Values of a range that keep their distance from those there are."""
+    width = high - low
+    there = int(((axis >= low) & (axis <= high)).sum())
+    number = max(CANDIDATES.get(axes, FEWEST_CANDIDATES), FINER * there)
+    values = rounded(np.linspace(low, high, number + 1), width)
+    nearest = NEAREST * width / number
+    return [v for v in dict.fromkeys(values) if np.abs(axis - v).min() > nearest]
+
+
+def rounded(values: Floats, width: float) -> list[float]:
+    """Numbers of no more digits than a range asks for."""
+    digits = 4 - int(np.floor(np.log10(width))) if width > 0 else 12
+    return [float(np.round(value, digits)) for value in values]

@@ -1,0 +1,353 @@
+"""Where to simulate next, so that the minimum of a landscape is known better.
+
+Two errors add up in a fitted parameter. The images alone tell it to ± ``data_errors``, however much
+is simulated: more counts reduce that. On top comes how well the landscape's minimum itself is known
+from noisy points at some places of the grid, ± ``errors``: that is what more points reduce, and
+what a target is meant for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from latticescape.analysis.inference.estimation.deviance import Deviance, Overlap, deviance
+from latticescape.analysis.inference.estimation.fit import Fit, Located, interpolated, located
+from latticescape.analysis.inference.estimation.forecast import Forecast
+from latticescape.analysis.inference.refinement.candidates import (
+    Grid,
+    Values,
+    expected_improvement,
+    gap,
+    middles,
+    rounded,
+)
+from latticescape.analysis.inference.refinement.errors import data_errors, numerical_errors
+from latticescape.analysis.inference.refinement.targets import check_budget, check_target
+
+Floats = npt.NDArray[np.float64]
+Status = Literal["reached", "sharpen", "search", "extend", "flat", "exhausted"]
+
+# The next landscape tells better than this one where points are of use: a round adds at most this
+# share of those there are, but one value.
+GROWTH = 0.5
+
+# What is forecast is aimed this much below the target: the next landscape is another one.
+AIM = 0.9
+
+# A point that is expected to lie so much lower than the lowest known, in −2 ln L, is to be seen.
+IMPROVEMENT = 1.0
+
+# Values beyond an edge where a minimum may lie.
+BEYOND = 3
+
+# A target below this share of what the images leave open is of no use.
+SMALL_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Where to simulate next, and what is known by now.
+
+    Attributes
+    ----------
+    status
+        ``reached``: the target is met; ``sharpen``: more points around the minimum; ``search``:
+        where it is is not known yet; ``extend``: it may lie beyond the grid; ``flat``: the images
+        do not determine it, and no simulation helps; ``exhausted``: the budget is too small.
+    axes
+        New values by parameter; none unless ``sharpen``, ``search`` or ``extend``.
+    points
+        How many points of the landscape that adds.
+    estimate
+        The best parameters.
+    errors
+        Numerical standard error of each: by Monte Carlo noise and interpolation, infinite where it
+        is not known.
+    data_errors
+        What the images leave open of each, however much is simulated.
+    expected
+        Numerical errors forecast with the new points.
+    notes
+        What should be known beside the numbers, in sentences.
+    """
+
+    status: Status
+    axes: Values
+    points: int
+    estimate: Mapping[str, float]
+    errors: Mapping[str, float]
+    data_errors: Mapping[str, float]
+    expected: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ends(self) -> bool:
+        """Whether there is nothing to simulate."""
+        return not self.axes
+
+
+def propose(
+    scape: xr.Dataset,
+    target_error: Mapping[str, float],
+    *,
+    budget: int | None = None,
+    limits: Mapping[str, tuple[float, float]] | None = None,
+    overlap: Overlap | None = None,
+) -> Proposal:
+    """New values of the axes of a landscape, so that its minimum is known to a target error.
+
+    The error is the *numerical* one, of the minimum's place: by Monte Carlo noise and by the
+    interpolation between points. It is neither the parameter's standard error, which the number of
+    counts decides (``data_errors``), nor can it make that smaller.
+
+    A minimum at the border has its axis extended; where the Gaussian process through the landscape
+    expects one elsewhere (expected improvement), or does not know its shape yet, the gaps there are
+    halved; else those values are taken one by one that bring down the forecast variance of the
+    minimum's place most, per point of the grid that they cost. It knows no simulation: compute the
+    values, make the landscape anew, and ask again.
+
+    Parameters
+    ----------
+    scape
+        A landscape over one to three parameters; points that are not computed are left out.
+    target_error
+        Largest numerical standard error by parameter.
+    budget
+        Most new points of the landscape.
+    limits
+        By parameter: what its values must lie between.
+    overlap
+        As of :func:`latticescape.best_fit`.
+
+    Raises
+    ------
+    RequestError
+        If a target is not above 0 or of an unknown parameter, the budget is no whole number above
+        0, or no point of the landscape is computed.
+
+    References
+    ----------
+    Jones, Schonlau and Welch, J. Glob. Optim. 13, 455 (1998), 10.1023/A:1008306431147 (expected
+    improvement).
+
+    Examples
+    --------
+    >>> w = np.linspace(-1.0, 1.0, 9)
+    >>> s2 = 0.02 + 0.1 * (w + 0.08) ** 2
+    >>> scape = xr.Dataset(
+    ...     {"s2": (("image", "w1"), s2[None]), "s2_se": (("image", "w1"), 0 * s2[None] + 4e-4),
+    ...      "s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2 + 4e-4), "n": ("image", [1000])},
+    ...     coords={"w1": w, "image": ["one"]})
+    >>> found = propose(scape, {"w1": 0.001})
+    >>> found.status, found.points == len(found.axes["w1"]) > 0
+    ('sharpen', True)
+    >>> propose(scape, {"w1": 0.1}).status
+    'reached'
+    """
+    told = deviance(scape, overlap)
+    check_target(target_error, told)
+    check_budget(budget)
+    between = interpolated(told)
+    if between is None:
+        return _Task(told, dict(target_error), budget, limits or {}).blind()
+    return _Task(told, dict(target_error), budget, limits or {}).of(located(scape, told, between))
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is asked."""
+
+    told: Deviance
+    target: dict[str, float]
+    budget: int | None
+    limits: Mapping[str, tuple[float, float]]
+
+    def of(self, found: Located) -> Proposal:
+        """The proposal for a landscape with a curve through it."""
+        fit, names = found.fit, self.told.names
+        # How far a minimum lies beyond the border is not known.
+        errors = {**numerical_errors(found), **dict.fromkeys(fit.border, float("inf"))}
+        data = data_errors(fit)
+        estimate = {name: fit.parameters[name][0] for name in names}
+        known = (self.told, estimate, errors, data)
+        reached = all(errors[name] <= error for name, error in self.target.items())
+        lost = {n for d in fit.flat for n, part in d.direction.items() if part and n in self.target}
+        if lost:
+            needed = "the data do not determine it: more counts are needed, not more points"
+            return _proposal("flat", {}, *known, notes=(*fit.notes, needed))
+        if fit.border:
+            return self._limited("extend", self._outward(fit), *known, notes=fit.notes)
+        notes = _notes(self.target, data)
+        if reached:
+            return _proposal("reached", {}, *known, notes=notes)
+        search = self._search(found, unknown=bool(np.isinf(list(errors.values())).any()))
+        if search:
+            return self._limited("search", search, *known, notes=notes)
+        axes, expected = self._sharpened(found, errors)
+        if not axes:
+            return self._limited("sharpen", self._halved(found), *known, notes=notes)
+        return _proposal("sharpen", axes, *known, expected=expected, notes=notes)
+
+    def blind(self) -> Proposal:
+        """The proposal where there are too few points for a curve."""
+        names = self.told.names
+        least = np.unravel_index(int(np.nanargmin(self.told.values)), self.told.values.shape)
+        axes = self.told.axes
+        estimate = {n: float(axes[n][i]) for n, i in zip(names, least, strict=True)}
+        unknown = dict.fromkeys(names, float("inf"))
+        values = {n: middles(np.sort(axes[n]), estimate[n]) for n in names}
+        why = "too few points are computed for a curve: their gaps are halved"
+        return self._limited("search", values, self.told, estimate, unknown, unknown, notes=(why,))
+
+    def _limited(
+        self,
+        status: Status,
+        values: Values,
+        told: Deviance,
+        estimate: dict[str, float],
+        errors: dict[str, float],
+        data: dict[str, float],
+        *,
+        notes: tuple[str, ...],
+    ) -> Proposal:
+        """As many of the values as the budget allows, of each axis in turn."""
+        chosen: Values = {}
+        for depth in range(max(map(len, values.values()), default=0)):
+            for name, some in values.items():
+                more = {**chosen, name: (*chosen.get(name, ()), *some[depth : depth + 1])}
+                if self.budget is None or _cost(told, more) <= self.budget:
+                    chosen = {n: v for n, v in more.items() if v}
+        known = (told, estimate, errors, data)
+        if chosen:
+            return _proposal(status, chosen, *known, notes=notes)
+        told_why = "the budget does not allow one more value"
+        if not any(values.values()):
+            told_why = "there is no room for more values"
+        return _proposal("exhausted", {}, *known, notes=(*notes, told_why))
+
+    def _outward(self, fit: Fit) -> Values:
+        """Values beyond the edges at which the minimum lies, the nearest first."""
+        found: Values = {}
+        for name in fit.border:
+            axis = np.sort(self.told.axes[name])
+            start, stop = fit.extension.get(name, (axis[0], axis[-1]))
+            down = start < axis[0]
+            edge, end = (axis[0], start) if down else (axis[-1], stop)
+            low, high = self.limits.get(name, (-np.inf, np.inf))
+            bound = low if down else high
+            if not min(low, edge) < end < max(high, edge) or end in (low, high):
+                end = bound + (edge - bound) / (BEYOND + 1)
+            beyond = np.linspace(edge, end, BEYOND + 1)[1:]
+            width = float(np.ptp(axis)) or abs(edge)
+            found[name] = tuple(v for v in rounded(beyond, width) if low < v < high and v != edge)
+        return found
+
+    def _search(self, found: Located, *, unknown: bool) -> Values:
+        """Values where a lower point is expected, and around the lowest if its shape is unknown."""
+        between, axes = found.between, self.told.axes
+        place, improvement = expected_improvement(between)
+        values: Values = {}
+        for k, name in enumerate(self.told.names):
+            axis = np.sort(axes[name])
+            wanted = list(middles(axis, float(found.point[k]))) if unknown else []
+            if improvement > IMPROVEMENT:
+                width = gap(axis, place[k])
+                if np.abs(axis - place[k]).min() > width / 8:
+                    wanted.insert(0, *rounded(place[k : k + 1], float(np.ptp(axis))))
+            values[name] = tuple(dict.fromkeys(v for v in wanted if v not in axis))
+        return {name: some for name, some in values.items() if some}
+
+    def _halved(self, found: Located) -> Values:
+        """The cheapest there is, where nothing better fits the budget."""
+        cheap = {
+            name: middles(np.sort(self.told.axes[name]), float(found.point[k]))[:1]
+            for k, name in enumerate(self.told.names)
+        }
+        return dict(sorted(cheap.items(), key=lambda pair: _cost(self.told, dict([pair]))))
+
+    def _sharpened(
+        self, found: Located, errors: dict[str, float]
+    ) -> tuple[Values, dict[str, float]]:
+        """Values that make the forecast error of the minimum's place least, one after the other."""
+        told, between = self.told, found.between
+        grid = Grid.of(told, between)
+        forecast = Forecast.of(between.process, between.scaled(found.point[None])[0])
+        begin = np.diag(forecast.covariance)
+        aim = np.array([AIM * self.target.get(n, np.inf) / errors[n] for n in told.names]) ** 2
+        chosen: Values = {}
+        while (np.diag(forecast.covariance) > aim * begin).any():
+            best = self._best(forecast, grid, chosen, begin, aim)
+            if best is None:
+                break
+            name, value = best
+            forecast = forecast.with_points(*grid.slab(name, value, chosen))
+            chosen = {**chosen, name: (*chosen.get(name, ()), value)}
+        share = np.sqrt(np.diag(forecast.covariance) / begin)
+        return chosen, {n: float(errors[n] * s) for n, s in zip(told.names, share, strict=True)}
+
+    def _best(
+        self,
+        forecast: Forecast,
+        grid: "Grid",
+        chosen: Values,
+        begin: Floats,
+        aim: Floats,
+    ) -> tuple[str, float] | None:
+        """The value of the most gain a point: the fall of the worst of variances over aims."""
+        now = np.diag(forecast.covariance)
+        asked = np.isfinite(aim)
+        known = float(np.sum((now / begin / aim)[asked]))
+        spent, best, found = _cost(self.told, chosen), 0.0, None
+        for name, candidates in grid.candidates.items():
+            taken = chosen.get(name, ())
+            cost = _cost(self.told, {**chosen, name: (*taken, np.nan)}) - spent
+            late = chosen and spent + cost > GROWTH * self.told.values.size
+            if late or (self.budget is not None and spent + cost > self.budget):
+                continue
+            for value in candidates:
+                if value in taken:
+                    continue
+                points, noise = grid.slab(name, value, chosen)
+                if not len(points):
+                    continue
+                after = np.diag(forecast.covariance_of(forecast.slope_with(points, noise)))
+                gain = (known - float(np.sum((after / begin / aim)[asked]))) / cost
+                if gain > best:
+                    best, found = gain, (name, value)
+        return found
+
+
+def _notes(target: Mapping[str, float], data: Mapping[str, float]) -> tuple[str, ...]:
+    return tuple(
+        f"the data leave {name} open by ± {data[name]:.2g} whatever is simulated: "
+        f"a numerical error of {aim:.2g} is finer than that asks for"
+        for name, aim in target.items()
+        if aim < SMALL_SHARE * data[name]
+    )
+
+
+def _proposal(
+    status: Status,
+    axes: Values,
+    told: Deviance,
+    estimate: dict[str, float],
+    errors: dict[str, float],
+    data: dict[str, float],
+    *,
+    expected: Mapping[str, float] | None = None,
+    notes: tuple[str, ...] = (),
+) -> Proposal:
+    ordered = {n: tuple(sorted(v)) for n, v in axes.items()}
+    points = _cost(told, ordered)
+    return Proposal(status, ordered, points, estimate, errors, data, expected or {}, notes)
+
+
+def _cost(told: Deviance, new: Values) -> int:
+    """Points that new values bring."""
+    sizes = [len(axis) for axis in told.axes.values()]
+    more = [len(axis) + len(new.get(name, ())) for name, axis in told.axes.items()]
+    return int(np.prod(more)) - int(np.prod(sizes))

@@ -1,0 +1,1 @@
+"""From stored samples at the points of a sweep to any nearby point."""

@@ -1,0 +1,157 @@
+"""A fine landscape from a coarse sweep that kept its samples."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from latticescape.analysis.inference.landscapes.landscape import (
+    COMPOSITION,
+    landscape,
+    lowest_points,
+    mean_covariance,
+    parameters_of,
+)
+from latticescape.analysis.inference.reweighting.reweighting import Axes, Reweighting
+from latticescape.analysis.inference.reweighting.trust import FEWEST
+from latticescape.physics.errors import RequestError
+from latticescape.physics.models.model import REPLICAS
+
+# Of effective counts held at a time.
+SLAB_BYTES = 2**26
+
+
+def reweighted_landscape(
+    ds: xr.Dataset, observed: xr.Dataset, axes: Axes, *, fewest: float = FEWEST
+) -> xr.Dataset:
+    """S² on a fine grid, from the samples that a coarse sweep kept.
+
+    Parameters
+    ----------
+    ds
+        A sweep's Dataset with ``keep = ["samples"]``.
+    observed
+        Counts per image (``observed_counts``).
+    axes
+        The fine grid: values of every axis of the sweep but ``x``, in order.
+    fewest
+        A point with fewer effective measurements is not trusted.
+
+    Returns
+    -------
+    Dataset
+        As :func:`latticescape.landscape`, with ``trusted`` (…), ``effective_n`` and ``distance`` of
+        the worst image. What is not trusted is NaN. ``beside_untrusted`` in the attributes names
+        the parameters along which the least total S² has a neighbour that is not trusted, or is
+        at the edge of the grid: the minimum may be beyond, and that point is none.
+
+    Raises
+    ------
+    RequestError
+        As :func:`reweight` and :func:`latticescape.landscape`.
+
+    Examples
+    --------
+    >>> reweighted_landscape(xr.Dataset(), xr.Dataset(), {"T": [2.1]})
+    Traceback (most recent call last):
+    ...
+    latticescape.RequestError: the Dataset holds no samples to reweight ...
+    """
+    reweighting = Reweighting(ds, fewest, observables=False)
+    fine = {str(name): np.atleast_1d(np.asarray(v, float)) for name, v in axes.items()}
+    fine.pop(COMPOSITION, None)
+    if not fine:
+        raise RequestError("a landscape has no axis", allowed=", ".join(reweighting.simulated.axes))
+    slabs = [
+        _masked(part, landscape(part, observed), observed)
+        for part in map(reweighting.at, _slabs(fine, ds))
+    ]
+    found = xr.concat(
+        slabs, dim=next(iter(fine)), data_vars="minimal", coords="minimal", compat="override"
+    )
+    covariances = [
+        landscape(reweighting.at(point), observed)["count_covariance"].values
+        for point in _lowest(found["s2_total"])
+    ]
+    return found.assign(count_covariance=mean_covariance(covariances, found)).assign_attrs(
+        beside_untrusted=", ".join(beside_untrusted(found))
+    )
+
+
+def beside_untrusted(scape: xr.Dataset) -> tuple[str, ...]:
+    """Parameters along which the least total S² of a landscape has no neighbour on both sides.
+
+    Parameters
+    ----------
+    scape
+        A landscape; NaN where nothing is known.
+
+    Returns
+    -------
+    tuple of str
+        In the order of the axes; all of them if no point is known.
+
+    Examples
+    --------
+    >>> s2 = xr.DataArray([0.3, 0.2, 0.1, np.nan], {"w1": np.arange(4.0)}, "w1")
+    >>> beside_untrusted(xr.Dataset({"s2_total": s2}))
+    ('w1',)
+    """
+    names, total = parameters_of(scape), scape["s2_total"]
+    if not np.isfinite(total).any():
+        return names
+    known = np.pad(np.isfinite(total.values), 1)
+    least = np.unravel_index(int(np.nanargmin(total.values)), total.shape)
+    around = known[tuple(slice(i, i + 3) for i in least)]
+    sides = [np.moveaxis(around, axis, 0) for axis in range(len(names))]
+    return tuple(n for n, s in zip(names, sides, strict=True) if not (s[0].all() and s[2].all()))
+
+
+def _lowest(total: xr.DataArray) -> Iterator[dict[str, npt.NDArray[np.float64]]]:
+    """Grids of one point each: the lowest of all slabs together, of those that are trusted."""
+    for point in lowest_points(total):
+        yield {name: total[name].values[[i]] for name, i in point.items()}
+
+
+def _slabs(
+    fine: Mapping[str, npt.NDArray[np.float64]], ds: xr.Dataset
+) -> Iterator[dict[str, npt.NDArray[np.float64]]]:
+    """The grid cut along its first axis."""
+    first, *rest = fine
+    row = REPLICAS * ds.sizes["configuration"] * 8 * ds.sizes.get(COMPOSITION, 1)
+    row *= int(np.prod([len(fine[name]) for name in rest]))
+    size = max(1, SLAB_BYTES // row)
+    for start in range(0, len(fine[first]), size):
+        yield {**fine, first: fine[first][start : start + size]}
+
+
+def _masked(part: xr.Dataset, scape: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
+    """Only what is trusted; of all images together, where every one of them is."""
+    names = ("trusted", "effective_n", "distance")
+    places = [_at(part[list(names)], observed, image) for image in observed["image"].values]
+    trusted, number, distance = (
+        xr.concat([p[name] for p in places], observed["image"], coords="minimal", compat="override")
+        for name in names
+    )
+    masks = {True: trusted, False: trusted.all("image")}
+    parameters = set(parameters_of(scape))
+    found = {
+        name: values.where(masks["image" in values.dims])
+        for name, values in scape.data_vars.items()
+        if parameters & set(values.dims)
+    }
+    told = {
+        "trusted": masks[False].assign_attrs(part["trusted"].attrs),
+        "effective_n": number.min("image").assign_attrs(part["effective_n"].attrs),
+        "distance": distance.max("image").assign_attrs(part["distance"].attrs),
+    }
+    return scape.assign({**found, **told})
+
+
+def _at(part: xr.Dataset, observed: xr.Dataset, image: str) -> xr.Dataset:
+    """At an image's composition, as :func:`latticescape.landscape` chooses it."""
+    if COMPOSITION not in part.dims:
+        return part
+    measured = float(observed["composition"].sel(image=image))
+    return part.sel({COMPOSITION: measured}, method="nearest").drop_vars(COMPOSITION)

@@ -1,0 +1,213 @@
+"""The reference points of a sweep that kept its samples, as reweighting reads them."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from latticescape.physics.errors import RequestError
+from latticescape.physics.kernels.sampler import complete, parameters_used
+from latticescape.physics.lattices.configurations import configurations
+from latticescape.physics.lattices.lattice import LATTICES, Lattice
+from latticescape.physics.models.model import MODELS, Model, features_of
+
+Floats = npt.NDArray[np.float64]
+
+COMPOSITION = "x"
+
+# The feature that changes its sign with all spins.
+MAGNETIZATION = "magnetization"
+
+MOST_BYTES = 2**32
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What a sweep's Dataset was simulated of.
+
+    Parameters
+    ----------
+    ds
+        With ``sample_features`` and ``sample_histogram``, and the attribute ``spec``.
+
+    Raises
+    ------
+    RequestError
+        If the sweep kept no samples, or they do not fit the memory.
+    """
+
+    ds: xr.Dataset
+
+    def __post_init__(self) -> None:
+        missing = {"sample_features", "sample_histogram"} - set(map(str, self.ds.data_vars))
+        if missing or "spec" not in self.ds.attrs:
+            raise RequestError(
+                "the Dataset holds no samples to reweight",
+                came=", ".join(map(str, self.ds.data_vars)),
+                allowed="a sweep of a lattice model that kept them",
+                hint='keep = ["samples"] in [sweep]',
+            )
+        size = 2 * self.ds["sample_histogram"].nbytes
+        if size > MOST_BYTES:
+            raise RequestError(
+                "the samples are too many to reweight at once",
+                came=f"{size / 2**30:.0f} GiB",
+                allowed=f"up to {MOST_BYTES // 2**30} GiB",
+                hint="ds.isel(sample=slice(None, None, 10)), or fewer points",
+            )
+
+    @cached_property
+    def _spec(self) -> Mapping[str, Mapping[str, object]]:
+        return tomllib.loads(str(self.ds.attrs["spec"]))
+
+    @cached_property
+    def model(self) -> Model:
+        """The model, with the parameters that the sweep fixed, or ``ds.sel``."""
+        kind = MODELS[str(self._spec["model"]["kind"])]
+        given: dict[str, Any] = {n: v for n, v in self._spec["model"].items() if n != "kind"}
+        chosen = {str(name): c.item() for name, c in self.ds.coords.items() if not c.dims}
+        names = {parameter.name for parameter in kind.parameters}
+        return kind(**given, **{name: v for name, v in chosen.items() if name in names})
+
+    @cached_property
+    def lattice(self) -> Lattice:
+        """The lattice."""
+        spec = self._spec["lattice"]
+        found: Lattice = LATTICES[str(spec["kind"])](spec["size"])
+        return found
+
+    @cached_property
+    def axes(self) -> tuple[str, ...]:
+        """The axes of the sweep that the Dataset still has, in order."""
+        own = {"replica", "sample", "feature"}
+        return tuple(str(d) for d in self.ds["sample_features"].dims if d not in own)
+
+    @property
+    def conserved(self) -> tuple[str, ...]:
+        """Axes along which samples are of different ensembles: the composition of an alloy."""
+        alloy = self.model.move == "exchange"
+        return tuple(name for name in self.axes if alloy and name == COMPOSITION)
+
+    @property
+    def kept_attrs(self) -> dict[str, Any]:
+        """What of the sweep's attributes holds for what is made of it."""
+        names = ("lattice", "model", "spec", "digest")
+        return {name: self.ds.attrs[name] for name in names if name in self.ds.attrs}
+
+    def composition(self, place: Mapping[str, object]) -> dict[str, xr.DataArray]:
+        """The realised composition, if the sweep has one and a point is done."""
+        if "composition" not in self.ds:
+            return {}
+        there = self.ds["composition"].sel(dict(place)).values
+        return {"composition": xr.DataArray(np.nanmax(there))} if np.isfinite(there).any() else {}
+
+    def reduced(self, points: Mapping[str, npt.ArrayLike]) -> tuple[Floats, Floats]:
+        """Couplings over temperature, (points, features), and temperatures, (points,).
+
+        Raises
+        ------
+        RequestError
+            If a parameter is missing, unknown or out of bounds, or acts on a feature that was not
+            measured.
+        """
+        told = {name: np.atleast_1d(np.asarray(v, float)) for name, v in points.items()}
+        freed = dict.fromkeys(told.keys() & self.model.given.keys())
+        model, number = replace(self.model, **freed), len(next(iter(told.values())))
+        features = [str(name) for name in self.ds["feature"].values]
+        acting = [name for name, values in told.items() if np.any(values)]
+        asked = features_of(
+            model.orbits(self.lattice, parameters_used(model, dict.fromkeys(acting)))
+        )
+        if not set(asked) <= set(features):
+            raise RequestError(
+                f"the feature {min(set(asked) - set(features))} was not measured",
+                came=", ".join(acting),
+                allowed=f"parameters that act on {', '.join(features)}",
+                hint="a sweep in which the parameter is an axis, or given",
+            )
+        full = complete(model, told, number)
+        return model.coefficients(full, features) / full["T"][:, None], full["T"]
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """Samples of one ensemble at its reference points.
+
+    Attributes
+    ----------
+    reduced
+        Couplings over temperature, (references, features): −ln weight = reduced · features.
+    features
+        (64, references, samples, features) float64, as differences from ``origin``.
+    origin
+        (features,).
+    histogram
+        (64, references, samples, classes) int32.
+    images
+        2 if the second half of the references is the first with all spins turned over, whose
+        samples and free energies are known by symmetry; else 1.
+    """
+
+    reduced: Floats
+    features: Floats
+    origin: Floats
+    histogram: npt.NDArray[np.int32]
+    images: int = 1
+
+    @classmethod
+    def of(cls, simulated: Simulated, place: Mapping[str, object]) -> "References | None":
+        """The references that are done, at a place along the conserved axes; None without any."""
+        there = simulated.ds.sel(dict(place))
+        dims = [name for name in simulated.axes if name not in place]
+        there = there.stack(reference=dims) if dims else there.expand_dims("reference")
+        if "done" in there:
+            there = there.isel(reference=np.flatnonzero(np.atleast_1d(there["done"].values)))
+        if not there.sizes["reference"]:
+            return None
+        order = ("replica", "reference", "sample", ...)
+        number = there.sizes["reference"]
+        points = {
+            name: np.broadcast_to(there[name].values, number)
+            for name in (*dims, *place)
+            if name in there.coords
+        }
+        reduced = simulated.reduced(points)[0]
+        features = there["sample_features"].transpose(*order).values.astype(float)
+        histogram = there["sample_histogram"].transpose(*order).values
+        odd = simulated.ds["feature"].values == MAGNETIZATION
+        if odd.any():
+            sign = np.where(odd, -1.0, 1.0)
+            reduced = np.concatenate([reduced, reduced * sign])
+            features = np.concatenate([features, features * sign], axis=1)
+            turned = histogram[..., turned_classes(simulated.lattice.kind)]
+            histogram = np.concatenate([histogram, turned], axis=1)
+        origin = features.mean(axis=(0, 1, 2))
+        return cls(reduced, features - origin, origin, histogram, images=1 + bool(odd.any()))
+
+    @cached_property
+    def moments(self) -> tuple[Floats, Floats]:
+        """Mean features of every reference, and their covariance: (references, features) and
+        (references, features, features)."""
+        mean = self.features.mean(axis=(0, 2))
+        each = self.features - mean[:, None]
+        number = each.shape[0] * each.shape[2]
+        return mean, np.einsum("rksa,rksb->kab", each, each, optimize=True) / number
+
+
+def turned_classes(kind: str) -> npt.NDArray[np.intp]:
+    """The configuration class that each one becomes if all its spins are turned over, (classes,).
+
+    Examples
+    --------
+    >>> turned_classes("honeycomb").tolist()
+    [7, 6, 5, 4, 3, 2, 1, 0]
+    """
+    table = configurations(kind).table
+    found = np.empty(len(configurations(kind)), np.intp)
+    found[table] = table[::-1]
+    return found

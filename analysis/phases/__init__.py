@@ -1,0 +1,1 @@
+"""Phase transitions from simulated curves: crossings, ridges, exponents, diagrams."""

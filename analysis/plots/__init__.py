@@ -1,0 +1,5 @@
+"""Static pictures of sweeps, landscapes, images and phase diagrams."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,3 @@
+from .clusters.connect import connect as connect
+
+__all__ = ["connect"]

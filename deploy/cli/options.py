@@ -1,0 +1,40 @@
+"""Options and types that commands share."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from latticescape.sweeps.store.object_store import is_url
+
+
+class Number(click.IntRange):
+    """A whole number in a range."""
+
+    name = "number"
+
+
+class StorePlace(click.Path):
+    """A store: its folder, or its URL."""
+
+    def convert(self, value: Any, *place: Any) -> Any:
+        return value if is_url(value) else super().convert(value, *place)
+
+
+PATH = click.Path(path_type=Path)
+STORE = StorePlace(path_type=Path)
+POSITIVE = Number(min=1)
+
+observed_argument = click.argument("observed", type=PATH, nargs=-1, required=True)
+species_option = click.option(
+    "--species", help="Names of species 0 and 1 in tables of atoms, such as Mo,Re."
+)
+picture_option = click.option(
+    "--picture", type=PATH, multiple=True, help="A .png or .html to draw; repeatable."
+)
+as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object.")
+
+
+def example(*lines: str) -> str:
+    """The examples at the end of a command's help."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)

@@ -1,0 +1,140 @@
+"""``latticescape phase``: where the order of a model changes."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from latticescape.deploy.cli.options import PATH, POSITIVE, STORE, as_json, example, picture_option
+from latticescape.deploy.cli.outputs import check_new, check_pictures, draw, show, write_new
+from latticescape.physics.errors import RequestError
+from latticescape.sweeps.spec.sweep import Sweep
+from latticescape.sweeps.store.location import StorePath
+from latticescape.sweeps.store.store import open_sweep
+
+
+@click.command(
+    epilog=example(
+        "latticescape phase runs/ising16.zarr runs/ising32.zarr runs/ising64.zarr",
+        "latticescape phase alloy.toml --fit fit.json --picture diagram.html --out diagram.zarr",
+    )
+)
+@click.argument("source", type=STORE, nargs=-1, required=True, metavar="STORE... | SPEC.toml")
+@click.option(
+    "--fit", type=PATH, help="What latticescape fit --json, or landscape --json, printed."
+)
+@click.option("--size", type=POSITIVE, multiple=True, help="A smaller lattice too; repeatable.")
+@click.option(
+    "--draws", type=POSITIVE, default=8, show_default=True, help="Diagrams drawn from the fit."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--out", type=STORE, help="Folder or URL of a new zarr store for the diagram.")
+@picture_option
+@as_json
+def phase(
+    source: tuple[StorePath, ...],
+    fit: Path | None,
+    size: tuple[int, ...],
+    draws: int,
+    seed: int,
+    out: StorePath | None,
+    picture: tuple[Path, ...],
+    json_: bool,
+) -> None:
+    """Where the order of a model changes over (T, H) or (T, x), and how sure that is.
+
+    STORE is a sweep with an axis T, best with keep = ["spins"], or several that differ in size. A
+    SPEC is simulated in this process, and again with parameters drawn from the fit's uncertainty.
+    """
+    from latticescape.analysis.phases.diagram import phase_diagram
+
+    check_pictures(picture)
+    if out is not None:
+        check_new(out)
+    at = None if fit is None else _fit_of(fit)
+    diagram = phase_diagram(_read(source), at=at, sizes=size or None, draws=draws, seed=seed)
+    draw(lambda browse: browse.phase_diagram_map(diagram), picture)
+    if out is not None:
+        write_new(diagram, out)
+    facts = _facts(diagram)
+    show(facts if json_ else _lines(facts), json_)
+
+
+def _read(source: tuple[StorePath, ...]) -> Any:
+    specs = [place for place in source if str(place).endswith(".toml")]
+    if specs and len(source) > 1:
+        raise RequestError(
+            "a diagram is made of one spec, or of stores",
+            came=", ".join(map(str, source)),
+            allowed="one SPEC.toml; or one STORE a size",
+            hint=f"latticescape phase {specs[0]} --size 16",
+        )
+    if specs:
+        return Sweep.from_file(str(specs[0]))
+    opened = [open_sweep(store) for store in source]
+    return opened[0] if len(opened) == 1 else opened
+
+
+@dataclass(frozen=True)
+class _Printed:
+    """A fit as it was printed."""
+
+    parameters: dict[str, tuple[float, float]]
+    covariance: npt.NDArray[np.float64]
+
+
+def _fit_of(path: Path) -> _Printed:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        given = facts["parameters"]
+        values = {n: (float(v["value"]), float(v["se"] or 0)) for n, v in given.items()}
+    except (OSError, UnicodeDecodeError, ValueError, TypeError, LookupError) as error:
+        raise RequestError(
+            f"cannot read a fit from {path}",
+            came=getattr(error, "strerror", None) or f"{type(error).__name__}: {error}",
+            allowed='JSON with {"parameters": {"w1": {"value": -0.5, "se": 0.1}}}',
+            hint="latticescape landscape … --json > fit.json",
+        ) from None
+    alone = np.diag([error**2 for _, error in values.values()])
+    return _Printed(values, np.asarray(facts.get("covariance", alone), float))
+
+
+def _facts(diagram: xr.Dataset) -> dict[str, Any]:
+    """The table of lines: a row for every H or x, or one."""
+    lines = diagram[[n for n, v in diagram.data_vars.items() if v.dims == diagram.boundary.dims]]
+    across = [str(dim) for dim in lines.boundary.dims]
+    if across:
+        table = lines.to_dataframe().reset_index().to_dict("records")
+    else:
+        table = [{str(name): value.item() for name, value in lines.data_vars.items()}]
+    told = {n: v for n, v in diagram.attrs.items() if isinstance(v, (str, int, float))}
+    return {**told, "axis": across[0] if across else None, "lines": table}
+
+
+def _lines(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts as a terminal shows them: a line of the diagram in a few words."""
+    axis = facts["axis"]
+    told = {name: value for name, value in facts.items() if name not in ("axis", "lines")}
+    for row in facts["lines"]:
+        place = f"{axis} = {row[axis]:g}" if axis else "boundary"
+        told[place] = _in_words(row)
+    return told
+
+
+def _in_words(row: dict[str, Any]) -> str:
+    if not np.isfinite(row["boundary"]):
+        return str(row["boundary_method"])
+    parts = {"Monte Carlo": "se", "parameters": "parameter_se", "size": "finite_size_se"}
+    errors = [
+        f"± {row[f'boundary_{part}']:.2g} ({name})"
+        for name, part in parts.items()
+        if np.isfinite(row[f"boundary_{part}"])
+    ]
+    share = row.get("boundary_share", 1.0)
+    drawn = f", in {share:.0%} of the diagrams drawn from the fit" if share < 1 else ""
+    return f"T = {row['boundary']:.5g} {' '.join(errors)}, by {row['boundary_method']}{drawn}"

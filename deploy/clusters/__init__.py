@@ -1,0 +1,1 @@
+"""Clusters: profiles, connections, batch jobs and certificates."""

@@ -1,0 +1,189 @@
+from .analysis.counts.counting import count_atoms as count_atoms
+from .analysis.counts.counting import count_measured as count_measured
+from .analysis.counts.counting import observed_counts as observed_counts
+from .analysis.images.atoms.finding import find_atoms as find_atoms
+from .analysis.images.measurement import measure as measure
+from .analysis.images.neighborhoods import neighborhoods as neighborhoods
+from .analysis.images.reading import read_image as read_image
+from .analysis.images.sites.lattice_fit import fit_sites as fit_sites
+from .analysis.images.species import assign_species as assign_species
+from .analysis.images.spectra.spots import spots as spots
+from .analysis.images.spectra.spots import stripes as stripes
+from .analysis.images.spectra.windows import sliding_fft as sliding_fft
+from .analysis.images.unmixing.dimensions import count_endmembers as count_endmembers
+from .analysis.images.unmixing.mixture import unmix as unmix
+from .analysis.inference.accumulator import Accumulator as Accumulator
+from .analysis.inference.comparison.comparison import compare as compare
+from .analysis.inference.comparison.criteria import bic as bic
+from .analysis.inference.comparison.cross_validation import leave_one_out as leave_one_out
+from .analysis.inference.comparison.evidence import bayes_factors as bayes_factors
+from .analysis.inference.comparison.p_values import p_values as p_values
+from .analysis.inference.estimation.bootstrap import Bootstrap as Bootstrap
+from .analysis.inference.estimation.bootstrap import bootstrap as bootstrap
+from .analysis.inference.estimation.confidence_regions import joint_region as joint_region
+from .analysis.inference.estimation.fit import Fit as Fit
+from .analysis.inference.estimation.fit import best_fit as best_fit
+from .analysis.inference.estimation.posterior import posterior as posterior
+from .analysis.inference.landscapes.distances import statistical_distance as statistical_distance
+from .analysis.inference.landscapes.interpolation import interpolate as interpolate
+from .analysis.inference.landscapes.landscape import landscape as landscape
+from .analysis.inference.landscapes.landscape import random_mixing as random_mixing
+from .analysis.inference.landscapes.slabs import slab_landscape as slab_landscape
+from .analysis.inference.landscapes.slabs import slab_landscapes as slab_landscapes
+from .analysis.inference.landscapes.sources import combine as combine
+from .analysis.inference.landscapes.sources import profile_landscape as profile_landscape
+from .analysis.inference.refinement.proposal import Proposal as Proposal
+from .analysis.inference.refinement.proposal import propose as propose
+from .analysis.inference.reweighting.landscapes import reweighted_landscape as reweighted_landscape
+from .analysis.inference.reweighting.reweighting import reweight as reweight
+from .analysis.inference.sample_size import data_needed as data_needed
+from .analysis.kinetics.arrhenius import arrhenius as arrhenius
+from .analysis.kinetics.site_energies import site_energies as site_energies
+from .analysis.kinetics.tracks import hop_rates as hop_rates
+from .analysis.phases.crossings import binder_crossing as binder_crossing
+from .analysis.phases.diagram import phase_diagram as phase_diagram
+from .analysis.phases.disorder import disorder_average as disorder_average
+from .analysis.phases.ordering import ordering as ordering
+from .analysis.phases.scaling import finite_size_scaling as finite_size_scaling
+from .analysis.phases.spin_overlap import spin_overlap as spin_overlap
+from .deploy.clusters.connect import connect as connect
+from .physics.errors import RequestError as RequestError
+from .physics.kernels.sampler import Samples as Samples
+from .physics.kernels.sampler import sample as sample
+from .physics.kernels.schedule import Schedule as Schedule
+from .physics.kinetics.adatoms import Adatoms as Adatoms
+from .physics.kinetics.trajectories import Trajectory as Trajectory
+from .physics.kinetics.trajectories import trajectory as trajectory
+from .physics.lattices.configurations import Configurations as Configurations
+from .physics.lattices.configurations import configurations as configurations
+from .physics.lattices.configurations import count_configurations as count_configurations
+from .physics.lattices.lattice import LATTICES as LATTICES
+from .physics.lattices.lattice import Lattice as Lattice
+from .physics.lattices.lattice import cubic as cubic
+from .physics.lattices.lattice import honeycomb as honeycomb
+from .physics.lattices.lattice import square as square
+from .physics.lattices.lattice import triangular as triangular
+from .physics.models.alloys import PairAlloy as PairAlloy
+from .physics.models.alloys import ThreeBodyAlloy as ThreeBodyAlloy
+from .physics.models.ising import Ising as Ising
+from .physics.models.model import MODELS as MODELS
+from .physics.models.model import Model as Model
+from .physics.models.parameters import Parameter as Parameter
+from .physics.models.solid_solution import SolidSolution as SolidSolution
+from .physics.slab.lattice import Slab as Slab
+from .physics.slab.lattice import slab as slab
+from .physics.slab.model import SegregationSlab as SegregationSlab
+from .physics.structure_factor import structure_factor as structure_factor
+from .physics.variables import Variable as Variable
+from .sweeps.execution.calibrate import calibrate as calibrate
+from .sweeps.execution.run import IncompleteError as IncompleteError
+from .sweeps.execution.run import run as run
+from .sweeps.execution.status import Status as Status
+from .sweeps.execution.status import status as status
+from .sweeps.execution.submit import cancel as cancel
+from .sweeps.execution.submit import submit as submit
+from .sweeps.functions.function import FunctionKernel as FunctionKernel
+from .sweeps.functions.function import kernel as kernel
+from .sweeps.spec.plan import Plan as Plan
+from .sweeps.spec.plan import plan as plan
+from .sweeps.spec.sweep import Sweep as Sweep
+from .sweeps.store.consolidate import Packed as Packed
+from .sweeps.store.consolidate import pack as pack
+from .sweeps.store.store import open_sweep as open_sweep
+from .sweeps.store.verify import verify as verify
+
+__all__ = [
+    "LATTICES",
+    "MODELS",
+    "Accumulator",
+    "Adatoms",
+    "Bootstrap",
+    "Configurations",
+    "Fit",
+    "FunctionKernel",
+    "IncompleteError",
+    "Ising",
+    "Lattice",
+    "Model",
+    "Packed",
+    "PairAlloy",
+    "Parameter",
+    "Plan",
+    "Proposal",
+    "RequestError",
+    "Samples",
+    "Schedule",
+    "SegregationSlab",
+    "Slab",
+    "SolidSolution",
+    "Status",
+    "Sweep",
+    "ThreeBodyAlloy",
+    "Trajectory",
+    "Variable",
+    "arrhenius",
+    "assign_species",
+    "bayes_factors",
+    "best_fit",
+    "bic",
+    "binder_crossing",
+    "bootstrap",
+    "calibrate",
+    "cancel",
+    "combine",
+    "compare",
+    "configurations",
+    "connect",
+    "count_atoms",
+    "count_configurations",
+    "count_endmembers",
+    "count_measured",
+    "cubic",
+    "data_needed",
+    "disorder_average",
+    "find_atoms",
+    "finite_size_scaling",
+    "fit_sites",
+    "honeycomb",
+    "hop_rates",
+    "interpolate",
+    "joint_region",
+    "kernel",
+    "landscape",
+    "leave_one_out",
+    "measure",
+    "neighborhoods",
+    "observed_counts",
+    "open_sweep",
+    "ordering",
+    "p_values",
+    "pack",
+    "phase_diagram",
+    "plan",
+    "posterior",
+    "profile_landscape",
+    "propose",
+    "random_mixing",
+    "read_image",
+    "reweight",
+    "reweighted_landscape",
+    "run",
+    "sample",
+    "site_energies",
+    "slab",
+    "slab_landscape",
+    "slab_landscapes",
+    "sliding_fft",
+    "spin_overlap",
+    "spots",
+    "square",
+    "statistical_distance",
+    "status",
+    "stripes",
+    "structure_factor",
+    "submit",
+    "trajectory",
+    "triangular",
+    "unmix",
+    "verify",
+]

@@ -1,0 +1,1 @@
+"""Exact results: enumeration of small lattices, and closed forms."""

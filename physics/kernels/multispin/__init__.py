@@ -1,0 +1,1 @@
+"""Multispin coding: 64 replicas a machine word, eight points a vector register."""

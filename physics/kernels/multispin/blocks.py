@@ -1,0 +1,396 @@
+"""Blocks of points in lanes: eight points of 64 replicas at once, one bit a replica.
+
+Points are taken in groups of eight, the last one filled up with copies of its first point. A word
+never feels its companions, so groups, order and filling change no bit of a result.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from latticescape.physics.compiled import compiled
+from latticescape.physics.kernels.batches import Group
+from latticescape.physics.kernels.boltzmann import occupation
+from latticescape.physics.kernels.multispin import exchange
+from latticescape.physics.kernels.multispin import heat_bath as single_flip
+from latticescape.physics.kernels.multispin.counting.class_sums import (
+    MOST_KEYS,
+    ClassSums,
+    class_sums,
+)
+from latticescape.physics.kernels.multispin.counting.counters import count_classes, count_unlike
+from latticescape.physics.kernels.multispin.exchange import (
+    BondTable,
+    acceptance_filter,
+    bond_table,
+    first_order,
+)
+from latticescape.physics.kernels.multispin.heat_bath import Rule, rule, visits
+from latticescape.physics.kernels.multispin.simd import WORDS, aligned
+from latticescape.physics.kernels.multispin.streams import seed_state
+from latticescape.physics.kernels.multispin.sums import LaneSums, combine
+from latticescape.physics.kernels.multispin.thresholds import threshold_planes
+from latticescape.physics.kernels.reference import Integers, Sums, Task, draw_arrangement
+from latticescape.physics.kernels.streams import replica_state
+from latticescape.physics.kernels.tempering import Chosen
+from latticescape.physics.kernels.traces import Trace
+from latticescape.physics.lattices.configurations import configurations
+from latticescape.physics.lattices.lattice import Lattice, Sites
+from latticescape.physics.models.model import Model, Orbit, features_of
+
+Floats = npt.NDArray[np.float64]
+
+# Exchanges: shells. Single flips: couplings in the heat bath, and with those that filter.
+MOST_SHELLS = 2
+HEAT_BATH = 2
+MOST_COUPLINGS = 12
+
+
+def fits_lanes(model: Model, lattice: Lattice, orbits: Sequence[Orbit]) -> bool:
+    """Whether the lanes can run a model.
+
+    Single flips: fields, and bonds of up to twelve couplings that are alike all over the lattice.
+    Exchanges: bonds of one or two shells, or triangles, but not on a torus of two cells, where a
+    ring meets itself, nor on more sites than :func:`class_sums` can tell. Of random bonds those of
+    two signs alone; others: :func:`fits_site_tables`.
+    """
+    widths = [orbit.clusters.shape[1] for orbit in orbits]
+    if model.move == "single_flip":
+        return set(widths) <= {1, 2} and widths.count(2) <= MOST_COUPLINGS
+    if widths == [3]:
+        return lattice.size > 2 and lattice.sites**3 <= MOST_KEYS
+    return set(widths) == {2} and len(widths) <= MOST_SHELLS
+
+
+@dataclass(frozen=True)
+class LaneTables:
+    """What all groups of a block share: the lattice's tables as the lanes read them.
+
+    Parameters
+    ----------
+    lattice, orbits
+        As of the model.
+    acting
+        The features that have an energy anywhere in the sweep.
+    """
+
+    lattice: Lattice
+    orbits: Sequence[Orbit]
+    acting: frozenset[str]
+
+    @cached_property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return features_of(self.orbits)
+
+    @cached_property
+    def pairs(self) -> list[Orbit]:
+        """The bond orbits that have an energy; the first one if none has."""
+        bonds = [orbit for orbit in self.orbits if orbit.clusters.shape[1] == 2]
+        return [orbit for orbit in bonds if self.acts(orbit)] or bonds[:1]
+
+    def acts(self, orbit: Orbit) -> bool:
+        """Whether an orbit has an energy anywhere in the sweep."""
+        return not self.acting.isdisjoint(orbit.values)
+
+    @cached_property
+    def around(self) -> list[Sites]:
+        """The other ends of each site's bonds, orbit by orbit, (sites, z)."""
+        return [_other_ends(orbit.clusters, self.lattice.sites) for orbit in self.pairs]
+
+    @cached_property
+    def visits(self) -> Sites:
+        """What a sweep of single flips looks at, site after site."""
+        return visits(np.concatenate(self.around, axis=1))
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Neighbours of a site by each orbit's bonds."""
+        return [table.shape[1] for table in self.around]
+
+    @cached_property
+    def bonds(self) -> BondTable:
+        """What an exchange over each bond looks at."""
+        edges = any(orbit.clusters.shape[1] == 3 for orbit in self.orbits)
+        return bond_table(self.lattice, [_shell(orbit) for orbit in self.pairs] or [1], edges)
+
+    @cached_property
+    def sites(self) -> Sites:
+        """All sites, (sites, 1)."""
+        return np.arange(self.lattice.sites, dtype=np.int32)[:, None]
+
+    @cached_property
+    def rings(self) -> Sites:
+        """Every site and its ring, (sites, 1 + z)."""
+        return np.hstack([self.sites, self.lattice.neighbors(1)])
+
+    @cached_property
+    def sums(self) -> list[ClassSums | None]:
+        """How the features of each orbit follow from the class counts, where they do."""
+        return [class_sums(self.lattice, orbit) for orbit in self.orbits]
+
+    @cached_property
+    def combinations(self) -> tuple[Integers, Integers]:
+        """Weights (features + 1, classes) of the class counts, and divisors (features + 1,): the
+        features, zero where the classes do not tell, and last the number of up spins."""
+        up = class_sums(self.lattice, Orbit(self.sites, {"up": (0, 1)}))
+        weights, divisors = [], []
+        for orbit, sums in zip((*self.orbits, None), (*self.sums, up), strict=True):
+            rows = 1 if orbit is None else len(orbit.values)
+            nothing = np.zeros((rows, self.classes), np.int64)
+            weights.append(nothing if sums is None else sums.weights)
+            divisors += [1 if sums is None else sums.divisor] * rows
+        return np.concatenate(weights), np.array(divisors, np.int64)
+
+    @cached_property
+    def classes(self) -> int:
+        """Number of configuration classes."""
+        return len(configurations(self.lattice.kind))
+
+
+class LaneGroup(Group):
+    """Eight points on their way: spins, generators and what was measured.
+
+    Parameters
+    ----------
+    tables
+        Of the block.
+    tasks, sums
+        One to eight points, and where their sums go.
+    traces
+        Where their traces go; none if nothing is kept.
+    """
+
+    def __init__(
+        self,
+        tables: LaneTables,
+        tasks: Sequence[Task],
+        sums: Sequence[Sums],
+        traces: Sequence[Trace] = (),
+    ) -> None:
+        self.tables, self.targets, self.traces = tables, sums, traces
+        self.tasks = [*tasks, *[tasks[0]] * (WORDS - len(tasks))]
+        self.state = seed_state(np.stack([task.seed for task in self.tasks]))
+        self.spins = aligned((tables.lattice.sites, WORDS))
+        couplings = np.stack([task.couplings for task in self.tasks])
+        self.sums = LaneSums(couplings, tables.classes, tables.lattice.sites)
+
+    def add_sample(self, sample: int, early: bool) -> None:
+        histogram, features, up = self._measured()
+        self.sums.add(histogram, features, up, early=early)
+        for word, trace in enumerate(self.traces):
+            trace.record(sample, features[:, :, word].T, histogram[:, :, word].T)
+
+    def write(self) -> None:
+        self.sums.write(self.targets)
+        for word, trace in enumerate(self.traces):
+            trace.finish(self.spins[:, word])
+
+    def energies(self) -> Floats:
+        _, features, _ = self._measured()
+        return self.sums.energies(features)
+
+    def trade(self, place: int, other: "LaneGroup", there: int, chosen: Chosen) -> None:
+        mask = np.packbits(chosen, bitorder="little").view(np.uint64)[0]
+        trade_words(self.spins, place, other.spins, there, mask)
+
+    def _measured(self) -> tuple[Integers, Integers, Integers]:
+        """Class counts, features and up spins of the whole lattice, lanes last."""
+        tables = self.tables
+        histogram = count_classes(self.spins, tables.rings, tables.classes)
+        found = combine(*tables.combinations, histogram)
+        features, up = found[:-1], found[-1]
+        first = 0
+        for orbit, sums in zip(tables.orbits, tables.sums, strict=True):
+            if sums is None:
+                self._count_pairs(orbit, up, features[first : first + len(orbit.values)])
+            first += len(orbit.values)
+        return histogram, features, up
+
+    def _count_pairs(self, orbit: Orbit, up: Integers, features: Integers) -> None:
+        """Fill in the features of bonds that the classes do not tell."""
+        unlike, bonds = count_unlike(self.spins, orbit.clusters)[0], len(orbit.clusters)
+        like_up = (2 * bonds // len(self.spins) * up - unlike) // 2
+        for row, (none, one, both) in enumerate(orbit.values.values()):
+            features[row] = none * bonds + (one - none) * unlike + (both - none) * like_up
+
+
+class FlipGroup(LaneGroup):
+    """Eight points under single flips."""
+
+    def __init__(
+        self,
+        tables: LaneTables,
+        tasks: Sequence[Task],
+        sums: Sequence[Sums],
+        traces: Sequence[Trace] = (),
+    ) -> None:
+        super().__init__(tables, tasks, sums, traces)
+        self.rule = flip_rule(tables, self.tasks)
+        draw_spins(self.spins, self.state, *start_masks(self.tasks))
+
+    def advance(self, mcs: int) -> None:
+        single_flip.advance(self.spins, self.tables.visits, self.rule, self.state, mcs)
+
+
+class ExchangeGroup(LaneGroup):
+    """Eight points under exchanges at fixed composition."""
+
+    def __init__(
+        self,
+        tables: LaneTables,
+        tasks: Sequence[Task],
+        sums: Sequence[Sums],
+        traces: Sequence[Trace] = (),
+    ) -> None:
+        super().__init__(tables, tasks, sums, traces)
+        self.amplitudes = np.stack([_amplitudes(tables, task) for task in self.tasks], axis=-1)
+        temperatures = np.array([task.temperature for task in self.tasks])
+        self.filter = acceptance_filter(tables.bonds, self.amplitudes, temperatures)
+        self.order = first_order()
+        for word, task in enumerate(self.tasks):
+            arrange(self.spins, word, task.seed, task.ones)
+
+    def advance(self, mcs: int) -> None:
+        exchanges = mcs * len(self.spins)
+        exchange.advance(
+            self.spins, self.tables.bonds, self.filter, self.state, self.order, exchanges
+        )
+
+
+def lane_groups(
+    tables: LaneTables,
+    tasks: Sequence[Task],
+    sums: Sequence[Sums],
+    traces: Sequence[Trace] = (),
+) -> Iterator[LaneGroup]:
+    """All points in groups of eight, under the move that they ask for."""
+    kind = ExchangeGroup if tasks[0].ones >= 0 else FlipGroup
+    for first in range(0, len(tasks), WORDS):
+        eight = slice(first, first + WORDS)
+        yield kind(tables, tasks[eight], sums[eight], traces[eight])
+
+
+@compiled
+def trade_words(spins: Any, word: Any, other: Any, there: Any, mask: Any) -> None:
+    """Exchange the replicas set in ``mask`` between two words."""
+    for site in range(len(spins)):
+        differ = (spins[site, word] ^ other[site, there]) & mask
+        spins[site, word] ^= differ
+        other[site, there] ^= differ
+
+
+@compiled
+def draw_spins(spins: Any, state: Any, half: Any, ones: Any) -> None:
+    """Spins up where ``ones`` has the replica's bit, at random where ``half`` has it."""
+    for site in range(spins.shape[0]):
+        for word in range(spins.shape[1]):
+            a, b, c = state[0, word], state[1, word], state[2, word]
+            out = a + b + state[3, word]
+            state[3, word] += np.uint64(1)
+            state[0, word] = b ^ (b >> np.uint64(11))
+            state[1, word] = c + (c << np.uint64(3))
+            state[2, word] = ((c << np.uint64(24)) | (c >> np.uint64(40))) + out
+            spins[site, word] = (out & half[word]) | ones[word]
+
+
+@compiled
+def arrange(spins: Any, word: Any, seed: Any, ones: Any) -> None:
+    """A random arrangement of exactly ``ones`` species-1 sites in every replica of a word."""
+    state, plain = np.empty(4, np.uint64), np.empty(len(spins), np.uint8)
+    for replica in range(64):
+        replica_state(seed, replica, state)
+        draw_arrangement(plain, state, ones)
+        for site in range(len(spins)):
+            spins[site, word] |= np.uint64(plain[site]) << np.uint64(replica)
+
+
+def flip_rule(tables: LaneTables, tasks: Sequence[Task]) -> Rule:
+    """P(up) = 1 / (1 + exp(ΔE/T)) by the number of up neighbours in the first shells, and what the
+    others let through."""
+    up = [_probabilities(tables, task) for task in tasks]
+    steps = [_filter_steps(tables, task) for task in tasks]
+    return rule(
+        threshold_planes(np.stack(up, axis=-1)),
+        tables.sizes[:HEAT_BATH],
+        filters=(tables.sizes[HEAT_BATH:], np.stack(steps, axis=-1)),
+    )
+
+
+def _probabilities(tables: LaneTables, task: Task) -> Floats:
+    """Of up, by the number of up neighbours of the couplings in the heat bath.
+
+    A further coupling adds jumps[0] to ΔE for a neighbour that is down and jumps[1] for one that is
+    up; the mean of all is a field, and belongs here.
+    """
+    pairs = _pair_jumps(tables, task)
+    rise = np.array(sum(jumps[0] for jumps in _site_jumps(tables, task)))
+    rise = rise + sum(z * (low + high) / 2 for z, (low, high) in pairs[HEAT_BATH:])
+    for z, (low, high) in pairs[:HEAT_BATH]:
+        ups = np.arange(z + 1)
+        rise = rise[..., None] + low * (z - ups) + high * ups
+    with np.errstate(over="ignore"):
+        return occupation(rise.ravel() / task.temperature)
+
+
+def _filter_steps(tables: LaneTables, task: Task) -> Floats:
+    """ΔE/T of each unlike neighbour more, by coupling."""
+    further = _pair_jumps(tables, task)[HEAT_BATH:]
+    return np.array([(high - low) / task.temperature for _, (low, high) in further])
+
+
+def _site_jumps(tables: LaneTables, task: Task) -> list[Floats]:
+    jumps = zip(tables.orbits, task.jumps, strict=True)
+    return [jump for orbit, jump in jumps if orbit.clusters.shape[1] == 1]
+
+
+def _pair_jumps(tables: LaneTables, task: Task) -> list[tuple[int, Floats]]:
+    """Neighbours and energy jumps by coupling."""
+    jumps = zip(tables.orbits, task.jumps, strict=True)
+    acting = [jump for orbit, jump in jumps if any(orbit is pair for pair in tables.pairs)]
+    return [(z, jump[:2]) for z, jump in zip(tables.sizes, acting, strict=True)]
+
+
+def _amplitudes(tables: LaneTables, task: Task) -> Floats:
+    """Energy of one step of each difference of an exchange: the acting shells, then the edges.
+
+    A site that gives up species 1 changes a cluster's energy by −``jumps`` of the other sites'
+    number of ones. For a bond that is a + b·n, and a cancels between the two ends. For a triangle
+    it is a + b·n + c·[n = 1]; summed over the ring, n counts every unshared neighbour twice, and
+    [n = 1] is an unlike edge, of which two make a step.
+    """
+    found, edges = dict.fromkeys([_shell(orbit) for orbit in tables.pairs] or [1], 0.0), 0.0
+    for orbit, (none, one, *both) in zip(tables.orbits, task.jumps, strict=True):
+        if orbit.clusters.shape[1] == 3:
+            found[1] += none - both[0]
+            edges += none + both[0] - 2 * one
+        elif any(orbit is pair for pair in tables.pairs):
+            found[_shell(orbit)] += none - one
+    return np.array([*found.values(), *[edges] * tables.bonds.edges])
+
+
+def _shell(orbit: Orbit) -> int:
+    """The neighbour shell of an orbit's bonds, from its features' names."""
+    return int(next(iter(orbit.values)).rsplit("_", 1)[1])
+
+
+def _other_ends(bonds: Sites, sites: int) -> Sites:
+    """Neighbours over bonds of which each site has as many, (sites, z)."""
+    ends = np.concatenate([bonds, bonds[:, ::-1]])
+    order = np.argsort(ends[:, 0], kind="stable")
+    found: Sites = ends[order, 1].reshape(sites, -1)
+    return found
+
+
+def start_masks(
+    tasks: Sequence[Task],
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Bits of the replicas that start at random, and of those that start up, a word each."""
+    begin = np.stack([task.begin for task in tasks])
+    place = np.uint64(1) << np.arange(begin.shape[1], dtype=np.uint64)
+    masks = [np.where(begin == value, place, np.uint64(0)).sum(axis=1) for value in (0.5, 1.0)]
+    return masks[0].astype(np.uint64), masks[1].astype(np.uint64)

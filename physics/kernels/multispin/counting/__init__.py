@@ -1,0 +1,1 @@
+"""Counting in multispin coding: configuration classes and features, bit-sliced."""

@@ -1,0 +1,309 @@
+"""Heat-bath single flips of 64 replicas a point, eight points at once: the lane kernel.
+
+Layout
+    ``spins: uint64[sites, 8]``: word w of a row is point w, bit l is replica l.
+One update of a site
+    1. Full adders count the neighbours that are up, bit-sliced: the lane's class.
+    2. A uniform number is compared with the class's P(up) (:mod:`thresholds`); a site takes
+       exactly one draw of each word's generator (:mod:`streams`), whatever happens.
+       Where bonds have a sign, neighbours over negative ones count as turned over.
+    3. With more than two couplings, a change has to pass the others' filters as well
+       (:mod:`flip_filters`), each with a draw of its own.
+Symmetric tables
+    Where t[z - n] = 2^32 - t[n] in every word of a register, u and the count are mirrored together
+    (u -> ~u), which halves the classes and gives the same bits.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+
+from latticescape.physics.compiled import compiled, intrinsic
+from latticescape.physics.kernels.multispin.adders import count_bits
+from latticescape.physics.kernels.multispin.flip_filters import filter_terms, filtered
+from latticescape.physics.kernels.multispin.simd import (
+    I64,
+    WORDS,
+    Emitter,
+    aligned_copy,
+    indices,
+    native_width,
+    pack,
+    pointer,
+    register,
+    unpack,
+)
+from latticescape.physics.kernels.multispin.streams import (
+    PLANES,
+    Words,
+    draw,
+    load_state,
+    store_state,
+)
+from latticescape.physics.kernels.multispin.thresholds import (
+    Trial,
+    linear,
+    loader,
+    normal_form,
+    passed,
+    products,
+)
+
+Sites = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+Signs = npt.NDArray[np.uint8]
+
+UNSIGNED = np.empty((0, 0), np.uint8)
+
+# Planes without a test: 512 lanes are mostly decided after them. Changes speed alone.
+HOT = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """Class tables in the form the kernel reads: for each register its terms and symmetry.
+
+    ``shells``, ``filters`` and ``width`` are tuples of zeros: their lengths are compile-time
+    numbers.
+    """
+
+    shells: tuple[tuple[int, ...], ...]
+    filters: tuple[tuple[int, ...], ...]
+    width: tuple[int, ...]
+    terms: tuple[Words, ...]
+    symmetric: tuple[tuple[int, ...], ...]
+    filter_terms: tuple[Words, ...]
+
+
+def rule(
+    planes: Words,
+    shells: Sequence[int],
+    width: tuple[int, ...] | None = None,
+    fold: bool = True,
+    filters: tuple[Sequence[int], Floats] = ((), np.empty((0, WORDS))),
+) -> Rule:
+    """Prepare threshold planes (32, classes, 8) for shells of z1 (and z2) neighbours.
+
+    ``filters`` are the sizes and steps of :func:`filter_terms`; ``width`` and
+    ``fold`` change speed alone, never a bit.
+    """
+    zeros = native_width() if width is None else width
+    words = len(zeros)
+    parts = [planes[:, :, k : k + words] for k in range(0, WORDS, words)]
+    even = [fold and is_symmetric(part, shells) for part in parts]
+    terms = [
+        folded_terms(p) if s else normal_form(p, [z + 1 for z in shells])
+        for p, s in zip(parts, even, strict=True)
+    ]
+    sizes, steps = filters
+    further = filter_terms(steps, sizes)
+    return Rule(
+        shells=tuple((0,) * z for z in shells),
+        filters=tuple((0,) * z for z in sizes),
+        width=zeros,
+        terms=tuple(aligned_copy(t) for t in terms),
+        symmetric=tuple((0,) * int(s) for s in even),
+        filter_terms=tuple(aligned_copy(further[:, k : k + words]) for k in range(0, WORDS, words)),
+    )
+
+
+def is_symmetric(planes: Words, shells: Sequence[int]) -> bool:
+    """Whether t[z − n] = 2^32 − t[n] in every word, for one shell of 3, 4 or 6 neighbours."""
+    if len(shells) != 1 or shells[0] not in FOLDS:
+        return False
+    places = np.arange(PLANES, dtype=np.uint64)[::-1, None, None]
+    t = np.sum((planes & np.uint64(1)) << places, axis=0)
+    return bool(np.all(t + t[::-1] == np.uint64(2**PLANES)))
+
+
+def folded_terms(planes: Words) -> Words:
+    """Coefficients of a symmetric table: the middle class, then what the others differ by."""
+    z = planes.shape[1] - 1
+    middle = planes[:, z // 2 : z // 2 + 1]
+    return np.concatenate([middle, planes[:, : z // 2] ^ middle], axis=1)
+
+
+def visits(neighbors: Sites, order: npt.ArrayLike | None = None) -> Sites:
+    """The sites in the order of a sweep, each with its neighbours, as the kernel reads them.
+
+    Parameters
+    ----------
+    neighbors
+        (sites, z1 + z2 + …), the shells and then the filters' neighbours side by side.
+    order
+        Every site once; by default every other site and then the rest, so that a site need not
+        wait for the one before it.
+
+    Returns
+    -------
+    ndarray
+        (sites, 1 + z1 + z2 + …) int32: numbers of words before the rows of a site and of its
+        neighbours.
+    """
+    sites = np.arange(len(neighbors))
+    chosen = np.lexsort((sites, sites % 2)) if order is None else np.asarray(order)
+    rows = np.concatenate([chosen[:, None], neighbors[chosen]], axis=1) * WORDS
+    return np.ascontiguousarray(rows, dtype=np.int32)
+
+
+def advance(
+    spins: Words, visited: Sites, table: Rule, state: Words, mcs: int, signs: Signs = UNSIGNED
+) -> None:
+    """``mcs`` Monte Carlo steps, in place.
+
+    Parameters
+    ----------
+    spins
+        (sites, 8) uint64.
+    visited
+        From :func:`visits`.
+    table
+        From :func:`rule`.
+    state
+        (4, 8) uint64, from :func:`seed_state`; advanced by 6 outputs a site and word, and by as
+        many for each filter.
+    signs
+        Of bonds that are not all alike: a byte for each neighbour in ``visited``, whose bit w is
+        set where the bond is negative for point w.
+    """
+    for part in range(len(table.terms)):
+        heat_bath(*arguments(spins, visited, table, state, part, mcs, signs))
+
+
+def arguments(
+    spins: Words, visited: Sites, table: Rule, state: Words, part: int, mcs: int, signs: Signs
+) -> tuple[Any, ...]:
+    """What :func:`heat_bath` takes for the words of one register."""
+    tables = (table.terms[part], table.filter_terms[part], signs)
+    kinds = (table.shells, table.filters, table.symmetric[part], (0,) * bool(signs.size))
+    return spins, visited, tables, state, part, mcs, table.width, kinds
+
+
+@compiled
+def heat_bath(
+    spins: Any,
+    visited: Any,
+    tables: Any,
+    state: Any,
+    part: Any,
+    mcs: Any,
+    width: Any,
+    kinds: Any,
+) -> None:
+    """Sweeps over all sites, for the words of one register."""
+    generator = load_state(state, part, width)
+    for _ in range(mcs):
+        for visit in range(visited.shape[0]):
+            generator = update(spins, visited, visit, tables, part, generator, kinds)
+    store_state(state, part, generator)
+
+
+@intrinsic
+def update(
+    typingctx: Any,
+    spins: Any,
+    visited: Any,
+    visit: Any,
+    tables: Any,
+    part: Any,
+    generator: Any,
+    kinds: Any,
+) -> Any:
+    """Draw one site anew; returns the generators."""
+    words, (shells, further, mirrored, signed) = generator.dtype.words, kinds
+    sizes, filters = [len(s) for s in shells], [len(s) for s in further]
+    z = sum(sizes) + sum(filters)
+    signature = generator(spins, visited, visit, tables, part, generator, kinds)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        e = Emitter(context, builder, words)
+        column = register(builder, pointer(context, builder, spins, args[0]), args[4], words)
+        heat, filter_, signs = (
+            pointer(context, builder, kind, builder.extract_value(args[3], k))
+            for k, kind in enumerate(tables)
+        )
+        rows = pointer(context, builder, visited, args[1])
+        row = builder.mul(args[2], ir.Constant(I64, 1 + z))
+        site, *around = indices(builder, rows, row, 1 + z)
+        bits = [e.load(column, place) for place in around]
+        if len(signed):
+            own = builder.gep(signs, [builder.mul(args[2], ir.Constant(I64, z))])
+            bits = [e.xor(bit, e.spread(own, k, args[4])) for k, bit in enumerate(bits)]
+        groups = split(bits, [*sizes, *filters])
+        fresh, after = draw(e, unpack(builder, args[5], 4))
+        chosen = _chooser(e, groups[: len(sizes)], len(mirrored) > 0, heat)
+        new = passed(e, [Trial(chosen, fresh, e.zero)], HOT)[0]
+        if filters:
+            old = e.load(column, site)
+            new, after = filtered(e, old, new, groups[len(sizes) :], filter_, after)
+        e.store(new, column, site)
+        return pack(context, builder, sig.return_type, after)
+
+    return signature, codegen
+
+
+def split(values: Sequence[Any], sizes: Sequence[int]) -> list[Sequence[Any]]:
+    """Consecutive parts of the given sizes."""
+    ends = [*accumulate(sizes)]
+    return [values[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+
+
+def _chooser(
+    e: Emitter, shells: Sequence[Sequence[Any]], mirrored: bool, terms: Any
+) -> Callable[[int], Any]:
+    """The function from a plane's number to the threshold bits of all lanes."""
+    first, *rest = shells
+    count = count_bits(e, first)
+    if mirrored:
+        flip, masks = FOLDS[len(first)](e, count)
+        load = loader(e, terms, len(masks) + 1)
+        return lambda k: e.xor(linear(e, load, k, 0, masks), flip)
+    first_products = products(e, count, len(first))
+    if not rest:
+        load = loader(e, terms, len(first) + 1)
+        return lambda k: linear(e, load, k, 0, first_products)
+    second_products = products(e, count_bits(e, rest[0]), len(rest[0]))
+    return _two_shells(e, first_products, second_products, terms)
+
+
+def _two_shells(
+    e: Emitter, first: list[Any], second: list[Any], terms: Any
+) -> Callable[[int], Any]:
+    stride = len(second) + 1
+    load = loader(e, terms, (len(first) + 1) * stride)
+
+    def chosen(k: int) -> Any:
+        inner = [linear(e, load, k, n * stride, second) for n in range(len(first) + 1)]
+        return e.xor(inner[0], *(e.both(m, v) for m, v in zip(first, inner[1:], strict=True)))
+
+    return chosen
+
+
+def _fold_3(e: Emitter, count: list[Any]) -> tuple[Any, list[Any]]:
+    return count[1], [e.inverse(e.xor(count[0], count[1]))]
+
+
+def _fold_4(e: Emitter, count: list[Any]) -> tuple[Any, list[Any]]:
+    one, two, four = count
+    return e.either(four, e.both(one, two)), [e.inverse(e.either(one, two)), one]
+
+
+def _fold_6(e: Emitter, count: list[Any]) -> tuple[Any, list[Any]]:
+    one, two, four = count
+    apart = e.xor(two, four)
+    masks = [e.inverse(e.either(one, apart)), e.both(one, e.inverse(two)), None]
+    masks[2] = e.both(apart, e.inverse(one))
+    return four, masks
+
+
+# By z: whether n > z/2, and the masks of min(n, z − n) = 0, 1, … below the middle class.
+FOLDS: dict[int, Callable[[Emitter, list[Any]], tuple[Any, list[Any]]]] = {
+    3: _fold_3,
+    4: _fold_4,
+    6: _fold_6,
+}

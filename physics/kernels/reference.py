@@ -1,0 +1,287 @@
+"""Every Monte Carlo move in its plain scalar form, for any model: slow, obvious, the truth.
+
+A site's energy change follows from the clusters that touch it. ``Touching`` lists these clusters
+site by site; a move reads nothing else of the model.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from latticescape.physics.compiled import compiled
+from latticescape.physics.kernels.streams import next_below, next_uniform, replica_state
+from latticescape.physics.lattices.configurations import add_configurations
+from latticescape.physics.lattices.lattice import Sites
+from latticescape.physics.models.model import Orbit, features_of
+
+# Moments kept of every replica, in this order: sums over samples of the whole-lattice quantity.
+MOMENTS = ("m", "m_abs", "m2", "m4", "e", "e2")
+
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+class Clusters(NamedTuple):
+    """All clusters of a model on a lattice, once each.
+
+    Attributes
+    ----------
+    sites
+        (clusters, widest) int32, padded with −1.
+    orbit
+        Orbit of each cluster, (clusters,).
+    values
+        Addition to each feature by orbit and number of species-1 sites,
+        (orbits, features, widest + 1).
+    """
+
+    sites: npt.NDArray[np.int32]
+    orbit: Integers
+    values: Integers
+
+
+class Touching(NamedTuple):
+    """The clusters that touch each site: rows ``start[i]:start[i + 1]`` belong to site i.
+
+    Attributes
+    ----------
+    start
+        (sites + 1,).
+    others
+        The cluster's other sites, (rows, widest − 1), padded with −1.
+    orbit
+        The cluster's orbit, (rows,).
+    """
+
+    start: Integers
+    others: npt.NDArray[np.int32]
+    orbit: Integers
+
+
+class Task(NamedTuple):
+    """What one point needs: its seed (4,), temperature, couplings (features,), energy jumps
+    (orbits, widest), starting probabilities (64,) and number of species-1 sites (−1: free)."""
+
+    seed: npt.NDArray[np.uint64]
+    temperature: float
+    couplings: Floats
+    jumps: Floats
+    begin: Floats
+    ones: int
+
+
+class Tables(NamedTuple):
+    """What a sample is measured by.
+
+    Attributes
+    ----------
+    clusters
+        Of all orbits, for the features.
+    neighbors
+        Nearest neighbours in ring order, (sites, z).
+    classes
+        Configuration class of every code of a site and its ring.
+    """
+
+    clusters: Clusters
+    neighbors: Sites
+    classes: npt.NDArray[np.uint8]
+
+
+class Sums(NamedTuple):
+    """Sums over one point's samples, a row a replica: features, those of the first half of the
+    samples, moments in the order of ``MOMENTS``, and configuration counts."""
+
+    features: Integers
+    first_half: Integers
+    moments: Floats
+    histogram: Integers
+
+
+def clusters_of(orbits: Sequence[Orbit]) -> Clusters:
+    """All orbits' clusters in one padded table."""
+    widest = max(orbit.clusters.shape[1] for orbit in orbits)
+    padded = [
+        np.pad(o.clusters, ((0, 0), (0, widest - o.clusters.shape[1])), constant_values=-1)
+        for o in orbits
+    ]
+    which = np.repeat(np.arange(len(orbits)), [len(orbit.clusters) for orbit in orbits])
+    return Clusters(np.concatenate(padded), which, _values(orbits, widest))
+
+
+def _values(orbits: Sequence[Orbit], widest: int) -> Integers:
+    features = features_of(orbits)
+    values = np.zeros((len(orbits), len(features), widest + 1), np.int64)
+    for number, orbit in enumerate(orbits):
+        for name, addition in orbit.values.items():
+            values[number, features.index(name), : len(addition)] = addition
+    return values
+
+
+def energy_jumps(clusters: Clusters, couplings: Floats) -> Floats:
+    """Energy of one more species-1 site in a cluster that holds m of them, (orbits, widest)."""
+    energies = np.einsum("f,ofm->om", couplings, clusters.values)
+    return np.ascontiguousarray(np.diff(energies, axis=1))
+
+
+def touching(clusters: Clusters, sites: int, acting: npt.NDArray[np.bool_]) -> Touching:
+    """The clusters of the acting orbits, site by site."""
+    row, column = np.nonzero((clusters.sites >= 0) & acting[clusters.orbit][:, None])
+    touched = clusters.sites[row, column]
+    order = np.argsort(touched, kind="stable")
+    row, column = row[order], column[order]
+    widest = clusters.sites.shape[1]
+    others = clusters.sites[row][np.arange(widest)[None, :] != column[:, None]]
+    return Touching(
+        start=np.concatenate([[0], np.cumsum(np.bincount(touched, minlength=sites))]),
+        others=np.ascontiguousarray(others.reshape(len(row), widest - 1)),
+        orbit=clusters.orbit[row],
+    )
+
+
+@compiled
+def rise(site: Any, spins: Any, touching: Any, jumps: Any) -> Any:
+    """Energy of species 1 on a site minus that of species 0, all else as it is."""
+    energy = 0.0
+    for k in range(touching.start[site], touching.start[site + 1]):
+        ones = 0
+        for column in range(touching.others.shape[1]):
+            other = touching.others[k, column]
+            if other >= 0:
+                ones += spins[other]
+        energy += jumps[touching.orbit[k], ones]
+    return energy
+
+
+@compiled
+def heat_bath(spins: Any, state: Any, temperature: Any, touching: Any, jumps: Any) -> None:
+    """One Monte Carlo step of single flips: every site in turn is drawn from its local
+    equilibrium, P(up) = 1 / (1 + exp(ΔE/T))."""
+    for site in range(len(spins)):
+        up = 1.0 / (1.0 + np.exp(rise(site, spins, touching, jumps) / temperature))
+        spins[site] = 1 if next_uniform(state) < up else 0
+
+
+@compiled
+def exchange(
+    spins: Any, state: Any, temperature: Any, touching: Any, jumps: Any, neighbors: Any
+) -> None:
+    """One Monte Carlo step of exchanges: N random nearest-neighbour bonds, each swapped with
+    probability min(1, exp(−ΔE/T)). Conserves the composition."""
+    for _ in range(len(spins)):
+        first = next_below(state, len(spins))
+        second = np.int64(neighbors[first, next_below(state, neighbors.shape[1])])
+        if spins[first] == spins[second]:
+            continue
+        if spins[first] == 0:
+            first, second = second, first
+        spins[first] = 0
+        energy = rise(second, spins, touching, jumps) - rise(first, spins, touching, jumps)
+        if energy <= 0.0 or next_uniform(state) < np.exp(-energy / temperature):
+            spins[second] = 1
+        else:
+            spins[first] = 1
+
+
+@compiled
+def draw_spins(spins: Any, state: Any, probability: Any) -> None:
+    """Every site up with the given probability, independently."""
+    for site in range(len(spins)):
+        spins[site] = 1 if next_uniform(state) < probability else 0
+
+
+@compiled
+def draw_arrangement(spins: Any, state: Any, ones: Any) -> None:
+    """A random arrangement of exactly ``ones`` species-1 sites (selection sampling)."""
+    left = ones
+    for site in range(len(spins)):
+        spins[site] = 1 if next_below(state, len(spins) - site) < left else 0
+        left -= spins[site]
+
+
+@compiled
+def measure_features(spins: Any, clusters: Any, features: Any) -> None:
+    """Recount every feature of the whole lattice."""
+    features[:] = 0
+    for c in range(len(clusters.sites)):
+        ones = 0
+        for column in range(clusters.sites.shape[1]):
+            site = clusters.sites[c, column]
+            if site >= 0:
+                ones += spins[site]
+        for f in range(len(features)):
+            features[f] += clusters.values[clusters.orbit[c], f, ones]
+
+
+@compiled
+def add_moments(spins: Any, features: Any, couplings: Any, moments: Any) -> None:
+    """Add one sample's moments, in the order of ``MOMENTS``."""
+    magnetization = np.int64(-len(spins))
+    for spin in spins:
+        magnetization += 2 * np.int64(spin)
+    energy = 0.0
+    for f in range(len(features)):
+        energy += couplings[f] * features[f]
+    square = np.float64(magnetization) ** 2
+    moments[0] += magnetization
+    moments[1] += abs(magnetization)
+    moments[2] += square
+    moments[3] += square * square
+    moments[4] += energy
+    moments[5] += energy * energy
+
+
+@compiled
+def begin(spins: Any, states: Any, task: Any) -> None:
+    """Seed the generator of every replica, and draw its first spins: (64, sites), (64, 4)."""
+    for replica in range(len(spins)):
+        replica_state(task.seed, replica, states[replica])
+        if task.ones < 0:
+            draw_spins(spins[replica], states[replica], task.begin[replica])
+        else:
+            draw_arrangement(spins[replica], states[replica], task.ones)
+
+
+@compiled
+def advance(spins: Any, states: Any, task: Any, touching: Any, neighbors: Any, mcs: Any) -> None:
+    """``mcs`` Monte Carlo steps of every replica, by the move that the composition asks for."""
+    for replica in range(len(spins)):
+        for _ in range(mcs):
+            if task.ones < 0:
+                heat_bath(spins[replica], states[replica], task.temperature, touching, task.jumps)
+            else:
+                exchange(
+                    spins[replica],
+                    states[replica],
+                    task.temperature,
+                    touching,
+                    task.jumps,
+                    neighbors,
+                )
+
+
+@compiled
+def add_samples(spins: Any, task: Any, tables: Any, early: Any, sums: Any) -> None:
+    """Measure every replica once and add it to its sums; ``early`` in the first half."""
+    features, sites = np.empty(len(task.couplings), np.int64), np.arange(spins.shape[1])
+    for replica in range(len(spins)):
+        measure_features(spins[replica], tables.clusters, features)
+        add_moments(spins[replica], features, task.couplings, sums.moments[replica])
+        sums.features[replica] += features
+        if early:
+            sums.first_half[replica] += features
+        counts = sums.histogram[replica]
+        add_configurations(spins[replica], sites, tables.neighbors, tables.classes, counts)
+
+
+@compiled
+def energies(spins: Any, task: Any, tables: Any) -> Any:
+    """Energy of the whole lattice, of every replica, (64,)."""
+    features, found = np.empty(len(task.couplings), np.int64), np.zeros(len(spins))
+    for replica in range(len(spins)):
+        measure_features(spins[replica], tables.clusters, features)
+        for f in range(len(features)):
+            found[replica] += task.couplings[f] * features[f]
+    return found

@@ -1,0 +1,1 @@
+"""Kinetic Monte Carlo of adatoms that hop between the sites of a lattice."""

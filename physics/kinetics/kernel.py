@@ -1,0 +1,369 @@
+"""``Kinetics``: adatoms as a kernel of a sweep: rates, times, diffusion and occupations."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from latticescape.physics.errors import RequestError
+from latticescape.physics.kernels.batches import Watch, unwatched
+from latticescape.physics.kernels.boltzmann import boltzmann
+from latticescape.physics.kernels.lattice_kernel import Coordinates, Simulation, corners
+from latticescape.physics.kernels.sampler import Seeds, complete
+from latticescape.physics.kernels.traces import SPINS, pack_replicas
+from latticescape.physics.kinetics import hopping
+from latticescape.physics.kinetics.adatoms import BOLTZMANN_EV, ENERGIES, Adatoms
+from latticescape.physics.kinetics.hopping import Sums, Surface, Walkers
+from latticescape.physics.lattices.lattice import Lattice, neighbor_steps
+from latticescape.physics.models.model import REPLICAS, Points
+from latticescape.physics.observables import Estimates
+from latticescape.physics.variables import KEPT, Variable
+
+Floats = npt.NDArray[np.float64]
+
+VERSION = 1
+
+# Of one replica between two calls of the watch: some milliseconds.
+UNWATCHED_HOPS = 10_000
+
+OF_TYPE, BETWEEN = ("site_type",), ("site_type", "to_site_type")
+
+RATES = (
+    Variable("time", (), "float64", "s", "time simulated, mean over replicas"),
+    Variable(
+        "population", OF_TYPE, "float64", "1", "share of adatoms on sites of a type, time average"
+    ),
+    Variable("occupancy", OF_TYPE, "float64", "1", "share of a type's sites that are occupied"),
+    Variable("hop_rate", BETWEEN, "float64", "1/s", "hops of an adatom on a site of a type"),
+    Variable(
+        "residence_time",
+        OF_TYPE,
+        "float64",
+        "s",
+        "mean time that an adatom stays on a site of a type",
+        "time on sites of the type / hops from them",
+    ),
+    Variable(
+        "mean_square_displacement",
+        (),
+        "float64",
+        "nm^2",
+        "mean squared displacement of an adatom in a window of stride_mcs hops an adatom",
+    ),
+    Variable(
+        "diffusion_constant",
+        (),
+        "float64",
+        "nm^2/s",
+        "tracer diffusion constant",
+        "⟨Δr²⟩ / 4⟨Δt⟩ over windows of stride_mcs hops an adatom",
+    ),
+    Variable("energy", (), "float64", "eV", "energy per adatom, time average"),
+)
+
+RAW = (
+    Variable("hops", BETWEEN, "int64", "count", "hops between sites of two types, all replicas"),
+    Variable(
+        "occupation_time",
+        ("replica", "site_type"),
+        "float64",
+        "s",
+        "adatoms on sites of a type times seconds, of each replica",
+    ),
+    Variable("coverage_realised", (), "float64", "1", "adatoms / sites"),
+)
+
+
+@dataclass(frozen=True)
+class Kinetics(Simulation):
+    """Adatoms on a lattice under a schedule, ready to compute points of a sweep.
+
+    One Monte Carlo step is one hop an adatom: every step of the kernel is a hop, whatever the
+    temperature. ``samples`` windows of ``stride_mcs`` steps are measured after
+    ``equilibration_mcs``; averages are weighted with the time that passes before each hop.
+
+    Parameters
+    ----------
+    lattice, model, schedule, swept, keep
+        As of :class:`Simulation`; the model is :class:`Adatoms`. ``"spins"``
+        can be kept: a 1 is an adatom.
+
+    Raises
+    ------
+    RequestError
+        As there; and for cluster updates, parallel tempering, or ``"samples"`` to keep.
+
+    Examples
+    --------
+    >>> from latticescape import Schedule, square
+    >>> model = Adatoms(E_b=0.3, adatoms=1)
+    >>> kinetics = Kinetics(square(8), model, Schedule(0, 10, 20), swept=("T",))
+    >>> found = kinetics.compute({"T": np.array([300.0])}, np.ones((1, 4), np.uint64))
+    >>> found["hops"].tolist(), found["population"].tolist()
+    ([[[12800]]], [[1.0]])
+    """
+
+    model: Adatoms
+
+    def __post_init__(self) -> None:
+        self._check_schedule()
+        super().__post_init__()
+
+    @property
+    def name(self) -> str:
+        """The kernel."""
+        return "kinetic"
+
+    @property
+    def version(self) -> int:
+        """Raised whenever the same seed gives other bits."""
+        return VERSION
+
+    @property
+    def nominal_rate(self) -> float:
+        """Hops per second of one core, cautiously."""
+        return 3e5
+
+    @property
+    def group(self) -> int:
+        """Points are computed one by one."""
+        return 1
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """No axis: points do not need each other."""
+        return ()
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Length of every dimension besides the axes."""
+        site = {"site": self.lattice.sites} if SPINS in self.keep else {}
+        kinds = self.model.kinds
+        return {"replica": REPLICAS, "site_type": kinds, "to_site_type": kinds, **site}
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """The variables that :meth:`compute` yields."""
+        return (
+            *(v for rate in RATES for v in (rate, rate.error)),
+            *RAW,
+            *(v for word in self.keep for v in KEPT[word]),
+        )
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """Coordinates of the dimensions besides the axes: (dimension, values, attributes)."""
+        told = {
+            "replica": "independent replica",
+            "site_type": "type of site, that a hop starts from",
+            "to_site_type": "type of site that a hop ends on",
+            "site": f"site of the {self.lattice.kind} lattice",
+        }
+        return {
+            name: (name, np.arange(size), {"long_name": told[name]})
+            for name, size in self.sizes.items()
+        }
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Everything that decides a point's result besides its coordinates and seed."""
+        pattern = self.model.structure.get("pattern", [[0]])
+        return {**super().description, "model.pattern": pattern}
+
+    def check(self, axes: Mapping[str, npt.NDArray[np.float64]]) -> None:
+        """Refuse axis values that the model cannot take, before anything is computed."""
+        super().check(axes)
+        points = corners(axes)
+        number = len(next(iter(points.values()), [0]))
+        self.model.check_points(self.lattice, complete(self.model, points, number))
+
+    def updates(self, points: int) -> int:
+        """Hops in so many points; with the number of adatoms swept, as if half of the sites were
+        taken."""
+        fixed = self.model.fixed(self.swept)
+        known = "adatoms" in fixed and "coverage" in fixed
+        number = self.lattice.sites // 2
+        if known:
+            number = int(self.model.ones(_as_points(fixed), self.lattice)[0])
+        return points * REPLICAS * number * self.schedule.total_mcs
+
+    def compute(
+        self,
+        points: Mapping[str, npt.NDArray[np.float64]],
+        seeds: Seeds,
+        watch: Watch = unwatched,
+    ) -> dict[str, np.ndarray]:
+        """Every variable at the given points, points first.
+
+        Parameters
+        ----------
+        points
+            Swept parameters by name, (points,) each.
+        seeds
+            (points, 4) uint64.
+        watch
+            Called every so many hops; what it raises ends the computation.
+        """
+        full = complete(self.model, points, len(seeds))
+        self.model.check_points(self.lattice, full)
+        rows = []
+        for p, seed in enumerate(seeds):
+            rows.append(self._point({name: v[p : p + 1] for name, v in full.items()}, seed, watch))
+        return {v.name: np.stack([row[v.name] for row in rows]) for v in self.variables}
+
+    def _point(self, point: Points, seed: Any, watch: Watch) -> dict[str, np.ndarray]:
+        surface = surface_of(self.lattice, self.model, point)
+        number = int(self.model.ones(point, self.lattice)[0])
+        walkers = walkers_of(self.lattice, self.model, number, REPLICAS)
+        hopping.begin(walkers, seed, surface)
+        for hops in _parts(number * self.schedule.equilibration_mcs):
+            watch()
+            hopping.advance(walkers, surface, hops)
+        walkers.shifts[...] = 0.0
+        sums = _empty(self.model.kinds)
+        for _ in range(self.schedule.samples):
+            for hops in _parts(number * self.schedule.stride_mcs):
+                watch()
+                hopping.measure(walkers, surface, hops, sums)
+            hopping.close_window(walkers, sums)
+        found = self._observe(sums, point, number)
+        if SPINS in self.keep:
+            found["spins"] = pack_replicas((walkers.adatoms >= 0).astype(np.uint8))
+        return found
+
+    def _observe(self, sums: Sums, point: Points, number: int) -> dict[str, np.ndarray]:
+        second = unit_of_time(point)
+        kinds = self.model.kinds
+        energies = np.array([*(point[name][0] for name in ENERGIES[:kinds]), point["w"][0]])
+        time, weighted = sums.time * second, sums.weighted * second
+        columns = (time, weighted, sums.hops.reshape(REPLICAS, -1), sums.squares)
+        rows = np.column_stack(columns).astype(np.float64)
+        scale = _Scale(kinds, number, energies, self._sites_of_type, float(point["a"][0]) ** 2)
+        values, errors = jackknife_arrays(rows, lambda mean: scale.estimates(mean, self.schedule))
+        return {
+            **values,
+            **{f"{name}_se": error for name, error in errors.items()},
+            "hops": sums.hops.sum(axis=0),
+            "occupation_time": weighted[:, :kinds],
+            "coverage_realised": np.asarray(number / self.lattice.sites),
+        }
+
+    @cached_property
+    def _sites_of_type(self) -> Floats:
+        counts: Floats = np.bincount(self.model.types(self.lattice)).astype(np.float64)
+        return counts
+
+    def _check_schedule(self) -> None:
+        local = self.schedule.update == "local" and not self.schedule.tempering_mcs
+        if not local or "samples" in self.keep:
+            raise RequestError(
+                "the kinetics of adatoms know hops alone",
+                came=f"update = {self.schedule.update}, tempering_mcs = "
+                f"{self.schedule.tempering_mcs}, keep = {list(self.keep)}",
+                allowed='update = "local", no tempering, keep = ["spins"]',
+            )
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """What makes estimates of mean sums: counts, energies, areas."""
+
+    kinds: int
+    number: int
+    energies: Floats
+    sites: Floats
+    area: float
+
+    def estimates(self, mean: Floats, schedule: Any) -> Estimates:
+        """From means over replicas, (…, quantities): rates and averages, types last."""
+        kinds = self.kinds
+        time = mean[..., :1]
+        weighted = mean[..., 1 : kinds + 2]
+        hops = mean[..., kinds + 2 : -1].reshape(*mean.shape[:-1], kinds, kinds)
+        squares = mean[..., -1] * self.area
+        on = weighted[..., :kinds]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # A type that was never visited, or never left, has no rate: NaN.
+            rates = hops / np.where(on > 0, on, np.nan)[..., None]
+            left = hops.sum(axis=-1)
+            residence = on / np.where(left > 0, left, np.nan)
+        return {
+            "time": time[..., 0],
+            "population": on / (self.number * time),
+            "occupancy": on / (self.sites * time),
+            "hop_rate": rates,
+            "residence_time": residence,
+            "mean_square_displacement": squares / schedule.samples,
+            "diffusion_constant": squares / (4 * time[..., 0]),
+            "energy": np.sum(weighted * self.energies, axis=-1) / (self.number * time[..., 0]),
+        }
+
+
+def jackknife_arrays(values: Floats, estimate: Any) -> tuple[Estimates, Estimates]:
+    """As :func:`jackknife`, of estimates that are arrays."""
+    number = len(values)
+    total = values.sum(axis=0)
+    left_out = estimate((total - values) / (number - 1))
+    errors = {
+        name: np.sqrt((number - 1) / number * np.sum((parts - parts.mean(axis=0)) ** 2, axis=0))
+        for name, parts in left_out.items()
+    }
+    return estimate(total / number), errors
+
+
+def surface_of(lattice: Lattice, model: Adatoms, point: Points) -> Surface:
+    """The tables of one point, every parameter (1,): rates follow from ΔE alone."""
+    kinds, z = model.kinds, lattice.coordination
+    energies = np.array([point[name][0] for name in ENERGIES[:kinds]])
+    climb = energies[None, :] - energies[:, None]
+    gained = np.arange(-z, z + 1)
+    change = climb[:, :, None] + point["w"][0] * gained
+    steps = [neighbor_steps(lattice.kind, 1)[s] for s in range(lattice.geometry.sublattices)]
+    return Surface(
+        neighbors=lattice.neighbors(1),
+        types=model.types(lattice),
+        steps=np.array([[step.vector for step in ways] for ways in steps]),
+        factors=boltzmann(np.maximum(change, 0.0) / (BOLTZMANN_EV * point["T"][0])),
+        far=bool(point["w"][0] != 0),
+    )
+
+
+def walkers_of(lattice: Lattice, model: Adatoms, number: int, replicas: int) -> Walkers:
+    """Room for so many adatoms in so many replicas."""
+    leaves = 1 << (number - 1).bit_length()
+    return Walkers(
+        sites=np.zeros((replicas, number), np.int64),
+        adatoms=np.full((replicas, lattice.sites), -1, np.int64),
+        rates=np.zeros((replicas, 2 * leaves)),
+        shifts=np.zeros((replicas, number, 2)),
+        counts=np.zeros((replicas, model.kinds + 1), np.int64),
+        states=np.zeros((replicas, 4), np.uint64),
+    )
+
+
+def unit_of_time(point: Points) -> float:
+    """1 / (rate between sites of one energy), s."""
+    exponent = point["E_b"][0] / (BOLTZMANN_EV * point["T"][0])
+    return float(1.0 / (point["nu0"][0] * boltzmann(exponent)))
+
+
+def _empty(kinds: int) -> Sums:
+    return Sums(
+        time=np.zeros(REPLICAS),
+        weighted=np.zeros((REPLICAS, kinds + 1)),
+        hops=np.zeros((REPLICAS, kinds, kinds), np.int64),
+        squares=np.zeros(REPLICAS),
+    )
+
+
+def _parts(hops: int) -> list[int]:
+    """So many hops in parts that a watch can look between."""
+    whole, rest = divmod(hops, UNWATCHED_HOPS)
+    return [UNWATCHED_HOPS] * whole + [rest] * bool(rest)
+
+
+def _as_points(fixed: Mapping[str, float]) -> Points:
+    return {name: np.array([value]) for name, value in fixed.items()}

@@ -1,0 +1,1 @@
+"""Lattices, and the classes of local configurations on them."""

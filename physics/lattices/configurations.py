@@ -1,0 +1,244 @@
+"""Local configurations: the classes of a site's nearest neighbourhood up to symmetry.
+
+This is the one definition that simulation and image share: both count with
+:func:`count_configurations`, on neighbour tables that list a ring in the lattice's own order.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from latticescape.physics.compiled import compiled
+from latticescape.physics.errors import RequestError
+from latticescape.physics.lattices.lattice import GEOMETRIES, neighbor_steps
+
+Counts = npt.NDArray[np.int64]
+
+# Which pairs of species-1 neighbours tell classes of equal number apart, by the angle in degrees
+# that the two neighbours span at the centre.
+PAIR_ANGLES: dict[str, dict[str, int]] = {
+    "square": {"opposite": 180},
+    "triangular": {"ortho": 60, "meta": 120, "para": 180},
+    "honeycomb": {},
+    "cubic": {"opposite": 180},
+}
+
+
+@dataclass(frozen=True)
+class Configurations:
+    """The configuration classes of a lattice kind, in their fixed order.
+
+    A class is (centre, n, pairs): the species of the centre, the number of species-1 neighbours,
+    and how many pairs of those stand at each named angle. Classes are sorted by that tuple.
+
+    Attributes
+    ----------
+    kind
+        The lattice kind.
+    keys
+        One tuple a class: centre, n, then one number for each of ``pair_names``.
+    pair_names
+        Triangular: ortho, meta, para (Vlcek et al., npj Comput. Mater. 7, 42 (2021)); square and
+        cubic: opposite; honeycomb: none.
+    multiplicity
+        Number of arrangements in each class, (classes,) int64.
+    table
+        Class of every code, (2^(z+1),) uint8; a code is centre + 2 Σ_k 2^k neighbour_k.
+
+    Examples
+    --------
+    >>> classes = configurations("triangular")
+    >>> len(classes), classes.multiplicity[:13].tolist()
+    (26, [1, 6, 3, 6, 6, 2, 12, 6, 3, 6, 6, 6, 1])
+    >>> classes.labels[2]
+    '0 | 2: ortho 0, meta 0, para 1'
+    """
+
+    kind: str
+    keys: tuple[tuple[int, ...], ...]
+    pair_names: tuple[str, ...]
+    multiplicity: Counts
+    table: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Readable names: centre | number of species-1 neighbours: pairs by angle."""
+        return tuple(self._label(key) for key in self.keys)
+
+    @property
+    def centre(self) -> Counts:
+        """Species of each class's centre, (classes,)."""
+        return np.array([key[0] for key in self.keys])
+
+    @property
+    def neighbors(self) -> Counts:
+        """Number of species-1 neighbours of each class, (classes,)."""
+        return np.array([key[1] for key in self.keys])
+
+    def pairs(self, name: str) -> Counts:
+        """Number of species-1 neighbour pairs at a named angle, (classes,)."""
+        return np.array([key[2 + self.pair_names.index(name)] for key in self.keys])
+
+    @property
+    def descriptors(self) -> dict[str, tuple[npt.NDArray[Any], str]]:
+        """What tells the classes apart, as coordinates of a Dataset: values and their meaning."""
+        return {
+            "label": (np.array(self.labels), "centre | species-1 neighbours: pairs by angle"),
+            "multiplicity": (self.multiplicity, "arrangements in the class"),
+            "centre": (self.centre, "species of the centre"),
+            "neighbors": (self.neighbors, "species-1 neighbours"),
+        }
+
+    def random_mixing(self, composition: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Class probabilities of a random alloy.
+
+        p = multiplicity · x^n (1 − x)^(z + 1 − n), with n counting the species-1 atoms among the
+        z + 1 (the null model of Vlcek et al., npj Comput. Mater. 7, 42 (2021)).
+
+        Parameters
+        ----------
+        composition
+            Fraction x of species 1, any shape.
+
+        Returns
+        -------
+        ndarray
+            Probabilities, ``composition.shape + (classes,)``, summing to one.
+
+        Examples
+        --------
+        >>> configurations("honeycomb").random_mixing(0.5) * 16
+        array([1., 3., 3., 1., 1., 3., 3., 1.])
+        """
+        x = np.asarray(composition, float)[..., None]
+        if np.any((x < 0) | (x > 1)):
+            raise RequestError(
+                "composition is not a fraction", came=composition, allowed="0 to 1", hint="x = 0.5"
+            )
+        ones = self.centre + self.neighbors
+        sites = int(np.log2(len(self.table)))
+        probabilities: npt.NDArray[np.float64] = (
+            self.multiplicity * x**ones * (1 - x) ** (sites - ones)
+        )
+        return probabilities
+
+    def _label(self, key: tuple[int, ...]) -> str:
+        pairs = ", ".join(f"{n} {v}" for n, v in zip(self.pair_names, key[2:], strict=True))
+        return f"{key[0]} | {key[1]}" + (f": {pairs}" if pairs else "")
+
+
+@cache
+def configurations(kind: str) -> Configurations:
+    """The configuration classes of a lattice kind.
+
+    Parameters
+    ----------
+    kind
+        ``square`` (12 classes), ``triangular`` (26), ``honeycomb`` (8) or ``cubic`` (20).
+
+    Examples
+    --------
+    >>> [len(configurations(kind)) for kind in ("square", "triangular", "honeycomb", "cubic")]
+    [12, 26, 8, 20]
+    """
+    if kind not in PAIR_ANGLES:
+        allowed = " | ".join(PAIR_ANGLES)
+        raise RequestError("lattice kind is unknown", came=kind, allowed=allowed, hint="square")
+    codes = list(_codes(kind))
+    multiplicity = Counter(codes)
+    keys = tuple(sorted(multiplicity))
+    return Configurations(
+        kind=kind,
+        keys=keys,
+        pair_names=tuple(PAIR_ANGLES[kind]),
+        multiplicity=np.array([multiplicity[key] for key in keys]),
+        table=np.array([keys.index(code) for code in codes], np.uint8),
+    )
+
+
+def count_configurations(
+    species: npt.ArrayLike,
+    centers: npt.ArrayLike,
+    rings: npt.ArrayLike,
+    classes: Configurations,
+) -> Counts:
+    """Count the configuration classes of the given sites.
+
+    Parameters
+    ----------
+    species
+        Species of every site, (sites,), 0 or 1.
+    centers
+        Sites to count at, (n,).
+    rings
+        Neighbours of each of them in ring order, (n, z).
+    classes
+        The classes of the lattice kind.
+
+    Returns
+    -------
+    ndarray
+        Counts, (classes,) int64, summing to n.
+
+    Examples
+    --------
+    >>> from latticescape import square
+    >>> lattice = square(4)
+    >>> counts = count_configurations(
+    ...     np.ones(16, int), np.arange(16), lattice.neighbors(1), configurations("square"))
+    >>> int(counts[-1])
+    16
+    """
+    occupation = np.ascontiguousarray(species, np.uint8)
+    if occupation.size and occupation.max() > 1:
+        raise RequestError(
+            "species must be 0 or 1", came=int(occupation.max()), allowed="0 | 1", hint="0 and 1"
+        )
+    counts = np.zeros(len(classes), np.int64)
+    add_configurations(
+        occupation,
+        np.ascontiguousarray(centers, np.int32),
+        np.ascontiguousarray(rings, np.int32),
+        classes.table,
+        counts,
+    )
+    return counts
+
+
+@compiled
+def add_configurations(species: Any, centers: Any, rings: Any, table: Any, counts: Any) -> None:
+    """Add the class of every centre to ``counts``: the one counting loop."""
+    for row in range(len(centers)):
+        code = np.int64(species[centers[row]])
+        for k in range(rings.shape[1]):
+            code |= np.int64(species[rings[row, k]]) << (k + 1)
+        counts[table[code]] += 1
+
+
+def _codes(kind: str) -> Iterator[tuple[int, ...]]:
+    """The class key of every code, in the order of the codes."""
+    z = len(neighbor_steps(kind, 1)[0])
+    angles = _pair_angles(kind)
+    for bits in product((0, 1), repeat=z + 1):
+        *ring, centre = bits
+        occupied = [k for k, bit in enumerate(reversed(ring)) if bit]
+        spans = Counter(angles[pair] for pair in combinations(occupied, 2))
+        yield (centre, len(occupied), *(spans[a] for a in PAIR_ANGLES[kind].values()))
+
+
+def _pair_angles(kind: str) -> dict[tuple[int, int], int]:
+    vectors = np.array([step.vector for step in neighbor_steps(kind, 1)[0]])
+    if len(vectors) != len(neighbor_steps(kind, 1)[-1]):  # pragma: no cover - a broken table
+        raise AssertionError(f"{kind}: sublattices of different coordination, see {GEOMETRIES}")
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    degrees = np.degrees(np.arccos(np.clip(unit @ unit.T, -1, 1)))
+    return {(a, b): round(float(degrees[a, b])) for a, b in combinations(range(len(unit)), 2)}

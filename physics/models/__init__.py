@@ -1,0 +1,1 @@
+"""Lattice models: an energy as parameters times integer features."""

@@ -1,0 +1,218 @@
+"""``RandomBonds``: a coupling drawn for every bond, once, from a distribution with moments."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri
+
+from latticescape.physics.errors import RequestError
+from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.models.parameters import Parameter
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+# Draws are whole multiples of 1/UNIT: energies stay sums of integers, exact in any order, and the
+# last place of a machine's inverse error function cannot change a bit.
+UNIT = 2**20
+
+# |draw|, so that sums of weights over lattices and samples keep to 63 bits.
+LARGEST_DRAW = 100.0
+
+HINT = 'bonds = { distribution = "normal", mean = 1.0, sd = 0.2, seed = 1 }'
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A distribution: its parameters, its mean, and how a uniform number becomes a draw."""
+
+    parameters: tuple[Parameter, ...]
+    mean: Callable[..., float]
+    draw: Callable[..., Floats]
+
+
+def _bounded(name: str, meaning: str, default: float | None = None, **bounds: Any) -> Parameter:
+    limits = {"low": -LARGEST_DRAW, "high": LARGEST_DRAW, **bounds}
+    return Parameter(name, meaning, "J", default=default, **limits)
+
+
+DISTRIBUTIONS = {
+    "normal": Distribution(
+        (_bounded("mean", "mean", 1.0), _bounded("sd", "standard deviation", low=0.0)),
+        lambda mean, sd: mean,
+        lambda u, mean, sd: mean + sd * ndtri(u),
+    ),
+    "uniform": Distribution(
+        (_bounded("low", "smallest draw"), _bounded("high", "largest draw")),
+        lambda low, high: (low + high) / 2,
+        lambda u, low, high: low + (high - low) * u,
+    ),
+    "bimodal": Distribution(
+        (
+            _bounded("strength", "size of every draw", 1.0, low=0.0),
+            _bounded("negative", "share of negative draws", 0.5, low=0.0, high=1.0),
+        ),
+        lambda strength, negative: strength * (1 - 2 * negative),
+        lambda u, strength, negative: np.where(u < negative, -strength, strength),
+    ),
+}
+
+HEAVY = {
+    "cauchy": "has neither a mean nor a variance",
+    "lorentzian": "has neither a mean nor a variance",
+    "levy": "has neither a mean nor a variance",
+    "pareto": "has infinite moments, the variance too where its exponent is 2 or less",
+    "power_law": "has infinite moments",
+    "student_t": "has infinite moments, the variance too with 2 degrees of freedom or fewer",
+}
+
+
+@dataclass(frozen=True)
+class RandomBonds:
+    """One draw for every bond, by which its coupling is multiplied: J_ij = J_ji.
+
+    Draws are a hash's: of seed, lattice, the number of the realisation and the place of the bond.
+    So they are the same on every machine, and in whatever order realisations are computed; a larger
+    ``sd`` stretches the same draws. They are rounded to multiples of 2^−20.
+
+    Parameters
+    ----------
+    distribution
+        ``"normal"`` (mean, sd), ``"uniform"`` (low, high), or ``"bimodal"``: ±strength, of which
+        the share ``negative`` is negative.
+    values
+        Its parameters by name, in pairs.
+    seed
+        0 to 2^63 − 1.
+
+    Examples
+    --------
+    >>> bonds = RandomBonds.of({"distribution": "bimodal", "negative": 0.3, "seed": 1})
+    >>> from latticescape import square
+    >>> sorted(set(bonds.draw(square(4), realisation=2, number=32).tolist()))
+    [-1.0, 1.0]
+    """
+
+    distribution: str
+    values: tuple[tuple[str, float], ...]
+    seed: int = 0
+
+    keys: ClassVar[tuple[str, ...]] = ("distribution", "seed", "symmetric")
+
+    @classmethod
+    def of(cls, given: object) -> "RandomBonds":
+        """From the table of a spec.
+
+        Raises
+        ------
+        RequestError
+            If the distribution is unknown or has infinite moments, a key is unknown, missing or
+            out of bounds, or every end of a bond is to have a draw of its own.
+        """
+        if isinstance(given, RandomBonds):
+            return given
+        if not isinstance(given, Mapping):
+            raise RequestError("bonds is no table", came=repr(given), hint=HINT)
+        if given.get("symmetric", True) is not True:
+            raise RequestError(
+                "bonds drawn once for either end have J_ij ≠ J_ji: no energy belongs to them, "
+                "and flips have no detailed balance",
+                came=f"symmetric = {given['symmetric']}",
+                allowed="one draw a bond, which is what there is without that key",
+                hint=HINT,
+            )
+        kind = _distribution(given.get("distribution"))
+        taken = {p.name: p for p in DISTRIBUTIONS[kind].parameters}
+        for name in given.keys() - {*cls.keys, *taken}:
+            raise RequestError(
+                f"bonds has an unknown key {name}",
+                allowed=", ".join(("distribution", *taken, "seed")),
+                hint=HINT,
+            )
+        values = {name: given.get(name, p.default) for name, p in taken.items()}
+        for name, value in values.items():
+            if value is None:
+                raise RequestError(f"bonds of a {kind} distribution lack the key {name}", hint=HINT)
+        checked = tuple((name, taken[name].check(value)) for name, value in values.items())
+        _check_order(dict(checked))
+        return cls(kind, checked, _seed(given.get("seed", 0)))
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """As a spec has it."""
+        return {"distribution": self.distribution, **dict(self.values), "seed": self.seed}
+
+    @property
+    def of_one_size(self) -> bool:
+        """Whether draws differ in nothing but their sign."""
+        return self.distribution == "bimodal"
+
+    @property
+    def mean(self) -> float:
+        """Of the distribution."""
+        return DISTRIBUTIONS[self.distribution].mean(**dict(self.values))
+
+    def weights(self, lattice: Lattice, realisation: int, number: int) -> Integers:
+        """The first so many draws of a realisation in units of 2^−20, (number,)."""
+        message = (
+            f"latticescape bonds 1\0{self.seed}\0{lattice.kind}\0{lattice.size}\0{realisation}"
+        )
+        key = np.frombuffer(hashlib.blake2b(message.encode(), digest_size=16).digest(), "<u8")
+        raw = np.random.Philox(key=key.astype(np.uint64)).random_raw(number)
+        uniform = ((raw >> np.uint64(11)).astype(float) + 0.5) * 2.0**-53
+        found = DISTRIBUTIONS[self.distribution].draw(uniform, **dict(self.values))
+        return np.rint(found * UNIT).astype(np.int64)
+
+    def draw(self, lattice: Lattice, realisation: int, number: int) -> Floats:
+        """The first so many draws of a realisation, in the order of the bonds, (number,).
+
+        Examples
+        --------
+        >>> bonds = RandomBonds.of({"distribution": "normal", "sd": 0.2})
+        >>> from latticescape import square
+        >>> draws = bonds.draw(square(64), 0, 8192)
+        >>> bool(abs(draws.mean() - 1) < 0.01), bool(abs(draws.std() - 0.2) < 0.01)
+        (True, True)
+        """
+        return self.weights(lattice, realisation, number) / UNIT
+
+
+def _distribution(name: object) -> str:
+    if isinstance(name, str) and name in DISTRIBUTIONS:
+        return name
+    heavy = HEAVY.get(name.lower().replace("-", "_")) if isinstance(name, str) else None
+    problem = (
+        f"a {name} distribution {heavy}: there is no average over disorder, and no error of it"
+    )
+    raise RequestError(
+        problem if heavy else "the distribution of the bonds is unknown",
+        came=repr(name),
+        allowed=" | ".join(DISTRIBUTIONS),
+        hint=HINT,
+    )
+
+
+def _check_order(values: Mapping[str, float]) -> None:
+    if "low" in values and values["low"] > values["high"]:
+        raise RequestError(
+            "bonds of a uniform distribution have low above high",
+            came=f"low = {values['low']:g}, high = {values['high']:g}",
+            allowed="low <= high",
+            hint='bonds = { distribution = "uniform", low = 0.5, high = 1.5 }',
+        )
+
+
+def _seed(seed: Any) -> int:
+    whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
+    if not whole or not 0 <= seed < 2**63:
+        raise RequestError(
+            "the seed of the bonds is out of range",
+            came=repr(seed),
+            allowed="a whole number from 0 to 2^63 - 1",
+            hint=HINT,
+        )
+    return int(seed)

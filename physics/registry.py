@@ -1,0 +1,68 @@
+"""Every lattice a spec file may name, and the kernel that a model on it runs under."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from latticescape.physics.errors import RequestError
+from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.schedule import Schedule
+from latticescape.physics.kinetics.adatoms import Adatoms
+from latticescape.physics.kinetics.kernel import Kinetics
+from latticescape.physics.lattices import lattice as lattices
+from latticescape.physics.lattices.lattice import Lattice, LatticeMaker
+from latticescape.physics.models.model import Model
+from latticescape.physics.slab.kernel import SlabSimulation
+from latticescape.physics.slab.lattice import KIND, slab
+from latticescape.physics.slab.model import SegregationSlab
+
+LATTICES: dict[str, LatticeMaker] = {**lattices.LATTICES, KIND: slab}
+
+
+def lattice_of(table: Mapping[str, Any]) -> Lattice:
+    """The lattice of a spec file's table, whose ``kind`` is known.
+
+    Raises
+    ------
+    RequestError
+        If it has layers and is no slab, or a number is out of range.
+
+    Examples
+    --------
+    >>> lattice_of({"kind": "slab", "size": 4, "layers": 3}).sites
+    48
+    """
+    if "layers" in table and table["kind"] != KIND:
+        raise RequestError(
+            f"a {table['kind']} lattice has no layers",
+            came=f"layers = {table['layers']!r}",
+            allowed=f'layers of kind = "{KIND}"',
+            hint="leave layers out",
+        )
+    return LATTICES[table["kind"]](**{name: v for name, v in table.items() if name != "kind"})
+
+
+def simulation_of(
+    lattice: Lattice,
+    model: Model,
+    schedule: Schedule,
+    swept: tuple[str, ...],
+    keep: tuple[str, ...] = (),
+) -> Simulation:
+    """A model on a lattice under a schedule, as the kernel of a sweep.
+
+    Raises
+    ------
+    RequestError
+        If the parts do not fit.
+
+    Examples
+    --------
+    >>> model = SegregationSlab(w_CL=1.65, w_LL=6.28, w_LO=-7.57)
+    >>> simulation_of(slab(4, 4), model, Schedule(10, 5, 2), ("T",)).nominal_rate
+    1000000000.0
+    """
+    if isinstance(model, SegregationSlab):
+        return SlabSimulation(model.check_lattice(lattice), model, schedule, swept, keep)
+    if isinstance(model, Adatoms):
+        return Kinetics(lattice, model, schedule, swept, keep)
+    return Simulation(lattice, model, schedule, swept, keep)

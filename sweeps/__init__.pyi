@@ -1,0 +1,35 @@
+from .execution.calibrate import calibrate as calibrate
+from .execution.run import IncompleteError as IncompleteError
+from .execution.run import run as run
+from .execution.status import Status as Status
+from .execution.status import status as status
+from .execution.submit import cancel as cancel
+from .execution.submit import submit as submit
+from .functions.function import FunctionKernel as FunctionKernel
+from .functions.function import kernel as kernel
+from .spec.plan import Plan as Plan
+from .spec.plan import plan as plan
+from .spec.sweep import Sweep as Sweep
+from .store.consolidate import Packed as Packed
+from .store.consolidate import pack as pack
+from .store.store import open_sweep as open_sweep
+from .store.verify import verify as verify
+
+__all__ = [
+    "FunctionKernel",
+    "IncompleteError",
+    "Packed",
+    "Plan",
+    "Status",
+    "Sweep",
+    "calibrate",
+    "cancel",
+    "kernel",
+    "open_sweep",
+    "pack",
+    "plan",
+    "run",
+    "status",
+    "submit",
+    "verify",
+]

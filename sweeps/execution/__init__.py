@@ -1,0 +1,1 @@
+"""Running a sweep on Dask: tasks, fault tolerance, leases, status and progress."""

@@ -1,0 +1,1 @@
+"""A user's own Python function as the kernel of a sweep."""

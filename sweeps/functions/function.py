@@ -1,0 +1,335 @@
+"""A user's own function as a kernel: any Python or Numba function, with what it yields declared."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from numba import typeof
+from numba.core.dispatcher import Dispatcher
+
+from latticescape.physics.compiled import one_compiles
+from latticescape.physics.errors import RequestError
+from latticescape.physics.kernels.batches import Watch, unwatched
+from latticescape.physics.kernels.lattice_kernel import Coordinates
+from latticescape.physics.models.parameters import Parameter
+from latticescape.physics.variables import Variable
+from latticescape.sweeps.functions.declared import Dims, check_declared, dims_of, variables_of
+from latticescape.sweeps.functions.returned import ReturnedError, by_variable, fitted
+from latticescape.sweeps.functions.signature import arguments_of, asked_of, randomness
+from latticescape.sweeps.functions.source import Function, Source
+
+Point = dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionKernel:
+    """A function of a point's parameters as a kernel of a sweep; :func:`kernel` makes it.
+
+    Parameters
+    ----------
+    source
+        The function; or its name and digest where it is not at hand, as in a store just opened.
+    version
+        Raised by the user where results change and the text of the function does not.
+    variables
+        What it returns, in order.
+    dims
+        Dimensions of arrays besides the axes: a length, or the values of the coordinate.
+    arguments
+        Its parameters.
+    seconds
+        What a point takes, about: decides how many points make a block, and no result.
+    """
+
+    source: Source
+    version: int
+    variables: tuple[Variable, ...]
+    dims: Dims
+    arguments: tuple[Parameter, ...]
+    seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_declared(self.version, self.seconds, self.variables, self.dims)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the function returns."""
+        return self.function(*args, **kwargs)
+
+    @property
+    def function(self) -> Function:
+        """The function itself."""
+        return self.source.function
+
+    @property
+    def name(self) -> str:
+        """The function's name, ``module:function``."""
+        return self.source.name
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Everything that decides a point's result besides its coordinates and seed."""
+        return {
+            "kernel.name": self.name,
+            "kernel.version": self.version,
+            **{f"kernel.variables.{v.name}": [v.dtype, *v.dims] for v in self.variables},
+            "kernel.variables (order)": [v.name for v in self.variables],
+            **{f"kernel.dims.{name}": values for name, values in self.dims.items()},
+            **{f"kernel.parameters.{a.name}": [a.default, a.whole] for a in self.arguments},
+            "kernel.source": self.source.digest,
+        }
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Length of every dimension besides the axes."""
+        return {n: d if isinstance(d, int) else len(d) for n, d in self.dims.items()}
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """Coordinates of the dimensions that were declared with values."""
+        valued = {name: np.array(d) for name, d in self.dims.items() if not isinstance(d, int)}
+        return {name: (name, values, {"long_name": name}) for name, values in valued.items()}
+
+    @property
+    def attrs(self) -> dict[str, str]:
+        """The function that a store needs to go on, and the text that its digest is of."""
+        return {"function": self.name, "function_text": self.source.text}
+
+    def argument(self, name: str) -> Parameter:
+        """The parameter of that name.
+
+        Raises
+        ------
+        RequestError
+            If the function takes no such parameter.
+        """
+        for argument in self.arguments:
+            if argument.name == name:
+                return argument
+        raise RequestError(
+            f"the function {self.name} takes no parameter of that name",
+            came=name,
+            allowed=", ".join(argument.name for argument in self.arguments) or "none",
+        )
+
+    def axis_attrs(self, name: str) -> dict[str, str]:
+        """Meaning and unit of a swept parameter."""
+        argument = self.argument(name)
+        return {"long_name": argument.meaning or name, "units": argument.units}
+
+    def check(self, axes: Mapping[str, npt.NDArray[np.float64]]) -> None:
+        """Refuse an axis that is no parameter, a value out of bounds, a parameter without one."""
+        for name, values in axes.items():
+            argument = self.argument(name)
+            try:
+                argument.check_all(values)
+            except RequestError as error:
+                raise error.within(f"grid.{name}") from None
+            if name in self.sizes or name in (v.name for v in self.variables):
+                raise RequestError(
+                    "an axis has the name of a variable or dimension of the kernel",
+                    came=name,
+                    allowed="different names",
+                )
+        for argument in self.arguments:
+            if argument.default is None and argument.name not in axes:
+                raise RequestError(
+                    f"the parameter {argument.name} of {self.name} has no value",
+                    allowed="an axis of the grid, or a default in the function",
+                    hint=f'grid={{"{argument.name}": [0.1, 0.2]}}',
+                )
+
+    def parameters(self, axes: Mapping[str, float]) -> Point:
+        """Every parameter of the point with these coordinates: defaults, and those swept."""
+        return {**{name: float(value) for name, value in self._defaults.items()}, **axes}
+
+    def updates(self, points: int) -> int:
+        """A call of the function counts as one."""
+        return points
+
+    @property
+    def nominal_rate(self) -> float:
+        """Points per second of one core, as declared."""
+        return 1 / self.seconds
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """No axis: points do not need each other."""
+        return ()
+
+    @property
+    def group(self) -> int:
+        """Points are computed one by one."""
+        return 1
+
+    def shortened(self, mcs: int) -> Self:
+        """The same kernel: a point takes what it takes."""
+        return self
+
+    def taken(self) -> Self:
+        """The kernel as its function is now.
+
+        Raises
+        ------
+        RequestError
+            If the function's text cannot be read, or it cannot be sent to a worker.
+        """
+        return replace(self, source=self.source.taken())
+
+    def with_source(self, source: Source) -> Self:
+        """The same kernel with its function at hand.
+
+        Raises
+        ------
+        RequestError
+            If it is another function.
+        """
+        if source != self.source:
+            raise RequestError(
+                "the function is not the one the store was made with",
+                came=f"{source.name}, source {source.digest[:12]}",
+                allowed=f"{self.name}, source {self.source.digest[:12]}",
+            )
+        return replace(self, source=source)
+
+    def warm_up(self, axes: Mapping[str, npt.NDArray[np.float64]]) -> None:
+        """Import or unpack the function, and compile it if it is one of Numba's.
+
+        No point is computed: one may take an hour, or end the process.
+        """
+        function = self.function
+        # Not if its signatures were written out: then it is compiled, and for no others.
+        if isinstance(function, Dispatcher) and getattr(function, "_can_compile", True):
+            point = {name: float(values[0]) for name, values in axes.items()}
+            given = self._given(point, np.zeros(4, np.uint64))
+            order = inspect.signature(function.py_func).parameters
+            with one_compiles():
+                function.compile(tuple(typeof(given[name]) for name in order))
+
+    def compute(
+        self,
+        points: Mapping[str, npt.NDArray[np.float64]],
+        seeds: npt.NDArray[np.uint64],
+        watch: Watch = unwatched,
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Every variable at the given points, points first; any points, in any order.
+
+        Parameters
+        ----------
+        points
+            Swept parameters by name, (points,) each.
+        seeds
+            (points, 4) uint64.
+        watch
+            Called before every point; what it raises ends the computation.
+
+        Raises
+        ------
+        ReturnedError
+            If the function returns something else than declared; the point is named.
+        """
+        shapes = {v.name: tuple(self.sizes[dim] for dim in v.dims) for v in self.variables}
+        found = {v.name: np.empty((len(seeds), *shapes[v.name]), v.dtype) for v in self.variables}
+        for number, seed in enumerate(seeds):
+            watch()
+            point = {name: float(values[number]) for name, values in points.items()}
+            try:
+                returned = self.function(**self._given(point, seed))
+                values = by_variable(returned, self.variables)
+                for variable, value in zip(self.variables, values, strict=True):
+                    found[variable.name][number] = fitted(value, variable, shapes[variable.name])
+            except ReturnedError as error:
+                raise error.within(f"{self.name} at {_told(point)}") from None
+            except Exception as error:
+                error.add_note(f"{self.name} at {_told(point)}")
+                raise
+        return found
+
+    @cached_property
+    def _asked(self) -> tuple[str, ...]:
+        return asked_of(self.function)
+
+    @cached_property
+    def _defaults(self) -> Point:
+        return {a.name: a.default for a in self.arguments if a.default is not None}
+
+    @cached_property
+    def _whole(self) -> tuple[str, ...]:
+        return tuple(a.name for a in self.arguments if a.whole)
+
+    def _given(self, point: Point, seed: npt.NDArray[np.uint64]) -> dict[str, Any]:
+        """The arguments of one call."""
+        given: dict[str, Any] = {**self._defaults, **point}
+        for name in self._whole:
+            given[name] = int(given[name])
+        return {**given, **randomness(self._asked, seed)} if self._asked else given
+
+
+def kernel(
+    *variables: Variable | str,
+    dims: Mapping[str, int | Sequence[float | str] | npt.NDArray[Any]] | None = None,
+    parameters: Sequence[Parameter] = (),
+    version: int = 1,
+    seconds: float = 1.0,
+) -> Callable[[Function], FunctionKernel]:
+    """Make a kernel of a function: a decorator that declares, once, what the function yields.
+
+    The function takes the parameters of one point by name, and returns one value, a tuple in the
+    order of the variables, or a dict. Its arguments ``rng`` and ``seed``, if it has any, are no
+    parameters: they receive a ``numpy.random.Generator`` of the point's own, and the point's seed,
+    (4,) uint64. All that is random must come from these, and nothing may depend on earlier calls:
+    then a point's bits depend on neither the cut of the grid nor the order.
+
+    Parameters
+    ----------
+    *variables
+        What the function returns: a :class:`Variable`, or a name for a float64 without
+        dimensions. Standard errors are variables of their own, named ``…_se``.
+    dims
+        Length of every dimension of an array, or the values of its coordinate.
+    parameters
+        Meaning, unit and bounds of parameters, for those that have any. Defaults come from the
+        function; a parameter annotated ``int`` is passed as one.
+    version
+        To be raised where results change though the function's text does not.
+    seconds
+        What a point takes, about. A block takes some 15 s; nothing else depends on it.
+
+    Returns
+    -------
+    Callable
+        Turns a function of Python or Numba into a kernel: ``Sweep(kernel=…, grid=…, seed=…)``.
+
+    Raises
+    ------
+    RequestError
+        If what is declared cannot be stored, or the function cannot be called with it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from latticescape import Parameter, Sweep, kernel, run
+    >>> chance = Parameter("p", "chance of a step to the right", low=0, high=1)
+    >>> @kernel("mean", "mean_se", parameters=[chance])
+    ... def drift(p, steps: int = 100, *, rng):
+    ...     walk = np.where(rng.random(steps) < p, 1.0, -1.0)
+    ...     return walk.mean(), walk.std(ddof=1) / np.sqrt(steps)
+    >>> sweep = Sweep(kernel=drift, grid={"p": [0.25, 0.5, 1.0]}, seed=1)
+    >>> run(sweep, tempfile.mkdtemp() + "/drift.zarr")["mean"].values.tolist()
+    [-0.4, 0.0, 1.0]
+    """
+
+    yields, sizes = variables_of(variables), dims_of(dims or {})
+
+    def decorate(function: Function) -> FunctionKernel:
+        arguments = arguments_of(function, parameters)
+        return FunctionKernel(Source.of(function), version, yields, sizes, arguments, seconds)
+
+    return decorate
+
+
+def _told(point: Point) -> str:
+    return ", ".join(f"{name}={value:g}" for name, value in point.items())

@@ -1,0 +1,1 @@
+"""What to simulate: the sweep, its axes, its spec file, and its cut into blocks."""

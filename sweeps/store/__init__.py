@@ -1,0 +1,1 @@
+"""The zarr store of a sweep: layout, integrity, records, and object stores."""

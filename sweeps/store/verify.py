@@ -1,0 +1,156 @@
+"""``verify``: is every point that is marked done still what was computed?"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from latticescape.physics.variables import BOOKKEEPING
+from latticescape.sweeps.spec.plan import Block, box_shape, cut, point_bytes
+from latticescape.sweeps.store.checksums import checksums
+from latticescape.sweeps.store.chunks import DamageError
+from latticescape.sweeps.store.location import StorePath
+from latticescape.sweeps.store.store import DONE, Points, Store
+
+MARKS = tuple(variable.name for variable in BOOKKEEPING)
+
+# So much is read at a time: a read costs a part of a millisecond for each of 32 arrays.
+BOX_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What is wrong in a block.
+
+    Attributes
+    ----------
+    block
+        Its number.
+    chunks
+        Variables whose chunk cannot be read.
+    points
+        Numbers within the block of points that are marked done, and are not what was computed.
+    """
+
+    block: int
+    chunks: tuple[str, ...]
+    points: tuple[int, ...]
+
+    @property
+    def told(self) -> str:
+        """The damage, as a reader wants it."""
+        unreadable = f"; cannot read {', '.join(self.chunks)}" if self.chunks else ""
+        return f"block {self.block}: {len(self.points)} points are damaged{unreadable}"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a verification found.
+
+    Attributes
+    ----------
+    store
+        Where it is.
+    points, done
+        Points of the sweep, and those that were marked done.
+    damages
+        What is wrong, block by block.
+    hint
+        What to type against it.
+    """
+
+    store: str
+    points: int
+    done: int
+    damages: tuple[Damage, ...]
+    hint: str
+
+    @property
+    def damaged(self) -> int:
+        """Number of points that are marked done and damaged."""
+        return sum(len(damage.points) for damage in self.damages)
+
+
+def verify(store: StorePath, *, repair: bool = False) -> Verification:
+    """Compare all points that are marked done with their checksums.
+
+    Parameters
+    ----------
+    store
+        The store's folder, or URL. Blocks that are being written meanwhile may seem damaged.
+    repair
+        Erase what is damaged and make those points pending: the next ``run`` computes them again,
+        to the same bits.
+
+    Raises
+    ------
+    RequestError
+        If there is no store of a sweep, it lost a whole array, or it is to be repaired and packed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from latticescape import Ising, Schedule, Sweep, run, square
+    >>> sweep = Sweep(square(4), Ising(), {"T": [2.0, 2.5]}, Schedule(10, 5, 2), seed=1)
+    >>> path = tempfile.mkdtemp() + "/ising.zarr"
+    >>> ds = run(sweep, path)
+    >>> verify(path).damages
+    ()
+    """
+    opened = Store(store)
+    done = int(opened.done().sum())
+    damages = tuple(sorted(_damages(opened), key=lambda damage: damage.block))
+    if repair and damages:
+        opened.check_writable()
+        for damage in damages:
+            _repair(opened, damage)
+    packed = "latticescape pack once more, from the store that it was packed from"
+    hint = packed if opened.packed else f"latticescape verify {store} --repair"
+    return Verification(str(store), opened.sweep.points, done, damages, hint)
+
+
+def _damages(store: Store) -> Iterator[Damage]:
+    """Box by box, and only where something is wrong block by block."""
+    for box, blocks in _boxes(store):
+        if any(map(len, _examined(store, box))):
+            for block in blocks:
+                chunks, points = _examined(store, block)
+                if chunks or len(points):
+                    yield Damage(block.number, chunks, tuple(points.tolist()))
+
+
+def _boxes(store: Store) -> Iterator[tuple[Block, list[Block]]]:
+    """Boxes of whole blocks that fit the memory, each with its blocks, in order."""
+    grid, first = store.sweep.shape, store.blocks[0]
+    most = BOX_BYTES // (point_bytes(store.sweep) * first.points)
+    shape = box_shape(grid, first.shape, most)
+    boxes, inside = cut(grid, shape), defaultdict[tuple[int, ...], list[Block]](list)
+    for block in store.blocks:
+        inside[tuple(a - a % n for a, n in zip(block.start, shape, strict=True))].append(block)
+    return ((box, inside[box.start]) for box in boxes)
+
+
+def _examined(store: Store, block: Block) -> tuple[tuple[str, ...], Points]:
+    """Unreadable variables of a block or box, and its damaged points."""
+    done = np.flatnonzero(store.states_of(block) == DONE)
+    found, unreadable = {}, []
+    names = [variable.name for variable in store.sweep.kernel.variables]
+    for name in (*names, *MARKS):
+        try:
+            found[name] = store.read(name, block)
+        except DamageError:
+            unreadable.append(name)
+    if {*names, "checksum", "state"} & {*unreadable} or not len(done):
+        return tuple(unreadable), done
+    expected = found["checksum"][done]
+    same = checksums({name: found[name][done] for name in names}) == expected
+    return tuple(unreadable), done[~same]
+
+
+def _repair(store: Store, damage: Damage) -> None:
+    """Marks go first: nobody must take for done what is being erased."""
+    block, points = store.blocks[damage.block], np.array(damage.points, np.intp)
+    for name in sorted(damage.chunks, key=lambda name: name not in MARKS):
+        store.erase(name, block)
+    store.reset(block, points, results=True)
