@@ -36,7 +36,7 @@ system:
 
 # An object storage for tests, in an environment of its own (.venv-s3). Without it those tests skip.
 storage: $(VENV)/.tested
-	-$(BIN)/python -m tests.object_storage
+	-$(BIN)/python -m tests.support.object_storage
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

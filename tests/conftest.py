@@ -7,8 +7,8 @@ import pytest
 from distributed import Client
 
 from latticescape.sweeps import Sweep
-from tests.browsing import browser
-from tests.runs import SPEC, in_process, undisturbed
+from tests.support.browsing import browser
+from tests.support.runs import SPEC, in_process, undisturbed
 
 __all__ = ["browser", "calm", "client"]
 

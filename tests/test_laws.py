@@ -39,7 +39,7 @@ from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.execution.workers import embedded
 from latticescape.sweeps.spec.seeding import point_seeds
 from latticescape.sweeps.store.store import Store
-from tests.runs import SPEC, alloy_sweep, assert_same_bits, ising_sweep
+from tests.support.runs import SPEC, alloy_sweep, assert_same_bits, ising_sweep
 
 ROOT = Path(__file__).parents[1]
 PARTS = {"physics", "sweeps", "analysis", "deploy"}

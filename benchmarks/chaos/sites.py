@@ -16,9 +16,9 @@ from distributed import Client
 
 from benchmarks.chaos.calls import Calls
 from benchmarks.chaos.processes import Program, until
-from tests.processes import ROOT
-from tests.virtual_network import Network, virtual_network
-from tests.virtual_slurm import (
+from tests.support.processes import ROOT
+from tests.support.virtual_network import Network, virtual_network
+from tests.support.virtual_slurm import (
     PATH,
     end_jobs,
     node_running,

@@ -17,7 +17,7 @@ from benchmarks.chaos.sites import WORKERS, Daemons, Hosts, Site, Slurm
 from benchmarks.chaos.user import Command
 from latticescape.physics.variables import BOOKKEEPING
 from latticescape.sweeps.store.store import Store
-from tests import virtual_network, virtual_slurm
+from tests.support import virtual_network, virtual_slurm
 
 SiteT = TypeVar("SiteT", bound=Site)
 

@@ -42,8 +42,8 @@ FRESH = 6
 WARM_UP = 18
 
 # (vector, bits to the left): the two rotated vectors common to planes 6 to 11, the third one of
-# each of these, and the three of each later plane. Found by search; tests/plane_table.py has the
-# proof.
+# each of these, and the three of each later plane. Found by search; the proof stands in
+# tests/support/plane_table.py.
 COMMON = ((0, 8), (1, 16))
 THIRD = ((0, 48), (4, 32), (3, 16), (1, 40), (3, 56), (5, 8))
 LATER = (

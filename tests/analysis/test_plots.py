@@ -1,0 +1,289 @@
+"""Pictures: laws on what is drawn, the files that are written, and a look with a real browser."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import holoviews as hv
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+from PIL import Image
+
+from latticescape.analysis.plots import Picture, landscape_map, save, variable_map
+from latticescape.physics.errors import RequestError
+from tests.support.browsing import assert_colourful, screenshot
+
+T = ("T", np.array([1.0, 1.5, 2.0, 2.2, 2.4, 3.0, 4.0]), {"long_name": "temperature"})
+H = ("H", np.array([-1.0, 0.0, 0.5, 1.0]), {"long_name": "magnetic field H", "units": "J"})
+W1, W2 = np.linspace(-1, 2, 13), np.linspace(-1, 1, 9)
+BEST = {"w1": (0.4, 0.2), "w2": (-0.1, 0.1)}
+ATOMS = np.array([400, 600])
+
+
+@pytest.fixture
+def sweep() -> xr.Dataset:
+    """Susceptibility peaked at T = 2 + |H| in a store with two points not done."""
+    ds = xr.Dataset(coords={"T": T, "H": H})
+    chi = 1 / (0.1 + (ds["T"] - 2 - abs(ds["H"])) ** 2)
+    done = (chi > 0).copy()
+    done[0, :2] = False
+    chi.attrs = {"long_name": "magnetic susceptibility per site", "units": "1/J"}
+    labels = ("configuration", ["0 | 0", "0 | 1", "1 | 0"])
+    counts = (("T", "H", "configuration"), np.arange(84).reshape(7, 4, 3))
+    variables = {"susceptibility": chi, "susceptibility_se": 0.1 * chi, "done": done}
+    return ds.assign(variables).assign(histogram=counts).assign_coords(label=labels)
+
+
+def scape_over(*axes: str) -> xr.Dataset:
+    """Two images with a quadratic S² around BEST, moved by ∓0.2 and ±0.2 along the first axis."""
+    ds = xr.Dataset(coords={axis: {"w1": W1, "w2": W2}[axis] for axis in axes})
+    ds = ds.assign_coords(image=["a.tif", "b.tif"])
+    move = xr.DataArray([-0.2, 0.2], dims="image")
+    s2 = 0.01 + 0.1 * (ds["w1"] - BEST["w1"][0] - move) ** 2
+    if "w2" in axes:
+        s2 = s2 + 0.2 * (ds["w2"] - BEST["w2"][0]) ** 2
+    s2 = s2.transpose("image", ...)
+    total = (s2 * xr.DataArray(ATOMS / ATOMS.sum(), dims="image")).sum("image")
+    return ds.assign(
+        s2=s2, s2_se=0.1 * s2, s2_total=total, s2_total_se=0.1 * total, n=("image", ATOMS)
+    )
+
+
+def title(picture: Picture, backend: str = "bokeh") -> str:
+    return str(hv.Store.lookup_options(backend, picture, "plot").kwargs["title"])
+
+
+def parts_of(picture: Picture, kind: type) -> list[Any]:
+    return [part for part in picture if isinstance(part, kind)]
+
+
+def test_unfinished_points_are_blank_and_counted(sweep: xr.Dataset) -> None:
+    sweep["susceptibility"] = sweep["susceptibility"].fillna(0)
+    picture = variable_map(sweep, "susceptibility")
+    values = picture.get(0).dimension_values("susceptibility", flat=False)
+    np.testing.assert_array_equal(np.isnan(values), ~sweep["done"].T)
+    for backend in ("bokeh", "matplotlib"):
+        assert "2 of 28 points missing" in title(picture, backend)
+    assert "missing" not in title(variable_map(sweep.isel(T=slice(1, None)), "susceptibility"))
+
+
+def test_a_sweep_that_has_not_begun_is_told_so(sweep: xr.Dataset) -> None:
+    sweep["done"][:] = False
+    with pytest.raises(RequestError, match="no point of susceptibility is computed"):
+        variable_map(sweep, "susceptibility")
+
+
+def test_cells_end_midway_between_points_of_uneven_axes(sweep: xr.Dataset) -> None:
+    mesh = variable_map(sweep.isel(T=[3, 0, 6], H=[1]), "susceptibility").get(0)
+    edges = [mesh.interface.coords(mesh, axis, edges=True) for axis in ("T", "H")]
+    np.testing.assert_allclose(edges[0], [0.4, 1.6, 3.1, 4.9])
+    np.testing.assert_allclose(edges[1], [-0.5, 0.5])
+
+
+def test_titles_of_axes_tell_name_symbol_and_units_but_no_unit_of_one(sweep: xr.Dataset) -> None:
+    mesh = variable_map(sweep, "susceptibility").get(0)
+    assert [dim.pprint_label for dim in mesh.dimensions()[:3]] == [
+        "temperature T",
+        "magnetic field H (J)",
+        "magnetic susceptibility per site (1/J)",
+    ]
+    sweep["T"].attrs["units"] = "1"
+    assert variable_map(sweep, "susceptibility").get(0).kdims[0].pprint_label == "temperature T"
+
+
+def test_ridge_follows_the_peak_and_leaves_out_the_border(sweep: xr.Dataset) -> None:
+    (ridge,) = parts_of(variable_map(sweep, "susceptibility", ridge=True), hv.Points)
+    np.testing.assert_array_equal(ridge.array(), [[3, -1], [2, 0], [2.4, 0.5], [3, 1]])
+    cut = sweep.isel(T=slice(0, 6))
+    (ridge,) = parts_of(variable_map(cut, "susceptibility", ridge=True), hv.Points)
+    np.testing.assert_array_equal(ridge.array(), [[2, 0], [2.4, 0.5]])
+    sweep["done"][4, 1] = False
+    sweep["done"][3, 2] = False
+    (ridge,) = parts_of(variable_map(sweep, "susceptibility", ridge=True), hv.Points)
+    np.testing.assert_array_equal(ridge.array(), [[3, -1], [2, 0], [3, 1]])
+
+
+def test_one_axis_is_a_curve_with_its_standard_errors(sweep: xr.Dataset) -> None:
+    picture = variable_map(sweep, "susceptibility", at={"H": 0.6}, ridge=True)
+    expected = sweep["susceptibility"].sel(H=0.5).to_numpy()
+    np.testing.assert_array_equal(picture.get(0).dimension_values(1), expected)
+    (bars,) = parts_of(picture, hv.Segments)
+    np.testing.assert_allclose(bars.array()[:, 3], 1.1 * expected)
+    assert "H = 0.5" in title(picture)
+    np.testing.assert_array_equal(parts_of(picture, hv.Points)[0].array(), [[2.4, expected[4]]])
+
+
+def test_logarithmic_scales_leave_out_what_is_not_positive(sweep: xr.Dataset) -> None:
+    sweep["susceptibility"][5, 1] = 0
+    assert "3 of 28 points missing" in title(variable_map(sweep, "susceptibility", log=True))
+    sweep["susceptibility_se"] = 2 * sweep["susceptibility"]
+    picture = variable_map(sweep, "susceptibility", at={"H": 0}, log=True)
+    lows = parts_of(picture, hv.Segments)[0].array()[:, 1]
+    assert np.nanmin(lows) > 0
+
+
+def test_histogram_needs_one_configuration_and_names_it(sweep: xr.Dataset) -> None:
+    with pytest.raises(RequestError, match="along configuration too") as error:
+        variable_map(sweep, "histogram")
+    assert error.value.hint == 'at={"configuration": 0}'
+    picture = variable_map(sweep, "histogram", x="H", y="T", at={"configuration": 1})
+    assert "configuration = 0 | 1" in title(picture)
+    values = picture.get(0).dimension_values("histogram", flat=False)
+    expected = sweep["histogram"].isel(configuration=1).where(sweep["done"])
+    np.testing.assert_array_equal(values, expected)
+
+
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        ({"variable": "chi"}, "susceptibility_se"),
+        ({"variable": "susceptibility", "x": "mu"}, "T, H"),
+        ({"variable": "susceptibility", "x": "T", "y": "T"}, "T, H"),
+        ({"variable": "susceptibility", "at": {"mu": 1}}, "T, H"),
+        ({"variable": "susceptibility", "at": {"H": 7}}, "-1 to 1"),
+        ({"variable": "susceptibility", "at": {"T": 2, "H": 0}}, "no such axes"),
+    ],
+)
+def test_wrong_requests_are_told_what_is_allowed(
+    sweep: xr.Dataset, request_: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(RequestError, match=told):
+        variable_map(sweep, **request_)
+
+
+def test_a_third_axis_must_be_chosen(sweep: xr.Dataset) -> None:
+    deep = xr.concat([sweep, sweep], xr.DataArray([0.1, 0.2], dims="x", name="x"))
+    with pytest.raises(RequestError, match="along H too") as error:
+        variable_map(deep, "susceptibility")
+    assert error.value.hint == 'at={"H": -1.0}'
+    mesh = variable_map(deep, "susceptibility", y="x", at={"H": 0}).get(0)
+    assert [dim.name for dim in mesh.kdims] == ["T", "x"]
+
+
+def test_landscape_of_one_parameter_draws_every_image_and_the_total() -> None:
+    scape = scape_over("w1")
+    picture = landscape_map(scape, best={"w1": BEST["w1"]})
+    curves = {curve.label: curve for curve in parts_of(picture, hv.Curve)}
+    assert list(curves) == ["image a.tif", "image b.tif", "all images"]
+    np.testing.assert_allclose(curves["all images"].dimension_values(1), scape["s2_total"])
+    assert len(parts_of(picture, hv.Spread)) == 3
+    (bar,) = parts_of(picture, hv.Segments)[0].array()
+    np.testing.assert_allclose(bar[[0, 2]], [0.2, 0.6])
+    assert bar[1] == bar[3] == pytest.approx(0.014, rel=0.02)
+    alone = landscape_map(scape, image="b.tif")
+    assert [curve.label for curve in parts_of(alone, hv.Curve)] == ["image b.tif"]
+    assert parts_of(alone, hv.Points)[0].array()[0, 0] == pytest.approx(0.6, abs=0.01)
+
+
+@pytest.mark.parametrize(("image", "centre", "atoms"), [(None, 0.44, 1000), ("a.tif", 0.2, 400)])
+def test_contours_lie_where_chi_squared_of_two_parameters_says(
+    image: str | None, centre: float, atoms: int
+) -> None:
+    surface, _ = landscape_map(scape_over("w1", "w2"), image=image)
+    contours = parts_of(surface, hv.Contours)
+    for contour, quantile in zip(contours, (2.30, 6.18), strict=True):
+        rise = quantile / (4 * atoms)
+        half = (
+            np.ptp(contour.dimension_values("w1")) / 2,
+            np.ptp(contour.dimension_values("w2")) / 2,
+        )
+        np.testing.assert_allclose(half, [np.sqrt(rise / 0.1), np.sqrt(rise / 0.2)], rtol=0.02)
+        middle = contour.dimension_values("w1").max() - half[0]
+        assert middle == pytest.approx(centre, abs=0.01)
+
+
+def test_the_cross_has_the_standard_error_along_each_parameter() -> None:
+    surface, error = landscape_map(scape_over("w2", "w1").transpose("w2", "w1", "image"), best=BEST)
+    for picture in (surface, error):
+        bars = parts_of(picture, hv.Segments)[0].array()
+        np.testing.assert_allclose(bars, [[-0.2, 0.4, 0.0, 0.4], [-0.1, 0.2, -0.1, 0.6]])
+    assert "w2 = -0.1 ± 0.1, w1 = 0.4 ± 0.2" in title(surface)
+    assert error.get(0).vdims[0].name == "s2_se"
+
+
+def test_an_unknown_error_is_a_bar_across_the_grid() -> None:
+    picture = landscape_map(scape_over("w1"), best={"w1": (0.5, np.inf)})
+    np.testing.assert_array_equal(parts_of(picture, hv.Segments)[0].array()[0, [0, 2]], [-1, 2])
+
+
+def test_a_landscape_with_holes_or_of_one_column_is_drawn(tmp_path: Path) -> None:
+    scape = scape_over("w1", "w2")
+    scape["s2_total"][0, 0] = np.nan
+    pictures = [landscape_map(scape), landscape_map(scape_over("w1", "w2").isel(w2=[4]))]
+    assert "1 of 117 points missing" in title(next(iter(pictures[0])))
+    for picture in pictures:
+        for suffix in (".png", ".html"):
+            save(picture, tmp_path / f"hole{suffix}")
+
+
+@pytest.mark.parametrize(
+    ("change", "request_", "told"),
+    [
+        (lambda ds: ds.drop_vars("s2_total"), {}, "no landscape"),
+        (lambda ds: ds.expand_dims(w3=[0.0, 1.0]), {}, 'w2=0, method="nearest"'),
+        (lambda ds: ds.isel(w1=0, w2=0), {}, "came: none; allowed: one or two"),
+        (lambda ds: ds * np.nan, {}, "no point of the landscape is computed"),
+        (lambda ds: ds, {"image": "c.tif"}, "a.tif, b.tif"),
+        (lambda ds: ds, {"best": {"w1": (0.0, 1.0)}}, "allowed: w1, w2"),
+    ],
+)
+def test_wrong_landscapes_are_told_what_is_allowed(
+    change: Any, request_: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(RequestError, match=told):
+        landscape_map(change(scape_over("w1", "w2")), **request_)
+
+
+@pytest.fixture(params=["map", "curve", "lines", "surface"])
+def picture(request: pytest.FixtureRequest, sweep: xr.Dataset) -> Picture:
+    draw = {
+        "map": lambda: variable_map(sweep.chunk(), "susceptibility", ridge=True, log=True),
+        "curve": lambda: variable_map(sweep, "susceptibility", at={"H": 0}, ridge=True, log=True),
+        "lines": lambda: landscape_map(scape_over("w1"), best={"w1": BEST["w1"]}),
+        "surface": lambda: landscape_map(scape_over("w1", "w2"), best=BEST),
+    }
+    return draw[request.param]()
+
+
+def test_png_is_large_enough_to_print(picture: Picture, tmp_path: Path) -> None:
+    path = save(picture, tmp_path / "picture.png", title="A heading")
+    with Image.open(path) as image:
+        assert image.info["dpi"] == pytest.approx((160, 160), abs=1)
+        assert 900 < image.width < 3000
+        assert 600 < image.height < 1500
+        assert_colourful(image)
+    assert not plt.get_fignums()
+
+
+def test_html_loads_nothing(picture: Picture, tmp_path: Path) -> None:
+    page = save(picture, tmp_path / "picture.html", title="1 < 2").read_text(encoding="utf-8")
+    outside_of_scripts = re.sub(r"(<script\b[^>]*>).*?</script>", r"\1", page, flags=re.DOTALL)
+    assert not re.search(r"<link\b|\bsrc\s*=|\bhref\s*=|@import|url\(", outside_of_scripts)
+    assert "1 &lt; 2</h2>" in outside_of_scripts
+
+
+@pytest.mark.parametrize("backend", ["bokeh", "matplotlib"])
+def test_saving_leaves_the_notebook_on_its_renderer(
+    backend: str, sweep: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hv.Store, "current_backend", backend)
+    picture = variable_map(sweep, "susceptibility")
+    for suffix in (".png", ".html"):
+        save(picture, tmp_path / f"picture{suffix}")
+    assert hv.Store.current_backend == backend
+
+
+def test_other_suffixes_are_refused(sweep: xr.Dataset, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"allowed: \.png, \.html"):
+        save(variable_map(sweep, "susceptibility"), tmp_path / "picture.pdf")
+
+
+@pytest.mark.browser
+def test_a_browser_without_network_draws_the_page(
+    browser: Any, picture: Picture, tmp_path: Path
+) -> None:
+    path = save(picture, tmp_path / "picture.html", title="A heading")
+    with screenshot(browser, path) as image:
+        assert_colourful(image)

@@ -1,0 +1,419 @@
+"""The command line as a user or a script meets it; wrong requests are in test_bad_input."""
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import numpy as np
+import numpy.typing as npt
+import pytest
+import xarray as xr
+from click.testing import CliRunner, Result
+from distributed import Client, LocalCluster
+
+from latticescape.deploy.cli.main import main
+from latticescape.physics import PairAlloy, Schedule, configurations, triangular
+from latticescape.physics.compiled import cache_folder
+from latticescape.physics.kernels.batches import Watch, unwatched
+from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.sweeps import IncompleteError, Sweep, run
+from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.spec.plan import plan
+from latticescape.sweeps.store.store import Store, create
+from tests.support.runs import SPEC, assert_same_bits
+
+POINTS, SITES, MCS = 9, 36, 20 + 10 * 2
+UPDATES = POINTS * 64 * SITES * MCS
+ALLOY = Sweep(
+    triangular(6),
+    PairAlloy(),
+    {"x": [0.25, 0.5], "w1": np.linspace(-0.4, 0.4, 5)},
+    Schedule(50, 20, 2),
+    seed=7,
+)
+
+
+def commands(group: click.Group, before: tuple[str, ...] = ()) -> dict[str, click.Command]:
+    """Every command, by the words it is called with."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= commands(command, (*before, name))
+        else:
+            found[" ".join((*before, name))] = command
+    return found
+
+
+COMMANDS = commands(main)
+EXAMPLES = [
+    (name, line.strip())
+    for name, command in COMMANDS.items()
+    for line in str(command.epilog).splitlines()[2:]
+]
+PNG, HTML = b"\x89PNG", b"<!DOCTYPE html>"
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A scheduler with one worker, both in this process: what a test patches holds in a task."""
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address=":0",
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A spec file in a folder to stand in."""
+    monkeypatch.chdir(tmp_path)
+    Path("spec.toml").write_text(SPEC)
+    return "spec.toml"
+
+
+@pytest.fixture(scope="module")
+def alloy(address: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of an alloy over composition and interaction, computed."""
+    store = tmp_path_factory.mktemp("alloy") / "alloy.zarr"
+    execute(ALLOY, store, address, progress=False)
+    return store
+
+
+@pytest.fixture(scope="module")
+def counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of two images of a random alloy at x = 0.5."""
+    classes = configurations("triangular")
+    head = ",".join(("centre", "n_b", *classes.pair_names, "multiplicity", "small", "large"))
+    rows = [
+        ",".join(map(str, (*key, number, 4 * number, 16 * number)))
+        for key, number in zip(classes.keys, classes.multiplicity, strict=True)
+    ]
+    path = tmp_path_factory.mktemp("counts") / "counts.csv"
+    path.write_text("\n".join([head, *rows]))
+    return path
+
+
+def latticescape(command: str) -> Result:
+    return CliRunner().invoke(main, shlex.split(command), prog_name="latticescape")
+
+
+def told(command: str, code: int = 0) -> dict[str, Any]:
+    """The one JSON object that a command prints on its one line."""
+    result = latticescape(command)
+    assert result.exit_code == code, result.output
+    (line,) = result.stdout.splitlines()
+    found: dict[str, Any] = json.loads(line, parse_constant=_no_json)
+    return found
+
+
+def _no_json(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_every_command_holds_an_example_of_it(name: str) -> None:
+    result = latticescape(f"{name} --help")
+    assert result.exit_code == 0
+    _, _, examples = result.stdout.partition("Example:\n")
+    assert f"  latticescape {name}" in examples
+
+
+@pytest.mark.parametrize(("name", "line"), EXAMPLES, ids=[line for _, line in EXAMPLES])
+def test_every_example_can_be_typed(name: str, line: str) -> None:
+    typed, _, _ = line.partition(" > ")
+    assert typed.startswith(f"latticescape {name}")
+    arguments = shlex.split(typed.removeprefix(f"latticescape {name}"))
+    assert isinstance(COMMANDS[name].make_context(name, arguments), click.Context)
+
+
+def test_run_tells_what_it_did(spec: str, address: str) -> None:
+    found = told(f"run {spec} --store new/s.zarr --cluster {address} --block-points 2 --json")
+    expected = {
+        "store": "new/s.zarr",
+        "digest": Sweep.from_toml(SPEC).digest,
+        "points": POINTS,
+        "blocks": 6,
+        "computed": POINTS,
+        "computed_blocks": 6,
+        "failed": 0,
+        "taken_over": 0,
+        "poisoned": 0,
+        "pending": 0,
+        "note": "",
+        "updates": UPDATES,
+        "workers": 1,
+        "error": "",
+        "lost": False,
+    }
+    assert {name: found[name] for name in expected} == expected
+    # A worker writes one block while it computes the next: its tasks may take longer than the run.
+    assert 0 < found["kernel_seconds"] < min(found["worker_seconds"], found["seconds"])
+    assert set(found) == {*expected, "seconds", "kernel_seconds", "worker_seconds"}
+
+
+def test_a_second_run_computes_nothing(spec: str, address: str) -> None:
+    command = f"run {spec} --store s.zarr --cluster {address} --json"
+    first, second = told(command), told(command)
+    same = ("store", "digest", "points", "blocks", "failed")
+    assert {name: first[name] for name in same} == {name: second[name] for name in same}
+    assert (first["computed"], second["computed"]) == (POINTS, 0)
+    assert (second["updates"], second["kernel_seconds"]) == (0, 0)
+
+
+def test_run_on_its_own_cluster_gives_the_same_bits(spec: str, address: str) -> None:
+    found = told(f"run {spec} --store own.zarr --workers 1 --threads 2 --quiet --json")
+    assert (found["computed"], found["workers"]) == (POINTS, 1)
+    told(f"run {spec} --store s.zarr --cluster {address} --block-points 4 --json")
+    assert_same_bits(Path("own.zarr"), Path("s.zarr"))
+
+
+def test_run_shows_a_table_to_people(spec: str, address: str) -> None:
+    result = latticescape(f"run {spec} --store s.zarr --cluster {address}")
+    assert result.exit_code == 0
+    shown = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert (shown["computed"].strip(), shown["failed"].strip()) == ("9", "0")
+    assert "error" not in shown
+    assert result.stderr == ""
+
+
+def test_plan_tells_numbers_and_creates_nothing(spec: str, tmp_path: Path) -> None:
+    found = told(f"plan {spec} --block-points 2 --workers 3 --json")
+    rate = found["updates_per_second"]
+    assert rate > 1e4
+    assert found["hours"] == pytest.approx(UPDATES / rate / 3 / 3600)
+    assert (found["points"], found["blocks"], found["block_shape"]) == (POINTS, 6, [1, 2])
+    assert (found["updates"], found["workers"]) == (UPDATES, 3)
+    assert found["digest"] == Sweep.from_toml(SPEC).digest
+    assert [path.name for path in tmp_path.iterdir()] == [spec]
+
+
+def test_the_planned_bytes_are_those_of_the_dataset(spec: str, tmp_path: Path) -> None:
+    found = told(f"plan {spec} --no-calibrate --json")
+    sweep = Sweep.from_toml(SPEC)
+    create(tmp_path / "s.zarr", sweep, plan(sweep))
+    assert found["bytes"] == sum(v.nbytes for v in xr.open_zarr("s.zarr").data_vars.values())
+    assert (found["updates_per_second"], found["hours"]) == (None, None)
+
+
+def test_status_tells_how_far_a_store_is(spec: str, address: str, tmp_path: Path) -> None:
+    sweep = Sweep.from_toml(SPEC)
+    create(tmp_path / "s.zarr", sweep, plan(sweep, block_points=2))
+    before = told("status s.zarr --json")
+    told(f"run {spec} --store s.zarr --cluster {address} --json")
+    after = told("status s.zarr --json")
+    fixed = {"store": "s.zarr", "digest": sweep.digest, "points": POINTS, "blocks": 6}
+    fixed |= dict.fromkeys(("failed", "poisoned", "running", "blocks_running"), 0)
+    fixed |= {"owner": "", "silent": None, "rate": None, "seconds_left": None}
+    assert before == {**fixed, "done": 0, "pending": POINTS, "blocks_pending": 6}
+    assert after == {**fixed, "done": POINTS, "pending": 0, "blocks_pending": 0}
+
+
+def test_landscape_tells_distances_and_parameters(alloy: Path, counts: Path) -> None:
+    found = told(f"landscape {alloy} {counts} --json")
+    assert found["images"] == ["small", "large"]
+    assert found["n"] == [4 * 128, 16 * 128]
+    assert found["points_missing"] == 0
+    assert found["border"] == []
+    w1 = found["parameters"]["w1"]
+    assert abs(w1["value"]) < 5 * w1["se"]
+    assert 0 < w1["se"] < 0.1
+    assert len(found["s2"]) == 2
+    assert all(0 <= s2 < 0.01 for s2 in [*found["s2"], found["s2_total"]])
+
+
+def test_the_landscape_is_stored_for_any_reader(alloy: Path, counts: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "scape.zarr"
+    told(f"landscape {alloy} {counts} --out {out} --json")
+    scape = xr.open_zarr(out).load()
+    assert scape.image.values.tolist() == ["small", "large"]
+    assert scape.s2.dims == ("image", "w1")
+    assert np.allclose(scape.w1, np.linspace(-0.4, 0.4, 5))
+    assert scape.s2_total.idxmin() == 0
+    assert np.isfinite(scape.s2_total_se).all()
+    assert scape.attrs["degrees_of_freedom"] == 25
+    assert scape.s2.attrs["long_name"]
+    assert [path.name for path in out.parent.iterdir()] == ["scape.zarr"]
+
+
+def test_the_landscape_is_drawn(alloy: Path, counts: Path, tmp_path: Path) -> None:
+    pictures = [tmp_path / "new" / name for name in ("scape.png", "scape.html")]
+    options = " ".join(f"--picture {path}" for path in pictures)
+    told(f"landscape {alloy} {counts} {options} --json")
+    assert_pictures(*pictures)
+
+
+def test_what_is_not_known_is_null_in_json(address: str, counts: Path, tmp_path: Path) -> None:
+    """Two points of an axis hold no parabola: the error of its best value is infinite."""
+    sweep = Sweep(ALLOY.lattice, ALLOY.model, {"x": [0.5], "w1": [0, 1]}, ALLOY.schedule)
+    execute(sweep, tmp_path / "two.zarr", address, progress=False)
+    found = told(f"landscape {tmp_path}/two.zarr {counts} --json")
+    assert found["parameters"] == {"w1": {"value": 0, "se": None}}
+    assert found["border"] == ["w1"]
+
+
+def test_a_variable_is_drawn_where_it_is_asked_for(alloy: Path, tmp_path: Path) -> None:
+    pictures = [tmp_path / "new" / name for name in ("energy.png", "energy.html")]
+    options = " ".join(f"--out {path}" for path in pictures)
+    result = latticescape(f"map {alloy} energy --at x=0.5 {options}")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [str(path) for path in pictures]
+    assert_pictures(*pictures)
+    assert "at x = 0.5" in pictures[1].read_text()
+
+
+def assert_pictures(png: Path, html: Path) -> None:
+    assert png.read_bytes().startswith(PNG)
+    assert html.read_bytes().lstrip().lower().startswith(HTML.lower())
+    assert {path.name for path in png.parent.iterdir()} == {png.name, html.name}
+
+
+def test_doctor_finds_a_sound_installation_and_cluster(address: str) -> None:
+    found = told(f"doctor --cluster {address} --json")
+    assert found["healthy"] is True
+    names = {finding["name"] for finding in found["findings"]}
+    expected = {"python", "versions", "package", "kernel", "vectors", "compiled"}
+    assert names >= {*expected, f"cluster {address}"}
+    assert all(finding["good"] and finding["told"] for finding in found["findings"])
+
+
+def finding(name: str, command: str) -> str:
+    """What one line of the doctor's tells."""
+    findings = told(command)["findings"]
+    (line,) = (f["told"] for f in findings if f["name"] == name)
+    return str(line)
+
+
+@pytest.mark.parametrize(
+    ("features", "words", "line"),
+    [
+        ("avx2 avx512f avx512bw", 8, "8 words (512 bits) a register; zen: avx2 avx512f avx512bw"),
+        ("sse2 avx2", 4, "4 words (256 bits) a register; zen: avx2"),
+        ("sse2", 4, "4 words (256 bits) a register; zen: no vector extension known here"),
+    ],
+)
+def test_doctor_tells_the_width_of_a_vector(
+    address: str, monkeypatch: pytest.MonkeyPatch, features: str, words: int, line: str
+) -> None:
+    has = dict.fromkeys(features.split(), True) | {"neon": False}
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: has)
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_name", lambda: "zen")
+    monkeypatch.setattr("latticescape.deploy.doctor.native_width", lambda: (0,) * words)
+    assert finding("vectors", f"doctor --cluster {address} --json") == line
+
+
+def test_doctor_tells_what_is_compiled_and_compiles_only_if_asked(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(Simulation, "warm_up", lambda self, axes: calls.append(axes))
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    command = f"doctor --cluster {address} --json"
+    folder = cache_folder()
+    assert finding("compiled", command) == (
+        f"not yet: the first run takes some 10 s more, and fills {folder}"
+    )
+    (folder / "single_flip_0a1b").mkdir(parents=True)
+    for name in ("flip.1.nbc", "flip.2.nbc", "flip.nbi", "lock"):
+        (folder / "single_flip_0a1b" / name).touch()
+    assert finding("compiled", command) == f"2 functions for this source, in {folder}"
+    assert calls == []
+    assert "Ising model ready in" in finding("kernel", f"{command} --compile")
+    assert len(calls) == 2
+
+
+def test_doctor_tells_what_is_wrong_and_what_is_well() -> None:
+    found = told("doctor --cluster lab --json", code=2)
+    bad = [finding for finding in found["findings"] if not finding["good"]]
+    assert found["healthy"] is False
+    assert [finding["name"] for finding in bad] == ["cluster lab"]
+    assert "tcp://host:port" in bad[0]["told"]
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Kernels fail wherever T is 2.27, until this is undone."""
+    compute = Simulation.compute
+
+    def fail(
+        self: Simulation,
+        points: Mapping[str, npt.NDArray[np.float64]],
+        seeds: npt.NDArray[Any],
+        watch: Watch = unwatched,
+    ) -> dict[str, npt.NDArray[Any]]:
+        if 2.27 in points["T"]:
+            raise ArithmeticError("no such temperature")
+        return compute(self, points, seeds, watch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Simulation, "compute", fail)
+        yield patch
+
+
+def test_points_that_fail_cost_only_themselves(
+    spec: str, address: str, tmp_path: Path, failing: pytest.MonkeyPatch
+) -> None:
+    sweep, broken, whole = Sweep.from_toml(SPEC), tmp_path / "broken.zarr", tmp_path / "whole.zarr"
+    with Client(address, set_as_default=False) as client:
+        report = execute(sweep, broken, client, block_points=2, progress=False)
+        assert (report.failed, report.computed, report.computed_blocks) == (3, 6, 4)
+        assert report.updates == UPDATES * 6 // 9
+        assert report.error == "ArithmeticError: no such temperature"
+        done = xr.DataArray(Store(broken).done(), coords=sweep.axes, dims=("T", "H"))
+        assert bool((done == (done["T"] != 2.27)).all())
+        failing.undo()
+        again = execute(sweep, broken, client, progress=False)
+        assert (again.failed, again.computed, again.computed_blocks) == (0, 3, 2)
+        execute(sweep, whole, client, progress=False)
+    assert_same_bits(whole, broken, attempts=False)
+
+
+@pytest.mark.usefixtures("failing")
+def test_the_exit_code_is_1_if_points_fail(spec: str, address: str) -> None:
+    command = f"run {spec} --store s.zarr --cluster {address} --block-points 3 --json"
+    found = told(command, code=1)
+    assert (found["failed"], found["computed"], found["points"]) == (3, 6, 9)
+    assert found["error"] == "ArithmeticError: no such temperature"
+    again = latticescape(command)
+    (line,) = again.stderr.splitlines()
+    assert line == "Error: 3 points failed: ArithmeticError: no such temperature"
+    status = told("status s.zarr --json")
+    assert (status["pending"], status["failed"], status["done"]) == (0, 3, 6)
+
+
+@pytest.mark.usefixtures("failing")
+def test_run_in_python_raises_what_is_incomplete(address: str, tmp_path: Path) -> None:
+    with pytest.raises(IncompleteError) as caught:
+        run(Sweep.from_toml(SPEC), tmp_path / "s.zarr", address, block_points=9)
+    assert caught.value.report.failed == 3
+    assert str(caught.value) == (
+        f"of 9 points 3 failed, the rest are stored in {tmp_path}/s.zarr; run again to go on. "
+        "First error: ArithmeticError: no such temperature"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--help"], 0, ("Commands:", "landscape", "doctor")),
+        (["run", "--help"], 0, ("--store", "--cluster")),
+        (["run", "no.toml", "--store", "s.zarr"], 2, ("Error: cannot read", "no.toml")),
+    ],
+    ids=["help", "help of run", "a wrong request"],
+)
+def test_dask_has_the_commands_too(
+    tmp_path: Path, arguments: list[str], code: int, words: tuple[str, ...]
+) -> None:
+    command = [sys.executable, "-m", "dask", "sweep", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == code, done.stderr
+    assert [word for word in words if word not in done.stdout + done.stderr] == []
+    assert len(done.stderr.splitlines()) == (1 if code else 0)

@@ -1,0 +1,217 @@
+"""``measure`` and ``phases``: from files of images to stores, tables and pictures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import xarray as xr
+from PIL import Image
+from scipy.spatial import cKDTree
+
+from latticescape.analysis.counts.atom_tables import COLUMNS
+from latticescape.analysis.counts.counting import count_atoms
+from latticescape.analysis.counts.stored import stored_counts
+from latticescape.analysis.images.synthetic.drawing import (
+    draw_configuration,
+    place_atoms,
+    two_phases,
+)
+from latticescape.physics import PairAlloy, Schedule, triangular
+from latticescape.sweeps import Sweep, run
+from tests.support.command_line import latticescape, told
+
+
+@pytest.fixture(scope="module")
+def striped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two domains whose stripes stand at right angles, with the boundary at row 96."""
+    image, _ = two_phases("stripes", shape=(192, 192), spacing=8.0, background=20.0, seed=1)
+    path = tmp_path_factory.mktemp("images") / "striped.tif"
+    tifffile.imwrite(path, image.values.astype(np.uint16))
+    return path
+
+
+SPECIES = np.random.default_rng(5).integers(0, 2, 16 * 16)
+
+
+@pytest.fixture(scope="module")
+def crystals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two images of one configuration, one of them turned."""
+    folder = tmp_path_factory.mktemp("crystals")
+    for name, rotation in (("straight", 0.0), ("turned", 13.0)):
+        image = draw_configuration(placed(rotation), seed=1, peak=200.0, background=20.0)
+        tifffile.imwrite(folder / f"{name}.tif", image.values.astype(np.uint16))
+    return folder
+
+
+def placed(rotation: float) -> xr.Dataset:
+    return place_atoms(triangular(16), SPECIES, spacing=15.0, rotation=rotation)
+
+
+def test_images_are_measured_into_a_store_a_table_and_pictures(
+    crystals: Path, tmp_path: Path
+) -> None:
+    out, atoms = tmp_path / "observed.zarr", tmp_path / "atoms.csv"
+    facts = told(
+        "measure", f"{crystals}/*.tif", "--lattice", "triangular", "--species", "Mo,Re",
+        "--out", out, "--atoms", atoms, "--picture", tmp_path / "a.html",
+    )  # fmt: skip
+    assert facts["images"] == ["straight", "turned"]
+    assert facts["atoms"] == [256, 256]
+    assert facts["lattice_constant_px"] == pytest.approx([15, 15], rel=0.005)
+    observed = stored_counts([out])
+    truth = placed(0.0)
+    expected = count_atoms(
+        np.column_stack([truth["col"], truth["row"]]), truth["species"], "triangular"
+    )
+    assert observed["n"].values.tolist() == facts["n"] == [expected.sum()] * 2
+    assert np.array_equal(observed["counts"], [expected, expected])
+    table = pd.read_csv(atoms)
+    assert tuple(table.columns) == COLUMNS
+    assert table["image"].value_counts().to_dict() == {"straight": 256, "turned": 256}
+    assert_found(table[table["image"] == "turned"], placed(13.0))
+    assert {path.name for path in tmp_path.glob("*.html")} == {"a_straight.html", "a_turned.html"}
+
+
+def assert_found(table: pd.DataFrame, truth: xr.Dataset) -> None:
+    """Each atom within its errors of where it was put, and named as it was."""
+    places = np.column_stack([truth["row"], truth["col"]])
+    distances = cKDTree(table[["row_px", "col_px"]]).query(places)
+    assert np.max(distances[0]) < 5 * np.hypot(table["row_err_px"], table["col_err_px"]).max()
+    named = table["species"].to_numpy()[distances[1]]
+    assert np.array_equal(named, np.where(truth["species"] == 1, "Re", "Mo"))
+
+
+def test_measured_stores_go_into_a_landscape(crystals: Path, tmp_path: Path) -> None:
+    told("measure", crystals / "turned.tif", "--species", "Mo,Re", "--out", tmp_path / "o.zarr")
+    share = float(stored_counts([tmp_path / "o.zarr"])["composition"][0])
+    x = round(share * 64) / 64
+    alloy = Sweep(
+        triangular(8), PairAlloy(), {"x": [x], "w1": [-0.2, 0.0, 0.2]}, Schedule(20, 10, 2), seed=1
+    )
+    run(alloy, tmp_path / "s.zarr", progress=False)
+    facts = told("landscape", tmp_path / "s.zarr", tmp_path / "o.zarr")
+    assert facts["images"] == ["turned"]
+
+
+def test_one_image_that_fails_does_not_take_the_others_with_it(
+    crystals: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "noise.npy", np.random.default_rng(1).normal(100, 10, (128, 128)))
+    result = latticescape(
+        "measure", crystals / "straight.tif", tmp_path / "noise.npy",
+        "--species", "Mo,Re", "--out", tmp_path / "o.zarr", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["images"] == ["straight"]
+    assert "noise.npy" in result.stderr
+    assert stored_counts([tmp_path / "o.zarr"])["image"].values.tolist() == ["straight"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["nothing.tif", "--species", "Mo,Re"], "there is no file"),
+        (["*.dm3", "--species", "Mo,Re"], "no image fits"),
+        (["{}", "--species", "Mo,Mo"], "Mo"),
+        (["{}"], "--species"),
+        (["{}", "--species", "Mo,Re", "--lattice", "cubic"], "cubic"),
+        (["{}", "--species", "Mo,Re", "--picture", "a.pdf"], "no such picture"),
+        (["{}", "--species", "Mo,Re", "--out", "."], "is there already"),
+        (["{}", "--species", "Mo,Re", "--atoms", "."], "is a folder"),
+    ],
+)
+def test_wrong_requests_of_measure_end_in_one_line(
+    arguments: list[str], problem: str, crystals: Path
+) -> None:
+    given = [part.format(crystals / "straight.tif") for part in arguments]
+    result = latticescape("measure", *given)
+    assert result.exit_code == 2
+    assert problem in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["blank", "noise", "one bright pixel"])
+def test_an_image_without_a_lattice_is_refused(kind: str, tmp_path: Path) -> None:
+    image = np.full((128, 128), 50.0)
+    if kind == "noise":
+        image += np.random.default_rng(1).normal(0, 5, image.shape)
+    if kind == "one bright pixel":
+        image[60, 60] = 4000
+    np.save(tmp_path / "image.npy", image)
+    result = latticescape(
+        "measure", tmp_path / "image.npy", "--species", "Mo,Re", "--out", tmp_path / "o.zarr"
+    )
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "o.zarr").exists()
+
+
+def test_phases_of_an_image_are_stored_and_drawn(striped: Path, tmp_path: Path) -> None:
+    out, pictures = tmp_path / "phases.zarr", [tmp_path / "a.png", tmp_path / "a.html"]
+    more = [part for picture in pictures for part in ("--picture", picture)]
+    facts = told("phases", striped, "--window", 48, "--step", 12, "--out", out, *more)
+    assert facts["window"] == 48
+    assert facts["step"] == 12
+    assert facts["windows"] == [13, 13]
+    assert sum(facts["abundance"]) == pytest.approx(1)
+    with xr.open_zarr(out) as stored:
+        assert stored.attrs["source"] == str(striped)
+        share = stored["abundance"].mean("window_col").load()
+    upper, lower = share[:, 0], share[:, -1]
+    assert abs(upper[0] - lower[0]) > 0.7
+    assert all(picture.stat().st_size > 10_000 for picture in pictures)
+    with Image.open(pictures[0]) as drawn:
+        assert drawn.width > drawn.height > 1000
+
+
+def test_phases_choose_window_and_step(striped: Path) -> None:
+    facts = told("phases", striped)
+    assert 6 * 8 <= facts["window"] <= 16 * 8
+    assert facts["step"] == facts["window"] // 4
+
+
+def test_one_seed_gives_one_answer(striped: Path) -> None:
+    again = [told("phases", striped, "--window", 48, "--seed", 3) for _ in range(2)]
+    assert again[0] == again[1]
+
+
+def test_a_frame_of_a_stack_is_chosen(striped: Path, tmp_path: Path) -> None:
+    image = tifffile.imread(striped)
+    stack = tmp_path / "stack.tif"
+    tifffile.imwrite(stack, np.stack([image, image[::-1]]), photometric="minisblack")
+    refused = latticescape("phases", stack)
+    assert refused.exit_code == 2
+    assert "--frame 0" in refused.stderr
+    assert told("phases", stack, "--frame", 1, "--window", 48)["windows"] == [13, 13]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--window", 500], "does not fit into the image"),
+        (["--window", 48, "--step", 64], "leave gaps"),
+        (["--endmembers", 11], "endmembers"),
+        (["--endmembers", 0], "endmembers"),
+        (["--method", "magic"], "magic"),
+        (["--picture", "a.pdf"], "no such picture"),
+        (["--out", "."], "is there already"),
+        (["--frame", 3], "no such frame"),
+    ],
+)
+def test_wrong_requests_of_phases_end_in_one_line(
+    arguments: list[object], problem: str, striped: Path
+) -> None:
+    result = latticescape("phases", striped, *arguments)
+    assert result.exit_code == 2
+    assert problem in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_phases_of_a_blank_image_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "blank.npy", np.full((128, 128), 7.0))
+    result = latticescape("phases", tmp_path / "blank.npy", "--window", 32)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: ")

@@ -1,0 +1,171 @@
+"""What README and docs show runs, and what they point at is there."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import click
+import numpy as np
+import pytest
+
+from latticescape.deploy.cli.main import main
+from latticescape.physics.kinetics.adatoms import BOLTZMANN_EV
+from latticescape.sweeps import Sweep, run
+from tests.support.browsing import served
+from tests.support.command_line import latticescape
+from tests.support.runs import in_process
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.slow
+def test_the_story_of_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert story is not None
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(story[1], "README.md", "exec"), {})
+    told = capsys.readouterr().out
+    assert "'w1': (" in told
+    assert "bic" in told
+    assert (tmp_path / "runs" / "mores2.zarr").is_dir()
+
+
+@pytest.mark.slow
+def test_the_example_of_reweighting_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = ROOT / "docs" / "howto" / "reweight-a-coarse-sweep.md"
+    example = re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert example is not None
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example[1], page.name, "exec"), {})
+    told = capsys.readouterr().out
+    assert "100% of 441 points are trusted" in told
+    assert "not trusted: no\n" in told
+    assert "'w1': (" in told
+
+
+def test_the_page_on_adatoms_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "howto" / "follow-adatoms.md").read_text()
+    spec, code = (
+        re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("toml", "python")
+    )
+    (tmp_path / "adatoms.toml").write_text(spec[0])
+    sweep = Sweep.from_file(tmp_path / "adatoms.toml")
+    assert (sweep.model.kind, sweep.axes["T"].tolist()) == ("adatoms", [120.0, 150.0, 180.0])
+    assert len(code) == 1
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code[0], "follow-adatoms.md", "exec"), names)
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 3
+    energy, error = (names["energies"][name].values for name in ("energy", "energy_se"))
+    gap = BOLTZMANN_EV * 150.0 * np.log(880 / 120)
+    assert energy[1] - energy[0] == pytest.approx(gap)
+    assert (error > 0).any()
+    # ln(220 / 12) over the difference of 1 / k_B T of the outer two.
+    slope = np.log(220 / 12) / (1 / 300.0 - 1 / 360.0) * BOLTZMANN_EV
+    assert float(names["fit"].barrier) == pytest.approx(slope, abs=float(names["fit"].barrier_se))
+
+
+def test_the_page_on_couplings_and_disorder_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its blocks with the lattice and the schedule that every page has, on fewer points."""
+    page = (ROOT / "docs" / "howto" / "couple-and-disorder.md").read_text()
+    matrix, bonds = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    code = "".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    rest = """
+    [sweep]
+    keep = ["spins"]
+    [lattice]
+    kind = "square"
+    size = 8
+    [schedule]
+    equilibration_mcs = 20
+    samples = 20
+    stride_mcs = 2
+    """
+    coupled = Sweep.from_toml(matrix + "[grid]\nT = [3.0, 5.0]" + rest)
+    drawn = Sweep.from_toml(bonds.replace("num = 16", "num = 4") + rest)
+    assert (coupled.kernel.name, drawn.kernel.name) == ("lanes", "lanes")
+    assert drawn.shape == (4, 4)
+    monkeypatch.chdir(tmp_path)
+    with in_process() as client:
+        assert bool(run(coupled, "runs/matrix.zarr", client, progress=False).done.all())
+        run(drawn, "runs/bonds.zarr", client, progress=False)
+    names: dict[str, Any] = {}
+    exec(compile(code, "couple-and-disorder.md", "exec"), names)
+    assert names["average"].sizes["T"] == 4
+    assert (names["average"].energy_se > 0).all()
+    assert (names["overlap"].overlap_squared_se > 0).all()
+    assert ((names["binder"] > -1) & (names["binder"] < 1)).all()
+
+
+@pytest.mark.slow
+def test_every_verb_of_the_tour_does_what_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All commands of the page in their order; the browser's page is only asked for."""
+    page = (ROOT / "docs" / "howto" / "on-the-command-line.md").read_text()
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    names = re.findall(r"^`(\w+\.toml)`:", page, re.M)
+    for name, spec in zip(names, re.findall(r"```toml\n(.*?)```", page, re.DOTALL), strict=True):
+        Path(name).write_text(spec)
+    shown = {}
+    for line in re.findall(r"^latticescape (.*)$", page, re.MULTILINE):
+        command, _, file = line.partition(" > ")
+        verb, *arguments = shlex.split(command)
+        if verb == "browse":
+            with served(*arguments) as address, urlopen(address) as answer:
+                shown[verb] = answer.read().decode()
+            continue
+        done = latticescape(verb, *arguments)
+        assert done.exit_code == 0, done.output
+        shown[verb] = done.output
+        if file:
+            Path(file).write_text(done.stdout)
+    verbs = "run landscape fit compare need refine phase browse"
+    assert list(shown) == verbs.split()
+    assert json.loads(Path("fit.json").read_text())["overlap"] == "simulated"
+    assert "errors by bootstrap" in shown["fit"]
+    assert "reached" in shown["refine"]
+    assert "of the diagrams drawn from the fit" in shown["phase"]
+    assert "Bokeh" in shown["browse"]
+    for made in ("scape.html", "diagram.html", "runs/scape.zarr", "runs/diagram.zarr"):
+        assert Path(made).exists()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text()):
+        assert "://" in target or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_every_command_in_the_docs_is_a_command(page: Path) -> None:
+    for words in re.findall(r"latticescape ([a-z][a-z-]+[^`\n]*)", page.read_text()):
+        command: click.Command = main
+        rest = words.split()
+        while isinstance(command, click.Group) and rest and rest[0] in command.commands:
+            command = command.commands[rest.pop(0)]
+        if command is not main:
+            known = {o for p in command.params for o in p.opts}
+            assert set(re.findall(r"--[a-z-]+", " ".join(rest))) <= known, words
+
+
+@pytest.mark.parametrize("spec", sorted((ROOT / "examples").glob("*.toml")), ids=lambda p: p.name)
+def test_every_example_spec_is_valid(spec: Path) -> None:
+    assert Sweep.from_file(spec).points > 10
