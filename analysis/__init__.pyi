@@ -36,7 +36,7 @@ from .inference.refinement.proposal import Proposal as Proposal
 from .inference.refinement.proposal import propose as propose
 from .inference.reweighting.landscapes import reweighted_landscape as reweighted_landscape
 from .inference.reweighting.reweighting import reweight as reweight
-from .inference.sample_size import data_needed as data_needed
+from .inference.sample_size import sample_size as sample_size
 from .kinetics.arrhenius import arrhenius as arrhenius
 from .kinetics.site_energies import site_energies as site_energies
 from .kinetics.tracks import hop_rates as hop_rates
@@ -64,7 +64,6 @@ __all__ = [
     "count_atoms",
     "count_endmembers",
     "count_measured",
-    "data_needed",
     "disorder_average",
     "find_atoms",
     "finite_size_scaling",
@@ -87,6 +86,7 @@ __all__ = [
     "read_image",
     "reweight",
     "reweighted_landscape",
+    "sample_size",
     "site_energies",
     "slab_landscape",
     "slab_landscapes",

@@ -68,15 +68,15 @@ class Scene:
     @cached_property
     def places(self) -> Floats:
         """(atoms, 2), in the frame and somewhat beyond."""
-        chance = np.random.default_rng(self.seed)
+        rng = np.random.default_rng(self.seed)
         steps = np.mgrid[-80:80, -80:80].reshape(2, -1).T
         lattice = SPACING * steps @ np.array([[np.sqrt(0.75), 0.5], [0.0, 1.0]])
         turn = np.deg2rad(11.0)
         turned = lattice @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         places = turned + self.size / 2 + 0.3
         places = places[((places > -2 * SPACING) & (places < self.size + 2 * SPACING)).all(axis=1)]
-        places = places[chance.random(len(places)) >= self.vacancies]
-        moved: Floats = places + SPACING * self.distortion * chance.standard_normal(places.shape)
+        places = places[rng.random(len(places)) >= self.vacancies]
+        moved: Floats = places + SPACING * self.distortion * rng.standard_normal(places.shape)
         return moved
 
     @cached_property

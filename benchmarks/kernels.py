@@ -23,7 +23,7 @@ from latticescape.physics.kernels.multispin.simd import WORDS, aligned
 from latticescape.physics.kernels.multispin.streams import seed_state
 from latticescape.physics.kernels.multispin.thresholds import threshold_planes
 from latticescape.physics.kernels.sampler import LANES, REFERENCE, kernel_of, parameters_used
-from latticescape.physics.kinetics.kernel import Kinetics
+from latticescape.physics.kinetics.kernel import AdatomKernel
 from latticescape.physics.lattices.lattice import cubic, honeycomb, square, triangular
 from latticescape.physics.models.model import REPLICAS
 
@@ -152,7 +152,7 @@ def hops() -> Work:
     lattice, model, mcs = honeycomb(16), Adatoms(E_b=0.35, adatoms=32, w=0.02), 20
 
     def run(strides: int) -> None:
-        kinetics = Kinetics(lattice, model, Schedule(0, strides, mcs), swept=("T",))
+        kinetics = AdatomKernel(lattice, model, Schedule(0, strides, mcs), swept=("T",))
         kinetics.compute({"T": np.array([300.0])}, np.ones((1, 4), np.uint64))
 
     return Work(run, REPLICAS * 32 * mcs, least=2)

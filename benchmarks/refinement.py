@@ -173,14 +173,12 @@ def trials(case: Case, number: int, reference: Alloy) -> Iterator[Trial]:
     """So many images, of parameters drawn from the middle half of the box."""
     fine = reference.over(case.grid(case.reference))
     for k in range(number):
-        chance = np.random.default_rng([k, len(case.box)])
-        place = {
-            name: np.array([chance.uniform(a / 2, b / 2)]) for name, (a, b) in case.box.items()
-        }
+        rng = np.random.default_rng([k, len(case.box)])
+        place = {name: np.array([rng.uniform(a / 2, b / 2)]) for name, (a, b) in case.box.items()}
         counts = Alloy(10_000 + k).over(place).histogram_replica.values.reshape(REPLICAS, -1)
         shares = counts.sum(axis=0) / counts.sum()
         observed = counts_dataset(
-            {"image": chance.multinomial(SITES, shares)}, configurations("triangular")
+            {"image": rng.multinomial(SITES, shares)}, configurations("triangular")
         )
         yield Trial(case, 100 + 2 * k, observed, minimum(landscape(fine, observed))[0])
 

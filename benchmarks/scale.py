@@ -27,11 +27,11 @@ from distributed import Client, Scheduler, Worker, as_completed
 
 from benchmarks.timing import seconds_of
 from latticescape.physics import Ising, Schedule, square
-from latticescape.sweeps import Sweep, kernel, pack, plan, status, verify
-from latticescape.sweeps.execution.lease import PULSE_SECONDS, WATCH_SECONDS, LeaseWatch, end, take
+from latticescape.sweeps import Sweep, consolidate, kernel, plan, status, verify
+from latticescape.sweeps.execution.lease import PULSE_SECONDS, WATCH_SECONDS, LeaseCheck, end, take
 from latticescape.sweeps.execution.run import Report, execute
 from latticescape.sweeps.execution.submit import put
-from latticescape.sweeps.execution.tasks import Receipt
+from latticescape.sweeps.execution.tasks import TaskResult
 from latticescape.sweeps.store.store import DONE, Store, create
 
 # Points a block of a lattice model, and processes that all workers share.
@@ -103,9 +103,9 @@ def block_lines(blocks: int) -> Iterator[str]:
         metadata = (store.path / "zarr.json").stat().st_size
         yield f"{'metadata, whatever the blocks':<40}{metadata:9} bytes"
         begin = time.perf_counter()
-        packed = pack(store.path, Path(folder, "packed.zarr"))
-        yield _each("pack", time.perf_counter() - begin, blocks)
-        yield f"{'files of the packed store':<40}{packed.files:9}"
+        copy = consolidate(store.path, Path(folder, "packed.zarr"))
+        yield _each("consolidate", time.perf_counter() - begin, blocks)
+        yield f"{'files of the packed store':<40}{copy.files:9}"
 
 
 def store_lines(sizes: Sequence[int]) -> Iterator[str]:
@@ -144,12 +144,12 @@ def task_lines(tasks: int) -> Iterator[str]:
             told = f"{name}, a task that waits"
             yield f"{told:<40}{(other.rss - one.rss) / tasks:9.0f} bytes"
         del futures
-        watch, looks = LeaseWatch(store.notes, lease.id), 200
-        watch.look()
-        seconds = seconds_of(lambda: [watch.look() for _ in range(looks)])
+        cancel_check, looks = LeaseCheck(store.notes, lease.id), 200
+        cancel_check.look()
+        seconds = seconds_of(lambda: [cancel_check.look() for _ in range(looks)])
         yield _each("a look at the lease", seconds, looks, "ms")
         end(store.notes)
-    receipt = pickle.dumps(Receipt(12_345, computed=8, kernel_seconds=1.5, worker_seconds=1.6))
+    receipt = pickle.dumps(TaskResult(12_345, computed=8, kernel_seconds=1.5, worker_seconds=1.6))
     yield f"{'a receipt':<40}{len(receipt):9} bytes"
     reads = f"{1000 / WATCH_SECONDS:9.0f} times/s, and one renews it every {PULSE_SECONDS:g} s"
     yield f"{'1000 workers look at the lease':<40}{reads}"

@@ -17,10 +17,10 @@ from benchmarks.lecture_table import simulated
 from latticescape.analysis import (
     Accumulator,
     best_fit,
-    data_needed,
     landscape,
     observed_counts,
     p_values,
+    sample_size,
 )
 from latticescape.analysis.counts.counting import SHUFFLES, counts_dataset
 from latticescape.analysis.counts.overlap import random_p_value, shuffled_counts
@@ -65,10 +65,10 @@ def _row(found: xr.Dataset) -> Floats:
 
 def patches(seed: int) -> Floats:
     """Shuffles of a random alloy's own sites, where neighbourhoods overlap."""
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     lattice = triangular(22)
     rings, centers = lattice.neighbors(1), np.arange(lattice.sites)
-    species = (chance.random(lattice.sites) < 0.6).astype(int)
+    species = (rng.random(lattice.sites) < 0.6).astype(int)
     counts = count_configurations(species, centers, rings, CLASSES)
     shuffled = shuffled_counts(species, centers, rings, CLASSES, shuffles=SHUFFLES, seed=seed)
     return np.array([random_p_value(counts, shuffled, CLASSES)])
@@ -80,15 +80,15 @@ def decisions(sweep: xr.Dataset, said: Predictions, runs: int, most: int) -> lis
     for truth in ("random", "pair"):
         wrong = undecided = taken = 0
         for run in range(runs):
-            chance = np.random.default_rng(7000 + run)
+            rng = np.random.default_rng(7000 + run)
             point = (
-                int(chance.integers(len(said.values)))
+                int(rng.integers(len(said.values)))
                 if truth == "pair"
                 else int(np.argmin(np.abs(said.values[:, 0])))
             )
             running = Accumulator({"random": "random", "pair": sweep}, "triangular")
             while not running.finished and len(running.history) < most:
-                one = said.draws([1500] * said.probability.shape[0], 1, chance, point=point)[0, :1]
+                one = said.draws([1500] * said.probability.shape[0], 1, rng, point=point)[0, :1]
                 at = counts_dataset({f"image {len(running.history)}": one[0]}, CLASSES)
                 running.add(at.assign(composition=("image", sweep["x"].to_numpy()[:1])))
             decided = running.history[-1].decision
@@ -107,7 +107,7 @@ def needed(sweep: xr.Dataset, said: Predictions, x: Floats, trials: int) -> list
     """Spread of estimates, and power, at the data that is said to be needed."""
     point = int(np.argmin(np.abs(said.values[:, 0] - TRUE_W1)))
     observed = images(said, point, np.full(len(x), 4000.0), x, 5)
-    need = data_needed(sweep, observed, errors={"w1": 0.015})
+    need = sample_size(sweep, observed, errors={"w1": 0.015})
     each = np.full(len(x), need.neighborhoods / len(x))
     values = np.array(
         [
@@ -115,7 +115,7 @@ def needed(sweep: xr.Dataset, said: Predictions, x: Floats, trials: int) -> list
             for k in range(trials)
         ]
     )
-    tell = data_needed(sweep, observed, against="random", power=0.9, draws=2000)
+    tell = sample_size(sweep, observed, against="random", power=0.9, draws=2000)
     return [
         f"  error of w1 .015 wanted, N = {need.neighborhoods}: {values.std(ddof=1):.4f} ± "
         f"{values.std(ddof=1) / np.sqrt(2 * trials):.4f}, "

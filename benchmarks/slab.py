@@ -20,7 +20,7 @@ from latticescape.analysis.inference.estimation.fit import Fit
 from latticescape.analysis.inference.landscapes.slabs import slab_landscape
 from latticescape.deploy.examples import example
 from latticescape.physics import Schedule, SegregationSlab, slab
-from latticescape.physics.slab.kernel import SlabSimulation
+from latticescape.physics.slab.kernel import SlabKernel
 from latticescape.sweeps import Sweep, open_sweep
 from latticescape.sweeps.execution.run import execute
 
@@ -69,13 +69,13 @@ def experiments(setting: Setting, trials: int, seed: int = 7) -> list[tuple[dict
     An experiment's images are one replica's, with all that neighbouring hollows share; its profile
     is the mean of all replicas, blurred by ``PROFILE_ERROR``.
     """
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     number = -(-trials // setting.replicas)
-    truths = {name: chance.uniform(*ends, number) for name, ends in TRUE.items()}
+    truths = {name: rng.uniform(*ends, number) for name, ends in TRUE.items()}
     schedule = Schedule(equilibration_mcs=300, samples=setting.images, stride_mcs=100)
     lattice = slab(setting.size, setting.layers)
-    kernel = SlabSimulation(lattice, SegregationSlab(), schedule, swept=NAMES)
-    seeds = chance.integers(0, 2**63, (number, 4), dtype=np.uint64)
+    kernel = SlabKernel(lattice, SegregationSlab(), schedule, swept=NAMES)
+    seeds = rng.integers(0, 2**63, (number, 4), dtype=np.uint64)
     found = kernel.compute(truths, seeds)
     chosen = []
     for trial in range(trials):
@@ -83,7 +83,7 @@ def experiments(setting: Setting, trials: int, seed: int = 7) -> list[tuple[dict
         without, with_oxygen = found["histogram_replica"][point, replica]
         mean = found["ca_fraction"][point]
         profile = {
-            "value": mean + chance.normal(0, PROFILE_ERROR, mean.size),
+            "value": mean + rng.normal(0, PROFILE_ERROR, mean.size),
             "error": np.hypot(PROFILE_ERROR, found["ca_fraction_se"][point]),
         }
         sources = {"SO": with_oxygen, "SN": without, "PR": profile}
@@ -165,7 +165,7 @@ def speed(setting: Setting) -> list[str]:
     seeds = np.arange(32, dtype=np.uint64).reshape(8, 4)
     lattice, model = slab(setting.size, setting.layers), SegregationSlab(**PUBLISHED)
     for kernel, points, mcs in (("lanes", 8, 200), ("reference", 1, 10)):
-        simulation = SlabSimulation(lattice, model, Schedule(mcs, 2, 1), swept=("T",))
+        simulation = SlabKernel(lattice, model, Schedule(mcs, 2, 1), swept=("T",))
         some = {"T": temperatures["T"][:points]}
         seconds = []
         for _ in range(4):  # the first one compiles

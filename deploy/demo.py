@@ -10,7 +10,7 @@ import xarray as xr
 
 from latticescape.analysis.counts.counting import observed_counts
 from latticescape.analysis.inference.comparison.comparison import compare
-from latticescape.analysis.inference.comparison.models import least_s2
+from latticescape.analysis.inference.comparison.models import argmin_s2
 from latticescape.analysis.inference.estimation.fit import Fit
 from latticescape.analysis.inference.landscapes.landscape import landscape, random_mixing
 from latticescape.analysis.plots.maps import Picture, landscape_map, save
@@ -107,7 +107,7 @@ def demo(folder: Path, *, progress: bool = True) -> Demo:
     scapes = {m: landscape(open_sweep(reports[m].store), observed) for m in SWEEPS}
     pair = scapes["pair_nnn"].sel(w2=0.0, method="nearest", drop=True)
     models = {"pair": pair, **scapes}
-    fits = {model: least_s2(scape) for model, scape in models.items()}
+    fits = {model: argmin_s2(scape) for model, scape in models.items()}
     return Demo(
         reports=reports,
         fits=fits,

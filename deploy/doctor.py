@@ -13,7 +13,7 @@ import numpy as np
 from latticescape.deploy.clusters.connect import connect
 from latticescape.physics.compiled import cache_folder
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.physics.kernels.multispin.simd import native_width
 from latticescape.physics.kernels.sampler import KERNEL_VERSIONS
 from latticescape.physics.kernels.schedule import Schedule
@@ -83,7 +83,7 @@ def _kernel(compiling: bool) -> str:
 
 
 def _seconds() -> float:
-    kernel = Simulation(square(4), Ising(), Schedule(1, 2, 1), swept=("T", "H"))
+    kernel = LatticeKernel(square(4), Ising(), Schedule(1, 2, 1), swept=("T", "H"))
     begin = time.perf_counter()
     kernel.warm_up({"T": np.array([2.0]), "H": np.array([0.0, 0.1])})
     return time.perf_counter() - begin

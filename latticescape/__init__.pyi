@@ -36,7 +36,7 @@ from .analysis.inference.refinement.proposal import Proposal as Proposal
 from .analysis.inference.refinement.proposal import propose as propose
 from .analysis.inference.reweighting.landscapes import reweighted_landscape as reweighted_landscape
 from .analysis.inference.reweighting.reweighting import reweight as reweight
-from .analysis.inference.sample_size import data_needed as data_needed
+from .analysis.inference.sample_size import sample_size as sample_size
 from .analysis.kinetics.arrhenius import arrhenius as arrhenius
 from .analysis.kinetics.site_energies import site_energies as site_energies
 from .analysis.kinetics.tracks import hop_rates as hop_rates
@@ -87,8 +87,8 @@ from .sweeps.functions.function import kernel as kernel
 from .sweeps.spec.plan import Plan as Plan
 from .sweeps.spec.plan import plan as plan
 from .sweeps.spec.sweep import Sweep as Sweep
-from .sweeps.store.consolidate import Packed as Packed
-from .sweeps.store.consolidate import pack as pack
+from .sweeps.store.consolidate import Consolidated as Consolidated
+from .sweeps.store.consolidate import consolidate as consolidate
 from .sweeps.store.store import open_sweep as open_sweep
 from .sweeps.store.verify import verify as verify
 
@@ -99,13 +99,13 @@ __all__ = [
     "Adatoms",
     "Bootstrap",
     "Configurations",
+    "Consolidated",
     "Fit",
     "FunctionKernel",
     "IncompleteError",
     "Ising",
     "Lattice",
     "Model",
-    "Packed",
     "PairAlloy",
     "Parameter",
     "Plan",
@@ -134,12 +134,12 @@ __all__ = [
     "compare",
     "configurations",
     "connect",
+    "consolidate",
     "count_atoms",
     "count_configurations",
     "count_endmembers",
     "count_measured",
     "cubic",
-    "data_needed",
     "disorder_average",
     "find_atoms",
     "finite_size_scaling",
@@ -157,7 +157,6 @@ __all__ = [
     "open_sweep",
     "ordering",
     "p_values",
-    "pack",
     "phase_diagram",
     "plan",
     "posterior",
@@ -169,6 +168,7 @@ __all__ = [
     "reweighted_landscape",
     "run",
     "sample",
+    "sample_size",
     "site_energies",
     "slab",
     "slab_landscape",

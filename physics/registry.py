@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.physics.kernels.schedule import Schedule
 from latticescape.physics.kinetics.adatoms import Adatoms
-from latticescape.physics.kinetics.kernel import Kinetics
+from latticescape.physics.kinetics.kernel import AdatomKernel
 from latticescape.physics.lattices import lattice as lattices
 from latticescape.physics.lattices.lattice import Lattice, LatticeMaker
 from latticescape.physics.models.model import Model
-from latticescape.physics.slab.kernel import SlabSimulation
+from latticescape.physics.slab.kernel import SlabKernel
 from latticescape.physics.slab.lattice import KIND, slab
 from latticescape.physics.slab.model import SegregationSlab
 
@@ -41,13 +41,13 @@ def lattice_of(table: Mapping[str, Any]) -> Lattice:
     return LATTICES[table["kind"]](**{name: v for name, v in table.items() if name != "kind"})
 
 
-def simulation_of(
+def kernel_for(
     lattice: Lattice,
     model: Model,
     schedule: Schedule,
     swept: tuple[str, ...],
     keep: tuple[str, ...] = (),
-) -> Simulation:
+) -> LatticeKernel:
     """A model on a lattice under a schedule, as the kernel of a sweep.
 
     Raises
@@ -58,11 +58,11 @@ def simulation_of(
     Examples
     --------
     >>> model = SegregationSlab(w_CL=1.65, w_LL=6.28, w_LO=-7.57)
-    >>> simulation_of(slab(4, 4), model, Schedule(10, 5, 2), ("T",)).nominal_rate
+    >>> kernel_for(slab(4, 4), model, Schedule(10, 5, 2), ("T",)).nominal_rate
     1000000000.0
     """
     if isinstance(model, SegregationSlab):
-        return SlabSimulation(model.check_lattice(lattice), model, schedule, swept, keep)
+        return SlabKernel(model.check_lattice(lattice), model, schedule, swept, keep)
     if isinstance(model, Adatoms):
-        return Kinetics(lattice, model, schedule, swept, keep)
-    return Simulation(lattice, model, schedule, swept, keep)
+        return AdatomKernel(lattice, model, schedule, swept, keep)
+    return LatticeKernel(lattice, model, schedule, swept, keep)

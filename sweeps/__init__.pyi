@@ -10,23 +10,23 @@ from .functions.function import kernel as kernel
 from .spec.plan import Plan as Plan
 from .spec.plan import plan as plan
 from .spec.sweep import Sweep as Sweep
-from .store.consolidate import Packed as Packed
-from .store.consolidate import pack as pack
+from .store.consolidate import Consolidated as Consolidated
+from .store.consolidate import consolidate as consolidate
 from .store.store import open_sweep as open_sweep
 from .store.verify import verify as verify
 
 __all__ = [
+    "Consolidated",
     "FunctionKernel",
     "IncompleteError",
-    "Packed",
     "Plan",
     "Status",
     "Sweep",
     "calibrate",
     "cancel",
+    "consolidate",
     "kernel",
     "open_sweep",
-    "pack",
     "plan",
     "run",
     "status",

@@ -33,7 +33,7 @@ from latticescape.physics import (
     square,
     triangular,
 )
-from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.sweeps import Sweep, run
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.execution.workers import embedded
@@ -275,7 +275,7 @@ def test_law_7_every_public_name_is_documented_with_an_example(name: str) -> Non
 
 def _computed(sweep: Sweep, points: list[dict[str, float]]) -> dict[str, np.ndarray]:
     kernel = sweep.kernel
-    assert isinstance(kernel, Simulation)
+    assert isinstance(kernel, LatticeKernel)
     axes = {name: np.array([point[name] for point in points]) for name in sweep.axes}
     return kernel.compute(axes, point_seeds(sweep.seed, map(kernel.parameters, points)))
 

@@ -77,11 +77,11 @@ def shuffled_counts(
     kinds = np.asarray(species)
     atoms = np.flatnonzero((kinds == 0) | (kinds == 1))
     occupation = np.zeros(len(kinds), np.uint8)
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     counts = np.zeros((shuffles, len(classes)), np.int64)
     places = centers.astype(np.int32), np.ascontiguousarray(rings, np.int32)
     for row in counts:
-        occupation[atoms] = chance.permutation(kinds[atoms])
+        occupation[atoms] = rng.permutation(kinds[atoms])
         add_configurations(occupation, *places, classes.table, row)
     return counts
 

@@ -11,8 +11,8 @@ from latticescape.analysis.counts.counting import counts_dataset
 from latticescape.analysis.inference.comparison.evidence import bayes_factors
 from latticescape.analysis.inference.comparison.models import (
     Model,
+    argmin_s2,
     landscape_of,
-    least_s2,
     reweighed,
 )
 from latticescape.analysis.inference.estimation.fit import Fit
@@ -177,7 +177,7 @@ class Accumulator:
         return counts_dataset({f"image {number}": counts}, classes)
 
     def _progress(self) -> Progress:
-        fits = {name: least_s2(scape) for name, scape in self._scapes.items()}
+        fits = {name: argmin_s2(scape) for name, scape in self._scapes.items()}
         found = bayes_factors(self._scapes)
         evidence = dict(zip(self._scapes, found["ln_evidence"].values.tolist(), strict=True))
         factors = {name: _ahead(name, evidence) for name in evidence}

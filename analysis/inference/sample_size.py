@@ -11,9 +11,9 @@ from scipy.stats import chi2, ncx2
 
 from latticescape.analysis.inference.comparison.models import (
     Model,
+    argmin_s2,
     effective_numbers,
     landscape_of,
-    least_s2,
     reweighed,
 )
 from latticescape.analysis.inference.comparison.predictions import Predictions, predictions
@@ -54,7 +54,7 @@ class Need:
     power: tuple[float, float] = (float("nan"), float("nan"))
 
 
-def data_needed(
+def sample_size(
     model: Model,
     observed: xr.Dataset,
     *,
@@ -116,7 +116,7 @@ def data_needed(
     ...     {"s2": (("image", "w1"), s2[None]), "s2_se": (("image", "w1"), 0 * s2[None] + 1e-5),
     ...      "s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2 + 1e-5), "n": ("image", [480])},
     ...     coords={"w1": w, "image": ["one"]})
-    >>> need = data_needed(scape, observed, errors={"w1": 0.01})
+    >>> need = sample_size(scape, observed, errors={"w1": 0.01})
     >>> round(need.neighborhoods, -1), need.images
     (2500, 6)
     """
@@ -143,7 +143,7 @@ def _for_errors(
 ) -> Need:
     scape = landscape_of("asked for", model, observed)
     used = effective_numbers(observed, fraction, measured=True)
-    fit = least_s2(reweighed(scape, used))
+    fit = argmin_s2(reweighed(scape, used))
     by_parameter = {name: _ratio(name, fit, wanted) for name, wanted in errors.items()}
     needed = max(by_parameter.values()) * float(used.sum())
     n = observed["n"].to_numpy().astype(float)
@@ -256,9 +256,9 @@ def _simulated(
     seed: int,
 ) -> tuple[float, float]:
     """How often images of the model lie beyond the (1 − alpha) quantile of images of the other."""
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     of_model, of_other = (
-        likelihood_ratios(*models, truth.draws(numbers, draws, chance), numbers) for truth in truths
+        likelihood_ratios(*models, truth.draws(numbers, draws, rng), numbers) for truth in truths
     )
     share = float((of_model > np.quantile(of_other, 1 - alpha)).mean())
     return share, float(np.sqrt(max(share * (1 - share), 1 / draws) / draws))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.physics.kernels.schedule import Schedule
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import Model
@@ -47,7 +47,7 @@ def simulate(
     ('T',)
     """
     axes = {name: np.atleast_1d(np.asarray(v, float)) for name, v in grid.items()}
-    simulation = Simulation(lattice, model, schedule, tuple(axes), keep)
+    simulation = LatticeKernel(lattice, model, schedule, tuple(axes), keep)
     simulation.check(axes)
     places = [dict(zip(axes, map(float, v), strict=True)) for v in product(*axes.values())]
     seeds = np.stack([_seed(seed, simulation, place) for place in places])
@@ -71,7 +71,9 @@ def simulate(
     )
 
 
-def _seed(seed: int, simulation: Simulation, place: Mapping[str, float]) -> npt.NDArray[np.uint64]:
+def _seed(
+    seed: int, simulation: LatticeKernel, place: Mapping[str, float]
+) -> npt.NDArray[np.uint64]:
     """256 bits, by BLAKE2b of the point's own parameters: no place in a grid enters."""
     message = f"latticescape diagram 1 {seed} {simulation.lattice}".encode()
     for name, value in sorted(simulation.parameters(place).items()):

@@ -13,7 +13,7 @@ import xarray as xr
 from latticescape.deploy.cli.options import PATH, STORE, Number, example, species_option
 from latticescape.deploy.sources import SlabSources, check_no_sources, is_slab, sources_for
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.physics.kernels.traces import SPINS
 from latticescape.sweeps.spec.seeding import point_seeds
 from latticescape.sweeps.spec.sweep import Sweep
@@ -167,7 +167,7 @@ def _samples(path: Path) -> xr.Dataset:
 def _simulation(sweep: Sweep) -> Callable[[dict[str, float]], Any] | None:
     """The last spins of a point as the sweep had them: same seed, same schedule."""
     kernel = sweep.kernel
-    if not isinstance(kernel, Simulation) or SPINS not in kernel.keepable:
+    if not isinstance(kernel, LatticeKernel) or SPINS not in kernel.keepable:
         return None
     keeping = replace(kernel, keep=(SPINS,))
 

@@ -127,10 +127,10 @@ def compare(
 
 
 @click.command(
-    name="need",
+    name="sample-size",
     epilog=example(
-        "latticescape need observed.zarr --model pair=runs/pair.zarr --error w1=0.01",
-        "latticescape need observed.zarr --model pair=runs/pair.zarr --random --power 0.9",
+        "latticescape sample-size observed.zarr --model pair=runs/pair.zarr --error w1=0.01",
+        "latticescape sample-size observed.zarr --model pair=runs/pair.zarr --random --power 0.9",
     ),
 )
 @observed_argument
@@ -145,7 +145,7 @@ def compare(
 @fraction_option
 @species_option
 @as_json
-def need(
+def sample_size(
     observed: tuple[Path, ...],
     stores: tuple[str, ...],
     at: tuple[str, ...],
@@ -163,7 +163,7 @@ def need(
 
     OBSERVED, as for latticescape landscape, sets the best point and the compositions.
     """
-    from latticescape.analysis.inference.sample_size import data_needed
+    from latticescape.analysis.inference.sample_size import sample_size
 
     models = _models(stores, at, with_random)
     names = list(models)
@@ -176,7 +176,7 @@ def need(
         )
     _check_images(models)
     counts = _counts(observed, models, species)
-    found = data_needed(
+    found = sample_size(
         models[names[0]],
         counts,
         errors=dict(_pair(text, "--error", "w1=0.01") for text in errors) if errors else None,

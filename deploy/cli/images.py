@@ -1,4 +1,4 @@
-"""``latticescape measure`` and ``latticescape phases``: from images to counts, and to phases."""
+"""``latticescape measure`` and ``latticescape segment``: from images to counts, and to phases."""
 
 import sys
 from collections.abc import Sequence
@@ -152,10 +152,11 @@ def _of_image(path: Path, name: str) -> Path:
 
 
 @click.command(
+    name="segment",
     epilog=example(
-        "latticescape phases llto.tif --out phases.zarr --picture phases.html",
-        "latticescape phases scan.dm4 --window 64 --step 16 --endmembers 3 --out phases.zarr",
-    )
+        "latticescape segment llto.tif --out phases.zarr --picture phases.html",
+        "latticescape segment scan.dm4 --window 64 --step 16 --endmembers 3 --out phases.zarr",
+    ),
 )
 @click.argument("image", type=PATH)
 @click.option("--window", type=POSITIVE, help="Side, px [default: seven lattice periods].")
@@ -171,7 +172,7 @@ def _of_image(path: Path, name: str) -> Path:
 @part_option
 @quiet_option
 @as_json
-def phases(
+def segment(
     image: Path,
     window: int | None,
     step: int | None,

@@ -49,13 +49,13 @@ def landscape(
     then one column an image), or tables of atoms (row_px, col_px, species), one an image;
     or, for a slab, a sources.toml that names tables of its sources SO, SN and PR.
     """
-    from latticescape.analysis.inference.comparison.models import least_s2
+    from latticescape.analysis.inference.comparison.models import argmin_s2
 
     check_pictures(picture)
     if out is not None:
         check_new(out)
     scape, missing = landscape_of(store, observed, species)
-    fit = least_s2(scape)
+    fit = argmin_s2(scape)
     draw(lambda browse: browse.landscape_map(scape, best=fit.parameters), picture)
     if out is not None:
         write_new(scape, out)

@@ -13,13 +13,13 @@ from rich.console import Console
 
 from latticescape.deploy.cli.browse import browse
 from latticescape.deploy.cli.cluster import cluster
-from latticescape.deploy.cli.compare import compare, need
+from latticescape.deploy.cli.compare import compare, sample_size
 from latticescape.deploy.cli.fit import fit
-from latticescape.deploy.cli.images import measure, phases
+from latticescape.deploy.cli.images import measure, segment
 from latticescape.deploy.cli.landscape import landscape, map_
 from latticescape.deploy.cli.options import PATH, POSITIVE, STORE, as_json, example
 from latticescape.deploy.cli.outputs import finite, show
-from latticescape.deploy.cli.phase_diagram import phase
+from latticescape.deploy.cli.phase_diagram import phase_diagram
 from latticescape.deploy.cli.refine import refine
 from latticescape.deploy.clusters.signals import orderly_end
 from latticescape.physics.errors import RequestError
@@ -30,7 +30,7 @@ from latticescape.sweeps.execution.submit import cancel as cancel_store
 from latticescape.sweeps.execution.submit import submit as submit_sweep
 from latticescape.sweeps.spec.plan import plan as plan_sweep
 from latticescape.sweeps.spec.sweep import Sweep
-from latticescape.sweeps.store.consolidate import pack as pack_store
+from latticescape.sweeps.store.consolidate import consolidate as consolidate_store
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.provenance import package_version
 from latticescape.sweeps.store.store import Store
@@ -88,13 +88,13 @@ def main() -> None:
 for command in (
     cluster,
     measure,
-    phases,
+    segment,
     landscape,
     map_,
     fit,
     compare,
-    need,
-    phase,
+    sample_size,
+    phase_diagram,
     browse,
     refine,
 ):
@@ -327,14 +327,14 @@ def verify(store: StorePath, repair: bool, json_: bool) -> None:
     sys.exit(_exit_code(bool(told)))
 
 
-@main.command(epilog=example("latticescape pack runs/ising.zarr share/ising.zarr"))
+@main.command(epilog=example("latticescape consolidate runs/ising.zarr share/ising.zarr"))
 @click.argument("store", type=STORE)
 @click.argument("out", type=STORE)
 @click.option("--partial", is_flag=True, help="Even if points are missing; they stay so in OUT.")
 @as_json
-def pack(store: StorePath, out: StorePath, partial: bool, json_: bool) -> None:
+def consolidate(store: StorePath, out: StorePath, partial: bool, json_: bool) -> None:
     """Copy a finished store into OUT, a few large files to be shared; OUT can only be read."""
-    show(pack_store(store, out, partial=partial).as_dict(), json_)
+    show(consolidate_store(store, out, partial=partial).as_dict(), json_)
 
 
 @main.command(

@@ -14,7 +14,7 @@ from rich.console import Console
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.store.atomic_write import check_place
 from latticescape.sweeps.store.location import StorePath, locate
-from latticescape.sweeps.store.store import consolidate
+from latticescape.sweeps.store.store import consolidate_metadata
 
 PICTURES = (".png", ".html")
 
@@ -95,6 +95,6 @@ def write_new(table: xr.Dataset, out: StorePath) -> None:
 
     def write(place: Any) -> None:
         portable.to_zarr(place, zarr_format=3, consolidated=False)
-        consolidate(place)
+        consolidate_metadata(place)
 
     locate(out).create(write)

@@ -1,4 +1,4 @@
-"""``latticescape phase``: where the order of a model changes."""
+"""``latticescape phase-diagram``: where the order of a model changes."""
 
 import json
 from dataclasses import dataclass
@@ -19,10 +19,12 @@ from latticescape.sweeps.store.store import open_sweep
 
 
 @click.command(
+    name="phase-diagram",
     epilog=example(
-        "latticescape phase runs/ising16.zarr runs/ising32.zarr runs/ising64.zarr",
-        "latticescape phase alloy.toml --fit fit.json --picture diagram.html --out diagram.zarr",
-    )
+        "latticescape phase-diagram runs/ising16.zarr runs/ising32.zarr runs/ising64.zarr",
+        "latticescape phase-diagram alloy.toml --fit fit.json --picture diagram.html "
+        "--out diagram.zarr",
+    ),
 )
 @click.argument("source", type=STORE, nargs=-1, required=True, metavar="STORE... | SPEC.toml")
 @click.option(
@@ -36,7 +38,7 @@ from latticescape.sweeps.store.store import open_sweep
 @click.option("--out", type=STORE, help="Folder or URL of a new zarr store for the diagram.")
 @picture_option
 @as_json
-def phase(
+def phase_diagram(
     source: tuple[StorePath, ...],
     fit: Path | None,
     size: tuple[int, ...],
@@ -72,7 +74,7 @@ def _read(source: tuple[StorePath, ...]) -> Any:
             "a diagram is made of one spec, or of stores",
             came=", ".join(map(str, source)),
             allowed="one SPEC.toml; or one STORE a size",
-            hint=f"latticescape phase {specs[0]} --size 16",
+            hint=f"latticescape phase-diagram {specs[0]} --size 16",
         )
     if specs:
         return Sweep.from_file(str(specs[0]))

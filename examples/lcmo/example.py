@@ -19,7 +19,7 @@ from latticescape import (
     slab,
     slab_landscape,
 )
-from latticescape.physics.slab.kernel import SlabSimulation
+from latticescape.physics.slab.kernel import SlabKernel
 from latticescape.sweeps.spec.seeding import point_seed
 
 mpl.use("Agg")
@@ -55,7 +55,7 @@ def experiment(sweep: Sweep) -> dict[str, Any]:
     """The three sources of a film with the published energies: known ones, to be found again."""
     schedule = Schedule(equilibration_mcs=300, samples=4, stride_mcs=100)
     model = SegregationSlab(**PUBLISHED)
-    film = SlabSimulation(sweep.lattice, model, schedule, swept=())
+    film = SlabKernel(sweep.lattice, model, schedule, swept=())
     seed = point_seed(sweep.seed + 1, {})
     found = film.compute({}, seed[None])
     without, with_oxygen = found["histogram_replica"][0, 0]

@@ -41,19 +41,19 @@ class Group(ABC):
         raise NotImplementedError
 
 
-class GivenUp(Exception):  # noqa: N818
+class Cancelled(Exception):  # noqa: N818
     """Raised by a watch: nobody wants these points any more. No fault of theirs."""
 
 
 # Called every moment or so; it may raise.
-Watch = Callable[[], None]
+CancelCheck = Callable[[], None]
 
 # Monte Carlo steps between two calls: a second on a large lattice, and long beside a call on a
 # small one.
 UNWATCHED_MCS = 64
 
 
-def unwatched() -> None:
+def never_cancelled() -> None:
     """Nobody waits for anything."""
 
 
@@ -61,12 +61,14 @@ def drive(
     groups: Sequence[Group],
     schedule: Schedule,
     ladders: Sequence[Ladder] = (),
-    watch: Watch = unwatched,
+    cancel_check: CancelCheck = never_cancelled,
 ) -> None:
     """Equilibrate, then sample, all groups in step; with ladders, trade between temperatures."""
-    clock = _advance(groups, schedule, ladders, 0, schedule.equilibration_mcs, watch)
+    clock = _advance(groups, schedule, ladders, 0, schedule.equilibration_mcs, cancel_check)
     for sample in range(schedule.samples):
-        clock = _advance(groups, schedule, ladders, clock, clock + schedule.stride_mcs, watch)
+        clock = _advance(
+            groups, schedule, ladders, clock, clock + schedule.stride_mcs, cancel_check
+        )
         for group in groups:
             group.add_sample(sample, early=sample < schedule.samples // 2)
     for group in groups:
@@ -79,11 +81,11 @@ def _advance(
     ladders: Sequence[Ladder],
     clock: int,
     until: int,
-    watch: Watch,
+    cancel_check: CancelCheck,
 ) -> int:
     every = schedule.tempering_mcs
     while clock < until:
-        watch()
+        cancel_check()
         steps = min(until - clock, every - clock % every if every else until, UNWATCHED_MCS)
         for group in groups:
             group.advance(steps)

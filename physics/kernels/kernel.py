@@ -6,7 +6,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from latticescape.physics.kernels.batches import Watch, unwatched
+from latticescape.physics.kernels.batches import CancelCheck, never_cancelled
 from latticescape.physics.kernels.lattice_kernel import Coordinates
 from latticescape.physics.variables import Variable
 
@@ -77,9 +77,9 @@ class Kernel(Protocol):
         self,
         points: Mapping[str, npt.NDArray[np.float64]],
         seeds: npt.NDArray[np.uint64],
-        watch: Watch = unwatched,
+        cancel_check: CancelCheck = never_cancelled,
     ) -> dict[str, npt.NDArray[Any]]:
         """Every variable at the given points, points first; a point's bits depend on its own
         coordinates and seed alone. May be called with any of the points, in any order, as when
         some of a block have failed; but with all along the axes in :attr:`whole`. A computation of
-        many seconds calls ``watch`` now and then: what that raises ends it."""
+        many seconds calls ``cancel_check`` now and then: what that raises ends it."""

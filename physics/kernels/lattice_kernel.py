@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from latticescape.physics.compiled import one_compiles
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.batches import Watch, unwatched
+from latticescape.physics.kernels.batches import CancelCheck, never_cancelled
 from latticescape.physics.kernels.multispin.simd import WORDS
 from latticescape.physics.kernels.reference import MOMENTS
 from latticescape.physics.kernels.sampler import (
@@ -41,7 +41,7 @@ Coordinates = dict[str, tuple[str, npt.NDArray[Any], dict[str, str]]]
 
 
 @dataclass(frozen=True)
-class Simulation:
+class LatticeKernel:
     """A model on a lattice under a schedule, ready to compute points of a sweep.
 
     Parameters
@@ -63,7 +63,7 @@ class Simulation:
     Examples
     --------
     >>> from latticescape import Ising, square
-    >>> simulation = Simulation(square(4), Ising(), Schedule(10, 5, 2), swept=("T",))
+    >>> simulation = LatticeKernel(square(4), Ising(), Schedule(10, 5, 2), swept=("T",))
     >>> seeds = np.zeros((1, 4), np.uint64)
     >>> simulation.compute({"T": np.array([2.0])}, seeds)["histogram"].shape
     (1, 12)
@@ -244,7 +244,7 @@ class Simulation:
         """Every parameter of the point with these coordinates."""
         return {**self.model.fixed(self.swept), **axes}
 
-    def shortened(self, mcs: int) -> "Simulation":
+    def shortened(self, mcs: int) -> "LatticeKernel":
         """The same simulation for about so many Monte Carlo steps, to measure its speed."""
         stride = self.schedule.stride_mcs
         samples = max(2, min(self.schedule.samples, mcs // stride))
@@ -287,7 +287,7 @@ class Simulation:
         self,
         points: Mapping[str, npt.NDArray[np.float64]],
         seeds: Seeds,
-        watch: Watch = unwatched,
+        cancel_check: CancelCheck = never_cancelled,
     ) -> dict[str, np.ndarray]:
         """Every variable at the given points, points first.
 
@@ -302,7 +302,13 @@ class Simulation:
         """
         full = complete(self.model, points, len(seeds))
         samples = sample(
-            self.model, self.lattice, points, self.schedule, seeds, keep=self.keep, watch=watch
+            self.model,
+            self.lattice,
+            points,
+            self.schedule,
+            seeds,
+            keep=self.keep,
+            cancel_check=cancel_check,
         )
         found = observe(samples, self.model.coefficients(full, samples.features), full["T"])
         found |= samples.kept

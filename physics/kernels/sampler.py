@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.batches import Group, Watch, drive, unwatched
+from latticescape.physics.kernels.batches import CancelCheck, Group, drive, never_cancelled
 from latticescape.physics.kernels.multispin.blocks import LaneTables, fits_lanes, lane_groups
 from latticescape.physics.kernels.multispin.bond_disorder import (
     DisorderedTables,
@@ -115,7 +115,7 @@ def sample(
     *,
     kernel: str | None = None,
     keep: Sequence[str] = (),
-    watch: Watch = unwatched,
+    cancel_check: CancelCheck = never_cancelled,
 ) -> Samples:
     """Simulate a block of points, 64 independent replicas each.
 
@@ -191,10 +191,10 @@ def sample(
         tables = ScalarTables(lattice, orbits)
         groups = (scalar(tables, task, sums[p], traces[p : p + 1]) for p, task in enumerate(tasks))
     if schedule.tempering_mcs:
-        _drive_ladders(list(groups), schedule, full, seeds, samples, watch)
+        _drive_ladders(list(groups), schedule, full, seeds, samples, cancel_check)
     else:
         for group in groups:
-            drive([group], schedule, watch=watch)
+            drive([group], schedule, cancel_check=cancel_check)
     return samples
 
 
@@ -230,11 +230,11 @@ def _drive_ladders(
     points: Points,
     seeds: Seeds,
     samples: Samples,
-    watch: Watch,
+    cancel_check: CancelCheck,
 ) -> None:
     """All groups in step, since points of one ladder may be in several."""
     ladders = [Ladder(p, points["T"][p], seeds[p]) for p in ladders_of(points)]
-    drive(groups, schedule, ladders, watch)
+    drive(groups, schedule, ladders, cancel_check)
     for ladder in ladders:
         samples.trades_attempted[ladder.points] = ladder.attempted
         samples.trades_accepted[ladder.points] = ladder.accepted

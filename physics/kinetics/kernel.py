@@ -1,4 +1,4 @@
-"""``Kinetics``: adatoms as a kernel of a sweep: rates, times, diffusion and occupations."""
+"""``AdatomKernel``: adatoms as a kernel of a sweep: rates, times, diffusion and occupations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.batches import Watch, unwatched
+from latticescape.physics.kernels.batches import CancelCheck, never_cancelled
 from latticescape.physics.kernels.boltzmann import boltzmann
-from latticescape.physics.kernels.lattice_kernel import Coordinates, Simulation, corners
+from latticescape.physics.kernels.lattice_kernel import Coordinates, LatticeKernel, corners
 from latticescape.physics.kernels.sampler import Seeds, complete
 from latticescape.physics.kernels.traces import SPINS, pack_replicas
 from latticescape.physics.kinetics import hopping
@@ -78,7 +78,7 @@ RAW = (
 
 
 @dataclass(frozen=True)
-class Kinetics(Simulation):
+class AdatomKernel(LatticeKernel):
     """Adatoms on a lattice under a schedule, ready to compute points of a sweep.
 
     One Monte Carlo step is one hop an adatom: every step of the kernel is a hop, whatever the
@@ -88,7 +88,7 @@ class Kinetics(Simulation):
     Parameters
     ----------
     lattice, model, schedule, swept, keep
-        As of :class:`Simulation`; the model is :class:`Adatoms`. ``"spins"``
+        As of :class:`LatticeKernel`; the model is :class:`Adatoms`. ``"spins"``
         can be kept: a 1 is an adatom.
 
     Raises
@@ -100,7 +100,7 @@ class Kinetics(Simulation):
     --------
     >>> from latticescape import Schedule, square
     >>> model = Adatoms(E_b=0.3, adatoms=1)
-    >>> kinetics = Kinetics(square(8), model, Schedule(0, 10, 20), swept=("T",))
+    >>> kinetics = AdatomKernel(square(8), model, Schedule(0, 10, 20), swept=("T",))
     >>> found = kinetics.compute({"T": np.array([300.0])}, np.ones((1, 4), np.uint64))
     >>> found["hops"].tolist(), found["population"].tolist()
     ([[[12800]]], [[1.0]])
@@ -194,7 +194,7 @@ class Kinetics(Simulation):
         self,
         points: Mapping[str, npt.NDArray[np.float64]],
         seeds: Seeds,
-        watch: Watch = unwatched,
+        cancel_check: CancelCheck = never_cancelled,
     ) -> dict[str, np.ndarray]:
         """Every variable at the given points, points first.
 
@@ -211,22 +211,24 @@ class Kinetics(Simulation):
         self.model.check_points(self.lattice, full)
         rows = []
         for p, seed in enumerate(seeds):
-            rows.append(self._point({name: v[p : p + 1] for name, v in full.items()}, seed, watch))
+            rows.append(
+                self._point({name: v[p : p + 1] for name, v in full.items()}, seed, cancel_check)
+            )
         return {v.name: np.stack([row[v.name] for row in rows]) for v in self.variables}
 
-    def _point(self, point: Points, seed: Any, watch: Watch) -> dict[str, np.ndarray]:
+    def _point(self, point: Points, seed: Any, cancel_check: CancelCheck) -> dict[str, np.ndarray]:
         surface = surface_of(self.lattice, self.model, point)
         number = int(self.model.ones(point, self.lattice)[0])
         walkers = walkers_of(self.lattice, self.model, number, REPLICAS)
         hopping.begin(walkers, seed, surface)
         for hops in _parts(number * self.schedule.equilibration_mcs):
-            watch()
+            cancel_check()
             hopping.advance(walkers, surface, hops)
         walkers.shifts[...] = 0.0
         sums = _empty(self.model.kinds)
         for _ in range(self.schedule.samples):
             for hops in _parts(number * self.schedule.stride_mcs):
-                watch()
+                cancel_check()
                 hopping.measure(walkers, surface, hops, sums)
             hopping.close_window(walkers, sums)
         found = self._observe(sums, point, number)

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.batches import Group, Watch, drive, unwatched
-from latticescape.physics.kernels.lattice_kernel import Coordinates, Simulation
+from latticescape.physics.kernels.batches import CancelCheck, Group, drive, never_cancelled
+from latticescape.physics.kernels.lattice_kernel import Coordinates, LatticeKernel
 from latticescape.physics.kernels.multispin.simd import WORDS
 from latticescape.physics.kernels.sampler import LANES, REFERENCE, Seeds, complete
 from latticescape.physics.models.model import REPLICAS, Points
@@ -30,20 +30,20 @@ KERNEL_VERSIONS = {LANES: 1, REFERENCE: 1}
 
 
 @dataclass(frozen=True)
-class SlabSimulation(Simulation):
+class SlabKernel(LatticeKernel):
     """A :class:`SegregationSlab` on a :class:`Slab` under a schedule, ready to compute points.
 
     Raises
     ------
     RequestError
-        As :class:`Simulation`; or if the lattice is no slab, or the schedule
+        As :class:`LatticeKernel`; or if the lattice is no slab, or the schedule
         asks for cluster updates or tempering, which a slab has not, or ``keep`` for anything.
 
     Examples
     --------
     >>> from latticescape import Schedule, slab
     >>> model = SegregationSlab(w_CL=1.65, w_LL=6.28, w_LO=-7.57)
-    >>> simulation = SlabSimulation(slab(4, 3), model, Schedule(10, 5, 2), swept=("T",))
+    >>> simulation = SlabKernel(slab(4, 3), model, Schedule(10, 5, 2), swept=("T",))
     >>> found = simulation.compute({"T": np.array([1000.0])}, np.zeros((1, 4), np.uint64))
     >>> found["ca_fraction"].shape, found["histogram"].shape
     ((1, 3), (1, 2, 6))
@@ -118,11 +118,11 @@ class SlabSimulation(Simulation):
         self,
         points: Mapping[str, npt.NDArray[np.float64]],
         seeds: Seeds,
-        watch: Watch = unwatched,
+        cancel_check: CancelCheck = never_cancelled,
         *,
         kernel: str | None = None,
     ) -> dict[str, np.ndarray]:
-        """Every variable at the given points, points first; see :class:`Simulation`.
+        """Every variable at the given points, points first; see :class:`LatticeKernel`.
 
         ``kernel`` is ``"lanes"``, the default, or ``"reference"``: other random numbers, the same
         distribution.
@@ -130,7 +130,7 @@ class SlabSimulation(Simulation):
         full = complete(self.model, points, len(seeds))
         tasks, sums = self._tasks(full, seeds), []
         for group, targets in self._groups(tasks, kernel or self.name):
-            drive([group], self.schedule, watch=watch)
+            drive([group], self.schedule, cancel_check=cancel_check)
             sums += targets
         atoms = self.model.atoms(full, self.lattice)
         rows = [

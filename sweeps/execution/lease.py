@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from distributed import Client
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.batches import GivenUp
+from latticescape.physics.kernels.batches import Cancelled
 from latticescape.sweeps.execution.patience import KEY
 from latticescape.sweeps.spec.plan import Block
 from latticescape.sweeps.store.object_store import UnreachableError
@@ -122,7 +122,7 @@ def end(notes: Notes) -> None:
     notes.remove(PULSE)
 
 
-class LeaseWatch:
+class LeaseCheck:
     """Called every moment by a task: raises when the lease has ended, and renews it meanwhile."""
 
     def __init__(self, notes: Notes, lease: str) -> None:
@@ -146,7 +146,7 @@ class LeaseWatch:
         if found is None and self.notes.has(NAME):
             return  # a moment's trouble with the disk: the next look will tell
         if found is None or found["id"] != self.lease:
-            raise GivenUp
+            raise Cancelled
         if _age(self.notes.read(PULSE)) > PULSE_SECONDS:
             # No fault of the points; that nothing can be written, the block itself will tell.
             with suppress(OSError, UnreachableError):

@@ -16,7 +16,7 @@ from latticescape.sweeps.execution.lease import Lease, leave, take
 from latticescape.sweeps.execution.patience import install_patience
 from latticescape.sweeps.execution.progress import SweepProgress
 from latticescape.sweeps.execution.submit import put
-from latticescape.sweeps.execution.tasks import Receipt, error_text, forgive, revive
+from latticescape.sweeps.execution.tasks import TaskResult, error_text, forgive, revive
 from latticescape.sweeps.execution.warmup import warmed
 from latticescape.sweeps.execution.workers import (
     Cluster,
@@ -28,7 +28,7 @@ from latticescape.sweeps.execution.workers import (
 from latticescape.sweeps.functions.returned import ReturnedError
 from latticescape.sweeps.spec.plan import Block, plan
 from latticescape.sweeps.spec.sweep import Sweep
-from latticescape.sweeps.store.disk_full import UnwrittenError, full_disk_told
+from latticescape.sweeps.store.disk_full import DiskFullError, full_disk_told
 from latticescape.sweeps.store.extension import base_of, take_over
 from latticescape.sweeps.store.location import StorePath, locate
 from latticescape.sweeps.store.object_store import UnreachableError
@@ -258,7 +258,7 @@ def _compute(client: Client, store: Store, lease: Lease, report: Report, progres
         for block, outcome in outcomes:
             if isinstance(outcome, (ReturnedError, ForeignWorkerError)):
                 raise outcome  # as would all the blocks that are still to come
-            if isinstance(outcome, UnwrittenError):
+            if isinstance(outcome, DiskFullError):
                 report = replace(report, error=str(outcome))
                 break  # nor can anything else be stored: the rest stays pending
             if isinstance(outcome, BaseException):
@@ -286,7 +286,7 @@ def _left(store: Store, client: Client, lease: Lease) -> Iterator[None]:
                 forgive(store.notes)
 
 
-def _counted(report: Report, receipt: Receipt) -> Report:
+def _counted(report: Report, receipt: TaskResult) -> Report:
     return replace(
         report,
         computed_blocks=report.computed_blocks + bool(receipt.computed),
@@ -318,7 +318,7 @@ def _judged(report: Report, store: Store, done: int) -> Report:
 
 def _outcomes(
     client: Client, store: Store, lease: Lease, pending: list[Block]
-) -> Generator[tuple[Block, Receipt | BaseException]]:
+) -> Generator[tuple[Block, TaskResult | BaseException]]:
     """These blocks, each with its receipt or error, as they finish."""
     blocks, held = iter(pending), dict[str, tuple[Future, Block]]()
     finished = as_completed(loop=client.loop)
@@ -344,7 +344,7 @@ def _outcomes(
 
 def _outcomes_of(
     client: Client, batch: Iterable[Future], held: Mapping[str, tuple[Future, Block]]
-) -> Iterator[tuple[Future, Receipt | BaseException]]:
+) -> Iterator[tuple[Future, TaskResult | BaseException]]:
     """Of tasks that ended, in one question to the cluster if all is well."""
     finished = [future for future in batch if future.status == "finished"]
     try:
@@ -355,11 +355,11 @@ def _outcomes_of(
         yield future, receipts.get(future) or _outcome(future, held[future.key][1])
 
 
-def _outcome(future: Future, block: Block) -> Receipt | BaseException:
-    lost = Receipt(block.number, cancelled=True, error=LOST)
+def _outcome(future: Future, block: Block) -> TaskResult | BaseException:
+    lost = TaskResult(block.number, cancelled=True, error=LOST)
     try:
         if future.status == "finished":
-            receipt: Receipt = future.result()
+            receipt: TaskResult = future.result()
             return receipt
         if future.status == "error":
             error: BaseException = future.exception()

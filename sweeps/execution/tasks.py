@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import shortened
-from latticescape.physics.kernels.batches import GivenUp, Watch, unwatched
-from latticescape.sweeps.execution.lease import LeaseWatch
+from latticescape.physics.kernels.batches import CancelCheck, Cancelled, never_cancelled
+from latticescape.sweeps.execution.lease import LeaseCheck
 from latticescape.sweeps.execution.secede import aside
 from latticescape.sweeps.execution.warmup import warm_up
 from latticescape.sweeps.execution.work_units import MOST_DEATHS, Trial, Units, bisected, units_of
@@ -32,7 +32,7 @@ Results = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Receipt:
+class TaskResult:
     """What a task sends back: no data, only how many points are done and what it took.
 
     Attributes
@@ -104,7 +104,7 @@ def compute_block(
     lease: str = "",
     source: Source | None = None,
     code: Code | None = None,
-) -> Receipt:
+) -> TaskResult:
     """Compute the open points of one block of a store and write them.
 
     Parameters
@@ -134,18 +134,18 @@ def compute_block(
         check_code(code)
     store = cached_store(path, identity, source)
     block = store.blocks[number]
-    watch = LeaseWatch(store.notes, lease) if lease else unwatched
+    cancel_check = LeaseCheck(store.notes, lease) if lease else never_cancelled
     try:
-        watch()
-    except GivenUp:
-        return Receipt(number, cancelled=True)
+        cancel_check()
+    except Cancelled:
+        return TaskResult(number, cancelled=True)
     open_ = store.open_points(block)
-    receipt = Receipt(number)
+    receipt = TaskResult(number)
     if open_.any():
         warm_up(store.sweep)
         store.check_room(block)
         with full_disk_told(store.path):
-            receipt = _Work(store, block, watch).compute(open_)
+            receipt = _Work(store, block, cancel_check).compute(open_)
     return replace(receipt, worker_seconds=time.perf_counter() - begin)
 
 
@@ -155,16 +155,16 @@ class _Work:
 
     store: Store
     block: Block
-    watch: Watch
+    cancel_check: CancelCheck
     kernel_seconds: float = 0.0
-    receipt: Receipt = field(init=False)
+    receipt: TaskResult = field(init=False)
 
     def __post_init__(self) -> None:
         self.units = units_of(self.store.sweep, self.block)
         self.points = self.store.sweep.coordinates(self.block.region)
-        self.receipt = Receipt(self.block.number)
+        self.receipt = TaskResult(self.block.number)
 
-    def compute(self, open_: npt.NDArray[np.bool_]) -> Receipt:
+    def compute(self, open_: npt.NDArray[np.bool_]) -> TaskResult:
         """Try the units that hold an open point, set by set, and store each set as it is done."""
         notes, name = self.store.notes, note_of(self.block)
         units = np.flatnonzero(open_[self.units].any(axis=1)).tolist()
@@ -177,7 +177,7 @@ class _Work:
                     with self._last() if trial.sets == (some,) else nullcontext():
                         self._keep(some, outcome)
                 trial = trial.rest
-        except GivenUp:
+        except Cancelled:
             self.receipt = replace(self.receipt, cancelled=True)
         finally:
             # No worker died here: whatever ends this, the points are not to blame.
@@ -200,13 +200,13 @@ class _Work:
         seeds = point_seeds(sweep.seed, map(sweep.kernel.parameters, points))
         begin = time.perf_counter()
         try:
-            return sweep.kernel.compute(axes, seeds, self.watch)
+            return sweep.kernel.compute(axes, seeds, self.cancel_check)
         finally:
             self.kernel_seconds += time.perf_counter() - begin
 
     def _keep(self, units: Units, outcome: Results | Exception) -> None:
         points, receipt = self._points_of(units), self.receipt
-        self.watch()
+        self.cancel_check()
         if isinstance(outcome, ReturnedError) and not self.store.done().any():
             raise outcome
         if isinstance(outcome, Exception):

@@ -13,7 +13,7 @@ from numba.core.dispatcher import Dispatcher
 
 from latticescape.physics.compiled import one_compiles
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.batches import Watch, unwatched
+from latticescape.physics.kernels.batches import CancelCheck, never_cancelled
 from latticescape.physics.kernels.lattice_kernel import Coordinates
 from latticescape.physics.models.parameters import Parameter
 from latticescape.physics.variables import Variable
@@ -213,7 +213,7 @@ class FunctionKernel:
         self,
         points: Mapping[str, npt.NDArray[np.float64]],
         seeds: npt.NDArray[np.uint64],
-        watch: Watch = unwatched,
+        cancel_check: CancelCheck = never_cancelled,
     ) -> dict[str, npt.NDArray[Any]]:
         """Every variable at the given points, points first; any points, in any order.
 
@@ -234,7 +234,7 @@ class FunctionKernel:
         shapes = {v.name: tuple(self.sizes[dim] for dim in v.dims) for v in self.variables}
         found = {v.name: np.empty((len(seeds), *shapes[v.name]), v.dtype) for v in self.variables}
         for number, seed in enumerate(seeds):
-            watch()
+            cancel_check()
             point = {name: float(values[number]) for name, values in points.items()}
             try:
                 returned = self.function(**self._given(point, seed))
@@ -312,8 +312,8 @@ def kernel(
     --------
     >>> import tempfile
     >>> from latticescape import Parameter, Sweep, kernel, run
-    >>> chance = Parameter("p", "chance of a step to the right", low=0, high=1)
-    >>> @kernel("mean", "mean_se", parameters=[chance])
+    >>> p = Parameter("p", "probability of a step to the right", low=0, high=1)
+    >>> @kernel("mean", "mean_se", parameters=[p])
     ... def drift(p, steps: int = 100, *, rng):
     ...     walk = np.where(rng.random(steps) < p, 1.0, -1.0)
     ...     return walk.mean(), walk.std(ddof=1) / np.sqrt(steps)

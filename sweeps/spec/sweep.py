@@ -16,12 +16,12 @@ import tomlkit
 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.kernel import Kernel
-from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.physics.kernels.schedule import Schedule
 from latticescape.physics.kernels.traces import kept
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import Model
-from latticescape.physics.registry import simulation_of
+from latticescape.physics.registry import kernel_for
 from latticescape.sweeps.functions.function import FunctionKernel
 from latticescape.sweeps.functions.kernel_table import table_of
 from latticescape.sweeps.functions.source import Source
@@ -150,11 +150,11 @@ class Sweep:
     @property
     def keep(self) -> tuple[str, ...]:
         """What is stored besides the averages; a function yields what it declares."""
-        return self.kernel.keep if isinstance(self.kernel, Simulation) else ()
+        return self.kernel.keep if isinstance(self.kernel, LatticeKernel) else ()
 
     @property
-    def _simulation(self) -> Simulation:
-        if not isinstance(self.kernel, Simulation):
+    def _simulation(self) -> LatticeKernel:
+        if not isinstance(self.kernel, LatticeKernel):
             raise AttributeError(f"the sweep of {self.kernel.name} has no lattice and no model")
         return self.kernel
 
@@ -344,7 +344,7 @@ def _kernel(
 ) -> Kernel:
     if kernel is None:
         lattice, model, schedule = (_checked(name, part) for name, part in parts.items())
-        return simulation_of(lattice, model, schedule, swept, kept(keep))
+        return kernel_for(lattice, model, schedule, swept, kept(keep))
     given = [name for name, part in parts.items() if part is not None] + ["keep"] * bool(keep)
     if given:
         raise RequestError(

@@ -1,4 +1,4 @@
-"""``pack``: a finished store as a few large files, to be shared and read, and not to be written."""
+"""``consolidate``: copy a finished store into a few large files, to be shared and only read."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from latticescape.sweeps.store.chunks import DAMAGE
 from latticescape.sweeps.store.fsync import flush
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.object_store import is_url
-from latticescape.sweeps.store.store import Store, consolidate
+from latticescape.sweeps.store.store import Store, consolidate_metadata
 from latticescape.sweeps.store.verify import verify
 
 # A shard before compression: few files, each of a size that copies well, and so much memory a few
@@ -29,7 +29,7 @@ MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
-class Packed:
+class Consolidated:
     """What was packed.
 
     Attributes
@@ -54,7 +54,7 @@ class Packed:
         return asdict(self)
 
 
-def pack(store: StorePath, out: StorePath, *, partial: bool = False) -> Packed:
+def consolidate(store: StorePath, out: StorePath, *, partial: bool = False) -> Consolidated:
     """Copy a finished store into shards: the same arrays and bits in a few files a variable.
 
     A shard holds many blocks, and two processes that write two of them destroy each other's: the
@@ -84,8 +84,8 @@ def pack(store: StorePath, out: StorePath, *, partial: bool = False) -> Packed:
     >>> folder = tempfile.mkdtemp()
     >>> sweep = Sweep(square(4), Ising(), {"T": [2.0, 2.5]}, Schedule(10, 5, 2), seed=1)
     >>> ds = run(sweep, f"{folder}/ising.zarr")
-    >>> packed = pack(f"{folder}/ising.zarr", f"{folder}/packed.zarr")
-    >>> open_sweep(packed.store).identical(ds), packed.done
+    >>> consolidated = consolidate(f"{folder}/ising.zarr", f"{folder}/consolidated.zarr")
+    >>> open_sweep(consolidated.store).identical(ds), consolidated.done
     (True, 2)
     """
     source, out = Store(store), _folder(out)
@@ -94,13 +94,13 @@ def pack(store: StorePath, out: StorePath, *, partial: bool = False) -> Packed:
     _check_finished(found, partial)
     with made_whole(out) as draft:
         _copy(source, zarr.open_group(draft, mode="w-", zarr_format=3))
-        consolidate(draft)
+        consolidate_metadata(draft)
         _check_copy(source, draft)
         files = [path for path in draft.rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
         flush(files, below=draft)
     flush([out], below=out.parent)
-    return Packed(str(out), found.digest, found.points, found.done, len(files), size)
+    return Consolidated(str(out), found.digest, found.points, found.done, len(files), size)
 
 
 def _folder(out: StorePath) -> Path:
@@ -109,7 +109,7 @@ def _folder(out: StorePath) -> Path:
             "a store is packed into a folder",
             came=out,
             allowed="a path on a disk",
-            hint="latticescape pack STORE packed.zarr, and copy that folder into the bucket",
+            hint="latticescape consolidate STORE packed.zarr, and copy that folder into the bucket",
         )
     return Path(out)
 
@@ -119,14 +119,14 @@ def _check_out(source: Store, out: Path) -> None:
         raise RequestError(
             f"{out} is there already",
             allowed="a new path",
-            hint=f"latticescape pack {source.path} another.zarr",
+            hint=f"latticescape consolidate {source.path} another.zarr",
         )
     if isinstance(source.path, Path) and source.path.resolve() in out.resolve().parents:
         raise RequestError(
             f"{out} is inside the store that is to be packed",
             came=out,
             allowed="a path outside of it",
-            hint=f"latticescape pack {source.path} another.zarr",
+            hint=f"latticescape consolidate {source.path} another.zarr",
         )
     check_place(out)
 
@@ -202,7 +202,7 @@ def _damaged(source: Store) -> RequestError:
         return RequestError(
             f"what was read from the store {source.path} or written beside it is not what is there",
             allowed="disks that keep what is written",
-            hint="latticescape pack once more, to another disk",
+            hint="latticescape consolidate once more, to another disk",
         )
     some = ", ".join(str(damage.block) for damage in damages[:MOST_NAMED])
     more = ", …" if len(damages) > MOST_NAMED else ""

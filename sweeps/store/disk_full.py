@@ -1,4 +1,4 @@
-"""``UnwrittenError``: the disk of a store is full, so no block is worth computing."""
+"""``DiskFullError``: the disk of a store is full, so no block is worth computing."""
 
 import errno
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from latticescape.physics.errors import RequestError
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class UnwrittenError(RequestError):
+class DiskFullError(RequestError):
     """No block can be stored: whoever hands blocks out may stop."""
 
 
@@ -22,7 +22,7 @@ def unwritten(store: object, error: OSError) -> RequestError:
     cannot write into the store s.zarr (came: No space left on device; allowed: a disk with space
     left, on which you may write). Try: the same latticescape run once more, when there is space
     """
-    kind = UnwrittenError if error.errno in FULL else RequestError
+    kind = DiskFullError if error.errno in FULL else RequestError
     return kind(
         f"cannot write into the store {store}",
         came=error.strerror or error,

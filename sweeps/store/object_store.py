@@ -117,9 +117,9 @@ class Objects:
         start = VARIABLES[self.scheme]
         return tuple(sorted(item for item in os.environ.items() if item[0].startswith(start)))
 
-    def zarr(self) -> "ToldObjectStore":
+    def zarr(self) -> "ErrorTranslatingStore":
         """The objects as zarr wants them."""
-        return ToldObjectStore(self.patient, url=self.url)
+        return ErrorTranslatingStore(self.patient, url=self.url)
 
     def read(self, key: str) -> bytes | None:
         """An object; None if there is none."""
@@ -192,7 +192,7 @@ def _handle(url: str, environment: tuple[tuple[str, str], ...], *, patient: bool
         return from_url(url, retry_config=PATIENT if patient else QUICK, **options)
 
 
-class ToldObjectStore(ObjectStore[Any]):
+class ErrorTranslatingStore(ObjectStore[Any]):
     """Zarr's store of objects, whose errors tell a user what is wrong."""
 
     def __init__(self, store: Any, *, read_only: bool = False, url: str) -> None:

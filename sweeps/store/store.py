@@ -86,25 +86,25 @@ class Store:
         return str(self.group.attrs["store_id"])
 
     @cached_property
-    def packed(self) -> bool:
+    def consolidated(self) -> bool:
         """Whether many blocks share a file, so that none can be written."""
         return self._opened("done", mode="r").shards is not None
 
     def check_writable(self) -> None:
-        """Refuse to write into a packed store.
+        """Refuse to write into a consolidated store.
 
         Two processes that write blocks of one shard destroy each other's, and nobody is told.
 
         Raises
         ------
         RequestError
-            If the store is packed.
+            If the store is consolidated.
         """
-        if self.packed:
+        if self.consolidated:
             raise RequestError(
-                f"the store {self.path} is packed: it can be read, and not be written",
+                f"the store {self.path} is consolidated and therefore read-only",
                 allowed="a store that run has made",
-                hint="the same with the store that it was packed from, and latticescape pack again",
+                hint="write to the original store, then latticescape consolidate again",
             )
 
     @property
@@ -386,7 +386,7 @@ def create(path: StorePath, sweep: Sweep, plan: Plan) -> Store:
 
     def write(place: Any) -> None:
         _write_layout(zarr.open_group(place, mode="w-", zarr_format=3), sweep, plan)
-        consolidate(place)
+        consolidate_metadata(place)
 
     locate(path).create(write)
     _check_same(Store(path), sweep)
@@ -526,7 +526,7 @@ def _attributes(sweep: Sweep, plan: Plan) -> dict[str, Any]:
     }
 
 
-def consolidate(place: Any) -> None:
+def consolidate_metadata(place: Any) -> None:
     """Gather the metadata of all arrays in one file, where ``xarray.open_zarr`` looks for it."""
     with warnings.catch_warnings():
         # zarr warns that consolidated metadata is not in its format-3 specification; it is only a

@@ -105,8 +105,8 @@ def verify(store: StorePath, *, repair: bool = False) -> Verification:
         opened.check_writable()
         for damage in damages:
             _repair(opened, damage)
-    packed = "latticescape pack once more, from the store that it was packed from"
-    hint = packed if opened.packed else f"latticescape verify {store} --repair"
+    consolidated = "latticescape consolidate once more, from the store that it was packed from"
+    hint = consolidated if opened.consolidated else f"latticescape verify {store} --repair"
     return Verification(str(store), opened.sweep.points, done, damages, hint)
 
 

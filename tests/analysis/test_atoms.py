@@ -79,12 +79,12 @@ def test_the_reference_image_is_measured_at_the_bound_and_errors_are_honest() ->
     ],
     ids=str,
 )
-def test_other_images_as_well(changes: dict[str, float], looseness: float) -> None:
+def test_other_images_as_well(changes: dict[str, float], model_tolerance: float) -> None:
     scene = replace(SMALL, **{"seed": 2, **changes})
     found = find_atoms(scene.image)
     reached = score(scene, places(found), errors(found))
     assert min(reached.recall, reached.precision) >= 0.995
-    assert reached.rms < looseness * position_bound(scene)
+    assert reached.rms < model_tolerance * position_bound(scene)
     assert reached.pull == pytest.approx(1.0, abs=0.12)
     if scene.peak == 1000:
         assert reached.rms < 0.05
@@ -233,8 +233,8 @@ def test_what_fails_is_told(image: Callable[[], npt.ArrayLike], problem: str) ->
 
 
 def test_atoms_at_random_are_found_if_their_distance_is_told() -> None:
-    chance = np.random.default_rng(4)
-    true = chance.uniform(10, 246, (60, 2))
+    rng = np.random.default_rng(4)
+    true = rng.uniform(10, 246, (60, 2))
     true = true[[i for i, p in enumerate(true) if (np.hypot(*(true[:i] - p).T) > 14).all()]]
     image = draw_image(true, shape=(256, 256), sigma=2.5, background=10, seed=1)
     with pytest.raises(RequestError, match="no lattice found"):
@@ -255,8 +255,8 @@ def test_information_and_gradient_are_those_of_numerical_derivatives() -> None:
     atoms = np.array([[15.2, 14.1, 5.0, np.log(2.5), 0.3], [16.9, 19.7, 3.0, np.log(2.0), -0.2]])
     owner = np.full((32, 34), -1, np.int64)
     owner[8:24, 6:17], owner[8:24, 17:28] = 0, 1
-    chance = np.random.default_rng(1)
-    weight, residual = chance.random(owner.shape), chance.standard_normal(owner.shape)
+    rng = np.random.default_rng(1)
+    weight, residual = rng.random(owner.shape), rng.standard_normal(owner.shape)
     # What lies farther than TELLING standard deviations is not followed.
     weight[:11], weight[23:], weight[:, :14], weight[:, 22:] = 0, 0, 0, 0
     slopes = np.empty((2, PARAMETERS, *owner.shape))

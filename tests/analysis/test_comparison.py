@@ -17,17 +17,17 @@ from latticescape.analysis import (
     bayes_factors,
     best_fit,
     compare,
-    data_needed,
     landscape,
     leave_one_out,
     observed_counts,
     p_values,
     random_mixing,
+    sample_size,
     slab_landscape,
 )
 from latticescape.analysis.counts.counting import counts_dataset
 from latticescape.analysis.inference.comparison.criteria import model_weights
-from latticescape.analysis.inference.comparison.models import least_s2, reweighed
+from latticescape.analysis.inference.comparison.models import argmin_s2, reweighed
 from latticescape.analysis.inference.estimation.fit import Fit
 from latticescape.analysis.inference.sample_size import noncentrality
 from latticescape.deploy.cli.main import main
@@ -67,14 +67,12 @@ SWEEP = exact_sweep()
 
 def published_fit(scape: xr.Dataset) -> Fit:
     """The minimum of S², as models are compared at, with images' errors taken as independent."""
-    return least_s2(reweighed(scape, scape["n"]))
+    return argmin_s2(reweighed(scape, scape["n"]))
 
 
 def drawn(w: float, seed: int, n: int = 400, images: int = 2) -> xr.Dataset:
-    chance = np.random.default_rng(seed)
-    rows = {
-        f"image {k}": chance.multinomial(n, true_probability(w, X[k % 2])) for k in range(images)
-    }
+    rng = np.random.default_rng(seed)
+    rows = {f"image {k}": rng.multinomial(n, true_probability(w, X[k % 2])) for k in range(images)}
     at = [X[k % 2] for k in range(images)]
     return counts_dataset(rows, CLASSES).assign(composition=("image", at))
 
@@ -157,9 +155,9 @@ def test_a_composition_measured_from_few_centres_is_allowed_for() -> None:
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Tables of atoms of two random alloys, the second of them with stripes."""
-    folder, chance = tmp_path_factory.mktemp("atoms"), np.random.default_rng(4)
+    folder, rng = tmp_path_factory.mktemp("atoms"), np.random.default_rng(4)
     lattice = triangular(16)
-    mixed = chance.permutation(np.arange(lattice.sites) % 2)
+    mixed = rng.permutation(np.arange(lattice.sites) % 2)
     striped = (np.arange(lattice.sites) // 16) % 2
     paths = []
     for name, species in (("mixed", mixed), ("striped", striped)):
@@ -328,17 +326,17 @@ def test_what_cannot_be_compared_is_refused() -> None:
 def test_errors_go_as_one_over_the_root_of_the_data() -> None:
     observed = drawn(0.1, 7, n=1000)
     now = published_fit(landscape(SWEEP, observed)).parameters["w"][1]
-    half = data_needed(SWEEP, observed, errors={"w": now / 2})
+    half = sample_size(SWEEP, observed, errors={"w": now / 2})
     assert half.neighborhoods == pytest.approx(4 * 2000, abs=1)
     assert (half.images, half.there) == (8, 2000)
-    shared = data_needed(SWEEP, observed, errors={"w": now / 2}, fraction=0.5)
+    shared = sample_size(SWEEP, observed, errors={"w": now / 2}, fraction=0.5)
     assert shared.effective == pytest.approx(half.effective, rel=0.02)
     assert shared.neighborhoods == pytest.approx(2 * half.neighborhoods, rel=0.02)
 
 
 @pytest.mark.statistical
 def test_the_data_that_is_needed_gives_the_error_that_is_asked_for() -> None:
-    need = data_needed(SWEEP, drawn(0.1, 7, n=4000), errors={"w": 0.05})
+    need = sample_size(SWEEP, drawn(0.1, 7, n=4000), errors={"w": 0.05})
     each = round(need.neighborhoods / 2)
     values = [
         best_fit(landscape(SWEEP, drawn(0.1, 50 + k, n=each))).parameters["w"][0]
@@ -349,7 +347,7 @@ def test_the_data_that_is_needed_gives_the_error_that_is_asked_for() -> None:
 
 @pytest.mark.statistical
 def test_the_power_that_is_asked_for_is_found_by_simulation() -> None:
-    need = data_needed(SWEEP, drawn(0.15, 7, n=4000), against="random", power=0.8, draws=1000)
+    need = sample_size(SWEEP, drawn(0.15, 7, n=4000), against="random", power=0.8, draws=1000)
     assert need.power[0] == pytest.approx(0.8, abs=0.05)
     assert need.neighborhoods == pytest.approx(
         noncentrality(0.8, 0.05, 1) / (4 * need.s2), rel=0.01
@@ -369,7 +367,7 @@ def test_the_power_that_is_asked_for_is_found_by_simulation() -> None:
 )
 def test_questions_without_an_answer_are_refused(question: Any, said: str) -> None:
     with pytest.raises(RequestError, match=said):
-        data_needed(SWEEP, drawn(0.1, 1), **question)
+        sample_size(SWEEP, drawn(0.1, 1), **question)
 
 
 def test_images_one_by_one_come_to_what_all_together_say() -> None:
@@ -478,7 +476,7 @@ def test_the_verb_fixes_axes(alloy: Path, counts: Path) -> None:
 
 
 def test_the_verb_says_how_much_data(alloy: Path, counts: Path) -> None:
-    options = ("need", counts, "--model", f"pair={alloy}", "--random")
+    options = ("sample-size", counts, "--model", f"pair={alloy}", "--random")
     assert told(*options)["against"] == "random"
     few, many = (told(*options, "--power", p)["neighborhoods"] for p in (0.5, 0.99))
     assert few < many
@@ -507,7 +505,7 @@ def test_the_verb_compares_slabs_by_their_sources(films: Path) -> None:
     assert min(found["table"]["p_value"][0][:2]) > 0.01 > max(found["table"]["p_value"][1][:2])
     by_itself = slab_landscape(open_sweep(true), DATA)
     assert found["n"] == pytest.approx(by_itself.n.values)
-    assert found["table"]["s2"][0] == pytest.approx(least_s2(by_itself).s2.values)
+    assert found["table"]["s2"][0] == pytest.approx(argmin_s2(by_itself).s2.values)
     cut = ("--model", f"x={films / 'x.zarr'}", "--at", "x.x=0.375")
     assert told("compare", file, *cut)["table"]["parameters"] == [1]
     lines = latticescape("compare", file, *models)
@@ -546,7 +544,7 @@ def test_p_values_of_sources_that_test_nothing_are_left_out(films: Path) -> None
         ("compare COUNTS --model a=FILM", "one file of sources"),
         ("compare FILE --model a=ALLOY", 'a sweep of kind = "segregation_slab"'),
         ("compare FILE --model a=FOLDER/x.zarr", "--at NAME.x=0.25"),
-        ("need FILE --model a=FILM --error w_LL=0.1", "latticescape fit"),
+        ("sample-size FILE --model a=FILM --error w_LL=0.1", "latticescape fit"),
     ],
 )
 def test_what_no_slab_can_be_asked_costs_one_line(
@@ -572,8 +570,8 @@ def test_what_no_slab_can_be_asked_costs_one_line(
         ("compare COUNTS --model a=ALLOY --at w1", "--at cannot be read"),
         ("compare COUNTS --random --p-value shuffle", "sites are not known"),
         ("compare COUNTS --random --fraction much", "--fraction cannot be read"),
-        ("need COUNTS --model a=ALLOY", "errors of one model"),
-        ("need COUNTS --model a=ALLOY --error w9=0.1", "no parameter w9"),
+        ("sample-size COUNTS --model a=ALLOY", "errors of one model"),
+        ("sample-size COUNTS --model a=ALLOY --error w9=0.1", "no parameter w9"),
     ],
 )
 def test_wrong_requests_cost_one_line(alloy: Path, counts: Path, words: str, said: str) -> None:

@@ -184,14 +184,14 @@ def test_zigzag_metals_are_counted_on_their_sites() -> None:
 
 def test_expected_counts_are_the_mean_over_species_drawn_by_their_probabilities() -> None:
     lattice = triangular(12)
-    chance = np.random.default_rng(7)
-    probability = chance.random(lattice.sites)
+    rng = np.random.default_rng(7)
+    probability = rng.random(lattice.sites)
     classes, rings = configurations("triangular"), lattice.neighbors(1)
     centers = np.arange(lattice.sites)
     exact = expected_counts(probability, centers, rings, classes)
     draws = [
         count_configurations(
-            (chance.random(lattice.sites) < probability).astype(int), centers, rings, classes
+            (rng.random(lattice.sites) < probability).astype(int), centers, rings, classes
         )
         for _ in range(2000)
     ]

@@ -52,11 +52,13 @@ TRUTH = 0.45
 NUMBER = 600
 
 
-def sweep_of(probability: np.ndarray, axes: dict[str, np.ndarray], bunch: int = 1) -> xr.Dataset:
-    """A sweep whose truth is known: 64 replicas of counts that come ``bunch`` at a time."""
+def sweep_of(
+    probability: np.ndarray, axes: dict[str, np.ndarray], dispersion: int = 1
+) -> xr.Dataset:
+    """A sweep whose truth is known: 64 replicas of counts that come ``dispersion`` at a time."""
     rng = np.random.default_rng(3)
     counts = np.stack(
-        [bunch * rng.multinomial(30_000 // bunch, probability) for _ in range(64)], -2
+        [dispersion * rng.multinomial(30_000 // dispersion, probability) for _ in range(64)], -2
     )
     label = ("configuration", np.array(CLASSES.labels))
     dims = (*axes, "replica", "configuration")
@@ -65,8 +67,8 @@ def sweep_of(probability: np.ndarray, axes: dict[str, np.ndarray], bunch: int = 
     )
 
 
-def one_parameter(bunch: int = 1) -> xr.Dataset:
-    return sweep_of(CLASSES.random_mixing(GRID), {"p": GRID}, bunch)
+def one_parameter(dispersion: int = 1) -> xr.Dataset:
+    return sweep_of(CLASSES.random_mixing(GRID), {"p": GRID}, dispersion)
 
 
 def counts_of(p: float, number: int, seed: int, size: int | None = None) -> np.ndarray:
@@ -110,7 +112,7 @@ def test_errors_are_those_of_repeated_experiments() -> None:
 
 
 def test_bunches_of_counts_make_errors_larger_by_their_root() -> None:
-    bunched = landscape(one_parameter(bunch=4), observed(counts_of(TRUTH, NUMBER, 1)))
+    bunched = landscape(one_parameter(dispersion=4), observed(counts_of(TRUTH, NUMBER, 1)))
     alone = best_fit(bunched, overlap="independent").parameters["p"][1]
     together = best_fit(bunched, overlap="simulated").parameters["p"][1]
     assert together / alone == pytest.approx(2, rel=0.12)
@@ -302,7 +304,7 @@ def test_draws_are_those_of_the_seed(scape: xr.Dataset) -> None:
 
 
 def test_bunched_draws_scatter_as_whole_configurations_do() -> None:
-    bunched = landscape(one_parameter(bunch=4), observed(counts_of(TRUTH, NUMBER, 1)))
+    bunched = landscape(one_parameter(dispersion=4), observed(counts_of(TRUTH, NUMBER, 1)))
     drawn = bootstrap(bunched, draws=400, overlap="simulated").parameters["p"][1]
     chains = posterior(bunched, overlap="simulated").posterior.p
     expected = best_fit(bunched, overlap="simulated").parameters["p"][1]

@@ -23,7 +23,7 @@ from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.sampler import complete
 from latticescape.physics.kinetics import hopping
 from latticescape.physics.kinetics.adatoms import BOLTZMANN_EV
-from latticescape.physics.kinetics.kernel import Kinetics, surface_of, walkers_of
+from latticescape.physics.kinetics.kernel import AdatomKernel, surface_of, walkers_of
 from latticescape.sweeps import Sweep, run
 from latticescape.sweeps.spec.seeding import point_seeds
 
@@ -76,7 +76,7 @@ def exact(lattice: Lattice, model: Adatoms, T: float, adatoms: int) -> tuple[Flo
 
 
 def computed(lattice: Lattice, model: Adatoms, T: Floats, schedule: Schedule = SHORT) -> Any:
-    kinetics = Kinetics(lattice, model, schedule, ("T",))
+    kinetics = AdatomKernel(lattice, model, schedule, ("T",))
     seeds = point_seeds(11, [kinetics.parameters({"T": t}) for t in T])
     return kinetics.compute({"T": T}, seeds)
 
@@ -226,10 +226,10 @@ def test_the_rate_of_a_film_is_corrected_for_unseen_hops(hops: float) -> None:
 def test_the_barrier_comes_back_from_films_in_most_trials(capsys: Any) -> None:
     T = np.array([300.0, 330.0, 360.0, 400.0])
     covered = {"hops": 0, "rates": 0}
-    chance = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     for _ in range(50):
         exposure = 60 / (4 * 1e11 * np.exp(-0.35 / (BOLTZMANN_EV * T)))
-        hops = chance.poisson(60, len(T))
+        hops = rng.poisson(60, len(T))
         counts = xr.Dataset({"hops": ("T", hops), "exposure": ("T", exposure)}, {"T": T})
         of_counts = arrhenius(counts)
         of_rates = arrhenius(hops / exposure, np.sqrt(hops) / exposure, T=T)
@@ -246,7 +246,7 @@ def test_the_barrier_comes_back_from_simulated_rates() -> None:
     T = np.array([300.0, 350.0, 400.0, 450.0])
     inside = 0
     for seed in range(50):
-        kinetics = Kinetics(square(6), MODEL, Schedule(0, 2, 10), ("T",))
+        kinetics = AdatomKernel(square(6), MODEL, Schedule(0, 2, 10), ("T",))
         seeds = point_seeds(seed, [kinetics.parameters({"T": t}) for t in T])
         found = kinetics.compute({"T": T}, seeds)
         fit = arrhenius(found["hop_rate"][:, 0, 0], found["hop_rate_se"][:, 0, 0], T=T)
@@ -291,11 +291,11 @@ def test_units_change_the_number_and_not_the_energy() -> None:
 
 @pytest.mark.statistical
 def test_site_energies_have_honest_errors() -> None:
-    chance, truth = np.random.default_rng(3), np.array([0.0, 0.03, 0.06])
+    rng, truth = np.random.default_rng(3), np.array([0.0, 0.03, 0.06])
     weights = np.array([1, 2, 4]) * np.exp(-truth / (BOLTZMANN_EV * 300))
     found = [
         site_energies(
-            chance.multinomial(400, weights / weights.sum()),
+            rng.multinomial(400, weights / weights.sum()),
             300.0,
             degeneracy=[1, 2, 4],
             expected=truth,

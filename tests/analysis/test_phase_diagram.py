@@ -290,13 +290,13 @@ def test_phase_on_the_command_line(tmp_path: Path) -> None:
     spec, fit, out = tmp_path / "alloy.toml", tmp_path / "fit.json", tmp_path / "out.zarr"
     spec.write_text(SPEC)
     fit.write_text('{"parameters": {"w1": {"value": -1.0, "se": 0.1}}}')
-    found = told("phase", spec, "--fit", fit, "--draws", 2, "--out", out)
+    found = told("phase-diagram", spec, "--fit", fit, "--draws", 2, "--out", out)
     assert [line["x"] for line in found["lines"]] == pytest.approx([1 / 3, 0.5])
     assert 0.5 < found["lines"][0]["boundary"] < 0.9
     assert found["lines"][0]["boundary_parameter_se"] is not None
     assert found["lines"][1]["boundary"] is None
     assert "boundary_se" in xr.open_zarr(out)
-    refused = latticescape("phase", spec, "--fit", spec)
+    refused = latticescape("phase-diagram", spec, "--fit", spec)
     assert refused.exit_code == 2
     assert "cannot read a fit" in refused.output
 

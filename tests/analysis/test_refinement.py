@@ -50,9 +50,9 @@ def scape_of(
         (x**2 * (1 + 0.3 * np.tanh(x / 10)) / (1 + 0.002 * x**2) for x in u), xr.zeros_like(mesh[0])
     )
     seeds = np.stack([grid.values for grid in mesh], axis=-1).reshape(-1, len(axes))
-    chance = [np.random.default_rng(abs(hash(tuple(p))) % 2**32).normal() for p in seeds.tolist()]
+    noises = [np.random.default_rng(abs(hash(tuple(p))) % 2**32).normal() for p in seeds.tolist()]
     error = noise * np.sqrt(1 + np.maximum(rise, 0) / 40) / (4 * N)
-    s2 = (40 + rise) / (4 * N) + error * np.reshape(chance, rise.shape)
+    s2 = (40 + rise) / (4 * N) + error * np.reshape(noises, rise.shape)
     return xr.Dataset(
         {
             "s2": s2.expand_dims(image=["one"]),

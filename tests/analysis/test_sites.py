@@ -29,13 +29,13 @@ def half(atoms: xr.Dataset) -> xr.Dataset:
 
 def random_discs(number: int, size: float, apart: float, seed: int) -> xr.Dataset:
     """Discs thrown at random that do not overlap, as fits to noise give them."""
-    chance = np.random.default_rng(seed)
-    places = chance.uniform(0, size, (20 * number, 2))
+    rng = np.random.default_rng(seed)
+    places = rng.uniform(0, size, (20 * number, 2))
     free = np.ones(len(places), bool)
     for first, second in sorted(cKDTree(places).query_pairs(apart)):
         free[second] &= not free[first]
     places = places[free]
-    light = chance.lognormal(0, 0.2, len(places))
+    light = rng.lognormal(0, 0.2, len(places))
     return xr.Dataset(
         {"row": ("atom", places[:, 0]), "col": ("atom", places[:, 1]), "intensity": ("atom", light)}
     )
@@ -145,10 +145,10 @@ def maxima_of_waves(spread: float, seed: int) -> xr.Dataset:
     """Maxima of waves from all sides, all but equally long: a lattice where one looks, but no
     farther."""
     size, period = 190, 9
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size)))
     passed = np.exp(-0.5 * ((frequency * period - 1) / spread) ** 2)
-    waves = np.fft.ifft2(np.fft.fft2(chance.standard_normal((size, size))) * passed).real
+    waves = np.fft.ifft2(np.fft.fft2(rng.standard_normal((size, size))) * passed).real
     tops = np.argwhere(waves == maximum_filter(waves, 5))
     light = waves[tuple(tops.T)] - np.quantile(waves, 0.02)
     places = tops + np.random.default_rng(0).uniform(-0.3, 0.3, tops.shape)

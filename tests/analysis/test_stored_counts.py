@@ -15,8 +15,8 @@ from latticescape.physics.errors import RequestError
 
 def counted(*images: str, lattice: str = "triangular", seed: int = 1) -> xr.Dataset:
     classes = configurations(lattice)
-    chance = np.random.default_rng(seed)
-    return counts_dataset({name: chance.integers(1, 50, len(classes)) for name in images}, classes)
+    rng = np.random.default_rng(seed)
+    return counts_dataset({name: rng.integers(1, 50, len(classes)) for name in images}, classes)
 
 
 def test_stores_come_back_joined(tmp_path: Path) -> None:

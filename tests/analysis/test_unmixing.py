@@ -38,9 +38,9 @@ def as_spectra(vectors: npt.NDArray[Any], rows: int = 1) -> xr.DataArray:
 
 def mixed(q: int, windows: int = 60, features: int = 12) -> tuple[Floats, Floats]:
     """Vectors whose first q are the endmembers and the rest mixtures, and their abundances."""
-    chance = np.random.default_rng(q)
-    shares = np.concatenate([np.eye(q), chance.dirichlet(np.ones(q), windows - q)])
-    return shares @ chance.uniform(0, 10, (q, features)), shares
+    rng = np.random.default_rng(q)
+    shares = np.concatenate([np.eye(q), rng.dirichlet(np.ones(q), windows - q)])
+    return shares @ rng.uniform(0, 10, (q, features)), shares
 
 
 @pytest.mark.parametrize("q", [2, 3, 4, 6])
@@ -66,8 +66,8 @@ def test_the_simplex_is_the_largest_of_all(q: int, seed: int) -> None:
 
 @pytest.mark.parametrize("q", [1, 2, 3, 5])
 def test_abundances_are_the_constrained_minimum(q: int) -> None:
-    chance = np.random.default_rng(q)
-    ends, vectors = chance.standard_normal((q, 6)), chance.standard_normal((20, 6))
+    rng = np.random.default_rng(q)
+    ends, vectors = rng.standard_normal((q, 6)), rng.standard_normal((20, 6))
     found = abundances(vectors, ends)
     assert (found >= 0).all()
     np.testing.assert_allclose(found.sum(axis=1), 1)
@@ -244,12 +244,10 @@ def test_the_count_needs_windows_that_share_no_pixel() -> None:
 def test_bayesian_errors_are_the_scatter() -> None:
     ends, scores, own = [], [], []
     for trial in range(3):
-        chance = np.random.default_rng([7, trial])
+        rng = np.random.default_rng([7, trial])
         truth = np.array([[9.0, 1, 4, 2, 7], [2, 8, 5, 1, 3], [5, 4, 1, 9, 6]])
-        shares = chance.dirichlet(np.ones(3), 80)
-        found = unmix(
-            as_spectra(shares @ truth + chance.normal(0, 0.15, (80, 5))), 3, method="bayes"
-        )
+        shares = rng.dirichlet(np.ones(3), 80)
+        found = unmix(as_spectra(shares @ truth + rng.normal(0, 0.15, (80, 5))), 3, method="bayes")
         assert found.attrs["r_hat"] < 1.5
         assert found.attrs["noise"] == pytest.approx(0.15, rel=0.25)
         nearest = ((found.endmember.values[:, None, 0] - truth) ** 2).sum(axis=-1).argmin(axis=1)
@@ -265,8 +263,8 @@ def test_bayesian_errors_are_the_scatter() -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(-1, 2), (3, 9), (-9, -4), (-np.inf, 0.5), (12, np.inf)])
 def test_truncated_normals_follow_their_distribution(low: float, high: float) -> None:
-    chance = np.random.default_rng(8)
-    drawn = truncated_normal(np.full(4000, 1.0), 2.0, 1 + 2 * low, 1 + 2 * high, chance)
+    rng = np.random.default_rng(8)
+    drawn = truncated_normal(np.full(4000, 1.0), 2.0, 1 + 2 * low, 1 + 2 * high, rng)
     assert ((drawn >= 1 + 2 * low) & (drawn <= 1 + 2 * high)).all()
     assert kstest((drawn - 1) / 2, truncnorm(low, high).cdf).pvalue > 1e-3
 

@@ -19,8 +19,8 @@ from distributed import Client, LocalCluster
 from latticescape.deploy.cli.main import main
 from latticescape.physics import PairAlloy, Schedule, configurations, triangular
 from latticescape.physics.compiled import cache_folder
-from latticescape.physics.kernels.batches import Watch, unwatched
-from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.batches import CancelCheck, never_cancelled
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.sweeps import IncompleteError, Sweep, run
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.spec.plan import plan
@@ -314,7 +314,7 @@ def test_doctor_tells_what_is_compiled_and_compiles_only_if_asked(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[object] = []
-    monkeypatch.setattr(Simulation, "warm_up", lambda self, axes: calls.append(axes))
+    monkeypatch.setattr(LatticeKernel, "warm_up", lambda self, axes: calls.append(axes))
     monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
     command = f"doctor --cluster {address} --json"
     folder = cache_folder()
@@ -341,20 +341,20 @@ def test_doctor_tells_what_is_wrong_and_what_is_well() -> None:
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Kernels fail wherever T is 2.27, until this is undone."""
-    compute = Simulation.compute
+    compute = LatticeKernel.compute
 
     def fail(
-        self: Simulation,
+        self: LatticeKernel,
         points: Mapping[str, npt.NDArray[np.float64]],
         seeds: npt.NDArray[Any],
-        watch: Watch = unwatched,
+        watch: CancelCheck = never_cancelled,
     ) -> dict[str, npt.NDArray[Any]]:
         if 2.27 in points["T"]:
             raise ArithmeticError("no such temperature")
         return compute(self, points, seeds, watch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Simulation, "compute", fail)
+        patch.setattr(LatticeKernel, "compute", fail)
         yield patch
 
 

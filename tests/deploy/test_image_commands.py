@@ -152,7 +152,7 @@ def test_an_image_without_a_lattice_is_refused(kind: str, tmp_path: Path) -> Non
 def test_phases_of_an_image_are_stored_and_drawn(striped: Path, tmp_path: Path) -> None:
     out, pictures = tmp_path / "phases.zarr", [tmp_path / "a.png", tmp_path / "a.html"]
     more = [part for picture in pictures for part in ("--picture", picture)]
-    facts = told("phases", striped, "--window", 48, "--step", 12, "--out", out, *more)
+    facts = told("segment", striped, "--window", 48, "--step", 12, "--out", out, *more)
     assert facts["window"] == 48
     assert facts["step"] == 12
     assert facts["windows"] == [13, 13]
@@ -168,13 +168,13 @@ def test_phases_of_an_image_are_stored_and_drawn(striped: Path, tmp_path: Path) 
 
 
 def test_phases_choose_window_and_step(striped: Path) -> None:
-    facts = told("phases", striped)
+    facts = told("segment", striped)
     assert 6 * 8 <= facts["window"] <= 16 * 8
     assert facts["step"] == facts["window"] // 4
 
 
 def test_one_seed_gives_one_answer(striped: Path) -> None:
-    again = [told("phases", striped, "--window", 48, "--seed", 3) for _ in range(2)]
+    again = [told("segment", striped, "--window", 48, "--seed", 3) for _ in range(2)]
     assert again[0] == again[1]
 
 
@@ -182,10 +182,10 @@ def test_a_frame_of_a_stack_is_chosen(striped: Path, tmp_path: Path) -> None:
     image = tifffile.imread(striped)
     stack = tmp_path / "stack.tif"
     tifffile.imwrite(stack, np.stack([image, image[::-1]]), photometric="minisblack")
-    refused = latticescape("phases", stack)
+    refused = latticescape("segment", stack)
     assert refused.exit_code == 2
     assert "--frame 0" in refused.stderr
-    assert told("phases", stack, "--frame", 1, "--window", 48)["windows"] == [13, 13]
+    assert told("segment", stack, "--frame", 1, "--window", 48)["windows"] == [13, 13]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_frame_of_a_stack_is_chosen(striped: Path, tmp_path: Path) -> None:
 def test_wrong_requests_of_phases_end_in_one_line(
     arguments: list[object], problem: str, striped: Path
 ) -> None:
-    result = latticescape("phases", striped, *arguments)
+    result = latticescape("segment", striped, *arguments)
     assert result.exit_code == 2
     assert problem in result.stderr
     assert result.stderr.count("\n") == 1
@@ -212,6 +212,6 @@ def test_wrong_requests_of_phases_end_in_one_line(
 
 def test_phases_of_a_blank_image_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "blank.npy", np.full((128, 128), 7.0))
-    result = latticescape("phases", tmp_path / "blank.npy", "--window", 32)
+    result = latticescape("segment", tmp_path / "blank.npy", "--window", 32)
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: ")

@@ -142,7 +142,7 @@ def test_every_verb_of_the_tour_does_what_the_page_says(
     assert json.loads(Path("fit.json").read_text())["overlap"] == "simulated"
     assert "errors by bootstrap" in shown["fit"]
     assert "reached" in shown["refine"]
-    assert "of the diagrams drawn from the fit" in shown["phase"]
+    assert "of the diagrams drawn from the fit" in shown["phase-diagram"]
     assert "Bokeh" in shown["browse"]
     for made in ("scape.html", "diagram.html", "runs/scape.zarr", "runs/diagram.zarr"):
         assert Path(made).exists()

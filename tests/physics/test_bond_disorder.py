@@ -20,7 +20,7 @@ from latticescape.physics import (
     triangular,
 )
 from latticescape.physics.exact.enumeration import enumerate_states
-from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.physics.kernels.multispin.heat_bath import visits
 from latticescape.physics.kernels.multispin.simd import aligned
 from latticescape.physics.kernels.multispin.site_heat_bath import advance, site_terms
@@ -83,7 +83,7 @@ def truths(factor: float = 1.0) -> npt.NDArray[np.float64]:
 
 @pytest.fixture(scope="module")
 def simulated() -> xr.Dataset:
-    kernel = Simulation(square(4), NORMAL, SCHEDULE, ("realisation", "T", "H"))
+    kernel = LatticeKernel(square(4), NORMAL, SCHEDULE, ("realisation", "T", "H"))
     grid = np.meshgrid(*AXES.values(), indexing="ij")
     points = {name: axis.ravel() for name, axis in zip(AXES, grid, strict=True)}
     found = kernel.compute({**points, "H": np.full(6, H)}, seeds_of(31, points=6))
@@ -212,7 +212,7 @@ def test_six_neighbours_run_in_lanes_and_with_signs_alone_any(
     lattice: Lattice, J: Any, name: str, kernel: str
 ) -> None:
     model = Ising(J=J, bonds=TABLES[name])
-    assert Simulation(lattice, model, SCHEDULE, tuple(AXES)).name == kernel
+    assert LatticeKernel(lattice, model, SCHEDULE, tuple(AXES)).name == kernel
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -344,7 +344,7 @@ def test_what_random_bonds_need_is_told(
     model: Ising, swept: tuple[str, ...], schedule: Schedule, keep: tuple[str, ...], told: str
 ) -> None:
     with pytest.raises(RequestError, match=told):
-        Simulation(square(4), model, schedule, swept, keep)
+        LatticeKernel(square(4), model, schedule, swept, keep)
 
 
 def test_cluster_updates_and_halves_of_realisations_are_refused() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from latticescape.physics import Ising, RequestError, Schedule, cubic, square, triangular
 from latticescape.physics.exact.enumeration import enumerate_states
-from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.physics.lattices.lattice import GEOMETRIES, MOST_SHELLS, Lattice, neighbor_steps
 from latticescape.physics.models.coupling_matrix import coupling_matrix
 from latticescape.sweeps import Sweep
@@ -106,7 +106,7 @@ def test_twelve_couplings_run_in_lanes_and_more_by_the_reference() -> None:
     """Every 5×5 matrix has twelve at most."""
     five, seven = (np.arange(float(n * n)).reshape(n, n) for n in (5, 7))
     kernels = [
-        Simulation(square(8), Ising(couplings=matrix), SCHEDULE, ("T",)).name
+        LatticeKernel(square(8), Ising(couplings=matrix), SCHEDULE, ("T",)).name
         for matrix in (TWO, FIVE, *(np.abs(m - m[::-1, ::-1]) for m in (five, seven)))
     ]
     assert kernels == ["lanes", "lanes", "lanes", "reference"]
@@ -119,7 +119,7 @@ def test_a_matrix_of_shells_has_the_bits_of_the_shells() -> None:
         shells[row, [1, 3]] = 0.2
     seeds, axes = seed_of(3)[None, :], {"T": np.array([2.4])}
     found = [
-        Simulation(square(8), model, Schedule(10, 10, 2), ("T",)).compute(axes, seeds)
+        LatticeKernel(square(8), model, Schedule(10, 10, 2), ("T",)).compute(axes, seeds)
         for model in (Ising(couplings=shells), Ising(J=[1.0, 0.2]))
     ]
     assert np.array_equal(*(f["histogram_replica"] for f in found))
@@ -222,4 +222,4 @@ def test_a_matrix_that_does_not_fit_is_refused(
     lattice: Lattice, model: Ising, swept: tuple[str, ...], told: str
 ) -> None:
     with pytest.raises(RequestError, match=told):
-        Simulation(lattice, model, SCHEDULE, swept)
+        LatticeKernel(lattice, model, SCHEDULE, swept)

@@ -11,7 +11,7 @@ from latticescape.physics import RequestError, Schedule, count_configurations
 from latticescape.physics.kernels.batches import drive
 from latticescape.physics.kernels.traces import unpack_replicas
 from latticescape.physics.slab.enumeration import expect
-from latticescape.physics.slab.kernel import SlabSimulation
+from latticescape.physics.slab.kernel import SlabKernel
 from latticescape.physics.slab.lattice import Slab, slab
 from latticescape.physics.slab.model import GAS_CONSTANT, SegregationSlab
 from latticescape.physics.slab.multispin import SlabLanes
@@ -44,7 +44,7 @@ def deviations(kernel: str, factor: float = 1.0) -> Z:
     """Energies, heat capacities, profiles and classes of all models, in standard errors."""
     found: Z = []
     for number, model in enumerate(MODELS):
-        simulation = SlabSimulation(SMALL, model, SCHEDULE, swept=("T",))
+        simulation = SlabKernel(SMALL, model, SCHEDULE, swept=("T",))
         temperature = {"T": np.full(2, 1000.0 * factor)}
         values = simulation.compute(temperature, seeds_of(71, number, points=2), kernel=kernel)
         truth = exact(model)
@@ -137,7 +137,7 @@ def test_law_5_a_slab_is_counted_by_the_function_that_counts_images() -> None:
 
 def test_law_1_companions_change_no_bit_of_a_slab() -> None:
     model = SegregationSlab(w_LL=6.28, w_LO=-7.57)
-    simulation = SlabSimulation(slab(4, 4), model, Schedule(5, 4, 2), swept=("w_CL",))
+    simulation = SlabKernel(slab(4, 4), model, Schedule(5, 4, 2), swept=("w_CL",))
     points, seeds = {"w_CL": np.linspace(-1.0, 2.0, 10)}, seeds_of(73, points=10)
     whole = simulation.compute(points, seeds)
     some = simulation.compute({"w_CL": points["w_CL"][[9, 2]]}, seeds[[9, 2]])
@@ -147,7 +147,7 @@ def test_law_1_companions_change_no_bit_of_a_slab() -> None:
 
 def test_the_surface_takes_calcium_where_lanthanum_repels_itself() -> None:
     model = SegregationSlab(w_CL=0.0, w_LO=0.0)
-    simulation = SlabSimulation(slab(6, 4), model, Schedule(100, 40, 5), swept=("w_LL",))
+    simulation = SlabKernel(slab(6, 4), model, Schedule(100, 40, 5), swept=("w_LL",))
     found = simulation.compute({"w_LL": np.array([0.0, 6.0])}, seeds_of(74, points=2))
     free, repelled = found["ca_fraction"][:, 0]
     assert abs(free - 0.375) < 0.02

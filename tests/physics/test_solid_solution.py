@@ -15,7 +15,7 @@ from latticescape.physics import (
     square,
 )
 from latticescape.physics.exact.enumeration import enumerate_states
-from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.sweeps import Sweep
 from tests.support.statistics import Deviation, deviations, root_mean_square, seed_of, seeds_of
 
@@ -64,7 +64,7 @@ def compared(factor: float = 1.0) -> list[Deviation]:
 
 def computed(model: SolidSolution, grid: dict[str, np.ndarray], schedule: Schedule) -> xr.Dataset:
     """A small sweep on 16×16 sites, computed here."""
-    kernel = Simulation(square(16), model, schedule, tuple(grid))
+    kernel = LatticeKernel(square(16), model, schedule, tuple(grid))
     places = [axis.ravel() for axis in np.meshgrid(*grid.values(), indexing="ij")]
     axes = dict(zip(grid, places, strict=True))
     found = kernel.compute(axes, seeds_of(12, points=len(places[0])))
@@ -79,7 +79,7 @@ def computed(model: SolidSolution, grid: dict[str, np.ndarray], schedule: Schedu
 
 def image(model: SolidSolution, point: dict[str, float], samples: int = 8) -> xr.Dataset:
     """Counts of a simulated image, as many as so many lattices hold."""
-    kernel = Simulation(square(16), model, Schedule(500, samples, 50), tuple(point))
+    kernel = LatticeKernel(square(16), model, Schedule(500, samples, 50), tuple(point))
     seeds = seeds_of(13, points=1)
     counts = kernel.compute({n: np.array([v]) for n, v in point.items()}, seeds)
     return counts_dataset({"one": counts["histogram_replica"][0, 0]}, configurations("square"))
@@ -102,8 +102,8 @@ def test_a_temperature_off_by_ten_percent_fails() -> None:
 def test_only_one_combination_acts_at_fixed_composition() -> None:
     """The pair alloy at w1 = w_0 − (w_1 + w_m1)/2 has the same bits, but for the energy."""
     seeds, swept = seeds_of(14, points=1), {"x": np.array([0.25])}
-    one = Simulation(square(8), CLOSED, SCHEDULE, ("x",))
-    other = Simulation(square(8), PairAlloy(w1=0.35 - (0.3 - 0.2) / 2), SCHEDULE, ("x",))
+    one = LatticeKernel(square(8), CLOSED, SCHEDULE, ("x",))
+    other = LatticeKernel(square(8), PairAlloy(w1=0.35 - (0.3 - 0.2) / 2), SCHEDULE, ("x",))
     a, b = one.compute(swept, seeds), other.compute(swept, seeds)
     assert np.array_equal(a["histogram_replica"], b["histogram_replica"])
     n = 16

@@ -60,17 +60,17 @@ def task_of(lattice: Lattice, T: float) -> Task:
     return Task(seed_of(1), T, couplings, jumps, np.full(64, 0.5), -1)
 
 
-@pytest.mark.parametrize("chance", [0.0, 2.0**-12, 0.1, 0.5, 0.5858, 0.999])
-def test_coins_fall_as_often_as_they_should_in_every_place(chance: float) -> None:
-    state, throws = seed_of(1, int(chance * 1e6)), 20_000
-    threshold = np.uint64(chance * 2.0**PLANES)
+@pytest.mark.parametrize("p", [0.0, 2.0**-12, 0.1, 0.5, 0.5858, 0.999])
+def test_coins_fall_as_often_as_they_should_in_every_place(p: float) -> None:
+    state, throws = seed_of(1, int(p * 1e6)), 20_000
+    threshold = np.uint64(p * 2.0**PLANES)
     words = np.array([coins(state, threshold) for _ in range(throws)], np.uint64)
     bits = (words[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)
-    spread = np.sqrt(chance * (1 - chance) / throws)
-    assert np.all(np.abs(bits.mean(axis=0) - chance) <= 5 * spread)
-    assert abs(bits.mean() - chance) <= 5 * spread / 8
+    spread = np.sqrt(p * (1 - p) / throws)
+    assert np.all(np.abs(bits.mean(axis=0) - p) <= 5 * spread)
+    assert abs(bits.mean() - p) <= 5 * spread / 8
     together = (bits[:, :-1] & bits[:, 1:]).mean(axis=0)
-    assert np.all(np.abs(together - chance**2) <= 5 * np.sqrt(chance**2 / throws) + 1e-4)
+    assert np.all(np.abs(together - p**2) <= 5 * np.sqrt(p**2 / throws) + 1e-4)
 
 
 def test_the_highest_threshold_lets_every_bond_hold() -> None:

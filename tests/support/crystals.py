@@ -35,7 +35,7 @@ def crystal(
     other hole of the triangular lattice. ``debris``: dim peaks anywhere, per atom. ``bright``:
     share of atoms of brightness 1, the others 0.4.
     """
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     cell = np.asarray(GEOMETRIES[kind].cell)[:, ::-1]
     grid = np.indices((3 * size, 3 * size)).reshape(2, -1).T - size
     parts = [(grid + site, s) for s, site in enumerate(sites_in_cell(kind))]
@@ -50,21 +50,21 @@ def crystal(
         tables.append(np.column_stack([places, grid, label])[inside])
     table = np.concatenate(tables)
     metal = table[:, 4] >= 0
-    table = table[~metal | (chance.random(len(table)) >= vacancies)]
+    table = table[~metal | (rng.random(len(table)) >= vacancies)]
     metal = table[:, 4] >= 0
-    places = table[:, :2] + disorder * chance.standard_normal((len(table), 2))
-    light = np.where(chance.random(len(table)) < bright, 1.0, 0.4)
-    light = np.where(metal, light, chalcogen) * (1 + 0.06 * chance.standard_normal(len(table)))
+    places = table[:, :2] + disorder * rng.standard_normal((len(table), 2))
+    light = np.where(rng.random(len(table)) < bright, 1.0, 0.4)
+    light = np.where(metal, light, chalcogen) * (1 + 0.06 * rng.standard_normal(len(table)))
     angle = np.radians(rotation)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     places = SPACING * places @ turn
     places = places if warp is None else warp(places)
     dirt = int(debris * len(places))
-    spread = chance.uniform(places.min(axis=0), places.max(axis=0), (dirt, 2))
+    spread = rng.uniform(places.min(axis=0), places.max(axis=0), (dirt, 2))
     places = np.concatenate([places, spread])
-    light = np.concatenate([light, chance.uniform(0.03, 0.12, dirt)])
+    light = np.concatenate([light, rng.uniform(0.03, 0.12, dirt)])
     truth = np.concatenate([table[:, 2:], np.full((dirt, 3), -1.0)]).astype(int)
-    order = chance.permutation(len(places))
+    order = rng.permutation(len(places))
     names = ("true_i", "true_j", "true_sublattice")
     return xr.Dataset(
         {"row": ("atom", places[order, 0]), "col": ("atom", places[order, 1])}

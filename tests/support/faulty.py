@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from latticescape.physics.kernels.batches import Watch, unwatched
-from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.batches import CancelCheck, never_cancelled
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 
 Axes = Mapping[str, npt.NDArray[np.float64]]
 Before = Callable[[Axes], None]
@@ -20,17 +20,20 @@ WARM_UP_SAMPLES = 2
 def preceded(patch: pytest.MonkeyPatch, before: Before) -> list[list[tuple[float, ...]]]:
     """Have a function called before every computation in this process; the points it was called
     with, call by call."""
-    compute, calls = Simulation.compute, list[list[tuple[float, ...]]]()
+    compute, calls = LatticeKernel.compute, list[list[tuple[float, ...]]]()
 
     def faulty(
-        self: Simulation, points: Axes, seeds: npt.NDArray[np.uint64], watch: Watch = unwatched
+        self: LatticeKernel,
+        points: Axes,
+        seeds: npt.NDArray[np.uint64],
+        cancel_check: CancelCheck = never_cancelled,
     ) -> dict[str, npt.NDArray[Any]]:
         if self.schedule.samples > WARM_UP_SAMPLES:
             calls.append([*zip(*(values.tolist() for values in points.values()), strict=True)])
             before(points)
-        return compute(self, points, seeds, watch)
+        return compute(self, points, seeds, cancel_check)
 
-    patch.setattr(Simulation, "compute", faulty)
+    patch.setattr(LatticeKernel, "compute", faulty)
     return calls
 
 

@@ -42,7 +42,7 @@ def period_two(r: float) -> float:
     Variable("clusters_se", ("size",), units="1/site", long_name="its standard error"),
     Variable("occupied", dtype="int64", units="site", long_name="occupied sites, all chains"),
     dims={"size": SIZES},
-    parameters=[Parameter("p", "chance that a site is occupied", low=0, high=1)],
+    parameters=[Parameter("p", "probability that a site is occupied", low=0, high=1)],
     seconds=1e-3,
 )
 def percolation(p, sites: int = 64, chains: int = 40, *, rng):

@@ -15,7 +15,7 @@ from distributed import Client
 
 from latticescape.deploy.cli.main import main
 from latticescape.physics.errors import RequestError
-from latticescape.sweeps import cancel, open_sweep, pack, run, status, submit, verify
+from latticescape.sweeps import cancel, consolidate, open_sweep, run, status, submit, verify
 from latticescape.sweeps.execution.lease import take
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.spec.plan import plan
@@ -67,7 +67,7 @@ def test_a_packed_store_has_the_same_bits_whatever_its_shards(
 ) -> None:
     monkeypatch.setattr(MODULE, "SHARD_BYTES", shard_bytes)
     out = tmp_path / "new" / "p.zarr"
-    told = pack(finished, out)
+    told = consolidate(finished, out)
     assert_same_bits(finished, out)
     before, after = (zarr.open_group(path, mode="r") for path in (finished, out))
     assert before.attrs.asdict() == after.attrs.asdict()
@@ -87,14 +87,14 @@ def test_a_packed_store_has_the_same_bits_whatever_its_shards(
 def test_few_files_hold_all_blocks(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pack(finished, tmp_path / "p.zarr")
+    consolidate(finished, tmp_path / "p.zarr")
     sizes = zarr.open_group(finished, mode="r")
     written = [name for name, _ in sizes.arrays() if (finished / name / "c").exists()]
     assert len(chunk_files(tmp_path / "p.zarr")) == len(written)
     assert len(chunk_files(finished)) > 5 * len(written)
     chunk = int(np.prod(Store(finished).group["moments"].chunks)) * 8  # type: ignore[union-attr]
     monkeypatch.setattr(MODULE, "SHARD_BYTES", 2 * chunk)
-    pack(finished, tmp_path / "more.zarr")
+    consolidate(finished, tmp_path / "more.zarr")
     # 5 x 2 blocks of a row's two and one points, two blocks a shard, so a shard a row.
     assert len(chunk_files(tmp_path / "more.zarr" / "moments")) == 5
     assert len(chunk_files(tmp_path / "more.zarr" / "energy")) == 1
@@ -102,17 +102,17 @@ def test_few_files_hold_all_blocks(
 
 def test_alloys_and_words_are_packed(client: Client, tmp_path: Path) -> None:
     run(alloy_sweep(), tmp_path / "s.zarr", client, block_points=1)
-    pack(tmp_path / "s.zarr", tmp_path / "p.zarr")
+    consolidate(tmp_path / "s.zarr", tmp_path / "p.zarr")
     assert_same_bits(tmp_path / "s.zarr", tmp_path / "p.zarr")
-    pack(tmp_path / "p.zarr", tmp_path / "again.zarr")
+    consolidate(tmp_path / "p.zarr", tmp_path / "again.zarr")
     assert_same_bits(tmp_path / "s.zarr", tmp_path / "again.zarr")
 
 
 def test_all_that_reads_a_store_reads_a_packed_one(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "p.zarr"
-    packed = latticescape("pack", finished, out, "--json")
-    assert packed.exit_code == 0, packed.output
-    assert '"done": 15' in packed.stdout
+    consolidated = latticescape("consolidate", finished, out, "--json")
+    assert consolidated.exit_code == 0, consolidated.output
+    assert '"done": 15' in consolidated.stdout
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # as where consolidated metadata is missing
         assert xr.open_zarr(out).identical(xr.open_zarr(finished))
@@ -129,7 +129,7 @@ def test_all_that_reads_a_store_reads_a_packed_one(finished: Path, tmp_path: Pat
 
 def test_a_packed_store_is_complete_and_is_not_written(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "p.zarr"
-    pack(finished, out)
+    consolidate(finished, out)
     before = everything(out)
     assert execute(SWEEP, out, no_cluster()).complete
     assert execute(SWEEP, out, no_cluster(), poisoned=True).complete
@@ -143,7 +143,7 @@ def test_a_packed_store_is_complete_and_is_not_written(finished: Path, tmp_path:
 
 def test_no_block_of_a_packed_store_can_be_written(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "p.zarr"
-    pack(finished, out)
+    consolidate(finished, out)
     before, store = everything(out), Store(out)
     block, points = store.blocks[3], np.array([0])
     results = {v.name: store.read(v.name, block) for v in SWEEP.kernel.variables}
@@ -153,7 +153,7 @@ def test_no_block_of_a_packed_store_can_be_written(finished: Path, tmp_path: Pat
         lambda: store.reset(block, points),
         lambda: store.erase("energy", block),
     ):
-        with pytest.raises(RequestError, match=r"p\.zarr is packed.* Try: the same with the store"):
+        with pytest.raises(RequestError, match=r"consolidated.* Try: write to the original"):
             write()
     assert everything(out) == before
 
@@ -171,11 +171,11 @@ def test_an_unfinished_store_is_refused_with_what_is_missing(tmp_path: Path) -> 
     with pytest.raises(
         RequestError, match=r"of 15 points 13 pending, 1 failed, 1 poisoned"
     ) as told:
-        pack(store.path, tmp_path / "p.zarr")
+        consolidate(store.path, tmp_path / "p.zarr")
     assert told.value.hint.startswith(f"latticescape retry-failed {store.path}")
     create(tmp_path / "new.zarr", SWEEP, plan(SWEEP))
     with pytest.raises(RequestError, match=r"15 pending; .* Try: latticescape run, or --partial"):
-        pack(tmp_path / "new.zarr", tmp_path / "p.zarr")
+        consolidate(tmp_path / "new.zarr", tmp_path / "p.zarr")
     assert not (tmp_path / "p.zarr").exists()
 
 
@@ -183,8 +183,8 @@ def test_a_part_is_packed_if_asked_for_and_never_goes_on(own: Path, tmp_path: Pa
     store, out = Store(own), tmp_path / "p.zarr"
     store.reset(store.blocks[0], np.array([0, 1]), results=True)
     store.fail(store.blocks[0], np.array([1]), "an error", state=POISONED)
-    packed = latticescape("pack", own, out, "--partial", "--json")
-    assert packed.exit_code == 0, packed.output
+    consolidated = latticescape("consolidate", own, out, "--partial", "--json")
+    assert consolidated.exit_code == 0, consolidated.output
     assert_same_bits(own, out)
     assert (status(out).pending, status(out).poisoned, status(out).done) == (1, 1, 13)
     before = everything(out)
@@ -194,17 +194,17 @@ def test_a_part_is_packed_if_asked_for_and_never_goes_on(own: Path, tmp_path: Pa
         "retry-failed": lambda: execute(SWEEP, out, no_cluster(), poisoned=True),
     }
     for name, work in refused.items():
-        with pytest.raises(RequestError, match=r"p\.zarr is packed"):
+        with pytest.raises(RequestError, match=r"p\.zarr is consolidated"):
             pytest.fail(f"{name} gave {work()}")
     assert everything(out) == before
 
 
 def test_a_failed_point_of_a_part_keeps_its_error(tmp_path: Path) -> None:
     store = unfinished(tmp_path / "s.zarr")
-    pack(store.path, tmp_path / "p.zarr", partial=True)
-    packed = Store(tmp_path / "p.zarr")
-    assert packed.error_at((0, 0)) == "an error"
-    assert packed.states_of(packed.blocks[0]).tolist() == [FAILED, POISONED]
+    consolidate(store.path, tmp_path / "p.zarr", partial=True)
+    consolidated = Store(tmp_path / "p.zarr")
+    assert consolidated.error_at((0, 0)) == "an error"
+    assert consolidated.states_of(consolidated.blocks[0]).tolist() == [FAILED, POISONED]
 
 
 def test_a_store_at_work_is_refused(client: Client, own: Path, tmp_path: Path) -> None:
@@ -213,9 +213,9 @@ def test_a_store_at_work_is_refused(client: Client, own: Path, tmp_path: Path) -
     take(store, client)
     for partial in (False, True):
         with pytest.raises(RequestError, match=r"somebody works on .* latticescape watch"):
-            pack(own, tmp_path / "p.zarr", partial=partial)
+            consolidate(own, tmp_path / "p.zarr", partial=partial)
     cancel(own)
-    assert pack(own, tmp_path / "p.zarr", partial=True).done == 14
+    assert consolidate(own, tmp_path / "p.zarr", partial=True).done == 14
 
 
 def test_a_damaged_store_is_refused_naming_its_blocks(own: Path, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_damaged_store_is_refused_naming_its_blocks(own: Path, tmp_path: Path)
             store.chunk("moments", store.blocks[7]).unlink()
         else:
             energy.write_bytes(damage)
-        refused = latticescape("pack", own, out)
+        refused = latticescape("consolidate", own, out)
         assert refused.exit_code == 2
         assert f"the store {own} is damaged (came: 1 damaged blocks: 7;" in refused.stderr
         assert f"latticescape verify {own} --repair" in refused.stderr
@@ -244,7 +244,7 @@ def test_a_copy_that_is_not_what_was_read_is_refused(
 
     monkeypatch.setattr(MODULE, "consolidate", noisy)
     with pytest.raises(RequestError, match="disks that keep what is written"):
-        pack(finished, tmp_path / "p.zarr")
+        consolidate(finished, tmp_path / "p.zarr")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -264,7 +264,7 @@ def test_what_ends_it_leaves_nothing(
     monkeypatch.setattr(MODULE, "_read", failing)
     expected = RequestError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected):
-        pack(finished, tmp_path / "new" / "p.zarr")
+        consolidate(finished, tmp_path / "new" / "p.zarr")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -278,7 +278,7 @@ def test_all_files_are_flushed_before_the_store_has_its_name(
         flush(flushed, below=below)
 
     monkeypatch.setattr(MODULE, "flush", noted)
-    pack(finished, tmp_path / "p.zarr")
+    consolidate(finished, tmp_path / "p.zarr")
     assert flushed[-1] == tmp_path / "p.zarr"
     draft = flushed[0].relative_to(tmp_path).parts[0]
     assert draft.startswith(".p.zarr.")
@@ -288,7 +288,7 @@ def test_all_files_are_flushed_before_the_store_has_its_name(
 
 def test_a_damaged_packed_store_is_named_and_not_repaired(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "p.zarr"
-    pack(finished, out)
+    consolidate(finished, out)
     shard = out / "energy" / "c" / "0" / "0"
     shard.write_bytes(shard.read_bytes()[:-40])
     assert len(verify(out).damages) == 10
@@ -298,5 +298,5 @@ def test_a_damaged_packed_store_is_named_and_not_repaired(finished: Path, tmp_pa
     assert "--repair" not in told.stderr
     refused = latticescape("verify", out, "--repair")
     assert refused.exit_code == 2
-    assert "is packed" in refused.stderr
+    assert "is consolidated" in refused.stderr
     assert everything(out) == before

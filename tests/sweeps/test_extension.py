@@ -11,7 +11,7 @@ from distributed import Client
 from latticescape.deploy.cli.main import main
 from latticescape.physics import Ising, PairAlloy, Schedule, square
 from latticescape.physics.errors import RequestError
-from latticescape.sweeps import IncompleteError, Sweep, open_sweep, pack, run, verify
+from latticescape.sweeps import IncompleteError, Sweep, consolidate, open_sweep, run, verify
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.spec.axis import Axis
 from latticescape.sweeps.spec.plan import plan
@@ -142,7 +142,7 @@ def test_what_is_damaged_or_not_done_is_computed(
 def test_a_packed_store_can_be_extended(
     client: Client, base: Path, anew: Path, tmp_path: Path
 ) -> None:
-    pack(base, tmp_path / "p.zarr")
+    consolidate(base, tmp_path / "p.zarr")
     assert run(EXTENDED, tmp_path / "new.zarr", client, base=tmp_path / "p.zarr").done.all()
     assert_same_bits(anew, tmp_path / "new.zarr")
 

@@ -18,7 +18,7 @@ from distributed import Client
 
 from latticescape.deploy.cli.main import main
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.sweeps import verify
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.spec.plan import plan
@@ -58,14 +58,14 @@ def test_a_chunk_of_one_kind_of_nan_has_the_checksum_of_another(
     """A chunk of NaN alone is not written, and read as the fill value: a point's bits would depend
     on its neighbours, and its checksum be wrong."""
     assert np.signbit(canonical(np.array([-np.nan, -1.0]), "float64")).tolist() == [False, True]
-    compute = Simulation.compute
+    compute = LatticeKernel.compute
 
-    def with_nan(self, points, seeds, *watch):  # type: ignore[no-untyped-def]
-        found = compute(self, points, seeds, *watch)
+    def with_nan(self, points, seeds, *cancel_check):  # type: ignore[no-untyped-def]
+        found = compute(self, points, seeds, *cancel_check)
         found["energy_drift"][points["H"] == 0.5] = -np.nan
         return found
 
-    monkeypatch.setattr(Simulation, "compute", with_nan)
+    monkeypatch.setattr(LatticeKernel, "compute", with_nan)
     for name, block_points in (("a.zarr", 1), ("b.zarr", 9)):
         execute(ising_sweep(), tmp_path / name, client, block_points=block_points)
         assert verify(tmp_path / name).damages == ()

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from latticescape.physics import Ising, Samples, Schedule, configurations, sample, square
-from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.physics.kernels.reference import clusters_of, measure_features
 from latticescape.physics.kernels.sampler import parameters_used
 from latticescape.physics.kernels.traces import KEEP, unpack_replicas
 from latticescape.physics.models.model import features_of
 from latticescape.sweeps import Sweep, open_sweep, plan
-from latticescape.sweeps.store.consolidate import pack
+from latticescape.sweeps.store.consolidate import consolidate
 from latticescape.sweeps.store.verify import verify
 from tests.support.runs import SPEC, alloy_sweep, assert_same_bits, undisturbed
 from tests.support.small_runs import RUNS, SmallRun
@@ -113,7 +113,7 @@ def test_law_1_any_block_size_gives_the_same_bits(tmp_path: Path, block_points: 
 
 def test_kept_variables_are_verified_and_packed(tmp_path: Path) -> None:
     path = undisturbed(with_kept(alloy_sweep(), *KEEP), tmp_path / "kept.zarr")
-    packed = pack(path, tmp_path / "packed.zarr")
+    packed = consolidate(path, tmp_path / "packed.zarr")
     assert_same_bits(path, packed.store)
     assert verify(path).damages == ()
     chunk = next(f for f in (path / "sample_histogram" / "c").rglob("*") if f.is_file())
@@ -141,5 +141,5 @@ def test_a_plan_counts_what_is_kept_and_keeps_blocks_small() -> None:
     block = kept.blocks[0]
     assert block.points < plain.blocks[0].points
     assert block.points * kept.bytes / 10_000 < 2**27
-    names = [v.name for v in Simulation(*parts[:2], schedule, ("T",), ("spins",)).variables]
+    names = [v.name for v in LatticeKernel(*parts[:2], schedule, ("T",), ("spins",)).variables]
     assert names[-1] == "spins"

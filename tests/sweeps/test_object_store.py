@@ -22,7 +22,7 @@ from zarr.storage import ObjectStore
 
 from latticescape.deploy.cli.watch import watch
 from latticescape.physics import RequestError
-from latticescape.sweeps import Sweep, cancel, open_sweep, pack, run, status, submit, verify
+from latticescape.sweeps import Sweep, cancel, consolidate, open_sweep, run, status, submit, verify
 from latticescape.sweeps.execution.lease import lease_of, take
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.execution.tasks import compute_block
@@ -115,14 +115,14 @@ def test_a_store_in_a_bucket_is_packed_and_verified(
     client: Client, local: Path, url: str, tmp_path: Path
 ) -> None:
     execute(ising_sweep(), url, client, block_points=1, progress=False)
-    found = told("pack", url, tmp_path / "packed.zarr")
+    found = told("consolidate", url, tmp_path / "packed.zarr")
     assert (found["done"], found["points"]) == (9, 9)
     assert (
         told("verify", tmp_path / "packed.zarr")["damaged"] == told("verify", url)["damaged"] == 0
     )
     assert_same_bits(local, tmp_path / "packed.zarr")
     with pytest.raises(RequestError, match="packed into a folder"):
-        pack(url, f"{url}-packed")
+        consolidate(url, f"{url}-packed")
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(

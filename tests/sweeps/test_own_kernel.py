@@ -102,7 +102,7 @@ def test_a_store_of_an_own_kernel_is_a_dataset_as_any_other(client: Client, tmp_
     assert marks < set(ds.data_vars)
     assert ds["size"].values.tolist() == [1, 2, 3, 4, 5]
     assert ds.clusters.attrs == {"long_name": "clusters of a size per site", "units": "1/site"}
-    assert ds.p.attrs == {"long_name": "chance that a site is occupied", "units": "1"}
+    assert ds.p.attrs == {"long_name": "probability that a site is occupied", "units": "1"}
     assert ds.attrs["function"] == "tests.support.own_kernels:percolation"
     assert "np.roll(occupied" in ds.attrs["function_text"]
     assert {"spec", "digest", "versions", "git_revision", "seed", "block_shape"} <= set(ds.attrs)

@@ -22,13 +22,13 @@ from rich.console import Console
 
 from latticescape.deploy.cli.watch import watch
 from latticescape.physics import RequestError
-from latticescape.physics.kernels.batches import GivenUp
+from latticescape.physics.kernels.batches import Cancelled
 from latticescape.sweeps import IncompleteError, Sweep, cancel, kernel, run, status, submit
 from latticescape.sweeps.execution.lease import (
     DEAD_SECONDS,
     NAME,
     Lease,
-    LeaseWatch,
+    LeaseCheck,
     lease_of,
     leave,
     take,
@@ -242,17 +242,17 @@ def test_a_client_without_scheduler_leaves_the_lease_and_says_so(
 def test_a_task_looks_after_its_lease(client: Client, tmp_path: Path) -> None:
     notes = begun(tmp_path / "s.zarr").notes
     lease, _ = take(Store(tmp_path / "s.zarr"), client)
-    look = LeaseWatch(notes, lease.id)
+    look = LeaseCheck(notes, lease.id)
     look()
     assert notes.read("pulse") is not None
     (notes.folder / "lease.json").write_text("{")
     look.look()
     notes.write(NAME, asdict(replace(lease, id="another")))
     look()
-    with pytest.raises(GivenUp):
+    with pytest.raises(Cancelled):
         look.look()
     notes.remove(NAME)
-    with pytest.raises(GivenUp):
+    with pytest.raises(Cancelled):
         look.look()
 
 

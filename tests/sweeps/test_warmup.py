@@ -26,8 +26,8 @@ from latticescape.physics import (
     triangular,
 )
 from latticescape.physics.compiled import one_compiles
-from latticescape.physics.kernels.batches import Watch, unwatched
-from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.batches import CancelCheck, never_cancelled
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.sweeps import Sweep
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.execution.tasks import compute_block
@@ -126,16 +126,16 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Axes]:
     """The axes that a kernel was warmed up with, call by call; each takes a moment."""
     found: list[Axes] = []
 
-    def record(self: Simulation, axes: Axes) -> None:
+    def record(self: LatticeKernel, axes: Axes) -> None:
         found.append(axes)
         time.sleep(0.05)
 
-    monkeypatch.setattr(Simulation, "warm_up", record)
+    monkeypatch.setattr(LatticeKernel, "warm_up", record)
     return found
 
 
 def failing(error: Exception) -> Any:
-    def fail(self: Simulation, axes: Axes) -> NoReturn:
+    def fail(self: LatticeKernel, axes: Axes) -> NoReturn:
         raise error
 
     return fail
@@ -157,15 +157,18 @@ def test_nothing_is_compiled_after_the_warm_up() -> None:
 
 def test_the_warm_up_computes_points_of_the_grid_only(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[float, ...]] = []
-    compute = Simulation.compute
+    compute = LatticeKernel.compute
 
     def record(
-        self: Simulation, points: Axes, seeds: npt.NDArray[np.uint64], watch: Watch = unwatched
+        self: LatticeKernel,
+        points: Axes,
+        seeds: npt.NDArray[np.uint64],
+        cancel_check: CancelCheck = never_cancelled,
     ) -> Any:
         seen.append(tuple(float(values[0]) for values in points.values()))
         return compute(self, points, seeds)
 
-    monkeypatch.setattr(Simulation, "compute", record)
+    monkeypatch.setattr(LatticeKernel, "compute", record)
     sweep = SWEEPS["a field of either sign and none"]
     sweep.kernel.warm_up(sweep.axes)
     assert seen == [(2.0, -0.1), (2.0, 0.0)]
@@ -220,7 +223,7 @@ def test_a_kernel_that_cannot_start_is_told_before_anything_is_written(
     client: Client, tmp_path: Path, error: Exception, told: str
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Simulation, "warm_up", failing(error))
+        patch.setattr(LatticeKernel, "warm_up", failing(error))
         with pytest.raises(RequestError, match=told):
             execute(ising_sweep(), tmp_path / "i.zarr", client)
     assert list(tmp_path.iterdir()) == []
@@ -235,7 +238,7 @@ def test_a_block_is_not_computed_where_the_warm_up_fails(
     store = Store(tmp_path / "i.zarr")
     store._array("done")[...] = False
     monkeypatch.setattr("latticescape.sweeps.execution.warmup._warm", set())
-    monkeypatch.setattr(Simulation, "warm_up", failing(ArithmeticError("no root")))
+    monkeypatch.setattr(LatticeKernel, "warm_up", failing(ArithmeticError("no root")))
     with pytest.raises(RequestError, match="no root"):
         compute_block(str(store.path), store.identity, 0)
 

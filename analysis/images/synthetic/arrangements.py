@@ -83,12 +83,12 @@ def place_atoms(
     (72, 36, (81, 91))
     """
     kinds = _species(lattice, species, amplitudes)
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     table = _unrolled(lattice, distortion, chalcogen > 0)
-    table += disorder * chance.standard_normal(table.shape)
+    table += disorder * rng.standard_normal(table.shape)
     site = np.tile(np.arange(lattice.sites), len(table) // lattice.sites)
     sublattice = np.arange(len(table)) // lattice.sites
-    there = (sublattice > 0) | (chance.random(len(table)) >= vacancies)
+    there = (sublattice > 0) | (rng.random(len(table)) >= vacancies)
     places, frame = _framed(_turned(spacing * table, rotation), shape, margin * spacing)
     outside = np.maximum(-0.5 - places, places - np.array(frame) + 0.5).max(axis=1)
     there &= outside < spacing

@@ -107,13 +107,13 @@ def draw_image(
     heights = _heights(amplitudes, len(places))
     _check_numbers(shape, sigma, (peak, blur, scan_noise, readout, background))
     heights = heights * peak * sigma**2 / (sigma**2 + blur**2)
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     expected = _sloped(shape, background, background_slope)
-    jitter = scan_noise * chance.standard_normal(shape[0]) if scan_noise else np.zeros(shape[0])
+    jitter = scan_noise * rng.standard_normal(shape[0]) if scan_noise else np.zeros(shape[0])
     _add_columns(expected, places, heights, float(np.hypot(sigma, blur)), drift, jitter)
-    counts = chance.poisson(expected).astype(np.float64) if dose else expected
+    counts = rng.poisson(expected).astype(np.float64) if dose else expected
     if readout:
-        counts = counts + readout * chance.standard_normal(shape)
+        counts = counts + readout * rng.standard_normal(shape)
     image = labelled_image(
         counts, name="synthetic", source="latticescape.analysis.images.synthetic.draw_image"
     )

@@ -87,11 +87,11 @@ def sample_posterior(
     Process. 57, 4355 (2009), 10.1109/TSP.2009.2025797; A. Gelman and D. B. Rubin, Stat. Sci. 7,
     457 (1992), 10.1214/ss/1177011136 (R̂).
     """
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     drawn = np.arange(len(found.scores))
     if len(drawn) > MOST_WINDOWS:
-        drawn = np.sort(chance.choice(drawn, MOST_WINDOWS, replace=False))
-    chains = [_Chain(found, drawn, start, floor, independent, one) for one in chance.spawn(CHAINS)]
+        drawn = np.sort(rng.choice(drawn, MOST_WINDOWS, replace=False))
+    chains = [_Chain(found, drawn, start, floor, independent, one) for one in rng.spawn(CHAINS)]
     length = FEWEST
     while True:
         for chain in chains:
@@ -104,7 +104,7 @@ def sample_posterior(
     corners = kept.reshape(-1, *start.shape)
     variances = np.concatenate([chain.variances[length // 2 :] for chain in chains])
     some = np.linspace(0, len(corners) - 1, SHARE_DRAWS).astype(int)
-    mean, error = _shares(found.scores, corners[some], variances[some], chance)
+    mean, error = _shares(found.scores, corners[some], variances[some], rng)
     shifted = corners - corners.mean(axis=0)
     spread = np.einsum("nki,nkj->kij", shifted, shifted) / len(shifted)
     noise = float(np.sqrt(variances.mean()))
@@ -121,14 +121,14 @@ class _Chain:
         start: Floats,
         floor: Floats | None,
         independent: float,
-        chance: np.random.Generator,
+        rng: np.random.Generator,
     ) -> None:
-        self.found, self.floor, self.independent, self.chance = found, floor, independent, chance
+        self.found, self.floor, self.independent, self.rng = found, floor, independent, rng
         self.scores = found.scores[drawn]
         self.outside = max(found.total - found.variances.sum(), 0.0) * len(drawn)
         self.centre, self.width = start, np.ptp(found.scores, axis=0)
         self.corner = start.copy()
-        self.share = chance.dirichlet(np.ones(len(start)), len(drawn))
+        self.share = rng.dirichlet(np.ones(len(start)), len(drawn))
         self.variance = self._drawn_variance()
         self.corners = np.empty((0, *start.shape))
         self.variances = np.empty(0)
@@ -137,7 +137,7 @@ class _Chain:
         """Go on until there are so many samples."""
         first, corners, variances = len(self.corners), [], []
         for _ in range(first, length):
-            draw_shares(self.scores, self.share, self.corner, self.variance, self.chance)
+            draw_shares(self.scores, self.share, self.corner, self.variance, self.rng)
             self._draw_corners()
             self.variance = self._drawn_variance()
             corners.append(self.corner.copy())
@@ -159,12 +159,12 @@ class _Chain:
     def _draw_coordinate(self, k: int, j: int, middle: float, error: float) -> None:
         """From a normal truncated to what is allowed; asking whether a draw is comes cheaper."""
         before = self.corner[k, j]
-        self.corner[k, j] = self.chance.normal(middle, error)
+        self.corner[k, j] = self.rng.normal(middle, error)
         if self.floor is None or (self.floor + self.found.axes @ self.corner[k]).min() >= 0:
             return
         self.corner[k, j] = before
         low, high = self._allowed(self.floor, k, j)
-        self.corner[k, j] = float(truncated_normal(middle, error, low, high, self.chance))
+        self.corner[k, j] = float(truncated_normal(middle, error, low, high, self.rng))
 
     def _allowed(self, floor: Floats, k: int, j: int) -> tuple[float, float]:
         """Where a coordinate may lie so that no feature of its endmember is negative."""
@@ -179,11 +179,11 @@ class _Chain:
         rest = self.scores - self.share @ self.corner
         squares = self.independent * (float((rest**2).sum()) + self.outside)
         shape = self.independent * self.scores.shape[0] * len(self.found.mean) / 2
-        return float(max(squares / 2 / self.chance.gamma(shape), np.finfo(float).tiny))
+        return float(max(squares / 2 / self.rng.gamma(shape), np.finfo(float).tiny))
 
 
 def draw_shares(
-    scores: Floats, share: Floats, corner: Floats, variance: float, chance: np.random.Generator
+    scores: Floats, share: Floats, corner: Floats, variance: float, rng: np.random.Generator
 ) -> None:
     """Each pair of endmembers trades abundance: a normal between none and all that they hold."""
     rest = scores - share @ corner
@@ -192,21 +192,21 @@ def draw_shares(
         length = max(float(edge @ edge), np.finfo(float).tiny)
         before, both = share[:, i].copy(), share[:, i] + share[:, j]
         middle, error = before + rest @ edge / length, np.sqrt(variance / length)
-        share[:, i] = truncated_normal(middle, error, 0.0, both, chance)
+        share[:, i] = truncated_normal(middle, error, 0.0, both, rng)
         share[:, j] = both - share[:, i]
         rest -= np.outer(share[:, i] - before, edge)
 
 
 def _shares(
-    scores: Floats, corners: Floats, variances: Floats, chance: np.random.Generator
+    scores: Floats, corners: Floats, variances: Floats, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
     """Mean and standard deviation of all windows' abundances over samples of the rest."""
     share = np.full((len(scores), corners.shape[1]), 1 / corners.shape[1])
     total, squares = np.zeros_like(share), np.zeros_like(share)
     for _ in range(SCANS):
-        draw_shares(scores, share, corners[0], variances[0], chance)
+        draw_shares(scores, share, corners[0], variances[0], rng)
     for corner, variance in zip(corners, variances, strict=True):
-        draw_shares(scores, share, corner, variance, chance)
+        draw_shares(scores, share, corner, variance, rng)
         total += share
         squares += share**2
     mean = total / len(corners)
@@ -218,7 +218,7 @@ def truncated_normal(
     error: npt.ArrayLike,
     low: npt.ArrayLike,
     high: npt.ArrayLike,
-    chance: np.random.Generator,
+    rng: np.random.Generator,
 ) -> Floats:
     """Normal numbers between bounds, by inversion, exact far out in the tails as well.
 
@@ -235,7 +235,7 @@ def truncated_normal(
     )
     mirrored = bottom > 0  # the lower tail keeps its precision, the upper one does not
     a, b = np.where(mirrored, -top, bottom), np.where(mirrored, -bottom, top)
-    u = chance.random(a.shape)
+    u = rng.random(a.shape)
     most = log_ndtr(b)
     with np.errstate(invalid="ignore"):  # so far out that the tail itself is zero: the near bound
         drawn = ndtri_exp(most + np.log(u + (1 - u) * np.exp(log_ndtr(a) - most)))

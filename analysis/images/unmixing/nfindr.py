@@ -67,10 +67,10 @@ def nfindr(points: npt.ArrayLike, *, seed: int = 0, restarts: int = RESTARTS) ->
             hint="fewer endmembers",
         )
     scaled = (places - places.mean(axis=0)) / extent
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     best, largest = None, 0.0
     for _ in range(max(1, restarts)):
-        start = chance.choice(len(scaled), scaled.shape[1] + 1, replace=False)
+        start = rng.choice(len(scaled), scaled.shape[1] + 1, replace=False)
         vertices = np.sort(_grown(scaled, start))
         volume = simplex_volume(scaled[vertices])
         if best is None or volume > LARGER * largest:

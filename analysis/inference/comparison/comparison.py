@@ -10,10 +10,10 @@ from latticescape.analysis.inference.comparison.criteria import Convention, bic,
 from latticescape.analysis.inference.comparison.models import (
     RANDOM,
     Model,
+    argmin_s2,
     effective_numbers,
     extensions,
     landscapes_of,
-    least_s2,
     reweighed,
 )
 from latticescape.analysis.inference.comparison.p_values import DRAWS, Way, by_chi2, p_values
@@ -85,7 +85,7 @@ def compare(
             name: reweighed(scape, effective_numbers(scape, fraction, measured=False))
             for name, scape in scapes.items()
         }
-    fits = {name: least_s2(scape) for name, scape in scapes.items()}
+    fits = {name: argmin_s2(scape) for name, scape in scapes.items()}
     chi2 = {name: by_chi2(scape, fits[name]) for name, scape in scapes.items()}
     tests = {
         name: _tested(name, models[name], scapes[name], observed, p_value, draws, seed, fraction)

@@ -8,9 +8,9 @@ import xarray as xr
 
 from latticescape.analysis.inference.comparison.models import (
     Model,
+    argmin_s2,
     effective_numbers,
     landscapes_of,
-    least_s2,
     reweighed,
 )
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
@@ -99,7 +99,7 @@ def _left_out(
     scape: xr.Dataset, numbers: Floats, image: int, names: list[str]
 ) -> dict[str, object]:
     others = np.arange(len(numbers)) != image
-    fit = least_s2(reweighed(scape.isel(image=others), numbers[others]))
+    fit = argmin_s2(reweighed(scape.isel(image=others), numbers[others]))
     place = {name: value for name, (value, _) in fit.parameters.items()}
     one = scape[["s2", "s2_se"]].isel(image=image)
     there = _between(one, place)

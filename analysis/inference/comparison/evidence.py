@@ -9,9 +9,9 @@ from scipy.special import logsumexp, softmax
 
 from latticescape.analysis.inference.comparison.models import (
     Model,
+    argmin_s2,
     effective_numbers,
     landscapes_of,
-    least_s2,
     reweighed,
 )
 from latticescape.analysis.inference.estimation.fit import Fit
@@ -144,7 +144,7 @@ def _evidence(scape: xr.Dataset) -> dict[str, float | int]:
     names = parameters_of(scape)
     n = float(scape["n"].sum())
     s2 = scape["s2_total"].transpose(*names).to_numpy()
-    fit = least_s2(scape)
+    fit = argmin_s2(scape)
     cells, volume = _cells(scape, names)
     terms = np.where(np.isfinite(s2), np.log(cells / volume) - 2 * n * s2, -np.inf)
     total = float(logsumexp(terms))

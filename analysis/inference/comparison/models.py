@@ -134,7 +134,7 @@ def check_counts(observed: xr.Dataset) -> None:
 _ALONE = ("s2", "s2_se", "s2_total", "s2_total_se", "n")
 
 
-def least_s2(scape: xr.Dataset) -> Fit:
+def argmin_s2(scape: xr.Dataset) -> Fit:
     """The minimum of S² itself, with Cov = (2 N ∂²S²)⁻¹: the published convention.
 
     Whatever else the landscape tells of its counts, by which ``best_fit`` may correct the estimate,
@@ -144,7 +144,7 @@ def least_s2(scape: xr.Dataset) -> Fit:
     --------
     >>> scape = xr.Dataset({"s2": ("image", [0.01]), "s2_se": ("image", [0.0]),
     ...     "s2_total": 0.01, "s2_total_se": 0.0, "n": ("image", [100])}, {"image": ["one"]})
-    >>> least_s2(scape).s2_total
+    >>> argmin_s2(scape).s2_total
     0.01
     """
     return best_fit(scape[list(_ALONE)].drop_attrs())

@@ -9,9 +9,9 @@ import xarray as xr
 from latticescape.analysis.inference.comparison.models import (
     RANDOM,
     Model,
+    argmin_s2,
     effective_numbers,
     landscape_of,
-    least_s2,
 )
 from latticescape.analysis.inference.comparison.predictions import Predictions, predictions
 from latticescape.analysis.inference.estimation.fit import Fit
@@ -100,14 +100,14 @@ def p_values(
     _check(way, draws, composition)
     if way == "chi2":
         scape = landscape_of("to be tested", model, observed)
-        return by_chi2(scape, least_s2(scape), fraction)
+        return by_chi2(scape, argmin_s2(scape), fraction)
     if way == "shuffle":
         return _by_shuffling(model, observed, seed)
     numbers = effective_numbers(observed, fraction, measured=True)
     predicted = predictions(model, observed)
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     found, drawn = _bootstrapped(
-        predicted, observed, numbers, draws, chance, refit=refit, composition=composition
+        predicted, observed, numbers, draws, rng, refit=refit, composition=composition
     )
     told = {"p_value_way": way, "draws": draws, "refit": int(refit), "composition": composition}
     return _table(observed, numbers, found, drawn, told)
@@ -134,7 +134,7 @@ def by_chi2(scape: xr.Dataset, fit: Fit, fraction: npt.ArrayLike | None = None) 
     >>> from latticescape.analysis.counts.counting import counts_dataset
     >>> observed = counts_dataset({"one": np.arange(1, 9)}, configurations("honeycomb"))
     >>> scape = random_mixing(observed)
-    >>> round(float(by_chi2(scape, least_s2(scape)).p_value[0]), 3)
+    >>> round(float(by_chi2(scape, argmin_s2(scape)).p_value[0]), 3)
     0.058
     """
     dof = np.ravel(scape.attrs["degrees_of_freedom"])  # of all images alike, or of each source
@@ -153,7 +153,7 @@ def _bootstrapped(
     observed: xr.Dataset,
     numbers: Floats,
     draws: int,
-    chance: np.random.Generator,
+    rng: np.random.Generator,
     *,
     refit: bool,
     composition: Composition,
@@ -168,7 +168,7 @@ def _bootstrapped(
     at = int(np.flatnonzero(near == best)[0])
     classes = configurations(predicted.kind)
     source = _stratified if measured and not predicted.random else _independent
-    images = source(fitted, observed, numbers, draws, chance, at, classes)
+    images = source(fitted, observed, numbers, draws, rng, at, classes)
     if measured and predicted.random:
         return everywhere[:, best], _from_random(images, classes)
     return everywhere[:, best], _refitted(fitted, images, numbers)
@@ -179,11 +179,11 @@ def _independent(
     observed: xr.Dataset,
     numbers: Floats,
     draws: int,
-    chance: np.random.Generator,
+    rng: np.random.Generator,
     at: int,
     classes: Configurations,
 ) -> Integers:
-    return fitted.draws(numbers, draws, chance, point=at)
+    return fitted.draws(numbers, draws, rng, point=at)
 
 
 def _stratified(
@@ -191,7 +191,7 @@ def _stratified(
     observed: xr.Dataset,
     numbers: Floats,
     draws: int,
-    chance: np.random.Generator,
+    rng: np.random.Generator,
     at: int,
     classes: Configurations,
 ) -> Integers:
@@ -203,7 +203,7 @@ def _stratified(
         for image, number in enumerate(np.rint(numbers * part).astype(int)):
             weights = fitted.probability[image, at, mask]
             if number:
-                drawn = chance.multinomial(number, weights / weights.sum(), size=draws)
+                drawn = rng.multinomial(number, weights / weights.sum(), size=draws)
                 parts[:, image, mask] = drawn
     return parts
 
@@ -245,8 +245,8 @@ def _by_shuffling(model: Model, observed: xr.Dataset, seed: int) -> xr.Dataset:
     classes = configurations(str(observed.attrs["lattice"]))
     shuffled = observed["shuffled_counts"].transpose("image", "shuffle", "configuration")
     # Images of equally many atoms were shuffled alike: an order of its own for each.
-    chance = np.random.default_rng(seed)
-    rows = np.stack([chance.permutation(rows) for rows in shuffled.to_numpy()], axis=1)
+    rng = np.random.default_rng(seed)
+    rows = np.stack([rng.permutation(rows) for rows in shuffled.to_numpy()], axis=1)
     found = _from_random(observed["counts"].to_numpy(), classes)
     n = observed["n"].to_numpy().astype(float)
     told = {"p_value_way": "shuffle", "draws": len(rows)}

@@ -74,7 +74,7 @@ class Predictions:
         return replace(self, values=self.values[chosen], probability=self.probability[:, chosen])
 
     def draws(
-        self, numbers: npt.ArrayLike, draws: int, chance: np.random.Generator, *, point: int = 0
+        self, numbers: npt.ArrayLike, draws: int, rng: np.random.Generator, *, point: int = 0
     ) -> Integers:
         """Images as the model makes them at one point, (draws, images, classes).
 
@@ -91,7 +91,7 @@ class Predictions:
         """
         rounded = np.maximum(np.rint(np.asarray(numbers, float)), 1).astype(np.int64)
         rows = [
-            chance.multinomial(number, there[point] / there[point].sum(), size=draws)
+            rng.multinomial(number, there[point] / there[point].sum(), size=draws)
             for number, there in zip(rounded, self.probability, strict=True)
         ]
         return np.stack(rows, axis=1)

@@ -130,13 +130,13 @@ def bootstrap(
             hint="best_fit, or a finer grid",
         )
     fit = located(scape, told, between)
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     if kind == "parametric":
-        found = _parametric(scape, fit, draws, chance)
+        found = _parametric(scape, fit, draws, rng)
     elif kind == "images":
-        found = _over_images(fit, draws, chance)
+        found = _over_images(fit, draws, rng)
     else:
-        found = _over_blocks(scape, fit, block_counts(scape, atoms or {}, blocks), draws, chance)
+        found = _over_blocks(scape, fit, block_counts(scape, atoms or {}, blocks), draws, rng)
     edges = np.array([[axis[0], axis[-1]] for axis in between.axes])
     return _described(scape, fit.fit, np.clip(found, edges[:, 0], edges[:, 1]), kind)
 
@@ -172,7 +172,7 @@ def _check(scape: xr.Dataset, kind: str, draws: int, atoms: Mapping[str, Atoms] 
         )
 
 
-def _parametric(scape: xr.Dataset, fit: Located, draws: int, chance: np.random.Generator) -> Floats:
+def _parametric(scape: xr.Dataset, fit: Located, draws: int, rng: np.random.Generator) -> Floats:
     """Counts drawn as if independent, fitted; deviations then stretched to scatter rightly."""
     alone = fit
     if fit.told.overlap == "simulated":
@@ -182,14 +182,12 @@ def _parametric(scape: xr.Dataset, fit: Located, draws: int, chance: np.random.G
         alone = located(scape, told, between)
     q = root_histograms(scape, alone.told, alone.between, alone.point)[0] ** 2
     numbers = np.rint(alone.told.numbers).astype(int)
-    counts = [
-        chance.multinomial(n, p / p.sum(), size=draws) for n, p in zip(numbers, q, strict=True)
-    ]
+    counts = [rng.multinomial(n, p / p.sum(), size=draws) for n, p in zip(numbers, q, strict=True)]
     found = _fitted(scape, alone, np.stack(counts, axis=1).astype(float))
     away = found - alone.point
     if fit.told.overlap == "simulated":
         away = away @ _stretch(alone, fit).T
-    return fit.point + away + _monte_carlo(fit, draws, chance)
+    return fit.point + away + _monte_carlo(fit, draws, rng)
 
 
 def _stretch(alone: Located, fit: Located) -> Floats:
@@ -211,24 +209,24 @@ def _of_data(fit: Located) -> Floats:
     return found
 
 
-def _monte_carlo(fit: Located, draws: int, chance: np.random.Generator) -> Floats:
+def _monte_carlo(fit: Located, draws: int, rng: np.random.Generator) -> Floats:
     """Deviations by the finite simulation, which all draws share with the fit."""
     every = list(fit.fit.parameters)
     at = [every.index(name) for name in fit.told.names]
     noise = fit.fit.monte_carlo_covariance[np.ix_(at, at)]
     values, vectors = np.linalg.eigh((noise + noise.T) / 2)
-    normal = chance.standard_normal((draws, len(at)))
+    normal = rng.standard_normal((draws, len(at)))
     return np.asarray((normal * np.sqrt(np.maximum(values, 0))) @ vectors.T, float)
 
 
-def _over_images(fit: Located, draws: int, chance: np.random.Generator) -> Floats:
+def _over_images(fit: Located, draws: int, rng: np.random.Generator) -> Floats:
     images = len(fit.told.numbers)
-    times = chance.multinomial(images, np.full(images, 1 / images), size=draws)
+    times = rng.multinomial(images, np.full(images, 1 / images), size=draws)
     parts = fit.told.parts.reshape(images, -1)[:, fit.between.chosen]
     found = fit.between.minimum(times @ parts)
     # Draws from few scatter less than new images would, by (n − 1)/n.
     wider = np.sqrt(images / (images - 1))
-    return np.asarray(fit.point + wider * (found - fit.point) + _monte_carlo(fit, draws, chance))
+    return np.asarray(fit.point + wider * (found - fit.point) + _monte_carlo(fit, draws, rng))
 
 
 def _over_blocks(
@@ -236,16 +234,16 @@ def _over_blocks(
     fit: Located,
     counts: list[Floats],
     draws: int,
-    chance: np.random.Generator,
+    rng: np.random.Generator,
 ) -> Floats:
     drawn = []
     for every in counts:
         number = len(every)
-        times = chance.multinomial(number, np.full(number, 1 / number), size=draws)
+        times = rng.multinomial(number, np.full(number, 1 / number), size=draws)
         mean = every.sum(axis=0)
         drawn.append(np.maximum(mean + np.sqrt(number / (number - 1)) * (times @ every - mean), 0))
     found = _fitted(scape, fit, np.stack(drawn, axis=1))
-    return found + _monte_carlo(fit, draws, chance)
+    return found + _monte_carlo(fit, draws, rng)
 
 
 def _fitted(scape: xr.Dataset, fit: Located, counts: Floats) -> Floats:

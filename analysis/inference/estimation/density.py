@@ -57,17 +57,17 @@ class Density:
                 found += prior.logpdf(column)
         return found
 
-    def starts(self, walkers: int, chance: np.random.Generator) -> Floats:
+    def starts(self, walkers: int, rng: np.random.Generator) -> Floats:
         """Points near the minima, wider than the posterior, where the prior is not zero."""
         axes = len(self.low)
         values, vectors = np.linalg.eigh(self.fit.covariance)
         widths = np.sqrt(np.maximum(values, 1e-12 * np.abs(values).max()))
         found: list[Floats] = []
         for attempt in range(200):
-            centre = self.fit.minima[chance.integers(len(self.fit.minima), size=walkers)]
-            point = centre + 1.5 * (chance.standard_normal((walkers, axes)) * widths) @ vectors.T
+            centre = self.fit.minima[rng.integers(len(self.fit.minima), size=walkers)]
+            point = centre + 1.5 * (rng.standard_normal((walkers, axes)) * widths) @ vectors.T
             if attempt >= 20:
-                point = chance.uniform(self.low, self.high, (walkers, axes))
+                point = rng.uniform(self.low, self.high, (walkers, axes))
             found.extend(point[np.isfinite(self(point))])
             if len(found) >= walkers:
                 return np.array(found[:walkers])

@@ -73,9 +73,9 @@ def information(
     scatter = curvature.copy()
     roots, every_slope = root_histograms(scape, told, between, point)
     for d, number in enumerate(told.numbers):
-        value, slopes, bunch = roots[d], every_slope[d], told.dispersion[d]
+        value, slopes, dispersion = roots[d], every_slope[d], told.dispersion[d]
         there = scape.isel({part_of(scape): d})
-        slope, covariance = _root_scatter(value**2, number, bunch, _covariance(there, told))
+        slope, covariance = _root_scatter(value**2, number, dispersion, _covariance(there, told))
         curvature += 8 * number * (slopes * (slope * np.sqrt(number) * value)) @ slopes.T
         scatter += 16 * number * slopes @ covariance @ slopes.T
     return Information(curvature, scatter)
@@ -106,17 +106,17 @@ def _covariance(image: xr.Dataset, told: Deviance) -> Floats | None:
 
 
 def _root_scatter(
-    q: Floats, number: float, bunch: Floats, per_site: Floats | None
+    q: Floats, number: float, dispersion: Floats, per_site: Floats | None
 ) -> tuple[Floats, Floats]:
     """Slope of √h on h, and the covariance of √h, of counts that come in bunches."""
-    expected = number * q / bunch
-    _, slope, variance = root_moments(expected, np.maximum(number / bunch, 1))
-    slope = slope / np.sqrt(bunch)
+    expected = number * q / dispersion
+    _, slope, variance = root_moments(expected, np.maximum(number / dispersion, 1))
+    slope = slope / np.sqrt(dispersion)
     counts = number * (np.diag(q) - np.outer(q, q) if per_site is None else per_site)
     covariance = slope[:, None] * counts * slope
     # The scatter of √h that does not follow h, where there are few.
-    linear = slope**2 * bunch * number * q * (1 - q)
-    covariance[np.diag_indices_from(covariance)] += np.maximum(bunch * variance - linear, 0)
+    linear = slope**2 * dispersion * number * q * (1 - q)
+    covariance[np.diag_indices_from(covariance)] += np.maximum(dispersion * variance - linear, 0)
     return slope, covariance
 
 

@@ -157,13 +157,13 @@ def _converged(
 def _sampler(density: Density, walkers: int, axes: int, seed: int, chain: int) -> tuple[Any, Any]:
     import emcee
 
-    chance = np.random.default_rng([seed, chain])
+    rng = np.random.default_rng([seed, chain])
     moves = [(emcee.moves.StretchMove(), 0.5), (emcee.moves.DEMove(), 0.4)]
     # Steps as long as the way from one walker to another reach other minima.
     moves.append((emcee.moves.DEMove(gamma0=1.0), 0.1))
     sampler = emcee.EnsembleSampler(walkers, axes, density, vectorize=True, moves=moves)
-    begin = density.starts(walkers, chance)
-    random = np.random.RandomState(chance.integers(2**31)).get_state()
+    begin = density.starts(walkers, rng)
+    random = np.random.RandomState(rng.integers(2**31)).get_state()
     return sampler, emcee.State(begin, random_state=random)
 
 

@@ -91,10 +91,10 @@ def count_bias(
     False
     """
     q = np.asarray(probability, float)
-    bunches = np.broadcast_to(np.asarray(dispersion, float), q.shape[-1:])
+    dispersions = np.broadcast_to(np.asarray(dispersion, float), q.shape[-1:])
     found = np.zeros(q.shape[:-1])
-    for k, bunch in enumerate(bunches):
-        share, integral = _missing(max(number / float(bunch), 1.0))
+    for k, value in enumerate(dispersions):
+        share, integral = _missing(max(number / float(value), 1.0))
         found += 4 * number * np.interp(q[..., k], share, integral)
     return found
 

@@ -186,7 +186,7 @@ def interpolation(
     # The widest: where a grid was refined, the narrow ones say nothing of the curve between.
     step = np.array([np.diff(np.unique(column)).max(initial=0.0) for column in known.T]) / half
     noise = np.where(np.isfinite(noise), noise, 0.0).ravel()[chosen]
-    loose = looseness(table.ravel()[chosen] - np.nanmin(table), high)
+    loose = model_tolerance(table.ravel()[chosen] - np.nanmin(table), high)
     process = Process.through(
         (known - centre) / half, table.ravel()[chosen], np.hypot(noise, loose), step
     )
@@ -208,7 +208,7 @@ def interpolation(
     )
 
 
-def looseness(height: Floats, high: float = HIGH) -> Floats:
+def model_tolerance(height: Floats, high: float = HIGH) -> Floats:
     """How far off a value may be met that lies so high above the least."""
     found: Floats = LOOSE * height * (1 + height / (high / 2))
     return found

@@ -65,10 +65,10 @@ def slab_landscape(
     Examples
     --------
     >>> from latticescape import Schedule, SegregationSlab, slab
-    >>> from latticescape.physics.slab.kernel import SlabSimulation
+    >>> from latticescape.physics.slab.kernel import SlabKernel
     >>> w = np.array([4.0, 6.0, 8.0])
     >>> model = SegregationSlab(w_CL=1.65, w_LO=-7.57)
-    >>> kernel = SlabSimulation(slab(4, 3), model, Schedule(20, 20, 2), swept=("w_LL",))
+    >>> kernel = SlabKernel(slab(4, 3), model, Schedule(20, 20, 2), swept=("w_LL",))
     >>> found = kernel.compute({"w_LL": w}, np.arange(12, dtype=np.uint64).reshape(3, 4))
     >>> ds = xr.Dataset(
     ...     {v.name: (("w_LL", *v.dims), found[v.name]) for v in kernel.variables},
@@ -114,10 +114,10 @@ def slab_landscapes(
     Examples
     --------
     >>> from latticescape import Schedule, SegregationSlab, slab
-    >>> from latticescape.physics.slab.kernel import SlabSimulation
+    >>> from latticescape.physics.slab.kernel import SlabKernel
     >>> w = np.array([4.0, 6.0, 8.0])
     >>> model = SegregationSlab(w_CL=1.65, w_LO=-7.57)
-    >>> kernel = SlabSimulation(slab(4, 3), model, Schedule(20, 20, 2), swept=("w_LL",))
+    >>> kernel = SlabKernel(slab(4, 3), model, Schedule(20, 20, 2), swept=("w_LL",))
     >>> found = kernel.compute({"w_LL": w}, np.arange(12, dtype=np.uint64).reshape(3, 4))
     >>> ds = xr.Dataset(
     ...     {v.name: (("w_LL", *v.dims), found[v.name]) for v in kernel.variables},

@@ -9,7 +9,11 @@ from scipy.interpolate import RegularGridInterpolator
 from scipy.stats import norm
 
 from latticescape.analysis.inference.estimation.deviance import Deviance
-from latticescape.analysis.inference.landscapes.interpolation import HIGH, Interpolation, looseness
+from latticescape.analysis.inference.landscapes.interpolation import (
+    HIGH,
+    Interpolation,
+    model_tolerance,
+)
 
 Floats = npt.NDArray[np.float64]
 Values = dict[str, tuple[float, ...]]
@@ -94,7 +98,7 @@ class Grid:
         process = self.between.process
         height = process.mean(scaled) - process.mean(process.points).min()
         low = height <= self.high
-        noise = np.hypot(np.exp(self.noise(mesh[low])), looseness(np.maximum(height[low], 0)))
+        noise = np.hypot(np.exp(self.noise(mesh[low])), model_tolerance(np.maximum(height[low], 0)))
         return scaled[low], noise
 
 
