@@ -66,7 +66,7 @@ def test_the_reference_image_is_measured_at_the_bound_and_errors_are_honest() ->
 
 @pytest.mark.statistical
 @pytest.mark.parametrize(
-    ("changes", "looseness"),
+    ("changes", "model_tolerance"),
     [
         ({"peak": 1000.0}, 1.1),
         ({"peak": 10.0}, 1.1),
