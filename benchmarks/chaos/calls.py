@@ -35,9 +35,9 @@ COLUMNS = 2 * BLOCK_POINTS
 # by one system call, so that a kill leaves it whole or away.
 PRELOAD = """
 import os, time
-from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 
-compute = Simulation.__dict__.get("untold", Simulation.compute)
+compute = LatticeKernel.__dict__.get("untold", LatticeKernel.compute)
 
 def tell(event, points):
     pairs = zip(points["T"].tolist(), points["H"].tolist())
@@ -58,7 +58,7 @@ def told(self, points, seeds, *watch):
     tell("end", points)
     return found
 
-Simulation.untold, Simulation.compute = compute, told  # a worker may run this twice
+LatticeKernel.untold, LatticeKernel.compute = compute, told  # a worker may run this twice
 """
 
 

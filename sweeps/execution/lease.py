@@ -138,7 +138,7 @@ class LeaseCheck:
 
         Raises
         ------
-        GivenUp
+        Cancelled
             If the lease has ended.
         """
         self._next = time.monotonic() + WATCH_SECONDS

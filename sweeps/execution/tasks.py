@@ -126,7 +126,7 @@ def compute_block(
         If this worker runs other code.
     ReturnedError
         If the function returns something else than declared, and no point of the store is done.
-    UnwrittenError
+    DiskFullError
         If the disk is full.
     """
     begin = time.perf_counter()

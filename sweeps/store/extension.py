@@ -57,7 +57,7 @@ def take_over(store: Store, base: Store) -> int:
 
     Raises
     ------
-    UnwrittenError
+    DiskFullError
         If they cannot be written.
     """
     theirs = base.sweep.axes

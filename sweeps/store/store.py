@@ -149,7 +149,7 @@ class Store:
 
         Raises
         ------
-        UnwrittenError
+        DiskFullError
             If they do not.
         """
         if self.location.free() < block.points * point_bytes(self.sweep):

@@ -42,9 +42,9 @@ def preceded(patch: pytest.MonkeyPatch, before: Before) -> list[list[tuple[float
 PRELOAD = """
 import os, signal
 from pathlib import Path
-from latticescape.physics.kernels.lattice_kernel import Simulation
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 
-compute = Simulation.__dict__.get("sound", Simulation.compute)
+compute = LatticeKernel.__dict__.get("sound", LatticeKernel.compute)
 
 def faulty(self, points, seeds, *watch):
     text = Path({path!r})
@@ -59,5 +59,5 @@ def faulty(self, points, seeds, *watch):
             raise ArithmeticError(f"no point at {{temperature}}, {{field}}")
     return compute(self, points, seeds, *watch)
 
-Simulation.sound, Simulation.compute = compute, faulty  # a worker may run this twice
+LatticeKernel.sound, LatticeKernel.compute = compute, faulty  # a worker may run this twice
 """
