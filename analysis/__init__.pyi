@@ -37,8 +37,8 @@ from .inference.refinement.proposal import propose as propose
 from .inference.reweighting.landscapes import reweighted_landscape as reweighted_landscape
 from .inference.reweighting.reweighting import reweight as reweight
 from .inference.sample_size import sample_size as sample_size
-from .kinetics.arrhenius import arrhenius as arrhenius
-from .kinetics.site_energies import site_energies as site_energies
+from .kinetics.boltzmann import arrhenius as arrhenius
+from .kinetics.boltzmann import site_energies as site_energies
 from .kinetics.tracks import hop_rates as hop_rates
 from .phases.crossings import binder_crossing as binder_crossing
 from .phases.diagram import phase_diagram as phase_diagram

@@ -9,8 +9,7 @@ from scipy.stats import norm
 
 from latticescape.analysis.counts.counting import count_measured
 from latticescape.analysis.images.measurement import measure
-from latticescape.analysis.images.synthetic.arrangements import place_atoms
-from latticescape.analysis.images.synthetic.drawing import draw_configuration
+from latticescape.analysis.images.synthetic import draw_configuration, place_atoms
 from latticescape.analysis.inference.estimation.fit import best_fit
 from latticescape.analysis.inference.landscapes.landscape import landscape
 from latticescape.physics.kernels.sampler import sample

@@ -37,8 +37,8 @@ from .analysis.inference.refinement.proposal import propose as propose
 from .analysis.inference.reweighting.landscapes import reweighted_landscape as reweighted_landscape
 from .analysis.inference.reweighting.reweighting import reweight as reweight
 from .analysis.inference.sample_size import sample_size as sample_size
-from .analysis.kinetics.arrhenius import arrhenius as arrhenius
-from .analysis.kinetics.site_energies import site_energies as site_energies
+from .analysis.kinetics.boltzmann import arrhenius as arrhenius
+from .analysis.kinetics.boltzmann import site_energies as site_energies
 from .analysis.kinetics.tracks import hop_rates as hop_rates
 from .analysis.phases.crossings import binder_crossing as binder_crossing
 from .analysis.phases.diagram import phase_diagram as phase_diagram

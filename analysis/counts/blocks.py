@@ -8,8 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from latticescape.analysis.images.sites.lattice_fit import site_rings
-from latticescape.analysis.images.sites.rings import complete_rings
+from latticescape.analysis.images.sites.rings import complete_rings, site_rings
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.configurations import (
     Configurations,

@@ -1,4 +1,4 @@
-"""Observed configuration counts: from images, tables of atoms, or a table of counts."""
+"""Count local configurations in images, tables of atoms and whole lattices."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from glob import glob
@@ -10,19 +10,22 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from latticescape.analysis.counts.atom_tables import species_names
 from latticescape.analysis.counts.overlap import (
     effective_number,
     expected_counts,
     random_p_value,
     shuffled_counts,
 )
-from latticescape.analysis.counts.stored import stored_counts
-from latticescape.analysis.counts.tables import atoms_of_table, counts_by_image, read_table
+from latticescape.analysis.counts.tables import (
+    atoms_of_table,
+    counts_by_image,
+    read_table,
+    species_names,
+    stored_counts,
+)
 from latticescape.analysis.images.measurement import Method, measure
 from latticescape.analysis.images.reading import image_paths, is_image
-from latticescape.analysis.images.sites.lattice_fit import site_rings
-from latticescape.analysis.images.sites.rings import complete_rings
+from latticescape.analysis.images.sites.rings import complete_rings, site_rings
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.configurations import (
     Configurations,
@@ -359,3 +362,34 @@ def _count_table(
         return _on_sites(counts, numbered, sites, classes, seed)
     except RequestError as error:
         raise error.within(str(path)) from None
+
+
+def count_lattices(species: npt.NDArray[np.integer], lattice: Lattice) -> xr.Dataset:
+    """Configuration counts of whole lattices, as :func:`observed_counts` tells those of images.
+
+    Parameters
+    ----------
+    species
+        (images, sites), 0 or 1, such as ``unpack_replicas`` of a sweep's ``spins``.
+    lattice
+        The lattice they are of; every site has a complete ring.
+
+    Returns
+    -------
+    Dataset
+        ``counts`` (image, configuration), ``n`` and ``composition`` (image); the images are
+        ``image 0``, ``image 1``, ….
+
+    Examples
+    --------
+    >>> from latticescape import square
+    >>> count_lattices(np.ones((2, 16), int), square(4)).n.values.tolist()
+    [16, 16]
+    """
+    classes, rings = configurations(lattice.kind), lattice.neighbors(1)
+    sites = np.arange(lattice.sites)
+    counts = {
+        f"image {number}": count_configurations(one, sites, rings, classes)
+        for number, one in enumerate(species)
+    }
+    return counts_dataset(counts, classes)

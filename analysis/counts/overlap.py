@@ -1,14 +1,19 @@
-"""Counts of neighbourhoods that overlap: expected under uncertain species, and how much they tell.
+"""Counts of overlapping neighbourhoods: their expectation, covariance and effective number."""
 
-Seven atoms' neighbourhoods share atoms, so N of them tell less than N independent ones. How much
-less is found by shuffling the species over the image's own sites.
-"""
+import tomllib
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
+from scipy.stats import chi2
 
 from latticescape.analysis.inference.landscapes.distances import statistical_distance
-from latticescape.physics.lattices.configurations import Configurations, add_configurations
+from latticescape.physics.lattices.configurations import (
+    Configurations,
+    add_configurations,
+    configurations,
+)
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -119,3 +124,160 @@ def random_p_value(counts: Integers, shuffled: Integers, classes: Configurations
     composition = every @ classes.centre / every.sum(axis=1)
     distances = statistical_distance(every, classes.random_mixing(composition))
     return float(np.mean(distances >= distances[0] * (1 - 1e-9)))
+
+
+# Independent neighbourhoods agree as well as overlapping ones in one case of twenty.
+AGREEING = 0.05
+
+
+def neighborhoods_overlap(counts: npt.ArrayLike, kind: str) -> bool:
+    """Whether the counts agree about unlike pairs as only neighbourhoods that share atoms do.
+
+    An unlike pair is seen from either end. Summed over the counts of a whole lattice, the unlike
+    neighbours of species 0 are as many as those of species 1, exactly; in a cut-out they differ by
+    pairs at its edge, and in independent draws by √N. On the triangular lattice the same holds for
+    both kinds of unlike triangles.
+
+    Parameters
+    ----------
+    counts
+        (images, classes).
+    kind
+        The lattice's kind.
+
+    Returns
+    -------
+    bool
+        True if independent draws would agree as well in less than 5 % of cases.
+
+    Examples
+    --------
+    >>> from latticescape import count_configurations, square
+    >>> classes = configurations("square")
+    >>> species = np.random.default_rng(2).integers(0, 2, 400)
+    >>> sites = square(20)
+    >>> whole = count_configurations(species, np.arange(400), sites.neighbors(1), classes)
+    >>> drawn = np.random.default_rng(3).multinomial(400, classes.random_mixing(0.5))
+    >>> neighborhoods_overlap([whole], "square"), neighborhoods_overlap([drawn], "square")
+    (True, False)
+    """
+    seen = np.atleast_2d(np.asarray(counts, float))
+    differences = _differences(configurations(kind))
+    statistic, degrees = 0.0, 0
+    for h in seen:
+        number = h.sum()
+        off, mean = differences @ h, differences @ h / number
+        covariance = number * ((differences * h) @ differences.T / number - np.outer(mean, mean))
+        rank = int(np.linalg.matrix_rank(covariance, hermitian=True))
+        degrees += rank
+        statistic += float(off @ np.linalg.pinv(covariance, hermitian=True) @ off)
+    return degrees > 0 and bool(chi2(degrees).cdf(statistic) < AGREEING)
+
+
+def _differences(classes: Configurations) -> Floats:
+    """Rows that sum to zero over the counts of a whole lattice, (rows, classes)."""
+    n, one = classes.neighbors, classes.centre == 1
+    if "ortho" not in classes.pair_names:
+        z = int(n.max())
+        return np.where(one, n - z, n)[None].astype(float)
+    # The six triangles around a centre: both ring atoms of species 1, one of them, none.
+    both = classes.pairs("ortho")
+    mixed, none = 2 * (n - both), 6 - 2 * n + both
+    return np.array([np.where(one, 2 * none, -mixed), np.where(one, mixed, -2 * both)], float)
+
+
+# Of slow modes: energy and, where it is free, magnetization, with their squares.
+_MODES = (("e", "e2"), ("m", "m2"))
+
+
+def count_covariance(point: xr.Dataset) -> Floats:
+    """Covariance of the class counts of one configuration, per neighbourhood.
+
+    N neighbourhoods that are counted in an image of the same phase have N times this covariance;
+    independent ones would have diag(q) − qqᵀ.
+
+    Parameters
+    ----------
+    point
+        One point of a sweep. With ``sample_histogram`` (replica, sample, configuration) the
+        covariance is that of all single configurations. Else it is that of the replicas' means
+        times the number of samples; samples that follow each other closely are alike, which is
+        taken out along the energy and the magnetization, the slowest quantities, whose scatter in
+        single configurations ``moments`` tells.
+
+    Returns
+    -------
+    ndarray
+        (classes, classes), symmetric, rows summing to zero; NaN if the point is not computed.
+
+    Examples
+    --------
+    >>> draws = np.random.default_rng(1).multinomial(900, [0.2, 0.3, 0.5], size=64)
+    >>> one = xr.Dataset({"histogram_replica": (("replica", "configuration"), draws)})
+    >>> q = np.array([0.2, 0.3, 0.5])
+    >>> bool(np.allclose(count_covariance(one), np.diag(q) - np.outer(q, q), atol=0.12))
+    True
+    """
+    if "sample_histogram" in point:
+        single = point["sample_histogram"].transpose(..., "configuration").values
+        return _scatter(single.reshape(-1, single.shape[-1]))
+    counts = point["histogram_replica"].transpose("replica", "configuration").values.astype(float)
+    samples = _samples(point.attrs)
+    if samples is None or "moments" not in point:
+        return _scatter(counts)
+    number = counts.sum(axis=1, keepdims=True)
+    sites = number.mean() / samples
+    slow, single_scatter = _slow_modes(point["moments"], samples)
+    fast = counts / np.where(number > 0, number, np.nan)
+    fast = fast - fast.mean(axis=0)
+    carried = np.zeros((fast.shape[1],) * 2)
+    if slow.shape[1]:
+        slope = np.linalg.lstsq(slow, fast, rcond=None)[0]
+        fast = fast - slow @ slope
+        carried = slope.T @ single_scatter @ slope
+    degrees = len(fast) - 1 - slow.shape[1]
+    found: Floats = sites * (samples * fast.T @ fast / degrees + carried)
+    return found
+
+
+def _scatter(counts: npt.NDArray[Any]) -> Floats:
+    """Covariance over histograms of equal size, per neighbourhood."""
+    number = counts.sum(axis=-1).mean()
+    found: Floats = np.atleast_2d(np.cov(counts.T)) / (number if number > 0 else np.nan)
+    return found
+
+
+def _samples(attrs: dict[Any, Any]) -> int | None:
+    """Samples a replica, as the sweep's own spec says."""
+    try:
+        return int(tomllib.loads(str(attrs["spec"]))["schedule"]["samples"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _slow_modes(moments: xr.DataArray, samples: int) -> tuple[Floats, Floats]:
+    """Deviations of the replicas' means, (replicas, modes), and the covariance of single ones."""
+    deviations, single = [], []
+    for name, square in _MODES:
+        mean = moments.sel(moment=name).values
+        variance = float(moments.sel(moment=square).values.mean() - mean.mean() ** 2)
+        if variance > 1e-12 * max(mean.mean() ** 2, 1e-12) and mean.std() > 0:
+            deviations.append(mean - mean.mean())
+            # Means of independent samples scatter less by their number; no means scatter more.
+            least = mean.var(ddof=1)
+            single.append(min(max(variance, least), samples * least * 1.5))
+    number = len(deviations)
+    slow = np.array(deviations).T.reshape(len(moments["replica"]), number)
+    means = np.cov(slow.T).reshape(number, number)
+    return slow, means * _growth(np.array(single) / np.diag(means))
+
+
+def _growth(variance: Floats) -> Floats:
+    """How much larger covariances of modes are in single samples, from how much variances are.
+
+    If both modes decayed as one, by the geometric mean of the variances'; if the faster one
+    followed the slower and else were free, by the lesser. Dynamics lie between.
+    """
+    as_one, by_slower = np.sqrt(np.outer(variance, variance)), np.minimum.outer(variance, variance)
+    found: Floats = (as_one + by_slower) / 2
+    return found

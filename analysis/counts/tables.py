@@ -1,11 +1,12 @@
-"""Tables of configuration counts, a column an image, and of atoms, as they are read."""
+"""Read and write tables of atoms, tables of counts, and measured stores."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import xarray as xr
 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.configurations import PAIR_ANGLES, Configurations
@@ -151,3 +152,153 @@ def _numbered(column: "pd.Series[str]", species: Sequence[str] | None) -> npt.ND
             hint=f"--species {','.join(two)}, species={tuple(two)!r} in Python",
         )
     return np.asarray(found == names[1], np.int64)
+
+
+COLUMNS = (
+    "image",
+    "row_px",
+    "col_px",
+    "row_err_px",
+    "col_err_px",
+    "species",
+    "probability",
+)
+
+# Thousandths of a pixel, and of a probability a millionth.
+_DIGITS = {"row_px": 3, "col_px": 3, "row_err_px": 4, "col_err_px": 4, "probability": 6}
+
+
+def atom_table(atoms_of: Mapping[str, xr.Dataset]) -> pd.DataFrame:
+    """Atoms of several images with a species as one table, in the order of the images.
+
+    Parameters
+    ----------
+    atoms_of
+        By the image's name: ``row``, ``col``, ``row_err``, ``col_err``, ``species`` (atom) and
+        ``probability`` (atom, kind) with the species' names as ``kind``. Atoms that are not
+        ``on_lattice`` or whose species is negative have none, and are left out.
+
+    Returns
+    -------
+    DataFrame
+        ``image, row_px, col_px, row_err_px, col_err_px, species, probability``: positions and
+        standard errors in px, the name of the most probable species, and its probability.
+
+    Examples
+    --------
+    >>> atoms = xr.Dataset(
+    ...     {"row": ("atom", [4.0]), "col": ("atom", [7.5]), "row_err": ("atom", [0.1]),
+    ...      "col_err": ("atom", [0.1]), "species": ("atom", [1]),
+    ...      "probability": (("atom", "kind"), [[0.1, 0.9]])}, {"kind": ["Mo", "Re"]})
+    >>> atom_table({"re05": atoms}).values.tolist()
+    [['re05', 4.0, 7.5, 0.1, 0.1, 'Re', 0.9]]
+    """
+    tables = [_table(name, atoms) for name, atoms in atoms_of.items()]
+    return pd.concat(tables, ignore_index=True).round(_DIGITS)
+
+
+def has_species(atoms: xr.Dataset) -> npt.NDArray[np.bool_]:
+    """Which atoms have a species.
+
+    Examples
+    --------
+    >>> has_species(xr.Dataset({"species": ("atom", [1, -1, 0])})).tolist()
+    [True, False, True]
+    """
+    there = np.asarray(atoms["species"].values >= 0)
+    return there & np.asarray(atoms["on_lattice"].values) if "on_lattice" in atoms else there
+
+
+def species_names(atoms: xr.Dataset) -> list[str]:
+    """Names of the species, in the order of their probabilities.
+
+    Examples
+    --------
+    >>> sure = xr.DataArray([[1.0, 0.0]], {"kind": ["Mo", "Re"]}, ("atom", "kind"))
+    >>> species_names(xr.Dataset({"probability": sure}))
+    ['Mo', 'Re']
+    """
+    probability = atoms["probability"]
+    return [str(name) for name in probability[probability.dims[1]].values]
+
+
+def _table(image: str, atoms: xr.Dataset) -> pd.DataFrame:
+    named = atoms.isel(atom=has_species(atoms))
+    species = named["species"].values
+    probability = named["probability"].values[np.arange(len(species)), species]
+    names = np.array(species_names(atoms), dtype=object)
+    columns = {f"{part}_px": named[part].values for part in ("row", "col", "row_err", "col_err")}
+    return pd.DataFrame(
+        {"image": image, **columns, "species": names[species], "probability": probability},
+        columns=list(COLUMNS),
+    )
+
+
+NEEDED = ("counts", "n", "composition")
+
+
+def stored_counts(paths: Iterable[str | Path]) -> xr.Dataset:
+    """Observed counts from zarr stores, all images in one Dataset.
+
+    Parameters
+    ----------
+    paths
+        Stores as ``latticescape measure --out`` writes them.
+
+    Returns
+    -------
+    Dataset
+        As :func:`latticescape.observed_counts` returns it, of all stores the variables they share.
+
+    Raises
+    ------
+    RequestError
+        If a store is not there or holds no counts, they are of different lattices, or an image
+        stands in two of them.
+
+    Examples
+    --------
+    >>> stored_counts(["nowhere.zarr"])
+    Traceback (most recent call last):
+    ...
+    latticescape.RequestError: there is no store nowhere.zarr ...
+    """
+    tables = {str(path): _opened(path) for path in paths}
+    lattices = {path: str(table.attrs.get("lattice")) for path, table in tables.items()}
+    if len(set(lattices.values())) > 1:
+        raise RequestError(
+            "counts of different lattices", came=lattices, allowed="one lattice for all images"
+        )
+    first, *others = tables.values()
+    shared = [name for name in first.data_vars if all(name in table for table in others)]
+    joined: xr.Dataset = xr.concat(
+        [table[shared] for table in tables.values()], "image", combine_attrs="override"
+    )
+    twice = joined.get_index("image").duplicated()
+    if twice.any():
+        name = str(joined["image"].values[twice][0])
+        raise RequestError("an image stands in two stores", came=name, allowed="each image once")
+    return joined
+
+
+def _opened(path: str | Path) -> xr.Dataset:
+    if not Path(path).is_dir():
+        raise RequestError(
+            f"there is no store {path}", allowed="a folder that latticescape measure wrote"
+        )
+    try:
+        table: xr.Dataset = xr.open_zarr(path, chunks=None).load()
+    except (OSError, ValueError, KeyError) as error:
+        raise RequestError(
+            f"cannot read the store {path}",
+            came=str(error),
+            allowed="a store that latticescape measure wrote, or a CSV table",
+        ) from None
+    missing = [name for name in NEEDED if name not in table]
+    if missing:
+        raise RequestError(
+            f"the store {path} holds no observed counts",
+            came=", ".join(map(str, table.data_vars)),
+            allowed="a store that latticescape measure wrote",
+        )
+    return table

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from latticescape.analysis.images.files import SUFFIXES, Raw, read_raw
+from latticescape.analysis.images.formats import SUFFIXES, Raw, read_raw
 from latticescape.physics.errors import RequestError
 
 Values = npt.NDArray[Any]

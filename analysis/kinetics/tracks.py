@@ -12,7 +12,7 @@ import xarray as xr
 from scipy.optimize import brentq
 from scipy.spatial import cKDTree
 
-from latticescape.analysis.kinetics.units import numbers
+from latticescape.analysis.kinetics.boltzmann import numbers
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.spatial import cKDTree
 
-from latticescape.analysis.counts.atom_tables import has_species, species_names
+from latticescape.analysis.counts.tables import has_species, species_names
 from latticescape.analysis.images.neighborhoods import neighborhoods
 from latticescape.analysis.images.reading import UNKNOWN_UNITS
 from latticescape.analysis.plots.maps import FONTS, MARK, Look, Picture, dressed
@@ -62,7 +62,7 @@ def atom_maps(image: xr.DataArray, atoms: xr.Dataset) -> Picture:
 
     Examples
     --------
-    >>> from latticescape.analysis.images.synthetic.drawing import draw_configuration, place_atoms
+    >>> from latticescape.analysis.images.synthetic import draw_configuration, place_atoms
     >>> from latticescape import triangular
     >>> placed = place_atoms(triangular(4), np.arange(16) % 2, spacing=12.0)
     >>> sure = (("atom", "kind"), np.eye(2)[placed.species])

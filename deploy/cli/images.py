@@ -1,7 +1,7 @@
-"""``latticescape measure`` and ``latticescape segment``: from images to counts, and to phases."""
+"""``latticescape measure`` and ``latticescape segment``: images to counts and to maps of phases."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,8 +9,17 @@ from typing import Any
 
 import click
 import xarray as xr
+from dask.callbacks import Callback
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
-from latticescape.deploy.cli.image_progress import ImageProgress
 from latticescape.deploy.cli.options import (
     PATH,
     POSITIVE,
@@ -31,6 +40,67 @@ from latticescape.deploy.cli.outputs import (
 )
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.store.location import StorePath
+
+
+class ImageProgress(Callback):  # type: ignore[misc]
+    """Counts tasks that Dask finishes in this process, on the standard error stream.
+
+    How many passes a computation makes is not known before, so each has a bar of its own.
+
+    Parameters
+    ----------
+    what
+        What is counted.
+    shown
+        False keeps quiet; True shows the bars where there is somebody to see them.
+    """
+
+    def __init__(self, what: str, *, shown: bool) -> None:
+        super().__init__(start_state=self._begin, posttask=self._count, finish=self._end)
+        console = Console(file=sys.stderr)
+        self.passes = 0
+        self.task: TaskID | None = None
+        self.bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(what),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not (shown and (console.is_terminal or console.is_jupyter)),
+        )
+
+    def __enter__(self) -> "ImageProgress":
+        self.bar.start()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self.bar.stop()
+
+    def each(self, paths: Sequence[Path]) -> Iterator[Path]:
+        """Every path, counted when it is done."""
+        task = self.bar.add_task("", total=len(paths))
+        for path in paths:
+            self.bar.update(task, description=path.name)
+            yield path
+            self.bar.advance(task)
+
+    def _begin(self, _: Any, state: Any) -> None:
+        self.passes += 1
+        total = sum(len(state[part]) for part in ("ready", "waiting", "running"))
+        self.task = self.bar.add_task(f"pass {self.passes}", total=total)
+
+    def _count(self, *_: Any) -> None:
+        if self.task is not None:
+            self.bar.advance(self.task)
+
+    def _end(self, *_: Any) -> None:
+        if self.task is not None:
+            self.bar.stop_task(self.task)
+
 
 LATTICES = ("square", "triangular", "honeycomb")
 METHODS = ("nfindr", "ica", "nmf", "bayes")
@@ -81,8 +151,8 @@ def measure(
     are, and the two main components of the neighbourhoods; of several images each has its own,
     with the image's name before the suffix. Exit code 1 if some images could not be measured.
     """
-    from latticescape.analysis.counts.atom_tables import atom_table
     from latticescape.analysis.counts.counting import count_measured
+    from latticescape.analysis.counts.tables import atom_table
     from latticescape.analysis.images.reading import image_paths
     from latticescape.deploy.cli.tables import measured_facts
 

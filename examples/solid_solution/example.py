@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape import Fit, Schedule, Sweep, best_fit, landscape, run, sample, square
-from latticescape.analysis.counts.whole_lattices import count_lattices
+from latticescape.analysis.counts.counting import count_lattices
 from latticescape.analysis.plots import landscape_map, save
 from latticescape.physics.kernels.traces import unpack_replicas
 from latticescape.sweeps.spec.seeding import point_seed

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from latticescape.analysis.counts.atom_tables import COLUMNS, atom_table
 from latticescape.analysis.counts.counting import observed_counts
-from latticescape.analysis.images.synthetic.drawing import place_atoms
+from latticescape.analysis.counts.tables import COLUMNS, atom_table
+from latticescape.analysis.images.synthetic import place_atoms
 from latticescape.physics import triangular
 
 

@@ -13,8 +13,6 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from benchmarks.atoms import SCENES, Scene, position_bound, score
-from latticescape.analysis.images.atoms.correlations import inflation
-from latticescape.analysis.images.atoms.exposure import exposure, without_hot_pixels
 from latticescape.analysis.images.atoms.finding import find_atoms
 from latticescape.analysis.images.atoms.gaussians import (
     PARAMETERS,
@@ -22,7 +20,13 @@ from latticescape.analysis.images.atoms.gaussians import (
     gradients,
     information,
 )
-from latticescape.analysis.images.atoms.noise import noise_of, pixel_noise
+from latticescape.analysis.images.atoms.pixels import (
+    exposure,
+    inflation,
+    noise_of,
+    pixel_noise,
+    without_hot_pixels,
+)
 from latticescape.analysis.images.synthetic import draw_image
 from latticescape.physics.errors import RequestError
 

@@ -22,8 +22,7 @@ from latticescape.analysis import (
     profile_landscape,
 )
 from latticescape.analysis.counts.counting import count_atoms, counts_dataset
-from latticescape.analysis.counts.covariance import count_covariance
-from latticescape.analysis.counts.shared_pairs import neighborhoods_overlap
+from latticescape.analysis.counts.overlap import count_covariance, neighborhoods_overlap
 from latticescape.analysis.inference.estimation import posterior as markov_chains
 from latticescape.analysis.inference.estimation.deviance import deviance
 from latticescape.analysis.inference.estimation.posterior import ConvergenceError

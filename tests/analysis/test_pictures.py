@@ -10,7 +10,7 @@ import xarray as xr
 
 from latticescape.analysis.images.reading import labelled_image
 from latticescape.analysis.images.spectra.windows import sliding_fft
-from latticescape.analysis.images.synthetic.drawing import (
+from latticescape.analysis.images.synthetic import (
     draw_configuration,
     place_atoms,
     two_phases,

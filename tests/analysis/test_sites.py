@@ -8,7 +8,8 @@ import xarray as xr
 from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 
-from latticescape.analysis.images.sites.lattice_fit import fit_sites, site_rings
+from latticescape.analysis.images.sites.lattice_fit import fit_sites
+from latticescape.analysis.images.sites.rings import site_rings
 from latticescape.physics import RequestError
 from tests.support.crystals import SPACING, Floats, agreement, crystal
 

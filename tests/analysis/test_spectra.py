@@ -11,7 +11,7 @@ import xarray as xr
 from benchmarks.spectra import plain_loop
 from latticescape.analysis.images.reading import labelled_image
 from latticescape.analysis.images.spectra import windows as module
-from latticescape.analysis.images.spectra.periods import lattice_period
+from latticescape.analysis.images.spectra.lattice_spots import lattice_period
 from latticescape.analysis.images.spectra.windows import sliding_fft
 from latticescape.analysis.images.synthetic import two_phases
 from latticescape.physics.errors import RequestError

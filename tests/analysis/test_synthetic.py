@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from latticescape.analysis.counts.counting import count_atoms
-from latticescape.analysis.images.synthetic.drawing import (
+from latticescape.analysis.images.synthetic import (
     draw_configuration,
     draw_image,
     drifted,

@@ -16,12 +16,11 @@ from scipy.stats import kstest, truncnorm
 from latticescape.analysis import count_endmembers, sliding_fft, spots, stripes, unmix
 from latticescape.analysis.images.reading import labelled_image
 from latticescape.analysis.images.spectra import windows as spectra_module
-from latticescape.analysis.images.spectra.window_vectors import WindowVectors
 from latticescape.analysis.images.synthetic import draw_image, two_phases
-from latticescape.analysis.images.unmixing.abundances import abundances
 from latticescape.analysis.images.unmixing.bayesian import truncated_normal
-from latticescape.analysis.images.unmixing.nfindr import nfindr, simplex_volume
-from latticescape.analysis.images.unmixing.principal import principal_components
+from latticescape.analysis.images.unmixing.endmembers import nfindr, simplex_volume
+from latticescape.analysis.images.unmixing.mixture import abundances
+from latticescape.analysis.images.unmixing.principal import WindowVectors, principal_components
 from latticescape.physics.errors import RequestError
 
 METHODS = ("nfindr", "ica", "nmf", "bayes")

@@ -11,10 +11,9 @@ import xarray as xr
 from PIL import Image
 from scipy.spatial import cKDTree
 
-from latticescape.analysis.counts.atom_tables import COLUMNS
 from latticescape.analysis.counts.counting import count_atoms
-from latticescape.analysis.counts.stored import stored_counts
-from latticescape.analysis.images.synthetic.drawing import (
+from latticescape.analysis.counts.tables import COLUMNS, stored_counts
+from latticescape.analysis.images.synthetic import (
     draw_configuration,
     place_atoms,
     two_phases,

@@ -1,4 +1,4 @@
-"""Atoms of an image: every bright peak, to a fraction of a pixel, with its standard error."""
+"""Find every bright peak of an image, to a fraction of a pixel, with its standard error."""
 
 from dataclasses import replace
 
@@ -8,8 +8,6 @@ import xarray as xr
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from latticescape.analysis.images.atoms.correlations import inflation
-from latticescape.analysis.images.atoms.exposure import Exposure, exposure, without_hot_pixels
 from latticescape.analysis.images.atoms.fit import (
     Fit,
     conditional_errors,
@@ -21,12 +19,61 @@ from latticescape.analysis.images.atoms.fit import (
     update,
 )
 from latticescape.analysis.images.atoms.gaussians import COL, HEIGHT, LEVEL, LOG_SIGMA, ROW
-from latticescape.analysis.images.atoms.noise import pixel_noise
-from latticescape.analysis.images.atoms.peaks import answers, find_peaks
-from latticescape.analysis.images.atoms.spacing import find_spots
+from latticescape.analysis.images.atoms.pixels import (
+    Exposure,
+    exposure,
+    inflation,
+    pixel_noise,
+    without_hot_pixels,
+)
+from latticescape.analysis.images.spectra.lattice_spots import find_spots
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+def find_peaks(
+    values: Floats, variance: Floats, sigma: float, threshold: float
+) -> tuple[Floats, Floats]:
+    """Maxima of the matched filter of a bright spot on an unknown smooth background.
+
+    The filter is the negative Laplacian of a Gaussian, which answers to neither a constant nor a
+    slope; what it answers is told in standard deviations of what white noise of the variance
+    given would make it answer.
+
+    Parameters
+    ----------
+    values, variance
+        (row, col): grey values and the variance of each.
+    sigma
+        Of the Gaussian, px.
+    threshold
+        Smallest answer, in standard deviations.
+
+    Returns
+    -------
+    places, answers
+        (peaks, 2) whole pixels and (peaks,), from the strongest to the weakest.
+    """
+    answer = answers(values, variance, sigma)
+    size = 2 * max(1, round(sigma)) + 1
+    peak = (answer == ndimage.maximum_filter(answer, size)) & (answer >= threshold)
+    places = np.argwhere(peak).astype(np.float64)
+    strength = answer[peak]
+    order = np.argsort(-strength, kind="stable")
+    return places[order], strength[order]
+
+
+def answers(values: Floats, variance: Floats, sigma: float) -> Floats:
+    """The filter's answer at each pixel, in standard deviations of white noise."""
+    answer = -ndimage.gaussian_laplace(values, sigma, mode="reflect")
+    # ∫ (∇²G)² = 1 / (2π σ⁶)
+    spread = np.sqrt(ndimage.gaussian_filter(variance, sigma) / (2 * np.pi)) / sigma**3
+    told: Floats = answer / spread
+    return told
+
+
 Mask = npt.NDArray[np.bool_]
 
 # A lattice's two strongest spots stand so far above the spectrum's noise: that of noise alone, of

@@ -12,7 +12,6 @@ from scipy import ndimage, sparse
 from scipy.sparse import linalg
 from scipy.spatial import cKDTree
 
-from latticescape.analysis.images.atoms.exposure import Exposure
 from latticescape.analysis.images.atoms.gaussians import (
     COL,
     HEIGHT,
@@ -25,9 +24,9 @@ from latticescape.analysis.images.atoms.gaussians import (
     draw_atoms,
     gradients,
     information,
+    local_covariances,
 )
-from latticescape.analysis.images.atoms.local_covariances import local_covariances
-from latticescape.analysis.images.atoms.noise import Noise, noise_of
+from latticescape.analysis.images.atoms.pixels import Exposure, Noise, noise_of
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -9,9 +9,8 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 
-from latticescape.analysis.images.sites.basis import Basis, Floats
-from latticescape.analysis.images.sites.trials import CATCH
-from latticescape.physics.lattices.lattice import neighbor_steps
+from latticescape.analysis.images.sites.basis import CATCH, Basis, Floats
+from latticescape.analysis.images.sites.rings import neighbours_of
 
 Integers = npt.NDArray[np.int64]
 
@@ -121,16 +120,6 @@ class _Crystal:
     positions: Floats
     logs: Floats
     tree: "cKDTree[None]"
-
-
-def neighbours_of(sites: Integers, kind: str) -> Integers:
-    """Nearest neighbours of sites in ring order, (n, z, 3)."""
-    table = np.array(
-        [[(*step.cells, step.target) for step in steps] for steps in neighbor_steps(kind, 1)]
-    )
-    found = table[sites[:, 2]].copy()
-    found[:, :, :2] += sites[:, None, :2]
-    return found
 
 
 def _sown(crystal: _Crystal, seed: Basis, centre: Floats) -> Indexing:

@@ -5,9 +5,15 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.spatial import cKDTree
 
-from latticescape.analysis.images.sites.basis import Basis, Floats
-from latticescape.analysis.images.sites.indexing import Indexing, follow, neighbours_of
-from latticescape.analysis.images.sites.trials import FEWEST_ATOMS, doubled_coherence, seed_basis
+from latticescape.analysis.images.sites.basis import (
+    FEWEST_ATOMS,
+    Basis,
+    Floats,
+    doubled_coherence,
+    seed_basis,
+)
+from latticescape.analysis.images.sites.indexing import Indexing, follow
+from latticescape.analysis.images.sites.rings import neighbours_of
 from latticescape.physics.errors import RequestError
 
 Integers = npt.NDArray[np.int64]
@@ -104,45 +110,6 @@ def fit_sites(atoms: xr.Dataset, lattice: str = "triangular") -> xr.Dataset:
             **told,
         )
     )
-
-
-def site_table(sites: xr.Dataset) -> dict[tuple[int, int, int], int]:
-    """Number of the atom at each site (i, j, sublattice) that holds one."""
-    on = np.flatnonzero(sites["on_lattice"].to_numpy())
-    keys = np.stack([sites[name].to_numpy()[on] for name in ("i", "j", "sublattice")], axis=1)
-    return {(int(i), int(j), int(s)): int(atom) for (i, j, s), atom in zip(keys, on, strict=True)}
-
-
-def site_rings(sites: xr.Dataset) -> tuple[Integers, Integers]:
-    """Atoms all of whose neighbouring sites hold atoms, and those rings in the lattice's order.
-
-    Parameters
-    ----------
-    sites
-        As :func:`fit_sites` gives them.
-
-    Returns
-    -------
-    centers, rings
-        (n,) and (n, z): atom numbers.
-
-    Examples
-    --------
-    >>> keys = np.array([(i, j) for i in range(3) for j in range(3)])
-    >>> sites = xr.Dataset({"i": ("atom", keys[:, 0]), "j": ("atom", keys[:, 1]),
-    ...     "sublattice": ("atom", np.zeros(9, int)), "on_lattice": ("atom", np.ones(9, bool))},
-    ...     attrs={"lattice": "square"})
-    >>> site_rings(sites)[0].tolist()
-    [4]
-    """
-    table = site_table(sites)
-    keys = np.array(list(table), np.int64).reshape(-1, 3)
-    around = neighbours_of(keys, sites.attrs["lattice"])
-    rings = np.array(
-        [[table.get((i, j, s), -1) for i, j, s in ring] for ring in around.tolist()], np.int64
-    ).reshape(len(keys), around.shape[1])
-    complete = (rings >= 0).all(axis=1)
-    return np.array(list(table.values()), np.int64)[complete], rings[complete]
 
 
 def _plane(lattice: str) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 from scipy.spatial import cKDTree
 
 from latticescape.physics.errors import RequestError
@@ -13,6 +14,55 @@ Floats = npt.NDArray[np.float64]
 # A ring is complete if no gap between neighbouring directions is wider than this many times the
 # perfect one: half a missing neighbour.
 WIDEST_GAP = 1.6
+
+
+def neighbours_of(sites: Integers, kind: str) -> Integers:
+    """Nearest neighbours of sites in ring order, (n, z, 3)."""
+    table = np.array(
+        [[(*step.cells, step.target) for step in steps] for steps in neighbor_steps(kind, 1)]
+    )
+    found = table[sites[:, 2]].copy()
+    found[:, :, :2] += sites[:, None, :2]
+    return found
+
+
+def site_table(sites: xr.Dataset) -> dict[tuple[int, int, int], int]:
+    """Number of the atom at each site (i, j, sublattice) that holds one."""
+    on = np.flatnonzero(sites["on_lattice"].to_numpy())
+    keys = np.stack([sites[name].to_numpy()[on] for name in ("i", "j", "sublattice")], axis=1)
+    return {(int(i), int(j), int(s)): int(atom) for (i, j, s), atom in zip(keys, on, strict=True)}
+
+
+def site_rings(sites: xr.Dataset) -> tuple[Integers, Integers]:
+    """Atoms all of whose neighbouring sites hold atoms, and those rings in the lattice's order.
+
+    Parameters
+    ----------
+    sites
+        As :func:`fit_sites` gives them.
+
+    Returns
+    -------
+    centers, rings
+        (n,) and (n, z): atom numbers.
+
+    Examples
+    --------
+    >>> keys = np.array([(i, j) for i in range(3) for j in range(3)])
+    >>> sites = xr.Dataset({"i": ("atom", keys[:, 0]), "j": ("atom", keys[:, 1]),
+    ...     "sublattice": ("atom", np.zeros(9, int)), "on_lattice": ("atom", np.ones(9, bool))},
+    ...     attrs={"lattice": "square"})
+    >>> site_rings(sites)[0].tolist()
+    [4]
+    """
+    table = site_table(sites)
+    keys = np.array(list(table), np.int64).reshape(-1, 3)
+    around = neighbours_of(keys, sites.attrs["lattice"])
+    rings = np.array(
+        [[table.get((i, j, s), -1) for i, j, s in ring] for ring in around.tolist()], np.int64
+    ).reshape(len(keys), around.shape[1])
+    complete = (rings >= 0).all(axis=1)
+    return np.array(list(table.values()), np.int64)[complete], rings[complete]
 
 
 def complete_rings(positions: npt.ArrayLike, kind: str) -> tuple[Integers, Integers]:

@@ -11,7 +11,7 @@ import scipy.fft
 import xarray as xr
 
 from latticescape.analysis.images.reading import UNKNOWN_UNITS
-from latticescape.analysis.images.spectra.periods import lattice_period
+from latticescape.analysis.images.spectra.lattice_spots import lattice_period
 from latticescape.physics.compiled import compiled
 from latticescape.physics.errors import RequestError
 

@@ -4,10 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from latticescape.analysis.images.spectra.window_vectors import WindowVectors
-from latticescape.analysis.images.unmixing.abundances import MOST_ENDMEMBERS
-from latticescape.analysis.images.unmixing.mixture import independent_fraction
-from latticescape.analysis.images.unmixing.principal import principal_components
+from latticescape.analysis.images.unmixing.mixture import MOST_ENDMEMBERS, independent_fraction
+from latticescape.analysis.images.unmixing.principal import WindowVectors, principal_components
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from latticescape.analysis.counts.shared_pairs import neighborhoods_overlap
+from latticescape.analysis.counts.overlap import neighborhoods_overlap
 from latticescape.analysis.inference.landscapes.count_moments import count_bias
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.physics.errors import RequestError

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.stats import chi2
 
-from latticescape.analysis.counts.covariance import count_covariance
+from latticescape.analysis.counts.overlap import count_covariance
 from latticescape.analysis.inference.landscapes.distances import statistical_distance
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.configurations import configurations

@@ -1,5 +1,0 @@
-"""Images drawn from known arrangements of atoms."""
-
-import lazy_loader
-
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,233 @@
+"""Endmembers by N-FINDR, by independent components, and by nonnegative matrix factorisation."""
+
+import math
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import skew
+from sklearn.decomposition import NMF, FastICA
+from sklearn.exceptions import ConvergenceWarning
+
+from latticescape.physics.errors import RequestError
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+RESTARTS = 20
+
+# A volume is larger if it is so by more than rounding.
+LARGER = 1 + 1e-9
+
+
+def nfindr(points: npt.ArrayLike, *, seed: int = 0, restarts: int = RESTARTS) -> Integers:
+    """The points that span the simplex of largest volume.
+
+    Each vertex in turn is replaced by the point that makes the simplex largest, until none is
+    replaced; so from several random starts, of which the largest simplex is kept. The volume is
+    linear in each vertex, so a vertex's best replacement is found over all points at once.
+
+    Parameters
+    ----------
+    points
+        (points, q − 1): coordinates, as scores along q − 1 principal components, for q vertices.
+    seed
+        Of the random starts.
+    restarts
+        How many starts.
+
+    Returns
+    -------
+    integers
+        (q,): the vertices' numbers, ascending.
+
+    Raises
+    ------
+    RequestError
+        If there are fewer than q points, or they span no simplex.
+
+    References
+    ----------
+    M. E. Winter, Proc. SPIE 3753, 266 (1999), 10.1117/12.366289.
+
+    Examples
+    --------
+    >>> nfindr([[0, 0], [0.3, 0.3], [1, 0], [0.2, 0.7], [0, 1]]).tolist()
+    [0, 2, 4]
+    """
+    places = np.asarray(points, np.float64)
+    if places.ndim != 2 or not 0 < places.shape[1] < len(places):
+        raise RequestError(
+            "too few points for a simplex",
+            came=f"shape {places.shape}",
+            allowed="(points, q − 1), at least q points",
+        )
+    extent = np.abs(places - places.mean(axis=0)).max(axis=0)
+    if not (np.isfinite(extent) & (extent > 0)).all():
+        raise RequestError(
+            "the points span no simplex",
+            came=f"extents {extent}",
+            allowed="points that differ along every axis",
+            hint="fewer endmembers",
+        )
+    scaled = (places - places.mean(axis=0)) / extent
+    rng = np.random.default_rng(seed)
+    best, largest = None, 0.0
+    for _ in range(max(1, restarts)):
+        start = rng.choice(len(scaled), scaled.shape[1] + 1, replace=False)
+        vertices = np.sort(_grown(scaled, start))
+        volume = simplex_volume(scaled[vertices])
+        if best is None or volume > LARGER * largest:
+            best, largest = vertices, volume
+    if best is None or largest == 0:
+        raise RequestError("the points span no simplex", came="volume 0", hint="fewer endmembers")
+    return best
+
+
+def simplex_volume(vertices: npt.ArrayLike) -> float:
+    """|det [1; e]| / (q − 1)! of q vertices, (q, q − 1).
+
+    Examples
+    --------
+    >>> simplex_volume([[0, 0], [1, 0], [0, 1]])
+    0.5
+    """
+    corners = np.asarray(vertices, np.float64)
+    q = len(corners)
+    determinant = np.linalg.det(np.column_stack([np.ones(q), corners]))
+    return float(abs(determinant)) / math.factorial(q - 1)
+
+
+def _grown(points: Floats, start: Integers) -> Integers:
+    """Vertices that no single replacement improves."""
+    raised = np.column_stack([np.ones(len(points)), points])
+    vertices, changed = start.copy(), True
+    while changed:
+        changed = False
+        for k in range(len(vertices)):
+            # Height over the face of the others: their common normal is the last singular vector.
+            face = np.delete(raised[vertices], k, axis=0)
+            height = np.abs(raised @ np.linalg.svd(face)[2][-1])
+            farthest = int(height.argmax())
+            if height[farthest] > LARGER * height[vertices[k]]:
+                vertices[k], changed = farthest, True
+    return vertices
+
+
+MOST_ITERATIONS, TOLERANCE = 1000, 1e-4
+
+# An endmember is the mean of the windows that hold most of its component: so many, at most.
+PURE_PART, MOST_PURE = 0.02, 100
+
+
+def purest_windows(scores: npt.ArrayLike, *, seed: int = 0) -> tuple[list[Integers], bool]:
+    """The windows that hold most of each independent component, and those that hold least of all.
+
+    FastICA turns q − 1 principal components into q − 1 independent ones, whose signs are set so
+    that their long tails are positive. Each names one endmember by the windows in its tail, 2 %
+    of all; the last endmember is where their sum is least. Abundances sum to one and are
+    therefore never truly independent: a convention of ours makes ICA comparable to the others.
+
+    Parameters
+    ----------
+    scores
+        (windows, q − 1): principal components.
+    seed
+        Of the start.
+
+    Returns
+    -------
+    windows
+        q arrays of window numbers.
+    converged
+        Whether FastICA converged.
+
+    References
+    ----------
+    A. Hyvärinen, IEEE Trans. Neural Netw. 10, 626 (1999), 10.1109/72.761722; J. M. P. Nascimento
+    and J. M. Bioucas-Dias, IEEE Trans. Geosci. Remote Sens. 43, 175 (2005),
+    10.1109/TGRS.2004.839806, on why it fails where all abundances vary.
+
+    Examples
+    --------
+    >>> few = purest_windows([[0.0], [0.1], [0.0], [9.0]])[0]
+    >>> few[0].tolist()
+    [3]
+    """
+    points = np.asarray(scores, np.float64)
+    ica = FastICA(
+        points.shape[1],
+        whiten="unit-variance",
+        random_state=seed,
+        max_iter=MOST_ITERATIONS,
+        tol=TOLERANCE,
+    )
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ConvergenceWarning)
+        sources = ica.fit_transform(points / points.std(axis=0))
+    sources *= np.where(skew(sources, axis=0) < 0, -1, 1)
+    few = int(np.clip(round(PURE_PART * len(points)), 1, MOST_PURE))
+    tails = [*sources.T, -sources.sum(axis=1)]
+    purest = [np.sort(np.argsort(-tail, kind="stable")[:few]) for tail in tails]
+    return purest, not any(issubclass(w.category, ConvergenceWarning) for w in told)
+
+
+def nonnegative_endmembers(
+    vectors: npt.NDArray[np.floating], q: int, *, seed: int = 0
+) -> tuple[Floats, bool]:
+    """Endmembers e ≥ 0 of X ≈ A E with A ≥ 0 whose rows sum to one as nearly as may be.
+
+    The factorisation minimises |X − A E|². A further column of ones, as long as a spectrum,
+    makes abundances sum to one and so sets the endmembers' scale.
+
+    Parameters
+    ----------
+    vectors
+        (n, features), none negative.
+    q
+        How many endmembers.
+    seed
+        Of the start.
+
+    Returns
+    -------
+    endmembers
+        (q, features).
+    converged
+        Whether it converged in 1000 iterations.
+
+    Raises
+    ------
+    RequestError
+        If a value is negative, or an endmember comes out empty.
+
+    References
+    ----------
+    D. D. Lee and H. S. Seung, Nature 401, 788 (1999), 10.1038/44565; the column of ones:
+    D. C. Heinz and C.-I Chang, IEEE Trans. Geosci. Remote Sens. 39, 529 (2001), 10.1109/36.911111.
+
+    Examples
+    --------
+    >>> found, _ = nonnegative_endmembers(np.array([[1.0, 0], [0, 1], [0.5, 0.5]]), 2)
+    >>> np.sort(found.round(1), axis=0).tolist()
+    [[0.0, 0.0], [1.0, 1.0]]
+    """
+    if vectors.min() < 0:
+        raise RequestError(
+            "nonnegative factorisation takes no negative spectra",
+            came=float(vectors.min()),
+            allowed="0 or more",
+            hint='method="nfindr"',
+        )
+    length = float(np.sqrt(np.einsum("nf,nf->", vectors, vectors, dtype=float) / len(vectors)))
+    ones = np.full((len(vectors), 1), length, vectors.dtype)
+    nmf = NMF(q, init="nndsvda", random_state=seed, max_iter=MOST_ITERATIONS, tol=TOLERANCE)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ConvergenceWarning)
+        nmf.fit(np.concatenate([vectors, ones], axis=1))
+    parts = nmf.components_.astype(np.float64)
+    scale = parts[:, -1:] / length
+    if (scale <= 0).any():
+        raise RequestError("an endmember came out empty", came=q, hint="fewer endmembers")
+    converged = not any(issubclass(w.category, ConvergenceWarning) for w in told)
+    return parts[:, :-1] / scale, converged
