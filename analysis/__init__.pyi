@@ -41,11 +41,11 @@ from .kinetics.boltzmann import arrhenius as arrhenius
 from .kinetics.boltzmann import site_energies as site_energies
 from .kinetics.tracks import hop_rates as hop_rates
 from .phases.crossings import binder_crossing as binder_crossing
+from .phases.crossings import finite_size_scaling as finite_size_scaling
 from .phases.diagram import phase_diagram as phase_diagram
 from .phases.disorder import disorder_average as disorder_average
+from .phases.disorder import spin_overlap as spin_overlap
 from .phases.ordering import ordering as ordering
-from .phases.scaling import finite_size_scaling as finite_size_scaling
-from .phases.spin_overlap import spin_overlap as spin_overlap
 
 __all__ = [
     "Accumulator",

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from latticescape.analysis.phases.crossings import binder_crossing
-from latticescape.analysis.phases.scaling import finite_size_scaling
-from latticescape.analysis.phases.simulation import simulate
+from latticescape.analysis.phases.crossings import binder_crossing, finite_size_scaling
+from latticescape.analysis.phases.runs import simulate
 from latticescape.physics import Ising, Lattice, Schedule
 from latticescape.physics.exact.closed_forms import CRITICAL_TEMPERATURE
 from latticescape.physics.lattices.lattice import GEOMETRIES

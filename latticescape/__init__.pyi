@@ -41,11 +41,11 @@ from .analysis.kinetics.boltzmann import arrhenius as arrhenius
 from .analysis.kinetics.boltzmann import site_energies as site_energies
 from .analysis.kinetics.tracks import hop_rates as hop_rates
 from .analysis.phases.crossings import binder_crossing as binder_crossing
+from .analysis.phases.crossings import finite_size_scaling as finite_size_scaling
 from .analysis.phases.diagram import phase_diagram as phase_diagram
 from .analysis.phases.disorder import disorder_average as disorder_average
+from .analysis.phases.disorder import spin_overlap as spin_overlap
 from .analysis.phases.ordering import ordering as ordering
-from .analysis.phases.scaling import finite_size_scaling as finite_size_scaling
-from .analysis.phases.spin_overlap import spin_overlap as spin_overlap
 from .deploy.clusters.connect import connect as connect
 from .physics.errors import RequestError as RequestError
 from .physics.kernels.sampler import Samples as Samples

@@ -1,33 +1,43 @@
-"""Averages over disorder: the mean over realisations of random bonds, and how far these scatter."""
+"""Disordered systems: averages over realisations of random bonds, and overlaps of replicas."""
 
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
+from latticescape.analysis.phases.ordering import check_spins
 from latticescape.physics.errors import RequestError
+from latticescape.physics.kernels.traces import SPINS, unpack_replicas
+from latticescape.physics.models.model import REPLICAS
+
+Floats = npt.NDArray[np.float64]
 
 REALISATION = "realisation"
+MOMENTS = {"overlap_squared": 2, "overlap_fourth": 4}
 
 
 def disorder_average(ds: xr.Dataset, dim: str = REALISATION) -> xr.Dataset:
-    """Means over realisations of the disorder, with the errors of both kinds.
+    """Average over realisations of the disorder, with thermal and disorder errors.
 
-    Realisations that are not computed (NaN) are left out. Every one counts alike: disorder is
-    quenched, so that observables are averaged, not weights.
+    Realisations that are not computed (NaN) are left out. All others have equal weight: the
+    disorder is quenched, so observables are averaged, not partition functions.
 
     Parameters
     ----------
     ds
-        A sweep with random bonds, with an axis ``realisation``.
+        A sweep with random bonds that has an axis ``realisation``.
     dim
-        The axis, if it is another.
+        The axis, if it has another name.
 
     Returns
     -------
     Dataset
-        Without the axis. Of every variable with a standard error: its mean; ``…_spread``, the
-        standard deviation over realisations, freed of thermal noise; ``…_se_thermal`` of the
-        finite simulation of each; ``…_se_disorder`` of the finite number of realisations, the
-        spread over its root (NaN of one alone); and ``…_se`` of both together. Counts are summed;
-        ``realisations`` is the number averaged over.
+        Without the axis. For every variable with a standard error: its mean; ``…_spread``, the
+        standard deviation over realisations, thermal noise subtracted; ``…_se_thermal``, the error
+        due to the finite simulation of each realisation; ``…_se_disorder``, the error due to the
+        finite number of realisations, the spread over its root (NaN for one realisation); and
+        ``…_se``, both combined. Counts are summed; ``realisations`` is the number averaged over.
 
     Raises
     ------
@@ -38,8 +48,8 @@ def disorder_average(ds: xr.Dataset, dim: str = REALISATION) -> xr.Dataset:
     --------
     >>> ds = xr.Dataset({"energy": ("realisation", [-1.0, -1.2, -0.8]),
     ...                  "energy_se": ("realisation", [0.03, 0.03, 0.03])})
-    >>> found = disorder_average(ds)
-    >>> round(float(found.energy), 3), round(float(found.energy_spread), 3)
+    >>> average = disorder_average(ds)
+    >>> round(float(average.energy), 3), round(float(average.energy_spread), 3)
     (-1.0, 0.198)
     """
     estimates = [n for n in map(str, ds.data_vars) if f"{n}_se" in ds and dim in ds[n].dims]
@@ -51,15 +61,14 @@ def disorder_average(ds: xr.Dataset, dim: str = REALISATION) -> xr.Dataset:
             allowed="a sweep of a model with bonds, and realisation among its axes",
             hint="realisation = { start = 0, stop = 7, num = 8 } in [grid]",
         )
-    found: dict[str, xr.DataArray] = {}
+    averages: dict[str, xr.DataArray] = {}
     for name in estimates:
-        found |= _average(ds[name], ds[f"{name}_se"], dim)
-    counts = [v for v in ds.data_vars.values() if dim in v.dims and v.dtype.kind in "iu"]
-    found |= {
-        str(v.name): v.sum(dim, keep_attrs=True) for v in counts if "histogram" in str(v.name)
-    }
-    found["realisations"] = ds[estimates[0]].notnull().sum(dim)
-    return xr.Dataset(found, attrs=ds.attrs)
+        averages |= _average(ds[name], ds[f"{name}_se"], dim)
+    for counts in ds.data_vars.values():
+        if dim in counts.dims and counts.dtype.kind in "iu" and "histogram" in str(counts.name):
+            averages[str(counts.name)] = counts.sum(dim, keep_attrs=True)
+    averages["realisations"] = ds[estimates[0]].notnull().sum(dim)
+    return xr.Dataset(averages, attrs=ds.attrs)
 
 
 def _average(values: xr.DataArray, errors: xr.DataArray, dim: str) -> dict[str, xr.DataArray]:
@@ -71,12 +80,81 @@ def _average(values: xr.DataArray, errors: xr.DataArray, dim: str) -> dict[str, 
     parts: dict[str, tuple[xr.DataArray, str]] = {
         "": (values.mean(dim), "mean over realisations of"),
         "_spread": (spread, "standard deviation over realisations of"),
-        "_se": ((thermal**2 + disorder**2) ** 0.5, "standard error, of both kinds, of"),
+        "_se": ((thermal**2 + disorder**2) ** 0.5, "total standard error of"),
         "_se_thermal": (thermal, "thermal standard error of"),
-        "_se_disorder": (disorder, "standard error by disorder of"),
+        "_se_disorder": (disorder, "standard error due to disorder of"),
     }
-    told = values.attrs.get("long_name", name)
+    long_name = values.attrs.get("long_name", name)
     return {
-        f"{name}{suffix}": array.assign_attrs({**values.attrs, "long_name": f"{words} {told}"})
+        f"{name}{suffix}": array.assign_attrs({**values.attrs, "long_name": f"{words} {long_name}"})
         for suffix, (array, words) in parts.items()
     }
+
+
+def spin_overlap(ds: xr.Dataset) -> xr.Dataset:
+    """Moments of the overlap q = Σ_i s_i^a s_i^b / N of two replicas a, b with the same bonds.
+
+    The replicas of a point are independent, so their final spins form 2016 pairs. Average over
+    disorder afterwards (:func:`latticescape.disorder_average`); the Binder parameter of a spin
+    glass, (3 − [q⁴]/[q²]²)/2, is computed from the averaged moments.
+
+    Parameters
+    ----------
+    ds
+        A sweep with ``keep = ["spins"]``.
+
+    Returns
+    -------
+    Dataset
+        Over the sweep's axes: ``overlap_squared`` ⟨q²⟩, ``overlap_fourth`` ⟨q⁴⟩ and
+        ``spin_glass_susceptibility`` N⟨q²⟩, each with ``…_se``, by jackknife over the replicas.
+        NaN at points that are not computed.
+
+    Raises
+    ------
+    RequestError
+        If the sweep kept no spins.
+
+    References
+    ----------
+    Edwards and Anderson, J. Phys. F 5, 965 (1975), 10.1088/0305-4608/5/5/017; Binder and Young,
+    Rev. Mod. Phys. 58, 801 (1986), 10.1103/RevModPhys.58.801.
+
+    Examples
+    --------
+    >>> spins = np.full((1, 9), 2**64 - 1, np.uint64)
+    >>> overlap = spin_overlap(xr.Dataset({"spins": (("T", "site"), spins)}, {"T": [1.0]}))
+    >>> float(overlap.overlap_squared[0]), float(overlap.spin_glass_susceptibility[0])
+    (1.0, 9.0)
+    """
+    check_spins(ds)
+    words, done = ds[SPINS], ds.get("done")
+    axes = [str(dim) for dim in words.dims if dim != "site"]
+    words = words.transpose(*axes, "site")
+    known = np.ones(words.shape[:-1], bool) if done is None else done.transpose(*axes).values
+    values = np.full((len(MOMENTS), 2, *known.shape), np.nan)
+    for place in np.ndindex(known.shape):
+        if known[place]:
+            values[(slice(None), slice(None), *place)] = _moments(words[place].values)
+    variables: dict[str, Any] = {}
+    for name, (value, error) in zip(MOMENTS, values, strict=True):
+        variables |= {name: (axes, value), f"{name}_se": (axes, error)}
+    for suffix, value in zip(("", "_se"), values[0], strict=True):
+        variables[f"spin_glass_susceptibility{suffix}"] = (axes, ds.sizes["site"] * value)
+    return xr.Dataset(variables, {axis: ds[axis] for axis in axes}, ds.attrs)
+
+
+def _moments(words: npt.NDArray[np.uint64]) -> Floats:
+    """Return each moment of the overlaps of all pairs, and its error, (moments, 2)."""
+    spins = 2.0 * unpack_replicas(words) - 1.0
+    overlaps = spins @ spins.T / spins.shape[1]
+    return np.array([_pair_mean(overlaps**power) for power in MOMENTS.values()])
+
+
+def _pair_mean(values: Floats) -> tuple[float, float]:
+    """Return the mean over all pairs of replicas, and its jackknife error over replicas."""
+    np.fill_diagonal(values, 0.0)
+    own, n = values.sum(axis=1), REPLICAS
+    left_out = (own.sum() - 2 * own) / ((n - 1) * (n - 2))
+    error = np.sqrt((n - 1) / n * np.sum((left_out - left_out.mean()) ** 2))
+    return float(own.sum() / (n * (n - 1))), float(error)

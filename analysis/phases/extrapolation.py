@@ -1,9 +1,10 @@
-"""From finite sizes to the infinite lattice: value(L) = value + a L^(−κ)."""
+"""Extrapolation to the infinite lattice: value(L) = value + a L^(−κ)."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 from scipy.stats import chi2
 
 Floats = npt.NDArray[np.float64]
@@ -11,7 +12,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Universality:
-    """What is assumed of the approach to the infinite lattice, and of nothing else.
+    """Exponents assumed for the approach to the infinite lattice; they are used nowhere else.
 
     Attributes
     ----------
@@ -22,8 +23,9 @@ class Universality:
 
     Notes
     -----
-    Ising, d = 2: ν = 1 (Onsager); corrections of the Binder cumulant fall as L^(−7/4), the regular
-    part of the susceptibility against its singular one (the irrelevant operator's ω is 2).
+    Ising, d = 2: ν = 1 (Onsager); corrections to the Binder cumulant decay as L^(−7/4), from the
+    regular part of the susceptibility relative to its singular part (the irrelevant operator has
+    ω = 2).
     d = 3: ν = 0.629971, ω = 0.82966 (Simmons-Duffin, JHEP 03 (2017) 086).
     """
 
@@ -33,25 +35,26 @@ class Universality:
 
 ISING = {2: Universality(1.0, 1.75), 3: Universality(0.629971, 0.82966)}
 
-# Subleading corrections make the effective exponent of a finite range of sizes another one.
+# Subleading corrections change the effective exponent over a finite range of sizes: the exponent is
+# varied by this fraction.
 EXPONENT_SPREAD = 0.25
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A value of the infinite lattice.
+    """A value extrapolated to the infinite lattice.
 
     Attributes
     ----------
     value
-        Of the fit, or of the largest sizes where there is nothing to extrapolate from.
+        From the fit, or from the largest sizes if there is only one value.
     monte_carlo
-        Its standard error by the simulations' noise.
+        Its Monte Carlo standard error.
     finite_size
-        Its uncertainty by the correction's exponent, which is taken a quarter smaller and larger;
-        NaN if there was no extrapolation.
+        Its change when the correction exponent is a quarter smaller or larger; NaN without an
+        extrapolation.
     p_value
-        Of the fit's χ²; NaN without a degree of freedom.
+        Of the fit's chi-square; NaN without a degree of freedom.
     """
 
     value: float
@@ -61,12 +64,23 @@ class Limit:
 
     @property
     def error(self) -> float:
-        """Both uncertainties together."""
+        """Both uncertainties combined."""
         return float(np.hypot(self.monte_carlo, np.nan_to_num(self.finite_size)))
 
+    def variables(self, name: str, units: str) -> dict[str, xr.DataArray]:
+        """Return the value, its standard error and the parts of that as named variables."""
+        parts = {
+            name: (self.value, units),
+            f"{name}_se": (self.error, units),
+            f"{name}_monte_carlo_se": (self.monte_carlo, units),
+            f"{name}_finite_size_se": (self.finite_size, units),
+            f"{name}_p_value": (self.p_value, "1"),
+        }
+        return {part: xr.DataArray(value, attrs={"units": u}) for part, (value, u) in parts.items()}
 
-def limit(values: Floats, covariance: Floats, sizes: Floats, exponent: float) -> Limit:
-    """The value at L = ∞ of values at several sizes.
+
+def extrapolate(values: Floats, covariance: Floats, sizes: Floats, exponent: float) -> Limit:
+    """Extrapolate values at several sizes to L = ∞.
 
     Parameters
     ----------
@@ -80,8 +94,8 @@ def limit(values: Floats, covariance: Floats, sizes: Floats, exponent: float) ->
     Examples
     --------
     >>> sizes = np.array([8.0, 16.0, 32.0])
-    >>> found = limit(2 + sizes**-2.0, 1e-8 * np.eye(3), sizes, 2.0)
-    >>> round(found.value, 6), found.monte_carlo < 2e-4, round(found.p_value, 3)
+    >>> limit = extrapolate(2 + sizes**-2.0, 1e-8 * np.eye(3), sizes, 2.0)
+    >>> round(limit.value, 6), limit.monte_carlo < 2e-4, round(limit.p_value, 3)
     (2.0, True, 1.0)
     """
     if len(values) < 2:

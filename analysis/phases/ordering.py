@@ -1,4 +1,4 @@
-"""Order found without being told the pattern: the strongest waves of the final configurations."""
+"""Detection of ordering patterns from structure-factor peaks of the final configurations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from latticescape.analysis.phases.curves import axes_of, jackknife_error
-from latticescape.analysis.phases.sizes import lattice_of
+from latticescape.analysis.phases.curves import axes_of, jackknife_error, lattice_of
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.traces import unpack_replicas
+from latticescape.physics.kernels.traces import SPINS, unpack_replicas
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.structure_factor import (
     Stars,
@@ -28,51 +27,59 @@ Floats = npt.NDArray[np.float64]
 
 PEAKS = 3
 
-# A star is a peak if it stands above the mean of the waves around it by so many standard errors.
+# A star is a peak if it exceeds the mean of the surrounding waves by this many standard errors.
 CERTAIN = 5.0
 
-# Correlation length over L from which a pattern counts as long-range order, by dimension. At a
+# The correlation length over L above which a pattern is long-range order, by dimension. At a
 # critical point the ratio is universal, below it grows without bound, above it vanishes. Ising on
 # the torus: 0.905 (Salas and Sokal, J. Stat. Phys. 98, 551 (2000)), 0.643 (Hasenbusch, Phys. Rev. B
 # 82, 174433 (2010)); other classes differ by less than the factor that is kept as uncertainty.
-LONG = {2: 0.9, 3: 0.64}
+LONG_RANGE_RATIO = {2: 0.9, 3: 0.64}
+
+ESTIMATES = (
+    "structure_factor",
+    "order_parameter",
+    "order_share",
+    "correlation_length",
+    "correlation_ratio",
+)
 
 
 def ordering(ds: xr.Dataset, *, peaks: int = PEAKS) -> xr.Dataset:
-    """The waves that stand out of a sweep's final configurations, and how long-ranged they are.
+    """Find the ordering wave vectors of a sweep's final configurations, and their range.
 
-    The structure factor S(k) of the 64 replicas' last spins, less their mean, is averaged over the
-    wave vectors that the lattice's symmetry makes equal (*stars*). A star that lies above its
-    surroundings by more than chance is a peak; nothing is assumed of the pattern.
+    The structure factor S(k) of the 64 replicas' final spins, their mean subtracted, is averaged
+    over the wave vectors that are equivalent by the lattice's symmetry (*stars*). A star that
+    exceeds its surroundings significantly is a peak. No ordering pattern is assumed.
 
     Parameters
     ----------
     ds
         A sweep's Dataset with ``spins`` (``keep=("spins",)``).
     peaks
-        How many are told at a point.
+        The number of peaks kept per point.
 
     Returns
     -------
     Dataset
         Over the axes of the sweep, for the strongest peaks (dim ``peak``):
 
-        - ``wave_vector``: its name in lattice units, ``K (1/3, 2/3)``; empty if there is none;
+        - ``wave_vector``: its name in lattice units, ``K (1/3, 2/3)``; empty without a peak;
         - ``structure_factor``: mean of S over the star;
         - ``order_parameter``: √(S/N); random spins have 1/√N;
-        - ``order_share``: what part of all fluctuations the star holds, 1 for a perfect pattern;
-        - ``correlation_length``: ξ in lattice constants, from S at k and one step beside it;
+        - ``order_share``: the star's share of all fluctuations, 1 for a perfect pattern;
+        - ``correlation_length``: ξ in lattice constants, from S at k and at its neighbours;
         - ``correlation_ratio``: ξ/L.
 
-        Where no star stands out of the noise, these are of the strongest one, which has no name.
-        All with ``…_se`` by jackknife over replicas. ``ordered`` tells whether the strongest peak
-        is long-range order: ξ/L above 0.9 (0.64 in three dimensions).
+        Without a peak, these are the values of the strongest star, which has no name. All have
+        ``…_se`` by jackknife over replicas. ``ordered`` is true if the strongest peak is long-range
+        order: ξ/L above 0.9 (0.64 in three dimensions).
 
     Raises
     ------
     RequestError
-        If no spins were kept, or order is found beside a wave vector that the lattice's size does
-        not hold.
+        If no spins were kept, or the pattern peaks next to a special wave vector that is
+        incommensurate with the lattice size.
 
     References
     ----------
@@ -81,28 +88,22 @@ def ordering(ds: xr.Dataset, *, peaks: int = PEAKS) -> xr.Dataset:
     Examples
     --------
     >>> from latticescape import PairAlloy, Schedule, triangular
-    >>> from latticescape.analysis.phases.simulation import simulate
+    >>> from latticescape.analysis.phases.runs import simulate
     >>> ds = simulate(triangular(12), PairAlloy(w1=-1, x=1 / 3), {"T": [1.5, 1.0, 0.7, 0.4]},
     ...               Schedule(400, 2, 10, tempering_mcs=5), keep=("spins",))
-    >>> found = ordering(ds)
-    >>> str(found.wave_vector.sel(T=0.4, peak=0).values), found.ordered.values.tolist()
+    >>> order = ordering(ds)
+    >>> str(order.wave_vector.sel(T=0.4, peak=0).values), order.ordered.values.tolist()
     ('K (1/3, 2/3)', [False, False, False, True])
     """
-    if "spins" not in ds:
-        raise RequestError(
-            "the sweep kept no spins",
-            came=", ".join(map(str, ds.data_vars)),
-            allowed="the final configuration of every point",
-            hint='keep = ["spins"] in [sweep]',
-        )
+    check_spins(ds)
     lattice, axes = lattice_of(ds), axes_of(ds)
     words = ds["spins"].transpose(*axes, "site").values
     done = ds["done"].values if "done" in ds else np.ones(words.shape[:-1], bool)
     rows = [
-        _told(waves_of(words[place], lattice), peaks) if done[place] else _unknown(peaks)
+        _peak_table(waves_of(words[place], lattice), peaks) if done[place] else _empty_table(peaks)
         for place in np.ndindex(words.shape[:-1])
     ]
-    found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     shape = words.shape[:-1]
     variables = {
         name: (
@@ -110,26 +111,37 @@ def ordering(ds: xr.Dataset, *, peaks: int = PEAKS) -> xr.Dataset:
             values.reshape(shape + values.shape[1:]),
             {"units": "lattice constants" if "length" in name else "1"},
         )
-        for name, values in found.items()
+        for name, values in columns.items()
     }
     attrs = {name: ds.attrs[name] for name in ("lattice", "model") if name in ds.attrs}
     coords: Mapping[Any, Any] = {axis: ds[axis] for axis in axes}
     return xr.Dataset(variables, coords, attrs | {"lattice_size": lattice.size})
 
 
+def check_spins(ds: xr.Dataset) -> None:
+    """Refuse a Dataset without the final spins of its points."""
+    if SPINS not in ds:
+        raise RequestError(
+            "the Dataset holds no spins",
+            came=", ".join(map(str, ds.data_vars)),
+            allowed="a sweep that keeps the final spins of every point",
+            hint=f'keep = ["{SPINS}"] in [sweep]',
+        )
+
+
 @dataclass(frozen=True)
 class Waves:
-    """Structure factors of one point's replicas, star by star.
+    """Structure factors of one point's replicas, averaged over stars.
 
     Attributes
     ----------
     lattice
         The lattice.
     by_star, around
-        S of every replica, mean over a star and over the waves one step beside it, but for those of
-        the star itself and k = 0, (replicas, stars).
+        S of every replica, averaged over a star, and over the neighbours of its waves that are
+        neither in the star nor k = 0, (replicas, stars).
     variance
-        1 − m², the mean of S over all waves, of each replica.
+        1 − m² of every replica, the mean of S over all waves.
     """
 
     lattice: Lattice
@@ -142,7 +154,7 @@ class Waves:
         return stars_of(self.lattice)
 
     def peaks(self, most: int) -> list[int]:
-        """The strongest stars that stand above their surroundings, strongest first."""
+        """Return the strongest stars that exceed their surroundings, strongest first."""
         off = self.by_star - self.around
         number = len(off)
         error = off.std(axis=0, ddof=1) / np.sqrt(number)
@@ -154,15 +166,15 @@ class Waves:
 
     @property
     def strongest(self) -> int:
-        """The star of the largest S, whether chance alone made it or not."""
+        """The star of the largest S, significant or not."""
         return int(np.argmax(self.by_star.mean(axis=0)))
 
     def wave_vector(self, star: int) -> tuple[Fraction, ...]:
-        """One wave vector of a star."""
+        """Return one wave vector of a star."""
         return tuple(Fraction(int(h), self.lattice.size) for h in self.stars.first[star])
 
-    def figures(self, star: int) -> dict[str, tuple[float, float]]:
-        """Everything told of a star, each with its standard error."""
+    def estimates(self, star: int) -> dict[str, tuple[float, float]]:
+        """Return all estimates of a star, each with its standard error."""
         columns = np.column_stack([self.by_star[:, star], self.around[:, star], self.variance])
         number = len(columns)
         mean = columns.mean(axis=0)
@@ -172,9 +184,9 @@ class Waves:
         return {n: (float(values[n][0]), float(jackknife_error(errors[n]))) for n in values}
 
     def _derived(self, means: Floats, star: int) -> dict[str, Floats]:
-        S, beside, variance = means.T
+        S, around, variance = means.T
         N = self.lattice.sites
-        length = self._length(S, beside)
+        length = self._length(S, around)
         share = S * self.stars.members[star] / (N * np.maximum(variance, 1e-300))
         return {
             "structure_factor": S,
@@ -185,36 +197,34 @@ class Waves:
         }
 
     @property
-    def long(self) -> float:
-        """ξ/L from which order is long-ranged."""
-        return LONG[self.lattice.geometry.dimension]
+    def threshold(self) -> float:
+        """The ξ/L above which order is long-ranged."""
+        return LONG_RANGE_RATIO[self.lattice.geometry.dimension]
 
     def ratios(self, star: int) -> Floats:
-        """ξ/L of a star from all replicas, then without each one, (1 + replicas,)."""
+        """Return ξ/L of a star from all replicas, then with each left out, (1 + replicas,)."""
         both = self.by_star[:, star], self.around[:, star]
-        S, beside = (np.concatenate([[v.mean()], (v.sum() - v) / (len(v) - 1)]) for v in both)
-        return self._length(S, beside) / self.lattice.size
+        S, around = (np.concatenate([[v.mean()], (v.sum() - v) / (len(v) - 1)]) for v in both)
+        return self._length(S, around) / self.lattice.size
 
-    def _length(self, S: Floats, beside: Floats) -> Floats:
-        # Beside a perfect pattern S is 0; one wrong pair of atoms in all replicas would show.
+    def _length(self, S: Floats, around: Floats) -> Floats:
+        # Around a perfect pattern S is 0; one wrong pair of atoms in all replicas would show.
         least = 4 / (self.lattice.sites * len(self.by_star))
-        excess = np.maximum(S / np.maximum(beside, least) - 1, 0)
-        found: Floats = np.sqrt(excess) / (2 * np.sin(np.pi / self.lattice.size)) * self._step
-        return found
-
-    @property
-    def _step(self) -> float:
-        """Lattice constants a step of one cell is worth: 1/|b| of the shortest reciprocal step."""
+        excess = np.maximum(S / np.maximum(around, least) - 1, 0)
+        # One step of the reciprocal lattice, 1/|b|, in lattice constants.
         reciprocal = np.linalg.inv(np.asarray(self.lattice.geometry.cell)).T
         step = np.asarray(neighbor_waves(self.lattice)[0]) @ reciprocal
-        return float(1 / np.linalg.norm(step))
+        constants = float(1 / np.linalg.norm(step))
+        length: Floats = np.sqrt(excess) / (2 * np.sin(np.pi / self.lattice.size)) * constants
+        return length
 
 
 def waves_of(words: npt.NDArray[np.uint64], lattice: Lattice) -> Waves:
-    """Structure factors of one point from its final spins, (sites,) words of 64 replicas."""
+    """Return structure factors of one point from its final spins, (sites,) words of 64 replicas."""
     spins = 2.0 * unpack_replicas(words) - 1
     variance = 1 - spins.mean(axis=1) ** 2
-    # Less the mean of all replicas: a field's or a composition's magnetization is no order.
+    # The mean of all replicas is subtracted: the magnetization due to a field or a composition is
+    # no order.
     S = structure_factor(spins - spins.mean(), lattice)
     stars = stars_of(lattice)
     return Waves(lattice, stars.mean(S), _around(S, stars, lattice), variance)
@@ -235,41 +245,28 @@ def _around(S: Floats, stars: Stars, lattice: Lattice) -> Floats:
     return stars.mean(mean)
 
 
-def _told(waves: Waves, most: int) -> dict[str, Any]:
-    chosen = waves.peaks(most)
-    row = _unknown(most)
+def _peak_table(waves: Waves, peaks: int) -> dict[str, Any]:
+    """Return the row of :func:`ordering` for one point."""
+    chosen = waves.peaks(peaks)
+    row = _empty_table(peaks)
     for place, star in enumerate(chosen or [waves.strongest]):
         if chosen:
-            k = waves.wave_vector(star)
-            row["wave_vector"][place] = name_of(waves.lattice.kind, k)
-        for name, (value, error) in waves.figures(star).items():
+            row["wave_vector"][place] = name_of(waves.lattice.kind, waves.wave_vector(star))
+        for name, (value, error) in waves.estimates(star).items():
             row[name][place], row[f"{name}_se"][place] = value, error
-    row["ordered"] = bool(chosen) and bool(row["correlation_ratio"][0] > waves.long)
-    if row["ordered"]:
-        _check_held(waves, chosen[0])
+    row["ordered"] = bool(chosen) and bool(row["correlation_ratio"][0] > waves.threshold)
+    special = row["ordered"] and special_beside(waves.lattice, waves.wave_vector(chosen[0]))
+    if special:
+        size = waves.lattice.size
+        raise RequestError(
+            f"the lattice size is incommensurate with the wave vector {special} of the pattern",
+            came=f"size = {size}, with its strongest wave at {row['wave_vector'][0]}",
+            allowed="a multiple of 6 for triangular and honeycomb, of 2 for square and cubic",
+            hint=f"size = {6 * max(1, round(size / 6))}",
+        )
     return row
 
 
-def _unknown(most: int) -> dict[str, Any]:
-    names = (
-        "structure_factor",
-        "order_parameter",
-        "order_share",
-        "correlation_length",
-        "correlation_ratio",
-    )
-    nothing = {n: np.full(most, np.nan) for name in names for n in (name, f"{name}_se")}
-    return {"wave_vector": np.full(most, "", dtype="<U32"), **nothing, "ordered": False}
-
-
-def _check_held(waves: Waves, star: int) -> None:
-    lattice = waves.lattice
-    beside = special_beside(lattice, waves.wave_vector(star))
-    if beside:
-        raise RequestError(
-            f"the lattice does not hold the wave vector {beside} that it orders at",
-            came=f"size = {lattice.size}, with its strongest wave at "
-            f"{name_of(lattice.kind, waves.wave_vector(star))}",
-            allowed="a multiple of 6 for triangular and honeycomb, of 2 for square and cubic",
-            hint=f"size = {6 * max(1, round(lattice.size / 6))}",
-        )
+def _empty_table(peaks: int) -> dict[str, Any]:
+    missing = {n: np.full(peaks, np.nan) for name in ESTIMATES for n in (name, f"{name}_se")}
+    return {"wave_vector": np.full(peaks, "", dtype="<U32"), **missing, "ordered": False}

@@ -1,6 +1,6 @@
-"""``at=``: the model's parameters where a diagram is wanted, and how sure they are."""
+"""The ``at=`` argument of ``phase_diagram``: parameter values and draws from their uncertainty."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,63 +14,61 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Place:
-    """Parameters and possible values of them.
+class ParameterValues:
+    """Parameter values, and draws from their uncertainty.
 
     Attributes
     ----------
     centre
         The best values.
     draws
-        Values drawn from their uncertainty, all parameters together; none of a bare value.
+        Values drawn from their joint uncertainty; empty for values without an error.
     """
 
     centre: dict[str, float]
     draws: tuple[dict[str, float], ...] = ()
 
-    def without(self, names: object) -> "Place":
-        """The place without some of the parameters."""
-        left: Any = names
-        return Place(
-            {n: v for n, v in self.centre.items() if n not in left},
-            tuple({n: v for n, v in draw.items() if n not in left} for draw in self.draws),
+    def without(self, names: Collection[str]) -> "ParameterValues":
+        """Return the values without these parameters."""
+        return self.only([name for name in self.centre if name not in names])
+
+    def only(self, names: Collection[str]) -> "ParameterValues":
+        """Return the values of these parameters alone."""
+        return ParameterValues(
+            {n: v for n, v in self.centre.items() if n in names},
+            tuple({n: v for n, v in draw.items() if n in names} for draw in self.draws),
         )
 
-    def only(self, names: object) -> "Place":
-        """The place with these parameters alone."""
-        wanted: Any = names
-        return self.without([n for n in self.centre if n not in wanted])
 
-
-def place_of(at: Any, number: int, seed: int) -> Place:
-    """What ``at=`` says.
+def parameter_values(at: Any, number: int, seed: int) -> ParameterValues:
+    """Read the argument ``at=``.
 
     Parameters
     ----------
     at
-        None; a mapping from names to values, or to (value, standard error); a ``Fit``, of which the
-        draws are taken if it has some and its covariance otherwise; or an ArviZ ``InferenceData``.
+        None; a mapping from names to values, or to (value, standard error); a ``Fit``, whose draws
+        are used if it has any and its covariance otherwise; or an ArviZ ``InferenceData``.
     number
-        Draws wanted.
+        The number of draws.
     seed
-        Of the choice of draws.
+        The seed of the draws.
 
     Raises
     ------
     RequestError
-        If it is none of these, or an error is not finite.
+        If ``at`` is none of these, or an error is not finite.
 
     Examples
     --------
-    >>> place_of({"w1": -0.5}, 4, seed=1)
-    Place(centre={'w1': -0.5}, draws=())
-    >>> len(place_of({"w1": (-0.5, 0.1)}, 4, seed=1).draws)
+    >>> parameter_values({"w1": -0.5}, 4, seed=1)
+    ParameterValues(centre={'w1': -0.5}, draws=())
+    >>> len(parameter_values({"w1": (-0.5, 0.1)}, 4, seed=1).draws)
     4
     """
     if at is None:
-        return Place({})
+        return ParameterValues({})
     if isinstance(at, Mapping):
-        return _of_values(at, number, seed)
+        return _of_mapping(at, number, seed)
     if hasattr(at, "posterior"):
         return _of_draws(at.posterior, None, number, seed)
     if getattr(at, "draws", None) is not None:
@@ -78,16 +76,16 @@ def place_of(at: Any, number: int, seed: int) -> Place:
         return _of_draws(at.draws, centre, number, seed)
     if hasattr(at, "parameters") and hasattr(at, "covariance"):
         centre = {str(n): float(v[0]) for n, v in at.parameters.items()}
-        return Place(centre, _gaussian(centre, np.asarray(at.covariance, float), number, seed))
+        return _of_covariance(centre, np.asarray(at.covariance, float), number, seed)
     raise RequestError(
-        "at= is no place in the space of parameters",
+        "at= gives no parameter values",
         came=type(at).__name__,
         allowed="a mapping, a Fit, or an ArviZ InferenceData",
         hint='at={"w1": -0.5}',
     )
 
 
-def _of_values(at: Mapping[str, Any], number: int, seed: int) -> Place:
+def _of_mapping(at: Mapping[str, Any], number: int, seed: int) -> ParameterValues:
     both = {str(name): np.atleast_1d(np.asarray(value, float)) for name, value in at.items()}
     for name, values in both.items():
         if len(values) > 2 or not np.isfinite(values).all():
@@ -100,37 +98,39 @@ def _of_values(at: Mapping[str, Any], number: int, seed: int) -> Place:
     centre = {name: float(values[0]) for name, values in both.items()}
     errors = np.array([values[1] if len(values) > 1 else 0.0 for values in both.values()])
     if not errors.any():
-        return Place(centre)
-    return Place(centre, _gaussian(centre, np.diag(errors**2), number, seed))
+        return ParameterValues(centre)
+    return _of_covariance(centre, np.diag(errors**2), number, seed)
 
 
-def _gaussian(
-    centre: Mapping[str, float], covariance: Floats, number: int, seed: int
-) -> tuple[dict[str, float], ...]:
+def _of_covariance(
+    centre: dict[str, float], covariance: Floats, number: int, seed: int
+) -> ParameterValues:
     if not np.isfinite(covariance).all():
         raise RequestError(
-            "the fit does not know how sure its parameters are",
-            came="an infinite covariance: its minimum is no parabola inside the grid",
+            "the errors of the fit are unknown",
+            came="an infinite covariance: S² has no parabolic minimum inside the grid",
             allowed="finite errors",
             hint="a finer or wider grid; or at=dict of values, without an error",
         )
     if not len(centre):
-        return ()
-    # Quasi-random normal numbers: a handful of them has the wanted spread, not one by chance.
-    even = qmc.Halton(len(centre), seed=np.random.default_rng(seed))
-    middle = np.array(list(centre.values()))
-    rows = qmc.MultivariateNormalQMC(middle, covariance, engine=even).random(number)
-    return tuple(dict(zip(centre, map(float, row), strict=True)) for row in rows)
+        return ParameterValues(centre)
+    # Quasi-random normal numbers: even a handful of them has the requested spread.
+    engine = qmc.Halton(len(centre), seed=np.random.default_rng(seed))
+    mean = np.array(list(centre.values()))
+    rows = qmc.MultivariateNormalQMC(mean, covariance, engine=engine).random(number)
+    draws = tuple(dict(zip(centre, map(float, row), strict=True)) for row in rows)
+    return ParameterValues(centre, draws)
 
 
-def _of_draws(posterior: Any, centre: dict[str, float] | None, number: int, seed: int) -> Place:
+def _of_draws(
+    posterior: Any, centre: dict[str, float] | None, number: int, seed: int
+) -> ParameterValues:
     names = [str(name) for name in posterior.data_vars if centre is None or name in centre]
     values = np.column_stack([np.ravel(posterior[name].values) for name in names])
     chosen = np.random.default_rng(seed).choice(
         len(values), min(number, len(values)), replace=False
     )
-    middle = centre or dict(zip(names, map(float, values.mean(axis=0)), strict=True))
-    return Place(
-        middle,
+    return ParameterValues(
+        centre or dict(zip(names, map(float, values.mean(axis=0)), strict=True)),
         tuple(dict(zip(names, map(float, values[k]), strict=True)) for k in sorted(chosen)),
     )

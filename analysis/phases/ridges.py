@@ -1,16 +1,21 @@
-"""Ridges: the temperatures at which susceptibility and heat capacity are largest."""
-
-from collections.abc import Sequence
+"""Ridges: the temperatures at which susceptibility and heat capacity have their maximum."""
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from numpy.polynomial import Polynomial
 
-from latticescape.analysis.phases.curves import Curve, axes_of, curve_of, jackknife_error, smooth
-from latticescape.analysis.phases.extrapolation import ISING, limit
-from latticescape.analysis.phases.results import limit_variables
-from latticescape.analysis.phases.sizes import Sizes, by_size, lattice_of
+from latticescape.analysis.phases.curves import (
+    Curve,
+    Sizes,
+    axes_of,
+    by_size,
+    curve_of,
+    fit_polynomial,
+    jackknife_error,
+    lattice_of,
+)
+from latticescape.analysis.phases.extrapolation import ISING, extrapolate
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import GEOMETRIES, Lattice
 
@@ -18,27 +23,27 @@ Floats = npt.NDArray[np.float64]
 
 RIDGES = ("susceptibility_abs", "heat_capacity")
 
-# A polynomial is laid through the points above this share of the maximum, and not fewer than these.
+# A polynomial is fitted to the points above this share of the maximum, but to at least ENOUGH.
 SHOULDER = 0.75
 ENOUGH = 5
 HIGHEST_DEGREE = 4
 
-# A maximum is one if the curve is lower at both ends of the range by so many standard errors.
+# A maximum is significant if it exceeds both ends of the range by this many standard errors.
 CERTAIN = 3.0
 
 NOWHERE = (float("nan"),) * 4
 
 
 def ridge(curve: Curve, name: str) -> tuple[float, float, float, float]:
-    """Temperature of an observable's maximum, its error, the height there, and its error.
+    """Return the temperature of an observable's maximum, its error, the height, and its error.
 
-    A polynomial goes through the points around the highest one (:func:`curves.smooth`);
-    errors are jackknife over replicas. NaN if no maximum stands out inside the range.
+    A polynomial is fitted to the points around the highest one (:func:`curves.fit_polynomial`);
+    errors are jackknife over replicas. NaN without a significant maximum inside the range.
 
     Examples
     --------
     >>> from latticescape import Ising, Schedule, square
-    >>> from latticescape.analysis.phases.simulation import simulate
+    >>> from latticescape.analysis.phases.runs import simulate
     >>> T = {"T": np.linspace(1.8, 3.2, 9)}
     >>> ds = simulate(square(8), Ising(), T, Schedule(200, 200, 5), seed=1)
     >>> T, error, *_ = ridge(curve_of(ds, square(8)), "heat_capacity")
@@ -48,28 +53,22 @@ def ridge(curve: Curve, name: str) -> tuple[float, float, float, float]:
     if len(curve.temperatures) < ENOUGH:
         return NOWHERE
     values, errors = curve.mean[name], curve.error(name)
-    if not _stands_out(values, errors):
+    top, last = int(np.argmax(values)), len(values) - 1
+    if top in (0, last) or not all(
+        values[top] - values[end] > CERTAIN * np.hypot(errors[top], errors[end]) for end in (0, -1)
+    ):
         return NOWHERE
-    part = _around(values)
+    part = _shoulders(values, top)
     T = curve.temperatures[part]
-    fit = smooth(T, values[part], errors[part], HIGHEST_DEGREE)
+    fit = fit_polynomial(T, values[part], errors[part], HIGHEST_DEGREE)
     place, height = _top(fit.through(values[part]), T)
-    parts = np.array([_top(fit.through(row), T) for row in curve.left_out[name][:, part]])
+    parts = np.array([_top(fit.through(row), T) for row in curve.leave_one_out[name][:, part]])
     error = jackknife_error(parts)
     return place, float(error[0]), height, float(error[1])
 
 
-def _stands_out(values: Floats, errors: Floats) -> bool:
-    top = int(np.argmax(values))
-    if top in (0, len(values) - 1):
-        return False
-    return all(
-        values[top] - values[end] > CERTAIN * np.hypot(errors[top], errors[end]) for end in (0, -1)
-    )
-
-
-def _around(values: Floats) -> slice:
-    top = int(np.argmax(values))
+def _shoulders(values: Floats, top: int) -> slice:
+    """Return the points around the maximum that the polynomial is fitted to."""
     low = high = top
     bottom = min(values[0], values[-1])
     level = bottom + SHOULDER * (values[top] - bottom)
@@ -83,7 +82,7 @@ def _around(values: Floats) -> slice:
 
 
 def _top(curve: Polynomial, T: Floats) -> tuple[float, float]:
-    """Place and height of the polynomial's maximum between the first and the last point."""
+    """Return place and height of the polynomial's maximum between the first and last point."""
     turns = curve.deriv().roots()
     inside = turns.real[(np.abs(turns.imag) < 1e-9) & (turns.real > T[0]) & (turns.real < T[-1])]
     places = np.concatenate([inside, T[[0, -1]]])
@@ -92,7 +91,7 @@ def _top(curve: Polynomial, T: Floats) -> tuple[float, float]:
 
 
 def ridges(ds: xr.Dataset) -> xr.Dataset:
-    """Where susceptibility and heat capacity are largest along T, for every other axis' values.
+    """Find where susceptibility and heat capacity are largest along T, at each other axis value.
 
     Parameters
     ----------
@@ -103,8 +102,8 @@ def ridges(ds: xr.Dataset) -> xr.Dataset:
     -------
     Dataset
         Over the other axes, for ``susceptibility_abs`` and ``heat_capacity``: ``…_ridge`` (the
-        temperature), ``…_height``, each with ``…_se``; NaN where no maximum stands out. Where the
-        composition is conserved there is no susceptibility of the magnetization.
+        temperature) and ``…_height``, each with ``…_se``; NaN without a significant maximum. At
+        fixed composition there is no susceptibility of the magnetization.
 
     Raises
     ------
@@ -114,51 +113,40 @@ def ridges(ds: xr.Dataset) -> xr.Dataset:
     Examples
     --------
     >>> from latticescape import Ising, Schedule, square
-    >>> from latticescape.analysis.phases.simulation import simulate
+    >>> from latticescape.analysis.phases.runs import simulate
     >>> axes = {"T": np.linspace(1.8, 3.2, 9), "H": [0.0, 0.2]}
-    >>> found = ridges(simulate(square(8), Ising(), axes, Schedule(200, 200, 5), seed=1))
-    >>> bool(found.susceptibility_abs_ridge.diff("H") > 0)  # a field moves the ridge upwards
+    >>> ridge = ridges(simulate(square(8), Ising(), axes, Schedule(200, 200, 5), seed=1))
+    >>> bool(ridge.susceptibility_abs_ridge.diff("H") > 0)  # a field raises the ridge's temperature
     True
     """
     lattice = lattice_of(ds)
-    names = RIDGES[1:] if "composition" in ds else RIDGES
-    return xr.merge([_along(ds, lattice, name) for name in names])
-
-
-def _along(ds: xr.Dataset, lattice: Lattice, name: str) -> xr.Dataset:
-    others, curves = curves_of(ds, lattice)
-    found = np.array([ridge(curve, name) for curve in curves])
+    others = {axis: ds.sizes[axis] for axis in axes_of(ds) if axis != "T"}
     shape = tuple(others.values())
-    units = (
-        ds["T"].attrs.get("units", "1"),
-        ds[name].attrs.get("units", "1") if name in ds else "1",
-    )
-    told = (f"{name}_ridge", f"{name}_ridge_se", f"{name}_height", f"{name}_height_se")
-    variables = {
-        title: (tuple(others), found[:, k].reshape(shape), {"units": units[k // 2]})
-        for k, title in enumerate(told)
-    }
-    return xr.Dataset(variables, coords={axis: ds[axis] for axis in others})
-
-
-def curves_of(ds: xr.Dataset, lattice: Lattice) -> tuple[dict[str, int], Sequence[Curve]]:
-    """Lengths of the axes other than T, and the curve along T at each of their points."""
-    others = {name: ds.sizes[name] for name in axes_of(ds) if name != "T"}
-    places = np.ndindex(tuple(others.values()))
-    return others, [
+    curves = [
         curve_of(ds.isel(dict(zip(others, place, strict=True)), drop=True), lattice)
-        for place in places
+        for place in np.ndindex(shape)
     ]
+    variables = {}
+    for name in RIDGES[1:] if "composition" in ds else RIDGES:
+        values = np.array([ridge(curve, name) for curve in curves])
+        units = (
+            ds["T"].attrs.get("units", "1"),
+            ds[name].attrs.get("units", "1") if name in ds else "1",
+        )
+        for k, suffix in enumerate(("ridge", "ridge_se", "height", "height_se")):
+            column = values[:, k].reshape(shape)
+            variables[f"{name}_{suffix}"] = (tuple(others), column, {"units": units[k // 2]})
+    return xr.Dataset(variables, coords={axis: ds[axis] for axis in others})
 
 
 def ridge_scaling(
     sweeps: Sizes, variable: str = "susceptibility_abs", *, nu: float | None = None
 ) -> xr.Dataset:
-    """How a ridge moves and grows with the size: T(L) = Tc + a L^(−1/ν), height ~ L^ρ.
+    """Fit how a ridge moves and grows with the size: T(L) = Tc + a L^(−1/ν), height ~ L^ρ.
 
     ρ is γ/ν for the susceptibility and α/ν for the heat capacity (0 with a logarithm for the
-    Ising model in two dimensions). Slower than crossings to reach Tc, but free of the Binder
-    cumulant, so that one checks the other.
+    Ising model in two dimensions). Ridges approach Tc more slowly than crossings, but do not use
+    the Binder cumulant, so the two methods check each other.
 
     Parameters
     ----------
@@ -178,50 +166,44 @@ def ridge_scaling(
     Raises
     ------
     RequestError
-        If there is one size, or some size has no maximum inside its range.
+        If there is only one size, or a size has no maximum inside its range.
 
     References
     ----------
     Ferrenberg and Landau, Phys. Rev. B 44, 5081 (1991), 10.1103/PhysRevB.44.5081.
     """
     datasets = by_size(sweeps)
-    kind = lattice_of(next(iter(datasets.values()))).kind
-    found = []
+    first = next(iter(datasets.values()))
+    kind = lattice_of(first).kind
+    rows = []
     for size, ds in datasets.items():
-        found.append(ridge(curve_of(ds, Lattice(kind, size)), variable))
-        if not np.isfinite(found[-1][0]):
-            raise _no_ridge(ds, size, variable)
-    T, T_se, height, height_se = np.array(found).T
+        rows.append(ridge(curve_of(ds, Lattice(kind, size)), variable))
+        if not np.isfinite(rows[-1][0]):
+            low, high = float(ds["T"].min()), float(ds["T"].max())
+            raise RequestError(
+                f"{variable} has no maximum inside the range for L = {size}",
+                came=f"T from {low:g} to {high:g}",
+                allowed="a range with the maximum well inside",
+                hint=f"T = {{ start = {low / 2:.4g}, stop = {2 * high:.4g}, num = 21 }}",
+            )
+    T, T_se, height, height_se = np.array(rows).T
     sizes, usual = np.array(list(datasets), float), ISING[GEOMETRIES[kind].dimension].nu
-    critical = limit(T, np.diag(T_se**2), sizes, 1 / (usual if nu is None else nu))
-    slope, slope_se = _slope(np.log(sizes), np.log(height), height_se / height)
-    units = {"units": next(iter(datasets.values()))["T"].attrs.get("units", "1")}
+    critical = extrapolate(T, np.diag(T_se**2), sizes, 1 / (usual if nu is None else nu))
+    # A weighted straight line through ln height against ln L.
+    x, y = np.log(sizes), np.log(height)
+    weight = 1 / (height_se / height) ** 2
+    middle = (weight * x).sum() / weight.sum()
+    spread = (weight * (x - middle) ** 2).sum()
+    units = {"units": first["T"].attrs.get("units", "1")}
     return xr.Dataset(
         {
             "ridge": ("size", T, units),
             "ridge_se": ("size", T_se, units),
             "height": ("size", height),
             "height_se": ("size", height_se),
-            **limit_variables("critical_temperature", critical, str(units["units"])),
-            "exponent": xr.DataArray(slope),
-            "exponent_se": xr.DataArray(slope_se),
+            **critical.variables("critical_temperature", str(units["units"])),
+            "exponent": xr.DataArray(float((weight * (x - middle) * y).sum() / spread)),
+            "exponent_se": xr.DataArray(float(spread**-0.5)),
         },
         coords={"size": list(datasets)},
-    )
-
-
-def _slope(x: Floats, y: Floats, errors: Floats) -> tuple[float, float]:
-    weight = 1 / errors**2
-    middle = (weight * x).sum() / weight.sum()
-    spread = (weight * (x - middle) ** 2).sum()
-    return float((weight * (x - middle) * y).sum() / spread), float(spread**-0.5)
-
-
-def _no_ridge(ds: xr.Dataset, size: int, variable: str) -> RequestError:
-    T = ds["T"].values
-    return RequestError(
-        f"{variable} has no maximum inside the range for L = {size}",
-        came=f"T from {T.min():g} to {T.max():g}",
-        allowed="a range with the maximum well inside",
-        hint=f"T = {{ start = {T.min() / 2:.4g}, stop = {2 * T.max():.4g}, num = 21 }}",
     )

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from latticescape.analysis.phases.boundaries import CROSSING, RIDGE
+from latticescape.analysis.phases.diagram import CROSSING, RIDGE
 from latticescape.analysis.plots.maps import (
     ASPECT,
     FONTS,

@@ -1,0 +1,329 @@
+"""Datasets for a phase diagram: sweeps that were stored, or simulated in this process."""
+
+import hashlib
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from latticescape.analysis.phases.curves import axes_of, by_size
+from latticescape.analysis.phases.extrapolation import ISING
+from latticescape.physics.errors import RequestError
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel
+from latticescape.physics.kernels.schedule import Schedule
+from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.models.model import Model
+
+Floats = npt.NDArray[np.float64]
+BySize = dict[int, xr.Dataset]
+Axes = Mapping[str, npt.ArrayLike]
+
+# A diagram is drawn over the temperature and one of these axes.
+ACROSS = ("H", "x")
+
+# The variables of a sweep that a diagram reads.
+READ = (
+    "moments",
+    "spins",
+    "done",
+    "composition",
+    "heat_capacity",
+    "susceptibility_abs",
+    "magnetization_abs",
+    "energy",
+)
+
+# Close to a crossing: the number of temperatures, and the smallest and largest factor by which the
+# sweep's samples are multiplied.
+FINE_TEMPERATURES = 8
+TIMES_SAMPLES = (32, 64)
+
+
+def simulate(
+    lattice: Lattice,
+    model: Model,
+    grid: Axes,
+    schedule: Schedule,
+    seed: int = 0,
+    *,
+    keep: tuple[str, ...] = (),
+) -> xr.Dataset:
+    """Simulate every point of a grid in this process, without a store.
+
+    Parameters
+    ----------
+    lattice, model, schedule
+        What is simulated at every point.
+    grid
+        Values of each swept parameter.
+    seed
+        A point's random numbers are a hash of it, of the lattice size and of all model parameters
+        at the point: two lattices, or two draws of a posterior, are independent.
+    keep
+        Variables to keep in addition to the averages, such as ``("spins",)``.
+
+    Returns
+    -------
+    Dataset
+        The variables and coordinates that a store of the sweep would hold.
+
+    Examples
+    --------
+    >>> from latticescape import Ising, square
+    >>> simulate(square(4), Ising(), {"T": [2.0, 3.0]}, Schedule(10, 5, 2)).energy.dims
+    ('T',)
+    """
+    axes = {name: np.atleast_1d(np.asarray(v, float)) for name, v in grid.items()}
+    kernel = LatticeKernel(lattice, model, schedule, tuple(axes), keep)
+    kernel.check(axes)
+    places = [dict(zip(axes, map(float, v), strict=True)) for v in product(*axes.values())]
+    seeds = np.stack([_seed(seed, kernel, place) for place in places])
+    points = {name: np.array([place[name] for place in places]) for name in axes}
+    results = kernel.compute(points, seeds)
+    shape = tuple(len(values) for values in axes.values())
+    return xr.Dataset(
+        {
+            variable.name: (
+                (*axes, *variable.dims),
+                results[variable.name].reshape(shape + results[variable.name].shape[1:]),
+                variable.attrs,
+            )
+            for variable in kernel.variables
+        },
+        coords={
+            **{name: (name, v, kernel.axis_attrs(name)) for name, v in axes.items()},
+            **kernel.coordinates,
+        },
+        attrs={**kernel.attrs, "lattice_size": lattice.size, "seed": seed},
+    )
+
+
+def _seed(seed: int, kernel: LatticeKernel, place: Mapping[str, float]) -> npt.NDArray[np.uint64]:
+    """Return 256 bits, by BLAKE2b of the point's own parameters, independent of the grid."""
+    message = f"latticescape diagram 1 {seed} {kernel.lattice}".encode()
+    for name, value in sorted(kernel.parameters(place).items()):
+        message += b"\0" + name.encode() + b"=" + struct.pack(">d", value + 0.0)
+    digest = hashlib.blake2b(message, digest_size=32).digest()
+    return np.frombuffer(digest, ">u8").astype(np.uint64)
+
+
+@runtime_checkable
+class SweepLike(Protocol):
+    """The attributes of a ``Sweep`` that a diagram reads."""
+
+    @property
+    def lattice(self) -> Lattice: ...
+    @property
+    def model(self) -> Model: ...
+    @property
+    def grid(self) -> Mapping[str, Any]: ...
+    @property
+    def schedule(self) -> Schedule: ...
+    @property
+    def seed(self) -> int: ...
+
+
+class Runs(ABC):
+    """Datasets over T, and over H or x, of one size or several, at any parameter values."""
+
+    @abstractmethod
+    def at(self, values: Mapping[str, float]) -> BySize:
+        """Return Datasets by size, ascending; the last one covers the complete grid."""
+
+    def close_up(self, values: Mapping[str, float], T: float) -> BySize | None:
+        """Return Datasets without a field at temperatures close to T, if they can be simulated."""
+        return None
+
+    @property
+    @abstractmethod
+    def parameters(self) -> frozenset[str]:
+        """The parameters that :meth:`at` accepts."""
+
+    @property
+    @abstractmethod
+    def axes(self) -> tuple[str, ...]:
+        """The diagram's own axes."""
+
+
+class StoredRuns(Runs):
+    """Stored sweeps: :meth:`at` selects the nearest point of their grid."""
+
+    def __init__(self, sweeps: Mapping[int, xr.Dataset]) -> None:
+        self.sweeps = {
+            size: ds[[name for name in READ if name in ds]].assign_attrs(ds.attrs)
+            for size, ds in sweeps.items()
+        }
+        self.largest = list(sweeps.values())[-1]
+        check_axes({name: self.largest[name].values for name in axes_of(self.largest)})
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        return frozenset(axes_of(self.largest)) - {"T", *ACROSS}
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return tuple(name for name in axes_of(self.largest) if name in ("T", *ACROSS))
+
+    def at(self, values: Mapping[str, float]) -> BySize:
+        return {size: self._selected(ds, values).load() for size, ds in self.sweeps.items()}
+
+    def _selected(self, ds: xr.Dataset, values: Mapping[str, float]) -> xr.Dataset:
+        for name in axes_of(ds):
+            if name in ("T", *ACROSS):
+                continue
+            places = ds[name].values
+            _check_value(name, places, values)
+            if not places.min() <= values[name] <= places.max():
+                raise RequestError(
+                    f"{name} is out of the sweep's range",
+                    came=values[name],
+                    allowed=f"{places.min():g} to {places.max():g}",
+                    hint="phase_diagram(sweep, at=…) of a Sweep: it simulates any values",
+                )
+            ds = ds.sel({name: values[name]}, method="nearest", drop=True)
+        return ds
+
+
+@dataclass(frozen=True)
+class SimulatedRuns(Runs):
+    """A sweep that is simulated in this process at any parameter values.
+
+    Attributes
+    ----------
+    sweep
+        The sweep, on the largest lattice.
+    sizes
+        Smaller sizes, which are simulated without a field only.
+    """
+
+    sweep: SweepLike
+    sizes: Sequence[int]
+
+    def __post_init__(self) -> None:
+        check_axes(self._grid)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return tuple(self._diagram_axes)
+
+    @property
+    def _grid(self) -> dict[str, Floats]:
+        return {
+            name: np.asarray(getattr(axis, "values", axis), float)
+            for name, axis in self.sweep.grid.items()
+        }
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        return frozenset(p.name for p in self.sweep.model.parameters) - set(self._diagram_axes)
+
+    @property
+    def _diagram_axes(self) -> dict[str, Floats]:
+        return {name: v for name, v in self._grid.items() if name in ("T", *ACROSS)}
+
+    @property
+    def _without_field(self) -> dict[str, Floats] | None:
+        """The diagram's axes at H = 0; None if the grid has no such point."""
+        axes = self._diagram_axes
+        if "H" not in axes:
+            return axes
+        return {**axes, "H": np.zeros(1)} if np.any(axes["H"] == 0) else None
+
+    def at(self, values: Mapping[str, float]) -> BySize:
+        for name in set(self._grid) - set(self._diagram_axes):
+            _check_value(name, self._grid[name], values)
+        schedule, axes = self.sweep.schedule, self._without_field
+        largest = self._simulated(
+            self.sweep.lattice.size, values, self._diagram_axes, self.sweep.schedule
+        )
+        smaller = {
+            size: self._simulated(size, values, axes, schedule)
+            for size in sorted(self.sizes)
+            if axes is not None
+        }
+        return {**smaller, self.sweep.lattice.size: largest}
+
+    def close_up(self, values: Mapping[str, float], T: float) -> BySize | None:
+        axes = self._without_field
+        if axes is None or not self.sizes:
+            return None
+        largest = self.sweep.lattice
+        reach = 0.8 * largest.size ** (-1 / ISING[largest.geometry.dimension].nu)
+        fine = {**axes, "T": T * (1 + np.linspace(-reach, reach, FINE_TEMPERATURES))}
+        points = int(np.prod([len(v) for v in self._diagram_axes.values()]))
+        times = int(np.clip(2 * points // FINE_TEMPERATURES, *TIMES_SAMPLES))
+        schedule = replace(self.sweep.schedule, samples=times * self.sweep.schedule.samples)
+        return {
+            size: self._simulated(size, values, fine, schedule)
+            for size in (*sorted(self.sizes), largest.size)
+        }
+
+    def _simulated(
+        self, size: int, values: Mapping[str, float], axes: Axes, schedule: Schedule
+    ) -> xr.Dataset:
+        for name in values:
+            self.sweep.model.parameter(name)
+        model = replace(self.sweep.model, **dict(values))
+        lattice = Lattice(self.sweep.lattice.kind, size)
+        return simulate(lattice, model, axes, schedule, self.sweep.seed, keep=("spins",))
+
+
+def runs_of(source: Any, sizes: Sequence[int] | None) -> Runs:
+    """Return the runs of a Dataset, of several, or of a Sweep.
+
+    Raises
+    ------
+    RequestError
+        If it is none of these, or has no axis T.
+    """
+    if isinstance(source, xr.Dataset):
+        return StoredRuns(by_size([source], least=1))
+    if isinstance(source, SweepLike):
+        size = source.lattice.size
+        free = source.model.move == "single_flip" and not (source.model.given.get("H") or 0)
+        halves = tuple(sorted({half for half in (size // 4, size // 2) if free and half >= 4}))
+        smaller = halves if sizes is None else sizes
+        if not all(2 <= other <= size for other in smaller):
+            raise RequestError(
+                "sizes must be smaller than the sweep's own lattice size",
+                came=", ".join(map(str, smaller)),
+                allowed=f"2 to {size}",
+                hint=f"sizes={halves}",
+            )
+        return SimulatedRuns(source, tuple(other for other in smaller if other != size))
+    if isinstance(source, (Mapping, Sequence)) and not isinstance(source, str):
+        return StoredRuns(by_size(source, least=1))
+    raise RequestError(
+        "a phase diagram needs a sweep",
+        came=type(source).__name__,
+        allowed="a Dataset, several of different sizes, or a Sweep",
+        hint='phase_diagram(open_sweep("runs/ising.zarr"))',
+    )
+
+
+def _check_value(name: str, places: Floats, values: Mapping[str, float]) -> None:
+    if name not in values:
+        raise RequestError(
+            f"a diagram is drawn at one value of {name}",
+            came=f"an axis of {len(places)} values",
+            allowed="the axes T, and H or x; at= for all others",
+            hint=f'phase_diagram(…, at={{"{name}": {places[0]:g}}})',
+        )
+
+
+def check_axes(axes: Mapping[str, Floats]) -> None:
+    """Refuse a grid with fewer than three temperatures, or with both axes across."""
+    if len(axes.get("T", ())) < 3 or all(name in axes for name in ACROSS):
+        lengths = ", ".join(f"{name} of {len(values)}" for name, values in axes.items())
+        raise RequestError(
+            "a phase diagram needs an axis of temperatures, and at most one of H and x",
+            came=f"axes {lengths or 'none'}",
+            allowed="T with three or more values, and H, or x, or neither",
+            hint="T = { start = 1.5, stop = 3.5, num = 41 } in [grid]",
+        )
