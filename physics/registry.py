@@ -10,6 +10,9 @@ from latticescape.physics.kinetics.adatoms import Adatoms
 from latticescape.physics.kinetics.kernel import AdatomKernel
 from latticescape.physics.lattices import lattice as lattices
 from latticescape.physics.lattices.lattice import Lattice, LatticeMaker
+
+# A model is known to spec files once its file is imported.
+from latticescape.physics.models import alloys, ising, solid_solution  # noqa: F401
 from latticescape.physics.models.model import Model
 from latticescape.physics.slab.kernel import SlabKernel
 from latticescape.physics.slab.lattice import KIND, slab

@@ -139,7 +139,7 @@ def test_law_3_toml_to_sweep_to_toml_is_the_identity() -> None:
 
 
 def test_law_3_the_digest_is_the_same_in_every_process() -> None:
-    code = "import sys; from sweeps import Sweep; print(Sweep.from_toml(sys.stdin.read()).digest)"
+    code = "import sys, latticescape; print(latticescape.Sweep.from_toml(sys.stdin.read()).digest)"
     found = {
         subprocess.run(
             [sys.executable, "-c", code],
