@@ -22,7 +22,7 @@ from .inference.estimation.bootstrap import Bootstrap as Bootstrap
 from .inference.estimation.bootstrap import bootstrap as bootstrap
 from .inference.estimation.confidence_regions import joint_region as joint_region
 from .inference.estimation.fit import Fit as Fit
-from .inference.estimation.fit import best_fit as best_fit
+from .inference.estimation.fit import fit as fit
 from .inference.estimation.posterior import posterior as posterior
 from .inference.landscapes.distances import statistical_distance as statistical_distance
 from .inference.landscapes.interpolation import interpolate as interpolate
@@ -55,7 +55,6 @@ __all__ = [
     "arrhenius",
     "assign_species",
     "bayes_factors",
-    "best_fit",
     "bic",
     "binder_crossing",
     "bootstrap",
@@ -67,6 +66,7 @@ __all__ = [
     "disorder_average",
     "find_atoms",
     "finite_size_scaling",
+    "fit",
     "fit_sites",
     "hop_rates",
     "interpolate",

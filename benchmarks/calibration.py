@@ -18,7 +18,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.stats import norm
 
-from latticescape.analysis import best_fit, bootstrap, landscape, posterior
+from latticescape.analysis import bootstrap, fit, landscape, posterior
 from latticescape.analysis.counts.counting import counts_dataset
 from latticescape.physics import (
     Ising,
@@ -143,13 +143,13 @@ CASES = {
 }
 
 
-def intervals(scape: xr.Dataset, seed: int) -> dict[str, dict[str, dict[float, Ends]]]:
+def intervals(surface: xr.Dataset, seed: int) -> dict[str, dict[str, dict[float, Ends]]]:
     """68 % and 95 % intervals by method and parameter."""
-    fit = best_fit(scape)
-    drawn = bootstrap(scape, draws=300, seed=seed).draws
-    chains = posterior(scape, seed=seed).posterior
+    result = fit(surface)
+    drawn = bootstrap(surface, draws=300, seed=seed).draws
+    chains = posterior(surface, seed=seed).posterior
     found: dict[str, dict[str, dict[float, Ends]]] = {method: {} for method in METHODS}
-    for name, (value, error) in fit.parameters.items():
+    for name, (value, error) in result.parameters.items():
         wide = {level: float(norm.ppf(0.5 + level / 2)) * error for level in LEVELS}
         found["curvature"][name] = {k: (value - w, value + w) for k, w in wide.items()}
         for method, values in (("bootstrap", drawn[name]), ("posterior", chains[name])):
@@ -170,8 +170,8 @@ def table(case: Case, trials: int) -> list[str]:
         ((m, name, level) for m in METHODS for name in case.truth for level in LEVELS), 0
     )
     for number, counts in enumerate(case.experiments(trials)):
-        scape = landscape(case.sweep, counts_dataset({"one": counts}, classes))
-        for method, by_name in intervals(scape, number).items():
+        surface = landscape(case.sweep, counts_dataset({"one": counts}, classes))
+        for method, by_name in intervals(surface, number).items():
             for name, ends in by_name.items():
                 for level, (low, high) in ends.items():
                     held[method, name, level] += low <= case.truth[name] <= high

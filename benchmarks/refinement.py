@@ -130,8 +130,8 @@ class Trial:
         """Round after round."""
         alloy, axes, found = Alloy(self.seed), self.case.grid(self.case.coarse), []
         for _ in range(ROUNDS):
-            scape = landscape(alloy.over(axes), self.observed)
-            proposal = propose(scape, dict.fromkeys(axes, self.case.target))
+            surface = landscape(alloy.over(axes), self.observed)
+            proposal = propose(surface, dict.fromkeys(axes, self.case.target))
             found.append(self._outcome(axes, proposal.estimate, proposal.errors))
             if proposal.ends:
                 break
@@ -146,8 +146,8 @@ class Trial:
         alloy = Alloy(self.seed + 1)
         for number in self.case.uniform:
             axes = self.case.grid(number)
-            scape = landscape(alloy.over(axes), self.observed)
-            found = minimum(scape)
+            surface = landscape(alloy.over(axes), self.observed)
+            found = minimum(surface)
             yield self._outcome(axes, *found)
             if max(found[1].values()) <= self.case.target:
                 return
@@ -160,12 +160,12 @@ class Trial:
         return Outcome(points, tuple(errors.values()), true)
 
 
-def minimum(scape: xr.Dataset) -> tuple[dict[str, float], dict[str, float]]:
-    """Its place by ``best_fit``, and the numerical errors, as ``propose`` has them."""
-    told = deviance(scape)
+def minimum(surface: xr.Dataset) -> tuple[dict[str, float], dict[str, float]]:
+    """Its place by ``fit``, and the numerical errors, as ``propose`` has them."""
+    told = deviance(surface)
     between = interpolated(told)
     assert between is not None
-    found = located(scape, told, between)
+    found = located(surface, told, between)
     return {n: found.fit.parameters[n][0] for n in told.names}, numerical_errors(found)
 
 

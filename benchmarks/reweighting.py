@@ -124,12 +124,12 @@ def report(
     coarse = sweep_of(grid, schedule, size, 1, ["samples"])
     ds, observed = computed(coarse), observed_at_truth(schedule, size)
     wall, cpu = time.perf_counter(), time.process_time()
-    scape = reweighted_landscape(ds, observed, fine_grid(fine))
+    surface = reweighted_landscape(ds, observed, fine_grid(fine))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     lines = [
         f"{side} x {side} references of {64 * schedule.samples} samples, L = {size}: "
         f"landscape of {fine} x {fine} points in {wall:.0f} s ({cpu:.0f} s of processor time), "
-        f"{float(scape['trusted'].mean()):.0%} trusted"
+        f"{float(surface['trusted'].mean()):.0%} trusted"
     ]
     random = np.random.default_rng(7)
     for name, beyond in (("inside", 0.0), ("box of the double side and more", BEYOND)):

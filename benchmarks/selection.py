@@ -16,7 +16,7 @@ from scipy.stats import kstest
 from benchmarks.lecture_table import simulated
 from latticescape.analysis import (
     Accumulator,
-    best_fit,
+    fit,
     landscape,
     observed_counts,
     p_values,
@@ -111,7 +111,7 @@ def needed(sweep: xr.Dataset, said: Predictions, x: Floats, trials: int) -> list
     each = np.full(len(x), need.neighborhoods / len(x))
     values = np.array(
         [
-            best_fit(landscape(sweep, images(said, point, each, x, 900 + k))).parameters["w1"][0]
+            fit(landscape(sweep, images(said, point, each, x, 900 + k))).parameters["w1"][0]
             for k in range(trials)
         ]
     )

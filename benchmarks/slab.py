@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from latticescape.analysis import best_fit, joint_region
+from latticescape.analysis import fit, joint_region
 from latticescape.analysis.inference.estimation.fit import Fit
 from latticescape.analysis.inference.landscapes.slabs import slab_landscape
 from latticescape.deploy.examples import example
@@ -95,8 +95,8 @@ def region(
     sweep: xr.Dataset, sources: Mapping[str, Any], names: tuple[str, ...] = ALL
 ) -> tuple[Fit, xr.Dataset]:
     """The energies of some of the sources, and the joint region."""
-    scape = slab_landscape(sweep, {name: sources[name] for name in names})
-    return best_fit(scape), joint_region(scape, CONFIDENCE)
+    landscape = slab_landscape(sweep, {name: sources[name] for name in names})
+    return fit(landscape), joint_region(landscape, CONFIDENCE)
 
 
 def held(region: xr.Dataset, truth: Mapping[str, float]) -> bool:
@@ -109,10 +109,12 @@ def recovery(sweep: xr.Dataset, trials: list[tuple[dict[str, float], Any]]) -> l
     begin, rows = time.perf_counter(), []
     for names in (ALL, STM, ("PR",)):
         found = [(*region(sweep, sources, names), truth) for truth, sources in trials]
-        errors = np.array([[fit.parameters[name][1] for name in NAMES] for fit, _, _ in found])
+        errors = np.array(
+            [[result.parameters[name][1] for name in NAMES] for result, _, _ in found]
+        )
         shares = [told.attrs["share"] for _, told, _ in found]
         opened = sum(bool(told.attrs["open_at"]) for _, told, _ in found)
-        ellipses = [np.sqrt(np.linalg.det(fit.covariance)) for fit, _, _ in found]
+        ellipses = [np.sqrt(np.linalg.det(result.covariance)) for result, _, _ in found]
         told = ", ".join(
             f"{name} ± {error:.2f}"
             for name, error in zip(NAMES, np.median(errors, axis=0), strict=True)
@@ -135,9 +137,10 @@ def published(setting: Setting) -> list[str]:
     )
     with tempfile.TemporaryDirectory() as folder:
         execute(sweep, Path(folder) / "s.zarr", progress=False)
-        scape = slab_landscape(open_sweep(Path(folder) / "s.zarr").load(), targets())
+        landscape = slab_landscape(open_sweep(Path(folder) / "s.zarr").load(), targets())
     table = [
-        f"{t:.0f} K: " + ", ".join(f"S²_{s} {float(scape.s2.sel(source=s, T=t)):.4f}" for s in ALL)
+        f"{t:.0f} K: "
+        + ", ".join(f"S²_{s} {float(landscape.s2.sel(source=s, T=t)):.4f}" for s in ALL)
         for t in T
     ]
     return [

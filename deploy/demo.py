@@ -104,10 +104,10 @@ def demo(folder: Path, *, progress: bool = True) -> Demo:
         for name, spec in {"rehearsal": "rehearsal.toml", **SWEEPS}.items()
     }
     rehearsal = rehearse(open_sweep(reports["rehearsal"].store), DRAWN_W1, seed=1)
-    scapes = {m: landscape(open_sweep(reports[m].store), observed) for m in SWEEPS}
-    pair = scapes["pair_nnn"].sel(w2=0.0, method="nearest", drop=True)
-    models = {"pair": pair, **scapes}
-    fits = {model: argmin_s2(scape) for model, scape in models.items()}
+    surfaces = {m: landscape(open_sweep(reports[m].store), observed) for m in SWEEPS}
+    pair = surfaces["pair_nnn"].sel(w2=0.0, method="nearest", drop=True)
+    models = {"pair": pair, **surfaces}
+    fits = {model: argmin_s2(surface) for model, surface in models.items()}
     return Demo(
         reports=reports,
         fits=fits,
@@ -117,10 +117,10 @@ def demo(folder: Path, *, progress: bool = True) -> Demo:
         pictures=(
             *(
                 _saved(
-                    landscape_map(scape, best=fits[model].parameters),
+                    landscape_map(surface, best=fits[model].parameters),
                     folder / f"{Path(SWEEPS[model]).stem}.{kind}",
                 )
-                for model, scape in scapes.items()
+                for model, surface in surfaces.items()
                 for kind in ("png", "html")
             ),
             _drawn(rehearsal, folder / "rehearsal.png"),

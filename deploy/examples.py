@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-HERE = Path(__file__).parent
+# The package folders are symbolic links in a checkout.
+HERE = Path(__file__).resolve().parent
 
 
 def example(name: str) -> Path:

@@ -189,8 +189,8 @@ def refine(
     _check_whole("budget", budget)
     _check_finished(store)
     ready = partial(_executed, client, progress) if execute is None else execute
-    scape_of = observed if callable(observed) else partial(landscape, observed=observed)
-    found = [_looked(store, scape_of, target, budget)]
+    landscape_of = observed if callable(observed) else partial(landscape, observed=observed)
+    found = [_looked(store, landscape_of, target, budget)]
     _tell(told, found[-1])
     spent = 0
     for number in range(1, rounds + 1):
@@ -205,7 +205,7 @@ def refine(
             raise IncompleteError(report)
         spent += extended.points - opened.sweep.points
         left = None if budget is None else budget - spent
-        found.append(replace(_looked(path, scape_of, target, left), report=report))
+        found.append(replace(_looked(path, landscape_of, target, left), report=report))
         _tell(told, found[-1])
     return Refinement(dict(target), tuple(found))
 
@@ -225,18 +225,18 @@ def numbered(path: StorePath, number: int) -> StorePath:
 
 def _looked(
     store: StorePath,
-    scape_of: Callable[[xr.Dataset], xr.Dataset],
+    landscape_of: Callable[[xr.Dataset], xr.Dataset],
     target: Mapping[str, float],
     left: int | None,
 ) -> Round:
     """The landscape of a store, and what is proposed."""
     sweep = Store(store).sweep
-    scape = scape_of(open_sweep(store))
+    surface = landscape_of(open_sweep(store))
     # A point of the landscape is a point of the sweep at every composition.
-    beside = sweep.points // scape["s2_total"].size
+    beside = sweep.points // surface["s2_total"].size
     limits = {name: _limits(sweep, name) for name in sweep.axes}
     allowed = None if left is None else max(left // beside, 1)
-    proposal = propose(scape, target, budget=allowed, limits=limits)
+    proposal = propose(surface, target, budget=allowed, limits=limits)
     if left is not None and proposal.points * beside > left:
         notes = (*proposal.notes, "the budget does not allow one more value")
         proposal = replace(proposal, status="exhausted", axes={}, points=0, notes=notes)

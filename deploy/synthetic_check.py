@@ -10,7 +10,7 @@ from scipy.stats import norm
 from latticescape.analysis.counts.counting import count_measured
 from latticescape.analysis.images.measurement import measure
 from latticescape.analysis.images.synthetic import draw_configuration, place_atoms
-from latticescape.analysis.inference.estimation.fit import best_fit
+from latticescape.analysis.inference.estimation.fit import fit
 from latticescape.analysis.inference.landscapes.landscape import landscape
 from latticescape.physics.kernels.sampler import sample
 from latticescape.physics.kernels.schedule import Schedule
@@ -84,7 +84,7 @@ def rehearse(simulated: xr.Dataset, w1: float, *, images: int = 4, seed: int) ->
     drawn = draw_images(w1, images=images, seed=seed)
     atoms = {name: measure(image, LATTICE, SPECIES) for name, image in drawn.items()}
     observed = count_measured(atoms, seed=seed)
-    value, error = best_fit(landscape(simulated, observed)).parameters["w1"]
+    value, error = fit(landscape(simulated, observed)).parameters["w1"]
     return Rehearsal(w1, value, error, drawn, atoms)
 
 

@@ -22,7 +22,7 @@ from .analysis.inference.estimation.bootstrap import Bootstrap as Bootstrap
 from .analysis.inference.estimation.bootstrap import bootstrap as bootstrap
 from .analysis.inference.estimation.confidence_regions import joint_region as joint_region
 from .analysis.inference.estimation.fit import Fit as Fit
-from .analysis.inference.estimation.fit import best_fit as best_fit
+from .analysis.inference.estimation.fit import fit as fit
 from .analysis.inference.estimation.posterior import posterior as posterior
 from .analysis.inference.landscapes.distances import statistical_distance as statistical_distance
 from .analysis.inference.landscapes.interpolation import interpolate as interpolate
@@ -124,7 +124,6 @@ __all__ = [
     "arrhenius",
     "assign_species",
     "bayes_factors",
-    "best_fit",
     "bic",
     "binder_crossing",
     "bootstrap",
@@ -143,6 +142,7 @@ __all__ = [
     "disorder_average",
     "find_atoms",
     "finite_size_scaling",
+    "fit",
     "fit_sites",
     "honeycomb",
     "hop_rates",

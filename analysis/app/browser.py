@@ -155,9 +155,9 @@ class Browser:
             tabs.append(("Landscape S²", self.landscape.layout))
         elif self.shown.scape_of is not None:
             store, files = self.shown.sources.store, " ".join(self.shown.sources.observed)
-            told = f"latticescape landscape {store} {files} --out scape.zarr"
+            told = f"latticescape landscape {store} {files} --out landscape.zarr"
             many = f"{self.reader.done.size:,} points are too many to wait for their landscape:"
-            why = f"{many}\n\n    {told}\n\nand then `browse` with `--scape scape.zarr`."
+            why = f"{many}\n\n    {told}\n\nand then `browse` with `--scape landscape.zarr`."
             tabs.append(("Landscape S²", note(why, TOP)))
         tabs.append(("Export", self.export.layout))
         return pn.Tabs(*tabs, sizing_mode="stretch_width", min_height=TOP + 40)

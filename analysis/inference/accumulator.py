@@ -88,7 +88,7 @@ class Accumulator:
     error: float = 0.05
     fraction: float = 1.0
     history: list[Progress] = field(default_factory=list, init=False)
-    _scapes: dict[str, xr.Dataset] = field(default_factory=dict, init=False, repr=False)
+    _landscapes: dict[str, xr.Dataset] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -123,9 +123,9 @@ class Accumulator:
         observed = self._counted(image)
         numbers = observed.get("effective_n", observed["n"] * self.fraction)
         new = {name: landscape_of(name, m, observed) for name, m in self.models.items()}
-        self._scapes = {
-            name: _joined(self._scapes.get(name), scape, numbers.to_numpy().astype(float))
-            for name, scape in new.items()
+        self._landscapes = {
+            name: _joined(self._landscapes.get(name), landscape, numbers.to_numpy().astype(float))
+            for name, landscape in new.items()
         }
         self.history.append(self._progress())
         return self.history[-1]
@@ -177,14 +177,14 @@ class Accumulator:
         return counts_dataset({f"image {number}": counts}, classes)
 
     def _progress(self) -> Progress:
-        fits = {name: argmin_s2(scape) for name, scape in self._scapes.items()}
-        found = bayes_factors(self._scapes)
-        evidence = dict(zip(self._scapes, found["ln_evidence"].values.tolist(), strict=True))
+        fits = {name: argmin_s2(landscape) for name, landscape in self._landscapes.items()}
+        found = bayes_factors(self._landscapes)
+        evidence = dict(zip(self._landscapes, found["ln_evidence"].values.tolist(), strict=True))
         factors = {name: _ahead(name, evidence) for name in evidence}
         leader = max(factors, key=lambda name: factors[name])
         sure = len(factors) > 1 and factors[leader] >= -np.log(self.error)
         earlier = self.history[-1].decision if self.history else None
-        first = next(iter(self._scapes.values()))
+        first = next(iter(self._landscapes.values()))
         return Progress(
             images=first.sizes["image"],
             n=int(first["counted"].sum()),

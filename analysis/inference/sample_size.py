@@ -112,11 +112,11 @@ def sample_size(
     >>> observed = counts_dataset({"one": classes.multiplicity * 30}, classes)
     >>> w = np.linspace(-0.3, 0.1, 81)
     >>> s2 = 0.02 + (w + 0.08) ** 2
-    >>> scape = xr.Dataset(
+    >>> landscape = xr.Dataset(
     ...     {"s2": (("image", "w1"), s2[None]), "s2_se": (("image", "w1"), 0 * s2[None] + 1e-5),
     ...      "s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2 + 1e-5), "n": ("image", [480])},
     ...     coords={"w1": w, "image": ["one"]})
-    >>> need = sample_size(scape, observed, errors={"w1": 0.01})
+    >>> need = sample_size(landscape, observed, errors={"w1": 0.01})
     >>> round(need.neighborhoods, -1), need.images
     (2500, 6)
     """
@@ -141,9 +141,9 @@ def sample_size(
 def _for_errors(
     model: Model, observed: xr.Dataset, errors: Mapping[str, float], fraction: npt.ArrayLike | None
 ) -> Need:
-    scape = landscape_of("asked for", model, observed)
+    landscape = landscape_of("asked for", model, observed)
     used = effective_numbers(observed, fraction, measured=True)
-    fit = argmin_s2(reweighed(scape, used))
+    fit = argmin_s2(reweighed(landscape, used))
     by_parameter = {name: _ratio(name, fit, wanted) for name, wanted in errors.items()}
     needed = max(by_parameter.values()) * float(used.sum())
     n = observed["n"].to_numpy().astype(float)

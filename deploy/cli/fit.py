@@ -76,23 +76,23 @@ def fit(
     then one column an image), or tables of atoms (row_px, col_px, species), one an image;
     or, for a slab, a sources.toml that names tables of its sources SO, SN and PR.
     """
-    from latticescape.analysis.inference.estimation.fit import best_fit
+    from latticescape.analysis.inference.estimation.fit import fit
 
     check_pictures(picture)
     if out is not None:
         check_new(out)
-    scape, missing = landscape_of(store, observed, species)
-    best = best_fit(scape, overlap=overlap)
-    drawn, notes, checks = _drawn(scape, method, overlap, draws, seed)
+    landscape, missing = landscape_of(store, observed, species)
+    best = fit(landscape, overlap=overlap)
+    drawn, notes, checks = _drawn(landscape, method, overlap, draws, seed)
     table = _table(best.parameters, drawn)
-    draw(lambda browse: browse.landscape_map(scape, best=best.parameters), picture)
+    draw(lambda browse: browse.landscape_map(landscape, best=best.parameters), picture)
     if out is not None:
         write_new(drawn if drawn is not None else xr.Dataset(_columns(table)), out)
     facts: dict[str, Any] = {
         "method": method,
         "overlap": best.overlap,
-        "images": names_of_parts(scape),
-        "n": scape["n"].values.tolist(),
+        "images": names_of_parts(landscape),
+        "n": landscape["n"].values.tolist(),
         "parameters": table,
         "s2": best.s2.values.tolist(),
         "s2_total": best.s2_total,
@@ -111,7 +111,7 @@ def fit(
 
 
 def _drawn(
-    scape: xr.Dataset, method: str, overlap: Any, draws: int | None, seed: int
+    landscape: xr.Dataset, method: str, overlap: Any, draws: int | None, seed: int
 ) -> tuple[xr.Dataset | None, tuple[str, ...], dict[str, Any]]:
     """Draws of the parameters, what they add to the notes, and diagnostics."""
     from latticescape.analysis.inference.estimation.bootstrap import bootstrap
@@ -121,9 +121,9 @@ def _drawn(
     if draws is not None:
         asked["draws"] = draws
     if method == "bootstrap":
-        return bootstrap(scape, **asked).draws, (), {}
+        return bootstrap(landscape, **asked).draws, (), {}
     if method == "posterior":
-        chains = posterior(scape, **asked).posterior
+        chains = posterior(landscape, **asked).posterior
         told = {str(name): dict(values.attrs) for name, values in chains.data_vars.items()}
         found = chains.to_dataset() if hasattr(chains, "to_dataset") else chains
         notes = tuple(map(str, np.atleast_1d(chains.attrs["notes"])))

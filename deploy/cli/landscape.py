@@ -26,7 +26,8 @@ from latticescape.sweeps.store.store import open_sweep
 @click.command(
     name="landscape",
     epilog=example(
-        "latticescape landscape runs/mores2.zarr counts.csv --out scape.zarr --picture scape.html"
+        "latticescape landscape runs/mores2.zarr counts.csv --out landscape.zarr "
+        "--picture landscape.html"
     ),
 )
 @click.argument("store", type=STORE)
@@ -54,14 +55,14 @@ def landscape(
     check_pictures(picture)
     if out is not None:
         check_new(out)
-    scape, missing = landscape_of(store, observed, species)
-    fit = argmin_s2(scape)
-    draw(lambda browse: browse.landscape_map(scape, best=fit.parameters), picture)
+    surface, missing = landscape_of(store, observed, species)
+    fit = argmin_s2(surface)
+    draw(lambda browse: browse.landscape_map(surface, best=fit.parameters), picture)
     if out is not None:
-        write_new(scape, out)
+        write_new(surface, out)
     facts: dict[str, object] = {
-        "images": names_of_parts(scape),
-        "n": scape["n"].values.tolist(),
+        "images": names_of_parts(surface),
+        "n": surface["n"].values.tolist(),
         "s2": fit.s2.values.tolist(),
         "s2_total": fit.s2_total,
         "parameters": {
@@ -73,9 +74,9 @@ def landscape(
     show(facts, json_)
 
 
-def names_of_parts(scape: xr.Dataset) -> list[str]:
+def names_of_parts(surface: xr.Dataset) -> list[str]:
     """Of the images, or sources, that a landscape is of."""
-    return [str(name) for name in scape[scape["n"].dims[0]].values]
+    return [str(name) for name in surface[surface["n"].dims[0]].values]
 
 
 def landscape_of(

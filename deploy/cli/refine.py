@@ -82,7 +82,7 @@ def refine(
     from latticescape.sweeps.execution.run import IncompleteError
 
     aims = dict(map(_aim, target))
-    scape_of = landscape_from(open_sweep(store), store, observed, species)
+    landscape_of = landscape_from(open_sweep(store), store, observed, species)
 
     def tell(found: Round) -> None:
         if not json_:
@@ -91,7 +91,7 @@ def refine(
     try:
         found = refined(
             store,
-            scape_of,
+            landscape_of,
             aims,
             rounds=rounds,
             budget=budget,

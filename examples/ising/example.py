@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latticescape import Schedule, Sweep, best_fit, landscape, run, sample, square
+from latticescape import Schedule, Sweep, fit, landscape, run, sample, square
 from latticescape.analysis.counts.counting import count_lattices
 from latticescape.analysis.plots import landscape_map, save
 from latticescape.physics.kernels.traces import unpack_replicas
@@ -41,14 +41,14 @@ def main(folder: Path, small: bool = False) -> dict[str, Any]:
     sweep = small_sweep(sweep) if small else sweep
     images = experiment(sweep)
     np.savetxt(folder / "experiment.txt", images, fmt="%d", delimiter="")
-    scape = landscape(
+    surface = landscape(
         run(sweep, folder / "ising.zarr", progress=False), count_lattices(images, sweep.lattice)
     )
-    fit = best_fit(scape)
-    figure = save(landscape_map(scape, best=fit.parameters), folder / "landscape.png")
-    for name, (value, error) in fit.parameters.items():
+    result = fit(surface)
+    figure = save(landscape_map(surface, best=result.parameters), folder / "landscape.png")
+    for name, (value, error) in result.parameters.items():
         print(f"{name} = {value:.3f} ± {error:.3f}, true {TRUTH[name]}")
-    return {"parameters": dict(fit.parameters), "truth": TRUTH, "pictures": [figure]}
+    return {"parameters": dict(result.parameters), "truth": TRUTH, "pictures": [figure]}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from latticescape import (
     Schedule,
     SegregationSlab,
     Sweep,
-    best_fit,
+    fit,
     joint_region,
     run,
     slab,
@@ -64,7 +64,7 @@ def experiment(sweep: Sweep) -> dict[str, Any]:
     return {"SO": with_oxygen, "SN": without, "PR": profile}
 
 
-def landscapes(ds: xr.Dataset, data: dict[str, Any]) -> dict[str, xr.Dataset]:
+def landscapes_of(ds: xr.Dataset, data: dict[str, Any]) -> dict[str, xr.Dataset]:
     """By some of the sources, and by all."""
     return {
         "profile": slab_landscape(ds, {"PR": data["PR"]}),
@@ -74,14 +74,14 @@ def landscapes(ds: xr.Dataset, data: dict[str, Any]) -> dict[str, xr.Dataset]:
 
 
 def draw_regions(
-    panel: Any, scapes: dict[str, xr.Dataset], title: str, x: str = "w_LL", y: str = "w_LO"
+    panel: Any, landscapes: dict[str, xr.Dataset], title: str, x: str = "w_LL", y: str = "w_LO"
 ) -> None:
     """What each choice of sources leaves of two energies, whatever the third is."""
     (third,) = set(PUBLISHED) - {x, y}
-    for colour, (name, scape) in zip(
-        ("tab:orange", "tab:blue", "black"), scapes.items(), strict=True
+    for colour, (name, landscape) in zip(
+        ("tab:orange", "tab:blue", "black"), landscapes.items(), strict=True
     ):
-        least = joint_region(scape).excess.min(third).transpose(y, x)
+        least = joint_region(landscape).excess.min(third).transpose(y, x)
         level = [0, chi2(2).ppf(0.95)]
         panel.contourf(least[x], least[y], least, level, colors=[colour], alpha=0.35)
         panel.plot([], [], color=colour, linewidth=6, alpha=0.4, label=name)
@@ -90,10 +90,10 @@ def draw_regions(
     panel.legend(loc="lower left")
 
 
-def draw_distances(panel: Any, scape: xr.Dataset) -> None:
+def draw_distances(panel: Any, landscape: xr.Dataset) -> None:
     """S² of every source next to the published energies, and where it is least."""
-    near = scape.sel(PUBLISHED, method="nearest")
-    best = scape.isel(scape.s2_total.argmin(...))
+    near = landscape.sel(PUBLISHED, method="nearest")
+    best = landscape.isel(landscape.s2_total.argmin(...))
     for shift, (told, point) in enumerate({"published": near, "best": best}.items()):
         panel.bar(np.arange(3) + 0.4 * shift, point.s2, 0.35, label=told)
     panel.set_xticks(np.arange(3) + 0.2, near.source.values)
@@ -119,17 +119,20 @@ def main(folder: Path, small: bool = False) -> dict[str, Any]:
     sweep = Sweep.from_file(HERE / "lcmo.toml")
     sweep = small_sweep(sweep) if small else sweep
     ds = run(sweep, folder / "lcmo.zarr", progress=False).load()
-    scapes = landscapes(ds, sources())
-    fit = best_fit(scapes["all"])
-    for name, (value, error) in fit.parameters.items():
+    landscapes = landscapes_of(ds, sources())
+    result = fit(landscapes["all"])
+    for name, (value, error) in result.parameters.items():
         print(f"{name} = {value:.2f} ± {error:.2f} kJ/mol, published {PUBLISHED[name]}")
     print(
         "S² there:",
-        {str(s): round(float(v), 4) for s, v in zip(fit.s2.source.values, fit.s2, strict=True)},
+        {
+            str(s): round(float(v), 4)
+            for s, v in zip(result.s2.source.values, result.s2, strict=True)
+        },
     )
-    print(*fit.notes, sep="\n")
-    known = landscapes(ds, experiment(sweep))
-    return {"fit": fit, "pictures": [draw(known, scapes, folder / "regions.png")]}
+    print(*result.notes, sep="\n")
+    known = landscapes_of(ds, experiment(sweep))
+    return {"fit": result, "pictures": [draw(known, landscapes, folder / "regions.png")]}
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from typing import Any
 from latticescape import (
     Schedule,
     Sweep,
-    best_fit,
     compare,
+    fit,
     landscape,
     observed_counts,
     random_mixing,
@@ -34,14 +34,16 @@ def main(folder: Path, small: bool = False) -> dict[str, Any]:
     sweep = Sweep.from_file(HERE / "pair.toml")
     sweep = small_sweep(sweep) if small else sweep
     observed = observed_counts(COUNTS, lattice="triangular")
-    scape = landscape(run(sweep, folder / "pair.zarr", progress=False), observed)
-    fit = best_fit(scape)
-    table = compare({"random": random_mixing(observed), "pair": scape}, draws=200)
-    measured = {name: fit.parameters[name] for name in PUBLISHED}
+    surface = landscape(run(sweep, folder / "pair.zarr", progress=False), observed)
+    result = fit(surface)
+    table = compare({"random": random_mixing(observed), "pair": surface}, draws=200)
+    measured = {name: result.parameters[name] for name in PUBLISHED}
     for name, (value, error) in measured.items():
         print(f"{name}: {value:.3f} ± {error:.3f} k_B T0")
     print(table[["s2_total", "bic"]].to_dataframe())
-    path = save(landscape_map(scape), folder / "landscape.png", title="Mo(1-x)Re(x)S2, four images")
+    path = save(
+        landscape_map(surface), folder / "landscape.png", title="Mo(1-x)Re(x)S2, four images"
+    )
     return {"truth": PUBLISHED, "parameters": measured, "pictures": [path], "table": table}
 
 

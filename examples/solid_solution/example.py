@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latticescape import Fit, Schedule, Sweep, best_fit, landscape, run, sample, square
+from latticescape import Fit, Schedule, Sweep, fit, landscape, run, sample, square
 from latticescape.analysis.counts.counting import count_lattices
 from latticescape.analysis.plots import landscape_map, save
 from latticescape.physics.kernels.traces import unpack_replicas
@@ -43,30 +43,30 @@ def fitted(name: str, folder: Path, small: bool) -> tuple[Fit, Path]:
     images = experiment(sweep)
     np.savetxt(folder / f"{name}.txt", images, fmt="%d", delimiter="")
     simulated = run(sweep, folder / f"{name}.zarr", progress=False)
-    scape = landscape(simulated, count_lattices(images, sweep.lattice))
-    cut = scape.sel(w_1=TRUTH["w_1"], method="nearest").drop_vars("w_1")
+    surface = landscape(simulated, count_lattices(images, sweep.lattice))
+    cut = surface.sel(w_1=TRUTH["w_1"], method="nearest").drop_vars("w_1")
     figure = save(landscape_map(cut), folder / f"{name}.png", title=f"{name}, w_1 = 0")
-    return best_fit(scape), figure
+    return fit(surface), figure
 
 
 def main(folder: Path, small: bool = False) -> dict[str, Any]:
     """Write experiments, stores and figures into a folder; returns what was found."""
     found: dict[str, Any] = {"truth": TRUTH, "pictures": []}
     for name in ENSEMBLES:
-        fit, figure = fitted(name, folder, small)
-        found[name] = {"fit": fit, "interaction": interaction(fit), "notes": fit.notes}
+        result, figure = fitted(name, folder, small)
+        found[name] = {"fit": result, "interaction": interaction(result), "notes": result.notes}
         found["pictures"].append(figure)
-        value, error = interaction(fit)
+        value, error = interaction(result)
         print(f"{name}: w_0 - (w_1 + w_m1)/2 = {value:.3f} ± {error:.3f}, true 0.2")
-        print(*fit.notes, sep="\n")
+        print(*result.notes, sep="\n")
     return found
 
 
-def interaction(fit: Fit) -> tuple[float, float]:
+def interaction(result: Fit) -> tuple[float, float]:
     """What acts at fixed composition, with its standard error."""
-    weights = np.array([{"w_0": 1.0}.get(name, -0.5) for name in fit.parameters])
-    value = sum(w * v for w, (v, _) in zip(weights, fit.parameters.values(), strict=True))
-    return float(value), float(np.sqrt(weights @ fit.covariance @ weights))
+    weights = np.array([{"w_0": 1.0}.get(name, -0.5) for name in result.parameters])
+    value = sum(w * v for w, (v, _) in zip(weights, result.parameters.values(), strict=True))
+    return float(value), float(np.sqrt(weights @ result.covariance @ weights))
 
 
 if __name__ == "__main__":

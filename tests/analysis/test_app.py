@@ -148,8 +148,8 @@ def test_a_tap_goes_to_the_nearest_point_and_moves_every_pane(alloy: Path) -> No
     ds = xr.open_zarr(alloy)
     counts = ds["histogram"].isel(x=2, w1=3, w2=0).to_numpy()
     np.testing.assert_allclose(page.histogram.simulated.data["top"], counts / counts.sum())
-    scape_here = page.landscape.large.here.data
-    assert [scape_here["x"][0], scape_here["y"][0]] == pytest.approx([0.15, -0.3])
+    landscape_here = page.landscape.large.here.data
+    assert [landscape_here["x"][0], landscape_here["y"][0]] == pytest.approx([0.15, -0.3])
     replicas = ds["histogram_replica"].isel(x=2, w1=3, w2=0).to_numpy()
     shares = replicas / replicas.sum(1, keepdims=True)
     error = shares.std(0, ddof=1) / 8
@@ -256,14 +256,14 @@ def test_the_landscape_has_its_minimum_contours_and_the_posterior(alloy: Path) -
     samples = xr.Dataset({w: ("draw", np.full(9, 0.1)) for w in ("w1", "w2")})
     page.landscape.posterior = samples
     page._draw_landscape()
-    scape = page.shown.scape()
+    surface = page.shown.scape()
     drawn = page.landscape.large.image.data["image"][0]
-    np.testing.assert_allclose(drawn, np.float32(scape["s2_total"].transpose("w1", "w2")))
+    np.testing.assert_allclose(drawn, np.float32(surface["s2_total"].transpose("w1", "w2")))
     assert len(page.landscape.large.samples.data["x"]) == 9
     lines = page.landscape.large._lines
     assert len(lines["solid"].data["xs"]) > 0
     small = page.landscape.small["re05"].image.data["image"][0]
-    expected = scape["s2"].sel(image="re05").transpose("w1", "w2")
+    expected = surface["s2"].sel(image="re05").transpose("w1", "w2")
     np.testing.assert_allclose(small, np.float32(expected))
 
 
@@ -317,10 +317,10 @@ def test_a_page_of_a_slab_that_has_just_begun_waits_and_fills_in(
 
 
 def test_a_landscape_of_one_parameter_is_shaded_where_the_posterior_is(alloy: Path) -> None:
-    scape = shown_of(alloy, observed=True).scape().isel(w2=[0]).squeeze("w2", drop=True)
+    surface = shown_of(alloy, observed=True).scape().isel(w2=[0]).squeeze("w2", drop=True)
     samples = xr.Dataset({"w1": (("chain", "draw"), np.linspace(0, 1, 2001)[None])})
     spans = Span(dimension="width"), Span(dimension="height")
-    pane = LandscapePane(scape, samples, spans, lambda place: None)
+    pane = LandscapePane(surface, samples, spans, lambda place: None)
     added = pane.curve.figure.center
     shaded = [(box.left, box.right) for box in added if isinstance(box, BoxAnnotation)]
     assert np.allclose(sorted(shaded), [(0.025, 0.975), (0.16, 0.84)])
@@ -599,8 +599,8 @@ def test_taps_and_sliders_change_what_a_browser_shows(browser: Any, alloy: Path)
         slid = changed(page, MAP, marked)
         assert (slid != marked).any(axis=2).mean() > 0.3
         page.get_by_text("Landscape S²", exact=True).click()
-        scape = changed(page, MAP, slid)
-        white = (scape > 250).all(axis=2).sum()
+        surface = changed(page, MAP, slid)
+        white = (surface > 250).all(axis=2).sum()
         assert white > 100  # contours
         histogram = pixels_of(page, HISTOGRAM)
         page.mouse.click(600, 350)  # taps of the landscape go to the point as well
@@ -613,8 +613,8 @@ def test_a_browser_shows_the_sources_of_a_slab(browser: Any, film: Path) -> None
     with served(*arguments) as address, opened(browser, address) as page:
         before = pixels_of(page, MAP)
         page.get_by_text("Landscape S²", exact=True).click()
-        scape = changed(page, MAP, before)
-        assert (scape > 250).all(axis=2).sum() > 100  # contours
+        surface = changed(page, MAP, before)
+        assert (surface > 250).all(axis=2).sum() > 100  # contours
         beside = pixels_of(page, (850, 80, 500, 380))
         assert len(np.unique(beside[np.ptp(beside, axis=2) > 40], axis=0)) > 20
 

@@ -15,8 +15,8 @@ from scipy.stats import chi2, kstest
 from latticescape.analysis import (
     Accumulator,
     bayes_factors,
-    best_fit,
     compare,
+    fit,
     landscape,
     leave_one_out,
     observed_counts,
@@ -65,9 +65,9 @@ def exact_sweep(axis: npt.NDArray[np.float64] = AXIS) -> xr.Dataset:
 SWEEP = exact_sweep()
 
 
-def published_fit(scape: xr.Dataset) -> Fit:
+def published_fit(surface: xr.Dataset) -> Fit:
     """The minimum of S², as models are compared at, with images' errors taken as independent."""
-    return argmin_s2(reweighed(scape, scape["n"]))
+    return argmin_s2(reweighed(surface, surface["n"]))
 
 
 def drawn(w: float, seed: int, n: int = 400, images: int = 2) -> xr.Dataset:
@@ -209,11 +209,11 @@ def test_compare_finds_the_model_that_made_the_images() -> None:
 
 def test_landscapes_alone_are_compared_as_published() -> None:
     observed = drawn(0.1, 2)
-    scapes = {"random": random_mixing(observed), "tilted": landscape(SWEEP, observed)}
-    table = compare(scapes)
+    surfaces = {"random": random_mixing(observed), "tilted": landscape(SWEEP, observed)}
+    table = compare(surfaces)
     assert table.p_value_way.values.tolist() == ["chi2", "chi2"]
     assert np.array_equal(table.p_value, table.p_chi2)
-    bare = {"tilted": scapes["tilted"].drop_vars("probability", errors="ignore")}
+    bare = {"tilted": surfaces["tilted"].drop_vars("probability", errors="ignore")}
     with pytest.raises(RequestError, match="no probabilities to draw from"):
         compare(bare, p_value="bootstrap")
 
@@ -284,8 +284,8 @@ def test_an_image_left_out_is_told_by_the_others() -> None:
     found = leave_one_out(models, same)
     assert float(found.s2_total[1]) < float(found.s2_total[0])
     assert np.allclose(found.best.sel(model="t"), 0.3, atol=0.1)
-    fit = best_fit(landscape(SWEEP, same))
-    assert float(found.s2_total[1]) > fit.s2_total
+    result = fit(landscape(SWEEP, same))
+    assert float(found.s2_total[1]) > result.s2_total
     odd = xr.concat([same.isel(image=[0, 1, 2]), drawn(-0.4, 9, n=2000).isel(image=[1])], "image")
     odd = odd.assign_coords(image=list("abcd"))
     assert int(leave_one_out({"t": SWEEP}, odd).s2.values.argmax()) == 3
@@ -339,8 +339,7 @@ def test_the_data_that_is_needed_gives_the_error_that_is_asked_for() -> None:
     need = sample_size(SWEEP, drawn(0.1, 7, n=4000), errors={"w": 0.05})
     each = round(need.neighborhoods / 2)
     values = [
-        best_fit(landscape(SWEEP, drawn(0.1, 50 + k, n=each))).parameters["w"][0]
-        for k in range(100)
+        fit(landscape(SWEEP, drawn(0.1, 50 + k, n=each))).parameters["w"][0] for k in range(100)
     ]
     assert np.std(values) == pytest.approx(0.05, rel=4 / np.sqrt(200))
 

@@ -11,9 +11,9 @@ import xarray as xr
 from click.testing import CliRunner
 
 from latticescape.analysis import (
-    best_fit,
     bootstrap,
     combine,
+    fit,
     interpolate,
     joint_region,
     landscape,
@@ -79,7 +79,7 @@ def observed(*counts: np.ndarray) -> xr.Dataset:
 
 
 @pytest.fixture(scope="module")
-def scape() -> xr.Dataset:
+def surface() -> xr.Dataset:
     return landscape(one_parameter(), observed(counts_of(TRUTH, NUMBER, 1)))
 
 
@@ -103,7 +103,7 @@ def test_few_counts_do_not_pull_the_minimum_away() -> None:
 
 def test_errors_are_those_of_repeated_experiments() -> None:
     sweep = one_parameter()
-    fits = [best_fit(landscape(sweep, observed(counts_of(TRUTH, NUMBER, s)))) for s in range(40)]
+    fits = [fit(landscape(sweep, observed(counts_of(TRUTH, NUMBER, s)))) for s in range(40)]
     z = np.array([(f.parameters["p"][0] - TRUTH) / f.parameters["p"][1] for f in fits])
     assert abs(z.mean()) < 0.45
     assert 0.7 < z.std() < 1.35
@@ -112,8 +112,8 @@ def test_errors_are_those_of_repeated_experiments() -> None:
 
 def test_bunches_of_counts_make_errors_larger_by_their_root() -> None:
     bunched = landscape(one_parameter(dispersion=4), observed(counts_of(TRUTH, NUMBER, 1)))
-    alone = best_fit(bunched, overlap="independent").parameters["p"][1]
-    together = best_fit(bunched, overlap="simulated").parameters["p"][1]
+    alone = fit(bunched, overlap="independent").parameters["p"][1]
+    together = fit(bunched, overlap="simulated").parameters["p"][1]
     assert together / alone == pytest.approx(2, rel=0.12)
 
 
@@ -129,15 +129,15 @@ def test_the_published_counts_overlap_and_drawn_ones_do_not() -> None:
 
 
 def test_counts_that_know_their_effective_number_use_the_simulation_or_it(
-    scape: xr.Dataset,
+    surface: xr.Dataset,
 ) -> None:
-    known = scape.assign(effective_n=("image", [NUMBER / 4]))
+    known = surface.assign(effective_n=("image", [NUMBER / 4]))
     assert deviance(known).overlap == "simulated"
-    told = best_fit(known.drop_vars("count_covariance"))
+    told = fit(known.drop_vars("count_covariance"))
     assert told.overlap == "effective"
     assert told.parameters["p"][1] == pytest.approx(2 * known_error(NUMBER), rel=0.1)
     with pytest.raises(RequestError, match="cannot tell how neighbourhoods overlap"):
-        best_fit(scape, overlap="effective")
+        fit(surface, overlap="effective")
 
 
 def ising_point(lattice: Lattice, field: float, stride: int, seed: int) -> xr.Dataset:
@@ -189,7 +189,7 @@ def test_the_energy_at_fixed_magnetization_scatters_as_in_single_configurations(
 
 
 @pytest.fixture(scope="module")
-def flat_scape() -> xr.Dataset:
+def flat_landscape() -> xr.Dataset:
     """Two parameters of which the histogram knows the sum alone."""
     axis = np.linspace(0.1, 0.35, 9)
     p = axis[:, None] + axis[None, :]
@@ -199,44 +199,44 @@ def flat_scape() -> xr.Dataset:
     )
 
 
-def test_a_direction_that_changes_nothing_is_named(flat_scape: xr.Dataset) -> None:
-    fit = best_fit(flat_scape)
-    assert len(fit.flat) == 1
-    assert fit.flat[0].direction == pytest.approx({"w1": 1, "w2": -1}, abs=0.05) or fit.flat[
+def test_a_direction_that_changes_nothing_is_named(flat_landscape: xr.Dataset) -> None:
+    result = fit(flat_landscape)
+    assert len(result.flat) == 1
+    assert result.flat[0].direction == pytest.approx({"w1": 1, "w2": -1}, abs=0.05) or result.flat[
         0
     ].direction == pytest.approx({"w1": -1, "w2": 1}, abs=0.05)
-    assert "w1, w2 are not identifiable apart" in fit.notes[0]
-    sums = np.ones(2) @ fit.covariance @ np.ones(2)
+    assert "w1, w2 are not identifiable apart" in result.notes[0]
+    sums = np.ones(2) @ result.covariance @ np.ones(2)
     assert np.sqrt(sums) == pytest.approx(known_error(4000), rel=0.25)
-    assert fit.parameters["w1"][1] > 5 * np.sqrt(sums)
+    assert result.parameters["w1"][1] > 5 * np.sqrt(sums)
 
 
 def test_a_parameter_that_changes_nothing_is_named() -> None:
     p = np.repeat(GRID[:, None], 5, axis=1)
     sweep = sweep_of(CLASSES.random_mixing(p), {"p": GRID, "idle": np.linspace(0, 1, 5)})
-    fit = best_fit(landscape(sweep, observed(counts_of(TRUTH, NUMBER, 1))))
-    assert [d.sentence for d in fit.flat] == [
+    result = fit(landscape(sweep, observed(counts_of(TRUTH, NUMBER, 1))))
+    assert [d.sentence for d in result.flat] == [
         "idle is not identifiable: the whole grid is as likely"
     ]
-    assert fit.border == ()
+    assert result.border == ()
 
 
-def test_a_region_of_a_parabola_is_its_ellipse(scape: xr.Dataset) -> None:
-    value, error = best_fit(scape).parameters["p"]
-    region = joint_region(scape)
+def test_a_region_of_a_parabola_is_its_ellipse(surface: xr.Dataset) -> None:
+    value, error = fit(surface).parameters["p"]
+    region = joint_region(surface)
     ends = region.p[region.inside].values[[0, -1]]
     assert ends == pytest.approx([value - 1.96 * error, value + 1.96 * error], abs=0.2 * error)
     assert region.attrs["open_at"] == []
-    narrow = joint_region(scape, 0.5)
+    narrow = joint_region(surface, 0.5)
     assert 0 < narrow.attrs["share"] < region.attrs["share"]
     with pytest.raises(RequestError, match="no level"):
-        joint_region(scape, 95)
+        joint_region(surface, 95)
     with pytest.raises(RequestError, match="too few points"):
-        joint_region(scape.isel(p=[0, 1]))
+        joint_region(surface.isel(p=[0, 1]))
 
 
-def test_a_region_that_goes_on_beyond_the_grid_says_so(flat_scape: xr.Dataset) -> None:
-    region = joint_region(flat_scape)
+def test_a_region_that_goes_on_beyond_the_grid_says_so(flat_landscape: xr.Dataset) -> None:
+    region = joint_region(flat_landscape)
     assert region.attrs["open_at"] == ["w1", "w2"]
     inside = region.inside.values
     sums = np.add.outer(region.w1.values, region.w2.values)[inside]
@@ -245,18 +245,16 @@ def test_a_region_that_goes_on_beyond_the_grid_says_so(flat_scape: xr.Dataset) -
 
 
 def test_a_minimum_at_the_border_says_how_far_to_go() -> None:
-    fit = best_fit(
-        landscape(one_parameter().isel(p=slice(0, 6)), observed(counts_of(0.5, 5000, 1)))
-    )
-    assert fit.border == ("p",)
-    low, high = fit.extension["p"]
+    result = fit(landscape(one_parameter().isel(p=slice(0, 6)), observed(counts_of(0.5, 5000, 1))))
+    assert result.border == ("p",)
+    low, high = result.extension["p"]
     assert low == GRID[0]
     assert high > GRID[5]
-    assert fit.parameters["p"][1] == np.inf
-    assert "extend it to" in fit.notes[0]
+    assert result.parameters["p"][1] == np.inf
+    assert "extend it to" in result.notes[0]
 
 
-def test_the_interpolation_goes_through_the_truth_and_knows_its_error(scape: xr.Dataset) -> None:
+def test_the_interpolation_goes_through_the_truth_and_knows_its_error(surface: xr.Dataset) -> None:
     exact = xr.Dataset(
         {
             "histogram_replica": (
@@ -271,34 +269,34 @@ def test_the_interpolation_goes_through_the_truth_and_knows_its_error(scape: xr.
     fine = exact.isel(p=slice(0, len(between))).assign_coords(p=between)
     fine["histogram_replica"].values[:] = (1e9 * CLASSES.random_mixing(between))[:, None]
     truth = landscape(fine, images).s2_total.values
-    value, error = interpolate(scape)(between[:, None])
+    value, error = interpolate(surface)(between[:, None])
     assert np.all(np.abs(value - truth) < 5 * error + 1e-6)
-    assert np.all(error < 3 * float(scape.s2_total_se.max()))
-    grid = interpolate(scape).on_grid(33)
+    assert np.all(error < 3 * float(surface.s2_total_se.max()))
+    grid = interpolate(surface).on_grid(33)
     assert grid.value.dims == ("p",)
-    holes = scape.copy()
-    holes["s2_total"] = scape.s2_total.where(scape.p != GRID[8])
+    holes = surface.copy()
+    holes["s2_total"] = surface.s2_total.where(surface.p != GRID[8])
     assert np.isfinite(interpolate(holes)(between[:, None])[0]).all()
 
 
-def test_bootstrap_posterior_and_curvature_agree(scape: xr.Dataset) -> None:
-    fit, drawn = best_fit(scape), bootstrap(scape, draws=400, seed=2)
-    chains = posterior(scape).posterior
-    error = fit.parameters["p"][1]
+def test_bootstrap_posterior_and_curvature_agree(surface: xr.Dataset) -> None:
+    result, drawn = fit(surface), bootstrap(surface, draws=400, seed=2)
+    chains = posterior(surface).posterior
+    error = result.parameters["p"][1]
     assert drawn.parameters["p"][1] == pytest.approx(error, rel=0.12)
     assert float(chains.p.std()) == pytest.approx(error, rel=0.06)
-    assert abs(float(chains.p.mean()) - fit.parameters["p"][0]) < 0.1 * error
+    assert abs(float(chains.p.mean()) - result.parameters["p"][0]) < 0.1 * error
     low, high = drawn.intervals["p"][0.68]
     assert (high - low) / 2 == pytest.approx(error, rel=0.15)
     assert abs(chains.attrs["laplace_ratio"][0] - 1) < 0.06
     assert chains.p.attrs["r_hat"] < 1.02
 
 
-def test_draws_are_those_of_the_seed(scape: xr.Dataset) -> None:
-    first, again = (bootstrap(scape, draws=40, seed=5).draws for _ in range(2))
+def test_draws_are_those_of_the_seed(surface: xr.Dataset) -> None:
+    first, again = (bootstrap(surface, draws=40, seed=5).draws for _ in range(2))
     assert first.identical(again)
-    assert not first.equals(bootstrap(scape, draws=40, seed=6).draws)
-    one, same = (posterior(scape, seed=3).posterior.p.values for _ in range(2))
+    assert not first.equals(bootstrap(surface, draws=40, seed=6).draws)
+    one, same = (posterior(surface, seed=3).posterior.p.values for _ in range(2))
     assert np.array_equal(one, same)
 
 
@@ -306,7 +304,7 @@ def test_bunched_draws_scatter_as_whole_configurations_do() -> None:
     bunched = landscape(one_parameter(dispersion=4), observed(counts_of(TRUTH, NUMBER, 1)))
     drawn = bootstrap(bunched, draws=400, overlap="simulated").parameters["p"][1]
     chains = posterior(bunched, overlap="simulated").posterior.p
-    expected = best_fit(bunched, overlap="simulated").parameters["p"][1]
+    expected = fit(bunched, overlap="simulated").parameters["p"][1]
     assert drawn == pytest.approx(expected, rel=0.15)
     assert float(chains.std()) == pytest.approx(expected, rel=0.1)
 
@@ -330,16 +328,16 @@ def test_blocks_scatter_as_overlapping_neighbourhoods_do() -> None:
         {"histogram_replica": (("p", "replica", "configuration"), table)},
         {"p": GRID, "label": ("configuration", np.array(classes.labels))},
     )
-    scape = landscape(sweep, counts)
+    surface = landscape(sweep, counts)
     atoms = pd.DataFrame({"row_px": places[:, 1], "col_px": places[:, 0], "species": species})
-    told = bootstrap(scape, kind="blocks", atoms={"one": atoms}, draws=200, overlap="independent")
+    told = bootstrap(surface, kind="blocks", atoms={"one": atoms}, draws=200, overlap="independent")
     sites = float(np.sqrt(TRUTH * (1 - TRUTH) / len(places)))
-    independent = best_fit(scape, overlap="independent").parameters["p"][1]
+    independent = fit(surface, overlap="independent").parameters["p"][1]
     assert told.parameters["p"][1] == pytest.approx(sites, rel=0.45)
     assert told.parameters["p"][1] > 1.5 * independent
     wrong = atoms.assign(species=1 - atoms.species)
     with pytest.raises(RequestError, match="not those that were counted"):
-        bootstrap(scape, kind="blocks", atoms={"one": wrong})
+        bootstrap(surface, kind="blocks", atoms={"one": wrong})
 
 
 @pytest.mark.parametrize(
@@ -352,15 +350,15 @@ def test_blocks_scatter_as_overlapping_neighbourhoods_do() -> None:
     ],
 )
 def test_a_bootstrap_that_cannot_be_is_refused(
-    scape: xr.Dataset, asked: dict[str, object], told: str
+    surface: xr.Dataset, asked: dict[str, object], told: str
 ) -> None:
     with pytest.raises(RequestError, match=told):
-        bootstrap(scape, **asked)  # type: ignore[arg-type]
+        bootstrap(surface, **asked)  # type: ignore[arg-type]
 
 
-def test_no_counts_are_refused(scape: xr.Dataset) -> None:
+def test_no_counts_are_refused(surface: xr.Dataset) -> None:
     with pytest.raises(RequestError, match="no counts to draw"):
-        bootstrap(scape.assign(n=("image", [0])))
+        bootstrap(surface.assign(n=("image", [0])))
 
 
 def curve(value: np.ndarray, w: np.ndarray) -> xr.Dataset:
@@ -380,21 +378,21 @@ def curve(value: np.ndarray, w: np.ndarray) -> xr.Dataset:
 
 def test_two_minima_are_said_and_both_sampled() -> None:
     w = np.linspace(-1, 1, 41)
-    scape = curve(60 * (w**2 - 0.36) ** 2 / 0.36**2 + 1, w)
-    assert "another minimum is about as low" in best_fit(scape).notes[0]
-    chains = posterior(scape, draws=600).posterior
+    surface = curve(60 * (w**2 - 0.36) ** 2 / 0.36**2 + 1, w)
+    assert "another minimum is about as low" in fit(surface).notes[0]
+    chains = posterior(surface, draws=600).posterior
     assert chains.attrs["multimodal"] == 1
     assert "2 modes" in chains.attrs["notes"][-1]
     assert 0.3 < float((chains.w1 > 0).mean()) < 0.7
 
 
 def test_chains_that_do_not_converge_carry_their_diagnostics(
-    scape: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+    surface: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(markov_chains, "LEAST_ESS", 1e9)
     monkeypatch.setattr(markov_chains, "ROUNDS", 1)
     with pytest.raises(ConvergenceError, match="not converged") as raised:
-        posterior(scape, draws=20)
+        posterior(surface, draws=20)
     assert set(raised.value.diagnostics["p"]) == {
         "r_hat",
         "ess_bulk",
@@ -403,15 +401,15 @@ def test_chains_that_do_not_converge_carry_their_diagnostics(
     }
 
 
-def test_a_prior_counts_as_data_do(scape: xr.Dataset) -> None:
-    value, error = best_fit(scape).parameters["p"]
-    chains = posterior(scape, prior={"p": ("normal", value + 2 * error, error)}).posterior.p
+def test_a_prior_counts_as_data_do(surface: xr.Dataset) -> None:
+    value, error = fit(surface).parameters["p"]
+    chains = posterior(surface, prior={"p": ("normal", value + 2 * error, error)}).posterior.p
     assert float(chains.mean()) == pytest.approx(value + error, abs=0.15 * error)
     assert float(chains.std()) == pytest.approx(error / np.sqrt(2), rel=0.1)
     with pytest.raises(RequestError, match="cannot be read"):
-        posterior(scape, prior={"p": ("flat", 0, 1)})
+        posterior(surface, prior={"p": ("flat", 0, 1)})
     with pytest.raises(RequestError, match="zero all over the grid"):
-        posterior(scape, prior={"p": ("uniform", 5.0, 6.0)})
+        posterior(surface, prior={"p": ("uniform", 5.0, 6.0)})
 
 
 def test_the_log_likelihood_of_images_adds_up() -> None:
@@ -431,8 +429,8 @@ def test_sources_are_weighed() -> None:
         for v in (0.25, 0.75)
     )
     even, uneven = combine({"a": near, "b": far}), combine({"a": near, "b": far}, {"a": 3, "b": 1})
-    assert best_fit(even).parameters["w"][0] == pytest.approx(0.5, abs=0.01)
-    assert best_fit(uneven).parameters["w"][0] == pytest.approx(0.375, abs=0.02)
+    assert fit(even).parameters["w"][0] == pytest.approx(0.5, abs=0.01)
+    assert fit(uneven).parameters["w"][0] == pytest.approx(0.375, abs=0.02)
     assert float(even.n.sum()) == 8
     with pytest.raises(RequestError, match="different grids"):
         combine({"a": near, "b": far.isel(w=slice(0, 5))})
@@ -452,12 +450,14 @@ def test_a_profile_has_the_error_of_its_weighted_mean() -> None:
         {"w": w},
     )
     profile = {"value": np.full(16, 0.5), "error": np.full(16, 0.2)}
-    scape = profile_landscape(sweep, profile, variable="ca")
-    fit = best_fit(scape, overlap="independent")
-    from_data = np.sqrt(np.diag(fit.covariance - fit.monte_carlo_covariance))[0]
+    surface = profile_landscape(sweep, profile, variable="ca")
+    result = fit(surface, overlap="independent")
+    from_data = np.sqrt(np.diag(result.covariance - result.monte_carlo_covariance))[0]
     assert from_data == pytest.approx(0.2 / 4, rel=0.03)
-    vlcek = best_fit(profile_landscape(sweep, profile, variable="ca", convention="vlcek"))
-    assert vlcek.parameters["w"][1] == pytest.approx(fit.parameters["w"][1] / np.sqrt(2), rel=0.05)
+    vlcek = fit(profile_landscape(sweep, profile, variable="ca", convention="vlcek"))
+    assert vlcek.parameters["w"][1] == pytest.approx(
+        result.parameters["w"][1] / np.sqrt(2), rel=0.05
+    )
     rng = np.random.default_rng(1)
     noisy = [
         profile_landscape(
@@ -467,7 +467,7 @@ def test_a_profile_has_the_error_of_its_weighted_mean() -> None:
         ).s2_total.values
         for _ in range(400)
     ]
-    told = scape.s2_total_se.values[[2, 20]]
+    told = surface.s2_total_se.values[[2, 20]]
     assert np.std(noisy, axis=0)[[2, 20]] == pytest.approx(told, rel=0.15)
 
 

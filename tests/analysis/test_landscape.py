@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from scipy.stats import chi2
 
-from latticescape.analysis import best_fit, compare, landscape, observed_counts, random_mixing
+from latticescape.analysis import compare, fit, landscape, observed_counts, random_mixing
 from latticescape.analysis import statistical_distance as distance
 from latticescape.analysis.counts.counting import counts_dataset
 from latticescape.analysis.inference.comparison.criteria import bic
@@ -71,22 +71,22 @@ def test_an_empty_histogram_has_no_distance() -> None:
 def test_error_and_bias_of_s2_are_those_of_repeated_simulations() -> None:
     """Monte Carlo errors over 60 repetitions of the same simulation match the jackknife's."""
     observed = images(1)
-    scapes = [landscape(simulated(seed, n=300), observed) for seed in range(60)]
+    surfaces = [landscape(simulated(seed, n=300), observed) for seed in range(60)]
     for name in ("s2", "s2_total"):
-        values = np.stack([scape[name].values for scape in scapes])
-        told = np.sqrt(np.mean([scape[f"{name}_se"].values ** 2 for scape in scapes], axis=0))
+        values = np.stack([surface[name].values for surface in surfaces])
+        told = np.sqrt(np.mean([surface[f"{name}_se"].values ** 2 for surface in surfaces], axis=0))
         assert np.allclose(values.std(axis=0, ddof=1) / told, 1, atol=0.35)
         truth = landscape(simulated(99, n=3_000_000), observed)[name].values
-        bias = np.mean([scape[f"{name}_bias"].values for scape in scapes], axis=0)
-        error = values.std(axis=0, ddof=1) / np.sqrt(len(scapes))
+        bias = np.mean([surface[f"{name}_bias"].values for surface in surfaces], axis=0)
+        error = values.std(axis=0, ddof=1) / np.sqrt(len(surfaces))
         assert np.all(np.abs(values.mean(axis=0) - bias - truth) < 4.5 * error)
         assert np.all(bias > 0)
 
 
 def test_every_image_is_compared_at_its_own_composition() -> None:
-    scape = landscape(simulated(2), images(3))
-    assert scape.s2.dims == ("image", "w1")
-    assert float(scape.s2.max()) < 0.04
+    surface = landscape(simulated(2), images(3))
+    assert surface.s2.dims == ("image", "w1")
+    assert float(surface.s2.max()) < 0.04
     swapped = images(3).assign_coords(image=["a", "b"])
     swapped["composition"] = swapped.composition[::-1].values * xr.ones_like(swapped.composition)
     assert float(landscape(simulated(2), swapped).s2.min()) > 0.1
@@ -107,10 +107,10 @@ def test_a_fixed_composition_must_be_the_images_own() -> None:
 def test_points_not_computed_are_nan_and_the_fit_goes_round_them() -> None:
     sweep = simulated(4)
     sweep["histogram_replica"][:, 0] = 0
-    scape = landscape(sweep, images(5))
-    assert np.isnan(scape.s2_total.values).tolist() == [True, False, False]
-    assert np.isnan(scape.s2.sel(w1=0.0)).all()
-    assert best_fit(scape).parameters["w1"][0] in (0.1, 0.2)
+    surface = landscape(sweep, images(5))
+    assert np.isnan(surface.s2_total.values).tolist() == [True, False, False]
+    assert np.isnan(surface.s2.sel(w1=0.0)).all()
+    assert fit(surface).parameters["w1"][0] in (0.1, 0.2)
 
 
 def test_the_random_columns_of_the_published_table_are_reproduced() -> None:
@@ -164,18 +164,18 @@ def parabola(names: tuple[str, ...], truth: np.ndarray, curvature: np.ndarray) -
 
 def test_a_parabola_gives_its_minimum_and_covariance() -> None:
     truth, curvature = np.array([0.13, -0.22]), np.array([[0.4, 0.1], [0.1, 0.3]])
-    fit = best_fit(parabola(("w1", "w2"), truth, curvature))
-    assert [fit.parameters[n][0] for n in ("w1", "w2")] == pytest.approx(truth)
-    from_data = fit.covariance - fit.monte_carlo_covariance
+    result = fit(parabola(("w1", "w2"), truth, curvature))
+    assert [result.parameters[n][0] for n in ("w1", "w2")] == pytest.approx(truth)
+    from_data = result.covariance - result.monte_carlo_covariance
     assert from_data == pytest.approx(np.linalg.inv(2 * 1000 * curvature))
-    assert fit.s2_total == pytest.approx(0.01)
-    assert fit.s2.values == pytest.approx([0.01, 0.02])
-    assert fit.border == ()
+    assert result.s2_total == pytest.approx(0.01)
+    assert result.s2.values == pytest.approx([0.01, 0.02])
+    assert result.border == ()
 
 
 def test_a_minimum_at_the_edge_of_the_grid_is_said() -> None:
-    fit = best_fit(parabola(("w1",), np.array([1.7]), np.array([[0.4]])))
-    assert fit.border == ("w1",)
+    result = fit(parabola(("w1",), np.array([1.7]), np.array([[0.4]])))
+    assert result.border == ("w1",)
 
 
 def test_models_of_different_images_are_not_compared() -> None:

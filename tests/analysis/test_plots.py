@@ -36,7 +36,7 @@ def sweep() -> xr.Dataset:
     return ds.assign(variables).assign(histogram=counts).assign_coords(label=labels)
 
 
-def scape_over(*axes: str) -> xr.Dataset:
+def landscape_over(*axes: str) -> xr.Dataset:
     """Two images with a quadratic S² around BEST, moved by ∓0.2 and ±0.2 along the first axis."""
     ds = xr.Dataset(coords={axis: {"w1": W1, "w2": W2}[axis] for axis in axes})
     ds = ds.assign_coords(image=["a.tif", "b.tif"])
@@ -163,16 +163,16 @@ def test_a_third_axis_must_be_chosen(sweep: xr.Dataset) -> None:
 
 
 def test_landscape_of_one_parameter_draws_every_image_and_the_total() -> None:
-    scape = scape_over("w1")
-    picture = landscape_map(scape, best={"w1": BEST["w1"]})
+    landscape = landscape_over("w1")
+    picture = landscape_map(landscape, best={"w1": BEST["w1"]})
     curves = {curve.label: curve for curve in parts_of(picture, hv.Curve)}
     assert list(curves) == ["image a.tif", "image b.tif", "all images"]
-    np.testing.assert_allclose(curves["all images"].dimension_values(1), scape["s2_total"])
+    np.testing.assert_allclose(curves["all images"].dimension_values(1), landscape["s2_total"])
     assert len(parts_of(picture, hv.Spread)) == 3
     (bar,) = parts_of(picture, hv.Segments)[0].array()
     np.testing.assert_allclose(bar[[0, 2]], [0.2, 0.6])
     assert bar[1] == bar[3] == pytest.approx(0.014, rel=0.02)
-    alone = landscape_map(scape, image="b.tif")
+    alone = landscape_map(landscape, image="b.tif")
     assert [curve.label for curve in parts_of(alone, hv.Curve)] == ["image b.tif"]
     assert parts_of(alone, hv.Points)[0].array()[0, 0] == pytest.approx(0.6, abs=0.01)
 
@@ -181,7 +181,7 @@ def test_landscape_of_one_parameter_draws_every_image_and_the_total() -> None:
 def test_contours_lie_where_chi_squared_of_two_parameters_says(
     image: str | None, centre: float, atoms: int
 ) -> None:
-    surface, _ = landscape_map(scape_over("w1", "w2"), image=image)
+    surface, _ = landscape_map(landscape_over("w1", "w2"), image=image)
     contours = parts_of(surface, hv.Contours)
     for contour, quantile in zip(contours, (2.30, 6.18), strict=True):
         rise = quantile / (4 * atoms)
@@ -195,7 +195,9 @@ def test_contours_lie_where_chi_squared_of_two_parameters_says(
 
 
 def test_the_cross_has_the_standard_error_along_each_parameter() -> None:
-    surface, error = landscape_map(scape_over("w2", "w1").transpose("w2", "w1", "image"), best=BEST)
+    surface, error = landscape_map(
+        landscape_over("w2", "w1").transpose("w2", "w1", "image"), best=BEST
+    )
     for picture in (surface, error):
         bars = parts_of(picture, hv.Segments)[0].array()
         np.testing.assert_allclose(bars, [[-0.2, 0.4, 0.0, 0.4], [-0.1, 0.2, -0.1, 0.6]])
@@ -204,14 +206,14 @@ def test_the_cross_has_the_standard_error_along_each_parameter() -> None:
 
 
 def test_an_unknown_error_is_a_bar_across_the_grid() -> None:
-    picture = landscape_map(scape_over("w1"), best={"w1": (0.5, np.inf)})
+    picture = landscape_map(landscape_over("w1"), best={"w1": (0.5, np.inf)})
     np.testing.assert_array_equal(parts_of(picture, hv.Segments)[0].array()[0, [0, 2]], [-1, 2])
 
 
 def test_a_landscape_with_holes_or_of_one_column_is_drawn(tmp_path: Path) -> None:
-    scape = scape_over("w1", "w2")
-    scape["s2_total"][0, 0] = np.nan
-    pictures = [landscape_map(scape), landscape_map(scape_over("w1", "w2").isel(w2=[4]))]
+    landscape = landscape_over("w1", "w2")
+    landscape["s2_total"][0, 0] = np.nan
+    pictures = [landscape_map(landscape), landscape_map(landscape_over("w1", "w2").isel(w2=[4]))]
     assert "1 of 117 points missing" in title(next(iter(pictures[0])))
     for picture in pictures:
         for suffix in (".png", ".html"):
@@ -233,7 +235,7 @@ def test_wrong_landscapes_are_told_what_is_allowed(
     change: Any, request_: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(RequestError, match=told):
-        landscape_map(change(scape_over("w1", "w2")), **request_)
+        landscape_map(change(landscape_over("w1", "w2")), **request_)
 
 
 @pytest.fixture(params=["map", "curve", "lines", "surface"])
@@ -241,8 +243,8 @@ def picture(request: pytest.FixtureRequest, sweep: xr.Dataset) -> Picture:
     draw = {
         "map": lambda: variable_map(sweep.chunk(), "susceptibility", ridge=True, log=True),
         "curve": lambda: variable_map(sweep, "susceptibility", at={"H": 0}, ridge=True, log=True),
-        "lines": lambda: landscape_map(scape_over("w1"), best={"w1": BEST["w1"]}),
-        "surface": lambda: landscape_map(scape_over("w1", "w2"), best=BEST),
+        "lines": lambda: landscape_map(landscape_over("w1"), best={"w1": BEST["w1"]}),
+        "surface": lambda: landscape_map(landscape_over("w1", "w2"), best=BEST),
     }
     return draw[request.param]()
 

@@ -11,7 +11,7 @@ import xarray as xr
 from click.testing import CliRunner, Result
 from distributed import Client
 
-from latticescape.analysis import best_fit, landscape, propose, slab_landscape
+from latticescape.analysis import fit, landscape, propose, slab_landscape
 from latticescape.analysis.counts.counting import counts_dataset
 from latticescape.analysis.inference.refinement.proposal import Proposal
 from latticescape.deploy.cli.main import main
@@ -39,7 +39,7 @@ COARSE = Sweep(
 TARGET = {"w1": 0.004}
 
 
-def scape_of(
+def landscape_of(
     axes: dict[str, np.ndarray], place: dict[str, float], *, noise: float = NOISE
 ) -> xr.Dataset:
     """A landscape of a known minimum: −2 ln L is a lopsided parabola of errors of 0.02 that levels
@@ -70,7 +70,7 @@ def refined(
     """Rounds until there is nothing more to propose."""
     found = []
     for _ in range(12):
-        found.append(propose(scape_of(axes, place), target))
+        found.append(propose(landscape_of(axes, place), target))
         if found[-1].ends:
             break
         news = found[-1].axes
@@ -103,14 +103,14 @@ def test_a_refined_grid_needs_a_fifth_of_the_points_of_a_uniform_one() -> None:
     place, target = {"w1": 0.113}, {"w1": 0.0008}
     _, axes = refined({"w1": np.linspace(-1.0, 1.0, 9)}, place, target)
     number = 5 * len(axes["w1"])
-    uniform = propose(scape_of({"w1": np.linspace(-1.0, 1.0, number)}, place), target)
+    uniform = propose(landscape_of({"w1": np.linspace(-1.0, 1.0, number)}, place), target)
     assert uniform.status != "reached"
     assert uniform.errors["w1"] > 0.0008
 
 
 def test_a_minimum_beyond_the_border_is_followed() -> None:
     axes = {"w1": np.linspace(-0.2, 0.2, 9)}
-    first = propose(scape_of(axes, {"w1": 0.31}), TARGET)
+    first = propose(landscape_of(axes, {"w1": 0.31}), TARGET)
     assert first.status == "extend"
     assert min(first.axes["w1"]) > 0.2
     assert "extend" in " ".join(first.notes)
@@ -121,7 +121,7 @@ def test_a_minimum_beyond_the_border_is_followed() -> None:
 
 def test_a_border_is_not_extended_beyond_what_a_parameter_may_be() -> None:
     axes = {"T": np.linspace(0.05, 0.45, 9)}
-    found = propose(scape_of(axes, {"T": -0.1}), {"T": 0.01}, limits={"T": (0.0, np.inf)})
+    found = propose(landscape_of(axes, {"T": -0.1}), {"T": 0.01}, limits={"T": (0.0, np.inf)})
     assert found.status == "extend"
     assert all(0 < value < 0.05 for value in found.axes["T"])
 
@@ -131,22 +131,22 @@ def test_points_that_are_missing_are_left_out() -> None:
         {"w1": np.linspace(-0.5, 0.5, 7), "w2": np.linspace(-0.5, 0.5, 7)},
         PLACES["two axes"],
     )
-    scape = scape_of(axes, place)
+    surface = landscape_of(axes, place)
     for name in ("s2", "s2_se", "s2_total", "s2_total_se"):
-        scape[name] = scape[name].where((scape.w1 < 0.4) | (scape.w2 < 0.1))
-        scape[name] = scape[name].where((scape.w1 != 0.0) | (scape.w2 != 0.0))
-    found = propose(scape, {"w1": 0.002})
+        surface[name] = surface[name].where((surface.w1 < 0.4) | (surface.w2 < 0.1))
+        surface[name] = surface[name].where((surface.w1 != 0.0) | (surface.w2 != 0.0))
+    found = propose(surface, {"w1": 0.002})
     assert found.axes
     assert np.isfinite(list(found.estimate.values())).all()
 
 
 def test_what_the_images_leave_open_is_no_matter_of_sampling() -> None:
-    fine = scape_of({"w1": np.linspace(-0.5, 0.5, 41)}, {"w1": 0.1}, noise=1e-3)
+    fine = landscape_of({"w1": np.linspace(-0.5, 0.5, 41)}, {"w1": 0.1}, noise=1e-3)
     found = propose(fine, {"w1": 0.001})
     assert found.status == "reached"
     assert found.data_errors["w1"] == pytest.approx(0.02, rel=0.1)
     assert "the data leave w1 open by ± 0.02" in found.notes[0]
-    flat = scape_of({"w1": np.linspace(-0.004, 0.004, 9)}, {"w1": 0.0}, noise=1e-3)
+    flat = landscape_of({"w1": np.linspace(-0.004, 0.004, 9)}, {"w1": 0.0}, noise=1e-3)
     told = propose(flat, {"w1": 0.001})
     assert (told.status, told.axes) == ("flat", {})
     assert "more counts are needed" in told.notes[-1]
@@ -155,10 +155,10 @@ def test_what_the_images_leave_open_is_no_matter_of_sampling() -> None:
 def test_a_forecast_comes_true() -> None:
     """With a known noise: the error that was expected is the one found, to a factor of two."""
     axes = {"w1": np.linspace(-0.3, 0.3, 13)}
-    first = propose(scape_of(axes, {"w1": 0.04}), {"w1": 0.0012})
+    first = propose(landscape_of(axes, {"w1": 0.04}), {"w1": 0.0012})
     assert first.status == "sharpen"
     axes = {"w1": np.sort([*axes["w1"], *first.axes["w1"]])}
-    second = propose(scape_of(axes, {"w1": 0.04}), {"w1": 0.0012})
+    second = propose(landscape_of(axes, {"w1": 0.04}), {"w1": 0.0012})
     assert first.expected["w1"] < first.errors["w1"]
     assert 0.5 < second.errors["w1"] / first.expected["w1"] < 2
 
@@ -166,7 +166,7 @@ def test_a_forecast_comes_true() -> None:
 def test_few_points_are_searched_for_and_claim_nothing() -> None:
     for number in (2, 3, 5):
         axes = {"w1": np.linspace(-0.5, 0.5, number)}
-        found = propose(scape_of(axes, {"w1": 0.1}), TARGET)
+        found = propose(landscape_of(axes, {"w1": 0.1}), TARGET)
         assert found.status == "search", number
         assert found.errors["w1"] == np.inf
         assert not set(found.axes["w1"]) & set(axes["w1"])
@@ -174,10 +174,10 @@ def test_few_points_are_searched_for_and_claim_nothing() -> None:
 
 def test_the_budget_is_kept() -> None:
     axes = {"w1": np.linspace(-0.5, 0.5, 7), "w2": np.linspace(-0.5, 0.5, 7)}
-    scape, tight = scape_of(axes, PLACES["two axes"]), {"w1": 0.001}
+    surface, tight = landscape_of(axes, PLACES["two axes"]), {"w1": 0.001}
     for budget in (7, 16, 40):
-        assert 0 < propose(scape, tight, budget=budget).points <= budget
-    assert propose(scape, tight, budget=6).status == "exhausted"
+        assert 0 < propose(surface, tight, budget=budget).points <= budget
+    assert propose(surface, tight, budget=6).status == "exhausted"
 
 
 BAD = {
@@ -193,9 +193,9 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_wrong_requests_are_told(case: str) -> None:
     target, budget, problem = BAD[case]
-    scape = scape_of({"w1": np.linspace(-0.5, 0.5, 9)}, {"w1": 0.1})
+    surface = landscape_of({"w1": np.linspace(-0.5, 0.5, 9)}, {"w1": 0.1})
     with pytest.raises(RequestError, match=problem):
-        propose(scape, target, budget=budget)
+        propose(surface, target, budget=budget)
 
 
 @pytest.fixture(scope="module")
@@ -229,8 +229,8 @@ def test_the_loop_ends_at_the_target_and_keeps_every_point(
         f"fine-{k}.zarr" for k in range(1, len(found.rounds))
     ]
     assert not verify(found.store).damages
-    fit = best_fit(landscape(open_sweep(found.store), observed))
-    assert found.rounds[-1].proposal.estimate["w1"] == fit.parameters["w1"][0]
+    result = fit(landscape(open_sweep(found.store), observed))
+    assert found.rounds[-1].proposal.estimate["w1"] == result.parameters["w1"][0]
     computed = sum(one.report.computed for one in found.rounds if one.report)
     assert COARSE.points + computed == found.rounds[-1].points
     assert found.rounds[-1].updates == COARSE.kernel.updates(found.rounds[-1].points)
@@ -307,9 +307,9 @@ def test_a_slab_is_refined_by_its_sources(client: Client, film: Path, tmp_path: 
     found = json.loads(told.stdout)
     assert found["reached"]
     assert 1 <= found["computed"] < 20
-    scape = slab_landscape(open_sweep(found["store"]), DATA)
-    assert scape.sizes["w_LL"] == len(W_LL) + found["computed"]
-    value, _ = best_fit(scape).parameters["w_LL"]
+    surface = slab_landscape(open_sweep(found["store"]), DATA)
+    assert surface.sizes["w_LL"] == len(W_LL) + found["computed"]
+    value, _ = fit(surface).parameters["w_LL"]
     assert found["parameters"]["w_LL"]["value"] == pytest.approx(value)
     assert abs(value - 6.28) < 1.0
 
@@ -327,7 +327,7 @@ def test_what_is_observed_may_be_any_function_to_a_landscape(
         progress=False,
     )
     assert found.reached
-    told = best_fit(slab_landscape(open_sweep(found.store), hollows)).parameters["w_LL"][0]
+    told = fit(slab_landscape(open_sweep(found.store), hollows)).parameters["w_LL"][0]
     assert found.rounds[-1].proposal.estimate["w_LL"] == told
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 
 from benchmarks import reweighting as benchmark
 from benchmarks.reweighting import computed, observed_at_truth, sweep_of
-from latticescape.analysis import best_fit, landscape, reweight, reweighted_landscape
+from latticescape.analysis import fit, landscape, reweight, reweighted_landscape
 from latticescape.analysis.inference.reweighting.landscapes import beside_untrusted
 from latticescape.analysis.inference.reweighting.mixture import Mixture
 from latticescape.analysis.inference.reweighting.references import (
@@ -195,13 +195,13 @@ def test_far_extrapolation_is_flagged_and_its_edge_is_no_minimum(observed: xr.Da
     away = {"w1": [0.2, 0.26], "w2": [0.2, 0.26]}
     ds = computed(sweep_of(away, SHORT, 24, 1, ["samples"]))
     axes = {"w1": np.linspace(-0.3, 0.3, 31), "w2": np.linspace(-0.3, 0.3, 31)}
-    scape = reweighted_landscape(ds, observed, axes)
-    assert 0 < float(scape["trusted"].mean()) < 0.2
-    truth = scape.sel(w1=-0.13, w2=-0.04, method="nearest")
+    surface = reweighted_landscape(ds, observed, axes)
+    assert 0 < float(surface["trusted"].mean()) < 0.2
+    truth = surface.sel(w1=-0.13, w2=-0.04, method="nearest")
     assert not truth["trusted"]
     assert np.isnan(truth["s2_total"])
-    assert np.array_equal(np.isfinite(scape["s2_total"]), scape["trusted"])
-    assert scape.attrs["beside_untrusted"]
+    assert np.array_equal(np.isfinite(surface["s2_total"]), surface["trusted"])
+    assert surface.attrs["beside_untrusted"]
     near = reweighted_landscape(ds, observed, {"w1": [0.22, 0.24], "w2": [0.22, 0.24]})
     assert near["trusted"].all()
 
@@ -269,9 +269,9 @@ def test_compositions_do_not_mix(observed: xr.Dataset) -> None:
     xr.testing.assert_allclose(
         reweight(ds, {"w1": [0.05], "x": [0.5]}), found.sel(x=[0.5], w1=[0.05])
     )
-    scape = reweighted_landscape(ds, observed, {"w1": [0.02, 0.05, 0.08]})
-    assert scape["s2"].dims == ("image", "w1")
-    assert best_fit(scape).border == ("w1",)
+    surface = reweighted_landscape(ds, observed, {"w1": [0.02, 0.05, 0.08]})
+    assert surface["s2"].dims == ("image", "w1")
+    assert fit(surface).border == ("w1",)
 
 
 def test_points_that_are_not_done_are_no_references() -> None:

@@ -23,7 +23,7 @@ from benchmarks.slab import (
     simulated,
     targets,
 )
-from latticescape.analysis import best_fit, combine, compare, profile_landscape, propose
+from latticescape.analysis import combine, compare, fit, profile_landscape, propose
 from latticescape.analysis.app.browser import Browser
 from latticescape.analysis.app.export import Sources
 from latticescape.analysis.app.reader import Reader
@@ -75,16 +75,16 @@ def test_the_total_is_what_the_weights_say_and_the_rest_takes_it(
     sweep: xr.Dataset, trials: list[tuple[dict[str, float], Any]], tmp_path: Path
 ) -> None:
     weights = {"SO": 0.5, "SN": 0.3, "PR": 0.2}
-    scape = slab_landscape(sweep, trials[0][1], weights=weights)
-    total = sum(weights[name] * scape.s2.sel(source=name) for name in ALL)
-    assert np.allclose(scape.s2_total, total)
-    table = compare({"all": scape, "one w_CL": scape.isel(w_CL=2, drop=True)})
+    landscape = slab_landscape(sweep, trials[0][1], weights=weights)
+    total = sum(weights[name] * landscape.s2.sel(source=name) for name in ALL)
+    assert np.allclose(landscape.s2_total, total)
+    table = compare({"all": landscape, "one w_CL": landscape.isel(w_CL=2, drop=True)})
     assert table.parameters.values.tolist() == [3, 2]
-    assert propose(scape, {"w_LL": 0.01}).points
-    picture = save(landscape_map(scape.isel(w_CL=2)), tmp_path / "map.png")
+    assert propose(landscape, {"w_LL": 0.01}).points
+    picture = save(landscape_map(landscape.isel(w_CL=2)), tmp_path / "map.png")
     assert picture.stat().st_size > 5000
-    assert set(best_fit(scape).parameters) == set(NAMES)
-    page = Browser(Shown(Reader(lambda: sweep), Sources("-"), None, lambda _: scape))
+    assert set(fit(landscape).parameters) == set(NAMES)
+    page = Browser(Shown(Reader(lambda: sweep), Sources("-"), None, lambda _: landscape))
     assert page.landscape is not None
     assert page.landscape.images == list(ALL)
 
@@ -97,11 +97,11 @@ def test_sweeps_are_compared_by_as_many_hollows(
     alone = {"near": slab_landscape(near, hollows), "far": slab_landscape(far, hollows)}
     with pytest.raises(RequestError, match=r"different images.*slab_landscapes"):
         compare(alone)
-    scapes = slab_landscapes({"far": far, "near": near}, hollows)
-    assert compare(scapes).delta_bic.sel(model="near") == 0
-    xr.testing.assert_identical(scapes["near"], alone["near"])
-    assert scapes["far"].n.equals(alone["near"].n)
-    xr.testing.assert_identical(scapes["far"].s2, alone["far"].s2)
+    landscapes = slab_landscapes({"far": far, "near": near}, hollows)
+    assert compare(landscapes).delta_bic.sel(model="near") == 0
+    xr.testing.assert_identical(landscapes["near"], alone["near"])
+    assert landscapes["far"].n.equals(alone["near"].n)
+    xr.testing.assert_identical(landscapes["far"].s2, alone["far"].s2)
 
 
 def test_the_authors_convention_halves_the_variance_of_the_profile(
@@ -118,8 +118,8 @@ def test_the_authors_convention_halves_the_variance_of_the_profile(
 def test_hollows_that_share_sites_are_worth_less_than_as_many_draws(
     sweep: xr.Dataset, trials: list[tuple[dict[str, float], Any]]
 ) -> None:
-    scape = slab_landscape(sweep, {"SO": trials[0][1]["SO"]})
-    assert 0.2 < float(scape.n.sum()) / trials[0][1]["SO"].sum() < 0.9
+    landscape = slab_landscape(sweep, {"SO": trials[0][1]["SO"]})
+    assert 0.2 < float(landscape.n.sum()) / trials[0][1]["SO"].sum() < 0.9
     q = np.array([0.2, 0.8])
     scatter = (np.diag(q) - np.outer(q, q))[None]
     dims = ("image", "configuration", "configuration_2")
@@ -195,9 +195,9 @@ def test_the_command_line_takes_a_file_of_sources(tmp_path: Path) -> None:
     told = json.loads(done.stdout)
     profile = {"value": [0.5, 0.4, 0.3], "error": [0.02] * 3}
     data = {"SO": [54, 233, 169, 61, 76, 8], "PR": profile}
-    fit = best_fit(slab_landscape(open_sweep(tmp_path / "s.zarr").load(), data))
+    result = fit(slab_landscape(open_sweep(tmp_path / "s.zarr").load(), data))
     assert told["images"] == ["SO", "PR"]
-    assert told["s2"] == pytest.approx(fit.s2.values.tolist())
+    assert told["s2"] == pytest.approx(result.s2.values.tolist())
     for old, new, words in (
         ("[SO]", "[XPS]", "XPS"),
         ('"with"', '"without"', "has no column without"),
@@ -223,10 +223,10 @@ def test_the_command_line_takes_a_file_of_sources(tmp_path: Path) -> None:
 def test_the_p_value_of_a_profile_does_not_level_off() -> None:
     """S² does: of a value 7 errors off alone χ² is 49, and 4 n S² no more than π²."""
     sweep = xr.Dataset({"ca": (("w", "layer"), np.zeros((1, 4)))}, coords={"w": [0.0]})
-    scape = profile_landscape(
+    landscape = profile_landscape(
         sweep, {"value": [7.0, 0.0, 0.0, 0.0], "error": np.ones(4)}, variable="ca"
     )
-    assert float(scape.p_value_total[0]) == pytest.approx(chi2(4).sf(49.0))
-    assert scape.attrs["degrees_of_freedom"] == 0
-    both = combine({"one": scape, "other": scape}, weights={"one": 1.0, "other": 2.0})
+    assert float(landscape.p_value_total[0]) == pytest.approx(chi2(4).sf(49.0))
+    assert landscape.attrs["degrees_of_freedom"] == 0
+    both = combine({"one": landscape, "other": landscape}, weights={"one": 1.0, "other": 2.0})
     assert both.attrs["degrees_of_freedom"] == [0, 0]

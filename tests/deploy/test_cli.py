@@ -231,21 +231,21 @@ def test_landscape_tells_distances_and_parameters(alloy: Path, counts: Path) -> 
 
 
 def test_the_landscape_is_stored_for_any_reader(alloy: Path, counts: Path, tmp_path: Path) -> None:
-    out = tmp_path / "new" / "scape.zarr"
+    out = tmp_path / "new" / "landscape.zarr"
     told(f"landscape {alloy} {counts} --out {out} --json")
-    scape = xr.open_zarr(out).load()
-    assert scape.image.values.tolist() == ["small", "large"]
-    assert scape.s2.dims == ("image", "w1")
-    assert np.allclose(scape.w1, np.linspace(-0.4, 0.4, 5))
-    assert scape.s2_total.idxmin() == 0
-    assert np.isfinite(scape.s2_total_se).all()
-    assert scape.attrs["degrees_of_freedom"] == 25
-    assert scape.s2.attrs["long_name"]
-    assert [path.name for path in out.parent.iterdir()] == ["scape.zarr"]
+    landscape = xr.open_zarr(out).load()
+    assert landscape.image.values.tolist() == ["small", "large"]
+    assert landscape.s2.dims == ("image", "w1")
+    assert np.allclose(landscape.w1, np.linspace(-0.4, 0.4, 5))
+    assert landscape.s2_total.idxmin() == 0
+    assert np.isfinite(landscape.s2_total_se).all()
+    assert landscape.attrs["degrees_of_freedom"] == 25
+    assert landscape.s2.attrs["long_name"]
+    assert [path.name for path in out.parent.iterdir()] == ["landscape.zarr"]
 
 
 def test_the_landscape_is_drawn(alloy: Path, counts: Path, tmp_path: Path) -> None:
-    pictures = [tmp_path / "new" / name for name in ("scape.png", "scape.html")]
+    pictures = [tmp_path / "new" / name for name in ("landscape.png", "landscape.html")]
     options = " ".join(f"--picture {path}" for path in pictures)
     told(f"landscape {alloy} {counts} {options} --json")
     assert_pictures(*pictures)

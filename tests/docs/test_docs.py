@@ -144,7 +144,7 @@ def test_every_verb_of_the_tour_does_what_the_page_says(
     assert "reached" in shown["refine"]
     assert "of the diagrams drawn from the fit" in shown["phase-diagram"]
     assert "Bokeh" in shown["browse"]
-    for made in ("scape.html", "diagram.html", "runs/scape.zarr", "runs/diagram.zarr"):
+    for made in ("landscape.html", "diagram.html", "runs/landscape.zarr", "runs/diagram.zarr"):
         assert Path(made).exists()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from latticescape.analysis import best_fit, landscape
+from latticescape.analysis import fit, landscape
 from latticescape.analysis.counts.counting import counts_dataset
 from latticescape.physics import (
     PairAlloy,
@@ -112,22 +112,22 @@ def test_only_one_combination_acts_at_fixed_composition() -> None:
 
 def test_the_landscape_is_flat_along_two_directions_and_the_fit_names_them() -> None:
     axes = {name: np.linspace(-0.2, 0.4, 5) for name in ("w_0", "w_m1", "w_1")}
-    scape = landscape(
+    surface = landscape(
         computed(SolidSolution(x=0.5), axes, Schedule(200, 60, 10)),
         image(SolidSolution(w_0=0.25, w_m1=0.1, w_1=0.0), {"x": 0.5}),
     )
-    fit = best_fit(scape)
-    assert len(fit.flat) == 2
+    result = fit(surface)
+    assert len(result.flat) == 2
     identifiable = np.array([1.0, -0.5, -0.5])
-    for flat in fit.flat:
+    for flat in result.flat:
         along = np.array([flat.direction[name] for name in axes])
         assert abs(identifiable @ along) < 0.15 * np.linalg.norm(along)
         assert flat.rise < 3.84
         assert "at fixed composition" in flat.sentence
-    best = np.array([fit.parameters[name][0] for name in axes])
-    error = np.sqrt(identifiable @ fit.covariance @ identifiable)
+    best = np.array([result.parameters[name][0] for name in axes])
+    error = np.sqrt(identifiable @ result.covariance @ identifiable)
     assert abs(identifiable @ best - 0.2) < 4 * error < 0.4
-    assert all(fit.parameters[name][1] > 0.1 for name in axes)
+    assert all(result.parameters[name][1] > 0.1 for name in axes)
 
 
 def test_a_floating_composition_tells_like_pairs_apart() -> None:
@@ -135,14 +135,14 @@ def test_a_floating_composition_tells_like_pairs_apart() -> None:
     axes = {name: np.linspace(-0.2, 0.4, 5) for name in ("w_0", "w_m1", "w_1")}
     model = SolidSolution(dmu=0.3, ensemble="semi_grand")
     observed = image(model, {"w_0": 0.2, "w_m1": 0.1, "w_1": 0.0}, samples=20)
-    fit = best_fit(landscape(computed(model, axes, Schedule(200, 60, 10)), observed))
-    assert len(fit.flat) == 1
-    along = np.array([fit.flat[0].direction[name] for name in axes])
+    result = fit(landscape(computed(model, axes, Schedule(200, 60, 10)), observed))
+    assert len(result.flat) == 1
+    along = np.array([result.flat[0].direction[name] for name in axes])
     assert np.abs(along / along[0] - 1).max() < 0.15
-    assert "at fixed composition" not in fit.flat[0].sentence
-    best = np.array([fit.parameters[name][0] for name in axes])
+    assert "at fixed composition" not in result.flat[0].sentence
+    best = np.array([result.parameters[name][0] for name in axes])
     for combination, truth in (([1.0, -0.5, -0.5], 0.15), ([0.0, 1.0, -1.0], 0.1)):
-        error = np.sqrt(np.array(combination) @ fit.covariance @ np.array(combination))
+        error = np.sqrt(np.array(combination) @ result.covariance @ np.array(combination))
         assert abs(np.array(combination) @ best - truth) < 4 * error < 0.4
 
 

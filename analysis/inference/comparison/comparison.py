@@ -78,21 +78,23 @@ def compare(
     >>> table.bic.dims, table.p_value_way.values.tolist()
     (('model',), ['chi2'])
     """
-    scapes = landscapes_of(models, observed)
-    n = next(iter(scapes.values()))["n"]
+    landscapes = landscapes_of(models, observed)
+    n = next(iter(landscapes.values()))["n"]
     if fraction is not None:
-        scapes = {
-            name: reweighed(scape, effective_numbers(scape, fraction, measured=False))
-            for name, scape in scapes.items()
+        landscapes = {
+            name: reweighed(landscape, effective_numbers(landscape, fraction, measured=False))
+            for name, landscape in landscapes.items()
         }
-    fits = {name: argmin_s2(scape) for name, scape in scapes.items()}
-    chi2 = {name: by_chi2(scape, fits[name]) for name, scape in scapes.items()}
+    fits = {name: argmin_s2(landscape) for name, landscape in landscapes.items()}
+    chi2 = {name: by_chi2(landscape, fits[name]) for name, landscape in landscapes.items()}
     tests = {
-        name: _tested(name, models[name], scapes[name], observed, p_value, draws, seed, fraction)
+        name: _tested(
+            name, models[name], landscapes[name], observed, p_value, draws, seed, fraction
+        )
         or chi2[name]
-        for name in scapes
+        for name in landscapes
     }
-    first = next(iter(scapes.values()))
+    first = next(iter(landscapes.values()))
     return xr.Dataset(
         {
             **_distances(fits),
@@ -100,10 +102,10 @@ def compare(
             **_published(chi2),
             **_criteria(fits, float(first["n"].sum()), convention),
             **_parameters(fits),
-            **_warnings(scapes, fits),
+            **_warnings(landscapes, fits),
             "n": n,
         },
-        coords={"model": list(scapes), "image": first["image"]},
+        coords={"model": list(landscapes), "image": first["image"]},
         attrs={
             "bic_convention": convention,
             "degrees_of_freedom": first.attrs["degrees_of_freedom"],
@@ -114,7 +116,7 @@ def compare(
 def _tested(
     name: str,
     model: Model,
-    scape: xr.Dataset,
+    landscape: xr.Dataset,
     observed: xr.Dataset | None,
     way: Way | None,
     draws: int,
@@ -122,7 +124,7 @@ def _tested(
     fraction: npt.ArrayLike | None,
 ) -> xr.Dataset | None:
     """p-values drawn from the model, or None where those of χ² are asked for."""
-    drawn_from = _drawn_from(model, scape)
+    drawn_from = _drawn_from(model, landscape)
     given = isinstance(model, xr.Dataset) and "s2_total" in model
     if way == "chi2" or (way is None and given):
         return None
@@ -138,15 +140,15 @@ def _tested(
         if way == "shuffle" and isinstance(model, str) and model == RANDOM
         else "bootstrap"
     )
-    images = scape if observed is None else observed
+    images = landscape if observed is None else observed
     return p_values(drawn_from, images, way=goes, draws=draws, seed=seed, fraction=fraction)
 
 
-def _drawn_from(model: Model, scape: xr.Dataset) -> Model | None:
+def _drawn_from(model: Model, landscape: xr.Dataset) -> Model | None:
     """What images can be drawn from: a landscape only if it keeps what it was made of."""
     if isinstance(model, str) or "s2_total" not in model:
         return model
-    return scape if {"probability", "counts"} <= set(scape.data_vars) else None
+    return landscape if {"probability", "counts"} <= set(landscape.data_vars) else None
 
 
 def _distances(fits: Mapping[str, Fit]) -> dict[str, object]:
@@ -227,15 +229,15 @@ def _at(fit: Fit) -> dict[str, float]:
     return {name: fit.parameters[name][0] for name in fit.border}
 
 
-def _warnings(scapes: Mapping[str, xr.Dataset], fits: Mapping[str, Fit]) -> dict[str, object]:
+def _warnings(landscapes: Mapping[str, xr.Dataset], fits: Mapping[str, Fit]) -> dict[str, object]:
     told = [
         "; ".join(
             f"extend {name} to {low:g} … {high:g}"
-            for name, (low, high) in extensions(scapes[model], _at(fit)).items()
+            for name, (low, high) in extensions(landscapes[model], _at(fit)).items()
         )
         for model, fit in fits.items()
     ]
-    missing = [int(np.isnan(scape["s2_total"]).sum()) for scape in scapes.values()]
+    missing = [int(np.isnan(landscape["s2_total"]).sum()) for landscape in landscapes.values()]
     return {
         "border": ("model", told, {"long_name": "axes to extend: the minimum is at their end"}),
         "points_missing": ("model", missing, {"long_name": "points not computed"}),

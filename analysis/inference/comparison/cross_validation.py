@@ -59,8 +59,8 @@ def leave_one_out(
     >>> leave_one_out({"random": "random"}, observed).s2.dims
     ('model', 'image')
     """
-    scapes = landscapes_of(models, observed)
-    first = next(iter(scapes.values()))
+    landscapes = landscapes_of(models, observed)
+    first = next(iter(landscapes.values()))
     if first.sizes["image"] < 2:
         raise RequestError(
             "one image cannot be left out of one",
@@ -69,17 +69,19 @@ def leave_one_out(
             hint="compare them by their BIC",
         )
     numbers = effective_numbers(first, fraction, measured=False)
-    names = list(dict.fromkeys(n for scape in scapes.values() for n in parameters_of(scape)))
+    names = list(
+        dict.fromkeys(n for landscape in landscapes.values() for n in parameters_of(landscape))
+    )
     rows = [
-        [_left_out(scape, numbers, image, names) for image in range(len(numbers))]
-        for scape in scapes.values()
+        [_left_out(landscape, numbers, image, names) for image in range(len(numbers))]
+        for landscape in landscapes.values()
     ]
     table = xr.Dataset(
         {
             name: (("model", "image"), [[one[name] for one in row] for row in rows])
             for name in ("s2", "s2_se", "border")
         },
-        coords={"model": list(scapes), "image": first["image"].values},
+        coords={"model": list(landscapes), "image": first["image"].values},
     )
     if names:
         best = np.array([[one["best"] for one in row] for row in rows])
@@ -96,12 +98,12 @@ def leave_one_out(
 
 
 def _left_out(
-    scape: xr.Dataset, numbers: Floats, image: int, names: list[str]
+    landscape: xr.Dataset, numbers: Floats, image: int, names: list[str]
 ) -> dict[str, object]:
     others = np.arange(len(numbers)) != image
-    fit = argmin_s2(reweighed(scape.isel(image=others), numbers[others]))
+    fit = argmin_s2(reweighed(landscape.isel(image=others), numbers[others]))
     place = {name: value for name, (value, _) in fit.parameters.items()}
-    one = scape[["s2", "s2_se"]].isel(image=image)
+    one = landscape[["s2", "s2_se"]].isel(image=image)
     there = _between(one, place)
     return {
         "s2": float(there["s2"]),
@@ -111,12 +113,12 @@ def _left_out(
     }
 
 
-def _between(scape: xr.Dataset, place: Mapping[str, float]) -> xr.Dataset:
+def _between(landscape: xr.Dataset, place: Mapping[str, float]) -> xr.Dataset:
     """Between the grid's points; beside a missing point, or beyond the grid, at the nearest one."""
     if not place:
-        return scape
-    inside: xr.Dataset = scape.interp(place)
+        return landscape
+    inside: xr.Dataset = landscape.interp(place)
     if bool(np.isfinite(inside["s2"])):
         return inside
-    nearest: xr.Dataset = scape.sel(place, method="nearest")
+    nearest: xr.Dataset = landscape.sel(place, method="nearest")
     return nearest

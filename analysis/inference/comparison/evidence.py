@@ -76,12 +76,14 @@ def bayes_factors(
     >>> found.ln_evidence.values.round(3), found.ln_evidence_laplace.values.round(3)
     (array([-42.312]), array([-42.312]))
     """
-    scapes = landscapes_of(models, observed)
-    boxes = _boxes(scapes, prior or {})
+    landscapes = landscapes_of(models, observed)
+    boxes = _boxes(landscapes, prior or {})
     rows = {}
-    for name, scape in scapes.items():
-        n = effective_numbers(scape, fraction, measured=False)
-        inside = _inside(name, reweighed(scape, n) if fraction is not None else scape, boxes[name])
+    for name, landscape in landscapes.items():
+        n = effective_numbers(landscape, fraction, measured=False)
+        inside = _inside(
+            name, reweighed(landscape, n) if fraction is not None else landscape, boxes[name]
+        )
         rows[name] = {**_evidence(inside), "prior": _told(boxes[name])}
     table = {key: [row[key] for row in rows.values()] for key in next(iter(rows.values()))}
     evidence = np.array(table["ln_evidence"], float)
@@ -96,16 +98,16 @@ def bayes_factors(
 
 
 def _boxes(
-    scapes: Mapping[str, xr.Dataset], prior: Mapping[str, Box]
+    landscapes: Mapping[str, xr.Dataset], prior: Mapping[str, Box]
 ) -> dict[str, dict[str, tuple[float, float]]]:
-    unknown = sorted(set(prior) - set(scapes))
+    unknown = sorted(set(prior) - set(landscapes))
     if unknown:
         raise RequestError(
-            "the prior of a model that is not compared", came=unknown, allowed=", ".join(scapes)
+            "the prior of a model that is not compared", came=unknown, allowed=", ".join(landscapes)
         )
     boxes = {}
-    for model, scape in scapes.items():
-        names, given = parameters_of(scape), prior.get(model, {})
+    for model, landscape in landscapes.items():
+        names, given = parameters_of(landscape), prior.get(model, {})
         strange = sorted(set(given) - set(names))
         if strange:
             raise RequestError(
@@ -113,15 +115,15 @@ def _boxes(
                 came=", ".join(strange),
                 allowed=", ".join(names) or "none",
             )
-        grid = {name: scape[name].to_numpy().astype(float) for name in names}
+        grid = {name: landscape[name].to_numpy().astype(float) for name in names}
         whole = {name: (float(axis.min()), float(axis.max())) for name, axis in grid.items()}
         boxes[model] = {name: given.get(name, whole[name]) for name in names}
     return boxes
 
 
-def _inside(model: str, scape: xr.Dataset, box: Box) -> xr.Dataset:
+def _inside(model: str, landscape: xr.Dataset, box: Box) -> xr.Dataset:
     for name, (low, high) in box.items():
-        axis = scape[name]
+        axis = landscape[name]
         if not low < high or low < float(axis.min()) - 1e-12 or high > float(axis.max()) + 1e-12:
             raise RequestError(
                 f"the prior of {model} in {name} reaches beyond its grid, or holds nothing",
@@ -129,27 +131,27 @@ def _inside(model: str, scape: xr.Dataset, box: Box) -> xr.Dataset:
                 allowed=f"within {float(axis.min()):g} … {float(axis.max()):g}",
                 hint="a wider axis of the sweep",
             )
-        scape = scape.sel({name: (axis >= low - 1e-12) & (axis <= high + 1e-12)})
-        if scape.sizes[name] < 2:
+        landscape = landscape.sel({name: (axis >= low - 1e-12) & (axis <= high + 1e-12)})
+        if landscape.sizes[name] < 2:
             raise RequestError(
                 f"the prior of {model} holds fewer than two points of {name}",
                 came=f"{low:g} … {high:g}",
                 allowed="a box of at least two points of each axis",
                 hint="a finer grid",
             )
-    return scape
+    return landscape
 
 
-def _evidence(scape: xr.Dataset) -> dict[str, float | int]:
-    names = parameters_of(scape)
-    n = float(scape["n"].sum())
-    s2 = scape["s2_total"].transpose(*names).to_numpy()
-    fit = argmin_s2(scape)
-    cells, volume = _cells(scape, names)
+def _evidence(landscape: xr.Dataset) -> dict[str, float | int]:
+    names = parameters_of(landscape)
+    n = float(landscape["n"].sum())
+    s2 = landscape["s2_total"].transpose(*names).to_numpy()
+    fit = argmin_s2(landscape)
+    cells, volume = _cells(landscape, names)
     terms = np.where(np.isfinite(s2), np.log(cells / volume) - 2 * n * s2, -np.inf)
     total = float(logsumexp(terms))
     share = np.exp(terms - total)
-    errors = 2 * n * np.nan_to_num(scape["s2_total_se"].transpose(*names).to_numpy())
+    errors = 2 * n * np.nan_to_num(landscape["s2_total_se"].transpose(*names).to_numpy())
     return {
         "ln_evidence": total,
         "ln_evidence_se": float(np.sqrt(np.sum((share * errors) ** 2))),
@@ -159,11 +161,11 @@ def _evidence(scape: xr.Dataset) -> dict[str, float | int]:
     }
 
 
-def _cells(scape: xr.Dataset, names: tuple[str, ...]) -> tuple[Floats, float]:
+def _cells(landscape: xr.Dataset, names: tuple[str, ...]) -> tuple[Floats, float]:
     """Trapezoidal weight of every point, and the volume of the box they fill."""
     weights = np.ones(())
     for name in names:
-        axis = scape[name].to_numpy().astype(float)
+        axis = landscape[name].to_numpy().astype(float)
         along = np.abs(np.gradient(axis))
         along[[0, -1]] /= 2
         weights = weights[..., None] * along

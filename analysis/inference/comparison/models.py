@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from latticescape.analysis.inference.estimation.fit import Fit, best_fit
+from latticescape.analysis.inference.estimation.fit import Fit, fit
 from latticescape.analysis.inference.landscapes.landscape import landscape, random_mixing
 from latticescape.physics.errors import RequestError
 
@@ -85,11 +85,11 @@ def landscapes_of(
             "no model to compare", came="{}", allowed="landscapes, sweeps or 'random' by name"
         )
     found = {name: landscape_of(name, model, observed) for name, model in models.items()}
-    scapes = {
-        name: scape.rename(source="image") if "source" in scape.dims else scape
-        for name, scape in found.items()
+    landscapes = {
+        name: landscape.rename(source="image") if "source" in landscape.dims else landscape
+        for name, landscape in found.items()
     }
-    images = {name: _images(scape) for name, scape in scapes.items()}
+    images = {name: _images(landscape) for name, landscape in landscapes.items()}
     first = next(iter(images))
     for name, those in images.items():
         if those != images[first]:
@@ -101,11 +101,11 @@ def landscapes_of(
                 if "source" in found[name].dims
                 else None,
             )
-    return scapes
+    return landscapes
 
 
-def _images(scape: xr.Dataset) -> dict[str, float]:
-    pairs = zip(scape["image"].values, scape["n"].values, strict=True)
+def _images(landscape: xr.Dataset) -> dict[str, float]:
+    pairs = zip(landscape["image"].values, landscape["n"].values, strict=True)
     return {str(image): float(n) for image, n in pairs}
 
 
@@ -134,23 +134,23 @@ def check_counts(observed: xr.Dataset) -> None:
 _ALONE = ("s2", "s2_se", "s2_total", "s2_total_se", "n")
 
 
-def argmin_s2(scape: xr.Dataset) -> Fit:
+def argmin_s2(landscape: xr.Dataset) -> Fit:
     """The minimum of S² itself, with Cov = (2 N ∂²S²)⁻¹: the published convention.
 
-    Whatever else the landscape tells of its counts, by which ``best_fit`` may correct the estimate,
+    Whatever else the landscape tells of its counts, by which ``fit`` may correct the estimate,
     is left aside: models are compared by exp(−2 N S²), and that is largest here.
 
     Examples
     --------
-    >>> scape = xr.Dataset({"s2": ("image", [0.01]), "s2_se": ("image", [0.0]),
+    >>> landscape = xr.Dataset({"s2": ("image", [0.01]), "s2_se": ("image", [0.0]),
     ...     "s2_total": 0.01, "s2_total_se": 0.0, "n": ("image", [100])}, {"image": ["one"]})
-    >>> argmin_s2(scape).s2_total
+    >>> argmin_s2(landscape).s2_total
     0.01
     """
-    return best_fit(scape[list(_ALONE)].drop_attrs())
+    return fit(landscape[list(_ALONE)].drop_attrs())
 
 
-def reweighed(scape: xr.Dataset, n: npt.ArrayLike) -> xr.Dataset:
+def reweighed(landscape: xr.Dataset, n: npt.ArrayLike) -> xr.Dataset:
     """The landscape with other numbers of neighbourhoods, and the totals that follow from them.
 
     Monte Carlo errors of the images are added as independent ones, as those of images at different
@@ -158,24 +158,24 @@ def reweighed(scape: xr.Dataset, n: npt.ArrayLike) -> xr.Dataset:
 
     Parameters
     ----------
-    scape
+    landscape
         A landscape.
     n
         (images,), positive.
 
     Examples
     --------
-    >>> scape = xr.Dataset({"s2": ("image", [0.01, 0.03]), "s2_se": ("image", [0.0, 0.0]),
+    >>> landscape = xr.Dataset({"s2": ("image", [0.01, 0.03]), "s2_se": ("image", [0.0, 0.0]),
     ...     "n": ("image", [100, 100])}, {"image": ["one", "two"]})
-    >>> round(float(reweighed(scape, [100, 300]).s2_total), 6)
+    >>> round(float(reweighed(landscape, [100, 300]).s2_total), 6)
     0.025
     """
-    numbers = xr.DataArray(np.asarray(n, float), dims="image", coords={"image": scape["image"]})
+    numbers = xr.DataArray(np.asarray(n, float), dims="image", coords={"image": landscape["image"]})
     weights = numbers / numbers.sum()
-    return scape.assign(
+    return landscape.assign(
         n=("image", numbers.to_numpy()),
-        s2_total=(weights * scape["s2"]).sum("image", skipna=False),
-        s2_total_se=((weights * scape["s2_se"]) ** 2).sum("image", skipna=False) ** 0.5,
+        s2_total=(weights * landscape["s2"]).sum("image", skipna=False),
+        s2_total_se=((weights * landscape["s2_se"]) ** 2).sum("image", skipna=False) ** 0.5,
     )
 
 
@@ -217,18 +217,20 @@ def effective_numbers(
     return effective
 
 
-def extensions(scape: xr.Dataset, minimum: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+def extensions(
+    landscape: xr.Dataset, minimum: Mapping[str, float]
+) -> dict[str, tuple[float, float]]:
     """Axes whose minimum lies at their end, half as long again beyond it.
 
     Examples
     --------
-    >>> scape = xr.Dataset({"s2_total": ("w1", [0.01, 0.02, 0.03])}, {"w1": [0.0, 0.1, 0.2]})
-    >>> extensions(scape, {"w1": 0.0})
+    >>> landscape = xr.Dataset({"s2_total": ("w1", [0.01, 0.02, 0.03])}, {"w1": [0.0, 0.1, 0.2]})
+    >>> extensions(landscape, {"w1": 0.0})
     {'w1': (-0.1, 0.2)}
     """
     found = {}
     for name, at in minimum.items():
-        values = scape[name].to_numpy().astype(float)
+        values = landscape[name].to_numpy().astype(float)
         low, high = float(values.min()), float(values.max())
         beyond = (high - low) / 2
         found[name] = (low - beyond, high) if at < (low + high) / 2 else (low, high + beyond)

@@ -99,8 +99,8 @@ def p_values(
     """
     _check(way, draws, composition)
     if way == "chi2":
-        scape = landscape_of("to be tested", model, observed)
-        return by_chi2(scape, argmin_s2(scape), fraction)
+        landscape = landscape_of("to be tested", model, observed)
+        return by_chi2(landscape, argmin_s2(landscape), fraction)
     if way == "shuffle":
         return _by_shuffling(model, observed, seed)
     numbers = effective_numbers(observed, fraction, measured=True)
@@ -124,7 +124,7 @@ def _check(way: str, draws: int, composition: str) -> None:
         raise RequestError("too few draws", came=draws, allowed=">= 1", hint=f"draws={DRAWS}")
 
 
-def by_chi2(scape: xr.Dataset, fit: Fit, fraction: npt.ArrayLike | None = None) -> xr.Dataset:
+def by_chi2(landscape: xr.Dataset, fit: Fit, fraction: npt.ArrayLike | None = None) -> xr.Dataset:
     """The published p-values of a landscape, at its minimum; see :func:`p_values`. NaN for sources
     whose S² follows no χ², and for a total that holds one.
 
@@ -133,19 +133,19 @@ def by_chi2(scape: xr.Dataset, fit: Fit, fraction: npt.ArrayLike | None = None) 
     >>> from latticescape import random_mixing
     >>> from latticescape.analysis.counts.counting import counts_dataset
     >>> observed = counts_dataset({"one": np.arange(1, 9)}, configurations("honeycomb"))
-    >>> scape = random_mixing(observed)
-    >>> round(float(by_chi2(scape, argmin_s2(scape)).p_value[0]), 3)
+    >>> landscape = random_mixing(observed)
+    >>> round(float(by_chi2(landscape, argmin_s2(landscape)).p_value[0]), 3)
     0.058
     """
-    dof = np.ravel(scape.attrs["degrees_of_freedom"])  # of all images alike, or of each source
-    numbers = effective_numbers(scape, fraction, measured=False)
+    dof = np.ravel(landscape.attrs["degrees_of_freedom"])  # of all images alike, or of each source
+    numbers = effective_numbers(landscape, fraction, measured=False)
     s2 = fit.s2.to_numpy()
     total = float(numbers @ s2 / numbers.sum()) if fraction is not None else fit.s2_total
     p = chi2_tail(s2, numbers, dof)
     p_total = chi2_tail(total, numbers.sum(), dof.all() * np.sum(dof + np.zeros_like(s2)))
     exact = np.zeros_like(p)
-    told = {"p_value_way": "chi2", "degrees_of_freedom": scape.attrs["degrees_of_freedom"]}
-    return _dataset(scape["image"], numbers, (s2, p, exact), (total, float(p_total), 0.0), told)
+    told = {"p_value_way": "chi2", "degrees_of_freedom": landscape.attrs["degrees_of_freedom"]}
+    return _dataset(landscape["image"], numbers, (s2, p, exact), (total, float(p_total), 0.0), told)
 
 
 def _bootstrapped(

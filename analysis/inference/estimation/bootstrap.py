@@ -51,7 +51,7 @@ class Bootstrap(Fit):
 
 
 def bootstrap(
-    scape: xr.Dataset,
+    landscape: xr.Dataset,
     draws: int = 500,
     seed: int = 1,
     *,
@@ -64,7 +64,7 @@ def bootstrap(
 
     Parameters
     ----------
-    scape
+    landscape
         A landscape that holds its histograms, as :func:`latticescape.landscape` makes it.
     draws
         How many experiments; each is fitted on the same landscape.
@@ -119,38 +119,40 @@ def bootstrap(
     >>> abs(value - 0.45) < 0.04, 0.008 < error < 0.02
     (True, True)
     """
-    _check(scape, kind, draws, atoms)
-    told = deviance(scape, overlap)
+    _check(landscape, kind, draws, atoms)
+    told = deviance(landscape, overlap)
     between = interpolated(told)
     if between is None:
         raise RequestError(
             "too few points of the landscape are computed to draw experiments on",
             came=int(np.isfinite(told.values).sum()),
             allowed="three values or more of each parameter, computed",
-            hint="best_fit, or a finer grid",
+            hint="fit, or a finer grid",
         )
-    fit = located(scape, told, between)
+    result = located(landscape, told, between)
     rng = np.random.default_rng(seed)
     if kind == "parametric":
-        found = _parametric(scape, fit, draws, rng)
+        found = _parametric(landscape, result, draws, rng)
     elif kind == "images":
-        found = _over_images(fit, draws, rng)
+        found = _over_images(result, draws, rng)
     else:
-        found = _over_blocks(scape, fit, block_counts(scape, atoms or {}, blocks), draws, rng)
+        found = _over_blocks(
+            landscape, result, block_counts(landscape, atoms or {}, blocks), draws, rng
+        )
     edges = np.array([[axis[0], axis[-1]] for axis in between.axes])
-    return _described(scape, fit.fit, np.clip(found, edges[:, 0], edges[:, 1]), kind)
+    return _described(landscape, result.fit, np.clip(found, edges[:, 0], edges[:, 1]), kind)
 
 
-def _check(scape: xr.Dataset, kind: str, draws: int, atoms: Mapping[str, Atoms] | None) -> None:
+def _check(landscape: xr.Dataset, kind: str, draws: int, atoms: Mapping[str, Atoms] | None) -> None:
     if kind not in KINDS:
         raise RequestError("unknown kind of bootstrap", came=kind, allowed=" | ".join(KINDS))
     if draws < FEWEST_DRAWS:
         raise RequestError("too few draws", came=draws, allowed=f"{FEWEST_DRAWS} or more")
-    if not parameters_of(scape):
+    if not parameters_of(landscape):
         raise RequestError("the landscape has no parameters", allowed="one axis or more")
-    if not (scape["n"].values > 0).all():
+    if not (landscape["n"].values > 0).all():
         raise RequestError("there are no counts to draw", came=0, allowed="at least one an image")
-    if kind == "images" and scape["n"].size < 2:
+    if kind == "images" and landscape["n"].size < 2:
         raise RequestError(
             "one image alone does not show how images differ",
             came="1 image",
@@ -161,77 +163,81 @@ def _check(scape: xr.Dataset, kind: str, draws: int, atoms: Mapping[str, Atoms] 
         raise RequestError(
             "blocks of an image need its atoms",
             allowed="by image, what measure gave or a table of atoms",
-            hint='bootstrap(scape, kind="blocks", atoms={"re05": "re05_atoms.csv"})',
+            hint='bootstrap(landscape, kind="blocks", atoms={"re05": "re05_atoms.csv"})',
         )
-    if kind != "images" and not ("probability" in scape and "counts" in scape):
+    if kind != "images" and not ("probability" in landscape and "counts" in landscape):
         raise RequestError(
             "the landscape does not hold the histograms it was made from",
-            came=", ".join(map(str, scape.data_vars)),
+            came=", ".join(map(str, landscape.data_vars)),
             allowed="a landscape of counts with probability and counts",
             hint='kind="images", or posterior',
         )
 
 
-def _parametric(scape: xr.Dataset, fit: Located, draws: int, rng: np.random.Generator) -> Floats:
+def _parametric(
+    landscape: xr.Dataset, result: Located, draws: int, rng: np.random.Generator
+) -> Floats:
     """Counts drawn as if independent, fitted; deviations then stretched to scatter rightly."""
-    alone = fit
-    if fit.told.overlap == "simulated":
-        told = deviance(scape, "independent")
+    alone = result
+    if result.told.overlap == "simulated":
+        told = deviance(landscape, "independent")
         between = interpolated(told)
         assert between is not None  # the same points as before
-        alone = located(scape, told, between)
-    q = root_histograms(scape, alone.told, alone.between, alone.point)[0] ** 2
+        alone = located(landscape, told, between)
+    q = root_histograms(landscape, alone.told, alone.between, alone.point)[0] ** 2
     numbers = np.rint(alone.told.numbers).astype(int)
     counts = [rng.multinomial(n, p / p.sum(), size=draws) for n, p in zip(numbers, q, strict=True)]
-    found = _fitted(scape, alone, np.stack(counts, axis=1).astype(float))
+    found = _fitted(landscape, alone, np.stack(counts, axis=1).astype(float))
     away = found - alone.point
-    if fit.told.overlap == "simulated":
-        away = away @ _stretch(alone, fit).T
-    return fit.point + away + _monte_carlo(fit, draws, rng)
+    if result.told.overlap == "simulated":
+        away = away @ _stretch(alone, result).T
+    return result.point + away + _monte_carlo(result, draws, rng)
 
 
-def _stretch(alone: Located, fit: Located) -> Floats:
+def _stretch(alone: Located, result: Located) -> Floats:
     """Takes deviations of one covariance to another, along directions that are not flat."""
-    basis = fit.basis
-    has, wants = (basis.T @ _of_data(one) @ basis for one in (alone, fit))
+    basis = result.basis
+    has, wants = (basis.T @ _of_data(one) @ basis for one in (alone, result))
     root = np.real(sqrtm(wants)) @ np.linalg.inv(np.real(sqrtm(has)))
     scaled = basis @ root @ basis.T + np.eye(len(basis)) - basis @ basis.T
-    found: Floats = scaled * np.outer(fit.half, 1 / fit.half)
+    found: Floats = scaled * np.outer(result.half, 1 / result.half)
     return found
 
 
-def _of_data(fit: Located) -> Floats:
+def _of_data(result: Located) -> Floats:
     """The covariance in units of the grid, without Monte Carlo errors."""
-    every = list(fit.fit.parameters)
-    at = [every.index(name) for name in fit.told.names]
-    noise = fit.fit.monte_carlo_covariance[np.ix_(at, at)]
-    found: Floats = (fit.covariance - noise) / np.outer(fit.half, fit.half)
+    every = list(result.fit.parameters)
+    at = [every.index(name) for name in result.told.names]
+    noise = result.fit.monte_carlo_covariance[np.ix_(at, at)]
+    found: Floats = (result.covariance - noise) / np.outer(result.half, result.half)
     return found
 
 
-def _monte_carlo(fit: Located, draws: int, rng: np.random.Generator) -> Floats:
+def _monte_carlo(result: Located, draws: int, rng: np.random.Generator) -> Floats:
     """Deviations by the finite simulation, which all draws share with the fit."""
-    every = list(fit.fit.parameters)
-    at = [every.index(name) for name in fit.told.names]
-    noise = fit.fit.monte_carlo_covariance[np.ix_(at, at)]
+    every = list(result.fit.parameters)
+    at = [every.index(name) for name in result.told.names]
+    noise = result.fit.monte_carlo_covariance[np.ix_(at, at)]
     values, vectors = np.linalg.eigh((noise + noise.T) / 2)
     normal = rng.standard_normal((draws, len(at)))
     return np.asarray((normal * np.sqrt(np.maximum(values, 0))) @ vectors.T, float)
 
 
-def _over_images(fit: Located, draws: int, rng: np.random.Generator) -> Floats:
-    images = len(fit.told.numbers)
+def _over_images(result: Located, draws: int, rng: np.random.Generator) -> Floats:
+    images = len(result.told.numbers)
     times = rng.multinomial(images, np.full(images, 1 / images), size=draws)
-    parts = fit.told.parts.reshape(images, -1)[:, fit.between.chosen]
-    found = fit.between.minimum(times @ parts)
+    parts = result.told.parts.reshape(images, -1)[:, result.between.chosen]
+    found = result.between.minimum(times @ parts)
     # Draws from few scatter less than new images would, by (n − 1)/n.
     wider = np.sqrt(images / (images - 1))
-    return np.asarray(fit.point + wider * (found - fit.point) + _monte_carlo(fit, draws, rng))
+    return np.asarray(
+        result.point + wider * (found - result.point) + _monte_carlo(result, draws, rng)
+    )
 
 
 def _over_blocks(
-    scape: xr.Dataset,
-    fit: Located,
+    landscape: xr.Dataset,
+    result: Located,
     counts: list[Floats],
     draws: int,
     rng: np.random.Generator,
@@ -242,33 +248,34 @@ def _over_blocks(
         times = rng.multinomial(number, np.full(number, 1 / number), size=draws)
         mean = every.sum(axis=0)
         drawn.append(np.maximum(mean + np.sqrt(number / (number - 1)) * (times @ every - mean), 0))
-    found = _fitted(scape, fit, np.stack(drawn, axis=1))
-    return found + _monte_carlo(fit, draws, rng)
+    found = _fitted(landscape, result, np.stack(drawn, axis=1))
+    return found + _monte_carlo(result, draws, rng)
 
 
-def _fitted(scape: xr.Dataset, fit: Located, counts: Floats) -> Floats:
+def _fitted(landscape: xr.Dataset, result: Located, counts: Floats) -> Floats:
     """Minima for other counts (draws, images, classes), (draws, parameters)."""
-    values = deviances_of(scape, fit.told, counts, fit.between.chosen)
-    return fit.between.minimum(values)
+    values = deviances_of(landscape, result.told, counts, result.between.chosen)
+    return result.between.minimum(values)
 
 
-def _described(scape: xr.Dataset, fit: Fit, found: Floats, kind: Kind) -> Bootstrap:
-    names = [n for n in fit.parameters if scape.sizes[n] > 1]
+def _described(landscape: xr.Dataset, result: Fit, found: Floats, kind: Kind) -> Bootstrap:
+    names = [n for n in result.parameters if landscape.sizes[n] > 1]
     drawn = {name: ("draw", found[:, k]) for k, name in enumerate(names)}
-    for name in fit.parameters:
-        drawn.setdefault(name, ("draw", np.full(len(found), fit.parameters[name][0])))
+    for name in result.parameters:
+        drawn.setdefault(name, ("draw", np.full(len(found), result.parameters[name][0])))
     draws = xr.Dataset(
-        {name: drawn[name] for name in fit.parameters}, attrs={"kind": kind, "overlap": fit.overlap}
+        {name: drawn[name] for name in result.parameters},
+        attrs={"kind": kind, "overlap": result.overlap},
     )
     spread = {name: float(draws[name].std(ddof=1)) for name in names}
     parameters = {
         name: (value, spread[name] if name in spread and np.isfinite(error) else error)
-        for name, (value, error) in fit.parameters.items()
+        for name, (value, error) in result.parameters.items()
     }
-    covariance = fit.covariance.copy()
-    at = [list(fit.parameters).index(name) for name in names]
+    covariance = result.covariance.copy()
+    at = [list(result.parameters).index(name) for name in names]
     covariance[np.ix_(at, at)] = np.cov(found.T).reshape(len(names), len(names))
-    kept = {f.name: getattr(fit, f.name) for f in fields(Fit)}
+    kept = {f.name: getattr(result, f.name) for f in fields(Fit)}
     return Bootstrap(
         **{**kept, "parameters": parameters, "covariance": covariance}, draws=draws, kind=kind
     )

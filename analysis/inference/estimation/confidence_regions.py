@@ -16,7 +16,7 @@ FEWEST_POINTS = 31
 
 
 def joint_region(
-    scape: xr.Dataset,
+    landscape: xr.Dataset,
     level: float = 0.95,
     *,
     overlap: Overlap | None = None,
@@ -25,12 +25,12 @@ def joint_region(
     """The parameters that the data do not rule out together.
 
     Where −2 ln L is above its least by less than the quantile of χ²: an ellipse where the landscape
-    is a parabola, as :func:`best_fit` takes it to be, and else what it is, bent or open at an edge.
+    is a parabola, as :func:`fit` takes it to be, and else what it is, bent or open at an edge.
     The likelihood is that of :func:`posterior`, adjusted for counts that overlap.
 
     Parameters
     ----------
-    scape
+    landscape
         A landscape.
     level
         Of confidence, between 0 and 1.
@@ -60,17 +60,17 @@ def joint_region(
     --------
     >>> w = np.linspace(-0.3, 0.1, 9)
     >>> s2 = 0.02 + (w + 0.08) ** 2
-    >>> scape = xr.Dataset(
+    >>> landscape = xr.Dataset(
     ...     {"s2": (("image", "w1"), s2[None]), "s2_se": (("image", "w1"), 0 * s2[None] + 1e-7),
     ...      "s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2 + 1e-7), "n": ("image", [1000])},
     ...     coords={"w1": w, "image": ["one"]})
-    >>> region = joint_region(scape)
+    >>> region = joint_region(landscape)
     >>> region.w1[region.inside].values[[0, -1]].round(2).tolist(), region.attrs["open_at"]
     ([-0.11, -0.05], [])
     """
     if not 0 < level < 1:
         raise RequestError("no level of confidence", came=level, allowed="0 < level < 1")
-    told = deviance(scape, overlap)
+    told = deviance(landscape, overlap)
     between = interpolated(told)
     if between is None:
         raise RequestError(
@@ -80,7 +80,7 @@ def joint_region(
             hint="a finer grid",
         )
     names = told.names
-    density = Density(located(scape, told, between), [None] * len(names))
+    density = Density(located(landscape, told, between), [None] * len(names))
     number = points or POINTS.get(len(names), FEWEST_POINTS)
     axes = [np.linspace(axis[0], axis[-1], number) for axis in between.axes]
     mesh = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
@@ -92,7 +92,7 @@ def joint_region(
             "excess": (names, excess, {"long_name": "−2 ln L above its least"}),
             "inside": (names, inside, {"long_name": f"inside the joint {level:.0%} region"}),
         },
-        {name: (name, axis, scape[name].attrs) for name, axis in zip(names, axes, strict=True)},
+        {name: (name, axis, landscape[name].attrs) for name, axis in zip(names, axes, strict=True)},
         {
             "level": level,
             "threshold": threshold,

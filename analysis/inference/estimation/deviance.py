@@ -59,7 +59,7 @@ class Deviance:
         return tuple(self.axes)
 
 
-def deviance(scape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
+def deviance(landscape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
     """−2 ln L over the grid of a landscape.
 
     S² is freed of the bias of the finite simulation (``s2_bias``), and of the pull of classes of
@@ -67,7 +67,7 @@ def deviance(scape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
 
     Parameters
     ----------
-    scape
+    landscape
         A landscape.
     overlap
         ``"independent"``: N neighbourhoods are N draws. ``"simulated"``: they overlap; what that
@@ -83,27 +83,27 @@ def deviance(scape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
     Examples
     --------
     >>> s2 = np.array([0.02, 0.01, 0.02])
-    >>> scape = xr.Dataset(
+    >>> landscape = xr.Dataset(
     ...     {"s2": (("image", "T"), s2[None]), "s2_se": (("image", "T"), 0 * s2[None]),
     ...      "s2_total": ("T", s2), "s2_total_se": ("T", 0 * s2), "n": ("image", [100])},
     ...     coords={"T": [1.0, 2.0, 3.0]})
-    >>> deviance(scape).values.tolist()
+    >>> deviance(landscape).values.tolist()
     [8.0, 4.0, 8.0]
     """
-    if not np.isfinite(scape["s2_total"]).any():
+    if not np.isfinite(landscape["s2_total"]).any():
         raise RequestError(
             "no point of the landscape is computed",
             came="NaN everywhere",
             allowed="at least one point",
             hint="latticescape run, and then once more",
         )
-    chosen = chosen_overlap(scape, overlap)
-    names, part = parameters_of(scape), part_of(scape)
-    numbers = scape["n"].values.astype(float)
+    chosen = chosen_overlap(landscape, overlap)
+    names, part = parameters_of(landscape), part_of(landscape)
+    numbers = landscape["n"].values.astype(float)
     if chosen == "effective":
-        numbers = np.minimum(scape["effective_n"].values.astype(float), numbers)
-    swept = tuple(name for name in names if scape.sizes[name] > 1)
-    one = scape.isel({name: 0 for name in names if name not in swept})
+        numbers = np.minimum(landscape["effective_n"].values.astype(float), numbers)
+    swept = tuple(name for name in names if landscape.sizes[name] > 1)
+    one = landscape.isel({name: 0 for name in names if name not in swept})
     dispersion = _dispersion(one, chosen)
     values, errors, parts = _sums(one, part, numbers, swept)
     if dispersion is not None:
@@ -113,7 +113,7 @@ def deviance(scape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
         values, parts = values + pull.sum(axis=0), parts + pull
     return Deviance(
         axes={name: one[name].values.astype(float) for name in swept},
-        fixed={name: float(scape[name][0]) for name in names if name not in swept},
+        fixed={name: float(landscape[name][0]) for name in names if name not in swept},
         values=values,
         errors=errors,
         parts=parts,
@@ -123,7 +123,7 @@ def deviance(scape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
     )
 
 
-def chosen_overlap(scape: xr.Dataset, asked: Overlap | None) -> Overlap:
+def chosen_overlap(landscape: xr.Dataset, asked: Overlap | None) -> Overlap:
     """How overlapping neighbourhoods are taken.
 
     If nothing is asked: counts that know their ``effective_n`` come from images and overlap; others
@@ -137,9 +137,9 @@ def chosen_overlap(scape: xr.Dataset, asked: Overlap | None) -> Overlap:
     """
     able = {
         "independent": True,
-        "simulated": "count_covariance" in scape
-        and bool(np.isfinite(scape["count_covariance"]).all()),
-        "effective": "effective_n" in scape,
+        "simulated": "count_covariance" in landscape
+        and bool(np.isfinite(landscape["count_covariance"]).all()),
+        "effective": "effective_n" in landscape,
     }
     if asked is not None and not able.get(asked, False):
         known = asked in OVERLAPS
@@ -153,25 +153,25 @@ def chosen_overlap(scape: xr.Dataset, asked: Overlap | None) -> Overlap:
     if asked is not None:
         return asked
     overlapping = able["effective"] or (
-        "counts" in scape
-        and "lattice" in scape.attrs
-        and neighborhoods_overlap(scape["counts"].values, scape.attrs["lattice"])
+        "counts" in landscape
+        and "lattice" in landscape.attrs
+        and neighborhoods_overlap(landscape["counts"].values, landscape.attrs["lattice"])
     )
     ways: tuple[Overlap, ...] = ("simulated", "effective")
     return next((way for way in ways if overlapping and able[way]), "independent")
 
 
-def part_of(scape: xr.Dataset) -> Hashable:
+def part_of(landscape: xr.Dataset) -> Hashable:
     """The dimension of what the total is summed over: ``image``, or ``source``."""
-    return scape["n"].dims[0]
+    return landscape["n"].dims[0]
 
 
 def deviances_of(
-    scape: xr.Dataset, told: Deviance, counts: Floats, points: npt.NDArray[np.intp]
+    landscape: xr.Dataset, told: Deviance, counts: Floats, points: npt.NDArray[np.intp]
 ) -> Floats:
     """−2 ln L of other counts, (draws, images, classes), at points of the grid: (draws, points)."""
-    one = scape.isel(dict.fromkeys(told.fixed, 0))
-    part = part_of(scape)
+    one = landscape.isel(dict.fromkeys(told.fixed, 0))
+    part = part_of(landscape)
     q = one["probability"].transpose(part, *told.names, "configuration").values
     q = q.reshape(len(q), -1, q.shape[-1])[:, points]
     known = one["s2"].transpose(part, *told.names).values.reshape(len(q), -1)[:, points]
@@ -184,34 +184,34 @@ def deviances_of(
 
 
 def _sums(
-    scape: xr.Dataset, part: Hashable, numbers: Floats, names: tuple[str, ...]
+    landscape: xr.Dataset, part: Hashable, numbers: Floats, names: tuple[str, ...]
 ) -> tuple[Floats, Floats, Floats]:
     """4 N S² in total, its error, and of every image."""
-    s2 = (scape["s2"] - scape.get("s2_bias", 0.0)).transpose(part, *names).values
+    s2 = (landscape["s2"] - landscape.get("s2_bias", 0.0)).transpose(part, *names).values
     weight = 4 * numbers.reshape(-1, *[1] * len(names))
-    if np.array_equal(numbers, scape["n"].values):
+    if np.array_equal(numbers, landscape["n"].values):
         # Images of one composition share a simulation, and its error: the total knows.
-        total = scape["s2_total"] - scape.get("s2_total_bias", 0.0)
+        total = landscape["s2_total"] - landscape.get("s2_total_bias", 0.0)
         values, errors = (
             4 * numbers.sum() * each.transpose(*names).values
-            for each in (total, scape["s2_total_se"])
+            for each in (total, landscape["s2_total_se"])
         )
         return values, errors, weight * s2
-    each = weight * scape["s2_se"].transpose(part, *names).values
+    each = weight * landscape["s2_se"].transpose(part, *names).values
     return np.sum(weight * s2, axis=0), np.sqrt(np.sum(each**2, axis=0)), weight * s2
 
 
-def _dispersion(scape: xr.Dataset, overlap: Overlap) -> Floats | None:
+def _dispersion(landscape: xr.Dataset, overlap: Overlap) -> Floats | None:
     """(images, classes), or None if the landscape does not know its histograms."""
-    if "probability" not in scape or "counts" not in scape:
+    if "probability" not in landscape or "counts" not in landscape:
         return None
     if overlap != "simulated":
-        return np.ones(scape["counts"].shape)
-    total = scape["s2_total"]
+        return np.ones(landscape["counts"].shape)
+    total = landscape["s2_total"]
     least = np.unravel_index(int(np.nanargmin(total.values)), total.shape)
-    q = scape["probability"].isel(dict(zip(total.dims, map(int, least), strict=True)))
-    variance = np.diagonal(scape["count_covariance"].values, axis1=1, axis2=2)
-    expected = q.transpose(part_of(scape), "configuration").values
+    q = landscape["probability"].isel(dict(zip(total.dims, map(int, least), strict=True)))
+    variance = np.diagonal(landscape["count_covariance"].values, axis1=1, axis2=2)
+    expected = q.transpose(part_of(landscape), "configuration").values
     usual = expected * (1 - expected)
-    seen = usual * scape["n"].values[:, None] > 0.1
+    seen = usual * landscape["n"].values[:, None] > 0.1
     return np.clip(np.where(seen, variance / np.where(seen, usual, 1), 1.0), *DISPERSION)

@@ -88,7 +88,7 @@ class Fit:
         return (*(direction.sentence for direction in self.flat), *beyond, *elsewhere)
 
 
-def best_fit(scape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
+def fit(landscape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
     """Parameters at the minimum of a landscape, with their standard errors.
 
     The minimum is that of −2 ln L = 4 Σ_d N_d S²_d, interpolated by a Gaussian process and freed of
@@ -99,7 +99,7 @@ def best_fit(scape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
 
     Parameters
     ----------
-    scape
+    landscape
         A landscape.
     overlap
         How overlapping neighbourhoods are taken; see :func:`deviance`.
@@ -113,21 +113,21 @@ def best_fit(scape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
     --------
     >>> w = np.linspace(-0.3, 0.1, 9)
     >>> s2 = 0.02 + (w + 0.08) ** 2
-    >>> scape = xr.Dataset(
+    >>> landscape = xr.Dataset(
     ...     {"s2": (("image", "w1"), s2[None]), "s2_se": (("image", "w1"), 0 * s2[None] + 1e-7),
     ...      "s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2 + 1e-7), "n": ("image", [1000])},
     ...     coords={"w1": w, "image": ["one"]})
-    >>> value, error = best_fit(scape).parameters["w1"]
+    >>> value, error = fit(landscape).parameters["w1"]
     >>> round(value, 5), round(error, 5)
     (-0.08, 0.01581)
     """
-    told = deviance(scape, overlap)
-    if not parameters_of(scape):
-        return Fit({}, np.empty((0, 0)), **_distances(scape), border=(), overlap=told.overlap)
+    told = deviance(landscape, overlap)
+    if not parameters_of(landscape):
+        return Fit({}, np.empty((0, 0)), **_distances(landscape), border=(), overlap=told.overlap)
     between = interpolated(told)
     if between is None:
-        return _grid_fit(scape, told)
-    return located(scape, told, between).fit
+        return _grid_fit(landscape, told)
+    return located(landscape, told, between).fit
 
 
 @dataclass(frozen=True)
@@ -167,12 +167,12 @@ def interpolated(told: Deviance) -> Interpolation | None:
         return None
 
 
-def located(scape: xr.Dataset, told: Deviance, between: Interpolation) -> Located:
+def located(landscape: xr.Dataset, told: Deviance, between: Interpolation) -> Located:
     """The minimum and its covariance."""
     point = between.minimum()
     edges = np.array([[axis[0], axis[-1]] for axis in between.axes]).T
     half = (edges[1] - edges[0]) / 2
-    found = information(scape, told, between, point)
+    found = information(landscape, told, between, point)
     whole = found.curvature * np.outer(half, half)
     inverse = np.asarray(np.linalg.pinv(whole, rcond=1e-10, hermitian=True), float)
     scatter = inverse @ (found.slope_covariance * np.outer(half, half)) @ inverse
@@ -186,9 +186,9 @@ def located(scape: xr.Dataset, told: Deviance, between: Interpolation) -> Locate
     covariance = (vectors * spread) @ vectors.T * np.outer(half, half) + monte_carlo
     lost = np.abs(vectors[:, flat]).max(axis=1, initial=0.0) > 0.1
     border = _border(told, point, edges, half, lost)
-    fit = _fit(scape, told, between, point, covariance, monte_carlo, border)
+    fit = _fit(landscape, told, between, point, covariance, monte_carlo, border)
     flats = named_directions(
-        told.names, sharp, half, fixed_composition=bool(scape.attrs.get("fixed_composition"))
+        told.names, sharp, half, fixed_composition=bool(landscape.attrs.get("fixed_composition"))
     )
     minima = modes(told, between) if not flats else point[None]
     others = tuple(dict(zip(told.names, map(float, other), strict=True)) for other in minima[1:])
@@ -239,7 +239,7 @@ def _pinned(between: Interpolation, point: Floats) -> npt.NDArray[np.bool_]:
 
 
 def _fit(
-    scape: xr.Dataset,
+    landscape: xr.Dataset,
     told: Deviance,
     between: Interpolation,
     point: Floats,
@@ -252,9 +252,9 @@ def _fit(
     # How far a minimum lies beyond the grid's edge is not known.
     errors[_pinned(between, point) & np.isin(told.names, list(border))] = np.inf
     parameters = {name: (at[name], float(e)) for name, e in zip(told.names, errors, strict=True)}
-    nearby = scape.sel({**at, **told.fixed}, method="nearest")
-    s2, s2_total = _least(scape, told, between)
-    every = parameters_of(scape)
+    nearby = landscape.sel({**at, **told.fixed}, method="nearest")
+    s2, s2_total = _least(landscape, told, between)
+    every = parameters_of(landscape)
     return Fit(
         parameters={n: parameters.get(n, (told.fixed.get(n, np.nan), np.inf)) for n in every},
         covariance=_spread_out(covariance, told.names, every),
@@ -267,11 +267,11 @@ def _fit(
     )
 
 
-def _least(scape: xr.Dataset, told: Deviance, between: Interpolation) -> tuple[Floats, float]:
+def _least(landscape: xr.Dataset, told: Deviance, between: Interpolation) -> tuple[Floats, float]:
     """S² of every image and in total where the total is least, smoothed as −2 ln L is."""
-    one = scape.isel(dict.fromkeys(told.fixed, 0))
+    one = landscape.isel(dict.fromkeys(told.fixed, 0))
     total = one["s2_total"].transpose(*told.names).values.reshape(1, -1)
-    parts = one["s2"].transpose(part_of(scape), *told.names).values.reshape(len(one["n"]), -1)
+    parts = one["s2"].transpose(part_of(landscape), *told.names).values.reshape(len(one["n"]), -1)
     values = np.vstack([total, parts])[:, between.chosen].T
     point = between.minimum(4 * told.numbers.sum() * values[:, :1].T)
     found = between.process.of(values).mean(between.scaled(point))[0]
@@ -286,17 +286,17 @@ def _spread_out(covariance: Floats, names: tuple[str, ...], every: tuple[str, ..
     return found
 
 
-def _grid_fit(scape: xr.Dataset, told: Deviance) -> Fit:
+def _grid_fit(landscape: xr.Dataset, told: Deviance) -> Fit:
     """The best grid point, with an error that says nothing is known of its neighbourhood."""
     least = np.unravel_index(int(np.nanargmin(told.values)), told.values.shape)
     at = dict(zip(told.names, map(int, least), strict=True))
-    place = scape.isel({**at, **dict.fromkeys(told.fixed, 0)})
-    names = parameters_of(scape)
+    place = landscape.isel({**at, **dict.fromkeys(told.fixed, 0)})
+    names = parameters_of(landscape)
     return Fit(
         {name: (float(place[name]), float("inf")) for name in names},
         np.full((len(names),) * 2, np.inf),
         **_distances(place),
-        border=tuple(name for name, i in at.items() if i in (0, scape.sizes[name] - 1)),
+        border=tuple(name for name, i in at.items() if i in (0, landscape.sizes[name] - 1)),
         overlap=told.overlap,
     )
 

@@ -36,13 +36,13 @@ class Information:
 
 
 def information(
-    scape: xr.Dataset, told: Deviance, between: Interpolation, point: Floats
+    landscape: xr.Dataset, told: Deviance, between: Interpolation, point: Floats
 ) -> Information:
     """Expected curvature and scatter of the slope of −ln L at a point.
 
     Parameters
     ----------
-    scape
+    landscape
         A landscape. Without the histograms it is made of, the curvature is that of the landscape,
         and the slope is taken to scatter accordingly.
     told, between
@@ -56,13 +56,13 @@ def information(
     >>> from latticescape.analysis.inference.landscapes.interpolation import interpolation
     >>> w = np.linspace(-1.0, 1.0, 9)
     >>> s2 = 0.01 + w**2
-    >>> scape = xr.Dataset(
+    >>> landscape = xr.Dataset(
     ...     {"s2": (("image", "w1"), s2[None]), "s2_se": (("image", "w1"), 0 * s2[None]),
     ...      "s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2), "n": ("image", [100])},
     ...     coords={"w1": w})
-    >>> told = deviance(scape)
+    >>> told = deviance(landscape)
     >>> between = interpolation(told.axes, told.values, told.errors)
-    >>> information(scape, told, between, np.zeros(1)).curvature.round(3).tolist()
+    >>> information(landscape, told, between, np.zeros(1)).curvature.round(3).tolist()
     [[400.0]]
     """
     if told.dispersion is None:
@@ -71,10 +71,10 @@ def information(
         return Information(bend / 2, bend / 2)
     curvature = np.zeros((len(point),) * 2)
     scatter = curvature.copy()
-    roots, every_slope = root_histograms(scape, told, between, point)
+    roots, every_slope = root_histograms(landscape, told, between, point)
     for d, number in enumerate(told.numbers):
         value, slopes, dispersion = roots[d], every_slope[d], told.dispersion[d]
-        there = scape.isel({part_of(scape): d})
+        there = landscape.isel({part_of(landscape): d})
         slope, covariance = _root_scatter(value**2, number, dispersion, _covariance(there, told))
         curvature += 8 * number * (slopes * (slope * np.sqrt(number) * value)) @ slopes.T
         scatter += 16 * number * slopes @ covariance @ slopes.T
@@ -82,16 +82,16 @@ def information(
 
 
 def root_histograms(
-    scape: xr.Dataset, told: Deviance, between: Interpolation, point: Floats
+    landscape: xr.Dataset, told: Deviance, between: Interpolation, point: Floats
 ) -> tuple[Floats, Floats]:
     """√q of the simulation at a point, (parts, classes), and its slopes, (parts, axes, classes).
 
     From a parabola through the grid points near the minimum.
     """
-    one = scape.isel(dict.fromkeys(told.fixed, 0))
+    one = landscape.isel(dict.fromkeys(told.fixed, 0))
     chosen = _near_points(told, between)
     design, width = _design(told, chosen, point)
-    q = one["probability"].transpose(part_of(scape), *told.names, "configuration").values
+    q = one["probability"].transpose(part_of(landscape), *told.names, "configuration").values
     near = np.sqrt(q.reshape(len(q), -1, q.shape[-1])[:, chosen])
     parabolas = np.linalg.pinv(design) @ near
     value = np.clip(parabolas[:, 0], 0, 1)

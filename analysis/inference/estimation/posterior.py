@@ -35,7 +35,7 @@ class ConvergenceError(RequestError):
 
 
 def posterior(
-    scape: xr.Dataset,
+    landscape: xr.Dataset,
     *,
     prior: Mapping[str, Prior] | None = None,
     overlap: Overlap | None = None,
@@ -50,12 +50,12 @@ def posterior(
     ensemble is one chain, started on its own, so that the comparison of chains (R̂) means something.
     Where counts overlap or are few, and by as much as the simulation is noisy, the likelihood is
     stretched about its maximum, w → ŵ + C (w − ŵ), so that its curvature is the inverse of the
-    estimate's covariance (:func:`best_fit`): the curvature adjustment of composite likelihoods. If
+    estimate's covariance (:func:`fit`): the curvature adjustment of composite likelihoods. If
     there are several minima it is flattened by one factor instead.
 
     Parameters
     ----------
-    scape
+    landscape
         A landscape.
     prior
         By parameter ``("normal", mean, sd)``, ``("uniform", low, high)`` or ``("lognormal",
@@ -96,30 +96,30 @@ def posterior(
     --------
     >>> w = np.linspace(-0.3, 0.1, 9)
     >>> s2 = 0.02 + (w + 0.08) ** 2
-    >>> scape = xr.Dataset(
+    >>> landscape = xr.Dataset(
     ...     {"s2": (("image", "w1"), s2[None]), "s2_se": (("image", "w1"), 0 * s2[None] + 1e-7),
     ...      "s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2 + 1e-7), "n": ("image", [1000])},
     ...     coords={"w1": w, "image": ["one"]})
-    >>> chain = posterior(scape).posterior.w1
+    >>> chain = posterior(landscape).posterior.w1
     >>> abs(float(chain.mean()) + 0.08) < 0.002, abs(float(chain.std()) - 0.0158) < 0.002
     (True, True)
     """
-    names = parameters_of(scape)
+    names = parameters_of(landscape)
     if not names:
         raise RequestError("the landscape has no parameters", allowed="one axis or more")
-    told = deviance(scape, overlap)
+    told = deviance(landscape, overlap)
     between = interpolated(told)
     if between is None:
         raise RequestError(
             "too few points of the landscape are computed for a posterior",
             came=int(np.isfinite(told.values).sum()),
             allowed="three values or more of each parameter, computed",
-            hint="best_fit, or a finer grid",
+            hint="fit, or a finer grid",
         )
-    fit = located(scape, told, between)
-    density = Density(fit, priors_of(told.names, prior or {}))
+    result = located(landscape, told, between)
+    density = Density(result, priors_of(told.names, prior or {}))
     kept, lp, diagnostics = _converged(density, chains, walkers, draws, seed)
-    return _described(scape, density, kept, lp, diagnostics)
+    return _described(landscape, density, kept, lp, diagnostics)
 
 
 def _converged(
@@ -206,50 +206,53 @@ def imported_arviz() -> Any:
 
 
 def _described(
-    scape: xr.Dataset,
+    landscape: xr.Dataset,
     density: Density,
     kept: Floats,
     lp: Floats,
     diagnostics: Mapping[str, Mapping[str, float]],
 ) -> Any:
     arviz = imported_arviz()
-    fit = density.fit
-    number, names = len(kept), fit.told.names
+    result = density.fit
+    number, names = len(kept), result.told.names
     flat = kept.reshape(number, -1, kept.shape[-1])
     draws = {name: flat[..., k] for k, name in enumerate(names)}
-    draws |= {name: np.full(flat.shape[:2], value) for name, value in fit.told.fixed.items()}
-    part = str(part_of(scape))
-    parts = fit.told.parts.reshape(len(fit.told.numbers), -1)[:, fit.between.chosen]
-    process = fit.between.process.of(parts.T)
-    places = fit.between.scaled(density.adjusted(flat.reshape(-1, len(names))))
+    draws |= {name: np.full(flat.shape[:2], value) for name, value in result.told.fixed.items()}
+    part = str(part_of(landscape))
+    parts = result.told.parts.reshape(len(result.told.numbers), -1)[:, result.between.chosen]
+    process = result.between.process.of(parts.T)
+    places = result.between.scaled(density.adjusted(flat.reshape(-1, len(names))))
     likelihood = -density.factor * process.mean(places).reshape(*flat.shape[:2], -1) / 2
     found = arviz.from_dict(
-        posterior={name: draws[name] for name in fit.fit.parameters},
+        posterior={name: draws[name] for name in result.fit.parameters},
         log_likelihood={"counts": likelihood},
         sample_stats={"lp": lp.reshape(number, -1)},
-        coords={part: [str(name) for name in scape[part].values]},
+        coords={part: [str(name) for name in landscape[part].values]},
         dims={"counts": [part]},
     )
     for name, told in diagnostics.items():
         found.posterior[name].attrs.update(told)
-    found.posterior.attrs.update(_told(fit, flat))
+    found.posterior.attrs.update(_told(result, flat))
     return found
 
 
-def _told(fit: Located, flat: Floats) -> dict[str, Any]:
+def _told(result: Located, flat: Floats) -> dict[str, Any]:
     every = flat.reshape(-1, flat.shape[-1])
-    errors = np.sqrt(np.diag(fit.covariance))
-    several = len(fit.minima) > 1
-    notes = list(fit.fit.notes)
+    errors = np.sqrt(np.diag(result.covariance))
+    several = len(result.minima) > 1
+    notes = list(result.fit.notes)
     if several:
-        apart = ((every[:, None] - fit.minima[None]) / fit.half) ** 2
-        share = np.bincount(np.argmin(apart.sum(axis=-1), axis=1), minlength=len(fit.minima))
+        apart = ((every[:, None] - result.minima[None]) / result.half) ** 2
+        share = np.bincount(np.argmin(apart.sum(axis=-1), axis=1), minlength=len(result.minima))
         told = ", ".join(f"{part:.0%}" for part in share / share.sum())
-        notes.append(f"the posterior has {len(fit.minima)} modes, holding {told}: no mean tells it")
+        modes = len(result.minima)
+        notes.append(
+            f"the posterior has {modes} modes ({told}), so its mean is not a useful summary"
+        )
     return {
-        "overlap": fit.told.overlap,
+        "overlap": result.told.overlap,
         "multimodal": int(several),
         "notes": notes,
-        "laplace_shift": ((every.mean(axis=0) - fit.point) / errors).tolist(),
+        "laplace_shift": ((every.mean(axis=0) - result.point) / errors).tolist(),
         "laplace_ratio": (every.std(axis=0) / errors).tolist(),
     }

@@ -115,7 +115,7 @@ class Interpolation:
         )
 
 
-def interpolate(scape: xr.Dataset, variable: str = "s2_total") -> Interpolation:
+def interpolate(landscape: xr.Dataset, variable: str = "s2_total") -> Interpolation:
     """A landscape at any point between those of its grid, with errors.
 
     Near the minimum a Gaussian process (a free parabola and a smooth rest whose height and lengths
@@ -124,7 +124,7 @@ def interpolate(scape: xr.Dataset, variable: str = "s2_total") -> Interpolation:
 
     Parameters
     ----------
-    scape
+    landscape
         A landscape over one or more parameters.
     variable
         ``s2_total``, or another variable over the parameters alone that has an error ``…_se``.
@@ -148,17 +148,17 @@ def interpolate(scape: xr.Dataset, variable: str = "s2_total") -> Interpolation:
     --------
     >>> w = np.linspace(-0.3, 0.1, 9)
     >>> s2 = 0.02 + (w + 0.08) ** 2
-    >>> scape = xr.Dataset(
+    >>> landscape = xr.Dataset(
     ...     {"s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2 + 1e-5), "n": ("image", [1000])},
     ...     coords={"w1": w})
-    >>> value, error = interpolate(scape)([[-0.08], [-0.06]])
+    >>> value, error = interpolate(landscape)([[-0.08], [-0.06]])
     >>> value.round(4).tolist(), bool(error.max() < 2e-5)
     ([0.02, 0.0204], True)
     """
-    names = parameters_of(scape)
-    axes = {name: scape[name].values.astype(float) for name in names}
-    values, errors = (scape[v].transpose(*names).values for v in (variable, f"{variable}_se"))
-    return interpolation(axes, values, errors, high=HIGH / (4 * float(scape["n"].sum())))
+    names = parameters_of(landscape)
+    axes = {name: landscape[name].values.astype(float) for name in names}
+    values, errors = (landscape[v].transpose(*names).values for v in (variable, f"{variable}_se"))
+    return interpolation(axes, values, errors, high=HIGH / (4 * float(landscape["n"].sum())))
 
 
 def interpolation(

@@ -64,8 +64,8 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
     >>> simulated = xr.Dataset(
     ...     {"histogram_replica": (("T", "replica", "configuration"), replicas)},
     ...     coords={"T": [1.0, 2.0], "label": observed.label})
-    >>> scape = landscape(simulated, observed)
-    >>> scape.s2.dims, scape.s2_total.values.round(4)
+    >>> surface = landscape(simulated, observed)
+    >>> surface.s2.dims, surface.s2_total.values.round(4)
     (('image', 'T'), array([0.0685, 0.0685]))
     """
     _check_classes(simulated, observed)
@@ -167,9 +167,9 @@ def histograms_at(simulated: xr.Dataset, observed: xr.Dataset) -> xr.DataArray:
     return joined.reset_coords(drop=True)
 
 
-def parameters_of(scape: xr.Dataset) -> tuple[str, ...]:
+def parameters_of(landscape: xr.Dataset) -> tuple[str, ...]:
     """The parameter axes of a landscape."""
-    return tuple(str(dim) for dim in scape["s2_total"].dims)
+    return tuple(str(dim) for dim in landscape["s2_total"].dims)
 
 
 def lowest_points(total: xr.DataArray) -> list[dict[str, int]]:
@@ -189,17 +189,17 @@ def lowest_points(total: xr.DataArray) -> list[dict[str, int]]:
 
 
 def mean_covariance(
-    covariances: Sequence[npt.NDArray[np.float64]], scape: xr.Dataset
+    covariances: Sequence[npt.NDArray[np.float64]], landscape: xr.Dataset
 ) -> xr.Variable:
     """``count_covariance`` of a landscape from those of its lowest points; NaN of none.
 
     Examples
     --------
-    >>> scape = xr.Dataset(coords={"image": ["one"], "configuration": [0, 1]})
-    >>> mean_covariance([np.ones((1, 2, 2)), np.zeros((1, 2, 2))], scape).values.tolist()
+    >>> landscape = xr.Dataset(coords={"image": ["one"], "configuration": [0, 1]})
+    >>> mean_covariance([np.ones((1, 2, 2)), np.zeros((1, 2, 2))], landscape).values.tolist()
     [[[0.5, 0.5], [0.5, 0.5]]]
     """
-    images, classes = scape.sizes["image"], scape.sizes["configuration"]
+    images, classes = landscape.sizes["image"], landscape.sizes["configuration"]
     unknown = np.full((images, classes, classes), np.nan)
     told = "covariance of counts of one simulated configuration, per neighbourhood"
     dims = ("image", "configuration", "configuration_2")

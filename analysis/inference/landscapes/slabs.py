@@ -49,7 +49,7 @@ def slab_landscape(
     Returns
     -------
     Dataset
-        A landscape with the dimension ``source``, for :func:`latticescape.best_fit`, ``posterior``,
+        A landscape with the dimension ``source``, for :func:`latticescape.fit`, ``posterior``,
         ``compare``, ``propose`` and the browser.
 
     Raises
@@ -74,8 +74,8 @@ def slab_landscape(
     ...     {v.name: (("w_LL", *v.dims), found[v.name]) for v in kernel.variables},
     ...     {"w_LL": w, **{name: each[:2] for name, each in kernel.coordinates.items()}})
     >>> counts = {"SO": [54, 233, 169, 61, 76, 8], "SN": [19, 101, 90, 89, 109, 17]}
-    >>> scape = slab_landscape(ds, counts)
-    >>> scape.s2.dims, scape.source.values.tolist()
+    >>> landscape = slab_landscape(ds, counts)
+    >>> landscape.s2.dims, landscape.source.values.tolist()
     (('source', 'w_LL'), ['SO', 'SN'])
     """
     return combine(_apart(simulated, sources, convention), weights)
@@ -123,8 +123,8 @@ def slab_landscapes(
     ...     {v.name: (("w_LL", *v.dims), found[v.name]) for v in kernel.variables},
     ...     {"w_LL": w, **{name: each[:2] for name, each in kernel.coordinates.items()}})
     >>> cuts = {"low": ds.sel(w_LL=4.0), "high": ds.sel(w_LL=8.0)}
-    >>> scapes = slab_landscapes(cuts, {"SO": [54, 233, 169, 61, 76, 8]})
-    >>> bool(scapes["low"].n == scapes["high"].n)
+    >>> landscapes = slab_landscapes(cuts, {"SO": [54, 233, 169, 61, 76, 8]})
+    >>> bool(landscapes["low"].n == landscapes["high"].n)
     True
     """
     apart = {name: _apart(model, sources, convention) for name, model in models.items()}
@@ -152,11 +152,11 @@ def _apart(
 def _surface(simulated: xr.Dataset, name: str, counts: npt.ArrayLike) -> xr.Dataset:
     """The landscape of one kind of hollows; ``n`` is the effective number."""
     own = simulated.sel(oxygen=SURFACE[name]).drop_vars(["composition", "oxygen"])
-    scape = landscape(own, _observed(own, name, np.asarray(counts)))
-    return scape.assign(n=scape["n"] * independent_share(scape))
+    hollows = landscape(own, _observed(own, name, np.asarray(counts)))
+    return hollows.assign(n=hollows["n"] * independent_share(hollows))
 
 
-def independent_share(scape: xr.Dataset) -> float:
+def independent_share(landscape: xr.Dataset) -> float:
     """How many independent draws one hollow is worth, at most 1: the inverse of how much more than
     independent ones the simulated counts scatter, a mean over the classes as of χ². 1 as long as
     nothing is computed that tells it.
@@ -171,15 +171,15 @@ def independent_share(scape: xr.Dataset) -> float:
     ...     "count_covariance": (("image", "configuration", "configuration_2"), scatter[None])}))
     0.5
     """
-    total = scape["s2_total"]
+    total = landscape["s2_total"]
     if not total.notnull().any():
         return 1.0
     lowest = {}
     if total.ndim:
         places = np.unravel_index(int(np.nanargmin(total.values)), total.shape)
         lowest = dict(zip(total.dims, map(int, places), strict=True))
-    q = scape["probability"].isel(lowest).values[0]
-    variance = np.diagonal(scape["count_covariance"].values[0])
+    q = landscape["probability"].isel(lowest).values[0]
+    variance = np.diagonal(landscape["count_covariance"].values[0])
     seen = q > 0
     return float(min(1.0, (seen.sum() - 1) / np.sum(variance[seen] / q[seen])))
 

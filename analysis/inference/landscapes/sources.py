@@ -66,8 +66,9 @@ def profile_landscape(
     --------
     >>> w = np.linspace(0.0, 1.0, 5)
     >>> sweep = xr.Dataset({"ca": (("w", "layer"), w[:, None] * [1.0, 2.0])}, coords={"w": w})
-    >>> scape = profile_landscape(sweep, {"value": [0.5, 1.0], "error": [0.1, 0.1]}, variable="ca")
-    >>> float(scape.s2_total.idxmin()), int(scape.n[0])
+    >>> profile = {"value": [0.5, 1.0], "error": [0.1, 0.1]}
+    >>> landscape = profile_landscape(sweep, profile, variable="ca")
+    >>> float(landscape.s2_total.idxmin()), int(landscape.n[0])
     (0.5, 2)
     """
     if convention not in _OVERLAPS:
@@ -156,7 +157,7 @@ def combine(
     (('source', 'w'), [0.75, 0.25])
     """
     _check_grids(sources)
-    numbers = {name: float(scape["n"].sum()) for name, scape in sources.items()}
+    numbers = {name: float(landscape["n"].sum()) for name, landscape in sources.items()}
     given = _weights(sources, weights, numbers)
     total = sum(numbers.values())
     share = xr.DataArray(
@@ -166,7 +167,7 @@ def combine(
     )
 
     def stacked(name: str) -> xr.DataArray:
-        parts = [scape[name].reset_coords(drop=True) for scape in sources.values()]
+        parts = [landscape[name].reset_coords(drop=True) for landscape in sources.values()]
         return xr.concat(parts, share["source"], join="exact")
 
     s2, se = stacked("s2_total"), stacked("s2_total_se")
@@ -180,7 +181,7 @@ def combine(
     values["s2_total_bias"] = (share * bias).sum("source", skipna=False)
     counted = xr.DataArray([*numbers.values()], share.coords, share.dims)
     values["n"], values["weight"] = counted if weights is None else share * total, share
-    dofs = [scape.attrs.get("degrees_of_freedom") for scape in sources.values()]
+    dofs = [landscape.attrs.get("degrees_of_freedom") for landscape in sources.values()]
     if None in dofs:
         return xr.Dataset(values)
     tested = dofs if weights is None else [0] * len(dofs)
@@ -235,14 +236,14 @@ def _check_grids(sources: Mapping[str, xr.Dataset]) -> None:
         raise RequestError("no source to combine", came="{}", allowed="landscapes by name")
     first, one = next(iter(sources.items()))
     names = parameters_of(one)
-    for name, scape in sources.items():
-        same = set(parameters_of(scape)) == set(names) and all(
-            np.array_equal(scape[p].values, one[p].values) for p in names
+    for name, landscape in sources.items():
+        same = set(parameters_of(landscape)) == set(names) and all(
+            np.array_equal(landscape[p].values, one[p].values) for p in names
         )
         if not same:
             raise RequestError(
                 f"the sources {first} and {name} are of different grids",
-                came=", ".join(f"{p} ({scape.sizes[p]})" for p in parameters_of(scape)),
+                came=", ".join(f"{p} ({landscape.sizes[p]})" for p in parameters_of(landscape)),
                 allowed=", ".join(f"{p} ({one.sizes[p]})" for p in names),
                 hint="both from one sweep",
             )

@@ -91,7 +91,7 @@ class Proposal:
 
 
 def propose(
-    scape: xr.Dataset,
+    landscape: xr.Dataset,
     target_error: Mapping[str, float],
     *,
     budget: int | None = None,
@@ -112,7 +112,7 @@ def propose(
 
     Parameters
     ----------
-    scape
+    landscape
         A landscape over one to three parameters; points that are not computed are left out.
     target_error
         Largest numerical standard error by parameter.
@@ -121,7 +121,7 @@ def propose(
     limits
         By parameter: what its values must lie between.
     overlap
-        As of :func:`latticescape.best_fit`.
+        As of :func:`latticescape.fit`.
 
     Raises
     ------
@@ -138,23 +138,25 @@ def propose(
     --------
     >>> w = np.linspace(-1.0, 1.0, 9)
     >>> s2 = 0.02 + 0.1 * (w + 0.08) ** 2
-    >>> scape = xr.Dataset(
+    >>> landscape = xr.Dataset(
     ...     {"s2": (("image", "w1"), s2[None]), "s2_se": (("image", "w1"), 0 * s2[None] + 4e-4),
     ...      "s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2 + 4e-4), "n": ("image", [1000])},
     ...     coords={"w1": w, "image": ["one"]})
-    >>> found = propose(scape, {"w1": 0.001})
+    >>> found = propose(landscape, {"w1": 0.001})
     >>> found.status, found.points == len(found.axes["w1"]) > 0
     ('sharpen', True)
-    >>> propose(scape, {"w1": 0.1}).status
+    >>> propose(landscape, {"w1": 0.1}).status
     'reached'
     """
-    told = deviance(scape, overlap)
+    told = deviance(landscape, overlap)
     check_target(target_error, told)
     check_budget(budget)
     between = interpolated(told)
     if between is None:
         return _Task(told, dict(target_error), budget, limits or {}).blind()
-    return _Task(told, dict(target_error), budget, limits or {}).of(located(scape, told, between))
+    return _Task(told, dict(target_error), budget, limits or {}).of(
+        located(landscape, told, between)
+    )
 
 
 @dataclass(frozen=True)
@@ -168,19 +170,21 @@ class _Task:
 
     def of(self, found: Located) -> Proposal:
         """The proposal for a landscape with a curve through it."""
-        fit, names = found.fit, self.told.names
+        result, names = found.fit, self.told.names
         # How far a minimum lies beyond the border is not known.
-        errors = {**numerical_errors(found), **dict.fromkeys(fit.border, float("inf"))}
-        data = data_errors(fit)
-        estimate = {name: fit.parameters[name][0] for name in names}
+        errors = {**numerical_errors(found), **dict.fromkeys(result.border, float("inf"))}
+        data = data_errors(result)
+        estimate = {name: result.parameters[name][0] for name in names}
         known = (self.told, estimate, errors, data)
         reached = all(errors[name] <= error for name, error in self.target.items())
-        lost = {n for d in fit.flat for n, part in d.direction.items() if part and n in self.target}
+        lost = {
+            n for d in result.flat for n, part in d.direction.items() if part and n in self.target
+        }
         if lost:
             needed = "the data do not determine it: more counts are needed, not more points"
-            return _proposal("flat", {}, *known, notes=(*fit.notes, needed))
-        if fit.border:
-            return self._limited("extend", self._outward(fit), *known, notes=fit.notes)
+            return _proposal("flat", {}, *known, notes=(*result.notes, needed))
+        if result.border:
+            return self._limited("extend", self._outward(result), *known, notes=result.notes)
         notes = _notes(self.target, data)
         if reached:
             return _proposal("reached", {}, *known, notes=notes)
@@ -229,12 +233,12 @@ class _Task:
             told_why = "there is no room for more values"
         return _proposal("exhausted", {}, *known, notes=(*notes, told_why))
 
-    def _outward(self, fit: Fit) -> Values:
+    def _outward(self, result: Fit) -> Values:
         """Values beyond the edges at which the minimum lies, the nearest first."""
         found: Values = {}
-        for name in fit.border:
+        for name in result.border:
             axis = np.sort(self.told.axes[name])
-            start, stop = fit.extension.get(name, (axis[0], axis[-1]))
+            start, stop = result.extension.get(name, (axis[0], axis[-1]))
             down = start < axis[0]
             edge, end = (axis[0], start) if down else (axis[-1], stop)
             low, high = self.limits.get(name, (-np.inf, np.inf))

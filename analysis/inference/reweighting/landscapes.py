@@ -79,12 +79,12 @@ def reweighted_landscape(
     )
 
 
-def beside_untrusted(scape: xr.Dataset) -> tuple[str, ...]:
+def beside_untrusted(landscape: xr.Dataset) -> tuple[str, ...]:
     """Parameters along which the least total S² of a landscape has no neighbour on both sides.
 
     Parameters
     ----------
-    scape
+    landscape
         A landscape; NaN where nothing is known.
 
     Returns
@@ -98,7 +98,7 @@ def beside_untrusted(scape: xr.Dataset) -> tuple[str, ...]:
     >>> beside_untrusted(xr.Dataset({"s2_total": s2}))
     ('w1',)
     """
-    names, total = parameters_of(scape), scape["s2_total"]
+    names, total = parameters_of(landscape), landscape["s2_total"]
     if not np.isfinite(total).any():
         return names
     known = np.pad(np.isfinite(total.values), 1)
@@ -126,7 +126,7 @@ def _slabs(
         yield {**fine, first: fine[first][start : start + size]}
 
 
-def _masked(part: xr.Dataset, scape: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
+def _masked(part: xr.Dataset, landscape: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
     """Only what is trusted; of all images together, where every one of them is."""
     names = ("trusted", "effective_n", "distance")
     places = [_at(part[list(names)], observed, image) for image in observed["image"].values]
@@ -135,10 +135,10 @@ def _masked(part: xr.Dataset, scape: xr.Dataset, observed: xr.Dataset) -> xr.Dat
         for name in names
     )
     masks = {True: trusted, False: trusted.all("image")}
-    parameters = set(parameters_of(scape))
+    parameters = set(parameters_of(landscape))
     found = {
         name: values.where(masks["image" in values.dims])
-        for name, values in scape.data_vars.items()
+        for name, values in landscape.data_vars.items()
         if parameters & set(values.dims)
     }
     told = {
@@ -146,7 +146,7 @@ def _masked(part: xr.Dataset, scape: xr.Dataset, observed: xr.Dataset) -> xr.Dat
         "effective_n": number.min("image").assign_attrs(part["effective_n"].attrs),
         "distance": distance.max("image").assign_attrs(part["distance"].attrs),
     }
-    return scape.assign({**found, **told})
+    return landscape.assign({**found, **told})
 
 
 def _at(part: xr.Dataset, observed: xr.Dataset, image: str) -> xr.Dataset:
