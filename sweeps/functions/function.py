@@ -2,9 +2,9 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,11 @@ from latticescape.physics.kernels.batches import CancelCheck, never_cancelled
 from latticescape.physics.kernels.lattice_kernel import Coordinates
 from latticescape.physics.models.parameters import Parameter
 from latticescape.physics.variables import Variable
-from latticescape.sweeps.functions.declared import Dims, check_declared, dims_of, variables_of
 from latticescape.sweeps.functions.returned import ReturnedError, by_variable, fitted
-from latticescape.sweeps.functions.signature import arguments_of, asked_of, randomness
 from latticescape.sweeps.functions.source import Function, Source
+
+if TYPE_CHECKING:
+    from latticescape.sweeps.functions.kernel_schema import Dims
 
 Point = dict[str, float]
 
@@ -48,12 +49,47 @@ class FunctionKernel:
     source: Source
     version: int
     variables: tuple[Variable, ...]
-    dims: Dims
+    dims: "Dims"
     arguments: tuple[Parameter, ...]
     seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        check_declared(self.version, self.seconds, self.variables, self.dims)
+        from latticescape.sweeps.functions.kernel_schema import KernelTable
+
+        KernelTable.read(self._table(source="", seconds=self.seconds), "[kernel]")
+
+    @classmethod
+    def of_table(cls, table: Mapping[str, Any]) -> Self:
+        """The kernel of a table ``[kernel]`` that :class:`KernelTable` has checked.
+
+        Its function is not at hand.
+        """
+        from latticescape.sweeps.functions.kernel_schema import dims_of
+
+        return cls(
+            Source(table["name"], digest=table["source"]),
+            table["version"],
+            tuple(_variable(**each) for each in table["variables"]),
+            dims_of(table["dims"]),
+            tuple(Parameter(**each) for each in table["parameters"]),
+            table["seconds"],
+        )
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """The table ``[kernel]`` of a spec: all that is declared, and the function's name only."""
+        return self._table(source=self.source.digest, seconds=float(self.seconds))
+
+    def _table(self, *, source: str, seconds: Any) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "version": self.version,
+            "source": source,
+            "seconds": seconds,
+            "dims": {n: list(d) if isinstance(d, tuple) else d for n, d in self.dims.items()},
+            "variables": [_written(variable) for variable in self.variables],
+            "parameters": [_written(argument) for argument in self.arguments],
+        }
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the function returns."""
@@ -250,7 +286,9 @@ class FunctionKernel:
 
     @cached_property
     def _asked(self) -> tuple[str, ...]:
-        return asked_of(self.function)
+        from latticescape.sweeps.functions.kernel_schema import RANDOM, signature_of
+
+        return tuple(name for name in RANDOM if name in signature_of(self.function))
 
     @cached_property
     def _defaults(self) -> Point:
@@ -265,7 +303,12 @@ class FunctionKernel:
         given: dict[str, Any] = {**self._defaults, **point}
         for name in self._whole:
             given[name] = int(given[name])
-        return {**given, **randomness(self._asked, seed)} if self._asked else given
+        if "rng" in self._asked:
+            # The bit generator is named, since numpy's default may change.
+            given["rng"] = np.random.Generator(np.random.PCG64DXSM([int(word) for word in seed]))
+        if "seed" in self._asked:
+            given["seed"] = np.array(seed, np.uint64)
+        return given
 
 
 def kernel(
@@ -321,6 +364,7 @@ def kernel(
     >>> run(sweep, tempfile.mkdtemp() + "/drift.zarr")["mean"].values.tolist()
     [-0.4, 0.0, 1.0]
     """
+    from latticescape.sweeps.functions.kernel_schema import arguments_of, dims_of, variables_of
 
     yields, sizes = variables_of(variables), dims_of(dims or {})
 
@@ -333,3 +377,17 @@ def kernel(
 
 def _told(point: Point) -> str:
     return ", ".join(f"{name}={value:g}" for name, value in point.items())
+
+
+def _variable(*, dims: Sequence[str] = (), flags: Sequence[str] = (), **fields: str) -> Variable:
+    return Variable(dims=tuple(dims), flags=tuple(flags), **fields)
+
+
+def _written(declared: Variable | Parameter) -> dict[str, Any]:
+    """The fields that differ from their defaults."""
+    values = {f.name: (getattr(declared, f.name), f.default) for f in fields(declared)}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, (value, default) in values.items()
+        if type(value) is not type(default) or value != default
+    }

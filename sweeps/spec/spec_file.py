@@ -1,37 +1,80 @@
 """Reading a spec file: from its tables to the parts of a sweep."""
 
-import tomllib
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-import tomlkit
+from pydantic import ConfigDict, Field
 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.schedule import Schedule
-from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import MODELS, Model
 from latticescape.physics.registry import LATTICES, lattice_of
-from latticescape.sweeps.functions.kernel_table import kernel_of
-from latticescape.sweeps.spec.axis import Axis
-from latticescape.sweeps.spec.schema import check_keys, check_tables
+from latticescape.sweeps.functions.function import FunctionKernel
+from latticescape.sweeps.functions.kernel_schema import KernelTable
+from latticescape.sweeps.spec.schema import Choice, Table, parse_toml
 
-_TABLES = {
-    "sweep": ("seed", "keep"),
-    "lattice": ("kind", "size", "layers"),
-    "model": None,
-    "grid": None,
-    "schedule": ("equilibration_mcs", "samples", "stride_mcs", "update", "tempering_mcs"),
-}
-_OPTIONAL = {"seed", "keep", "layers", "update", "tempering_mcs"}
+# Values are checked where a sweep is made in Python too: by Sweep, Axis, Schedule, the lattices and
+# the models. The schemas check what only a file can have wrong: its tables and keys.
+
+
+class SweepTable(Table):
+    """``[sweep]``."""
+
+    seed: Any = Field(default=0, examples=[2026])
+    keep: Any = Field(default=(), examples=[["samples"]])
+
+
+class LatticeTable(Table):
+    """``[lattice]``."""
+
+    kind: Annotated[str, Choice(LATTICES)] = Field(examples=["square"])
+    size: Any = Field(examples=[64])
+    layers: Any = Field(default=None, examples=[4])
+
+
+class ModelTable(Table):
+    """``[model]``: its kind, and parameters that depend on it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Annotated[str, Choice(MODELS)] = Field(examples=["pair_alloy"])
+
+
+class ScheduleTable(Table):
+    """``[schedule]``."""
+
+    equilibration_mcs: Any = Field(examples=[2000])
+    samples: Any = Field(examples=[500])
+    stride_mcs: Any = Field(examples=[10])
+    update: Any = Field(default="local", examples=["local"])
+    tempering_mcs: Any = Field(default=0, examples=[10])
+
+
+class ModelSpec(Table):
+    """A spec file of a lattice model."""
+
+    sweep: SweepTable = Field(default_factory=SweepTable)
+    lattice: LatticeTable
+    model: ModelTable
+    grid: dict[str, Any]
+    schedule: ScheduleTable
+
+
+class FunctionSpec(Table):
+    """A spec of a user's function, as a store keeps it."""
+
+    sweep: SweepTable = Field(default_factory=SweepTable)
+    grid: dict[str, Any]
+    kernel: KernelTable
 
 
 def parts_of(text: str) -> dict[str, Any]:
-    """What a sweep is made of, as a spec file's text has it.
+    """The arguments of a :class:`Sweep`, from the text of a spec file.
 
     Raises
     ------
     RequestError
-        If it is no TOML, a key is unknown or missing, or a part cannot be made.
+        If it is not TOML, a key is unknown or missing, or a part cannot be made.
 
     Examples
     --------
@@ -40,80 +83,27 @@ def parts_of(text: str) -> dict[str, Any]:
     ...
     latticescape.RequestError: the spec lacks the table lattice ...
     """
-    try:
-        tables = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        # Not every TOMLDecodeError: a number of thousands of digits and deep brackets.
-        raise RequestError(
-            "the spec is not valid TOML", came=error, hint="lines such as T = [2.0, 2.5]"
-        ) from None
-    _check_spec(tables)
-    beside = tables.get("sweep", {})
-    parts = {
-        "grid": tables["grid"],
-        "seed": beside.get("seed", 0),
-        "keep": beside.get("keep", ()),
-    }
-    if "kernel" in tables:
-        return {"kernel": kernel_of(tables["kernel"]), **parts}
+    tables = parse_toml(text, "the spec", "T = [2.0, 2.5]")
+    schema = FunctionSpec if "kernel" in tables else ModelSpec
+    spec: FunctionSpec | ModelSpec = schema.read(tables, "the spec")
+    parts = {"grid": tables["grid"], "seed": spec.sweep.seed, "keep": spec.sweep.keep}
+    if isinstance(spec, FunctionSpec):
+        return {"kernel": FunctionKernel.of_table(tables["kernel"]), **parts}
     return {
-        "lattice": _lattice(tables["lattice"]),
+        "lattice": lattice_of(tables["lattice"]),
         "model": _model(tables["model"]),
         "schedule": Schedule(**tables["schedule"]),
         **parts,
     }
 
 
-def grid_table(grid: Mapping[str, Axis]) -> dict[str, object]:
-    """The table ``[grid]``, in the order of the axes."""
-    return {name: _inline(axis) for name, axis in grid.items()}
-
-
-def _inline(axis: Axis) -> object:
-    """An axis on one line: a table of its own would be moved behind the lists, and axes have an
-    order."""
-    spec = axis.spec
-    if isinstance(spec, list):
-        return spec
-    table = tomlkit.inline_table()
-    table.update(spec)
-    return table
-
-
-def _check_spec(tables: Mapping[str, Any]) -> None:
-    """Which tables and keys there are; a table ``[kernel]`` stands for what a store knows of a
-    user's function, and its keys are checked where it is read."""
-    allowed = ("sweep", "grid", "kernel") if "kernel" in tables else tuple(_TABLES)
-    check_tables(tables, allowed, optional={"sweep"})
-    for name, table in tables.items():
-        keys = _TABLES.get(name)
-        if keys:
-            check_keys(f"[{name}]", table, keys, _OPTIONAL)
-
-
-def _chosen(place: str, table: Mapping[str, Any], kinds: Mapping[str, Any]) -> Any:
-    kind = table.get("kind")
-    if not isinstance(kind, str) or kind not in kinds:
-        raise RequestError(
-            f"[{place}] {'has an unknown' if 'kind' in table else 'lacks the key'} kind",
-            came=repr(kind) if "kind" in table else None,
-            allowed=" | ".join(kinds),
-            hint=f'kind = "{next(iter(kinds))}"',
-        )
-    return kinds[kind]
-
-
-def _lattice(table: Mapping[str, Any]) -> Lattice:
-    _chosen("lattice", table, LATTICES)
-    return lattice_of(table)
-
-
 def _model(table: Mapping[str, Any]) -> Model:
-    kind: type[Model] = _chosen("model", table, MODELS)
-    given = {name: value for name, value in table.items() if name != "kind"}
+    kind: type[Model] = MODELS[table["kind"]]
+    parameters = {name: value for name, value in table.items() if name != "kind"}
     try:
-        for name in (name for name in given if name not in kind.structures):
-            kind.parameter(name)
-        return kind(**given)
+        for name in parameters:
+            if name not in kind.structures:
+                kind.parameter(name)
+        return kind(**parameters)
     except RequestError as error:
         raise error.within("[model]") from None

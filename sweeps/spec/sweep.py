@@ -23,10 +23,8 @@ from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import Model
 from latticescape.physics.registry import kernel_for
 from latticescape.sweeps.functions.function import FunctionKernel
-from latticescape.sweeps.functions.kernel_table import table_of
 from latticescape.sweeps.functions.source import Source
 from latticescape.sweeps.spec.axis import Axis, AxisLike
-from latticescape.sweeps.spec.spec_file import grid_table, parts_of
 
 MOST_POINTS = 10**7
 FORMAT = 1
@@ -257,13 +255,18 @@ class Sweep:
         tables: dict[str, Any] = {"sweep": {"seed": self.seed}}
         if self.keep:
             tables["sweep"]["keep"] = list(self.keep)
+        # A table on one line: any other would be moved behind the lists, and axes have an order.
+        grid = {
+            name: axis.spec if isinstance(axis.spec, list) else tomlkit.inline_table() | axis.spec
+            for name, axis in self.grid.items()
+        }
         if isinstance(self.kernel, FunctionKernel):
-            tables |= {"grid": grid_table(self.grid), "kernel": table_of(self.kernel)}
+            tables |= {"grid": grid, "kernel": self.kernel.table}
         else:
             tables |= {
                 "lattice": self.lattice.table,
                 "model": {"kind": self.model.kind, **self.model.given, **self.model.structure},
-                "grid": grid_table(self.grid),
+                "grid": grid,
                 "schedule": asdict(self.schedule),
             }
         return tomlkit.dumps(tables)
@@ -295,6 +298,8 @@ class Sweep:
         >>> sweep.points
         2
         """
+        from latticescape.sweeps.spec.spec_file import parts_of
+
         return cls(**parts_of(text))
 
     @classmethod

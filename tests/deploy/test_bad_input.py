@@ -205,10 +205,10 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
         ising("samples = 10\n", ""),
         ("[schedule] lacks the key samples", "samples ="),
     ),
-    "a table that is none": ("sweep = 7\n" + ALLOY, ("sweep is no table", "7", "[sweep]")),
+    "a table that is none": ("sweep = 7\n" + ALLOY, ("sweep is not a table", "7")),
     "an unknown model": (
         ising('"ising"', '"isign"'),
-        ("isign", "pair_alloy | three_body_alloy | ising"),
+        ("model.kind is unknown", "isign", "pair_alloy", "ising", "solid_solution"),
     ),
     "a model without kind": (ising('kind = "ising"\n', ""), ("[model]", "kind =", "pair_alloy")),
     "a model parameter that is none": (
@@ -243,38 +243,47 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
         OWN + '[lattice]\nkind = "square"\nsize = 4\n',
         ("unknown table", "lattice", "sweep, grid, kernel"),
     ),
-    "a kernel that is no table": ("kernel = 7\n[grid]\nT = [1.0]\n", ("kernel is no table", "7")),
+    "a kernel that is no table": (
+        "kernel = 7\n[grid]\nT = [1.0]\n",
+        ("kernel is not a table", "7"),
+    ),
     "a kernel without a version": (own("version = 1\n", ""), ("[kernel] lacks", "version")),
     "a kernel with an unknown key": (
         own("seconds", "second"),
         ("unknown key", "came: second;", "source"),
     ),
     "a version in words": (own("= 1\n", '= "one"\n'), ("version is of the wrong type", "'one'")),
-    "a version of zero": (own("= 1\n", "= 0\n"), ("version is no whole number above 0", "0")),
+    "a version of zero": (
+        own("= 1\n", "= 0\n"),
+        ("version is out of range", "0", "a whole number from 1"),
+    ),
     "a point that takes no time": (own("seconds = 1.0", "seconds = 0.0"), ("seconds", "0.0")),
     "a variable out of its store": (own('"counts"', '"../counts"'), ("'../counts'", "letters")),
     "a variable named done": (own('"counts"', '"done"'), ("'done'", "not attempts or ")),
-    "a variable named as a dimension": (own('"counts"', '"bin"'), ("a name twice", "bin")),
-    "a variable of objects": (own('"int64"', '"object"'), ("dtype of counts", "object", "int64")),
-    "a variable of a number": (own('"int64"', "64"), ("dtype is of the wrong type", "64", "str")),
-    "a dimension not declared": (own('["bin"]', '["bins"]'), ("counts", "bins", "a tuple of bin")),
+    "a variable named as a dimension": (own('"counts"', '"bin"'), ("declared twice", "bin")),
+    "a variable of objects": (own('"int64"', '"object"'), ("counts.dtype", "object", "int64")),
+    "a variable of a number": (own('"int64"', "64"), ("counts.dtype", "came: 64;", "int64")),
+    "a dimension not declared": (
+        own('["bin"]', '["bins"]'),
+        ("counts", "bins", "not declared", "allowed: bin"),
+    ),
     "a dimension that is a list": (own('["bin"]', '[["bin"]]'), ("counts", "['bin']")),
-    "a dimension of length zero": (own("[0.5, 1.5]", "0"), ("dimension bin", "0", "above 0")),
+    "a dimension of length zero": (own("[0.5, 1.5]", "0"), ("dims.bin", "0", "above 0")),
     "a dimension of tables": (
         own("[0.5, 1.5]", "[{}]"),
-        ("dimension bin", "{}", "numbers or words"),
+        ("dims.bin", "{}", "numbers or words"),
     ),
     "variables that are numbers": (
         own('[[kernel.variables]]\nname = "counts"\ndims = ["bin"]\ndtype = "int64"\n', "").replace(
             "seconds = 1.0", "seconds = 1.0\nvariables = [1]"
         ),
-        ("[[kernel.variables]] is no table", "1"),
+        ("kernel.variables[0] is not a table", "1"),
     ),
     "a kernel without variables": (
         own('[[kernel.variables]]\nname = "counts"\ndims = ["bin"]\ndtype = "int64"\n', "").replace(
             "seconds = 1.0", "seconds = 1.0\nvariables = []"
         ),
-        ("without a variable", "one or more"),
+        ("kernel.variables", "[]", "one or more variables"),
     ),
     "a bound in words": (own("low = 0.0", 'low = "none"'), ("low is of the wrong type", "'none'")),
     "an axis the function does not take": (
@@ -1331,13 +1340,16 @@ CALLS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
         ("name of a variable", "T"),
     ),
     "a decorator without its brackets": (lambda: kernel(energy), ("<function energy", '"energy"')),  # type: ignore[arg-type]
-    "a kernel without a variable": (lambda: declare(), ("without a variable",)),
+    "a kernel without a variable": (
+        lambda: declare(),
+        ("kernel.variables", "[]", "one or more variables"),
+    ),
     "a kernel of no function": (lambda: declare("e", of=7), ("7", "def", "Numba")),
     "a kernel of a lambda": (lambda: declare("e", of=lambda T: T), ("lambda", "def")),
     "a kernel of a built-in": (lambda: declare("e", of=max), ("max", "def")),
     "a kernel of any arguments": (
         lambda: declare("e", of=function_of("*Ts")),
-        ("Ts cannot be given by name", "*Ts"),
+        ("Ts cannot be passed by name", "*Ts"),
     ),
     "a default that is a word": (
         lambda: declare("e", of=function_of("mode='fast'")),
@@ -1351,11 +1363,11 @@ CALLS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
         lambda: declare("e", parameters=[Parameter("H")]),
         ("the function does not take", "H", "T, steps"),
     ),
-    "a variable that is a number": (lambda: declare(7), ("neither a name nor a Variable", "7")),
+    "a variable that is a number": (lambda: declare(7), ("must be a name or a Variable", "7")),
     "a variable twice": (lambda: declare("e", "e"), ("twice", "e")),
     "a dimension of words and numbers": (
         lambda: declare(Variable("e", ("bin",)), dims={"bin": [[1, 2], [3]]}),
-        ("dimension bin", "[[1, 2], [3]]"),
+        ("dims.bin", "[[1, 2], [3]]"),
     ),
     "a version that is true": (lambda: declare("e", version=True), ("version", "True")),
     "a duration in words": (lambda: declare("e", seconds="long"), ("seconds", "'long'")),
