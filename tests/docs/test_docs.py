@@ -1,5 +1,6 @@
-"""What README and docs show runs, and what they point at is there."""
+"""The code of the README and the docs runs, and their links, files and commands exist."""
 
+import importlib
 import json
 import re
 import shlex
@@ -19,7 +20,7 @@ from tests.support.command_line import latticescape
 from tests.support.runs import in_process
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("examples/*/*.md")])
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 
 
@@ -32,9 +33,9 @@ def test_the_story_of_the_readme_runs(
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     exec(compile(story[1], "README.md", "exec"), {})
-    told = capsys.readouterr().out
-    assert "'w1': (" in told
-    assert "bic" in told
+    printed = capsys.readouterr().out
+    assert "'w1': (" in printed
+    assert "bic" in printed
     assert (tmp_path / "runs" / "mores2.zarr").is_dir()
 
 
@@ -48,10 +49,10 @@ def test_the_example_of_reweighting_runs(
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     exec(compile(example[1], page.name, "exec"), {})
-    told = capsys.readouterr().out
-    assert "100% of 441 points are trusted" in told
-    assert "not trusted: no\n" in told
-    assert "'w1': (" in told
+    printed = capsys.readouterr().out
+    assert "100% of 441 points are trusted" in printed
+    assert "not trusted: no\n" in printed
+    assert "'w1': (" in printed
 
 
 def test_the_page_on_adatoms_runs(
@@ -68,8 +69,7 @@ def test_the_page_on_adatoms_runs(
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(compile(code[0], "follow-adatoms.md", "exec"), names)
-    told = capsys.readouterr().out.splitlines()
-    assert len(told) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 3
     energy, error = (names["energies"][name].values for name in ("energy", "energy_se"))
     gap = BOLTZMANN_EV * 150.0 * np.log(880 / 120)
     assert energy[1] - energy[0] == pytest.approx(gap)
@@ -82,7 +82,7 @@ def test_the_page_on_adatoms_runs(
 def test_the_page_on_couplings_and_disorder_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its blocks with the lattice and the schedule that every page has, on fewer points."""
+    """Its blocks run with a small lattice and a short schedule, on fewer points."""
     page = (ROOT / "docs" / "howto" / "couple-and-disorder.md").read_text()
     matrix, bonds = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     code = "".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
@@ -98,13 +98,13 @@ def test_the_page_on_couplings_and_disorder_runs(
     stride_mcs = 2
     """
     coupled = Sweep.from_toml(matrix + "[grid]\nT = [3.0, 5.0]" + rest)
-    drawn = Sweep.from_toml(bonds.replace("num = 16", "num = 4") + rest)
-    assert (coupled.kernel.name, drawn.kernel.name) == ("lanes", "lanes")
-    assert drawn.shape == (4, 4)
+    disordered = Sweep.from_toml(bonds.replace("num = 16", "num = 4") + rest)
+    assert (coupled.kernel.name, disordered.kernel.name) == ("lanes", "lanes")
+    assert disordered.shape == (4, 4)
     monkeypatch.chdir(tmp_path)
     with in_process() as client:
         assert bool(run(coupled, "runs/matrix.zarr", client, progress=False).done.all())
-        run(drawn, "runs/bonds.zarr", client, progress=False)
+        run(disordered, "runs/bonds.zarr", client, progress=False)
     names: dict[str, Any] = {}
     exec(compile(code, "couple-and-disorder.md", "exec"), names)
     assert names["average"].sizes["T"] == 4
@@ -117,7 +117,7 @@ def test_the_page_on_couplings_and_disorder_runs(
 def test_every_verb_of_the_tour_does_what_the_page_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All commands of the page in their order; the browser's page is only asked for."""
+    """Run all commands of the page in order; of ``browse`` only fetch the page."""
     page = (ROOT / "docs" / "howto" / "on-the-command-line.md").read_text()
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
@@ -144,8 +144,8 @@ def test_every_verb_of_the_tour_does_what_the_page_says(
     assert "reached" in shown["refine"]
     assert "of the diagrams drawn from the fit" in shown["phase-diagram"]
     assert "Bokeh" in shown["browse"]
-    for made in ("landscape.html", "diagram.html", "runs/landscape.zarr", "runs/diagram.zarr"):
-        assert Path(made).exists()
+    for name in ("landscape.html", "diagram.html", "runs/landscape.zarr", "runs/diagram.zarr"):
+        assert Path(name).exists()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
@@ -164,6 +164,27 @@ def test_every_command_in_the_docs_is_a_command(page: Path) -> None:
         if command is not main:
             known = {o for p in command.params for o in p.opts}
             assert set(re.findall(r"--[a-z-]+", " ".join(rest))) <= known, words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_every_command_line_in_the_docs_names_a_command(page: Path) -> None:
+    for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
+        for verb in re.findall(r"^ *(?:\S*/)?latticescape ([\w-]+)", block, re.MULTILINE):
+            assert main.get_command(click.Context(main), verb), verb
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_every_file_and_module_that_a_page_names_exists(page: Path) -> None:
+    quoted = re.findall(r"`([^`\n]+)`", page.read_text())
+    for name in quoted:
+        if re.fullmatch(r"(physics|sweeps|analysis|deploy|tests|benchmarks)/[\w./-]*", name):
+            assert (ROOT / name).exists(), name
+        elif re.match(r"latticescape\.\w+\.", name):
+            module, _, attribute = name.partition("(")[0].rpartition(".")
+            try:
+                importlib.import_module(f"{module}.{attribute}")
+            except ModuleNotFoundError:
+                assert hasattr(importlib.import_module(module), attribute), name
 
 
 @pytest.mark.parametrize("spec", sorted((ROOT / "examples").glob("*.toml")), ids=lambda p: p.name)
