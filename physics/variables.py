@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.traces import SAMPLES, SPINS
+
+# What a sample can keep of a point besides its sums.
+SAMPLES, SPINS = "samples", "spins"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from latticescape.deploy.cli.options import PATH, STORE, Number, example, specie
 from latticescape.deploy.sources import SlabSources, check_no_sources, is_slab, sources_for
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
-from latticescape.physics.kernels.traces import SPINS
+from latticescape.physics.variables import SPINS
 from latticescape.sweeps.spec.seeding import point_seeds
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.location import StorePath, locate

@@ -5,8 +5,6 @@ from typing import Any
 
 import click
 
-from latticescape.sweeps.store.object_store import is_url
-
 
 class Number(click.IntRange):
     """A whole number in a range."""
@@ -18,6 +16,8 @@ class StorePlace(click.Path):
     """A store: its folder, or its URL."""
 
     def convert(self, value: Any, *place: Any) -> Any:
+        from latticescape.sweeps.store.object_store import is_url  # lazy: imports zarr
+
         return value if is_url(value) else super().convert(value, *place)
 
 
@@ -31,6 +31,22 @@ species_option = click.option(
 )
 picture_option = click.option(
     "--picture", type=PATH, multiple=True, help="A .png or .html to draw; repeatable."
+)
+quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
+cluster_option = click.option(
+    "--cluster",
+    default="local",
+    show_default=True,
+    help="A profile's name or path, tcp://host:port or tls://host:port.",
+)
+workers_option = click.option(
+    "--workers", type=POSITIVE, help="Worker processes on this machine [default: one per core]."
+)
+threads_option = click.option(
+    "--threads", type=POSITIVE, help="Threads of each worker on this machine [default: 1]."
+)
+block_option = click.option(
+    "--block-points", type=POSITIVE, help="Maximum points per block; changes no result."
 )
 as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object.")
 

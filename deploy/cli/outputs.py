@@ -2,19 +2,22 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import pandas as pd
-import xarray as xr
 from rich.console import Console
+from rich.table import Table
 
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.store.atomic_write import check_place
-from latticescape.sweeps.store.location import StorePath, locate
-from latticescape.sweeps.store.store import consolidate_metadata
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from latticescape.sweeps.store.location import StorePath
 
 PICTURES = (".png", ".html")
 
@@ -24,10 +27,16 @@ def show(facts: dict[str, Any], json_: bool) -> None:
     if json_:
         click.echo(json.dumps(finite(facts)))
         return
-    from latticescape.deploy.cli.tables import facts as table
-
     told = {name: value for name, value in facts.items() if value not in (None, "")}
-    Console().print(table(told))
+    Console().print(fact_table(told))
+
+
+def fact_table(facts: Mapping[str, object]) -> Table:
+    """Names and values in two columns."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
+        table.add_row(f"[bold]{name}[/bold]", str(value))
+    return table
 
 
 def finite(value: Any) -> Any:
@@ -71,8 +80,10 @@ def check_file(path: Path) -> None:
     check_place(path)
 
 
-def check_new(out: StorePath) -> None:
+def check_new(out: "StorePath") -> None:
     """Before anything is computed: nothing is there, and something can be written."""
+    from latticescape.sweeps.store.location import locate
+
     place = locate(out)
     if not place.is_free():
         raise RequestError(
@@ -81,14 +92,17 @@ def check_new(out: StorePath) -> None:
     place.check_room(0)
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
+def write_table(table: "pd.DataFrame", path: Path) -> None:
     """Write a table as CSV."""
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path, index=False)
 
 
-def write_new(table: xr.Dataset, out: StorePath) -> None:
+def write_new(table: "xr.Dataset", out: "StorePath") -> None:
     """Write a Dataset as a new zarr store, whole or not at all."""
+    from latticescape.sweeps.store.location import locate
+    from latticescape.sweeps.store.store import consolidate_metadata
+
     texts = [name for name, values in table.variables.items() if values.dtype.kind == "U"]
     # Zarr 3 specifies strings of any length, and none of a fixed one.
     portable = table.assign({name: table[name].astype(object) for name in texts})

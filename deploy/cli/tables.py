@@ -117,14 +117,6 @@ def round_lines(found: Round) -> list[str]:
     ]
 
 
-def facts(pairs: Mapping[str, object]) -> Table:
-    """Names and values, two columns."""
-    table = Table.grid(padding=(0, 2))
-    for name, value in pairs.items():
-        table.add_row(f"[bold]{name}[/bold]", str(value))
-    return table
-
-
 def measured_facts(
     observed: xr.Dataset, atoms_of: Mapping[str, xr.Dataset]
 ) -> dict[str, list[object]]:

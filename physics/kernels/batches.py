@@ -5,12 +5,13 @@ and trade them; when to do which is said here, once for all kernels.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
 from latticescape.physics.kernels.schedule import Schedule
 from latticescape.physics.kernels.tempering import Chosen, Ladder
 
@@ -41,20 +42,9 @@ class Group(ABC):
         raise NotImplementedError
 
 
-class Cancelled(Exception):  # noqa: N818
-    """Raised by a watch: nobody wants these points any more. No fault of theirs."""
-
-
-# Called every moment or so; it may raise.
-CancelCheck = Callable[[], None]
-
 # Monte Carlo steps between two calls: a second on a large lattice, and long beside a call on a
 # small one.
 UNWATCHED_MCS = 64
-
-
-def never_cancelled() -> None:
-    """Nobody waits for anything."""
 
 
 def drive(

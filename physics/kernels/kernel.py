@@ -6,7 +6,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from latticescape.physics.kernels.batches import CancelCheck, never_cancelled
+from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
 from latticescape.physics.kernels.lattice_kernel import Coordinates
 from latticescape.physics.variables import Variable
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from latticescape.physics.compiled import one_compiles
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.batches import CancelCheck, never_cancelled
+from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
 from latticescape.physics.kernels.multispin.simd import WORDS
 from latticescape.physics.kernels.reference import MOMENTS
 from latticescape.physics.kernels.sampler import (
@@ -27,12 +27,20 @@ from latticescape.physics.kernels.sampler import (
 )
 from latticescape.physics.kernels.schedule import Schedule
 from latticescape.physics.kernels.swendsen_wang import check_clusters
-from latticescape.physics.kernels.traces import KEEP, SAMPLES, SPINS, kept
+from latticescape.physics.kernels.traces import KEEP, kept
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import REPLICAS, Model, Orbit, features_of
 from latticescape.physics.observables import observe
-from latticescape.physics.variables import COUNTS, ESTIMATES, KEPT, TEMPERING, Variable
+from latticescape.physics.variables import (
+    COUNTS,
+    ESTIMATES,
+    KEPT,
+    SAMPLES,
+    SPINS,
+    TEMPERING,
+    Variable,
+)
 
 # Of one variable at one point: eight points, the fewest of a block, are a chunk below 2 GiB.
 MOST_KEPT_BYTES = 2**27

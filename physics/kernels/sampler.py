@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.batches import CancelCheck, Group, drive, never_cancelled
+from latticescape.physics.kernels.batches import Group, drive
+from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
 from latticescape.physics.kernels.multispin.blocks import LaneTables, fits_lanes, lane_groups
 from latticescape.physics.kernels.multispin.bond_disorder import (
     DisorderedTables,
@@ -31,11 +32,12 @@ from latticescape.physics.kernels.scalar_batches import ClusterGroup, ReferenceG
 from latticescape.physics.kernels.schedule import Schedule, Update
 from latticescape.physics.kernels.swendsen_wang import check_clusters
 from latticescape.physics.kernels.tempering import Ladder, ladders_of
-from latticescape.physics.kernels.traces import SAMPLES, SPINS, Counts, Trace, Words, kept
+from latticescape.physics.kernels.traces import Counts, Trace, Words, kept
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.bond_disorder import RandomBonds
 from latticescape.physics.models.model import REPLICAS, Model, Orbit, Points, features_of
+from latticescape.physics.variables import SAMPLES, SPINS
 
 T = TypeVar("T", bound=LaneTables)
 Seeds = npt.NDArray[np.uint64]

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.models.model import REPLICAS
+from latticescape.physics.variables import SAMPLES, SPINS
 
-SAMPLES, SPINS = "samples", "spins"
 KEEP = (SAMPLES, SPINS)
 
 Counts = npt.NDArray[np.int32]

@@ -9,18 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.batches import CancelCheck, never_cancelled
 from latticescape.physics.kernels.boltzmann import boltzmann
+from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
 from latticescape.physics.kernels.lattice_kernel import Coordinates, LatticeKernel, corners
 from latticescape.physics.kernels.sampler import Seeds, complete
-from latticescape.physics.kernels.traces import SPINS, pack_replicas
+from latticescape.physics.kernels.traces import pack_replicas
 from latticescape.physics.kinetics import hopping
 from latticescape.physics.kinetics.adatoms import BOLTZMANN_EV, ENERGIES, Adatoms
 from latticescape.physics.kinetics.hopping import Sums, Surface, Walkers
 from latticescape.physics.lattices.lattice import Lattice, neighbor_steps
 from latticescape.physics.models.model import REPLICAS, Points
 from latticescape.physics.observables import Estimates
-from latticescape.physics.variables import KEPT, Variable
+from latticescape.physics.variables import KEPT, SPINS, Variable
 
 Floats = npt.NDArray[np.float64]
 

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.batches import CancelCheck, Group, drive, never_cancelled
+from latticescape.physics.kernels.batches import Group, drive
+from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
 from latticescape.physics.kernels.lattice_kernel import Coordinates, LatticeKernel
 from latticescape.physics.kernels.multispin.simd import WORDS
 from latticescape.physics.kernels.sampler import LANES, REFERENCE, Seeds, complete

@@ -8,7 +8,7 @@ from latticescape.sweeps.spec.seeding import point_seeds
 from latticescape.sweeps.spec.sweep import Sweep
 
 
-def calibrate(sweep: Sweep, *, points: int = 3, seconds: float = 2.0) -> float:
+def calibrate(sweep: Sweep, *, points: int = 3, seconds: float = 0.3) -> float:
     """Attempted updates per second of one core, from a few short points spread over the grid.
 
     Parameters

@@ -12,17 +12,21 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from distributed import Client
-
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.batches import Cancelled
-from latticescape.sweeps.execution.patience import KEY
+from latticescape.physics.kernels.cancellation import Cancelled
 from latticescape.sweeps.spec.plan import Block
 from latticescape.sweeps.store.object_store import UnreachableError
 from latticescape.sweeps.store.records import Note, Notes
 from latticescape.sweeps.store.store import Store
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+# All keys of tasks start with it.
+KEY = "latticescape"
 
 NAME, PULSE = "lease", "pulse"
 
@@ -68,6 +72,11 @@ class Lease:
         return f"{self.user}@{self.host}, scheduler {self.address}"
 
 
+def block_note(number: int) -> str:
+    """Name of the note about the work on a block."""
+    return f"block-{number}"
+
+
 def lease_of(notes: Notes) -> Lease | None:
     """The lease of a store; None if nobody works on it."""
     found = notes.read(NAME)
@@ -77,7 +86,7 @@ def lease_of(notes: Notes) -> Lease | None:
         return None  # written by another version
 
 
-def take(store: Store, client: Client) -> tuple[Lease, str]:
+def take(store: Store, client: "Client") -> tuple[Lease, str]:
     """Take the lease of a store for a client's scheduler, or join that scheduler's lease.
 
     Returns
@@ -103,7 +112,7 @@ def take(store: Store, client: Client) -> tuple[Lease, str]:
     return ours, note
 
 
-def leave(store: Store, client: Client, lease: Lease) -> bool:
+def leave(store: Store, client: "Client", lease: Lease) -> bool:
     """Give a lease back, unless tasks of it go on for somebody else; whether it was given back."""
     deadline = time.monotonic() + MOMENT_SECONDS
     while any(tasks_known(client, lease, store.blocks)):
@@ -162,7 +171,7 @@ def _age(pulse: Note | None) -> float:
     return time.time() - pulse["time"] if pulse else float("inf")
 
 
-def _new(store: Store, client: Client) -> Lease:
+def _new(store: Store, client: "Client") -> Lease:
     return Lease(
         id=uuid.uuid4().hex,
         scheduler=_identity(client),
@@ -184,9 +193,11 @@ def _held(store: Store, lease: Lease) -> RequestError:
     )
 
 
-def _works(lease: Lease, store: Store, client: Client) -> bool:
+def _works(lease: Lease, store: Store, client: "Client") -> bool:
     """Whether a lease's scheduler lives and has tasks of it; if that cannot be known, whether its
     tasks gave a sign of life in the last minutes."""
+    from distributed import Client  # lazy: status needs none
+
     listens = _listens(lease)
     if listens:
         try:
@@ -220,11 +231,11 @@ def _listens(lease: Lease) -> bool | None:
     return True
 
 
-def _identity(client: Client) -> str:
+def _identity(client: "Client") -> str:
     return str(client.scheduler_info(n_workers=0)["id"])
 
 
-def _is_busy(client: Client, lease: Lease, store: Store) -> bool:
+def _is_busy(client: "Client", lease: Lease, store: Store) -> bool:
     """Whether a scheduler has tasks of a lease, or in a moment: between two waves it has none."""
     deadline = time.monotonic() + MOMENT_SECONDS
     while not any(tasks_known(client, lease, store.blocks)):
@@ -234,7 +245,7 @@ def _is_busy(client: Client, lease: Lease, store: Store) -> bool:
     return True
 
 
-def tasks_known(client: Client, lease: Lease, blocks: Sequence[Block]) -> list[bool]:
+def tasks_known(client: "Client", lease: Lease, blocks: Sequence[Block]) -> list[bool]:
     """Whether a scheduler has a task of a lease for each of these blocks.
 
     What a client put or released a moment ago may be on its way still: this question overtakes it.

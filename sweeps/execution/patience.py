@@ -6,8 +6,7 @@ from typing import Any
 
 from distributed import Client, SchedulerPlugin
 
-# All tasks' keys begin so.
-KEY = "latticescape"
+from latticescape.sweeps.execution.lease import KEY
 
 # A block of thousands of points needs some twenty dead workers to find one guilty point. Deaths
 # before a block is even begun find nothing, and must end too.

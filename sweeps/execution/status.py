@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from latticescape.physics.variables import STATES
-from latticescape.sweeps.execution.lease import DEAD_SECONDS, lease_of, seconds_silent
-from latticescape.sweeps.execution.tasks import note_of
+from latticescape.sweeps.execution.lease import DEAD_SECONDS, block_note, lease_of, seconds_silent
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.records import Note
 from latticescape.sweeps.store.store import PENDING, Store
@@ -90,15 +89,15 @@ def status(store: StorePath) -> Status:
     count = {name: int((states == state).sum()) for state, name in enumerate(STATES)}
     open_ = {block.number: block for block in opened.pending(states)}
     names = {name for name in opened.notes.names() if _is_tried(opened.notes.read(name))}
-    at_work = [block for block in open_.values() if lease and note_of(block) in names]
+    at_work = [block for block in open_.values() if lease and block_note(block.number) in names]
     running = sum(int((states[block.region] == PENDING).sum()) for block in at_work)
     rate = None
     if lease is not None and count["done"] > lease.done:
         rate = (count["done"] - lease.done) / max(1e-3, time.time() - lease.since)
     return Status(
         store=str(store),
-        digest=opened.sweep.digest,
-        points=opened.sweep.points,
+        digest=opened.digest,
+        points=states.size,
         **{**count, "pending": count["pending"] - running},
         running=running,
         blocks=len(opened.blocks),

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import shortened
-from latticescape.physics.kernels.batches import CancelCheck, Cancelled, never_cancelled
-from latticescape.sweeps.execution.lease import LeaseCheck
+from latticescape.physics.kernels.cancellation import CancelCheck, Cancelled, never_cancelled
+from latticescape.sweeps.execution.lease import LeaseCheck, block_note
 from latticescape.sweeps.execution.secede import aside
 from latticescape.sweeps.execution.warmup import warm_up
 from latticescape.sweeps.execution.work_units import MOST_DEATHS, Trial, Units, bisected, units_of
@@ -70,11 +70,6 @@ def error_text(error: BaseException) -> str:
     return shortened(" ".join(f"{type(error).__name__}: {error}".split()), ERROR_WIDTH)
 
 
-def note_of(block: Block) -> str:
-    """The name of the note about work on a block."""
-    return f"block-{block.number}"
-
-
 def forgive(notes: Notes) -> None:
     """Note that blocks at work were left by their client's will: no worker is to die of them."""
     for name in notes.names():
@@ -94,7 +89,7 @@ def revive(store: Store) -> None:
         guilty = np.flatnonzero(np.isin(states[block.region].ravel(), (FAILED, POISONED)))
         if len(guilty):
             store.reset(block, guilty)
-            store.notes.remove(note_of(block))
+            store.notes.remove(block_note(block.number))
 
 
 def compute_block(
@@ -166,7 +161,7 @@ class _Work:
 
     def compute(self, open_: npt.NDArray[np.bool_]) -> TaskResult:
         """Try the units that hold an open point, set by set, and store each set as it is done."""
-        notes, name = self.store.notes, note_of(self.block)
+        notes, name = self.store.notes, block_note(self.block.number)
         units = np.flatnonzero(open_[self.units].any(axis=1)).tolist()
         trial = Trial.of(units, notes.read(name))
         self._poison(trial.poisoned)
@@ -191,7 +186,7 @@ class _Work:
     def _last(self) -> Iterator[None]:
         """Only writing is left: if the worker dies now, it dies of another block."""
         with aside():
-            self.store.notes.remove(note_of(self.block))
+            self.store.notes.remove(block_note(self.block.number))
             yield
 
     def _computed(self, units: Units) -> Results:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from latticescape.physics.kernels.batches import Cancelled
+from latticescape.physics.kernels.cancellation import Cancelled
 from latticescape.sweeps.spec.plan import Block
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.records import Note

@@ -13,7 +13,7 @@ from numba.core.dispatcher import Dispatcher
 
 from latticescape.physics.compiled import one_compiles
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.batches import CancelCheck, never_cancelled
+from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
 from latticescape.physics.kernels.lattice_kernel import Coordinates
 from latticescape.physics.models.parameters import Parameter
 from latticescape.physics.variables import Variable

@@ -4,12 +4,15 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.variables import BOOKKEEPING, Variable
-from latticescape.sweeps.spec.sweep import Sweep
+
+if TYPE_CHECKING:
+    from latticescape.sweeps.spec.sweep import Sweep
 
 # A block is the unit of work and of loss: long enough that scheduling is nothing beside it, short
 # enough that a killed worker costs little. The rate is a cautious guess for one core; a block's
@@ -81,7 +84,7 @@ class Plan:
         return self.updates / updates_per_second / workers / 3600
 
 
-def plan(sweep: Sweep, *, block_points: int | None = None) -> Plan:
+def plan(sweep: "Sweep", *, block_points: int | None = None) -> Plan:
     """Cut a sweep into blocks.
 
     Parameters
@@ -153,17 +156,17 @@ def box_shape(shape: tuple[int, ...], block_shape: tuple[int, ...], most: int) -
     return tuple(n * b for n, b in zip(boxes, block_shape, strict=True))
 
 
-def point_bytes(sweep: Sweep) -> int:
+def point_bytes(sweep: "Sweep") -> int:
     """Uncompressed bytes of one point."""
     return sum(_bytes_of(v, sweep) for v in (*sweep.kernel.variables, *BOOKKEEPING))
 
 
-def _bytes_of(variable: Variable, sweep: Sweep) -> int:
+def _bytes_of(variable: Variable, sweep: "Sweep") -> int:
     values = math.prod(sweep.kernel.sizes[dim] for dim in variable.dims)
     return np.dtype(variable.dtype).itemsize * values
 
 
-def _check_chunks(sweep: Sweep, points: int) -> None:
+def _check_chunks(sweep: "Sweep", points: int) -> None:
     """Refuse blocks of which a variable does not fit a chunk."""
     size, name = max((points * _bytes_of(v, sweep), v.name) for v in sweep.kernel.variables)
     if size > MOST_CHUNK_BYTES:
@@ -175,7 +178,7 @@ def _check_chunks(sweep: Sweep, points: int) -> None:
         )
 
 
-def _block_points(sweep: Sweep) -> int:
+def _block_points(sweep: "Sweep") -> int:
     kernel = sweep.kernel
     seconds = kernel.updates(1) / kernel.nominal_rate
     by_time = int(BLOCK_SECONDS / seconds)

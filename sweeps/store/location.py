@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from dask.utils import format_bytes
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
@@ -136,6 +135,8 @@ class Folder:
         """Raise RequestError if the folder cannot be made, or its disk lacks so many bytes."""
         free = shutil.disk_usage(check_place(self.path)).free
         if free < needed:
+            from dask.utils import format_bytes  # lazy: Dask is slow to import
+
             raise RequestError(
                 f"no space for the store {self.path}",
                 came=f"{format_bytes(free)} free",

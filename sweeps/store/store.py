@@ -13,18 +13,16 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 import zarr
 
 from latticescape.physics.errors import RequestError, shortened
 from latticescape.physics.variables import BOOKKEEPING, STATES, Variable
 from latticescape.sweeps.functions.source import Source
 from latticescape.sweeps.spec.plan import Block, Plan, cut, point_bytes
-from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.checksums import canonical, checksums
 from latticescape.sweeps.store.chunks import DAMAGE, DamageError, empty, read_chunks, write_chunks
 from latticescape.sweeps.store.disk_full import unwritten
@@ -33,6 +31,11 @@ from latticescape.sweeps.store.object_store import UnreachableError
 from latticescape.sweeps.store.provenance import git_revision, source_digest, versions
 from latticescape.sweeps.store.read_array import scan
 from latticescape.sweeps.store.records import Notes
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from latticescape.sweeps.spec.sweep import Sweep
 
 _NAN = complex(np.nan, np.nan)
 _FILL: dict[str, Any] = {"f": np.nan, "c": _NAN, "i": 0, "u": 0, "b": False, "T": ""}
@@ -67,8 +70,10 @@ class Store:
         self._arrays: dict[str, zarr.Array[Any]] = {}
 
     @cached_property
-    def sweep(self) -> Sweep:
+    def sweep(self) -> "Sweep":
         """The sweep the store was made for."""
+        from latticescape.sweeps.spec.sweep import Sweep  # lazy: status needs no models
+
         try:
             return Sweep.from_toml(str(self.group.attrs["spec"])).with_source(self.source)
         except RequestError as error:
@@ -77,8 +82,18 @@ class Store:
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """The blocks the store is cut into."""
-        shape: Any = self.group.attrs["block_shape"]
-        return cut(self.sweep.shape, tuple(int(n) for n in shape))
+        block_shape: Any = self.group.attrs["block_shape"]
+        return cut(self.shape, tuple(int(n) for n in block_shape))
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Number of points along each axis."""
+        return self._opened("done", mode="r").shape
+
+    @property
+    def digest(self) -> str:
+        """Digest of the sweep the store was made for."""
+        return str(self.group.attrs["digest"])
 
     @property
     def identity(self) -> str:
@@ -355,7 +370,7 @@ def cached_store(path: str, identity: str, source: Source | None = None) -> Stor
     return store
 
 
-def open_existing(path: StorePath, sweep: Sweep, plan: Plan) -> Store | None:
+def open_existing(path: StorePath, sweep: "Sweep", plan: Plan) -> Store | None:
     """The store of a sweep if there is one; None where it can be created.
 
     Raises
@@ -373,7 +388,7 @@ def open_existing(path: StorePath, sweep: Sweep, plan: Plan) -> Store | None:
     return Store(path, source)
 
 
-def create(path: StorePath, sweep: Sweep, plan: Plan) -> Store:
+def create(path: StorePath, sweep: "Sweep", plan: Plan) -> Store:
     """Create an empty store, whole or not at all.
 
     In a bucket two processes may do so at the same time: the store is that of one of them.
@@ -393,7 +408,7 @@ def create(path: StorePath, sweep: Sweep, plan: Plan) -> Store:
     return Store(path, sweep.source)
 
 
-def open_sweep(path: StorePath) -> xr.Dataset:
+def open_sweep(path: StorePath) -> "xr.Dataset":
     """Open a store as a lazy Dataset; ``xarray.open_zarr`` alone reads the same.
 
     Parameters
@@ -419,6 +434,8 @@ def open_sweep(path: StorePath) -> xr.Dataset:
     ...
     latticescape.RequestError: there is no store at nowhere.zarr ...
     """
+    import xarray as xr  # lazy: slow, and only needed here
+
     dataset: xr.Dataset = xr.open_zarr(Store(path).location.zarr)
     return dataset
 
@@ -441,7 +458,7 @@ def _open_group(location: Location) -> zarr.Group:
     return group
 
 
-def _check_same(store: Store, sweep: Sweep) -> None:
+def _check_same(store: Store, sweep: "Sweep") -> None:
     """Refuse the store of another sweep."""
     if store.sweep.digest == sweep.digest == store.group.attrs["digest"]:
         return
@@ -463,7 +480,7 @@ def _check_same(store: Store, sweep: Sweep) -> None:
     )
 
 
-def _write_layout(group: zarr.Group, sweep: Sweep, plan: Plan) -> None:
+def _write_layout(group: zarr.Group, sweep: "Sweep", plan: Plan) -> None:
     kernel, dims = sweep.kernel, tuple(sweep.axes)
     for variable in (*kernel.variables, *BOOKKEEPING):
         _create_variable(group, variable, dims, kernel.sizes, plan)
@@ -507,7 +524,7 @@ def _create_coordinate(
     array[...] = values
 
 
-def _attributes(sweep: Sweep, plan: Plan) -> dict[str, Any]:
+def _attributes(sweep: "Sweep", plan: Plan) -> dict[str, Any]:
     beside = [n for n, (dim, _, _) in sweep.kernel.coordinates.items() if n != dim]
     return {
         "title": f"latticescape sweep over {', '.join(sweep.axes)}",

@@ -20,7 +20,7 @@ import xarray as xr
 from distributed import Client
 from zarr.storage import ObjectStore
 
-from latticescape.deploy.cli.watch import watch
+from latticescape.deploy.cli.status import watch_store
 from latticescape.physics import RequestError
 from latticescape.sweeps import Sweep, cancel, consolidate, open_sweep, run, status, submit, verify
 from latticescape.sweeps.execution.lease import lease_of, take
@@ -263,7 +263,7 @@ def test_a_store_is_of_one_scheduler_and_is_watched_and_cancelled_from_anywhere(
     with pytest.raises(RequestError, match="nobody works on the store s3://"):
         cancel(url)
     submit(ising_sweep(), url, client)
-    assert watch(url, every=0.2).complete
+    assert watch_store(url, every=0.2).complete
     assert_same_bits(local, url, attempts=False)
 
 

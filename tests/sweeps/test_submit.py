@@ -20,9 +20,9 @@ import xarray as xr
 from distributed import Client, Future, LocalCluster
 from rich.console import Console
 
-from latticescape.deploy.cli.watch import watch
+from latticescape.deploy.cli.status import watch_store
 from latticescape.physics import RequestError
-from latticescape.physics.kernels.batches import Cancelled
+from latticescape.physics.kernels.cancellation import Cancelled
 from latticescape.sweeps import IncompleteError, Sweep, cancel, kernel, run, status, submit
 from latticescape.sweeps.execution.lease import (
     DEAD_SECONDS,
@@ -349,7 +349,7 @@ def test_watching_ends_when_there_is_no_sign_of_life(client: Client, tmp_path: P
             since = lease.since - DEAD_SECONDS
             store.notes.write(NAME, asdict(replace(lease, since=since)))
 
-    found = watch(store.path, console=Console(file=out, width=100), sleep=sleep)
+    found = watch_store(store.path, console=Console(file=out, width=100), sleep=sleep)
     assert looks == [1.0] * 3
     assert not found.complete
     assert "9 pending" in out.getvalue()

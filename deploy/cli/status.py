@@ -1,18 +1,22 @@
-"""``watch``: a store's progress in the terminal, live, whoever works on it and wherever."""
+"""``latticescape status`` and ``watch``: the progress of a store, once or live."""
 
+import sys
 import time
 from collections.abc import Callable
 
+import click
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from latticescape.deploy.cli.tables import facts
-from latticescape.sweeps.execution.status import Status, status
+from latticescape.deploy.cli.options import STORE, as_json, example
+from latticescape.deploy.cli.outputs import fact_table, show
+from latticescape.sweeps.execution.status import Status
+from latticescape.sweeps.execution.status import status as store_status
 from latticescape.sweeps.store.location import StorePath
 
 
-def watch(
+def watch_store(
     store: StorePath,
     *,
     every: float = 1.0,
@@ -40,11 +44,11 @@ def watch(
     RequestError
         If there is no store.
     """
-    found = status(store)
+    found = store_status(store)
     with Live(progress_table(found), console=console, auto_refresh=False) as live:
         while found.active:
             sleep(every)
-            found = status(store)
+            found = store_status(store)
             live.update(progress_table(found), refresh=True)
     return found
 
@@ -55,7 +59,7 @@ def progress_table(found: Status) -> Table:
     filled = round(width * found.done / found.points)
     states = ("done", "running", "pending", "failed", "poisoned")
     told = {name: getattr(found, name) for name in states}
-    return facts(
+    return fact_table(
         {
             "store": found.store,
             "progress": f"{'━' * filled}{'╌' * (width - filled)} {found.done / found.points:.0%}",
@@ -72,3 +76,19 @@ def _told_seconds(seconds: float | None) -> str:
         return "not known yet"
     hours, rest = divmod(round(seconds), 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}"
+
+
+@click.command(epilog=example("latticescape watch runs/ising.zarr"))
+@click.argument("store", type=STORE)
+@click.option("--every", type=click.FloatRange(min=0.1), default=1.0, help="Seconds between looks.")
+def watch(store: StorePath, every: float) -> None:
+    """Watch a store, live, until nobody works on it. Exit code 1 if points are missing then."""
+    sys.exit(0 if watch_store(store, every=every).complete else 1)
+
+
+@click.command(epilog=example("latticescape status runs/ising.zarr"))
+@click.argument("store", type=STORE)
+@as_json
+def status(store: StorePath, json_: bool) -> None:
+    """How far a store is, who works on it, and when it will be done."""
+    show(store_status(store).as_dict(), json_)

@@ -1,0 +1,160 @@
+"""``latticescape run``, ``submit``, ``cancel`` and ``retry-failed``: what computes a store."""
+
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from latticescape.deploy.cli.options import (
+    PATH,
+    STORE,
+    as_json,
+    block_option,
+    cluster_option,
+    example,
+    quiet_option,
+    threads_option,
+    workers_option,
+)
+from latticescape.deploy.cli.outputs import show
+from latticescape.deploy.clusters.connect import lasting
+from latticescape.deploy.clusters.runs import execute_on
+from latticescape.sweeps.execution.run import Report
+from latticescape.sweeps.execution.submit import cancel as cancel_store
+from latticescape.sweeps.execution.submit import submit as submit_sweep
+from latticescape.sweeps.spec.sweep import Sweep
+from latticescape.sweeps.store.location import StorePath
+from latticescape.sweeps.store.store import Store
+
+
+@click.command(
+    epilog=example(
+        "latticescape run ising.toml --store runs/ising.zarr",
+        "latticescape run ising.toml --store /shared/ising.zarr --cluster tcp://host:8786",
+        "latticescape run finer.toml --store runs/finer.zarr --base runs/ising.zarr",
+    )
+)
+@click.argument("spec", type=PATH)
+@click.option("--store", type=STORE, required=True, help="Folder or URL, new or begun.")
+@cluster_option
+@workers_option
+@threads_option
+@block_option
+@click.option("--base", type=STORE, help="Store of a smaller sweep: its points are taken over.")
+@quiet_option
+@as_json
+def run(
+    spec: Path,
+    store: StorePath,
+    cluster: str,
+    workers: int | None,
+    threads: int | None,
+    block_points: int | None,
+    base: StorePath | None,
+    quiet: bool,
+    json_: bool,
+) -> None:
+    """Compute a sweep into a store; on a store begun before, go on where it stopped."""
+    report = execute_on(
+        cluster,
+        Sweep.from_file(spec),
+        store,
+        workers=workers,
+        threads=threads,
+        block_points=block_points,
+        progress=not quiet,
+        base=base,
+    )
+    show(report.as_dict(), json_)
+    _end(report)
+
+
+@click.command(
+    epilog=example(
+        "latticescape submit ising.toml --store /shared/ising.zarr --cluster tcp://host:8786"
+    )
+)
+@click.argument("spec", type=PATH)
+@click.option("--store", type=STORE, required=True, help="Folder or URL, new or begun.")
+@click.option(
+    "--cluster",
+    required=True,
+    help="A profile's name or path, a scheduler's file, tcp://host:port or tls://host:port.",
+)
+@block_option
+@as_json
+def submit(
+    spec: Path, store: StorePath, cluster: str, block_points: int | None, json_: bool
+) -> None:
+    """Leave a sweep to a running scheduler, and return; status, watch and cancel take the store."""
+    sweep = Sweep.from_file(spec)
+    job = submit_sweep(sweep, store, lasting(cluster), block_points=block_points)
+    show({"id": job, "store": str(store), "digest": sweep.digest, "cluster": cluster}, json_)
+
+
+@click.command(epilog=example("latticescape cancel runs/ising.zarr"))
+@click.argument("store", type=STORE)
+@as_json
+def cancel(store: StorePath, json_: bool) -> None:
+    """Call off all work on a store, from any machine; what is done stays."""
+    lease = cancel_store(store)
+    show({"store": str(store), "id": lease.id, "cancelled": lease.owner}, json_)
+
+
+@click.command(
+    name="retry-failed",
+    epilog=example(
+        "latticescape retry-failed runs/ising.zarr",
+        "latticescape retry-failed runs/ising.zarr --cluster tcp://host:8786",
+    ),
+)
+@click.argument("store", type=STORE)
+@cluster_option
+@workers_option
+@threads_option
+@quiet_option
+@as_json
+def retry_failed(
+    store: StorePath,
+    cluster: str,
+    workers: int | None,
+    threads: int | None,
+    quiet: bool,
+    json_: bool,
+) -> None:
+    """Try failed and poisoned points again, as if for the first time, and all that are pending."""
+    report = execute_on(
+        cluster,
+        Store(store).sweep,
+        store,
+        workers=workers,
+        threads=threads,
+        progress=not quiet,
+        poisoned=True,
+    )
+    show(report.as_dict(), json_)
+    _end(report)
+
+
+def _end(report: Report) -> NoReturn:
+    """Tell what is missing, and leave with the exit code of a run."""
+    if report.note:
+        click.echo(f"Note: {report.note}", err=True)
+    missing = {
+        "failed": report.failed,
+        "are poisoned": report.poisoned,
+        "are pending": report.pending,
+    }
+    told = ", ".join(f"{number} points {verb}" for verb, number in missing.items() if number)
+    if told:
+        click.echo(f"Error: {told}: {report.error}{_to_try(report)}", err=True)
+    sys.exit(0 if report.complete else 1)
+
+
+def _to_try(report: Report) -> str:
+    if report.failed or ". Try: " in report.error:
+        return ""
+    if report.pending:
+        return ". Try: the same command once more; what is done stays"
+    return f". Try: latticescape retry-failed {report.store}"
