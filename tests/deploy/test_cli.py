@@ -41,7 +41,10 @@ ALLOY = Sweep(
 def commands(group: click.Group, before: tuple[str, ...] = ()) -> dict[str, click.Command]:
     """Every command, by the words it is called with."""
     found: dict[str, click.Command] = {}
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         if isinstance(command, click.Group):
             found |= commands(command, (*before, name))
         else:
@@ -403,7 +406,7 @@ def test_run_in_python_raises_what_is_incomplete(address: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--help"], 0, ("Commands:", "landscape", "doctor")),
+        (["--help"], 0, ("Sweeps:", "landscape", "doctor")),
         (["run", "--help"], 0, ("--store", "--cluster")),
         (["run", "no.toml", "--store", "s.zarr"], 2, ("Error: cannot read", "no.toml")),
     ],
