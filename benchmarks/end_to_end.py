@@ -107,7 +107,7 @@ def peer_run(sweep: Sweep) -> PeerRun | None:
 
 
 def _independent(sweep: Sweep, temperatures: Sequence[float], field: float, mcs: int) -> None:
-    from mcising import ExecutionMode, LatticeConfig, LatticeKernel, SimulationConfig
+    from mcising import ExecutionMode, LatticeConfig, Simulation, SimulationConfig
 
     config = SimulationConfig(
         lattice=LatticeConfig(size=sweep.lattice.size, h=field),
@@ -118,7 +118,7 @@ def _independent(sweep: Sweep, temperatures: Sequence[float], field: float, mcs:
         store_configs=False,
         mode=ExecutionMode.INDEPENDENT,
     )
-    LatticeKernel(config).run(show_progress=False)
+    Simulation(config).run(show_progress=False)
 
 
 def _spread(values: np.ndarray, number: int) -> list[float]:

@@ -66,10 +66,10 @@ from .physics.lattices.lattice import triangular as triangular
 from .physics.models.alloys import PairAlloy as PairAlloy
 from .physics.models.alloys import ThreeBodyAlloy as ThreeBodyAlloy
 from .physics.models.ising import Ising as Ising
-from .physics.models.model import MODELS as MODELS
 from .physics.models.model import Model as Model
 from .physics.models.parameters import Parameter as Parameter
 from .physics.models.solid_solution import SolidSolution as SolidSolution
+from .physics.registry import MODELS as MODELS
 from .physics.slab.lattice import Slab as Slab
 from .physics.slab.lattice import slab as slab
 from .physics.slab.model import SegregationSlab as SegregationSlab

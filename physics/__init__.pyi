@@ -17,10 +17,10 @@ from .lattices.lattice import triangular as triangular
 from .models.alloys import PairAlloy as PairAlloy
 from .models.alloys import ThreeBodyAlloy as ThreeBodyAlloy
 from .models.ising import Ising as Ising
-from .models.model import MODELS as MODELS
 from .models.model import Model as Model
 from .models.parameters import Parameter as Parameter
 from .models.solid_solution import SolidSolution as SolidSolution
+from .registry import MODELS as MODELS
 from .slab.lattice import Slab as Slab
 from .slab.lattice import slab as slab
 from .slab.model import SegregationSlab as SegregationSlab

@@ -1,6 +1,6 @@
-"""Every lattice a spec file may name, and the kernel that a model on it runs under."""
+"""The lattices and models that a spec file may name, and the kernel of each model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from latticescape.physics.errors import RequestError
@@ -10,15 +10,26 @@ from latticescape.physics.kinetics.adatoms import Adatoms
 from latticescape.physics.kinetics.kernel import AdatomKernel
 from latticescape.physics.lattices import lattice as lattices
 from latticescape.physics.lattices.lattice import Lattice, LatticeMaker
-
-# A model is known to spec files once its file is imported.
-from latticescape.physics.models import alloys, ising, solid_solution  # noqa: F401
+from latticescape.physics.models.alloys import PairAlloy, ThreeBodyAlloy
+from latticescape.physics.models.ising import Ising
 from latticescape.physics.models.model import Model
+from latticescape.physics.models.solid_solution import SolidSolution
 from latticescape.physics.slab.kernel import SlabKernel
 from latticescape.physics.slab.lattice import KIND, slab
 from latticescape.physics.slab.model import SegregationSlab
 
 LATTICES: dict[str, LatticeMaker] = {**lattices.LATTICES, KIND: slab}
+
+MODELS: dict[str, type[Model]] = {
+    model.kind: model
+    for model in (Ising, PairAlloy, ThreeBodyAlloy, SolidSolution, Adatoms, SegregationSlab)
+}
+
+# Models with a kernel of their own; every other model runs under LatticeKernel.
+KERNELS: dict[str, Callable[..., LatticeKernel]] = {
+    Adatoms.kind: AdatomKernel,
+    SegregationSlab.kind: SlabKernel,
+}
 
 
 def lattice_of(table: Mapping[str, Any]) -> Lattice:
@@ -64,8 +75,4 @@ def kernel_for(
     >>> kernel_for(slab(4, 4), model, Schedule(10, 5, 2), ("T",)).nominal_rate
     1000000000.0
     """
-    if isinstance(model, SegregationSlab):
-        return SlabKernel(model.check_lattice(lattice), model, schedule, swept, keep)
-    if isinstance(model, Adatoms):
-        return AdatomKernel(lattice, model, schedule, swept, keep)
-    return LatticeKernel(lattice, model, schedule, swept, keep)
+    return KERNELS.get(model.kind, LatticeKernel)(lattice, model, schedule, swept, keep)

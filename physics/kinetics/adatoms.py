@@ -16,7 +16,6 @@ from latticescape.physics.models.model import (
     Move,
     Orbit,
     Points,
-    registered,
 )
 from latticescape.physics.models.parameters import Parameter
 
@@ -34,7 +33,6 @@ Pattern = tuple[tuple[int, ...], ...]
 Integers = npt.NDArray[np.int64]
 
 
-@registered
 @dataclass(frozen=True)
 class Adatoms(Model):
     """Adatoms on a plane lattice, one a site at most: energies in eV, T in K, times in s.

@@ -16,7 +16,6 @@ from latticescape.physics.models.model import (
     Move,
     Orbit,
     Points,
-    registered,
 )
 from latticescape.physics.models.parameters import Parameter
 
@@ -63,7 +62,6 @@ _ALLOY_PARAMETERS = (
 )
 
 
-@registered
 @dataclass(frozen=True)
 class PairAlloy(Alloy):
     """Pair alloy, E = w1·(unlike nearest pairs) + w2·(unlike next-nearest pairs), each pair once.
@@ -106,7 +104,6 @@ class PairAlloy(Alloy):
         return np.stack([strength[name] for name in features], axis=-1)
 
 
-@registered
 @dataclass(frozen=True)
 class ThreeBodyAlloy(Alloy):
     """Three-body alloy, E = w1·(triangles with one atom of species 1) + w2·(with two).

@@ -23,7 +23,6 @@ from latticescape.physics.models.model import (
     Move,
     Orbit,
     Points,
-    registered,
     spins_start,
 )
 from latticescape.physics.models.parameters import Parameter
@@ -32,7 +31,6 @@ from latticescape.physics.models.parameters import Parameter
 SHELLS = ("J", *(f"J{k}" for k in range(2, MOST_SHELLS + 1)))
 
 
-@registered
 @dataclass(frozen=True)
 class Ising(Model):
     """Ising model, H = −Σ_k J_k Σ⟨ij⟩_k s_i s_j − μ H Σ_i s_i, s = ±1, k_B = 1, each bond once.

@@ -8,7 +8,7 @@ adding to its features a number that depends only on how many of the cluster's s
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -156,18 +156,6 @@ class Model(ABC):
     def ones(self, points: Points, lattice: Lattice) -> npt.NDArray[np.int64] | None:
         """The fixed number of species-1 atoms, (points,), where the move conserves it."""
         return None
-
-
-AnyModel = TypeVar("AnyModel", bound=Model)
-
-# By kind; every model's file adds its own.
-MODELS: dict[str, type[Model]] = {}
-
-
-def registered(model: type[AnyModel]) -> type[AnyModel]:
-    """Makes a model known to spec files and stores by its kind."""
-    MODELS[model.kind] = model
-    return model
 
 
 def features_of(orbits: Sequence[Orbit]) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from latticescape.physics.models.model import (
     Move,
     Orbit,
     Points,
-    registered,
     spins_start,
 )
 from latticescape.physics.models.parameters import Parameter
@@ -30,7 +29,6 @@ ROUNDING = 1e-12
 _OWN = {CANONICAL: ("x", "dmu"), SEMI_GRAND: ("dmu", "x")}
 
 
-@registered
 @dataclass(frozen=True)
 class SolidSolution(Alloy):
     """Interacting solid solution, u = w_0·(unlike) + w_m1·(0–0) + w_1·(1–1 nearest pairs).

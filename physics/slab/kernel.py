@@ -54,6 +54,7 @@ class SlabKernel(LatticeKernel):
     model: SegregationSlab
 
     def __post_init__(self) -> None:
+        self.model.check_lattice(self.lattice)
         for asked, allowed in (
             (self.keep, "keep = []"),
             (self.schedule.tempering_mcs, "tempering_mcs = 0"),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.composition import whole_atoms
-from latticescape.physics.models.model import Given, Model, Move, Orbit, Points, registered
+from latticescape.physics.models.model import Given, Model, Move, Orbit, Points
 from latticescape.physics.models.parameters import Parameter
 from latticescape.physics.slab.lattice import Slab
 
@@ -20,7 +20,6 @@ FEATURES = ("unlike", "la_la", "la_o")
 SPECIES = ("La", "Ca", "O")
 
 
-@registered
 @dataclass(frozen=True)
 class SegregationSlab(Model):
     """Segregation to the surface of La(1−x)Ca(x)MnO3, on a :func:`slab`.

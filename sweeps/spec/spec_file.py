@@ -7,8 +7,8 @@ from pydantic import ConfigDict, Field
 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.schedule import Schedule
-from latticescape.physics.models.model import MODELS, Model
-from latticescape.physics.registry import LATTICES, lattice_of
+from latticescape.physics.models.model import Model
+from latticescape.physics.registry import LATTICES, MODELS, lattice_of
 from latticescape.sweeps.functions.function import FunctionKernel
 from latticescape.sweeps.functions.kernel_schema import KernelTable
 from latticescape.sweeps.spec.schema import Choice, Table, parse_toml

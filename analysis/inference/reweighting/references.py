@@ -14,7 +14,8 @@ from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.sampler import complete, parameters_used
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.lattices.lattice import LATTICES, Lattice
-from latticescape.physics.models.model import MODELS, Model, features_of
+from latticescape.physics.models.model import Model, features_of
+from latticescape.physics.registry import MODELS
 
 Floats = npt.NDArray[np.float64]
 
