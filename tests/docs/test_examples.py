@@ -1,4 +1,4 @@
-"""The examples run, small, and find what they say."""
+"""The examples run on small sweeps and recover their true parameters."""
 
 import importlib.util
 from functools import partial
@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2] / "examples"
 FOLDERS = sorted(path.parent for path in ROOT.glob("*/example.py"))
 
 
-def loaded(folder: Path) -> ModuleType:
-    """The module of an example, which is no package."""
+def load_example(folder: Path) -> ModuleType:
+    """Import an example's script as a module."""
     spec = importlib.util.spec_from_file_location(f"example_{folder.name}", folder / "example.py")
     assert spec is not None
     assert spec.loader is not None
@@ -28,16 +28,16 @@ def loaded(folder: Path) -> ModuleType:
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
 def test_an_example_runs(folder: Path, tmp_path: Path, client: Client) -> None:
-    module = loaded(folder)
+    module = load_example(folder)
     if hasattr(module, "run"):
         module.run = partial(run, client=client)
-    found = module.main(tmp_path, small=True)
-    pictures = found["pictures"]
+    results = module.main(tmp_path, small=True)
+    pictures = results["pictures"]
     assert pictures
     assert all(picture.parent == tmp_path for picture in pictures)
     assert all(picture.stat().st_size > 5000 for picture in pictures)
-    for name, (value, error) in found.get("parameters", {}).items():
-        assert abs(value - found["truth"][name]) < 4 * error
+    for name, (value, error) in results.get("parameters", {}).items():
+        assert abs(value - results["truth"][name]) < 4 * error
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
