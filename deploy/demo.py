@@ -11,7 +11,7 @@ import xarray as xr
 from latticescape.analysis.counts.counting import observed_counts
 from latticescape.analysis.inference.comparison.comparison import compare
 from latticescape.analysis.inference.comparison.models import argmin_s2
-from latticescape.analysis.inference.estimation.fit import Fit
+from latticescape.analysis.inference.estimation.fit import Fit, fit
 from latticescape.analysis.inference.landscapes.landscape import landscape, random_mixing
 from latticescape.analysis.plots.maps import Picture, landscape_map, save
 from latticescape.analysis.plots.pictures import measured_maps
@@ -38,6 +38,9 @@ class Demo:
         Of each sweep.
     fits
         Of each model with parameters.
+    published_fits
+        The same by the published convention: the minimum of S², with the Laplace error of
+        independent counts.
     comparison, published
         The table of all models, and the published one.
     rehearsal
@@ -50,6 +53,7 @@ class Demo:
 
     reports: Mapping[str, Report]
     fits: Mapping[str, Fit]
+    published_fits: Mapping[str, Fit]
     comparison: xr.Dataset
     published: pd.DataFrame
     rehearsal: Rehearsal
@@ -64,7 +68,8 @@ class Demo:
     def as_dict(self) -> dict[str, object]:
         """The findings as one JSON object; ``parameters`` are those of the pair model."""
         by_model = self.comparison.set_index(model="model").to_dict(data="list")["data_vars"]
-        fits = {model: _parameters(fit) for model, fit in self.fits.items()}
+        fits = {model: estimate.table for model, estimate in self.fits.items()}
+        published = {model: estimate.table for model, estimate in self.published_fits.items()}
         return {
             "store": self.reports["pair_nnn"].store,
             "stores": {model: report.store for model, report in self.reports.items()},
@@ -75,6 +80,7 @@ class Demo:
             "images": [str(i) for i in self.comparison["image"].values],
             "table": {name: values["data"] for name, values in by_model.items()},
             "fits": fits,
+            "published_convention_independent_counts": published,
             "parameters": fits["pair"],
             "rehearsal": self.rehearsal.as_dict(),
             "pictures": [str(path) for path in self.pictures],
@@ -104,13 +110,15 @@ def demo(folder: Path, *, progress: bool = True) -> Demo:
         for name, spec in {"rehearsal": "rehearsal.toml", **SWEEPS}.items()
     }
     rehearsal = rehearse(open_sweep(reports["rehearsal"].store), DRAWN_W1, seed=1)
-    surfaces = {m: landscape(open_sweep(reports[m].store), observed) for m in SWEEPS}
-    pair = surfaces["pair_nnn"].sel(w2=0.0, method="nearest", drop=True)
-    models = {"pair": pair, **surfaces}
-    fits = {model: argmin_s2(surface) for model, surface in models.items()}
+    sweeps = {model: open_sweep(reports[model].store) for model in SWEEPS}
+    pair = sweeps["pair_nnn"].sel(w2=0.0, method="nearest", drop=True)
+    surfaces = {model: landscape(sweep, observed) for model, sweep in sweeps.items()}
+    models = {"pair": landscape(pair, observed), **surfaces}
+    fits = {model: fit(surface) for model, surface in models.items()}
     return Demo(
         reports=reports,
         fits=fits,
+        published_fits={model: argmin_s2(surface) for model, surface in models.items()},
         comparison=compare({"random": random_mixing(observed), **models}),
         published=pd.read_csv(example("mores2_published.csv"), comment="#"),
         rehearsal=rehearsal,
@@ -137,7 +145,3 @@ def _drawn(rehearsal: Rehearsal, path: Path) -> Path:
 def _saved(picture: Picture, path: Path) -> Path:
     save(picture, path)
     return path
-
-
-def _parameters(fit: Fit) -> dict[str, dict[str, float]]:
-    return {name: {"value": value, "se": error} for name, (value, error) in fit.parameters.items()}

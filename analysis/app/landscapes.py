@@ -12,9 +12,10 @@ from skimage.measure import find_contours
 from latticescape.analysis.app.figures import CurveFigure, MapFigure
 from latticescape.analysis.app.panes import TOP, note
 from latticescape.analysis.app.view import ALL, View, symbol
+from latticescape.analysis.inference.estimation.fit import Fit
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.analysis.plots.maps import label_of, unit_of
-from latticescape.analysis.plots.surfaces import FINE, distance_surface, levels, part_of, refined
+from latticescape.analysis.plots.surfaces import FINE, distance_surface, estimated, levels, part_of
 
 Tap = Callable[[dict[str, float]], None]
 
@@ -102,21 +103,17 @@ class LandscapePane:
     def _draw_map(
         self, drawn: MapFigure, cut: xr.Dataset, image: object, *, log: bool, small: bool = False
     ) -> None:
-        table, atoms, whose = distance_surface(cut, self.axes, image)
+        table, _, whose = distance_surface(cut, self.axes, image)
         s2 = table["s2"]
         labels = [(symbol if small else _label)(s2[axis]) for axis in self.axes]
-        fine = refined(s2, table["s2_se"], atoms, SMALL if small else FINE)
-        known = bool(fine.notnull().any())
         told = f"S², {whose}" if small else f"Squared statistical distance S², {whose}"
-        if known:
-            least = fine[fine.fillna(np.inf).argmin(...)]
-            values = {axis: float(least[axis]) for axis in self.axes}
-            drawn.mark(drawn.best, np.array([list(values.values())]))
-            best = ", ".join(f"{axis} = {value:.3g}" for axis, value in values.items())
-            told += f"\nleast {float(least):.4f} at {best}"
+        if bool(s2.notnull().any()):
+            fit, excess = estimated(cut, self.axes, image, SMALL if small else FINE)
+            drawn.mark(drawn.best, np.array([[fit.parameters[axis][0] for axis in self.axes]]))
+            told += f"\nS² = {fit.s2_total:.4f} at {_in_words(fit, self.axes)}"
             if not small:
                 told += "; contours 68 % (solid), 95 %"
-            drawn.contour(_lines(fine, self.axes, levels(fine, atoms)))
+            drawn.contour({} if excess is None else _lines(excess, self.axes))
         else:
             told += "\nnot computed yet"
         if small:
@@ -160,19 +157,27 @@ class LandscapePane:
         told = f"Squared statistical distance S²; black: {whole}; coloured: {names}"
         if self._shares():
             told += "; shaded: 68 % and 95 % of the posterior"
+        if bool(self.scape["s2_total"].notnull().any()):
+            fit, _ = estimated(self.scape, [axis], None)
+            told += f"\nS² = {fit.s2_total:.4f} at {_in_words(fit, [axis])}"
         self.curve.show(x, curves, (_label(self.scape[axis]), "S²"), title=told)
 
     def _tap(self, x: float, y: float) -> None:
         self._tapped(dict(zip(self.axes, (x, y), strict=False)))
 
 
-def _lines(fine: xr.DataArray, axes: list[str], found: dict[str, float]) -> dict[str, list[Any]]:
-    """Contours in the units of the axes."""
-    if min(fine.shape) < 2:
-        return {}
-    x, y = (fine[axis].to_numpy() for axis in axes)
+def _in_words(fit: Fit, axes: list[str]) -> str:
+    pairs = {axis: fit.parameters[axis] for axis in axes}
+    return ", ".join(
+        f"{axis} = {value:.3g} ± {error:.2g}" for axis, (value, error) in pairs.items()
+    )
+
+
+def _lines(excess: xr.DataArray, axes: list[str]) -> dict[str, list[Any]]:
+    """Contours of the confidence regions in the units of the axes."""
+    x, y = (excess[axis].to_numpy() for axis in axes)
     lines: dict[str, list[Any]] = {}
-    for dash, level in found.items():
+    for dash, level in levels(2).items():
         lines[dash] = [
             np.column_stack(
                 [
@@ -180,7 +185,7 @@ def _lines(fine: xr.DataArray, axes: list[str], found: dict[str, float]) -> dict
                     np.interp(line[:, 0], np.arange(len(y)), y),
                 ]
             )
-            for line in find_contours(fine.to_numpy(), level)
+            for line in find_contours(excess.to_numpy(), level)
         ]
     return lines
 

@@ -23,6 +23,7 @@ from latticescape.analysis.plots.surfaces import (
     Best,
     coarsened,
     distance_surface,
+    estimated,
     free_axes,
     in_order,
     landscape_axes,
@@ -119,23 +120,24 @@ def landscape_map(scape: xr.Dataset, *, best: Best | None = None, image: object 
 
     One parameter: S² of every image and, in black, of all together, in bands of one standard
     error. Two: a colour map of S² (logarithmic, if no bias correction made it negative) with the
-    contours that hold 68 % (solid) and 95 % (dashed) of the probability, and beside it the Monte
-    Carlo standard error by which to judge them.
+    contours of the joint 68 % (solid) and 95 % (dashed) confidence regions; next to it, the Monte
+    Carlo standard error of S².
 
     Parameters
     ----------
     scape
         ``s2`` (image, parameters), ``s2_total`` (parameters), both with ``_se``; ``n`` (image).
     best
-        Value and standard error of each parameter, drawn as a cross; without it, the least S².
+        Value and standard error of each parameter, drawn as a cross; by default those of
+        :func:`latticescape.fit`.
     image
         One image, drawn in place of all.
 
     Notes
     -----
-    -ln L = 2 N S², so 4 N ΔS² follows χ² with two degrees of freedom, whose quantiles are
-    -2 ln(1 - p): 2.30 and 6.18. S² is smoothed by cubic splines, within its Monte Carlo errors,
-    before contours and minimum are drawn, for both are often finer than the grid.
+    Contours are those of :func:`latticescape.joint_region`: −2 ln L above its minimum, adjusted for
+    overlapping neighbourhoods as the errors of :func:`latticescape.fit` are, at the quantiles of χ²
+    with two degrees of freedom, −2 ln(1 − p): 2.30 and 6.18.
 
     Examples
     --------
@@ -151,14 +153,17 @@ def landscape_map(scape: xr.Dataset, *, best: Best | None = None, image: object 
     """
     axes = landscape_axes(scape)
     table, atoms, whose = distance_surface(scape, axes, image)
-    fine = refined(table["s2"], table["s2_se"], atoms)
-    minimum = minimum_of(fine, best)
-    cross, heading = _cross(fine, minimum), f"{label_of(table['s2'])}, {whose}"
+    fit, excess = estimated(scape, axes, image)
+    minimum = minimum_of(table["s2"], best or fit.parameters)
+    heading = f"{label_of(table['s2'])}, {whose}"
     notes = [_missing(table["s2"])]
     if len(axes) == 1:
+        fine = refined(table["s2"], table["s2_se"], atoms)
+        cross = _cross(fine, minimum)
         legend = {"show_legend": True, "legend_position": "right"}
         return _framed([*_bands(scape, axes, image), *cross], _title(heading, notes), legend)
-    surface = [_mesh(table, axes, not (table["s2"] <= 0).any()), *_contours(fine, atoms), *cross]
+    cross = _cross(table["s2"], minimum)
+    surface = [_mesh(table, axes, not (table["s2"] <= 0).any()), *_contours(excess), *cross]
     error = [_mesh(table[["s2_se"]], axes), *cross]
     pair = [_framed(surface, _title(heading, [_in_words(minimum), *notes]))]
     pair += [_framed(error, "Monte Carlo standard error")]
@@ -272,14 +277,14 @@ def _bands(scape: xr.Dataset, axes: list[str], image: object) -> list[Picture]:
     return parts
 
 
-def _contours(surface: xr.DataArray, atoms: float) -> list[Picture]:
-    """Where the likelihood has fallen so far that the inside holds the given probability."""
-    if min(surface.shape) < 2:
+def _contours(surface: xr.DataArray | None) -> list[Picture]:
+    """Confidence regions of −2 ln L above its minimum."""
+    if surface is None:
         return []
     axes = [str(dim) for dim in reversed(surface.dims)]
     mesh = hv.QuadMesh((*[surface[axis].to_numpy() for axis in axes], surface.to_numpy()), axes)
     parts = []
-    for dash, level in levels(surface, atoms).items():
+    for dash, level in levels(surface.ndim).items():
         bokeh, matplotlib = {"line_dash": dash, "line_width": 2}, {"linestyle": dash}
         # One colour, no colour bar: contours with a colour map vanish when a slider redraws them.
         look = {"color": "white", "colorbar": False}

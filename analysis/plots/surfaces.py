@@ -5,7 +5,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from scipy.stats import chi2
 
+from latticescape.analysis.inference.estimation.confidence_regions import (
+    fit_with_excess,
+    of_one_part,
+)
+from latticescape.analysis.inference.estimation.fit import Fit
 from latticescape.analysis.inference.landscapes.interpolation import interpolation
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.physics.errors import RequestError
@@ -131,11 +137,9 @@ def distance_surface(
 def refined(
     surface: xr.DataArray, error: xr.DataArray, atoms: float, points: int = FINE
 ) -> xr.DataArray:
-    """The surface on a grid fine enough for contours, as fits interpolate it: no finer than it is
-    where there are too few points.
+    """The surface on a fine grid, smoothed within its Monte Carlo errors.
 
-    Near the minimum as smooth as the errors allow, for contours would else follow the noise; far
-    off, where no contour is, in straight lines.
+    Where there are too few points it is returned as it is.
     """
     axes = {str(axis): surface[axis].to_numpy().astype(float) for axis in surface.dims}
     values, errors = (4 * atoms * part.to_numpy() for part in (surface, error))
@@ -149,18 +153,31 @@ def refined(
     return xr.DataArray(fine, finer, surface.dims, surface.name, surface.attrs)
 
 
-def levels(surface: xr.DataArray, atoms: float) -> dict[str, float]:
-    """S² within which lies so much of the probability, by the dash of its contour."""
-    least = float(surface.min())
-    return {dash: least - np.log(1 - p) / (2 * atoms) for dash, p in CONFIDENCE.items()}
+def estimated(
+    scape: xr.Dataset, axes: list[str], image: object, points: int = FINE
+) -> tuple[Fit, xr.DataArray | None]:
+    """The fit of one image or of all, and −2 ln L above its minimum, rows y.
+
+    The second is None where there are no contours: too few points, or an axis of one value.
+    """
+    if image is not None:
+        scape = of_one_part(
+            scape, scape[part_of(scape)].values[nearest(scape, part_of(scape), image)]
+        )
+    fit, excess = fit_with_excess(scape, points=points)
+    if excess is None or set(excess.dims) != set(axes):
+        return fit, None
+    return fit, excess.transpose(*reversed(axes))
 
 
-def minimum_of(surface: xr.DataArray, best: Best | None) -> Best:
-    """Value and standard error (0: not known) of every parameter, x first."""
+def levels(dimensions: int) -> dict[str, float]:
+    """−2 ln L above its minimum at the edge of each confidence region, by its contour's dash."""
+    return {dash: float(chi2(dimensions).ppf(p)) for dash, p in CONFIDENCE.items()}
+
+
+def minimum_of(surface: xr.DataArray, best: Best) -> Best:
+    """Value and standard error of every parameter, x first."""
     axes = [str(dim) for dim in reversed(surface.dims)]
-    if best is None:
-        least = surface[surface.fillna(np.inf).argmin(...)]
-        return {axis: (float(least[axis]), 0.0) for axis in axes}
     if set(best) != set(axes):
         raise RequestError("best is of other axes", came=listed(best), allowed=listed(axes))
     return {axis: best[axis] for axis in axes}

@@ -8,6 +8,7 @@ import click
 import xarray as xr
 from rich.console import Console
 
+from latticescape.analysis.inference.estimation.fit import intervals
 from latticescape.deploy.cli.options import (
     POSITIVE,
     as_json,
@@ -122,7 +123,7 @@ def compare(
     console = Console()
     part = "image" if told is None else "source"
     console.print(comparison_table(table, factors, left_out, part))
-    for line in (*_warnings(table), *notes):
+    for line in (table.attrs["verdict"], *_warnings(table), *notes):
         console.print(line, highlight=False)
 
 
@@ -323,21 +324,19 @@ def _counts(observed: tuple[Path, ...], models: dict[str, Any], species: str | N
 def _facts(
     table: xr.Dataset, factors: xr.Dataset, left_out: xr.Dataset | None
 ) -> dict[str, object]:
-    """The table as one JSON object: a list a model under every name."""
-    best = {
-        str(model): {
-            str(name): {
-                "value": float(table["best"].sel(model=model, parameter=name)),
-                "se": float(table["best_se"].sel(model=model, parameter=name)),
-            }
-            for name in table["parameter"].values[
-                table["best"].sel(model=model).notnull().to_numpy()
-            ]
+    """The table as one JSON object: the models, and in detail a list over the models by name."""
+    best = {str(model): _estimates(table.sel(model=model)) for model in table["model"].values}
+    models = [
+        {
+            "name": name,
+            "parameters": best[name],
+            "s2_total": float(table["s2_total"][k]),
+            "p": float(table["p_value_total"][k]),
+            "bic": float(table["bic"][k]),
+            "weight": float(table["weight"][k]),
         }
-        if "best" in table
-        else {}
-        for model in table["model"].values
-    }
+        for k, name in enumerate(best)
+    ]
     parts = {"table": table, "bayes_factors": factors, "left_out": left_out}
     lists = {
         part: {
@@ -349,12 +348,25 @@ def _facts(
         if found is not None
     }
     return {
-        "models": [str(model) for model in table["model"].values],
+        "models": models,
+        "verdict": table.attrs["verdict"],
         "images": [str(image) for image in table["image"].values],
         "n": table["n"].values.tolist(),
         "bic_convention": table.attrs["bic_convention"],
         **lists,
         "parameters": best,
+    }
+
+
+def _estimates(row: xr.Dataset) -> dict[str, dict[str, float]]:
+    """The parameters of one model, as ``latticescape fit --json`` prints them."""
+    if "best" not in row:
+        return {}
+    values = zip(row["parameter"].values, row["best"].values, row["best_se"].values, strict=True)
+    return {
+        str(name): intervals(float(value), float(error))
+        for name, value, error in values
+        if value == value
     }
 
 

@@ -24,7 +24,7 @@ def demo(out: Path, quiet: bool, json_: bool) -> None:
     statistical distance to four microscope images, and sets it beside the published table. Images
     drawn from a known interaction go the whole way as well, from their pixels on.
     """
-    from latticescape.deploy.cli.tables import fit_lines, lecture_table, rehearsal_line
+    from latticescape.deploy.cli.tables import estimates_table, lecture_table, rehearsal_line
     from latticescape.deploy.demo import demo as run_demo
 
     found = run_demo(out, progress=not quiet)
@@ -34,9 +34,7 @@ def demo(out: Path, quiet: bool, json_: bool) -> None:
         console = Console()
         for model in found.comparison["model"].values:
             console.print(lecture_table(found.comparison, found.published, str(model)))
-        for model, fit in found.fits.items():
-            for line in fit_lines(fit):
-                console.print(f"{model}: {line}", highlight=False)
+        console.print(estimates_table(found.fits, found.published_fits))
         console.print(rehearsal_line(found.rehearsal), highlight=False)
         for report in found.reports.values():
             click.echo(f"store     {report.store}")

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 from rich.console import Console
 from rich.table import Table
@@ -27,8 +28,6 @@ METHODS = ("laplace", "bootstrap", "posterior")
 OVERLAPS = ("independent", "simulated", "effective")
 COLUMNS = ("value", "se", "low68", "high68", "low95", "high95")
 
-# Of a Gaussian, in standard errors.
-_GAUSSIAN = {"low68": -0.994458, "high68": 0.994458, "low95": -1.959964, "high95": 1.959964}
 _SHARES = {"low68": 0.16, "high68": 0.84, "low95": 0.025, "high95": 0.975}
 
 
@@ -84,7 +83,9 @@ def fit(
     landscape, missing = landscape_of(store, observed, species)
     best = fit(landscape, overlap=overlap)
     drawn, notes, checks = _drawn(landscape, method, overlap, draws, seed)
-    table = _table(best.parameters, drawn)
+    table = best.table
+    if drawn is not None:
+        table = {n: _quantiles(row["value"], drawn[n].values) for n, row in table.items()}
     draw(lambda browse: browse.landscape_map(landscape, best=best.parameters), picture)
     if out is not None:
         write_new(drawn if drawn is not None else xr.Dataset(_columns(table)), out)
@@ -131,18 +132,9 @@ def _drawn(
     return None, (), {}
 
 
-def _table(parameters: Any, drawn: xr.Dataset | None) -> dict[str, dict[str, float]]:
-    """Value, standard error and intervals of each parameter."""
-    found = {}
-    for name, (value, error) in parameters.items():
-        if drawn is None:
-            ends = {end: value + times * error for end, times in _GAUSSIAN.items()}
-            found[name] = {"value": value, "se": error, **ends}
-        else:
-            values = drawn[name].values
-            ends = {end: float(np.quantile(values, share)) for end, share in _SHARES.items()}
-            found[name] = {"value": value, "se": float(values.std(ddof=1)), **ends}
-    return found
+def _quantiles(value: float, draws: npt.NDArray[np.float64]) -> dict[str, float]:
+    ends = {end: float(np.quantile(draws, share)) for end, share in _SHARES.items()}
+    return {"value": value, "se": float(draws.std(ddof=1)), **ends}
 
 
 def _columns(table: dict[str, dict[str, float]]) -> dict[str, Any]:

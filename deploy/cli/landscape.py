@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import click
+import numpy as np
 import xarray as xr
 
 from latticescape.deploy.cli.options import (
@@ -50,28 +51,35 @@ def landscape(
     then one column an image), or tables of atoms (row_px, col_px, species), one an image;
     or, for a slab, a sources.toml that names tables of its sources SO, SN and PR.
     """
-    from latticescape.analysis.inference.comparison.models import argmin_s2
+    from latticescape.analysis.inference.estimation.fit import fit
 
     check_pictures(picture)
     if out is not None:
         check_new(out)
     surface, missing = landscape_of(store, observed, species)
-    fit = argmin_s2(surface)
-    draw(lambda browse: browse.landscape_map(surface, best=fit.parameters), picture)
+    estimate = fit(surface)
+    draw(lambda browse: browse.landscape_map(surface, best=estimate.parameters), picture)
     if out is not None:
         write_new(surface, out)
     facts: dict[str, object] = {
         "images": names_of_parts(surface),
         "n": surface["n"].values.tolist(),
-        "s2": fit.s2.values.tolist(),
-        "s2_total": fit.s2_total,
-        "parameters": {
-            name: {"value": value, "se": error} for name, (value, error) in fit.parameters.items()
-        },
-        "border": list(fit.border),
+        "s2": estimate.s2.values.tolist(),
+        "s2_total": estimate.s2_total,
+        "parameters": estimate.table,
+        "border": list(estimate.border),
+        "notes": list(estimate.notes),
+        "minimum_of_s2_on_the_grid": _grid_minimum(surface),
         "points_missing": missing,
     }
     show(facts, json_)
+
+
+def _grid_minimum(surface: xr.Dataset) -> dict[str, float]:
+    total = surface["s2_total"]
+    lowest = np.unravel_index(int(np.nanargmin(total.values)), total.shape)
+    at = total.isel(dict(zip(total.dims, lowest, strict=True)))
+    return {str(name): float(at[name]) for name in total.dims} | {"s2": float(at)}
 
 
 def names_of_parts(surface: xr.Dataset) -> list[str]:

@@ -27,9 +27,7 @@ from latticescape.sweeps.store.store import open_sweep
     ),
 )
 @click.argument("source", type=STORE, nargs=-1, required=True, metavar="STORE... | SPEC.toml")
-@click.option(
-    "--fit", type=PATH, help="What latticescape fit --json, or landscape --json, printed."
-)
+@click.option("--fit", type=PATH, help="The output of latticescape fit --json.")
 @click.option("--size", type=POSITIVE, multiple=True, help="A smaller lattice too; repeatable.")
 @click.option(
     "--draws", type=POSITIVE, default=8, show_default=True, help="Diagrams drawn from the fit."
@@ -100,7 +98,7 @@ def _fit_of(path: Path) -> _Printed:
             f"cannot read a fit from {path}",
             came=getattr(error, "strerror", None) or f"{type(error).__name__}: {error}",
             allowed='JSON with {"parameters": {"w1": {"value": -0.5, "se": 0.1}}}',
-            hint="latticescape landscape … --json > fit.json",
+            hint="latticescape fit … --json > fit.json",
         ) from None
     alone = np.diag([error**2 for _, error in values.values()])
     return _Printed(values, np.asarray(facts.get("covariance", alone), float))

@@ -83,13 +83,21 @@ def _figures(at: xr.Dataset, image: str) -> tuple[float, float, float]:
     return float(one.s2), float(one.s2_se), float(one.p_value)
 
 
-def fit_lines(fit: Fit) -> list[str]:
-    """The best parameters, a line each, with a warning where one lies at the edge of the grid."""
-    lines = [f"best {name} = {v:.4f} ± {error:.4f}" for name, (v, error) in fit.parameters.items()]
-    return lines + [
-        f"the minimum lies at the edge of the axis {name}: extend it in [grid]"
-        for name in fit.border
-    ]
+def estimates_table(fits: Mapping[str, Fit], published: Mapping[str, Fit]) -> Table:
+    """The parameters of each model as ``fit`` estimates them, next to the published convention."""
+    table = Table(title="parameters", title_justify="left")
+    for head in ("model", "parameter"):
+        table.add_column(head)
+    table.add_column("fit", justify="right")
+    table.add_column("published convention, independent counts", justify="right")
+    table.add_column("note")
+    for model, fit in fits.items():
+        for name, (value, error) in fit.parameters.items():
+            theirs = published[model].parameters[name]
+            note = "at the edge of the grid: extend the axis" if name in fit.border else ""
+            cells = [f"{v:.4f} ± {e:.4f}" for v, e in ((value, error), theirs)]
+            table.add_row(model, name, *cells, note)
+    return table
 
 
 def rehearsal_line(rehearsal: Rehearsal) -> str:

@@ -313,7 +313,7 @@ def test_a_page_of_a_slab_that_has_just_begun_waits_and_fills_in(
     page._next_look = 0.0
     asyncio.run(page.poll())
     assert int(page.landscape.scape.s2_total.isnull().sum()) == store.blocks[-1].points
-    assert "least" in page.landscape.large.figure.title.text
+    assert "S² = " in page.landscape.large.figure.title.text
 
 
 def test_a_landscape_of_one_parameter_is_shaded_where_the_posterior_is(alloy: Path) -> None:

@@ -259,7 +259,8 @@ def test_what_is_not_known_is_null_in_json(address: str, counts: Path, tmp_path:
     sweep = Sweep(ALLOY.lattice, ALLOY.model, {"x": [0.5], "w1": [0, 1]}, ALLOY.schedule)
     execute(sweep, tmp_path / "two.zarr", address, progress=False)
     found = told(f"landscape {tmp_path}/two.zarr {counts} --json")
-    assert found["parameters"] == {"w1": {"value": 0, "se": None}}
+    ends = dict.fromkeys(("se", "low68", "high68", "low95", "high95"))
+    assert found["parameters"] == {"w1": {"value": 0, **ends}}
     assert found["border"] == ["w1"]
 
 

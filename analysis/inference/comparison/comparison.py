@@ -10,15 +10,20 @@ from latticescape.analysis.inference.comparison.criteria import Convention, bic,
 from latticescape.analysis.inference.comparison.models import (
     RANDOM,
     Model,
-    argmin_s2,
     effective_numbers,
     extensions,
     landscapes_of,
     reweighed,
 )
 from latticescape.analysis.inference.comparison.p_values import DRAWS, Way, by_chi2, p_values
-from latticescape.analysis.inference.estimation.fit import Fit
+from latticescape.analysis.inference.estimation.deviance import Overlap
+from latticescape.analysis.inference.estimation.fit import Fit, fit
 from latticescape.physics.errors import RequestError
+
+# Differences of the standard BIC below these are evidence of this strength; below WEAK, of none.
+WEAK = 2.0
+EVIDENCE = {6.0: "positive", 10.0: "strong"}
+UNLIKELY = 0.05
 
 
 def compare(
@@ -31,7 +36,9 @@ def compare(
     seed: int = 1,
     fraction: npt.ArrayLike | None = None,
 ) -> xr.Dataset:
-    """Compare models, each at the minimum of its landscape.
+    """Compare models, each at the minimum of its landscape: S², p-value, BIC and parameters.
+
+    The parameters and their errors are those of :func:`latticescape.fit`.
 
     Parameters
     ----------
@@ -49,9 +56,9 @@ def compare(
     draws, seed
         Of the bootstrap.
     fraction
-        Effective fraction of each image's neighbourhoods, or of all: N f stands for N in fit and
-        BIC. By default 1, as published. The p-values, but χ², take ``effective_n`` of the images
-        by themselves.
+        Effective fraction of each image's neighbourhoods, or of all: N f independent ones stand for
+        N in fit and BIC. By default 1, as published. All p-values except χ² use the images' own
+        ``effective_n``.
 
     Returns
     -------
@@ -85,7 +92,9 @@ def compare(
             name: reweighed(landscape, effective_numbers(landscape, fraction, measured=False))
             for name, landscape in landscapes.items()
         }
-    fits = {name: argmin_s2(landscape) for name, landscape in landscapes.items()}
+    # A fraction says how many neighbourhoods are independent, so that fit need not find out.
+    overlap: Overlap | None = None if fraction is None else "independent"
+    fits = {name: fit(landscape, overlap=overlap) for name, landscape in landscapes.items()}
     chi2 = {name: by_chi2(landscape, fits[name]) for name, landscape in landscapes.items()}
     tests = {
         name: _tested(
@@ -95,7 +104,7 @@ def compare(
         for name in landscapes
     }
     first = next(iter(landscapes.values()))
-    return xr.Dataset(
+    table = xr.Dataset(
         {
             **_distances(fits),
             **_tests(tests),
@@ -111,6 +120,40 @@ def compare(
             "degrees_of_freedom": first.attrs["degrees_of_freedom"],
         },
     )
+    return table.assign_attrs(verdict=verdict(table))
+
+
+def verdict(table: xr.Dataset) -> str:
+    """Which model the BIC prefers, how strongly, and whether its p-value rejects it.
+
+    Kass and Raftery, J. Am. Stat. Assoc. 90, 773 (1995): a ΔBIC (of the standard convention) below
+    2 is not worth more than a bare mention, above 6 it is strong evidence, above 10 very strong.
+
+    Examples
+    --------
+    >>> verdict(xr.Dataset(
+    ...     {"bic": ("model", [71.4, 73.4]), "weight": ("model", [0.88, 0.12]),
+    ...      "p_value_total": ("model", [0.2, 0.1])},
+    ...     {"model": ["pair", "random"]}, {"bic_convention": "lecture"}))
+    'pair is preferred to random: positive evidence (ΔBIC = 4.0, weight 0.88)'
+    """
+    order = np.argsort(table["bic"].to_numpy(), kind="stable")
+    best = str(table["model"].values[order[0]])
+    weight, p = (float(table[name][order[0]]) for name in ("weight", "p_value_total"))
+    if len(order) == 1:
+        sentence = f"{best} is the only model"
+    else:
+        second = str(table["model"].values[order[1]])
+        ahead = float(table["bic"][order[1]] - table["bic"][order[0]])
+        ahead *= 2 if table.attrs["bic_convention"] == "lecture" else 1
+        numbers = f"(ΔBIC = {ahead:.1f}, weight {weight:.2f})"
+        grade = next((g for most, g in EVIDENCE.items() if ahead < most), "very strong")
+        sentence = (
+            f"{best} and {second} are not told apart {numbers}"
+            if ahead < WEAK
+            else f"{best} is preferred to {second}: {grade} evidence {numbers}"
+        )
+    return sentence if not p < UNLIKELY else f"{sentence}, but it is rejected by p = {p:.2g}"
 
 
 def _tested(
@@ -156,22 +199,22 @@ def _distances(fits: Mapping[str, Fit]) -> dict[str, object]:
     return {
         "s2": (
             ("model", "image"),
-            np.stack([fit.s2.values for fit in every]),
+            np.stack([one.s2.values for one in every]),
             {"long_name": "S²", "units": "1"},
         ),
         "s2_se": (
             ("model", "image"),
-            np.stack([fit.s2_se.values for fit in every]),
+            np.stack([one.s2_se.values for one in every]),
             {"long_name": "Monte Carlo error of S²"},
         ),
         "s2_total": (
             "model",
-            [fit.s2_total for fit in every],
+            [one.s2_total for one in every],
             {"long_name": "S² of all images", "units": "1"},
         ),
         "s2_total_se": (
             "model",
-            [fit.s2_total_se for fit in every],
+            [one.s2_total_se for one in every],
             {"long_name": "Monte Carlo error of S²"},
         ),
     }
@@ -195,8 +238,8 @@ def _published(tests: Mapping[str, xr.Dataset]) -> dict[str, object]:
 
 
 def _criteria(fits: Mapping[str, Fit], n: float, convention: Convention) -> dict[str, object]:
-    total = np.array([fit.s2_total for fit in fits.values()])
-    parameters = np.array([len(fit.parameters) for fit in fits.values()])
+    total = np.array([one.s2_total for one in fits.values()])
+    parameters = np.array([len(one.parameters) for one in fits.values()])
     values = bic(total, n, parameters, convention)
     return {
         "parameters": ("model", parameters, {"long_name": "fitted parameters"}),
@@ -211,11 +254,11 @@ def _criteria(fits: Mapping[str, Fit], n: float, convention: Convention) -> dict
 
 
 def _parameters(fits: Mapping[str, Fit]) -> dict[str, object]:
-    names = list(dict.fromkeys(name for fit in fits.values() for name in fit.parameters))
+    names = list(dict.fromkeys(name for one in fits.values() for name in one.parameters))
     if not names:
         return {}
     absent = (np.nan, np.nan)
-    table = np.array([[fit.parameters.get(n, absent) for n in names] for fit in fits.values()])
+    table = np.array([[one.parameters.get(n, absent) for n in names] for one in fits.values()])
     return {
         "best": xr.DataArray(
             table[..., 0], dims=("model", "parameter"), coords={"parameter": names}
@@ -224,18 +267,18 @@ def _parameters(fits: Mapping[str, Fit]) -> dict[str, object]:
     }
 
 
-def _at(fit: Fit) -> dict[str, float]:
+def _at(one: Fit) -> dict[str, float]:
     """Where the parameters are whose minimum lies at the end of the grid."""
-    return {name: fit.parameters[name][0] for name in fit.border}
+    return {name: one.parameters[name][0] for name in one.border}
 
 
 def _warnings(landscapes: Mapping[str, xr.Dataset], fits: Mapping[str, Fit]) -> dict[str, object]:
     told = [
         "; ".join(
             f"extend {name} to {low:g} … {high:g}"
-            for name, (low, high) in extensions(landscapes[model], _at(fit)).items()
+            for name, (low, high) in extensions(landscapes[model], _at(one)).items()
         )
-        for model, fit in fits.items()
+        for model, one in fits.items()
     ]
     missing = [int(np.isnan(landscape["s2_total"]).sum()) for landscape in landscapes.values()]
     return {

@@ -135,10 +135,10 @@ _ALONE = ("s2", "s2_se", "s2_total", "s2_total_se", "n")
 
 
 def argmin_s2(landscape: xr.Dataset) -> Fit:
-    """The minimum of S² itself, with Cov = (2 N ∂²S²)⁻¹: the published convention.
+    """The minimum of S², with Cov = (2 N ∂²S²)⁻¹: the published convention, independent counts.
 
-    Whatever else the landscape tells of its counts, by which ``fit`` may correct the estimate,
-    is left aside: models are compared by exp(−2 N S²), and that is largest here.
+    :func:`fit` is the estimator of the parameters. It also corrects for neighbourhoods that overlap
+    and for biases, which this convention does not: the likelihood exp(−2 N S²) is largest here.
 
     Examples
     --------
@@ -172,11 +172,14 @@ def reweighed(landscape: xr.Dataset, n: npt.ArrayLike) -> xr.Dataset:
     """
     numbers = xr.DataArray(np.asarray(n, float), dims="image", coords={"image": landscape["image"]})
     weights = numbers / numbers.sum()
+    biases: dict[str, xr.DataArray] = {}
+    if "s2_bias" in landscape:
+        biases["s2_total_bias"] = (weights * landscape["s2_bias"]).sum("image", skipna=False)
     return landscape.assign(
         n=("image", numbers.to_numpy()),
         s2_total=(weights * landscape["s2"]).sum("image", skipna=False),
         s2_total_se=((weights * landscape["s2_se"]) ** 2).sum("image", skipna=False) ** 0.5,
-    )
+    ).assign(biases)
 
 
 def effective_numbers(

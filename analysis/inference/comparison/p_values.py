@@ -9,12 +9,11 @@ import xarray as xr
 from latticescape.analysis.inference.comparison.models import (
     RANDOM,
     Model,
-    argmin_s2,
     effective_numbers,
     landscape_of,
 )
 from latticescape.analysis.inference.comparison.predictions import Predictions, predictions
-from latticescape.analysis.inference.estimation.fit import Fit
+from latticescape.analysis.inference.estimation.fit import Fit, fit
 from latticescape.analysis.inference.landscapes.landscape import p_values as chi2_tail
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.configurations import Configurations, configurations
@@ -100,7 +99,7 @@ def p_values(
     _check(way, draws, composition)
     if way == "chi2":
         landscape = landscape_of("to be tested", model, observed)
-        return by_chi2(landscape, argmin_s2(landscape), fraction)
+        return by_chi2(landscape, fit(landscape), fraction)
     if way == "shuffle":
         return _by_shuffling(model, observed, seed)
     numbers = effective_numbers(observed, fraction, measured=True)

@@ -25,6 +25,21 @@ Floats = npt.NDArray[np.float64]
 # So near to the edge of the grid, in half widths, a minimum is at it.
 PINNED = 1e-6
 
+# Ends of the confidence intervals of a Gaussian, in standard errors.
+GAUSSIAN = {"low68": -0.994458, "high68": 0.994458, "low95": -1.959964, "high95": 1.959964}
+
+
+def intervals(value: float, error: float) -> dict[str, float]:
+    """A value, its standard error and the ends of its 68 % and 95 % confidence intervals.
+
+    Examples
+    --------
+    >>> {name: round(end, 3) for name, end in intervals(0.5, 0.1).items()}
+    {'value': 0.5, 'se': 0.1, 'low68': 0.401, 'high68': 0.599, 'low95': 0.304, 'high95': 0.696}
+    """
+    ends = {name: value + times * error for name, times in GAUSSIAN.items()}
+    return {"value": value, "se": error, **ends}
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -67,6 +82,11 @@ class Fit:
     overlap: Overlap = "independent"
     extension: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     others: tuple[Mapping[str, float], ...] = ()
+
+    @property
+    def table(self) -> dict[str, dict[str, float]]:
+        """By parameter: value, standard error and confidence intervals, see :func:`intervals`."""
+        return {name: intervals(value, error) for name, (value, error) in self.parameters.items()}
 
     @property
     def notes(self) -> tuple[str, ...]:
