@@ -233,6 +233,20 @@ def test_landscape_tells_distances_and_parameters(alloy: Path, counts: Path) -> 
     assert all(0 <= s2 < 0.01 for s2 in [*found["s2"], found["s2_total"]])
 
 
+def test_fit_tells_intervals_of_a_gaussian(alloy: Path, counts: Path) -> None:
+    row = told(f"fit {alloy} {counts} --json")["parameters"]["w1"]
+    widths = {"low68": -0.994458, "high68": 0.994458, "low95": -1.959964, "high95": 1.959964}
+    for name, times in widths.items():
+        assert (row[name] - row["value"]) / row["se"] == pytest.approx(times, abs=1e-3), name
+
+
+def test_fit_tells_quantiles_of_its_draws(alloy: Path, counts: Path) -> None:
+    row = told(f"fit {alloy} {counts} --method bootstrap --draws 200 --json")["parameters"]["w1"]
+    assert row["low95"] < row["low68"] < row["high68"] < row["high95"]
+    assert (row["high68"] - row["low68"]) / row["se"] == pytest.approx(2 * 0.994, abs=0.4)
+    assert (row["high95"] - row["low95"]) / row["se"] == pytest.approx(2 * 1.96, abs=0.6)
+
+
 def test_the_landscape_is_stored_for_any_reader(alloy: Path, counts: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "landscape.zarr"
     told(f"landscape {alloy} {counts} --out {out} --json")
