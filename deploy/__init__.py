@@ -1,5 +1,5 @@
 """Clusters, the command line, and the demo."""
 
-import lazy_loader
+from latticescape.physics.extras import lazy_names
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__)

@@ -1,5 +1,5 @@
 """Static pictures of sweeps, landscapes, images and phase diagrams."""
 
-import lazy_loader
+from latticescape.physics.extras import lazy_names
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__)

@@ -1,8 +1,7 @@
-"""``latticescape cluster``: which clusters there are, what they submit, and their certificates."""
+"""``latticescape cluster``: list and show cluster profiles, make certificates."""
 
 import json
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -10,53 +9,47 @@ from rich.console import Console
 from rich.table import Table
 
 from latticescape.deploy.cli.options import PATH, POSITIVE, as_json, example
-from latticescape.deploy.clusters.certificates import DAYS, Certificates, make_certificates
+from latticescape.deploy.clusters.certificates import Certificates
 from latticescape.deploy.clusters.connect import profile_of
-from latticescape.deploy.clusters.jobs import job_script
-from latticescape.deploy.clusters.kubernetes import manifest_text
 from latticescape.deploy.clusters.profiles import (
     TEMPORARY,
     Kubernetes,
     Slurm,
-    Tls,
     find_profile,
     profile_folders,
     profile_paths,
     read_profile,
 )
 from latticescape.physics.errors import RequestError
+from latticescape.sweeps.spec.schema import allowed_text, example_line
 
 
 @click.group()
 def cluster() -> None:
-    """Clusters by profile: which there are, what they would submit, their certificates."""
+    """List and show cluster profiles, show what they submit, make certificates."""
 
 
 @cluster.command(name="list", epilog=example("latticescape cluster list"))
 @as_json
 def list_(json_: bool) -> None:
-    """Every profile that has a name, shipped or your own, and where it is."""
-    found = [
-        {"name": name, "kind": _kind(path), "path": str(path)}
-        for name, path in sorted(profile_paths().items())
-    ]
+    """List the named profiles, shipped and your own, with their files."""
+    profiles = []
+    for name, path in sorted(profile_paths().items()):
+        try:
+            kind = read_profile(path).kind
+        except RequestError as error:
+            kind = f"cannot be used: {error.problem}"
+        profiles.append({"name": name, "kind": kind, "path": str(path)})
     if json_:
-        click.echo(json.dumps({"profiles": found, "folders": [*map(str, profile_folders())]}))
+        click.echo(json.dumps({"profiles": profiles, "folders": [*map(str, profile_folders())]}))
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("name", "kind", "path"):
         table.add_column(heading, overflow="fold")
-    for profile in found:
+    for profile in profiles:
         table.add_row(*profile.values())
     Console().print(table)
-    click.echo(f"Your own go into {profile_folders()[0]}")
-
-
-def _kind(path: Path) -> str:
-    try:
-        return read_profile(path).kind
-    except RequestError as error:
-        return f"cannot be used: {error.problem}"
+    click.echo(f"Put your own into {profile_folders()[0]}")
 
 
 @cluster.command(
@@ -67,16 +60,15 @@ def _kind(path: Path) -> str:
 )
 @click.argument("profile")
 def show(profile: str) -> None:
-    """A profile, and as comments the keys it does not use: a start for your own."""
+    """Print a profile, with the keys that it does not use as comments."""
     path = find_profile(profile)
-    read = read_profile(path)
+    fields = type(read_profile(path)).model_fields
     text = path.read_text(encoding="utf-8").rstrip()
     used = tomllib.loads(text)
     click.echo(f"{text}\n\n# Not used:")
-    for part in fields(read):
-        if part.name not in used:
-            key = part.metadata["key"]
-            click.echo(f"# {part.name} = {key.example}  # {key.allowed}")
+    for name, field in fields.items():
+        if name not in used:
+            click.echo(f"# {example_line(name, field)}  # {allowed_text(field)}")
 
 
 @cluster.command(
@@ -88,26 +80,26 @@ def show(profile: str) -> None:
 )
 @click.argument("profile")
 def job_script_command(profile: str) -> None:
-    """What a profile would submit: a script for sbatch, or a resource for kubectl apply."""
-    read = profile_of(profile)
-    if isinstance(read, Slurm):
-        click.echo(job_script(read, _shown(read.tls, read.folder)), nl=False)
-    elif isinstance(read, Kubernetes):
-        click.echo(manifest_text(read), nl=False)
+    """Print what a profile submits: a script for sbatch, or a resource for kubectl apply."""
+    chosen = profile_of(profile)
+    if isinstance(chosen, Slurm):
+        from latticescape.deploy.clusters.slurm import job_script
+
+        tls = chosen.tls
+        if tls == TEMPORARY:  # made when the cluster starts, in a folder of this form
+            tls = Certificates.in_folder(chosen.folder / "latticescape-tls-XXXXXXXXXXXX")
+        click.echo(job_script(chosen, tls if isinstance(tls, Certificates) else None), nl=False)
+    elif isinstance(chosen, Kubernetes):
+        from latticescape.deploy.clusters.kubernetes import manifest_text
+
+        click.echo(manifest_text(chosen), nl=False)
     else:
         raise RequestError(
             "this profile submits nothing",
-            came=f"{profile}, of kind {read.kind}",
+            came=f"{profile}, of kind {chosen.kind}",
             allowed="a profile of kind slurm or kubernetes",
             hint="latticescape cluster job-script slurm",
         )
-
-
-def _shown(tls: Tls, folder: Path) -> Certificates | None:
-    """A profile's certificates; temporary ones get their place when a cluster starts."""
-    if tls == TEMPORARY:
-        return Certificates.in_folder(folder / "latticescape-tls-XXXXXXXXXXXX")
-    return tls if isinstance(tls, Certificates) else None
 
 
 @cluster.command(
@@ -116,17 +108,21 @@ def _shown(tls: Tls, folder: Path) -> Certificates | None:
         "latticescape cluster certificates --out tls --host login1 --host 10.0.0.7 --days 30",
     )
 )
-@click.option("--out", type=PATH, required=True, help="New folder, readable by you alone.")
-@click.option("--host", multiple=True, help="A name or address to write into them; repeatable.")
+@click.option("--out", type=PATH, required=True, help="New folder that only you can read.")
 @click.option(
-    "--days", type=POSITIVE, default=DAYS, show_default=True, help="How long they are good."
+    "--host", multiple=True, help="Host name or address to write into the certificates; repeatable."
+)
+@click.option(
+    "--days", type=POSITIVE, default=365, show_default=True, help="How long they are valid."
 )
 @as_json
 def certificates(out: Path, host: tuple[str, ...], days: int, json_: bool) -> None:
     """Make an authority, and certificates for scheduler, workers and client.
 
-    Whoever has one of them is let in by the cluster; the authority's own key is thrown away.
+    The cluster trusts every process that holds one of them; the authority's own key is discarded.
     """
+    from latticescape.deploy.clusters.authority import make_certificates
+
     make_certificates(out, hosts=host, days=days)
     if json_:
         click.echo(json.dumps({"folder": str(out), "files": sorted(p.name for p in out.iterdir())}))

@@ -10,6 +10,7 @@ import click
 
 from latticescape.deploy.clusters.signals import orderly_end
 from latticescape.physics.errors import RequestError
+from latticescape.physics.extras import optional_imports
 from latticescape.sweeps.store.provenance import package_version
 
 # Every verb by section: the module in latticescape.deploy.cli that defines it, and what it does.
@@ -64,7 +65,7 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with orderly_end():
+            with orderly_end(), optional_imports():
                 return super().invoke(ctx)
         except RequestError as error:
             raise Refusal(error) from None

@@ -75,8 +75,8 @@ def refine(
     it, and no simulation reduces it. Each round runs an extended sweep in a new store that takes
     over all points there are. Exit code 1 if the target was not reached.
     """
+    from latticescape.deploy.cli.run import execute_on
     from latticescape.deploy.cli.tables import round_lines
-    from latticescape.deploy.clusters.runs import execute_on
     from latticescape.deploy.refinement import Round
     from latticescape.deploy.refinement import refine as refined
     from latticescape.sweeps.execution.run import IncompleteError

@@ -1,6 +1,7 @@
 """``latticescape run``, ``submit``, ``cancel`` and ``retry-failed``: what computes a store."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,9 +19,9 @@ from latticescape.deploy.cli.options import (
     workers_option,
 )
 from latticescape.deploy.cli.outputs import show
-from latticescape.deploy.clusters.connect import lasting
-from latticescape.deploy.clusters.runs import execute_on
-from latticescape.sweeps.execution.run import Report
+from latticescape.deploy.clusters.connect import connect, persistent, profile_of
+from latticescape.deploy.clusters.profiles import Profile, Slurm
+from latticescape.sweeps.execution.run import Report, execute
 from latticescape.sweeps.execution.submit import cancel as cancel_store
 from latticescape.sweeps.execution.submit import submit as submit_sweep
 from latticescape.sweeps.spec.sweep import Sweep
@@ -89,7 +90,7 @@ def submit(
 ) -> None:
     """Leave a sweep to a running scheduler, and return; status, watch and cancel take the store."""
     sweep = Sweep.from_file(spec)
-    job = submit_sweep(sweep, store, lasting(cluster), block_points=block_points)
+    job = submit_sweep(sweep, store, persistent(cluster), block_points=block_points)
     show({"id": job, "store": str(store), "digest": sweep.digest, "cluster": cluster}, json_)
 
 
@@ -158,3 +159,58 @@ def _to_try(report: Report) -> str:
     if report.pending:
         return ". Try: the same command once more; what is done stays"
     return f". Try: latticescape retry-failed {report.store}"
+
+
+# Of two runs of a store, one after the other, these are added.
+SUMMED = (
+    *("computed", "taken_over", "computed_blocks", "updates"),
+    *("seconds", "kernel_seconds", "worker_seconds"),
+)
+
+
+def execute_on(
+    cluster: str,
+    sweep: Sweep,
+    store: StorePath,
+    *,
+    workers: int | None = None,
+    threads: int | None = None,
+    block_points: int | None = None,
+    progress: bool = True,
+    poisoned: bool = False,
+    base: StorePath | None = None,
+) -> Report:
+    """Run a sweep on a cluster; parameters as for ``execute`` and :func:`latticescape.connect`.
+
+    A SLURM job that holds the scheduler ends with its walltime or its node, and the cluster with
+    it: another job is submitted as long as each one computes something.
+
+    Raises
+    ------
+    RequestError
+        If the cluster, the store or the sweep cannot be used.
+    """
+
+    def once(poisoned: bool) -> Report:
+        return execute(
+            sweep,
+            store,
+            connect(cluster, workers=workers, threads=threads),
+            block_points=block_points,
+            progress=progress,
+            poisoned=poisoned,
+            base=base,
+        )
+
+    report = once(poisoned)
+    last = report
+    while last.lost and last.computed and _holds_scheduler(profile_of(cluster)):
+        click.echo("The job that holds the scheduler is lost; submitting another one.", err=True)
+        last = once(poisoned=False)
+        sums = {name: getattr(report, name) + getattr(last, name) for name in SUMMED}
+        report = replace(last, note=report.note or last.note, **sums)
+    return report
+
+
+def _holds_scheduler(profile: Profile) -> bool:
+    return isinstance(profile, Slurm) and profile.scheduler == "inside"

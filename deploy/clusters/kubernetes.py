@@ -9,8 +9,12 @@ import yaml
 from dask.utils import parse_bytes
 
 from latticescape.deploy.clusters.certificates import AUTHORITY, Certificates, Role
-from latticescape.deploy.clusters.jobs import ALLOWED_FAILURES, DEATH_SECONDS, WORKER_TTL_SECONDS
-from latticescape.deploy.clusters.profiles import Kubernetes
+from latticescape.deploy.clusters.profiles import (
+    ALLOWED_FAILURES,
+    DEATH_SECONDS,
+    WORKER_TTL_SECONDS,
+    Kubernetes,
+)
 
 CERTIFICATES = Path("/certificates")
 SCRATCH = "/tmp"

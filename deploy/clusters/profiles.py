@@ -1,176 +1,287 @@
-"""Profiles: a cluster described in a TOML file, shipped or the user's own."""
+"""Cluster profiles: TOML files, shipped or the user's own, that describe a cluster."""
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 import dask.config
+from dask.utils import parse_bytes
+from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
-from latticescape.deploy.clusters.certificates import Certificates, Pair, Role
-from latticescape.deploy.clusters.profile_schema import (
-    Key,
-    key,
-    lines,
-    matching,
-    memory,
-    number,
-    one_of,
-    path,
-    walltime,
-    whole,
-)
+from latticescape.deploy.clusters.certificates import ROLES, Certificates, Pair, Role
 from latticescape.physics.errors import RequestError
+from latticescape.sweeps.spec.schema import Table, parse_toml, read_kind, read_text
 
 HERE = Path(__file__).parents[1]
 SHIPPED = (HERE / "profiles", HERE / "slurm", HERE / "kubernetes")
 
-# Certificates that a cluster makes when it starts, and that are gone when it ends.
+# Certificates that are made when a cluster starts, and removed when it ends.
 TEMPORARY = "temporary"
 
-LOOPBACK = "127.0.0.1:0"
+# How many workers a task may lose (a cancelled job, a failed node) before it fails. With 0, one
+# unlucky block fails; with Dask's 3, a block that kills its workers takes four jobs to detect.
+ALLOWED_FAILURES = 2
+# A worker that has sent nothing for this long is considered lost.
+WORKER_TTL_SECONDS = 60
+DEATH_SECONDS = 60
 
 WORD = r"[\w.,:@%/+=-]+"
-COMMAND = r"[^\n\0]+"
-ADDRESS = r"(tcp|tls)://[^\s/]+:[0-9]+"
-LABEL = r"[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?"
-
-Tls: TypeAlias = Certificates | Path | str | None
 
 
-def _tls(value: Any) -> Tls:
-    if isinstance(value, str):
-        return TEMPORARY if value == TEMPORARY else path(value)
+def _matching(pattern: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError
+        return value
+
+    return AfterValidator(check)
+
+
+def _memory(value: str) -> str:
+    if not re.fullmatch(r"[0-9.]+ ?[kMGT]i?B", value) or parse_bytes(value) < 100e6:
+        raise ValueError
+    return value
+
+
+def walltime_seconds(walltime: str) -> int:
+    """Convert a walltime to seconds.
+
+    Raises
+    ------
+    ValueError
+        If it is not a walltime.
+
+    Examples
+    --------
+    >>> walltime_seconds("01:30:00"), walltime_seconds("2-00:00:00")
+    (5400, 172800)
+    """
+    parts = re.fullmatch(r"(?:([0-9]+)-)?([0-9]{1,2}):([0-5][0-9]):([0-5][0-9])", walltime)
+    if parts is None:
+        raise ValueError(walltime)
+    days, hours, minutes, seconds = (int(part or 0) for part in parts.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def _walltime(value: str) -> str:
+    if walltime_seconds(value) < 60:
+        raise ValueError
+    return value
+
+
+def _path(value: object) -> Path:
+    if not isinstance(value, str | Path) or not str(value) or set("\n\0") & set(str(value)):
+        raise ValueError
+    return Path(value)
+
+
+def _tls(value: object) -> Certificates | Path | str | None:
+    if value is None or isinstance(value, Certificates) or value == TEMPORARY:
+        return value
+    if not isinstance(value, Mapping):
+        return _path(value)
     if set(value) != {"ca_file", "cert", "key"}:
         raise ValueError
-    pair = Pair(path(value["cert"]), path(value["key"]))
-    roles: tuple[Role, ...] = ("scheduler", "worker", "client")
-    return Certificates(path(value["ca_file"]), dict.fromkeys(roles, pair))
+    pair = Pair(_path(value["cert"]), _path(value["key"]))
+    return Certificates(_path(value["ca_file"]), dict.fromkeys(ROLES, pair))
 
 
-_PATHS = "a folder of latticescape cluster certificates, or a table of ca_file, cert and key"
-_OWN_TLS = (_tls, f'"{TEMPORARY}", {_PATHS}', f'"{TEMPORARY}"')
-_CLIENT_TLS = (_tls, _PATHS, '"~/tls"')
-_MEMORY = (memory, "a number with its unit, 100 MB or more", '"4 GB"')
+Tls: TypeAlias = Certificates | Path | str | None
+TlsField: TypeAlias = Annotated[Tls, PlainValidator(_tls)]
+PathField: TypeAlias = Annotated[Path, PlainValidator(_path)]
+Word: TypeAlias = Annotated[str, _matching(WORD)]
+NoSpaces: TypeAlias = Annotated[str, _matching(r"\S+")]
+Url: TypeAlias = Annotated[str, _matching(r"(tcp|tls)://[^\s/]+:[0-9]+")]
+Label: TypeAlias = Annotated[str, _matching(r"[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?")]
+Memory: TypeAlias = Annotated[str, AfterValidator(_memory)]
+
+_FILES = "a folder of latticescape cluster certificates, or a table of ca_file, cert and key"
 
 
-@dataclass(frozen=True)
-class Local:
-    """Worker processes on this machine, gone at the end."""
+def _tls_field(temporary: bool) -> Any:
+    allowed = f'"{TEMPORARY}", {_FILES}' if temporary else _FILES
+    return Field(default=None, description=allowed, examples=[TEMPORARY if temporary else "~/tls"])
+
+
+def _memory_field() -> Any:
+    return Field(
+        default="2 GB", description="a number with its unit, 100 MB or more", examples=["4 GB"]
+    )
+
+
+def _address_field() -> Any:
+    return Field(
+        default="",
+        description="tcp://host:port | tls://host:port",
+        examples=["tcp://10.0.0.7:8786"],
+    )
+
+
+class Local(Table):
+    """Worker processes on this machine that end with the client."""
 
     kind: ClassVar[str] = "local"
-    roles: ClassVar[tuple[Role, ...]] = ("scheduler", "worker", "client")
+    roles: ClassVar[tuple[Role, ...]] = ROLES
 
-    workers: int | None = key(*whole(), "2", None)
-    threads: int = key(*whole(most=1024), "1", 1)
-    tls: Tls = key(*_OWN_TLS, None)
+    workers: int | None = Field(default=None, ge=1, le=100_000, examples=[2])
+    threads: int = Field(default=1, ge=1, le=1024, examples=[1])
+    tls: TlsField = _tls_field(temporary=True)
 
 
-@dataclass(frozen=True)
-class Address:
-    """A scheduler that runs already, and goes on."""
+class Address(Table):
+    """A running scheduler, which keeps running."""
 
     kind: ClassVar[str] = "address"
     roles: ClassVar[tuple[Role, ...]] = ("client",)
 
-    address: str = key(
-        matching(ADDRESS), "tcp://host:port | tls://host:port", '"tcp://10.0.0.7:8786"', ""
+    address: Url = _address_field()
+    scheduler_file: PathField | None = Field(
+        default=None,
+        description="the file of dask scheduler --scheduler-file",
+        examples=["~/scheduler.json"],
     )
-    scheduler_file: Path | None = key(
-        path, "the file of dask scheduler --scheduler-file", '"~/scheduler.json"', None
-    )
-    timeout_seconds: float | None = key(*number(0.1, 3600), "10", None)
-    wait_minutes: float | None = key(*number(0.1, 100_000), "10", None)
-    tls: Tls = key(*_CLIENT_TLS, None)
+    timeout_seconds: float | None = Field(default=None, ge=0.1, le=3600, examples=[10])
+    wait_minutes: float | None = Field(default=None, ge=0.1, le=100_000, examples=[10])
+    tls: TlsField = _tls_field(temporary=False)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if bool(self.address) == bool(self.scheduler_file):
+            raise RequestError(
+                "a profile of kind address needs one of address and scheduler_file",
+                came="both" if self.address else "none",
+                allowed="one",
+                hint='address = "tcp://10.0.0.7:8786"',
+            )
+        _check_remote_tls(self, encrypted=self.address.startswith("tls:"))
+        return self
 
 
-@dataclass(frozen=True)
-class Slurm:
-    """Jobs of SLURM, each a worker; the scheduler in this process, or in the allocation."""
+class Slurm(Table):
+    """Jobs of SLURM, each a worker; the scheduler runs in this process or in the allocation."""
 
     kind: ClassVar[str] = "slurm"
-    roles: ClassVar[tuple[Role, ...]] = ("scheduler", "worker", "client")
+    roles: ClassVar[tuple[Role, ...]] = ROLES
 
-    jobs: int = key(*whole(most=10_000), "8", 1)
-    cores: int = key(*whole(most=1024), "4", 1)
-    processes: int = key(*whole(most=1024), "1", 1)
-    memory: str = key(*_MEMORY, "2 GB")
-    walltime: str = key(
-        walltime, "HH:MM:SS or D-HH:MM:SS, a minute or more", '"04:00:00"', "01:00:00"
+    jobs: int = Field(default=1, ge=1, le=10_000, examples=[8])
+    cores: int = Field(default=1, ge=1, le=1024, examples=[4])
+    processes: int = Field(default=1, ge=1, le=1024, examples=[1])
+    memory: Memory = _memory_field()
+    walltime: Annotated[str, AfterValidator(_walltime)] = Field(
+        default="01:00:00",
+        description="HH:MM:SS or D-HH:MM:SS, a minute or more",
+        examples=["04:00:00"],
     )
-    partition: str = key(matching(WORD), "a partition that sinfo tells", '"main"', "")
-    account: str = key(matching(WORD), "an account of yours", '"physics"', "")
-    interface: str = key(
-        matching(WORD), "a network interface of the nodes, as ip link tells", '"ib0"', ""
+    partition: Word = Field(
+        default="", description="a partition that sinfo lists", examples=["main"]
     )
-    scheduler: str = key(*one_of("outside", "inside"), '"outside"', "outside")
-    scheduler_interface: str = key(
-        matching(WORD), "a network interface of the machine you start from", '"eth0"', ""
+    account: Word = Field(default="", description="an account of yours", examples=["physics"])
+    interface: Word = Field(
+        default="",
+        description="a network interface of the nodes, as ip link lists them",
+        examples=["ib0"],
     )
-    python: str = key(
-        matching(r"\S+"), "a Python that the nodes see too", '"/home/me/.venv/bin/python"', ""
+    scheduler: Literal["outside", "inside"] = Field(default="outside", examples=["outside"])
+    scheduler_interface: Word = Field(
+        default="",
+        description="a network interface of the machine that you start from",
+        examples=["eth0"],
     )
-    prologue: tuple[str, ...] = key(
-        lines(COMMAND), "a list of shell lines", '["module load python/3.11"]', ()
+    python: NoSpaces = Field(
+        default="",
+        description="a Python that the nodes can run too",
+        examples=["/home/me/.venv/bin/python"],
     )
-    directives: tuple[str, ...] = key(
-        lines(r"-[^\n\0]+"), "a list of options of sbatch", '["--exclusive"]', ()
+    prologue: tuple[Annotated[str, _matching(r"[^\n\0]+")], ...] = Field(
+        default=(),
+        strict=False,
+        description="a list of shell lines",
+        examples=[["module load python/3.11"]],
     )
-    folder: Path = key(
-        path, "a folder that all nodes see", '"~/latticescape-jobs"', Path("~/latticescape-jobs")
+    directives: tuple[Annotated[str, _matching(r"-[^\n\0]+")], ...] = Field(
+        default=(),
+        strict=False,
+        description="a list of options of sbatch",
+        examples=[["--exclusive"]],
     )
-    local_folder: str = key(
-        matching(r"\S+"), "a folder of the node's own disk", '"/tmp/$SLURM_JOB_ID"', ""
+    folder: PathField = Field(
+        default=Path("~/latticescape-jobs"),
+        description="a folder that all nodes see",
+        examples=["~/latticescape-jobs"],
     )
-    dashboard: str = key(
-        matching(r"[\w.-]*:[0-9]+"),
-        "host:port; it asks nobody who they are",
-        '"127.0.0.1:0"',
-        LOOPBACK,
+    local_folder: NoSpaces = Field(
+        default="", description="a folder on the node's own disk", examples=["/tmp/$SLURM_JOB_ID"]
     )
-    wait_minutes: float = key(*number(0.1, 100_000), "60", 1440.0)
-    check_seconds: float = key(*number(1, 3600), "10", 10.0)
-    idle_minutes: float = key(*number(1, 100_000), "30", 30.0)
-    tls: Tls = key(*_OWN_TLS, None)
+    dashboard: Annotated[str, _matching(r"[\w.-]*:[0-9]+")] = Field(
+        default="127.0.0.1:0",
+        description="host:port; the dashboard has no password",
+        examples=["127.0.0.1:0"],
+    )
+    wait_minutes: float = Field(default=1440.0, ge=0.1, le=100_000, examples=[60])
+    check_seconds: float = Field(default=10.0, ge=1, le=3600, examples=[10])
+    idle_minutes: float = Field(default=30.0, ge=1, le=100_000, examples=[30])
+    tls: TlsField = _tls_field(temporary=True)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.cores % self.processes:
+            raise RequestError(
+                "processes do not share the cores evenly",
+                came=f"processes = {self.processes}, cores = {self.cores}",
+                allowed="a divisor of cores",
+                hint="processes = 1",
+            )
+        return self
 
 
-@dataclass(frozen=True)
-class Kubernetes:
-    """A DaskCluster of the Dask operator, and its scheduler's service."""
+class Kubernetes(Table):
+    """A DaskCluster of the Dask operator, reached at its scheduler's service."""
 
     kind: ClassVar[str] = "kubernetes"
     roles: ClassVar[tuple[Role, ...]] = ("client",)
 
-    image: str = key(matching(WORD), "an image with latticescape", '"registry/latticescape:0.1"')
-    name: str = key(
-        matching(LABEL), "up to 53 of a to z, 0 to 9 and -", '"latticescape"', "latticescape"
+    image: Word = Field(
+        description="an image with latticescape", examples=["registry/latticescape:0.1"]
     )
-    namespace: str = key(matching(LABEL), "a namespace", '"default"', "default")
-    workers: int = key(*whole(most=10_000), "8", 1)
-    cores: int = key(*whole(most=1024), "4", 1)
-    memory: str = key(*_MEMORY, "2 GB")
-    volume_claim: str = key(
-        matching(LABEL), "a PersistentVolumeClaim that many pods may write", '"stores"', ""
+    name: Label = Field(
+        default="latticescape",
+        description="up to 53 of a to z, 0 to 9 and -",
+        examples=["latticescape"],
     )
-    mount: str = key(matching(r"/[\w./-]+"), "an absolute path", '"/stores"', "/stores")
-    tls_secret: str = key(
-        matching(LABEL), "a Secret of latticescape cluster certificates", '"latticescape-tls"', ""
+    namespace: Label = Field(default="default", description="a namespace", examples=["default"])
+    workers: int = Field(default=1, ge=1, le=10_000, examples=[8])
+    cores: int = Field(default=1, ge=1, le=1024, examples=[4])
+    memory: Memory = _memory_field()
+    volume_claim: Label = Field(
+        default="",
+        description="a PersistentVolumeClaim that many pods can write",
+        examples=["stores"],
     )
-    address: str = key(
-        matching(ADDRESS), "tcp://host:port | tls://host:port", '"tls://127.0.0.1:8786"', ""
+    mount: Annotated[str, _matching(r"/[\w./-]+")] = Field(
+        default="/stores", description="an absolute path", examples=["/stores"]
     )
-    wait_minutes: float = key(*number(0.1, 100_000), "10", 10.0)
-    tls: Tls = key(*_CLIENT_TLS, None)
+    tls_secret: Label = Field(
+        default="",
+        description="a Secret of latticescape cluster certificates",
+        examples=["latticescape-tls"],
+    )
+    address: Url = _address_field()
+    wait_minutes: float = Field(default=10.0, ge=0.1, le=100_000, examples=[10])
+    tls: TlsField = _tls_field(temporary=False)
 
     @property
     def service(self) -> str:
-        """Where its scheduler is met: by default at the operator's service, inside Kubernetes."""
+        """The address of its scheduler: by default the operator's service in Kubernetes."""
         scheme = "tls" if self.tls_secret else "tcp"
         return self.address or f"{scheme}://{self.name}-scheduler.{self.namespace}.svc:8786"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        encrypted = bool(self.tls_secret) or self.address.startswith("tls:")
+        _check_remote_tls(self, encrypted)
+        return self
 
 
 Profile: TypeAlias = Local | Address | Slurm | Kubernetes
@@ -178,27 +289,41 @@ Profile: TypeAlias = Local | Address | Slurm | Kubernetes
 KINDS: dict[str, type[Profile]] = {kind.kind: kind for kind in (Local, Address, Slurm, Kubernetes)}
 
 
+def _check_remote_tls(profile: Address | Kubernetes, encrypted: bool) -> None:
+    if profile.tls == TEMPORARY:
+        raise RequestError(
+            "tls cannot be used", came=repr(TEMPORARY), allowed=_FILES, hint='tls = "~/tls"'
+        )
+    if profile.tls and profile.address and not encrypted:
+        raise RequestError(
+            "certificates are given, but the address is without encryption",
+            came=profile.address,
+            allowed="tls://host:port",
+            hint=f'address = "{profile.address.replace("tcp:", "tls:")}"',
+        )
+
+
 def profile_folders() -> list[Path]:
-    """Where profiles are looked for by name, the first found wins.
+    """The folders that are searched for profiles, in order of precedence.
 
     ``latticescape`` in the Dask configuration folders, the user's own first
-    (``~/.config/dask/latticescape``), then those of the environment and the site; then what is
-    shipped.
+    (``~/.config/dask/latticescape``), then those of the environment and the site; then the shipped
+    profiles.
     """
     configured = dict.fromkeys([dask.config.PATH, *reversed(dask.config.paths)])
     return [*(Path(folder) / "latticescape" for folder in configured), *SHIPPED]
 
 
 def profile_paths() -> dict[str, Path]:
-    """The file of every profile that has a name.
+    """The files of all named profiles.
 
     Examples
     --------
     >>> {"local", "slurm", "kubernetes"} <= set(profile_paths())
     True
     """
-    found = [file for folder in profile_folders() for file in sorted(folder.glob("*.toml"))]
-    return {file.stem: file for file in reversed(found)}
+    files = [file for folder in profile_folders() for file in sorted(folder.glob("*.toml"))]
+    return {file.stem: file for file in reversed(files)}
 
 
 def find_profile(cluster: str) -> Path:
@@ -207,7 +332,7 @@ def find_profile(cluster: str) -> Path:
     Raises
     ------
     RequestError
-        If there is none of that name.
+        If there is no profile of that name.
     """
     if cluster.endswith(".toml"):
         return Path(cluster).expanduser()
@@ -225,9 +350,9 @@ def find_profile(cluster: str) -> Path:
 
 
 def read_profile(file: str | Path) -> Profile:
-    """The profile of a TOML file.
+    """Read the profile in a TOML file.
 
-    Relative paths in it are below the file's own folder; ``~`` and ``$NAME`` are expanded.
+    Relative paths in it are relative to the file's folder; ``~`` and ``$NAME`` are expanded.
 
     Raises
     ------
@@ -241,23 +366,15 @@ def read_profile(file: str | Path) -> Profile:
     1
     """
     path = Path(file)
+    text = read_text(path, "the profile", "latticescape cluster list")
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(
-            f"cannot read the profile {path}",
-            came=getattr(error, "strerror", None) or "no UTF-8 text",
-            allowed="a TOML file",
-            hint="latticescape cluster list",
-        ) from None
-    try:
-        return _placed(parse_profile(text), path.absolute().parent)
+        return _with_absolute_paths(parse_profile(text), path.absolute().parent)
     except RequestError as error:
         raise error.within(str(path)) from None
 
 
 def parse_profile(text: str) -> Profile:
-    """The profile of a TOML text, its paths as they are written.
+    """Parse a profile, leaving its paths as they are written.
 
     Raises
     ------
@@ -269,128 +386,35 @@ def parse_profile(text: str) -> Profile:
     >>> parse_profile('kind = "local"\\nthreads = 2').threads
     2
     """
-    try:
-        table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(
-            "the profile is not valid TOML", came=error, hint='lines such as kind = "slurm"'
-        ) from None
-    kind = table.pop("kind", None)
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise RequestError(
-            "the profile lacks the key kind" if kind is None else "the profile's kind is unknown",
-            came=None if kind is None else repr(kind),
-            allowed=" | ".join(KINDS),
-            hint='kind = "slurm"',
-        )
-    keys = {part.name: part for part in fields(KINDS[kind])}
-    _check_keys(kind, table, keys)
-    profile = KINDS[kind](**{name: _key(keys[name]).of(name, table[name]) for name in table})
-    _check_together(profile)
+    table = parse_toml(text, "the profile", 'kind = "slurm"')
+    profile: Profile = read_kind(KINDS, table, "the profile")
     return profile
 
 
-def _key(part: "Field[Any]") -> Key:
-    found: Key = part.metadata["key"]
-    return found
-
-
-def _check_keys(kind: str, table: Mapping[str, Any], keys: Mapping[str, "Field[Any]"]) -> None:
-    for name in table:
-        if name not in keys:
-            near = get_close_matches(name, keys, 1) or [next(iter(keys))]
-            raise RequestError(
-                f"a profile of kind {kind} has no such key",
-                came=name,
-                allowed=", ".join(keys),
-                hint=f"{near[0]} = {_key(keys[near[0]]).example}",
-            )
-    for name, part in keys.items():
-        if part.default is MISSING and name not in table:
-            raise RequestError(
-                f"a profile of kind {kind} needs the key {name}",
-                allowed=_key(part).allowed,
-                hint=f"{name} = {_key(part).example}",
-            )
-
-
-def _check_together(profile: Profile) -> None:
-    if isinstance(profile, Address):
-        _check_one_address(profile)
-    if isinstance(profile, Slurm) and profile.cores % profile.processes:
-        raise RequestError(
-            "processes do not share the cores evenly",
-            came=f"processes = {profile.processes}, cores = {profile.cores}",
-            allowed="a divisor of cores",
-            hint="processes = 1",
-        )
-    if isinstance(profile, (Address, Kubernetes)):
-        _check_remote_tls(profile)
-
-
-def _check_one_address(profile: Address) -> None:
-    if bool(profile.address) == bool(profile.scheduler_file):
-        raise RequestError(
-            "a profile of kind address needs one of address and scheduler_file",
-            came="both" if profile.address else "none",
-            allowed="one",
-            hint='address = "tcp://10.0.0.7:8786"',
-        )
-
-
-def _check_remote_tls(profile: Address | Kubernetes) -> None:
-    if profile.tls == TEMPORARY:
-        raise RequestError(
-            "tls cannot be used",
-            came=repr(TEMPORARY),
-            allowed=_PATHS,
-            hint='tls = "~/tls"',
-        )
-    encrypted = bool(getattr(profile, "tls_secret", "")) or profile.address.startswith("tls:")
-    if profile.tls and not encrypted and profile.address:
-        raise RequestError(
-            "certificates, but an address without encryption",
-            came=profile.address,
-            allowed="tls://host:port",
-            hint=f'address = "{profile.address.replace("tcp:", "tls:")}"',
-        )
-
-
-def _placed(profile: Profile, folder: Path) -> Profile:
-    """The profile with every path absolute."""
-
-    def placed(path: Path) -> Path:
+def _with_absolute_paths(profile: Profile, folder: Path) -> Profile:
+    def absolute(path: Path) -> Path:
         return folder / Path(os.path.expandvars(path)).expanduser()
 
     paths = {
-        part.name: placed(value)
-        for part in fields(profile)
-        if isinstance(value := getattr(profile, part.name), Path)
+        name: absolute(value)
+        for name, value in profile
+        if isinstance(value, Path) and name != "tls"
     }
-    tls = profile.tls
-    if "tls" in paths:
-        tls = Certificates.in_folder(paths.pop("tls"))
+    tls, files = profile.tls, list(paths.values())
+    if isinstance(tls, Path):
+        tls = Certificates.in_folder(absolute(tls))
     elif isinstance(tls, Certificates):
-        pairs = {role: Pair(placed(p.cert), placed(p.key)) for role, p in tls.pairs.items()}
-        tls = Certificates(placed(tls.authority), pairs)
-    _check_words(profile, [*paths.values(), *_files(tls)])
-    placed_profile: Profile = replace(profile, **{**paths, "tls": tls})  # type: ignore[arg-type]
-    return placed_profile
-
-
-def _files(tls: Tls) -> list[Path]:
-    if not isinstance(tls, Certificates):
-        return []
-    return [tls.authority, *(path for pair in tls.pairs.values() for path in (pair.cert, pair.key))]
-
-
-def _check_words(profile: Profile, paths: list[Path]) -> None:
-    """Paths of a job become words of a script."""
-    for text in map(str, paths):
+        pairs = {role: Pair(absolute(p.cert), absolute(p.key)) for role, p in tls.pairs.items()}
+        tls = Certificates(absolute(tls.authority), pairs)
+    if isinstance(tls, Certificates):
+        files += [tls.authority, *(p for pair in tls.pairs.values() for p in (pair.cert, pair.key))]
+    for text in map(str, files):
+        # Paths of a job become words of a shell script.
         if isinstance(profile, Slurm) and not re.fullmatch(WORD, text):
             raise RequestError(
-                "a job's script cannot name this path",
+                "a job script cannot name this path",
                 came=repr(text),
                 allowed="letters, digits and . , : @ % / + = - _",
                 hint='folder = "~/latticescape-jobs"',
             )
+    return profile.model_copy(update={**paths, "tls": tls})

@@ -195,19 +195,19 @@ def request_error(
             f"{key.table} has an unknown {key.noun}",
             came=key.word,
             allowed=", ".join(key.siblings),
-            hint=_example(near[0], key.siblings[near[0]]) if near else None,
+            hint=example_line(near[0], key.siblings[near[0]]) if near else None,
         )
     if kind == "missing":
         return RequestError(
             f"{key.table} lacks the {key.noun} {key.word}",
-            allowed=", ".join(key.siblings) if key.noun == "table" else _allowed(key.field),
-            hint=_example(key.word, key.field),
+            allowed=", ".join(key.siblings) if key.noun == "table" else allowed_text(key.field),
+            hint=example_line(key.word, key.field),
         )
     return RequestError(
         f"{key.name or key.table} {_problem(kind)}",
         came=repr(key.value),
-        allowed=_allowed(key.field),
-        hint=_example(key.word, key.field) if key.field and key.field.examples else None,
+        allowed=allowed_text(key.field),
+        hint=example_line(key.word, key.field) if key.field and key.field.examples else None,
     )
 
 
@@ -298,7 +298,7 @@ def _problem(kind: str) -> str:
     return "is of the wrong type" if kind.endswith("_type") else "cannot be used"
 
 
-def _allowed(field: FieldInfo | None) -> str | None:
+def allowed_text(field: FieldInfo | None) -> str | None:
     """What a field may hold: as it is described, or else its type and range."""
     if field is None or field.description:
         return field and field.description
@@ -319,7 +319,7 @@ def _bound(note: object) -> str:
     return "".join(f" {w} {getattr(note, key)}" for key, w in words.items() if hasattr(note, key))
 
 
-def _example(word: str, field: FieldInfo | None) -> str:
+def example_line(word: str, field: FieldInfo | None) -> str:
     """A line that works, as far as the field has an example."""
     if field is not None and _is_table(field):
         return f"[{word}]"

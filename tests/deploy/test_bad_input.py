@@ -666,7 +666,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("cannot read the profile no.toml", "No such file"),
     ),
     "a profile that is a folder": ("cluster show folder.toml", ("folder.toml", "Is a directory")),
-    "a profile that is not UTF-8": ("cluster show latin.toml", ("latin.toml", "no UTF-8 text")),
+    "a profile that is not UTF-8": ("cluster show latin.toml", ("latin.toml", "not UTF-8 text")),
     "a spec for a profile": ("cluster job-script ising.toml", ("ising.toml", "kind", "slurm")),
     "a scheduler file that is not there": (
         "run ising.toml --store new/s.zarr --cluster no.json",
@@ -686,11 +686,11 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "no SLURM": (
         "run ising.toml --store new/s.zarr --cluster job.toml",
-        ("this machine has no SLURM", "sbatch", "login node"),
+        ("SLURM is not installed on this machine", "sbatch", "login node"),
     ),
     "no SLURM for an allocation": (
         "run ising.toml --store new/s.zarr --cluster allocation.toml",
-        ("this machine has no SLURM", "sbatch", "login node"),
+        ("SLURM is not installed on this machine", "sbatch", "login node"),
     ),
     "an unknown command of cluster": ("cluster lsit", ("lsit", "latticescape cluster --help")),
     "an unknown profile to show": ("cluster show lab", ("lab", "slurm", "cluster list")),
@@ -705,7 +705,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "certificates for no day": ("cluster certificates --out new --days 0", ("--days", "0")),
     "certificates in a folder of something": (
         "cluster certificates --out folder",
-        ("folder is there already", "--out"),
+        ("folder already exists", "--out"),
     ),
     "certificates below a file": (
         "cluster certificates --out ising.toml/tls",
@@ -789,7 +789,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "a landscape that is there already": (
         "landscape alloy.zarr counts.csv --out folder",
-        ("folder is there already", "--out"),
+        ("folder already exists", "--out"),
     ),
     "a landscape below a file": (
         "landscape alloy.zarr counts.csv --out ising.toml/l.zarr",
@@ -877,8 +877,8 @@ PROFILES: dict[str, tuple[str, tuple[str, ...]]] = {
     "an unknown kind": (slurm('"slurm"', '"pbs"'), ("'pbs'", "local | address | slurm")),
     "a kind that is a number": (slurm('"slurm"', "4"), ("4", "local | address | slurm")),
     "invalid TOML": (slurm("jobs = 2", "jobs ="), ("not valid TOML", "line 2")),
-    "an unknown key": (slurm("jobs =", "job ="), ("no such key", "job", "jobs, cores", "jobs = 8")),
-    "a key of another kind": (slurm("jobs =", "workers ="), ("no such key", "workers", "jobs")),
+    "an unknown key": (slurm("jobs =", "job ="), ("unknown key", "job", "jobs, cores", "jobs = 8")),
+    "a key of another kind": (slurm("jobs =", "workers ="), ("unknown key", "workers", "jobs")),
     "no jobs": (slurm("jobs = 2", "jobs = 0"), ("jobs", "0", "1 to 10000", "jobs = 8")),
     "jobs that are true": (slurm("jobs = 2", "jobs = true"), ("jobs", "True", "whole number")),
     "jobs in quotes": (slurm("jobs = 2", 'jobs = "2"'), ("jobs", "'2'", "whole number")),
@@ -925,7 +925,7 @@ PROFILES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "a key that everybody reads": (
         SLURM + 'tls = { ca_file = "file", cert = "file", key = "file" }',
-        ("everybody can read", "mode 644", "mode 600", "chmod 600"),
+        ("other users can read", "mode 644", "mode 600", "chmod 600"),
     ),
     "no address": ('kind = "address"', ("address", "scheduler_file", "none")),
     "address and file": (
@@ -950,7 +950,7 @@ PROFILES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "half a worker": ('kind = "local"\nworkers = 0.5', ("workers", "0.5", "whole number")),
     "no threads": ('kind = "local"\nthreads = 0', ("threads", "0", "whole number")),
-    "Kubernetes without image": ('kind = "kubernetes"', ("needs the key image", "image = ")),
+    "Kubernetes without image": ('kind = "kubernetes"', ("lacks the key image", "image = ")),
     "a name in capitals": (KUBERNETES + 'name = "Lab"', ("name", "Lab", "a to z")),
     "a name too long": (KUBERNETES + f'name = "{54 * "a"}"', ("name", "up to 53")),
     "a mount that is relative": (KUBERNETES + 'mount = "stores"', ("mount", "absolute")),
@@ -1045,7 +1045,7 @@ def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latticescape.deploy.clusters.connect.embedded", embedded)
     monkeypatch.setattr("latticescape.sweeps.execution.workers.embedded", embedded)
     # Nor is anything submitted, where SLURM is installed.
-    monkeypatch.setattr("latticescape.deploy.clusters.jobs.subprocess.run", no_command)
+    monkeypatch.setattr("latticescape.deploy.clusters.slurm.subprocess.run", no_command)
     monkeypatch.setattr("asyncio.create_subprocess_exec", no_command)
 
 
@@ -1137,7 +1137,7 @@ def test_an_address_that_answers_nothing_is_refused(
     assert_refused: Refused, scene: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "latticescape.deploy.clusters.connect.at_address", partial(at_address, timeout=0.5)
+        "latticescape.deploy.clusters.clients.at_address", partial(at_address, timeout=0.5)
     )
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"

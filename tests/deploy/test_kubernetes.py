@@ -20,7 +20,8 @@ import yaml
 from dask_kubernetes.operator.controller import controller
 from dask_kubernetes.operator.validation import validate_cluster_name
 
-from latticescape.deploy.clusters.certificates import ROLES, Certificates, make_certificates
+from latticescape.deploy.clusters.authority import make_certificates
+from latticescape.deploy.clusters.certificates import ROLES, Certificates
 from latticescape.deploy.clusters.connect import profile_of
 from latticescape.deploy.clusters.kubernetes import manifest
 from latticescape.deploy.clusters.profiles import Kubernetes, parse_profile

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from latticescape.deploy import connect
-from latticescape.deploy.clusters.certificates import Certificates, make_certificates
+from latticescape.deploy.clusters.authority import make_certificates
+from latticescape.deploy.clusters.certificates import Certificates
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps import Sweep
 from latticescape.sweeps.execution.run import execute

@@ -19,7 +19,6 @@ from latticescape.deploy import connect
 from latticescape.deploy.cli.main import main
 from latticescape.deploy.clusters.certificates import Certificates
 from latticescape.deploy.clusters.connect import profile_of
-from latticescape.deploy.clusters.jobs import job_script
 from latticescape.deploy.clusters.profiles import (
     Address,
     Kubernetes,
@@ -28,6 +27,7 @@ from latticescape.deploy.clusters.profiles import (
     parse_profile,
     profile_paths,
 )
+from latticescape.deploy.clusters.slurm import job_script
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.execution.workers import check_workers, code_identity
 
@@ -122,7 +122,7 @@ def test_a_relative_path_is_below_the_profile(
 
 
 def test_addresses_need_no_profile() -> None:
-    assert profile_of("tls://h:1") == Address("tls://h:1")
+    assert profile_of("tls://h:1") == Address(address="tls://h:1")
     assert profile_of("s.json") == Address(scheduler_file=Path("s.json"), wait_minutes=10)
     kubernetes = Kubernetes(image="i", name="lab", namespace="n")
     assert kubernetes.service == "tcp://lab-scheduler.n.svc:8786"
@@ -230,7 +230,8 @@ def test_a_queue_is_asked_as_often_as_the_profile_says(
         (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
         (tmp_path / name).chmod(0o700)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    profile = Slurm(scheduler="inside", folder=tmp_path, check_seconds=1.0, wait_minutes=0.03)
+    profile = Slurm(scheduler="inside", folder=tmp_path, check_seconds=1.0)
+    profile = profile.model_copy(update={"wait_minutes": 0.03})
     monkeypatch.setattr("latticescape.deploy.clusters.connect.profile_of", lambda name: profile)
     with pytest.raises(RequestError, match="no worker came") as caught, connect("lab"):
         pass

@@ -21,7 +21,8 @@ from distributed.protocol.pickle import dumps
 
 from latticescape.deploy import connect
 from latticescape.deploy.cli.main import main
-from latticescape.deploy.clusters.certificates import Certificates, make_certificates
+from latticescape.deploy.clusters.authority import make_certificates
+from latticescape.deploy.clusters.certificates import Certificates
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.execution.workers import at_address
 from tests.support.processes import ROOT, address_in, dask

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,11 +23,11 @@ from distributed.scheduler import NoWorkerError
 
 from latticescape.deploy import connect
 from latticescape.deploy.cli.main import main
+from latticescape.deploy.cli.run import execute_on
 from latticescape.deploy.clusters.certificates import Certificates
 from latticescape.deploy.clusters.connect import profile_of
-from latticescape.deploy.clusters.jobs import Keeper, slurm_cluster
 from latticescape.deploy.clusters.profiles import Profile, Slurm
-from latticescape.deploy.clusters.runs import execute_on
+from latticescape.deploy.clusters.slurm import JobSupervisor, slurm_cluster
 from latticescape.physics import Ising, Schedule, square
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps import Sweep
@@ -90,7 +89,11 @@ def lab(configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     def hasty(name: str) -> Profile:
         profile = read(name)
-        return replace(profile, check_seconds=0.3) if isinstance(profile, Slurm) else profile
+        return (
+            profile.model_copy(update={"check_seconds": 0.3})
+            if isinstance(profile, Slurm)
+            else profile
+        )
 
     def write(*lines: str, jobs: int = 2) -> str:
         path = tmp_path / "lab.toml"
@@ -196,7 +199,7 @@ def test_the_job_script_is_what_is_submitted(lab: Write) -> None:
     profile = profile_of(str(path))
     assert isinstance(profile, Slurm)
     assert isinstance(profile.tls, Certificates)
-    with slurm_cluster(profile, profile.tls) as cluster, Keeper(cluster, 1, 100):
+    with slurm_cluster(profile, profile.tls) as cluster, JobSupervisor(cluster, 1, 100):
         (job,) = jobs()
         submitted = script_of(job)
         address = cluster.scheduler.address
@@ -214,7 +217,7 @@ def test_a_job_cancelled_before_its_worker_joined_is_replaced(lab: Write) -> Non
     """Under Dask's own adapt it never is."""
     profile = profile_of(lab('prologue = ["sleep 60"]'))
     assert isinstance(profile, Slurm)
-    with slurm_cluster(profile, None) as cluster, Keeper(cluster, 2, 1):
+    with slurm_cluster(profile, None) as cluster, JobSupervisor(cluster, 2, 1):
         first = jobs()
         told("scancel", first[0])
         eventually(lambda: len(jobs()) == 2 and first[0] not in jobs())
@@ -285,7 +288,7 @@ def test_a_scheduler_inside_the_allocation_outlives_its_job(
 
     # A lost scheduler may come back: so long that is waited for, 10 s by default.
     monkeypatch.setattr(
-        "latticescape.deploy.clusters.connect.at_address", partial(at_address, timeout=2)
+        "latticescape.deploy.clusters.clients.at_address", partial(at_address, timeout=2)
     )
     cancelling = threading.Thread(target=cancel)
     cancelling.start()

@@ -13,6 +13,7 @@ from latticescape.analysis.inference.estimation.deviance import Overlap, devianc
 from latticescape.analysis.inference.estimation.fit import Located, interpolated, located
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.physics.errors import RequestError
+from latticescape.physics.extras import optional_imports
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,6 +35,7 @@ class ConvergenceError(RequestError):
     diagnostics: Mapping[str, Mapping[str, float]] = {}
 
 
+@optional_imports()
 def posterior(
     landscape: xr.Dataset,
     *,

@@ -8,6 +8,8 @@ import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 from threadpoolctl import threadpool_limits
 
+from latticescape.physics.extras import optional_imports
+
 Floats = npt.NDArray[np.float64]
 
 # Prior variance of the parabola's coefficients, in variances of the values: as good as free.
@@ -165,6 +167,7 @@ def _bumps(a: Floats, b: Floats, lengths: Floats) -> Floats:
     return found
 
 
+@optional_imports()
 def _tuned(points: Floats, values: Floats, variance: Floats, step: Floats) -> tuple[float, Floats]:
     """Height and lengths of the rest, of most likelihood."""
     from sklearn.gaussian_process import GaussianProcessRegressor

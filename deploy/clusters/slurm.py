@@ -1,4 +1,4 @@
-"""SLURM: what is submitted, and the keeper that replaces the jobs that are lost."""
+"""SLURM: the scripts that are submitted, and the supervisor that replaces lost jobs."""
 
 import asyncio
 import itertools
@@ -10,39 +10,45 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dask.utils import format_bytes, parse_bytes
+from distributed import Client
 from distributed.core import Status
 from tornado.ioloop import PeriodicCallback
 
 from latticescape.deploy.clusters.certificates import Certificates
-from latticescape.deploy.clusters.profile_schema import walltime_seconds
-from latticescape.deploy.clusters.profiles import Slurm
+from latticescape.deploy.clusters.clients import (
+    certificates_of,
+    client_of,
+    wait_for,
+    wait_for_worker,
+    written_address,
+)
+from latticescape.deploy.clusters.profiles import (
+    ALLOWED_FAILURES,
+    DEATH_SECONDS,
+    WORKER_TTL_SECONDS,
+    Slurm,
+    walltime_seconds,
+)
 from latticescape.deploy.clusters.signals import kept_signals
 from latticescape.physics.errors import RequestError
 
-# Else Ctrl-C ends whoever imports this, a notebook too, and with exit code 0.
+# dask_jobqueue installs a handler of SIGINT that would end a notebook, with exit code 0.
 with kept_signals():
     from dask_jobqueue.slurm import SLURMCluster, SLURMJob
 
 NAME = "latticescape"
 
-# A task may lose so many workers (a cancelled job, a node that dies) before it is given up. With
-# none, one unlucky block is given up; with Dask's three, a block that kills its workers itself
-# takes four jobs to find out.
-ALLOWED_FAILURES = 2
-# A worker that says nothing for so long is taken for lost, and its tasks are done elsewhere.
-WORKER_TTL_SECONDS = 60
-DEATH_SECONDS = 60
-
-# Rounds in a row of jobs that ended before their worker joined, until no more are submitted; and
-# the longest pause between two such rounds.
-FRUITLESS_ROUNDS = 3
-LONGEST_PAUSE_SECONDS = 600
+# After this many rounds in which every job ended before its worker joined, no more are submitted;
+# and the longest pause between two such rounds.
+MAX_FAILED_ROUNDS = 3
+MAX_PAUSE_SECONDS = 600
 
 ENDED = {
     "gone",
@@ -59,7 +65,7 @@ ENDED = {
     "TIMEOUT",
 }
 
-# Where the scheduler's address is not known before it has started.
+# Shown in a script while the scheduler has no address yet.
 UNKNOWN_ADDRESS = "<address-of-the-scheduler>"
 
 ALLOCATION = """\
@@ -81,7 +87,7 @@ srun --kill-on-bad-exit=0 --wait=0 --cpus-per-task={cores} \\
 
 
 def job_script(profile: Slurm, certificates: Certificates | None) -> str:
-    """The script that is submitted: once a worker, or once for all if the scheduler is inside.
+    """The script to submit: one per worker, or one for everything if the scheduler is inside.
 
     Examples
     --------
@@ -106,9 +112,9 @@ def job_script(profile: Slurm, certificates: Certificates | None) -> str:
 
 
 def worker_job(profile: Slurm, certificates: Certificates | None) -> dict[str, Any]:
-    """A job with one worker, as dask-jobqueue takes it."""
+    """Options of dask-jobqueue for a job with one worker."""
     margin = min(300, max(30, walltime_seconds(profile.walltime) // 20))
-    # A worker leaves before SLURM ends it, so that its tasks do not count as having killed it.
+    # A worker leaves before SLURM ends it, so that its tasks are not blamed for its death.
     lifetime = walltime_seconds(profile.walltime) - margin
     leaving = ["--lifetime", f"{lifetime}s", "--lifetime-stagger", f"{margin // 2}s"]
     security = certificates.security if certificates else None
@@ -133,7 +139,7 @@ def worker_job(profile: Slurm, certificates: Certificates | None) -> dict[str, A
 
 
 class WorkerJob(SLURMJob):  # type: ignore[misc]
-    """A job that knows when it was closed: Dask closes no cluster while one seems open."""
+    """A job that records that it was closed, which Dask waits for when a cluster closes."""
 
     async def close(self) -> None:
         """Cancel it."""
@@ -142,7 +148,7 @@ class WorkerJob(SLURMJob):  # type: ignore[misc]
 
 
 def slurm_cluster(profile: Slurm, certificates: Certificates | None) -> SLURMCluster:
-    """A scheduler in this process, no job yet."""
+    """A scheduler in this process, without jobs."""
     options = worker_job(profile, certificates)
     interface = profile.scheduler_interface or profile.interface
     scheduler: dict[str, Any] = {
@@ -155,12 +161,12 @@ def slurm_cluster(profile: Slurm, certificates: Certificates | None) -> SLURMClu
 
 
 def check_interface(profile: Slurm) -> None:
-    """Make sure that the scheduler's network is one of this machine.
+    """Check that this machine has the network interface of the scheduler.
 
     Raises
     ------
     RequestError
-        If it is none.
+        If it has none of that name.
     """
     interface = profile.scheduler_interface or profile.interface
     own = [name for _, name in socket.if_nameindex()]
@@ -189,7 +195,7 @@ def _allocation_script(profile: Slurm, certificates: Certificates | None) -> str
     settings = {
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(ALLOWED_FAILURES),
         "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": f"{WORKER_TTL_SECONDS}s",
-        # Whoever is to end the job may be gone, or have been killed.
+        # The client that ends the job may itself have been killed.
         "DASK_DISTRIBUTED__SCHEDULER__IDLE_TIMEOUT": f"{60 * profile.idle_minutes:g}s",
         **(certificates.environment if certificates else {}),
     }
@@ -213,53 +219,51 @@ def _allocation_script(profile: Slurm, certificates: Certificates | None) -> str
 
 
 def slurm(*command: str, script: str | None = None) -> str:
-    """What a command of SLURM prints.
+    """Run a command of SLURM and return what it prints.
 
     Raises
     ------
     RequestError
-        If it is not there, or refuses.
+        If the command is missing or fails.
     """
     try:
         done = subprocess.run(
             command, input=script, capture_output=True, text=True, timeout=120, check=False
         )
     except FileNotFoundError:
-        raise no_slurm(command[0]) from None
+        raise _no_slurm(command[0]) from None
     except subprocess.TimeoutExpired:
-        raise refused(command[0], "no answer within 120 s") from None
+        raise _refused(command[0], "no answer within 120 s") from None
     if done.returncode:
-        raise refused(command[0], done.stderr.strip() or f"exit code {done.returncode}")
+        raise _refused(command[0], done.stderr.strip() or f"exit code {done.returncode}")
     return done.stdout
 
 
-def no_slurm(command: str) -> RequestError:
-    """The error where SLURM is not installed."""
+def _no_slurm(command: str) -> RequestError:
     return RequestError(
-        "this machine has no SLURM",
+        "SLURM is not installed on this machine",
         came=f"no command {command}",
-        allowed="a machine that may submit jobs",
+        allowed="a machine that can submit jobs",
         hint="ssh to the login node first",
     )
 
 
-def refused(command: str, reason: object) -> RequestError:
-    """The error where SLURM refuses."""
+def _refused(command: str, reason: object) -> RequestError:
     return RequestError(
-        f"{command} refuses",
+        f"{command} failed",
         came=reason,
-        allowed="what sinfo and your site's documentation tell",
+        allowed="options that sinfo and your site's documentation list",
         hint="latticescape cluster job-script PROFILE, and sbatch --test-only",
     )
 
 
 def states_of_jobs() -> dict[str, str]:
-    """State and reason of all jobs of this user that SLURM still knows, by job id.
+    """State and reason of this user's jobs, by job id.
 
     Raises
     ------
     RequestError
-        If it cannot be asked now.
+        If squeue does not answer.
     """
     out = slurm(
         *("squeue", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%i|%T|%r")
@@ -269,7 +273,7 @@ def states_of_jobs() -> dict[str, str]:
 
 
 def has_ended(state: str) -> bool:
-    """Whether a job of this state holds no worker any more, and never will.
+    """Whether a job in this state has ended.
 
     Examples
     --------
@@ -280,8 +284,8 @@ def has_ended(state: str) -> bool:
 
 
 @dataclass
-class Keeper:
-    """Keeps a cluster at a wanted number of jobs: what is cancelled or lost is submitted again.
+class JobSupervisor:
+    """Keeps the number of jobs of a cluster constant: cancelled and lost ones are submitted again.
 
     Dask's own ``scale`` never replaces a job, and ``adapt`` only one whose single worker had
     joined, after 15 s. SLURM is asked only while some job has no worker.
@@ -289,26 +293,34 @@ class Keeper:
     Parameters
     ----------
     cluster
-        Its ``worker_spec`` is filled here.
+        The cluster; the supervisor fills its ``worker_spec``.
     jobs
-        How many there are to be.
+        The number of jobs.
     seconds
-        Between two looks.
+        Interval between two checks.
+
+    Attributes
+    ----------
+    failure
+        Why no more jobs are submitted, "" while they are.
+    state
+        The states of the jobs without a worker at the last check, or what SLURM answered.
     """
 
     cluster: SLURMCluster
     jobs: int
     seconds: float
     failure: str = ""
-    told: str = ""
+    state: str = ""
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     _joined: set[str] = field(default_factory=set)
-    _fruitless: int = 0
-    _alone: int = 0
+    # Failed rounds since a job last joined, which set the pause, and since there was any worker.
+    _failed_rounds: int = 0
+    _rounds_without_worker: int = 0
     _resume: float = 0.0
 
-    def __enter__(self) -> "Keeper":
-        """Submit the jobs, and look after them until the end of the block.
+    def __enter__(self) -> "JobSupervisor":
+        """Submit the jobs, and check them until the end of the block.
 
         Raises
         ------
@@ -318,24 +330,26 @@ class Keeper:
         try:
             self.cluster.sync(self._fill)
         except FileNotFoundError:
-            raise no_slurm("sbatch") from None
+            raise _no_slurm("sbatch") from None
         except RuntimeError as error:
-            raise refused("sbatch", str(error).partition("stderr:")[2].strip() or error) from None
-        self._watch = PeriodicCallback(self.look, 1000 * self.seconds)
-        self.cluster.loop.add_callback(self._watch.start)
+            raise _refused("sbatch", str(error).partition("stderr:")[2].strip() or error) from None
+        self._callback = PeriodicCallback(self.check, 1000 * self.seconds)
+        self.cluster.loop.add_callback(self._callback.start)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.cluster.loop.add_callback(self._watch.stop)
+        self.cluster.loop.add_callback(self._callback.stop)
 
-    async def look(self) -> None:
-        """Look once: find what is lost, and submit as many new jobs."""
+    async def check(self) -> None:
+        """Find lost jobs, and submit as many new ones."""
         spec: Mapping[str, Any] = self.cluster.worker_spec
-        present = self._present()
+        names = {worker.name for worker in self.cluster.scheduler.workers.values()}
+        parts = self.cluster.new_spec.get("group", [""])
+        present = {job for job in spec if any(f"{job}{part}" in names for part in parts)}
         if present - self._joined:
-            self._fruitless = 0
+            self._failed_rounds = 0
         if present:
-            self._alone = 0
+            self._rounds_without_worker = 0
         self._joined |= present
         absent = set(spec) - present
         if not absent or self.failure or time.monotonic() < self._resume:
@@ -346,44 +360,31 @@ class Keeper:
                 self._drop(lost)
                 await self._fill()
         except (RequestError, RuntimeError, OSError) as error:
-            # Neither squeue nor sbatch has to answer at every time; the next look asks again.
-            self.told = str(error)
-
-    def _present(self) -> set[str]:
-        """Jobs of which a worker is there."""
-        names = {worker.name for worker in self.cluster.scheduler.workers.values()}
-        parts = self.cluster.new_spec.get("group", [""])
-        return {
-            job
-            for job in self.cluster.worker_spec
-            if any(f"{job}{part}" in names for part in parts)
-        }
+            # squeue and sbatch may fail for a while; the next check asks again.
+            self.state = str(error)
 
     async def _lost(self, absent: set[str]) -> set[str]:
-        """Those without a worker whose job has ended."""
+        """The jobs without a worker that have ended."""
         states = await asyncio.to_thread(states_of_jobs)
         ids = {name: job.job_id for name, job in self.cluster.workers.items() if name in absent}
-        found = {name: states.get(ids.get(name, ""), "gone ()") for name in absent}
-        counts = Counter(found.values())
-        self.told = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
-        return {name for name, state in found.items() if has_ended(state)}
+        state_of = {name: states.get(ids.get(name, ""), "gone ()") for name in absent}
+        counts = Counter(state_of.values())
+        self.state = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
+        return {name for name, state in state_of.items() if has_ended(state)}
 
     def _drop(self, lost: set[str]) -> None:
         for name in lost:
             self.cluster.worker_spec.pop(name, None)
         if lost - self._joined:
-            self._fruitless += 1
-            self._alone += 1
-            pause = min(self.seconds * 2**self._fruitless, LONGEST_PAUSE_SECONDS)
+            self._failed_rounds += 1
+            self._rounds_without_worker += 1
+            pause = min(self.seconds * 2**self._failed_rounds, MAX_PAUSE_SECONDS)
             self._resume = time.monotonic() + pause
-        if self._alone >= FRUITLESS_ROUNDS:
-            self._give_up()
-
-    def _give_up(self) -> None:
-        self.failure = f"{FRUITLESS_ROUNDS} times the jobs ended before a worker joined"
-        self.jobs = len(self.cluster.worker_spec)
-        # Without workers, and with none to come, tasks fail instead of pending for ever.
-        self.cluster.scheduler.no_workers_timeout = self.seconds
+        if self._rounds_without_worker >= MAX_FAILED_ROUNDS:
+            self.failure = f"{MAX_FAILED_ROUNDS} times the jobs ended before a worker joined"
+            self.jobs = len(self.cluster.worker_spec)
+            # Without workers, and with none to come, tasks fail instead of pending for ever.
+            self.cluster.scheduler.no_workers_timeout = self.seconds
 
     async def _fill(self) -> None:
         for _ in range(self.jobs - len(self.cluster.worker_spec)):
@@ -392,8 +393,88 @@ class Keeper:
             await self.cluster
 
 
-def last_words(folder: Path) -> str:
-    """The last line of the newest log of a job that says anything."""
+def slurm_client(profile: Slurm) -> AbstractContextManager[Client]:
+    """A client of a cluster of SLURM jobs, which end with the block."""
+    return _allocation(profile) if profile.scheduler == "inside" else _jobs(profile)
+
+
+@contextmanager
+def _jobs(profile: Slurm) -> Iterator[Client]:
+    """The scheduler runs in this process, and each job is a worker."""
+    with ExitStack() as stack:
+        check_interface(profile)
+        _make_folder(profile.folder)
+        certificates = stack.enter_context(certificates_of(profile.tls, profile.folder))
+        cluster = stack.enter_context(slurm_cluster(profile, certificates))
+        supervisor = stack.enter_context(
+            JobSupervisor(cluster, profile.jobs, profile.check_seconds)
+        )
+        client = stack.enter_context(Client(cluster, set_as_default=False))
+
+        def state() -> str:
+            if supervisor.failure:
+                raise _lost(supervisor.failure, profile.folder)
+            return supervisor.state
+
+        wait_for_worker(client, profile.wait_minutes, state)
+        yield client
+
+
+@contextmanager
+def _allocation(profile: Slurm) -> Iterator[Client]:
+    """One job holds the scheduler and all workers.
+
+    dask-jobqueue's ``SLURMRunner`` does not fit: it runs the client inside the job too, takes two
+    tasks of the size of a worker for client and scheduler, and starts no nannies.
+    """
+    with ExitStack() as stack:
+        _make_folder(profile.folder)
+        certificates = stack.enter_context(certificates_of(profile.tls, profile.folder))
+        script = job_script(profile, certificates)
+        job = slurm("sbatch", "--parsable", script=script).strip().partition(";")[0]
+        stack.callback(_cancel, job)
+
+        def state() -> str:
+            job_state = states_of_jobs().get(job, "gone ()")
+            if has_ended(job_state):
+                raise _lost(f"job {job} is {job_state}", profile.folder)
+            return f"1 {job_state}"
+
+        file, every = profile.folder / f"scheduler-{job}.json", profile.check_seconds
+        address = wait_for(lambda: written_address(file), profile.wait_minutes, state, every)
+        client = stack.enter_context(client_of(address, certificates))
+        wait_for_worker(client, profile.wait_minutes, state, every)
+        yield client
+
+
+def _cancel(job: str) -> None:
+    with suppress(RequestError):  # it has ended already
+        slurm("scancel", job)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(
+            f"cannot make the folder {folder}",
+            came=error.strerror,
+            allowed="a folder that you may write in and all nodes can read",
+            hint='folder = "~/latticescape-jobs"',
+        ) from None
+
+
+def _lost(problem: str, folder: Path) -> RequestError:
+    return RequestError(
+        problem,
+        came=last_log_line(folder),
+        allowed="jobs whose worker reaches the scheduler",
+        hint=f"read the logs in {folder}",
+    )
+
+
+def last_log_line(folder: Path) -> str:
+    """The last line of the newest job log that is not empty."""
     logs = sorted(folder.glob(f"{NAME}-*.log"), key=lambda log: log.stat().st_mtime)
     for log in reversed(logs):
         lines = log.read_text(errors="replace").strip().splitlines()
