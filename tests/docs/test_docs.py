@@ -32,10 +32,14 @@ def test_the_story_of_the_readme_runs(
     assert story is not None
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
-    exec(compile(story[1], "README.md", "exec"), {})
+    names: dict[str, Any] = {}
+    exec(compile(story[1], "README.md", "exec"), names)
     printed = capsys.readouterr().out
     assert "'w1': (" in printed
     assert "bic" in printed
+    pair = names["table"].sel(model="pair", parameter="w1")
+    estimate = names["fit"](names["distances"]).parameters["w1"]
+    assert (float(pair["best"]), float(pair["best_se"])) == pytest.approx(estimate)
     assert (tmp_path / "runs" / "mores2.zarr").is_dir()
 
 
