@@ -393,9 +393,12 @@ BAD: dict[str, tuple[Any, str]] = {
         "know hops alone",
     ),
     "a population of zero": (lambda: site_energies([3, 0], 300.0), "above zero on each"),
-    "populations that are not finite": (lambda: site_energies([3, np.nan], 300.0), "no finite"),
+    "populations that are not finite": (
+        lambda: site_energies([3, np.nan], 300.0),
+        "must be finite",
+    ),
     "populations without errors": (lambda: site_energies([0.3, 0.7], 300.0), "need their errors"),
-    "a temperature of zero": (lambda: site_energies([3, 4], 0.0), "not above 0"),
+    "a temperature of zero": (lambda: site_energies([3, 4], 0.0), "must be above 0"),
     "a temperature in °C": (
         lambda: site_energies([3, 4], xr.DataArray(25.0, attrs={"units": "degC"})),
         "units of T do not match .*degC",
@@ -407,18 +410,18 @@ BAD: dict[str, tuple[Any, str]] = {
         "units of expected do not match .*kJ/mol",
     ),
     "an unknown unit": (lambda: site_energies([3, 4], 300.0, units="Ry"), "unknown unit"),
-    "one temperature": (lambda: arrhenius([1.0], [0.1], T=[300.0]), "tells no barrier"),
+    "one temperature": (lambda: arrhenius([1.0], [0.1], T=[300.0]), "determines no barrier"),
     "one temperature twice": (
         lambda: arrhenius([1.0, 1.1], [0.1, 0.1], T=[300.0, 300.0]),
-        "tells no barrier",
+        "determines no barrier",
     ),
     "a rate of zero": (
         lambda: arrhenius([0.0, 1.0], [0.1, 0.1], T=[300.0, 400.0]),
-        "not above zero .*without hops",
+        "must be above 0 .*without hops",
     ),
     "an infinite rate": (
         lambda: arrhenius([np.inf, 1.0], [0.1, 0.1], T=[300.0, 400.0]),
-        "no finite number",
+        "must be finite numbers",
     ),
     "rates per minute": (
         lambda: arrhenius(
@@ -455,7 +458,7 @@ BAD: dict[str, tuple[Any, str]] = {
             patch(15),
             1.0,
         ),
-        "do not sit on the sites",
+        "are not on the sites",
     ),
     "an atom twice": (
         lambda: hop_rates(
