@@ -5,19 +5,22 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
-import tifffile
-from PIL import Image
 
 from latticescape.physics.errors import RequestError
 
+if TYPE_CHECKING:
+    import tifffile
+    from PIL import Image
+
+Values = npt.NDArray[Any]
+
 _NM = {"pm": 1e-3, "Å": 0.1, "nm": 1.0, "µm": 1e3, "mm": 1e6, "cm": 1e7, "inch": 2.54e7, "m": 1e9}
 
-# As microscopes' software writes them.
+# Spellings in the files of microscopes.
 _SPELLINGS = {
     "pm": ("pm", "picometer", "picometre"),
     "Å": ("Å", "\u212b", "A", "Ang", "ang", "angstrom", "Angstrom", "\\u00C5"),
@@ -30,11 +33,23 @@ _SPELLINGS = {
 }
 _UNIT_OF = {spelling: unit for unit, spellings in _SPELLINGS.items() for spelling in spellings}
 
-# Pixels wider than this are those of a printer (72 per inch), not of a specimen: nm.
+# Wider pixels are those of a printer (72 per inch), not of a specimen: nm.
 WIDEST_NM = 100.0
 
-# Pixels are square if height and width differ by no more than so much.
+# Pixels are square if height and width differ by no more than this.
 _SQUARE = 1e-3
+
+# Formats of electron and scanning probe microscopes that RosettaSciIO reads and that hold images.
+MICROSCOPY = tuple(
+    f".{suffix}"
+    for suffix in (
+        *("dm3", "dm4", "emd", "ser", "emi", "mrc", "hspy", "zspy", "nxs", "prz"),
+        *("blo", "mib", "bcf", "sur", "tvips", "unf", "rpl"),
+    )
+)
+
+# A last axis of this length holds colours if the image itself is larger.
+_COLOURS = (3, 4)
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,7 @@ class Calibration:
 
     Examples
     --------
-    >>> Calibration().told("an image")
+    >>> Calibration().square("an image")
     (1.0, 'px')
     """
 
@@ -51,22 +66,31 @@ class Calibration:
     width: float = 1.0
     units: str = "px"
 
-    def told(self, name: str) -> tuple[float, str]:
+    def square(self, name: str) -> tuple[float, str]:
         """Size and units of square pixels; a RequestError if they are not square."""
         if not math.isclose(self.height, self.width, rel_tol=_SQUARE):
             raise RequestError(
                 f"the pixels of {name} are not square",
                 came=f"{self.height:.4g} × {self.width:.4g} {self.units}",
                 allowed="square pixels",
-                hint="resample the image, or read_image(…, pixel_size=1.0, pixel_units='px')",
+                hint="resample the image; read_image(…, pixel_size=1, pixel_units='px') in Python",
             )
         return self.width, self.units
 
 
-def calibration(height: object, width: object, units: object) -> Calibration:
-    """A calibration from what a file says; unknown if it says no length of a specimen.
+@dataclass(frozen=True)
+class Raw:
+    """Content of a file: values (…, row, col) or (…, row, col, colour), and the calibration."""
 
-    Lengths under a picometre or over 0.1 µm come back in px: they are a printer's.
+    values: Values
+    coloured: bool
+    calibration: Calibration = Calibration()
+
+
+def calibration(height: object, width: object, units: object) -> Calibration:
+    """A calibration from the metadata of a file; unknown if they state no length of a specimen.
+
+    Lengths under a picometre or over 0.1 µm become px: they are a printer's.
 
     Examples
     --------
@@ -90,60 +114,27 @@ def calibration(height: object, width: object, units: object) -> Calibration:
     return Calibration(height, width, "nm")
 
 
-def tiff_calibration(tiff: tifffile.TiffFile) -> Calibration:
-    """Of a TIFF by ImageJ, OME, Thermo Fisher, or with resolution tags in cm or inches."""
+def tiff_calibration(tiff: "tifffile.TiffFile") -> Calibration:
+    """Calibration of a TIFF by ImageJ, OME, Thermo Fisher, or resolution tags in cm or inches."""
     page = tiff.pages.first
     if tiff.is_ome:
-        return _of_ome(tiff)
+        import tifffile
+
+        ome: Any = tifffile.xml2dict(tiff.ome_metadata or "<OME/>").get("OME") or {}
+        image = ome.get("Image", {})
+        pixels = (image[0] if isinstance(image, list) else image).get("Pixels", {})
+        height, width = (pixels.get(f"PhysicalSize{axis}") for axis in "YX")
+        return calibration(height, width, pixels.get("PhysicalSizeXUnit", "µm"))
     if tiff.is_fei:
         scan = (tiff.fei_metadata or {}).get("Scan", {})
         return calibration(scan.get("PixelHeight"), scan.get("PixelWidth"), "m")
-    height, width = (_pixel(page.tags.valueof(f"{axis}Resolution")) for axis in "YX")
+    # Resolution tags are rational numbers of pixels per unit.
+    tags = [page.tags.valueof(f"{axis}Resolution") for axis in "YX"]
+    height, width = (tag[1] / tag[0] if tag and all(tag) else None for tag in tags)
     if tiff.is_imagej:
         return calibration(height, width, (tiff.imagej_metadata or {}).get("unit"))
     unit = {2: "inch", 3: "cm"}.get(page.tags.valueof("ResolutionUnit", 0))
     return calibration(height, width, unit)
-
-
-def _of_ome(tiff: tifffile.TiffFile) -> Calibration:
-    ome: Any = tifffile.xml2dict(tiff.ome_metadata or "<OME/>").get("OME") or {}
-    image = ome.get("Image", {})
-    pixels = (image[0] if isinstance(image, list) else image).get("Pixels", {})
-    height, width = (pixels.get(f"PhysicalSize{axis}") for axis in "YX")
-    return calibration(height, width, pixels.get("PhysicalSizeXUnit", "µm"))
-
-
-def _pixel(resolution: tuple[int, int] | None) -> float | None:
-    """Size of a pixel from a rational number of pixels per unit."""
-    if not resolution or not all(resolution):
-        return None
-    return resolution[1] / resolution[0]
-
-
-Values = npt.NDArray[Any]
-
-# Of RosettaSciIO: those of electron and scanning probe microscopes that hold images.
-MICROSCOPY = tuple(
-    f".{suffix}"
-    for suffix in (
-        *("dm3", "dm4", "emd", "ser", "emi", "mrc", "hspy", "zspy", "nxs", "prz"),
-        *("blo", "mib", "bcf", "sur", "tvips", "unf", "rpl"),
-    )
-)
-
-UNCALIBRATED = Calibration()
-
-# A last axis so short holds colours, where the picture itself is larger.
-_COLOURS = (3, 4)
-
-
-@dataclass(frozen=True)
-class Raw:
-    """What a file holds: values (…, row, col) or (…, row, col, colour), and its calibration."""
-
-    values: Values
-    coloured: bool
-    calibration: Calibration = UNCALIBRATED
 
 
 def read_raw(path: Path, part: str | None) -> Raw:
@@ -164,7 +155,7 @@ def read_raw(path: Path, part: str | None) -> Raw:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise RequestError(
-            f"{path.name} is no image of a known format",
+            f"{path.name} is not an image of a known format",
             came=path.suffix or "no suffix",
             allowed=", ".join(_READERS),
         )
@@ -174,93 +165,100 @@ def read_raw(path: Path, part: str | None) -> Raw:
         return reader(path, part)
     except RequestError as error:
         raise error.within(str(path)) from None
-    except Exception as error:  # readers of many formats meet broken files with errors of any kind
-        told = " ".join(str(error).split()) or type(error).__name__
+    except Exception as error:  # the readers of broken files raise errors of any kind
         raise RequestError(
-            f"cannot read the image {path}", came=told, allowed="a whole file of its format"
+            f"cannot read the image {path}",
+            came=" ".join(str(error).split()) or type(error).__name__,
+            allowed="a complete file of its format",
         ) from error
 
 
 def _tiff(path: Path, part: str | None) -> Raw:
+    import tifffile
+
     with tifffile.TiffFile(path) as tiff:
-        series = _one(dict(enumerate(tiff.series)), part, "series")
-        found, page = tiff_calibration(tiff), tiff.pages.first
+        series = _select(dict(enumerate(tiff.series)), part, "series")
+        size, page = tiff_calibration(tiff), tiff.pages.first
         try:
             values = np.asarray(series.asarray())
         except ValueError:
-            # Of compressions, tifffile alone knows few; Pillow brings the common ones.
-            return _compressed(path, found)
+            # tifffile alone knows few compressions; Pillow reads the common ones.
+            raw = _picture(path, None)
+            return Raw(raw.values, raw.coloured, size)
         if "S" in series.axes:
-            return Raw(np.moveaxis(values, series.axes.index("S"), -1), True, found)
+            return Raw(np.moveaxis(values, series.axes.index("S"), -1), True, size)
         if page.colormap is not None:
             palette = (np.moveaxis(page.colormap, 0, -1) >> 8).astype(np.uint8)
-            return Raw(palette[values], True, found)
+            return Raw(palette[values], True, size)
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
             values = np.asarray(2**page.bitspersample - 1 - values, values.dtype)
-    return Raw(values, False, found)
-
-
-def _compressed(path: Path, found: Calibration) -> Raw:
-    raw = _picture(path, None)
-    return Raw(raw.values, raw.coloured, found)
+    return Raw(values, False, size)
 
 
 def _picture(path: Path, _: str | None) -> Raw:
+    from PIL import Image
+
     with Image.open(path) as picture:
         frames = []
         for number in range(getattr(picture, "n_frames", 1)):
             picture.seek(number)
-            frames.append(_plain(picture, path))
+            frames.append(_pixels(picture, path))
     values = frames[0] if len(frames) == 1 else np.stack(frames)
     return Raw(values, values.ndim - (len(frames) > 1) == 3)
 
 
-def _plain(picture: Image.Image, path: Path) -> Values:
-    if picture.format == "PNG" and picture.mode.startswith("RGB") and _png_bits(path) > 8:
-        # Pillow would drop the lower eight bits.
+def _pixels(picture: "Image.Image", path: Path) -> Values:
+    # The 25th byte of a PNG is its number of bits per channel; Pillow would drop the lower eight.
+    if picture.format == "PNG" and picture.mode.startswith("RGB") and path.read_bytes()[24] > 8:
         raise RequestError(
-            "colours of 16 bits are not read from PNG", hint="save it as grey, or TIFF"
+            "colours of 16 bits are not read from PNG", hint="save it as grey, or as TIFF"
         )
     if picture.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
         return np.asarray(picture.convert("RGB"))
     return np.asarray(picture.convert("L") if picture.mode == "1" else picture)
 
 
-def _png_bits(path: Path) -> int:
-    with path.open("rb") as file:
-        return file.read(25)[24]
-
-
 def _npy(path: Path, _: str | None) -> Raw:
-    return _guessed(np.asarray(np.load(path, allow_pickle=False)))
+    return _raw_array(np.asarray(np.load(path, allow_pickle=False)))
 
 
 def _hdf5(path: Path, part: str | None) -> Raw:
-    found: dict[object, Any] = {}
+    import h5py
+
+    images: dict[object, Any] = {}
 
     def collect(name: str, item: object) -> None:
         if isinstance(item, h5py.Dataset) and item.ndim >= 2 and item.dtype.kind in "biuf":
-            found[name] = item
+            images[name] = item
 
     with h5py.File(path, "r") as file:
         file.visititems(collect)
-        return _guessed(np.asarray(_one(found, part, "data set")))
+        return _raw_array(np.asarray(_select(images, part, "data set")))
+
+
+def _raw_array(values: Values) -> Raw:
+    coloured = values.ndim >= 3 and values.shape[-1] in _COLOURS and min(values.shape[-3:-1]) > 4
+    return Raw(values, coloured)
 
 
 def _microscopy(path: Path, part: str | None) -> Raw:
     signals = _rosettasciio(path.suffix.lower()).file_reader(str(path))
     images = [signal for signal in signals if len(signal["axes"]) >= 2]
-    named = {_signal_name(images, number): signal for number, signal in enumerate(images)}
-    signal = _one(named, part, "signal")
+    titles = [s.get("metadata", {}).get("General", {}).get("title", "") for s in images]
+    names = [
+        title if title and titles.count(title) == 1 else f"{title}{number}"
+        for number, title in enumerate(titles)
+    ]
+    signal = _select(dict(zip(names, images, strict=True)), part, "signal")
     row, col = signal["axes"][-2:]
-    values = np.array(signal["data"])  # a copy: what comes may be a map of the file
+    values = np.array(signal["data"])  # a copy, because it may be a memory map of the file
     if row["units"] != col["units"]:
         return Raw(values, False)
     return Raw(values, False, calibration(row["scale"], col["scale"], col["units"]))
 
 
 def _rosettasciio(suffix: str) -> Any:
-    """The reader of a suffix; of several the first whose own requirements are there."""
+    """The first reader of a suffix whose own requirements are installed."""
     try:
         plugins = importlib.import_module("rsciio").IO_PLUGINS
     except ImportError:
@@ -278,32 +276,20 @@ def _rosettasciio(suffix: str) -> Any:
     raise RequestError(f"RosettaSciIO cannot read {suffix} files here", came="; ".join(missing))
 
 
-def _signal_name(signals: list[dict[str, Any]], number: int) -> str:
-    titles = [s.get("metadata", {}).get("General", {}).get("title", "") for s in signals]
-    title = titles[number]
-    return title if title and titles.count(title) == 1 else f"{title}{number}"
-
-
-def _guessed(values: Values) -> Raw:
-    coloured = values.ndim >= 3 and values.shape[-1] in _COLOURS and min(values.shape[-3:-1]) > 4
-    return Raw(values, coloured)
-
-
-def _one(found: dict[Any, Any], part: str | None, kind: str) -> Any:
-    """The one item there is, or that was asked for."""
-    names = {str(name): item for name, item in found.items()}
+def _select(items: dict[Any, Any], part: str | None, kind: str) -> Any:
+    """The only item, or the one that ``part`` names."""
+    names = {str(name): item for name, item in items.items()}
     if part is not None and part.strip("/") in names:
         return names[part.strip("/")]
     if part is None and len(names) == 1:
         return next(iter(names.values()))
     if not names:
         raise RequestError("the file holds no image", allowed="two dimensions of numbers")
-    listed = ", ".join(names)
     raise RequestError(
         f"the file holds no {kind} {part}" if part else f"the file holds more than one {kind}",
-        came=listed,
+        came=", ".join(names),
         allowed="one of them",
-        hint=f"part={next(iter(names))!r} in Python, --part {next(iter(names))}",
+        hint=f"--part {next(iter(names))}, part={next(iter(names))!r} in Python",
     )
 
 

@@ -1,4 +1,4 @@
-"""From an image to atoms with sites and species, in one call."""
+"""Measure an image: atoms with sites and species, in one call."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,25 +31,25 @@ def measure(
     Parameters
     ----------
     image
-        (row, col), or the path of one.
+        (row, col), or the path of an image.
     lattice
-        ``square``, ``triangular`` or ``honeycomb``: of the brightest sublattice.
+        Lattice of the brightest sublattice: ``square``, ``triangular`` or ``honeycomb``.
     species
         Names from the darkest to the brightest.
     method
-        How to tell species apart, see ``assign_species``.
+        How to distinguish species, see ``assign_species``.
     seed
         Of the mixture's starts.
 
     Returns
     -------
     Dataset
-        What ``find_atoms``, ``fit_sites`` and ``assign_species`` found, over ``atom``.
+        The variables and attrs of ``find_atoms``, ``fit_sites`` and ``assign_species``.
 
     Raises
     ------
     RequestError
-        If the image cannot be read, or shows no atoms, no such lattice or not so many species.
+        If the image cannot be read, or shows no atoms, another lattice or fewer species.
 
     Examples
     --------
@@ -62,6 +62,6 @@ def measure(
     (64, 21)
     """
     grey = read_image(image) if isinstance(image, (str, Path)) else image
-    # Many small products of matrices: threads would spend their time waiting for one another.
+    # The matrix products are small: threads would mostly wait for each other.
     with threadpool_limits(1):
         return assign_species(fit_sites(find_atoms(grey), lattice), species, method, seed=seed)

@@ -9,21 +9,22 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
-from latticescape.analysis.images.sites.rings import site_rings
+from latticescape.analysis.images.sites.rings import site_rings, widest_gap
+from latticescape.analysis.labelled import labelled_variables
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import neighbor_steps
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-# An atom has all its neighbours in the image if the hull of all atoms is no nearer than this share
-# of the distance to the last of them, and no gap between their directions is wider, in degrees.
+# An atom has all its neighbours in the image if the hull of all atoms is at least this share of the
+# distance to the last neighbour away, and no gap between their directions is wider, in degrees.
 MARGIN = 0.8
 WIDEST_GAP = 185.0
 
 MOST_NEIGHBORS = 64
 
-# A top of the scores that holds fewer atoms is a few that stand apart.
+# A peak of the scores with a smaller share of the atoms consists of outliers.
 LEAST_SHARE = 0.1
 
 
@@ -32,40 +33,40 @@ def neighborhoods(
 ) -> xr.Dataset:
     """Distances and angles to J neighbours, their principal components, and clusters.
 
-    Where sites are known and J is the lattice's coordination, neighbours are those of the site, in
-    the lattice's order; else the J nearest atoms, in the order of their angles from the direction
-    in which there are fewest.
+    If sites are known and J is the lattice's coordination, neighbours are those of the site, in the
+    lattice's order; otherwise they are the J nearest atoms, ordered by angle from the direction
+    with the fewest neighbours.
 
     Parameters
     ----------
     atoms
-        ``row``, ``col`` (px) over ``atom``; if there is ``on_lattice``, of these the atoms at sites
-        alone.
+        ``row``, ``col`` (px) over ``atom``; with ``on_lattice``, only atoms at sites are used.
     J
-        How many neighbours.
+        Number of neighbours.
     components
-        How many principal components; no more than 2 J.
+        Number of principal components, at most 2 J.
     clusters
-        How many clusters of the first components' scores (k-means).
+        Number of clusters of the first components' scores (k-means).
     seed
         Of the clustering.
 
     Returns
     -------
     Dataset
-        Over ``atom``, all that have neighbours on all sides, with ``atom`` their number in
+        Over ``atom``, the atoms with neighbours on all sides, where ``atom`` is their number in
         ``atoms``: ``row``, ``col``; ``geometry`` (atom, neighbor, part) with ``part`` =
         ``distance`` (in ``spacing``) and ``angle`` (rad from the columns' axis to the rows', from
-        −π to π); ``score`` (atom, component), in spacings, of the neighbours' places; ``axis``
+        −π to π); ``score`` (atom, component), in spacings, of the neighbours' positions; ``axis``
         (component, neighbor, coordinate); ``variance_explained`` (component); ``cluster`` (atom),
-        the first the largest; ``bimodality`` (component): how many standard deviations apart two
-        Gaussians of one width stand that fit the scores better than one does, 0 if they do not,
-        have one top, or one of them holds less than a tenth of the atoms. attrs: ``spacing``, px.
+        numbered by decreasing size; ``bimodality`` (component): distance, in standard deviations,
+        of two Gaussians of one width that fit the scores better than one does; 0 if they do not
+        fit better, their sum has one maximum, or one holds less than a tenth of the atoms. attrs:
+        ``spacing``, px.
 
     Raises
     ------
     RequestError
-        If there are not more than J atoms, or too few with neighbours on all sides.
+        If there are at most J atoms, or too few with neighbours on all sides.
 
     References
     ----------
@@ -76,8 +77,8 @@ def neighborhoods(
     >>> from latticescape import triangular
     >>> places = 17.0 * triangular(6).positions
     >>> atoms = xr.Dataset({"row": ("atom", places[:, 1]), "col": ("atom", places[:, 0])})
-    >>> found = neighborhoods(atoms)
-    >>> found.geometry.dims, found.sizes["atom"], found.geometry[0, 0, 0].round(6).item()
+    >>> ds = neighborhoods(atoms)
+    >>> ds.geometry.dims, ds.sizes["atom"], ds.geometry[0, 0, 0].round(6).item()
     (('atom', 'neighbor', 'part'), 16, 1.0)
     """
     positions = np.stack([atoms["row"].to_numpy(), atoms["col"].to_numpy()], axis=1).astype(float)
@@ -91,41 +92,29 @@ def neighborhoods(
         )
     steps = positions[neighbors] - positions[centers][:, None]
     spacing = float(np.median(np.hypot(*np.moveaxis(steps, 2, 0))))
-    geometry = np.stack(
-        [
-            np.hypot(steps[..., 0], steps[..., 1]) / spacing,
-            np.arctan2(steps[..., 0], steps[..., 1]),
-        ],
-        axis=2,
-    )
-    scores, pca = _components(steps / spacing, min(components, 2 * J, len(steps)), seed)
+    distances, angles = np.hypot(steps[..., 0], steps[..., 1]), _angles(steps)
+    geometry = np.stack([distances / spacing, angles], axis=2)
+    number = min(components, 2 * J, len(steps))
+    pca = PCA(number, svd_solver="full", random_state=seed)
+    scores: Floats = pca.fit_transform((steps / spacing).reshape(len(steps), -1))
+    axes = pca.components_.reshape(-1, J, 2)
+    bimodality = np.array([_bimodality(score) for score in scores.T])
+    parts, of_axes = ("atom", "neighbor", "part"), ("component", "neighbor", "coordinate")
+    shares = pca.explained_variance_ratio_
+    separation = "distance of two maxima in standard deviations"
     return xr.Dataset(
-        {
-            "row": ("atom", positions[centers, 0], _told("row", "px")),
-            "col": ("atom", positions[centers, 1], _told("column", "px")),
-            "geometry": (
-                ("atom", "neighbor", "part"),
-                geometry,
-                _told("distance (spacings) and angle (rad)", "1"),
-            ),
-            "score": (("atom", "component"), scores, _told("score of the component", "spacings")),
-            "axis": (
-                ("component", "neighbor", "coordinate"),
-                pca.components_.reshape(-1, J, 2),
-                _told("principal axis", "1"),
-            ),
-            "variance_explained": (
-                "component",
-                pca.explained_variance_ratio_,
-                _told("share of the variance", "1"),
-            ),
-            "bimodality": (
-                "component",
-                np.array([_bimodality(score) for score in scores.T]),
-                _told("distance of two tops in standard deviations", "1"),
-            ),
-            "cluster": ("atom", _clusters(scores, clusters, seed), _told("cluster", "1")),
-        },
+        labelled_variables(
+            {
+                "row": ("atom", positions[centers, 0], "row", "px"),
+                "col": ("atom", positions[centers, 1], "column", "px"),
+                "geometry": (parts, geometry, "distance (spacings) and angle (rad)", "1"),
+                "score": (("atom", "component"), scores, "score of the component", "spacings"),
+                "axis": (of_axes, axes, "principal axis", "1"),
+                "variance_explained": ("component", shares, "share of the variance", "1"),
+                "bimodality": ("component", bimodality, separation, "1"),
+                "cluster": ("atom", _clusters(scores, clusters, seed), "cluster", "1"),
+            }
+        ),
         coords={
             "atom": centers,
             "neighbor": np.arange(J),
@@ -141,54 +130,47 @@ def _neighbors(atoms: xr.Dataset, positions: Floats, J: int) -> tuple[Integers, 
     """Atoms with neighbours on all sides, and these neighbours in order."""
     if not 1 <= J <= MOST_NEIGHBORS:
         raise RequestError("no such number of neighbours", came=J, allowed=f"1 to {MOST_NEIGHBORS}")
-    whole = np.isfinite(positions).all(axis=1)
+    usable = np.isfinite(positions).all(axis=1)
     if "on_lattice" in atoms:
-        whole &= atoms["on_lattice"].to_numpy()
-    numbers = np.flatnonzero(whole)
+        usable &= atoms["on_lattice"].to_numpy()
+    numbers = np.flatnonzero(usable)
     if len(numbers) <= J:
         raise RequestError(
             f"too few atoms for {J} neighbours", came=len(numbers), allowed=f"{J + 1} or more"
         )
     if "on_lattice" in atoms and len(neighbor_steps(atoms.attrs["lattice"], 1)[0]) == J:
         return site_rings(atoms)
-    there = positions[numbers]
-    near = np.asarray(cKDTree(there).query(there, k=J + 1)[1])[:, 1:]
-    steps = there[near] - there[:, None]
-    angles = np.arctan2(steps[..., 0], steps[..., 1])
-    turned = np.mod(angles - _emptiest(angles), 2 * np.pi)
-    order = np.argsort(turned, axis=1, kind="stable")
-    gaps = np.sort(angles, axis=1)
-    gaps = np.diff(gaps, axis=1, append=gaps[:, :1] + 2 * np.pi).max(axis=1)
-    depth = -(ConvexHull(there).equations @ np.column_stack([there, np.ones(len(there))]).T).max(
-        axis=0
-    )
+    places = positions[numbers]
+    near = np.asarray(cKDTree(places).query(places, k=J + 1)[1])[:, 1:]
+    steps = places[near] - places[:, None]
+    angles = _angles(steps)
+    order = np.argsort(np.mod(angles - _emptiest(angles), 2 * np.pi), axis=1, kind="stable")
+    planes = ConvexHull(places).equations
+    depth = -(planes @ np.column_stack([places, np.ones(len(places))]).T).max(axis=0)
     inside = depth > MARGIN * np.hypot(*np.moveaxis(steps, 2, 0)).max(axis=1)
-    inside &= (gaps < np.radians(WIDEST_GAP)) | (J < 3)
+    inside &= (widest_gap(angles) < np.radians(WIDEST_GAP)) | (J < 3)
     return numbers[inside], numbers[np.take_along_axis(near, order, axis=1)[inside]]
 
 
+def _angles(steps: Floats) -> Floats:
+    """Angles of (row, col) steps from the columns' axis towards the rows', rad."""
+    return np.asarray(np.arctan2(steps[..., 0], steps[..., 1]), np.float64)
+
+
 def _emptiest(angles: Floats) -> float:
-    """The direction farthest from where neighbours stand: there the order begins."""
+    """The direction with the fewest neighbours, where their order begins."""
     bins = 72
     counts, edges = np.histogram(np.mod(angles, 2 * np.pi), bins, (0, 2 * np.pi))
     smooth = gaussian_filter1d(counts.astype(float), 2.0, mode="wrap")
     return float(edges[int(np.argmin(smooth))] + np.pi / bins)
 
 
-def _components(steps: Floats, number: int, seed: int) -> tuple[Floats, PCA]:
-    pca = PCA(number, svd_solver="full", random_state=seed)
-    scores: Floats = pca.fit_transform(steps.reshape(len(steps), -1))
-    return scores, pca
-
-
 def _clusters(scores: Floats, number: int, seed: int) -> Integers:
-    """Clusters by the first two components, the largest first."""
-    few = len(np.unique(scores[:, :2].round(9), axis=0))
-    model = KMeans(min(number, few), n_init=5, random_state=seed).fit(scores[:, :2])
-    labels = model.labels_
+    """Clusters by the first two components, numbered by decreasing size."""
+    distinct = len(np.unique(scores[:, :2].round(9), axis=0))
+    labels = KMeans(min(number, distinct), n_init=5, random_state=seed).fit(scores[:, :2]).labels_
     rank = np.argsort(np.argsort(-np.bincount(labels), kind="stable"), kind="stable")
-    found: Integers = rank[labels]
-    return found
+    return np.asarray(rank[labels], np.int64)
 
 
 def _bimodality(scores: Floats) -> float:
@@ -199,10 +181,6 @@ def _bimodality(scores: Floats) -> float:
     halves = np.quantile(scores, [0.2, 0.8])[:, None]
     two = GaussianMixture(2, covariance_type="tied", means_init=halves, max_iter=1000).fit(column)
     one = GaussianMixture(1, covariance_type="tied").fit(column)
-    apart = float(np.ptp(two.means_) / np.sqrt(two.covariances_[0, 0]))
+    separation = float(np.ptp(two.means_) / np.sqrt(two.covariances_[0, 0]))
     better = two.bic(column) + 10 < one.bic(column) and two.weights_.min() >= LEAST_SHARE
-    return apart if better and apart > 2 else 0.0
-
-
-def _told(long_name: str, units: str) -> dict[str, str]:
-    return {"long_name": long_name, "units": units}
+    return separation if better and separation > 2 else 0.0

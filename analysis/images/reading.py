@@ -1,4 +1,4 @@
-"""Images: grey values over ``row`` and ``col``, in px, with their calibration."""
+"""Read images as grey values over ``row`` and ``col``, in px, with their calibration."""
 
 from collections.abc import Iterable
 from glob import glob
@@ -29,34 +29,34 @@ def read_image(
     """Read one image with its calibration.
 
     TIFF, PNG, JPEG, BMP, NPY, HDF5, and with the extra ``microscopy`` what RosettaSciIO reads:
-    dm3, dm4, emd, ser, mrc, and more. Grey values stay as they stand in the file, of any real
-    dtype. A colour picture is read if its colours are equal; alpha is dropped.
+    dm3, dm4, emd, ser, mrc, and more. Grey values keep the real dtype of the file. A colour picture
+    is read if its colours are equal; alpha is dropped.
 
     Parameters
     ----------
     path
-        The file; its suffix tells the format.
+        The file; its suffix determines the format.
     frame
         Which image of a stack, from 0.
     part
-        Which data set of an HDF5 file, signal of a microscope's, or series of a TIFF, by name, if
-        there are several.
+        Name of the data set of an HDF5 file, the signal of a microscope's file, or the series of a
+        TIFF, if there are several.
     pixel_size, pixel_units
         Calibration, such as ``0.02, "nm"``, in place of the file's.
 
     Returns
     -------
     DataArray
-        (row, col), as :func:`labelled_image` makes it. A calibration is taken from the file only
-        if it tells a unit and pixels of less than 0.1 µm: 72 pixels per inch are a printer's.
-        attrs also hold ``saturated_fraction``: of the pixels, those at the image's highest value,
-        and ``missing_fraction``: those that are NaN, as where an image was moved or turned.
+        (row, col), as :func:`labelled_image` returns it. The calibration of the file is used only
+        if it states a unit and pixels of less than 0.1 µm: 72 pixels per inch are a printer's.
+        attrs also hold ``saturated_fraction``, the share of pixels at the image's highest value,
+        and ``missing_fraction``, the share that is NaN, as where an image was shifted or rotated.
 
     Raises
     ------
     RequestError
-        If there is no such file, it cannot be read, holds a stack and no ``frame`` was named, is
-        coloured, or holds numbers that are complex, infinite or all NaN, or none at all.
+        If the file does not exist or cannot be read, holds a stack and ``frame`` is missing, is
+        coloured, or its values are complex, infinite, all NaN or missing.
 
     Examples
     --------
@@ -70,8 +70,8 @@ def read_image(
     path = Path(path)
     raw = read_raw(path, part)
     try:
-        values = _checked(_grey(_flat(raw, frame)))
-        size, units = _pixels(raw, pixel_size, pixel_units, path.name)
+        values = _real_values(_grey(_select_frame(raw, frame)))
+        size, units = _pixel_size(raw, pixel_size, pixel_units, path.name)
     except RequestError as error:
         raise error.within(str(path)) from None
     name = path.stem if frame is None else f"{path.stem}_{frame}"
@@ -82,7 +82,7 @@ def read_image(
 
 
 def image_paths(source: Paths) -> list[Path]:
-    """Paths of images from paths and patterns, in order; their names must differ.
+    """Expand paths and patterns to image files, in order; their names must differ.
 
     Parameters
     ----------
@@ -92,26 +92,27 @@ def image_paths(source: Paths) -> list[Path]:
     Raises
     ------
     RequestError
-        If a pattern fits no file, or two files would give images of the same name.
+        If a pattern matches no file, or two files would give images of the same name.
 
     Examples
     --------
     >>> image_paths(["a.tif", "b.png"])
     [PosixPath('a.tif'), PosixPath('b.png')]
     """
-    given = [source] if isinstance(source, (str, Path)) else list(source)
-    found = [path for item in given for path in _matching(str(item))]
-    if not found:
+    patterns = [source] if isinstance(source, (str, Path)) else list(source)
+    paths = [path for pattern in patterns for path in _matching(str(pattern))]
+    if not paths:
         raise RequestError("no image is named", came="[]", allowed="a path", hint='"images/*.tif"')
-    twice = [path for path in found if sum(path.stem == other.stem for other in found) > 1]
+    stems = [path.stem for path in paths]
+    twice = [path for path in paths if stems.count(path.stem) > 1]
     if twice:
         raise RequestError(
             "two images have the same name",
             came=", ".join(map(str, twice)),
-            allowed="one name an image",
-            hint="another name for one of them",
+            allowed="one name per image",
+            hint="rename one of them",
         )
-    return found
+    return paths
 
 
 def is_image(path: str | Path) -> bool:
@@ -140,15 +141,15 @@ def labelled_image(
     values
         (row, col), any real dtype.
     name, source
-        The image's name, and where it came from.
+        The image's name and origin.
     pixel_size, pixel_units
-        Width of a pixel; 1 px if it is not known.
+        Width of a pixel; 1 px if unknown.
 
     Returns
     -------
     DataArray
-        (row, col), coordinates in px: the centre of a pixel is its whole number. A calibrated
-        image also holds ``y`` (row) and ``x`` (col) in ``pixel_units``.
+        (row, col) with coordinates in px; pixel centres have integer coordinates. A calibrated
+        image also has ``y`` (row) and ``x`` (col) in ``pixel_units``.
 
     Examples
     --------
@@ -177,14 +178,16 @@ def labelled_image(
 def _matching(pattern: str) -> list[Path]:
     if Path(pattern).exists() or not any(mark in pattern for mark in "*?["):
         return [Path(pattern)]
-    found = sorted(path for path in map(Path, glob(pattern)) if is_image(path))
-    if not found:
-        raise RequestError("no image fits the pattern", came=pattern, allowed=", ".join(SUFFIXES))
-    return found
+    paths = sorted(path for path in map(Path, glob(pattern)) if is_image(path))
+    if not paths:
+        raise RequestError(
+            "no image matches the pattern", came=pattern, allowed=", ".join(SUFFIXES)
+        )
+    return paths
 
 
-def _flat(raw: Raw, frame: int | None) -> Values:
-    """One image, (row, col) or (row, col, colour), of what may be a stack."""
+def _select_frame(raw: Raw, frame: int | None) -> Values:
+    """One image, (row, col) or (row, col, colour), of a stack."""
     picture = 3 if raw.coloured else 2
     if raw.values.ndim < picture or 0 in raw.values.shape:
         raise RequestError(
@@ -196,7 +199,7 @@ def _flat(raw: Raw, frame: int | None) -> Values:
             f"a stack of {len(stack)} images",
             came=f"shape {raw.values.shape}",
             allowed=f"one of them, 0 to {len(stack) - 1}",
-            hint="frame=0 in Python, --frame 0",
+            hint="--frame 0, frame=0 in Python",
         )
     if frame is not None and not 0 <= frame < len(stack):
         raise RequestError("no such frame", came=frame, allowed=f"0 to {len(stack) - 1}")
@@ -214,16 +217,16 @@ def _grey(values: Values) -> Values:
             "the picture is coloured",
             came=f"colours differ in {100 * differs.mean():.3g} % of the pixels",
             allowed="grey values, or equal colours",
-            hint="save one channel, as the microscope recorded it, as a grey picture",
+            hint="save one channel as a grey image, as the microscope recorded it",
         )
     return np.ascontiguousarray(colours[..., 0])
 
 
-def _checked(values: Values) -> Values:
+def _real_values(values: Values) -> Values:
     """Real numbers in the machine's byte order, none infinite and not all missing."""
     if values.dtype.kind not in "buif":
         raise RequestError(
-            "grey values are real numbers", came=values.dtype, allowed="whole numbers or floats"
+            "grey values must be real numbers", came=values.dtype, allowed="integers or floats"
         )
     if values.dtype == bool:
         return values.astype(np.uint8)
@@ -234,18 +237,18 @@ def _checked(values: Values) -> Values:
             "pixels are infinite",
             came=f"{int(np.isinf(values).sum())} of {values.size}",
             allowed="finite numbers, or NaN where a pixel is missing",
-            hint="np.where(np.isinf(image), np.nan, image)",
+            hint="np.where(np.isinf(image), np.nan, image) in Python",
         )
     if np.isnan(values).all():
         raise RequestError("every pixel is NaN", came=f"{values.size} pixels", allowed="an image")
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
-def _pixels(
+def _pixel_size(
     raw: Raw, pixel_size: float | None, pixel_units: str | None, name: str
 ) -> tuple[float, str]:
     if pixel_size is None and pixel_units is None:
-        return raw.calibration.told(name)
+        return raw.calibration.square(name)
     if pixel_size is None or pixel_units is None or not 0 < pixel_size < np.inf:
         raise RequestError(
             "a calibration is a size and its units",

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,30 +13,32 @@ from skimage.filters import threshold_multiotsu
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
+from latticescape.analysis.labelled import labelled_variables
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-# The illumination of an atom is learnt from so many others about it, weighed by a Gaussian of this
-# width in spacings, after a parabola over the whole image.
+# The illumination of an atom is estimated from this many others around it, weighted by a Gaussian
+# of this width in spacings, after a parabola over the full image is subtracted.
 NEIGHBORS = 80
 WIDTH = 4.0
 
 ROUNDS = 12
 
-# Two species are told apart if their mean logarithms of brightness are this many standard
-# deviations apart (at 2 the sum of two equal Gaussians has one top), and the Bayesian information
-# criterion of one species alone is this much worse.
+# Two species are separated if their mean logarithms of brightness differ by this many standard
+# deviations (at 2 the sum of two equal Gaussians has a single maximum), and the Bayesian
+# information criterion of a single species is worse by this much.
 LEAST_SEPARATION = 2.5
 LEAST_BIC = 10.0
 
-# A criterion that knows nothing of places takes halves of one species each for chance: they count
-# as two if one species, under any light, would have to scatter so many times as much.
+# The criterion ignores positions, so an image whose halves hold one species each may fail it. Two
+# species are accepted as well if a single one, under any illumination, would have to scatter by
+# this factor more.
 LEAST_NARROWER = 1.3
 
-# Nor are they if, for every atom of the rarer species, so many atoms are doubtful: then it is the
-# tail of the other.
+# They are rejected if there is more than this number of doubtful atoms per atom of the rarer
+# species, which then is the tail of the other.
 MOST_DOUBT = 0.25
 
 FEWEST_ATOMS = 8
@@ -53,7 +55,7 @@ class Mixture:
     weights
         (species,), summing to 1.
     deviation
-        The standard deviation of all.
+        The standard deviation of each.
     logs
         (atoms,): logarithms of brightness without the illumination.
     likelihood
@@ -72,17 +74,21 @@ class Mixture:
         exponents = -0.5 * ((self.logs[:, None] - self.means) / self.deviation) ** 2
         exponents = exponents + np.log(self.weights)
         terms = np.exp(exponents - exponents.max(axis=1, keepdims=True))
-        found: Floats = terms / terms.sum(axis=1, keepdims=True)
-        return found
+        return np.asarray(terms / terms.sum(axis=1, keepdims=True), np.float64)
 
     @property
     def separation(self) -> float:
-        """Least distance of two means, in standard deviations; infinite for one species."""
+        """Smallest difference of two means in standard deviations; infinite for one species."""
         return float(np.min(np.diff(self.means), initial=np.inf) / self.deviation)
 
     @property
+    def relative(self) -> Floats:
+        """Brightness without the illumination, of geometric mean 1, (atoms,)."""
+        return np.asarray(np.exp(self.logs - self.logs.mean()), np.float64)
+
+    @property
     def bic(self) -> float:
-        """Bayesian information criterion; means, weights and one width are fitted."""
+        """Bayesian information criterion of means, weights and one width."""
         return float(2 * len(self.means) * np.log(len(self.logs)) - 2 * self.likelihood)
 
 
@@ -95,14 +101,14 @@ def assign_species(
 ) -> xr.Dataset:
     """Name the species of every atom of the lattice by its brightness.
 
-    The slow change of illumination and thickness is taken out first: what atoms of the same
-    species differ by over a neighbourhood, found together with the species, so that a cluster of
-    one species stays as bright as it is.
+    Slow changes of illumination and thickness are removed first: the variation over a
+    neighbourhood among atoms of the same species, estimated together with the species, so that a
+    cluster of one species keeps its brightness.
 
     Parameters
     ----------
     sites
-        As ``fit_sites`` gives them; atoms off the lattice get no species.
+        As ``fit_sites`` returns them; atoms off the lattice get no species.
     species
         Names from the darkest to the brightest.
     method
@@ -123,8 +129,8 @@ def assign_species(
     Raises
     ------
     RequestError
-        If the brightness does not show so many species (the mixture), with how far apart they are;
-        or names are not different, or there are too few atoms.
+        If the brightness does not show that many species (the mixture), if names are not distinct,
+        or there are too few atoms.
 
     Examples
     --------
@@ -136,13 +142,19 @@ def assign_species(
     >>> assign_species(sites, ("Mo", "Re")).species[:5].values.tolist()
     [1, 0, 0, 1, 0]
     """
-    names = _names(species)
-    on = np.flatnonzero(sites["on_lattice"].to_numpy())
-    if len(on) < max(FEWEST_ATOMS, 3 * len(names)):
+    names = [str(name) for name in species]
+    if isinstance(species, str) or not names or len(set(names)) < len(names):
         raise RequestError(
-            "too few atoms to tell species apart",
-            came=len(on),
-            allowed=f"{max(FEWEST_ATOMS, 3 * len(names))} or more",
+            "species are different names",
+            came=", ".join(names),
+            allowed="one or more, from the darkest to the brightest",
+            hint="--species Mo,Re, species=('Mo', 'Re') in Python",
+        )
+    on = np.flatnonzero(sites["on_lattice"].to_numpy())
+    fewest = max(FEWEST_ATOMS, 3 * len(names))
+    if len(on) < fewest:
+        raise RequestError(
+            "too few atoms to distinguish species", came=len(on), allowed=f"{fewest} or more"
         )
     places = np.stack([sites["row"].to_numpy()[on], sites["col"].to_numpy()[on]], axis=1)
     places = places / float(sites.attrs["lattice_constant"])
@@ -155,21 +167,17 @@ def assign_species(
     chosen = np.full(sites.sizes["atom"], -1)
     chosen[on] = np.argmax(probabilities[on], axis=1)
     relative = np.full(sites.sizes["atom"], np.nan)
-    relative[on] = _relative(mixture)
+    relative[on] = mixture.relative
+    by_name = ("atom", "species_name")
+    variables = labelled_variables(
+        {
+            "probability": (by_name, probabilities, "probability of the species", "1"),
+            "species": ("atom", chosen, "most probable species, -1 none", "1"),
+            "relative_intensity": ("atom", relative, "intensity without the illumination", "1"),
+        }
+    )
     return (
-        sites.assign(
-            probability=(
-                ("atom", "species_name"),
-                probabilities,
-                {"long_name": "probability of the species", "units": "1"},
-            ),
-            species=("atom", chosen, {"long_name": "most probable species, -1 none", "units": "1"}),
-            relative_intensity=(
-                "atom",
-                relative,
-                {"long_name": "intensity without the illumination", "units": "1"},
-            ),
-        )
+        sites.assign(variables)
         .assign_coords(species_name=names)
         .assign_attrs(species_method=str(method), separation=mixture.separation)
     )
@@ -178,7 +186,7 @@ def assign_species(
 def brightness_mixture(
     positions: Floats, intensities: Floats, number: int, *, seed: int = 0
 ) -> Mixture:
-    """Species and illumination, found in turn until they agree.
+    """Estimate species and illumination in alternation until they agree.
 
     Parameters
     ----------
@@ -194,56 +202,65 @@ def brightness_mixture(
     Returns
     -------
     Mixture
-        The better separated of two: the first illumination is none, or a parabola. The likelihood
-        does not choose, for an illumination that follows the species can explain more.
+        The better separated of two, which start from no illumination and from a parabola. The
+        likelihood does not decide, for an illumination that follows the species can explain more.
     """
     least = 1e-3 * float(np.quantile(intensities, 0.9))
     if least <= 0:
         raise RequestError("the atoms are not bright", came="90 % at or below 0", allowed="above 0")
     logs = np.log(np.maximum(intensities, least))
-    parabola = _parabola(positions)
+    r, c = ((positions - positions.mean(axis=0)) / np.maximum(np.ptp(positions, axis=0), 1)).T
+    parabola = np.column_stack([np.ones(len(r)), r, c, r * r, r * c, c * c])
+    nearest = cKDTree(positions).query(positions, k=min(NEIGHBORS + 1, len(positions)))
+    distances, near = (np.asarray(part)[:, 1:] for part in nearest)
+    weights = np.exp(-0.5 * (distances / WIDTH) ** 2) + 1e-12
     starts = [
         np.full(len(logs), logs.mean()),
         parabola @ np.linalg.lstsq(parabola, logs, rcond=None)[0],
     ]
-    found = [_in_turn(positions, logs, start, number, seed) for start in starts]
-    return max(found, key=lambda mixture: (mixture.separation, mixture.likelihood))
+    mixtures = []
+    for illumination in starts:
+        mixture = _fit_mixture(logs - illumination, number, seed)
+        for _ in range(ROUNDS):
+            rest = logs - mixture.probabilities @ mixture.means
+            middle = np.median(rest)
+            kept = np.clip(rest, middle - 4 * mixture.deviation, middle + 4 * mixture.deviation)
+            plane = parabola @ np.linalg.lstsq(parabola, kept, rcond=None)[0]
+            local = np.sum(weights * (kept - plane)[near], axis=1) / weights.sum(axis=1)
+            slow = plane + local
+            slow -= slow.mean()
+            if np.abs(slow - illumination + illumination.mean()).max() < 1e-4:
+                break
+            illumination = slow
+            mixture = _fit_mixture(logs - illumination, number, seed)
+        mixtures.append(mixture)
+    return max(mixtures, key=lambda mixture: (mixture.separation, mixture.likelihood))
 
 
-def _in_turn(
-    positions: Floats, logs: Floats, illumination: Floats, number: int, seed: int
-) -> Mixture:
-    near = _neighbors(positions)
-    mixture = _mixture(logs - illumination, number, seed)
-    for _ in range(ROUNDS):
-        expected = mixture.probabilities @ mixture.means
-        left = logs - expected
-        slow = _slow_part(positions, left, mixture.deviation, near)
-        slow -= slow.mean()
-        if np.abs(slow - illumination + illumination.mean()).max() < 1e-4:
-            break
-        illumination = slow
-        mixture = _mixture(logs - illumination, number, seed)
-    return mixture
-
-
-def _mixture(logs: Floats, number: int, seed: int) -> Mixture:
-    """The most likely mixture from several starts: equal parts, and parts as Otsu cuts them."""
+def _fit_mixture(logs: Floats, number: int, seed: int) -> Mixture:
+    """The most likely mixture from several starts: equal parts, tails, and Otsu's parts."""
     floor = 1e-6 * max(float(np.var(logs)), 1e-12)
-    found = []
+    mixtures = []
     for parts in _starts(logs, number):
-        model = _fitted(
-            logs,
+        means = np.bincount(parts, logs) / np.bincount(parts)
+        within = float(np.mean((logs - means[parts]) ** 2))
+        model = GaussianMixture(
             number,
+            max_iter=500,
+            tol=1e-5,
             covariance_type="tied",
             means_init=np.array([logs[parts == k].mean() for k in range(number)])[:, None],
             weights_init=np.bincount(parts, minlength=number) / len(parts),
-            precisions_init=np.eye(1) / max(_within(logs, parts), floor),
+            precisions_init=np.eye(1) / max(within, floor),
             reg_covar=floor,
             random_state=seed,
         )
+        with warnings.catch_warnings():
+            # Species of similar brightness converge slowly; their separation is checked later.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(logs[:, None])
         order = np.argsort(model.means_[:, 0])
-        found.append(
+        mixtures.append(
             Mixture(
                 model.means_[order, 0],
                 np.maximum(model.weights_[order], 1e-12),
@@ -252,19 +269,11 @@ def _mixture(logs: Floats, number: int, seed: int) -> Mixture:
                 float(model.score(logs[:, None]) * len(logs)),
             )
         )
-    return max(found, key=lambda mixture: mixture.likelihood)
-
-
-def _fitted(logs: Floats, number: int, **start: Any) -> Any:
-    model = GaussianMixture(number, max_iter=500, tol=1e-5, **start)
-    with warnings.catch_warnings():
-        # Species too close to be told apart converge slowly; their separation is checked later.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(logs[:, None])
+    return max(mixtures, key=lambda mixture: mixture.likelihood)
 
 
 def _starts(logs: Floats, number: int) -> list[Integers]:
-    """Parts of the atoms to start from, none empty."""
+    """Partitions of the atoms to start from, without empty parts."""
     ranks = np.argsort(np.argsort(logs, kind="stable"), kind="stable")
     even = ranks * number // len(logs)
     tails = [(ranks >= len(logs) - k).astype(np.int64) for k in (3, len(logs) // 10)]
@@ -273,104 +282,49 @@ def _starts(logs: Floats, number: int) -> list[Integers]:
     return [p.astype(np.int64) for p in parts if len(np.unique(p)) == number]
 
 
-def _within(logs: Floats, parts: Integers) -> float:
-    """Variance within the parts."""
-    means = np.bincount(parts, logs) / np.bincount(parts)
-    return float(np.mean((logs - means[parts]) ** 2))
-
-
 def _otsu(logs: Floats, number: int) -> Floats:
     if np.ptp(logs) <= 1e-9:
         return np.full(number - 1, logs[0])
-    found: Floats = threshold_multiotsu(logs, number, nbins=128)
-    return found
-
-
-def _parabola(positions: Floats) -> Floats:
-    """Columns 1, r, c, r², rc, c², (atoms, 6)."""
-    r, c = ((positions - positions.mean(axis=0)) / np.maximum(np.ptp(positions, axis=0), 1)).T
-    return np.column_stack([np.ones(len(r)), r, c, r * r, r * c, c * c])
-
-
-def _neighbors(positions: Floats) -> tuple[Floats, Integers]:
-    """Weights and numbers of the atoms about each, itself left out."""
-    number = min(NEIGHBORS + 1, len(positions))
-    found = cKDTree(positions).query(positions, k=number)
-    distances, near = (np.asarray(part)[:, 1:] for part in found)
-    return np.exp(-0.5 * (distances / WIDTH) ** 2) + 1e-12, near
-
-
-def _slow_part(
-    positions: Floats, left: Floats, deviation: float, near: tuple[Floats, Integers]
-) -> Floats:
-    """What atoms share with those about them: a parabola, and the mean of what it leaves."""
-    design = _parabola(positions)
-    middle = np.median(left)
-    kept = np.clip(left, middle - 4 * deviation, middle + 4 * deviation)
-    parabola = design @ np.linalg.lstsq(design, kept, rcond=None)[0]
-    weights, neighbors = near
-    rest = np.sum(weights * (kept - parabola)[neighbors], axis=1) / weights.sum(axis=1)
-    slow: Floats = parabola + rest
-    return slow
+    return np.asarray(threshold_multiotsu(logs, number, nbins=128), np.float64)
 
 
 def _probabilities(mixture: Mixture, method: object) -> Floats:
-    number = len(mixture.means)
+    number, relative = len(mixture.means), mixture.relative
     if method == "mixture":
         return mixture.probabilities
     if method == "otsu":
         cuts = _otsu(mixture.logs, number)
-    elif isinstance(method, (int, float)) and not isinstance(method, bool) and number == 2:
-        cuts = _user_cut(mixture, float(method))
-    else:
+    elif not isinstance(method, (int, float)) or isinstance(method, bool) or number != 2:
         raise RequestError(
-            "no such way to tell species apart",
+            "unknown method to distinguish species",
             came=method,
             allowed="mixture | otsu | a threshold of relative_intensity between two species",
         )
+    elif not relative.min() < method < relative.max():
+        raise RequestError(
+            "the threshold leaves only one species",
+            came=method,
+            allowed=f"relative intensities from {relative.min():.3g} to {relative.max():.3g}",
+        )
+    else:
+        cuts = np.array([np.log(method) + mixture.logs.mean()])
     return np.eye(number)[np.digitize(mixture.logs, cuts)]
 
 
-def _user_cut(mixture: Mixture, threshold: float) -> Floats:
-    relative = _relative(mixture)
-    if not relative.min() < threshold < relative.max():
-        raise RequestError(
-            "the threshold leaves one species only",
-            came=threshold,
-            allowed=f"relative intensities from {relative.min():.3g} to {relative.max():.3g}",
-        )
-    return np.array([np.log(threshold) + mixture.logs.mean()])
-
-
-def _relative(mixture: Mixture) -> Floats:
-    relative: Floats = np.exp(mixture.logs - mixture.logs.mean())
-    return relative
-
-
-def _check_separation(mixture: Mixture, one: Mixture) -> None:
-    """A RequestError where the brightness shows fewer species than are named."""
-    better = one.bic - mixture.bic
-    narrower = one.deviation / mixture.deviation
-    sure = mixture.probabilities.max(axis=1)
-    doubt = float(np.sum(1 - sure) / max(mixture.weights.min() * len(sure), 1e-9))
+def _check_separation(mixture: Mixture, single: Mixture) -> None:
+    """Raise an error where the brightness shows fewer species than are named."""
+    better = single.bic - mixture.bic
+    narrower = single.deviation / mixture.deviation
+    certainty = mixture.probabilities.max(axis=1)
+    rarest = max(mixture.weights.min() * len(certainty), 1e-9)
+    doubt = float(np.sum(1 - certainty) / rarest)
     worse = better < LEAST_BIC and narrower < LEAST_NARROWER
     if mixture.separation < LEAST_SEPARATION or worse or doubt > MOST_DOUBT:
         raise RequestError(
             f"the brightness of the atoms does not show {len(mixture.means)} species",
-            came=f"{mixture.separation:.1f} standard deviations apart, BIC better by {better:.0f}, "
-            f"{doubt:.2f} doubtful atoms for each of the rarest",
+            came=f"means {mixture.separation:.1f} standard deviations from each other, BIC better "
+            f"by {better:.0f}, {doubt:.2f} doubtful atoms per atom of the rarest species",
             allowed=f"{LEAST_SEPARATION:g} or more, {LEAST_BIC:g} or more, at most {MOST_DOUBT}",
-            hint="a threshold from another image of the same contrast: method=1.5",
+            hint="in Python, assign_species(sites, method=1.5), a threshold known from another "
+            "image of the same contrast",
         )
-
-
-def _names(species: Sequence[Any]) -> list[str]:
-    names = [str(name) for name in species]
-    if isinstance(species, str) or not names or len(set(names)) < len(names):
-        raise RequestError(
-            "species are different names",
-            came=", ".join(names),
-            allowed="one or more, from the darkest to the brightest",
-            hint="species=('Mo', 'Re')",
-        )
-    return names

@@ -7,18 +7,38 @@ import numpy.typing as npt
 import xarray as xr
 
 from latticescape.analysis.images.reading import labelled_image
+from latticescape.analysis.labelled import labelled_variables
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import GEOMETRIES, Lattice
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Pair = tuple[float, float]
 
-# Of one heavy and one light metal, and of two sulphur atoms, about Z^1.7: Mo, Re and S2.
+# Heights of a light and a heavy metal, about Z^1.7: Mo and Re (S2 has 0.15).
 METALS = (0.37, 1.0)
 
-# In nearest-neighbour distances: dimers of honeycomb sites, as of α-RuCl3, whose two atoms have
-# each moved so far extinguish the pair of first-order spots along the dimers.
+# Displacement of each atom of a honeycomb dimer, in nearest-neighbour distances. As in α-RuCl3 it
+# extinguishes the pair of first-order spots along the dimers.
 DIMER = 0.125
+
+# A column is drawn out to this many standard deviations, where it has fallen to 4e-6 of its peak.
+REACH = 5.0
+
+__all__ = ["draw_configuration", "draw_image", "drifted", "place_atoms", "two_phases"]
+
+
+class Drawing(TypedDict, total=False):
+    """Options of :func:`draw_image` besides atoms, frame and seed."""
+
+    background: float
+    peak: float
+    dose: bool
+    blur: float
+    drift: Pair
+    scan_noise: float
+    background_slope: Pair
+    readout: float
 
 
 def place_atoms(
@@ -36,7 +56,7 @@ def place_atoms(
     vacancies: float = 0.0,
     seed: int | np.random.Generator = 0,
 ) -> xr.Dataset:
-    """Open a configuration of a periodic plane lattice into a rectangle of atoms in a frame.
+    """Place the atoms of a periodic plane lattice as a rectangle in a frame.
 
     Parameters
     ----------
@@ -49,20 +69,20 @@ def place_atoms(
     rotation
         Degrees from the columns' axis towards the rows'.
     shape
-        Rows and columns of the frame, in whose middle the rectangle stands; what does not fit is
-        left out. By default the frame holds all atoms.
+        Rows and columns of the frame; the rectangle is centred in it and cut at its edges. By
+        default the frame holds all atoms.
     margin
-        Room between the outermost atoms and the edge of the default frame, in spacings.
+        Distance of the outermost atoms from the edge of the default frame, in spacings.
     amplitudes
         Height of each species.
     chalcogen
         Height of a second, dimmer sublattice over every other triangle of a triangular lattice,
         as of S2 in MoS2 (0.15); 0 for none.
     distortion
-        In spacings: every other row of the triangular lattice moves so far up, those between so
-        far down, perpendicular to the rows: zigzag chains, as in 1T′.
+        Displacement of the rows of the triangular lattice perpendicular to themselves, alternating
+        up and down, in spacings: zigzag chains, as in 1T′.
     disorder
-        In spacings: standard deviation of a normal displacement of each atom, along each axis.
+        Standard deviation of a normal displacement of each atom along each axis, in spacings.
     vacancies
         Probability that an atom of the lattice is absent.
     seed
@@ -73,8 +93,8 @@ def place_atoms(
     Dataset
         Over ``atom``: ``row``, ``col`` (px), ``species`` (-1: chalcogen), ``amplitude``,
         ``sublattice`` (0: the lattice, 1: chalcogen), ``site`` (number in the lattice), ``inside``
-        (bool: the centre lies in the frame; of the others those up to a spacing outside are
-        listed, for they reach into it). attrs: ``shape``, ``spacing_px``, ``lattice``.
+        (bool: the centre lies in the frame; atoms up to a spacing outside are included, because
+        they reach into it). attrs: ``shape``, ``spacing_px``, ``lattice``.
 
     Examples
     --------
@@ -83,29 +103,43 @@ def place_atoms(
     >>> atoms.sizes["atom"], int((atoms.sublattice == 0).sum()), atoms.attrs["shape"]
     (72, 36, (81, 91))
     """
-    kinds = _species(lattice, species, amplitudes)
+    kinds = np.asarray(species)
+    if lattice.geometry.dimension != 2:
+        raise RequestError("an image shows a plane lattice", came=lattice.kind)
+    if kinds.shape != (lattice.sites,) or not np.isin(kinds, np.arange(len(amplitudes))).all():
+        raise RequestError(
+            "species do not fit the lattice or the amplitudes",
+            came=f"shape {kinds.shape}",
+            allowed=f"{lattice.sites} numbers from 0 to {len(amplitudes) - 1}",
+        )
+    kinds = kinds.astype(np.int64)
     rng = np.random.default_rng(seed)
     table = _unrolled(lattice, distortion, chalcogen > 0)
     table += disorder * rng.standard_normal(table.shape)
     site = np.tile(np.arange(lattice.sites), len(table) // lattice.sites)
     sublattice = np.arange(len(table)) // lattice.sites
-    there = (sublattice > 0) | (rng.random(len(table)) >= vacancies)
-    places, frame = _framed(_turned(spacing * table, rotation), shape, margin * spacing)
+    present = (sublattice > 0) | (rng.random(len(table)) >= vacancies)
+    places, frame = _centred(_rotated(spacing * table, rotation), shape, margin * spacing)
     outside = np.maximum(-0.5 - places, places - np.array(frame) + 0.5).max(axis=1)
-    there &= outside < spacing
+    present &= outside < spacing
     species_of = np.where(sublattice > 0, -1, kinds[site])
     height = np.where(sublattice > 0, chalcogen, np.array(amplitudes)[kinds[site]])
     columns = {
-        "row": (places[:, 0], {"long_name": "row", "units": "px"}),
-        "col": (places[:, 1], {"long_name": "column", "units": "px"}),
-        "species": (species_of, {"long_name": "species, -1 a chalcogen", "units": "1"}),
-        "amplitude": (height, {"long_name": "height relative to the peak", "units": "1"}),
-        "sublattice": (sublattice, {"long_name": "sublattice", "units": "1"}),
-        "site": (site, {"long_name": "site of the lattice", "units": "1"}),
-        "inside": (outside < 0, {"long_name": "centre in the frame", "units": "1"}),
+        "row": (places[:, 0], "row", "px"),
+        "col": (places[:, 1], "column", "px"),
+        "species": (species_of, "species, -1 a chalcogen", "1"),
+        "amplitude": (height, "height relative to the peak", "1"),
+        "sublattice": (sublattice, "sublattice", "1"),
+        "site": (site, "site of the lattice", "1"),
+        "inside": (outside < 0, "centre in the frame", "1"),
     }
     return xr.Dataset(
-        {name: ("atom", values[there], told) for name, (values, told) in columns.items()},
+        labelled_variables(
+            {
+                name: ("atom", values[present], label, units)
+                for name, (values, label, units) in columns.items()
+            }
+        ),
         attrs={"shape": frame, "spacing_px": spacing, "lattice": lattice.kind},
     )
 
@@ -132,7 +166,7 @@ def two_phase_atoms(
     Raises
     ------
     RequestError
-        If the phases are none of the two kinds.
+        If the kind of phases is unknown.
 
     Examples
     --------
@@ -144,32 +178,18 @@ def two_phase_atoms(
         raise RequestError("unknown phases", came=repr(kind), allowed="stripes | dimers")
     places, steps = _covering("square" if kind == "stripes" else "honeycomb", shape, spacing)
     middle = (np.array(shape) - 1) / 2
-    turned = _turned(places, rotation) + middle
-    below = _below(turned, shape, boundary, tilt)
+    positions = _rotated(places, rotation) + middle
+    below = _below(positions, shape, boundary, tilt)
     heights = np.ones(len(places))
     if kind == "stripes":
         parity = np.where(below, steps[:, 1], steps[:, 0]) % 2
         heights[parity == 1] = contrast
     else:
-        bond = _turned(np.array([[0.0, 1.0]]), rotation)[0]
-        turned += (below * (2 * steps[:, 2] - 1) * DIMER * spacing)[:, None] * bond
+        bond = _rotated(np.array([[0.0, 1.0]]), rotation)[0]
+        positions += (below * (2 * steps[:, 2] - 1) * DIMER * spacing)[:, None] * bond
     grid = np.indices(shape).reshape(2, -1).T
     phase = _below(grid.astype(float), shape, boundary, tilt).reshape(shape).astype(np.int64)
-    return turned, heights, phase
-
-
-def _species(lattice: Lattice, species: npt.ArrayLike, amplitudes: tuple[float, ...]) -> Integers:
-    kinds = np.asarray(species)
-    if lattice.geometry.dimension != 2:
-        raise RequestError("an image shows a plane lattice", came=lattice.kind)
-    right = kinds.shape == (lattice.sites,) and np.isin(kinds, np.arange(len(amplitudes))).all()
-    if not right:
-        raise RequestError(
-            "species do not fit the lattice or the amplitudes",
-            came=f"shape {kinds.shape}",
-            allowed=f"{lattice.sites} numbers from 0 to {len(amplitudes) - 1}",
-        )
-    return kinds.astype(np.int64)
+    return positions, heights, phase
 
 
 def _unrolled(lattice: Lattice, distortion: float, chalcogen: bool) -> Floats:
@@ -177,9 +197,7 @@ def _unrolled(lattice: Lattice, distortion: float, chalcogen: bool) -> Floats:
     sites = lattice.positions.copy()
     cells = lattice.size
     if (distortion or chalcogen) and lattice.kind != "triangular":
-        raise RequestError(
-            "distortion and chalcogens are those of a triangular lattice", came=lattice.kind
-        )
+        raise RequestError("distortion and chalcogens need a triangular lattice", came=lattice.kind)
     line = np.arange(lattice.sites) // cells
     layers = [sites + np.array([0.0, distortion]) * (1 - 2 * (line % 2))[:, None]]
     if chalcogen:
@@ -189,15 +207,14 @@ def _unrolled(lattice: Lattice, distortion: float, chalcogen: bool) -> Floats:
     return table
 
 
-def _turned(places: Floats, rotation: float) -> Floats:
-    """(x, y) turned, as (row, col); positive from the columns' axis towards the rows'."""
+def _rotated(places: Floats, rotation: float) -> Floats:
+    """Rotate (x, y) to (row, col); positive from the columns' axis towards the rows'."""
     angle = np.deg2rad(rotation)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    turned: Floats = (places @ turn)[:, ::-1]
-    return turned
+    return np.asarray((places @ turn)[:, ::-1], np.float64)
 
 
-def _framed(
+def _centred(
     places: Floats, shape: tuple[int, int] | None, margin: float
 ) -> tuple[Floats, tuple[int, int]]:
     low, high = places.min(axis=0), places.max(axis=0)
@@ -208,9 +225,9 @@ def _framed(
 
 
 def _covering(kind: str, shape: tuple[int, int], spacing: float) -> tuple[Floats, Integers]:
-    """Sites around the origin as far as a turned frame may reach: (x, y) px, and their numbers.
+    """Sites around the origin that a rotated frame may reach: (x, y) px, and their numbers.
 
-    The numbers are the cell's two and the sublattice's.
+    The numbers are those of the cell, two, and of the sublattice.
     """
     geometry = GEOMETRIES[kind]
     cell = np.asarray(geometry.cell)
@@ -227,32 +244,11 @@ def _covering(kind: str, shape: tuple[int, int], spacing: float) -> tuple[Floats
 def _below(
     places: Floats, shape: tuple[int, int], boundary: float, tilt: float
 ) -> npt.NDArray[np.bool_]:
-    """Whether places (row, col) lie beyond the boundary."""
+    """Whether positions (row, col) lie below the boundary."""
     angle = np.deg2rad(tilt)
     middle = np.array([boundary * shape[0], (shape[1] - 1) / 2])
-    side: npt.NDArray[np.bool_] = (places - middle) @ [np.cos(angle), np.sin(angle)] >= 0
-    return side
-
-
-Pair = tuple[float, float]
-
-__all__ = ["draw_configuration", "draw_image", "drifted", "place_atoms", "two_phases"]
-
-# A column is drawn out to so many standard deviations, where it has fallen to 4e-6 of its peak.
-REACH = 5.0
-
-
-class Drawing(TypedDict, total=False):
-    """What :func:`draw_image` takes beside atoms, frame and seed."""
-
-    background: float
-    peak: float
-    dose: bool
-    blur: float
-    drift: Pair
-    scan_noise: float
-    background_slope: Pair
-    readout: float
+    below = (places - middle) @ [np.cos(angle), np.sin(angle)] >= 0
+    return np.asarray(below, np.bool_)
 
 
 def draw_image(
@@ -276,15 +272,15 @@ def draw_image(
     Parameters
     ----------
     positions
-        (atoms, 2): row and col in px, the centre of a pixel being its whole number. Atoms outside
-        the frame count as far as they reach into it.
+        (atoms, 2): row and col in px; pixel centres have integer coordinates. Atoms outside the
+        frame contribute where they reach into it.
     amplitudes
-        Peak height of each atom in units of ``peak``; one for all, or (atoms,).
+        Peak height of the atoms in units of ``peak``; one number, or (atoms,).
     shape
         Rows and columns.
     sigma
-        Standard deviation of a column, px. The value of a pixel is the Gaussian at its centre,
-        not the mean over its area: at sigma ≥ 1 px the two differ as sigma and hypot(sigma, 0.29).
+        Standard deviation of a column, px. The value of a pixel is the Gaussian at its centre, not
+        the mean over its area: for sigma ≥ 1 px they differ like sigma and hypot(sigma, 0.29).
     background
         Counts per pixel at the centre of the image.
     peak
@@ -293,20 +289,20 @@ def draw_image(
     seed
         Seed of all noise, or a generator.
     dose
-        Poisson counts; otherwise their expectation.
+        Draw Poisson counts; otherwise return their expectation.
     blur
-        Standard deviation, px, of a further Gaussian blur of the columns. It keeps their volume:
-        the peak falls by sigma² / (sigma² + blur²).
+        Standard deviation, px, of an additional Gaussian blur of the columns. It conserves their
+        volume: the peak falls by sigma² / (sigma² + blur²).
     drift
-        How far (row, col), px, the sample moves from the scanning of the first row to that of the
-        last: an atom given at p appears at :func:`drifted` ``(p)``. Drift along the rows also
-        stretches columns by the same factor.
+        Displacement (row, col), px, of the sample between the scans of the first and the last row:
+        an atom at p appears at :func:`drifted` ``(p)``. Drift along the rows also stretches columns
+        by the same factor.
     scan_noise
         Standard deviation, px, of the displacement of every row of pixels along itself: atoms get
-        jagged edges but keep their places in the mean.
+        jagged edges but keep their mean positions.
     background_slope
         Rise of the background, in counts, from the first row to the last and from the first
-        column to the last; its mean stays ``background``.
+        column to the last; its mean is ``background``.
     readout
         Standard deviation, in counts, of a normal error added to each pixel.
 
@@ -318,7 +314,7 @@ def draw_image(
     Raises
     ------
     RequestError
-        If positions are no finite pairs, or a number is not one that can be drawn.
+        If positions are not finite pairs, or an option is out of range.
 
     Examples
     --------
@@ -344,7 +340,7 @@ def draw_image(
 
 
 def drifted(positions: npt.ArrayLike, drift: Pair, rows: int) -> Floats:
-    """Where atoms appear in an image of so many rows that drifted, (atoms, 2) px.
+    """Apparent positions of atoms in an image of this many rows with drift, (atoms, 2) px.
 
     Examples
     --------
@@ -353,7 +349,9 @@ def drifted(positions: npt.ArrayLike, drift: Pair, rows: int) -> Floats:
     """
     places = _places(positions)
     if not (np.isfinite(drift).all() and drift[0] < max(rows - 1, 1)):
-        raise RequestError("the drift outruns the scan", came=drift, allowed="less than the rows")
+        raise RequestError(
+            "the drift is faster than the scan", came=drift, allowed="less than the rows"
+        )
     row = places[:, 0] / (1 - drift[0] / max(rows - 1, 1))
     return np.column_stack([row, places[:, 1] + drift[1] * row / max(rows - 1, 1)])
 
@@ -365,7 +363,7 @@ def draw_configuration(
     seed: int | np.random.Generator,
     **drawing: Unpack[Drawing],
 ) -> xr.DataArray:
-    """Draw the atoms that :func:`place_atoms` placed.
+    """Draw the atoms of :func:`place_atoms`.
 
     Parameters
     ----------
@@ -376,7 +374,7 @@ def draw_configuration(
     seed
         Seed of all noise.
     **drawing
-        As :func:`draw_image` takes them.
+        Options of :func:`draw_image`.
 
     Examples
     --------
@@ -408,23 +406,24 @@ def two_phases(
     seed: int | np.random.Generator,
     **drawing: Unpack[Drawing],
 ) -> tuple[xr.DataArray, xr.DataArray]:
-    """Draw a frame that two phases of one lattice share, with a straight boundary between them.
+    """Draw two phases of one lattice in one frame, with a straight boundary between them.
 
     Parameters
     ----------
     kind
-        ``stripes``: a square lattice, of which every other row is dimmer in the first phase, and
-        every other column in the second, as in LLTO. ``dimers``: a honeycomb lattice, perfect in
-        the first phase, and in the second with atoms drawn together in pairs along one of the
-        three bonds, so that one pair of first-order FFT spots goes out, as in α-RuCl3.
+        ``stripes``: a square lattice with every other row dimmer in the first phase and every
+        other column in the second, as in LLTO. ``dimers``: a honeycomb lattice, perfect in the
+        first phase and dimerized along one of the three bonds in the second, so that one pair of
+        first-order FFT spots vanishes, as in α-RuCl3.
     shape
         Rows and columns.
     spacing
         Nearest-neighbour distance, px.
     boundary
-        Where the boundary crosses the middle column, as a fraction of the rows; phase 0 above.
+        Row at which the boundary crosses the middle column, as a fraction of the rows; phase 0 is
+        above it.
     tilt, rotation
-        Degrees by which the boundary, and the lattice, are turned.
+        Rotation of the boundary and of the lattice, degrees.
     contrast
         Stripes: height of a dim column relative to a bright one.
     sigma
@@ -432,12 +431,12 @@ def two_phases(
     seed
         Seed of all noise.
     **drawing
-        As :func:`draw_image` takes them.
+        Options of :func:`draw_image`.
 
     Returns
     -------
     image, phase
-        (row, col): counts, and the number of the phase each pixel lies in.
+        (row, col): counts, and the number of the phase at each pixel.
 
     Examples
     --------
@@ -463,7 +462,7 @@ def _places(positions: npt.ArrayLike) -> Floats:
     places = np.asarray(positions, np.float64)
     if places.ndim != 2 or places.shape[1] != 2 or not np.isfinite(places).all():
         raise RequestError(
-            "positions are no finite pairs", came=f"shape {places.shape}", allowed="(atoms, 2), px"
+            "positions are not finite pairs", came=f"shape {places.shape}", allowed="(atoms, 2), px"
         )
     return places
 
@@ -474,19 +473,19 @@ def _heights(amplitudes: npt.ArrayLike, atoms: int) -> Floats:
         raise RequestError(
             "amplitudes do not fit the atoms",
             came=f"shape {heights.shape}",
-            allowed=f"one number, or {atoms}, none below 0",
+            allowed=f"one number or {atoms} numbers, none below 0",
         )
     return np.broadcast_to(heights, (atoms,))
 
 
 def _check_numbers(shape: tuple[int, int], sigma: float, numbers: tuple[float, ...]) -> None:
     if len(shape) != 2 or min(shape) < 1:
-        raise RequestError("no frame to draw in", came=shape, allowed="rows and columns")
+        raise RequestError("the frame is empty", came=shape, allowed="rows and columns")
     if not (np.isfinite(sigma) and sigma > 0):
         raise RequestError("sigma must be positive", came=sigma, allowed="px, above 0")
     if not all(np.isfinite(number) and number >= 0 for number in numbers):
         raise RequestError(
-            "peak, blur, scan_noise, readout or background is negative or no number",
+            "peak, blur, scan_noise, readout or background is negative or not finite",
             came=numbers,
             allowed="0 or more",
         )
@@ -510,7 +509,7 @@ def _sloped(shape: tuple[int, int], background: float, slope: Pair) -> Floats:
 def _add_columns(
     image: Floats, places: Floats, heights: Floats, sigma: float, drift: Pair, jitter: Floats
 ) -> None:
-    """Add each Gaussian to the pixels within its reach, each pixel at its own time of the scan."""
+    """Add each Gaussian to the pixels within its reach, each at its own time of the scan."""
     rows, cols = image.shape
     time = np.arange(rows) / max(rows - 1, 1)
     row, shift = np.arange(rows) - drift[0] * time, jitter - drift[1] * time

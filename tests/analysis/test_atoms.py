@@ -21,11 +21,11 @@ from latticescape.analysis.images.atoms.gaussians import (
     information,
 )
 from latticescape.analysis.images.atoms.pixels import (
-    exposure,
-    inflation,
-    noise_of,
-    pixel_noise,
-    without_hot_pixels,
+    error_inflation,
+    estimate_noise,
+    fit_noise,
+    mask_hot_pixels,
+    prepare_frame,
 )
 from latticescape.analysis.images.synthetic import draw_image
 from latticescape.physics.errors import RequestError
@@ -223,7 +223,7 @@ def fine() -> xr.DataArray:
         (lambda: skimage.data.coins(), "no lattice found"),
         (lambda: np.add.outer(np.arange(99.0), np.arange(99.0)), "no lattice found"),
         (lambda: noise() + 20 * np.sin(np.arange(128)), "no lattice found"),
-        (fine, r"too fine for the pixels: its planes stand 3\.\d+ px apart"),
+        (fine, r"too fine for the pixels: its planes are 3\.\d+ px from"),
         (lambda: np.where(noise() > 4, 10, 1), "saturated"),
         (lambda: np.full((64, 64), np.nan), "missing"),
         (lambda: np.zeros((64, 64, 3)), "plane of real numbers"),
@@ -261,7 +261,7 @@ def test_information_and_gradient_are_those_of_numerical_derivatives() -> None:
     owner[8:24, 6:17], owner[8:24, 17:28] = 0, 1
     rng = np.random.default_rng(1)
     weight, residual = rng.random(owner.shape), rng.standard_normal(owner.shape)
-    # What lies farther than TELLING standard deviations is not followed.
+    # What lies farther than SLOPE_REACH standard deviations is not followed.
     weight[:11], weight[23:], weight[:, :14], weight[:, 22:] = 0, 0, 0, 0
     slopes = np.empty((2, PARAMETERS, *owner.shape))
     for i, p in np.ndindex(2, PARAMETERS):
@@ -292,7 +292,7 @@ def test_noise_is_read_off_residuals_and_off_neighbouring_pixels() -> None:
     mean = np.add.outer(np.linspace(0, 50, 200), np.linspace(0, 50, 200))
     image = mean + np.random.default_rng(1).normal(0, np.sqrt(4 + 0.5 * mean))
     usable = np.ones(mean.shape, bool)
-    for found in (noise_of(image - mean, mean, usable), pixel_noise(image, usable)):
+    for found in (fit_noise(image - mean, mean, usable), estimate_noise(image, usable)):
         assert found.gain == pytest.approx(0.5, abs=0.06)
         assert found.variance(np.array([50.0]))[0] == pytest.approx(29, rel=0.05)
 
@@ -302,10 +302,10 @@ def test_rare_counts_are_noise_and_no_bad_pixels() -> None:
     mean = np.add.outer(np.linspace(0.05, 1, 200), np.linspace(0.05, 1, 200))
     image = np.random.default_rng(1).poisson(mean).astype(float)
     usable = np.ones(mean.shape, bool)
-    found = noise_of(image - mean, mean, usable)
+    found = fit_noise(image - mean, mean, usable)
     assert found.gain == pytest.approx(1.0, abs=0.06)
     assert found.variance(np.array([0.2]))[0] == pytest.approx(0.2, rel=0.15)
-    assert without_hot_pixels(exposure(image)).usable.all()
+    assert mask_hot_pixels(prepare_frame(image)).usable.all()
 
 
 @pytest.mark.statistical
@@ -315,7 +315,7 @@ def test_inflation_is_that_of_templates_over_the_noise() -> None:
     smooth /= smooth.std()
     y, x = np.mgrid[-12:13, -12:13]
     bell = np.exp(-(y**2 + x**2) / 18)
-    found = inflation(smooth, 3.0)
+    found = error_inflation(smooth, 3.0)
     for template, factor in ((y * bell, found.row), (x * bell, found.col), (bell, found.height)):
         answers = ndimage.correlate(smooth, template)[20:-20, 20:-20]
         assert answers.std() / np.sqrt((template**2).sum()) == pytest.approx(factor, rel=0.06)

@@ -382,7 +382,7 @@ def test_a_pattern_takes_the_images_in_order(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert [path.name for path in image_paths(f"{tmp_path}/*")] == ["a.png", "b.tif"]
     assert image_paths([tmp_path / "b.tif", "x.npy"]) == [tmp_path / "b.tif", Path("x.npy")]
-    with pytest.raises(RequestError, match="no image fits"):
+    with pytest.raises(RequestError, match="no image matches"):
         image_paths(f"{tmp_path}/*.dm3")
     with pytest.raises(RequestError, match="no image is named"):
         image_paths([])

@@ -12,100 +12,58 @@ from latticescape.analysis.images.atoms.fit import (
     Fit,
     conditional_errors,
     covariances,
-    picture_of,
-    pixels_of,
+    evaluate_pixels,
     refine,
-    smoothed,
+    smooth_background,
     update,
 )
 from latticescape.analysis.images.atoms.gaussians import COL, HEIGHT, LEVEL, LOG_SIGMA, ROW
 from latticescape.analysis.images.atoms.pixels import (
-    Exposure,
-    exposure,
-    inflation,
-    pixel_noise,
-    without_hot_pixels,
+    Frame,
+    error_inflation,
+    estimate_noise,
+    mask_hot_pixels,
+    prepare_frame,
 )
-from latticescape.analysis.images.spectra.lattice_spots import find_spots
+from latticescape.analysis.images.spectra.lattice_spots import lattice_spots
+from latticescape.analysis.labelled import labelled_variables
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-
-
-def find_peaks(
-    values: Floats, variance: Floats, sigma: float, threshold: float
-) -> tuple[Floats, Floats]:
-    """Maxima of the matched filter of a bright spot on an unknown smooth background.
-
-    The filter is the negative Laplacian of a Gaussian, which answers to neither a constant nor a
-    slope; what it answers is told in standard deviations of what white noise of the variance
-    given would make it answer.
-
-    Parameters
-    ----------
-    values, variance
-        (row, col): grey values and the variance of each.
-    sigma
-        Of the Gaussian, px.
-    threshold
-        Smallest answer, in standard deviations.
-
-    Returns
-    -------
-    places, answers
-        (peaks, 2) whole pixels and (peaks,), from the strongest to the weakest.
-    """
-    answer = answers(values, variance, sigma)
-    size = 2 * max(1, round(sigma)) + 1
-    peak = (answer == ndimage.maximum_filter(answer, size)) & (answer >= threshold)
-    places = np.argwhere(peak).astype(np.float64)
-    strength = answer[peak]
-    order = np.argsort(-strength, kind="stable")
-    return places[order], strength[order]
-
-
-def answers(values: Floats, variance: Floats, sigma: float) -> Floats:
-    """The filter's answer at each pixel, in standard deviations of white noise."""
-    answer = -ndimage.gaussian_laplace(values, sigma, mode="reflect")
-    # ∫ (∇²G)² = 1 / (2π σ⁶)
-    spread = np.sqrt(ndimage.gaussian_filter(variance, sigma) / (2 * np.pi)) / sigma**3
-    told: Floats = answer / spread
-    return told
-
-
 Mask = npt.NDArray[np.bool_]
 
-# A lattice's two strongest spots stand so far above the spectrum's noise: that of noise alone, of
-# atoms at random and of a photograph reach 2.1.
+# The two strongest spots of a lattice exceed the noise of the spectrum by this factor: those of
+# noise, of randomly placed atoms and of a photograph reach 2.1.
 SPOTS = 2.2
 
-# Peaks nearer than this, in px, are not resolved by the pixels.
+# Closer peaks are not resolved by the pixels, px.
 NEAREST = 4.0
 
-# Of the distance of the strongest lattice planes: the width of a peak, before it is known.
+# Width of a peak before it is known, in distances of the strongest lattice planes.
 WIDTH = 0.2
 
-# The candidates' filter, in that width; a peak this weak beside the median one is none.
+# Width of the filter for candidates in units of that width, and the least height of a peak in units
+# of the median height.
 FILTER = 0.75
 FAINTEST = 0.05
 
-# Candidates are asked for less than atoms are: their filter is not yet the best.
+# Candidates need only this share of the signal-to-noise ratio, as their filter is not optimal yet.
 CANDIDATES = 0.8
 
-# Two peaks nearer than so many standard deviations are one; one that is found beside others, which
-# may not fit their skirts exactly, is farther off than so many.
+# Two peaks closer than this many standard deviations are merged. A peak added from the residual is
+# farther than the second number from the others, whose skirts may fit imperfectly.
 MERGED = 1.5
-BESIDE = 2.5
+ADDED = 2.5
 
-# A peak whose width differs by more than this from the others' (in the logarithm) is a bad pixel or
+# A peak whose logarithm of the width differs by more than this from the others' is a bad pixel or
 # a patch of dirt.
 STRANGE = 0.5
 
-# Atoms of one image are alike: their widths scatter by no more than this (in the logarithm).
-UNLIKE = 0.2
+# Logarithms of the widths of atoms in one image scatter by at most this much.
+MOST_SCATTER = 0.2
 
-# So many standard deviations outside the frame an atom is still fitted, for the sake of others.
+# Atoms up to this many standard deviations outside the frame are fitted for the others' sake.
 OUTSIDE = 1.5
 
 FEWEST = 5
@@ -119,19 +77,20 @@ def find_atoms(
 ) -> xr.Dataset:
     """Find every bright peak of an atomically resolved image.
 
-    The image itself tells the spacing (from its power spectrum), the noise (its variance as a line
-    in the mean, from the residuals), the width of the peaks and the background. All peaks are then
-    fitted at once by 2-D Gaussians, weighted by the noise; what stands in the residual is added.
+    Spacing (from the power spectrum), noise (variance as a linear function of the mean, from the
+    residuals), width of the peaks and background are estimated from the image itself. All peaks
+    are then fitted together by 2-D Gaussians, weighted by the noise; peaks in the residual are
+    added.
 
     Parameters
     ----------
     image
         (row, col), any real dtype and unit. NaN and saturated pixels are left out of the fit.
     spacing
-        Distance of nearest peaks, px, where it cannot be read off the spectrum: no lattice is
-        asked for then.
+        Distance of nearest peaks, px, where the spectrum does not show it; the atoms then need not
+        form a lattice.
     snr
-        An atom's least height in its standard errors.
+        An atom's least height in units of its standard error.
 
     Returns
     -------
@@ -139,16 +98,17 @@ def find_atoms(
         Over ``atom``, from the top to the bottom: ``row``, ``col`` and ``sigma`` (px),
         ``intensity`` (height above the background) and ``background`` (grey values), and ``_err``,
         one standard error, of the first four. Atoms whose centre is outside the frame are left out;
-        one cut by the edge has larger errors. A place where an atom is missing stays empty.
+        one cut by the edge has larger errors. No atom is reported at a vacancy.
         Attributes: ``spacing_px``, the median distance of nearest peaks; ``noise_floor`` and
         ``noise_gain``, a pixel's variance at 0 and its rise with the mean; ``noise_correlation``,
         the factor by which errors of ``row``, ``col`` and ``intensity`` are larger than for white
-        noise; ``spot_strength``, ``saturated``.
+        noise; ``spot_strength``, ``saturated``; and ``pixel_size``, ``pixel_units`` and ``source``
+        of the image.
 
     Raises
     ------
     RequestError
-        If the image cannot be measured, telling which quantity failed and its value.
+        If the image cannot be measured; the message names the quantity that failed and its value.
 
     References
     ----------
@@ -163,117 +123,132 @@ def find_atoms(
     >>> atoms.sizes["atom"], round(atoms.spacing_px)
     (100, 12)
     """
-    frame = without_hot_pixels(exposure(image))
-    period, strength = _period(frame, spacing)
-    fit = _first(frame, period, snr)
+    frame = mask_hot_pixels(prepare_frame(image))
+    period, strength = _plane_distance(frame, spacing)
+    fit = _candidates(frame, period, snr)
     for steps in ROUNDS:
-        fit = update(refine(fit, frame, steps), frame, _spacing(fit))
-        fit = _completed(_pruned(fit, frame, snr), frame, snr)
+        fit = update(refine(fit, frame, steps), frame, _nearest_distance(fit.atoms))
+        fit = _add_from_residual(_prune(fit, frame, snr), frame, snr)
     fit = refine(fit, frame, 2)
+    attrs = image.attrs if isinstance(image, xr.DataArray) else {}
     return _dataset(fit, frame, snr, spacing is None).assign_attrs(
-        spot_strength=strength, saturated=frame.saturated, **_calibration(image)
+        spot_strength=strength,
+        saturated=frame.saturated,
+        **{key: attrs[key] for key in ("pixel_size", "pixel_units", "source") if key in attrs},
     )
 
 
-def _calibration(image: xr.DataArray | npt.ArrayLike) -> dict[str, object]:
-    known = image.attrs if isinstance(image, xr.DataArray) else {}
-    return {key: known[key] for key in ("pixel_size", "pixel_units", "source") if key in known}
-
-
-def _period(frame: Exposure, spacing: float | None) -> tuple[float, float]:
-    """Distance of the strongest lattice planes, px, and how strong their spots are."""
+def _plane_distance(frame: Frame, spacing: float | None) -> tuple[float, float]:
+    """Distance of the strongest lattice planes, px, and the strength of their spots."""
     if spacing is not None:
         if not NEAREST <= spacing <= min(frame.values.shape):
             raise RequestError(
-                "the spacing fits no image of this size",
+                "the spacing does not suit the size of the image",
                 came=spacing,
                 allowed=f"{NEAREST:g} to {min(frame.values.shape)} px",
             )
         return np.sqrt(0.75) * spacing, np.nan
-    spots = find_spots(frame.values)
-    if not spots.strength >= SPOTS:
+    spots = lattice_spots(frame.values)
+    if not spots.pair_strength >= SPOTS:
         raise RequestError(
-            "no lattice found: two spots of the power spectrum, not in one line, reach "
-            f"{spots.strength:.1f} times the noise around them",
+            "no lattice found: two spots of the power spectrum in different directions reach "
+            f"{spots.pair_strength:.1f} times the noise around them",
             allowed=f"at least {SPOTS}",
-            hint="find_atoms(image, spacing=…) if there are atoms all the same",
+            hint="find_atoms(image, spacing=…) in Python if these are atoms without a lattice",
         )
     if spots.period < np.sqrt(0.75) * NEAREST:
         raise RequestError(
-            f"the lattice is too fine for the pixels: its planes stand {spots.period:.2f} px apart",
-            allowed=f"peaks at least {NEAREST:g} px apart",
+            "the lattice is too fine for the pixels: its planes are "
+            f"{spots.period:.2f} px from each other",
+            allowed=f"peaks at least {NEAREST:g} px from each other",
         )
-    return spots.period, spots.strength
+    return spots.period, spots.pair_strength
 
 
-def _first(frame: Exposure, period: float, snr: float) -> Fit:
-    """Candidates, before anything is fitted."""
+def find_peaks(
+    values: Floats, variance: Floats, sigma: float, threshold: float
+) -> tuple[Floats, Floats, Floats]:
+    """Maxima of the matched filter of a bright spot on an unknown smooth background.
+
+    The filter is the negative Laplacian of a Gaussian, which responds neither to a constant nor to
+    a slope. Responses are in standard deviations of the response to white noise of this variance.
+
+    Parameters
+    ----------
+    values, variance
+        (row, col): grey values and the variance of each.
+    sigma
+        Of the Gaussian, px.
+    threshold
+        Smallest response, in standard deviations.
+
+    Returns
+    -------
+    places, strengths, response
+        (peaks, 2) pixels and (peaks,) responses there, from the strongest to the weakest, and
+        (row, col) responses of all pixels.
+    """
+    response = filter_response(values, variance, sigma)
+    size = 2 * max(1, round(sigma)) + 1
+    peak = (response == ndimage.maximum_filter(response, size)) & (response >= threshold)
+    places, strengths = np.argwhere(peak).astype(np.float64), response[peak]
+    order = np.argsort(-strengths, kind="stable")
+    return places[order], strengths[order], response
+
+
+def filter_response(values: Floats, variance: Floats, sigma: float) -> Floats:
+    """Response of the filter at each pixel, in standard deviations of white noise."""
+    response = -ndimage.gaussian_laplace(values, sigma, mode="reflect")
+    # ∫ (∇²G)² = 1 / (2π σ⁶)
+    spread = np.sqrt(ndimage.gaussian_filter(variance, sigma) / (2 * np.pi)) / sigma**3
+    return np.asarray(response / spread, np.float64)
+
+
+def _candidates(frame: Frame, period: float, snr: float) -> Fit:
+    """Maxima of the filtered image as the first state of the fit."""
     sigma = WIDTH * period
-    noise = pixel_noise(frame.values, frame.usable)
+    noise = estimate_noise(frame.values, frame.usable)
     variance = noise.variance(ndimage.gaussian_filter(frame.values, 1.0))
     least = CANDIDATES * snr
-    places, strength = find_peaks(frame.values, variance, FILTER * sigma, least)
+    places, strengths, response = find_peaks(frame.values, variance, FILTER * sigma, least)
     if len(places) < FEWEST:
-        strongest = float(answers(frame.values, variance, FILTER * sigma).max())
         raise RequestError(
-            f"no lattice found: the strongest peak is {strongest:.1f} times the noise, and "
-            f"{len(places)} are {least:g} times",
+            f"no lattice found: the strongest peak is {response.max():.1f} times the noise, and "
+            f"{len(places)} peaks exceed {least:g} times the noise",
             allowed=f"at least {FEWEST}",
         )
-    places = places[strength > FAINTEST * np.median(strength)]
+    places = places[strengths > FAINTEST * np.median(strengths)]
     at = _pixels(places)
     low = ndimage.gaussian_filter(frame.values, sigma / 2)
     low = ndimage.minimum_filter(low, round(1.2 * period) + 1)
-    smooth = smoothed(low, frame.usable, period)
+    smooth = smooth_background(low, frame.usable, period)
     height = ndimage.gaussian_filter(frame.values, sigma / 3)[at] - smooth[at]
     typical = float(np.median(height))
-    atoms = _round(places, np.maximum(height, 0.02 * typical), sigma)
+    atoms = _new_atoms(places, np.maximum(height, 0.02 * typical), sigma)
     return Fit(atoms, smooth, noise, sigma, 0.2, 0.3 * typical, max(0.6 * period, 2 * sigma))
 
 
-def _round(places: Floats, heights: Floats, sigma: float) -> Floats:
-    """Atoms of one width, at the level of the background."""
-    nothing = np.zeros(len(places))
-    return np.column_stack([places, heights, nothing + np.log(sigma), nothing])
+def _new_atoms(places: Floats, heights: Floats, sigma: float) -> Floats:
+    """Atoms of one width at the level of the background."""
+    zeros = np.zeros(len(places))
+    return np.column_stack([places, heights, zeros + np.log(sigma), zeros])
 
 
-def _pixels(places: Floats) -> tuple[npt.NDArray[np.int64], ...]:
+def _pixels(places: Floats) -> tuple[Integers, ...]:
     return tuple(np.rint(places).astype(np.int64).T)
 
 
-def _spacing(fit: Fit) -> float:
-    distance = np.asarray(cKDTree(fit.atoms[:, :2]).query(fit.atoms[:, :2], 2)[0])
+def _nearest_distance(atoms: Floats) -> float:
+    distance = np.asarray(cKDTree(atoms[:, :2]).query(atoms[:, :2], 2)[0])
     return float(np.median(distance[:, 1]))
 
 
-def _within(atoms: Floats, shape: tuple[int, ...], margin: float) -> Mask:
-    """Whose centre is in the frame, or no farther outside than a margin, px."""
-    places = atoms[:, :2]
-    inside = (places >= -margin) & (places <= np.array(shape) - 1 + margin)
-    return np.asarray(inside.all(axis=1), np.bool_)
-
-
-def _pruned(fit: Fit, frame: Exposure, snr: float) -> Fit:
-    """Without what is not significant, far outside, twice there or of a strange width."""
-    atoms = fit.atoms
-    keep: Mask = _significant(atoms[:, HEIGHT], conditional_errors(fit, frame)[:, HEIGHT], snr)
-    keep &= _within(atoms, frame.values.shape, OUTSIDE * fit.sigma)
-    keep &= _alike(fit, max(STRANGE, 4 * fit.widths))
-    pairs = cKDTree(atoms[:, :2]).query_pairs(MERGED * fit.sigma, output_type="ndarray")
-    keep[np.where(atoms[pairs[:, 0], HEIGHT] < atoms[pairs[:, 1], HEIGHT], *pairs.T)] = False
-    _check_number(keep)
-    return replace(fit, atoms=atoms[keep])
-
-
-def _alike(fit: Fit, most: float) -> Mask:
-    """Whose width differs little from the others', in the logarithm."""
-    alike: Mask = np.abs(fit.atoms[:, LOG_SIGMA] - np.log(fit.sigma)) < most
-    return alike
-
-
-def _significant(heights: Floats, errors: Floats, snr: float) -> Mask:
-    enough = heights >= np.maximum(snr * errors, FAINTEST * np.median(heights))
-    return np.asarray(enough, np.bool_)
+def _acceptable(fit: Fit, frame: Frame, errors: Floats, snr: float, margin: float) -> Mask:
+    """Atoms of significant height whose centre is in the frame or within a margin of it, px."""
+    heights, places = fit.atoms[:, HEIGHT], fit.atoms[:, :2]
+    keep = heights >= np.maximum(snr * errors, FAINTEST * np.median(heights))
+    inside = (places >= -margin) & (places <= np.array(frame.values.shape) - 1 + margin)
+    return np.asarray(keep & inside.all(axis=1), np.bool_)
 
 
 def _check_number(keep: Mask) -> None:
@@ -285,31 +260,43 @@ def _check_number(keep: Mask) -> None:
         )
 
 
-def _completed(fit: Fit, frame: Exposure, snr: float) -> Fit:
-    """With the peaks that stand in the residual."""
-    picture = picture_of(fit)
-    variance = fit.noise.variance(picture.model)
-    residual = np.where(frame.usable, frame.values - picture.model, 0.0)
-    answer = answers(residual, variance, fit.sigma)
-    spread = max(1.0, 1.4826 * float(np.median(np.abs(answer))))
-    places, _ = find_peaks(residual, variance, fit.sigma, snr * spread)
+def _prune(fit: Fit, frame: Frame, snr: float) -> Fit:
+    """Drop atoms that are insignificant, outside the frame, duplicates, or of a strange width."""
+    atoms = fit.atoms
+    errors = conditional_errors(fit, frame)[:, HEIGHT]
+    keep = _acceptable(fit, frame, errors, snr, OUTSIDE * fit.sigma)
+    keep &= np.abs(atoms[:, LOG_SIGMA] - np.log(fit.sigma)) < max(STRANGE, 4 * fit.widths)
+    pairs = cKDTree(atoms[:, :2]).query_pairs(MERGED * fit.sigma, output_type="ndarray")
+    keep[np.where(atoms[pairs[:, 0], HEIGHT] < atoms[pairs[:, 1], HEIGHT], *pairs.T)] = False
+    _check_number(keep)
+    return replace(fit, atoms=atoms[keep])
+
+
+def _add_from_residual(fit: Fit, frame: Frame, snr: float) -> Fit:
+    """Add the peaks that remain in the residual."""
+    model = evaluate_pixels(fit, frame).model
+    variance = fit.noise.variance(model)
+    residual = np.where(frame.usable, frame.values - model, 0.0)
+    response = filter_response(residual, variance, fit.sigma)
+    spread = max(1.0, 1.4826 * float(np.median(np.abs(response))))
+    places, _, _ = find_peaks(residual, variance, fit.sigma, snr * spread)
     if len(places):
-        apart = np.asarray(cKDTree(fit.atoms[:, :2]).query(places)[0])
-        places = places[apart > max(BESIDE * fit.sigma, 0.5 * _spacing(fit))]
+        distances = np.asarray(cKDTree(fit.atoms[:, :2]).query(places)[0])
+        places = places[distances > max(ADDED * fit.sigma, 0.5 * _nearest_distance(fit.atoms))]
     heights = np.maximum(residual[_pixels(places)], 0.02 * np.median(fit.atoms[:, HEIGHT]))
-    return replace(fit, atoms=np.concatenate([fit.atoms, _round(places, heights, fit.sigma)]))
+    return replace(fit, atoms=np.concatenate([fit.atoms, _new_atoms(places, heights, fit.sigma)]))
 
 
-def _dataset(fit: Fit, frame: Exposure, snr: float, periodic: bool) -> xr.Dataset:
-    pixels = pixels_of(fit, frame)
-    factors = inflation(pixels.residual * np.sqrt(pixels.weight), fit.sigma, fit.atoms.size)
+def _dataset(fit: Fit, frame: Frame, snr: float, periodic: bool) -> xr.Dataset:
+    pixels = evaluate_pixels(fit, frame)
+    weighted = pixels.residual * np.sqrt(pixels.weight)
+    factors = error_inflation(weighted, fit.sigma, fit.atoms.size)
     errors = np.sqrt(np.diagonal(covariances(fit, frame), axis1=1, axis2=2))
-    keep = _significant(fit.atoms[:, HEIGHT], factors.seen * errors[:, HEIGHT], snr)
+    keep = _acceptable(fit, frame, factors.height_in_residuals * errors[:, HEIGHT], snr, 0.0)
     errors = errors * [factors.row, factors.col, factors.height, factors.height, factors.height]
-    keep &= _within(fit.atoms, frame.values.shape, 0.0)
     _check_number(keep)
     _check_widths(fit.atoms[keep, LOG_SIGMA], errors[keep, LOG_SIGMA])
-    keep &= _alike(fit, STRANGE)
+    keep &= np.abs(fit.atoms[:, LOG_SIGMA] - np.log(fit.sigma)) < STRANGE
     _check_number(keep)
     order = np.flatnonzero(keep)[np.lexsort(fit.atoms[keep][:, [COL, ROW]].T)]
     atoms, errors = fit.atoms[order], errors[order]
@@ -317,24 +304,28 @@ def _dataset(fit: Fit, frame: Exposure, snr: float, periodic: bool) -> xr.Datase
         _check_order(atoms, frame)
     sigma = np.exp(atoms[:, LOG_SIGMA])
     level = fit.smooth[_pixels(atoms[:, :2])] + atoms[:, LEVEL]
-    columns = {
-        "row": (atoms[:, ROW], "row of the centre", "px"),
-        "col": (atoms[:, COL], "col of the centre", "px"),
-        "row_err": (errors[:, ROW], "standard error of row", "px"),
-        "col_err": (errors[:, COL], "standard error of col", "px"),
-        "intensity": (atoms[:, HEIGHT], "peak height above the background", "grey value"),
-        "intensity_err": (errors[:, HEIGHT], "standard error of intensity", "grey value"),
-        "sigma": (sigma, "standard deviation of the Gaussian", "px"),
-        "sigma_err": (sigma * errors[:, LOG_SIGMA], "standard error of sigma", "px"),
-        "background": (level, "background at the atom", "grey value"),
-    }
+    height, height_err = atoms[:, HEIGHT], errors[:, HEIGHT]
     return xr.Dataset(
-        {
-            name: ("atom", values, {"long_name": long_name, "units": units})
-            for name, (values, long_name, units) in columns.items()
-        },
+        labelled_variables(
+            {
+                "row": ("atom", atoms[:, ROW], "row of the centre", "px"),
+                "col": ("atom", atoms[:, COL], "col of the centre", "px"),
+                "row_err": ("atom", errors[:, ROW], "standard error of row", "px"),
+                "col_err": ("atom", errors[:, COL], "standard error of col", "px"),
+                "intensity": ("atom", height, "peak height above the background", "grey value"),
+                "intensity_err": ("atom", height_err, "standard error of intensity", "grey value"),
+                "sigma": ("atom", sigma, "standard deviation of the Gaussian", "px"),
+                "sigma_err": (
+                    "atom",
+                    sigma * errors[:, LOG_SIGMA],
+                    "standard error of sigma",
+                    "px",
+                ),
+                "background": ("atom", level, "background at the atom", "grey value"),
+            }
+        ),
         attrs={
-            "spacing_px": _spacing(replace(fit, atoms=atoms)),
+            "spacing_px": _nearest_distance(atoms),
             "noise_floor": float(fit.noise.floor),
             "noise_gain": float(fit.noise.gain),
             "noise_correlation": (factors.row, factors.col, factors.height),
@@ -345,22 +336,22 @@ def _dataset(fit: Fit, frame: Exposure, snr: float, periodic: bool) -> xr.Datase
 def _check_widths(logarithms: Floats, errors: Floats) -> None:
     spread = 1.4826 * float(np.median(np.abs(logarithms - np.median(logarithms))))
     scatter = np.sqrt(max(spread**2 - float(np.median(errors)) ** 2, 0.0))
-    if scatter > UNLIKE:
+    if scatter > MOST_SCATTER:
         raise RequestError(
             f"no atoms found: the widths of {len(logarithms)} peaks scatter by {scatter:.0%}",
-            allowed=f"at most {UNLIKE:.0%}",
+            allowed=f"at most {MOST_SCATTER:.0%}",
         )
 
 
-def _check_order(atoms: Floats, frame: Exposure) -> None:
-    """Whether what was found stands in a lattice, whatever the grey values are."""
+def _check_order(atoms: Floats, frame: Frame) -> None:
+    """Check that the positions of the atoms form a lattice, whatever their grey values."""
     points = np.zeros(frame.values.shape)
     np.add.at(points, _pixels(atoms[:, :2]), 1.0)
-    strength = find_spots(ndimage.gaussian_filter(points, 1.0)).strength
+    strength = lattice_spots(ndimage.gaussian_filter(points, 1.0)).pair_strength
     if strength < SPOTS:
         raise RequestError(
-            f"no lattice found: {len(atoms)} peaks, whose places have spots of {strength:.1f} "
+            f"no lattice found: the positions of {len(atoms)} peaks have spots of {strength:.1f} "
             "times the noise around them",
             allowed=f"at least {SPOTS}",
-            hint="find_atoms(image, spacing=…) if they are atoms all the same",
+            hint="find_atoms(image, spacing=…) in Python if these are atoms without a lattice",
         )

@@ -1,7 +1,7 @@
-"""All atoms of an image fitted at once: Gaussians, their cells' levels, a smooth background.
+"""Fit all atoms of an image at once: Gaussians, the levels of their cells, a smooth background.
 
 Pixels are weighted by the inverse of their variance, which follows their expected value
-(:mod:`noise`): for counts these are the equations of Poisson's maximum likelihood.
+(:class:`pixels.Noise`): for counts these are the equations of Poisson's maximum likelihood.
 """
 
 from dataclasses import dataclass, replace
@@ -19,43 +19,43 @@ from latticescape.analysis.images.atoms.gaussians import (
     LOG_SIGMA,
     PARAMETERS,
     ROW,
-    TELLING,
+    SLOPE_REACH,
     assign_cells,
     draw_atoms,
     gradients,
     information,
     local_covariances,
 )
-from latticescape.analysis.images.atoms.pixels import Exposure, Noise, noise_of
+from latticescape.analysis.images.atoms.pixels import Frame, Noise, fit_noise
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-# Two atoms are fitted as neighbours up to so many standard deviations apart: there the product of
-# their Gaussians is 6e-3 of what it is in one place.
+# Atoms are fitted as neighbours up to this many standard deviations from each other, where the
+# product of their Gaussians is 6e-3 of its value at distance 0.
 NEIGHBOURS = 4.5
 
-# A step of the fit is at most so many standard deviations of the Gaussian wide, and factors of
-# its height and width at most so large (in the logarithm).
+# A step of the fit moves an atom by at most this many standard deviations of its Gaussian, and
+# changes the logarithm of its width by at most this much.
 LONGEST = 0.4
 
-# No Gaussian is so many times wider or narrower than the others.
+# No Gaussian is wider or narrower than the others by more than this factor.
 WIDEST = 2.0
 
-# Where an atom's pixels say nothing about its height, it is within so many typical ones.
+# Prior standard deviation of a height, in typical heights, where pixels do not determine it.
 FREE = 10.0
 
-# A step that leads uphill is quartered so often, then given up.
+# A step that increases the cost is divided by four at most this many times, then dropped.
 SHORTENED = 4
 
-# So many standard deviations below the ceiling of a saturated image noise seldom clips.
+# Noise seldom clips a pixel this many standard deviations below the ceiling of a saturated image.
 CLIPPED = 2.0
 
-# Turns of conjugate gradients in a step, at most.
-MOST_TURNS = 40
+# Most iterations of conjugate gradients in a step.
+MOST_ITERATIONS = 40
 
-# How far widths are taken to scatter until their scatter is known (in the logarithm).
+# Largest scatter of the logarithm of the widths, and its value before it is known.
 WIDTHS = 0.2
 
 
@@ -89,28 +89,11 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image as a fit has it: which atom owns a pixel, and the expected values."""
-
-    owner: Integers
-    model: Floats
-
-
-def picture_of(fit: Fit) -> Picture:
-    """Draw the fit."""
-    owner = np.empty(fit.smooth.shape, np.int64)
-    assign_cells(fit.atoms, np.full(len(fit.atoms), fit.cell), owner)
-    model = fit.smooth.copy()
-    draw_atoms(fit.atoms, owner, model)
-    return Picture(owner, model)
-
-
-@dataclass(frozen=True)
 class Overlaps:
     """Atoms whose squares overlap: those of atom i are ``others[starts[i]:starts[i + 1]]``.
 
-    ``near`` says which of them are unknown when the errors of atom i are told, ``mates`` where
-    the same pair stands once more.
+    ``near`` marks those whose parameters count as unknown in the errors of atom i; ``mates`` is
+    the position at which the same pair occurs in reverse.
     """
 
     starts: Integers
@@ -121,7 +104,7 @@ class Overlaps:
 
 @dataclass(frozen=True)
 class Information:
-    """Blocks of Fisher's information matrix, with what is known beforehand."""
+    """Blocks of Fisher's information matrix, priors included."""
 
     blocks: Floats
     mixed: Floats
@@ -129,137 +112,132 @@ class Information:
 
 @dataclass(frozen=True)
 class Pixels:
-    """What a fit has to say of each pixel."""
+    """A fit seen at each pixel: its atom (−1 for none), expected value, weight and residual.
+
+    Weight and residual are 0 where a pixel is not used.
+    """
 
     owner: Integers
+    model: Floats
     weight: Floats
     residual: Floats
 
 
-def refine(fit: Fit, frame: Exposure, steps: int) -> Fit:
-    """Gauss-Newton steps of all atoms at a noise held fixed, shortened where they lead uphill."""
-    overlaps = overlaps_of(fit)
-    pixels = pixels_of(fit, frame)
+def refine(fit: Fit, frame: Frame, steps: int) -> Fit:
+    """Take Gauss-Newton steps of all atoms at fixed noise; shorten those that increase the cost."""
+    overlaps = find_overlaps(fit)
+    pixels = evaluate_pixels(fit, frame)
     for _ in range(steps):
         known = _information(fit, pixels, overlaps)
-        step = _newton_step(fit, known, _gradient(fit, pixels, overlaps), overlaps)
+        step = _newton_step(fit, known, pixels, overlaps)
         cost = _cost(fit, pixels, pixels.weight)
         for _ in range(SHORTENED):
-            further = _stepped(fit, step)
-            after = pixels_of(further, frame)
-            if _cost(further, after, pixels.weight) <= cost:
-                fit, pixels = further, after
+            candidate = _moved(fit, step)
+            after = evaluate_pixels(candidate, frame)
+            if _cost(candidate, after, pixels.weight) <= cost:
+                fit, pixels = candidate, after
                 break
             step = step / 4
     return fit
 
 
 def _cost(fit: Fit, pixels: Pixels, weight: Floats) -> float:
-    """Weighted squares of the residuals and of what priors hold."""
+    """Weighted squares of the residuals plus those of the priors."""
     priors = ((fit.atoms[:, LOG_SIGMA] - np.log(fit.sigma)) / fit.widths) ** 2
     priors += (fit.atoms[:, LEVEL] / fit.levels) ** 2
     return float(np.sum(weight * pixels.residual**2) + np.sum(priors))
 
 
-def _newton_step(fit: Fit, known: Information, gradient: Floats, overlaps: Overlaps) -> Floats:
+def _newton_step(fit: Fit, known: Information, pixels: Pixels, overlaps: Overlaps) -> Floats:
     """Solve the equations of all atoms, (atoms, 5), by preconditioned conjugate gradients."""
+    gradient = np.empty((len(fit.atoms), PARAMETERS))
+    gradients(fit.atoms, pixels.owner, pixels.weight, pixels.residual, fit.cell, gradient)
+    gradient[:, LOG_SIGMA] += (np.log(fit.sigma) - fit.atoms[:, LOG_SIGMA]) / fit.widths**2
+    gradient[:, LEVEL] -= fit.atoms[:, LEVEL] / fit.levels**2
     count = len(fit.atoms)
-    pairs = sparse.bsr_array(
-        (known.mixed, overlaps.others, overlaps.starts),
-        shape=(PARAMETERS * count, PARAMETERS * count),
-    )
+    size = (PARAMETERS * count, PARAMETERS * count)
+    pairs = sparse.bsr_array((known.mixed, overlaps.others, overlaps.starts), shape=size)
     priors = np.zeros(PARAMETERS)
     priors[[LOG_SIGMA, LEVEL]] = fit.widths**-2, fit.levels**-2
     inverse = np.linalg.inv(known.blocks)
 
-    def informed(vector: Floats) -> Floats:
+    def information_times(vector: Floats) -> Floats:
         each = vector.reshape(count, PARAMETERS)
-        alone = np.einsum("nij,nj->ni", known.blocks, each)
-        # Priors hold an atom to the others, not all of them to where they are.
-        alone -= priors * each.mean(axis=0)
-        return np.asarray(alone.ravel() + pairs @ vector, np.float64)
+        own = np.einsum("nij,nj->ni", known.blocks, each)
+        # Priors hold an atom to the mean of the others, not all of them in place.
+        own -= priors * each.mean(axis=0)
+        return np.asarray(own.ravel() + pairs @ vector, np.float64)
 
-    def alone(vector: Floats) -> Floats:
+    def precondition(vector: Floats) -> Floats:
         each = np.einsum("nij,nj->ni", inverse, vector.reshape(count, PARAMETERS))
         return np.asarray(each.ravel(), np.float64)
 
-    size = (PARAMETERS * count, PARAMETERS * count)
     step, _ = linalg.cg(
-        linalg.LinearOperator(size, informed, dtype=np.float64),
+        linalg.LinearOperator(size, information_times, dtype=np.float64),
         gradient.ravel(),
         rtol=0.01,
-        maxiter=MOST_TURNS,
-        M=linalg.LinearOperator(size, alone, dtype=np.float64),
+        maxiter=MOST_ITERATIONS,
+        M=linalg.LinearOperator(size, precondition, dtype=np.float64),
     )
     return np.asarray(step, np.float64).reshape(count, PARAMETERS)
 
 
-def covariances(fit: Fit, frame: Exposure) -> Floats:
+def covariances(fit: Fit, frame: Frame) -> Floats:
     """(atoms, 5, 5): of each atom's parameters, with those of its neighbours unknown as well."""
-    overlaps = overlaps_of(fit)
-    known = _information(fit, pixels_of(fit, frame), overlaps)
-    found = np.empty((len(fit.atoms), PARAMETERS**2))
+    overlaps = find_overlaps(fit)
+    known = _information(fit, evaluate_pixels(fit, frame), overlaps)
+    covariance = np.empty((len(fit.atoms), PARAMETERS**2))
     local_covariances(
-        overlaps.starts, overlaps.others, overlaps.near, known.blocks, known.mixed, found
+        overlaps.starts, overlaps.others, overlaps.near, known.blocks, known.mixed, covariance
     )
-    return found.reshape(-1, PARAMETERS, PARAMETERS)
+    return covariance.reshape(-1, PARAMETERS, PARAMETERS)
 
 
-def conditional_errors(fit: Fit, frame: Exposure) -> Floats:
-    """(atoms, 5): standard errors if all other atoms were known; soon told."""
-    nobody = np.empty(0, np.int64)
-    alone = Overlaps(np.zeros(len(fit.atoms) + 1, np.int64), nobody, nobody > 0, nobody)
-    blocks = _information(fit, pixels_of(fit, frame), alone).blocks
+def conditional_errors(fit: Fit, frame: Frame) -> Floats:
+    """(atoms, 5): standard errors if all other atoms were known; fast to compute."""
+    empty = np.empty(0, np.int64)
+    no_overlaps = Overlaps(np.zeros(len(fit.atoms) + 1, np.int64), empty, empty > 0, empty)
+    blocks = _information(fit, evaluate_pixels(fit, frame), no_overlaps).blocks
     errors: Floats = np.sqrt(np.diagonal(np.linalg.inv(blocks), axis1=1, axis2=2))
     return errors
 
 
-def overlaps_of(fit: Fit) -> Overlaps:
-    """Which atoms overlap."""
+def find_overlaps(fit: Fit) -> Overlaps:
+    """Pairs of atoms whose squares overlap."""
     places = fit.atoms[:, :2]
-    pairs = cKDTree(places).query_pairs(_side(fit), p=np.inf, output_type="ndarray")
+    pairs = cKDTree(places).query_pairs(_square_side(fit), p=np.inf, output_type="ndarray")
     both = np.concatenate([pairs, pairs[:, ::-1]]).astype(np.int64)
     both = both[np.lexsort((both[:, 1], both[:, 0]))]
     mates = np.empty(len(both), np.int64)
     mates[np.lexsort((both[:, 0], both[:, 1]))] = np.arange(len(both))
     starts = np.searchsorted(both[:, 0], np.arange(len(places) + 1)).astype(np.int64)
-    apart = np.linalg.norm(places[both[:, 0]] - places[both[:, 1]], axis=1)
-    near = apart < NEIGHBOURS * fit.sigma
+    distances = np.linalg.norm(places[both[:, 0]] - places[both[:, 1]], axis=1)
+    near = distances < NEIGHBOURS * fit.sigma
     return Overlaps(starts, np.ascontiguousarray(both[:, 1]), near, mates)
 
 
-def _side(fit: Fit) -> int:
+def _square_side(fit: Fit) -> int:
     """Width of a square that holds any atom and its cell, an odd number of px."""
-    far = max(TELLING * float(np.exp(fit.atoms[:, LOG_SIGMA].max())), fit.cell)
-    return 2 * int(far + 2) + 1
+    reach = max(SLOPE_REACH * float(np.exp(fit.atoms[:, LOG_SIGMA].max())), fit.cell)
+    return 2 * int(reach + 2) + 1
 
 
-def pixels_of(fit: Fit, frame: Exposure) -> Pixels:
-    """Weight and residual of each pixel, 0 where it tells nothing."""
-    picture = picture_of(fit)
-    told = telling(picture, fit.noise, frame)
-    weight = np.where(told, 1 / fit.noise.variance(picture.model), 0.0)
-    return Pixels(picture.owner, weight, np.where(told, frame.values - picture.model, 0.0))
+def evaluate_pixels(fit: Fit, frame: Frame) -> Pixels:
+    """Draw the fit, and compare it with the frame.
 
-
-def telling(picture: Picture, noise: Noise, frame: Exposure) -> Mask:
-    """Pixels near an atom, usable, and not expected so high that noise might clip them.
-
-    Were clipped pixels left out alone, those that noise spared would look too dark.
+    A pixel is used if it is near an atom, usable, and not expected so high that noise might clip
+    it: if only clipped pixels were left out, those that noise spared would look too dark.
     """
-    told: Mask = (picture.owner >= 0) & frame.usable
+    owner = np.empty(fit.smooth.shape, np.int64)
+    assign_cells(fit.atoms, np.full(len(fit.atoms), fit.cell), owner)
+    model = fit.smooth.copy()
+    draw_atoms(fit.atoms, owner, model)
+    used = (owner >= 0) & frame.usable
+    variance = fit.noise.variance(model)
     if np.isfinite(frame.ceiling):
-        margin = CLIPPED * np.sqrt(noise.variance(picture.model))
-        told &= picture.model + margin < frame.ceiling
-    return told
-
-
-def _gradient(fit: Fit, pixels: Pixels, overlaps: Overlaps) -> Floats:
-    gradient = np.empty((len(fit.atoms), PARAMETERS))
-    gradients(fit.atoms, pixels.owner, pixels.weight, pixels.residual, fit.cell, gradient)
-    gradient[:, LOG_SIGMA] += (np.log(fit.sigma) - fit.atoms[:, LOG_SIGMA]) / fit.widths**2
-    gradient[:, LEVEL] -= fit.atoms[:, LEVEL] / fit.levels**2
-    return gradient
+        used &= model + CLIPPED * np.sqrt(variance) < frame.ceiling
+    weight = np.where(used, 1 / variance, 0.0)
+    return Pixels(owner, model, weight, np.where(used, frame.values - model, 0.0))
 
 
 def _information(fit: Fit, pixels: Pixels, overlaps: Overlaps) -> Information:
@@ -267,7 +245,7 @@ def _information(fit: Fit, pixels: Pixels, overlaps: Overlaps) -> Information:
     mixed = np.empty((len(overlaps.others), PARAMETERS, PARAMETERS))
     information(
         fit.atoms,
-        _side(fit),
+        _square_side(fit),
         fit.cell,
         pixels.owner,
         pixels.weight,
@@ -284,8 +262,8 @@ def _information(fit: Fit, pixels: Pixels, overlaps: Overlaps) -> Information:
     return Information(blocks, mixed)
 
 
-def _stepped(fit: Fit, step: Floats) -> Fit:
-    """Take a step, of bounded length; the mean level goes into the background."""
+def _moved(fit: Fit, step: Floats) -> Fit:
+    """Take a step of bounded length; the mean level moves into the background."""
     length = np.hypot(step[:, ROW], step[:, COL])
     step = step.copy()
     step[:, [ROW, COL]] *= np.minimum(1.0, LONGEST * fit.sigma / np.maximum(length, 1e-300))[
@@ -303,51 +281,45 @@ def _stepped(fit: Fit, step: Floats) -> Fit:
     return replace(fit, atoms=atoms, sigma=sigma, smooth=fit.smooth + level)
 
 
-def update(fit: Fit, frame: Exposure, spacing: float) -> Fit:
-    """Take the background, the noise and the scatter of widths and levels from the fit itself."""
+def update(fit: Fit, frame: Frame, spacing: float) -> Fit:
+    """Estimate background, noise, and scatter of widths and levels from the fit itself."""
     columns = np.zeros_like(fit.smooth)
-    nobody = np.full(fit.smooth.shape, -1, np.int64)
-    draw_atoms(fit.atoms, nobody, columns)
-    smooth = smoothed(frame.values - columns, frame.usable, spacing)
+    draw_atoms(fit.atoms, np.full(fit.smooth.shape, -1, np.int64), columns)
+    smooth = smooth_background(frame.values - columns, frame.usable, spacing)
     at = tuple(
         np.clip(np.rint(fit.atoms[:, k]).astype(int), 0, smooth.shape[k] - 1) for k in (0, 1)
     )
     atoms = fit.atoms.copy()
     atoms[:, LEVEL] += (fit.smooth - smooth)[at]
     fit = replace(fit, atoms=atoms, smooth=smooth)
-    picture = picture_of(fit)
-    told = telling(picture, fit.noise, frame)
-    noise = noise_of(frame.values - picture.model, picture.model, told, PARAMETERS * len(fit.atoms))
+    pixels = evaluate_pixels(fit, frame)
+    residual, used = frame.values - pixels.model, pixels.weight > 0
+    noise = fit_noise(residual, pixels.model, used, PARAMETERS * len(fit.atoms))
     fit = replace(fit, noise=noise)
     variance = conditional_errors(fit, frame)[:, [LOG_SIGMA, LEVEL]] ** 2
-    sigma = fit.sigma
-    widths = _scatter(atoms[:, LOG_SIGMA] - np.log(sigma), variance[:, 0], fit.widths)
+    widths = _scatter(atoms[:, LOG_SIGMA] - np.log(fit.sigma), variance[:, 0], fit.widths)
     levels = _scatter(atoms[:, LEVEL], variance[:, 1], fit.levels)
     return replace(
         fit,
-        sigma=sigma,
         widths=float(np.clip(widths, 0.01, WIDTHS)),
         levels=max(levels, 1e-3 * float(np.median(atoms[:, HEIGHT]))),
     )
 
 
 def _scatter(deviations: Floats, posterior: Floats, prior: float) -> float:
-    """Scatter of what was estimated under a prior: one step of expectation maximization."""
+    """Scatter of quantities estimated under a prior: one step of expectation maximization."""
     spread = 1.4826 * float(np.median(np.abs(deviations)))
     return float(np.sqrt(min(spread**2 + float(np.median(posterior)), 4 * prior**2)))
 
 
-def smoothed(values: Floats, usable: Mask, width: float) -> Floats:
-    """Means over the usable pixels under a bell of this standard deviation (px)."""
-    weight = bell(usable.astype(np.float64), width)
-    total = bell(np.where(usable, values, 0.0), width)
-    mean: Floats = total / np.maximum(weight, 1e-9)
-    return mean
+def smooth_background(values: Floats, usable: Mask, width: float) -> Floats:
+    """Weighted means over the usable pixels under a bell of standard deviation ``width``, px.
 
-
-def bell(values: Floats, width: float) -> Floats:
-    """Three running means, which are all but a Gaussian and as fast at any width (px)."""
+    The bell is three running means: nearly a Gaussian, and equally fast at any width.
+    """
     side = max(1, round(np.sqrt(4 * width**2 + 1)))
+    weight, total = usable.astype(np.float64), np.where(usable, values, 0.0)
     for _ in range(3):
-        values = ndimage.uniform_filter(values, side, mode="constant")
-    return values
+        weight = ndimage.uniform_filter(weight, side, mode="constant")
+        total = ndimage.uniform_filter(total, side, mode="constant")
+    return np.asarray(total / np.maximum(weight, 1e-9), np.float64)

@@ -16,25 +16,28 @@ Integers = npt.NDArray[np.int64]
 PARAMETERS = 5
 ROW, COL, HEIGHT, LOG_SIGMA, LEVEL = range(PARAMETERS)
 
-# A Gaussian is drawn out to so many standard deviations, where 3e-4 of it is left.
+# A Gaussian is drawn out to this many standard deviations, where 3e-4 of its height is left.
 REACH = 4.0
 
-# Its derivatives are followed only so far; beyond is 1e-3 of what tells of its place.
-TELLING = 3.0
+# Its derivatives are evaluated up to this many standard deviations; beyond them lies 1e-3 of the
+# information about its position.
+SLOPE_REACH = 3.0
 
 
 @compiled
 def assign_cells(atoms: Floats, reach: Floats, owner: Integers) -> None:
-    """Write into each pixel of ``owner`` its nearest atom within that atom's reach (px), or -1."""
+    """Write into each pixel of ``owner`` the nearest atom within that atom's reach (px), or -1."""
     rows, cols = owner.shape
     nearest = np.full(owner.shape, np.inf)
     owner[:] = -1
     for i in range(len(atoms)):
-        r, c, far = atoms[i, 0], atoms[i, 1], reach[i]
-        for y in range(max(0, int(np.ceil(r - far))), min(rows, int(np.floor(r + far)) + 1)):
-            for x in range(max(0, int(np.ceil(c - far))), min(cols, int(np.floor(c + far)) + 1)):
+        r, c, radius = atoms[i, 0], atoms[i, 1], reach[i]
+        for y in range(max(0, int(np.ceil(r - radius))), min(rows, int(np.floor(r + radius)) + 1)):
+            for x in range(
+                max(0, int(np.ceil(c - radius))), min(cols, int(np.floor(c + radius)) + 1)
+            ):
                 square = (y - r) ** 2 + (x - c) ** 2
-                if square <= far * far and square < nearest[y, x]:
+                if square <= radius * radius and square < nearest[y, x]:
                     nearest[y, x] = square
                     owner[y, x] = i
 
@@ -46,11 +49,11 @@ def draw_atoms(atoms: Floats, owner: Integers, image: Floats) -> None:
     across = np.empty(cols)
     for i in range(len(atoms)):
         r, c, height, sigma = atoms[i, 0], atoms[i, 1], atoms[i, 2], np.exp(atoms[i, 3])
-        far, scale = REACH * sigma, -0.5 / (sigma * sigma)
-        left, right = max(0, int(np.ceil(c - far))), min(cols, int(np.floor(c + far)) + 1)
+        radius, scale = REACH * sigma, -0.5 / (sigma * sigma)
+        left, right = max(0, int(np.ceil(c - radius))), min(cols, int(np.floor(c + radius)) + 1)
         for x in range(left, right):
             across[x] = np.exp(scale * (x - c) ** 2)
-        for y in range(max(0, int(np.ceil(r - far))), min(rows, int(np.floor(r + far)) + 1)):
+        for y in range(max(0, int(np.ceil(r - radius))), min(rows, int(np.floor(r + radius)) + 1)):
             along = height * np.exp(scale * (y - r) ** 2)
             for x in range(left, right):
                 image[y, x] += along * across[x]
@@ -76,35 +79,35 @@ def write_slopes(atom: Floats, shift: float, v: float, slopes: Floats) -> None:
 
 
 @compiled
-def bounds(centre: float, far: float, length: int) -> tuple[int, int]:
-    """First pixel and the one after the last that are so near on an axis of this length."""
-    return max(0, int(np.ceil(centre - far))), min(length, int(np.floor(centre + far)) + 1)
+def bounds(centre: float, radius: float, length: int) -> tuple[int, int]:
+    """Range of the pixels within a radius of the centre on an axis of this length."""
+    return max(0, int(np.ceil(centre - radius))), min(length, int(np.floor(centre + radius)) + 1)
 
 
 @compiled
 def shared_bounds(
-    one: float, far: float, other: float, reach: float, length: int
+    one: float, radius: float, other: float, reach: float, length: int
 ) -> tuple[int, int]:
-    """:func:`bounds` of the pixels that are near to both of two centres."""
-    first, last = bounds(one, far, length)
+    """Range of the pixels within the radii of both of two centres."""
+    first, last = bounds(one, radius, length)
     start, end = bounds(other, reach, length)
     return max(first, start), min(last, end)
 
 
 @compiled
 def gradients(
-    atoms: Floats, owner: Integers, weight: Floats, residual: Floats, cell: float, found: Floats
+    atoms: Floats, owner: Integers, weight: Floats, residual: Floats, cell: float, gradient: Floats
 ) -> None:
     """Σ weight · residual · derivative, (atoms, 5)."""
     rows, cols = owner.shape
     slopes = np.zeros((4, 3))
     for i in range(len(atoms)):
         sigma = np.exp(atoms[i, 3])
-        scale, telling = -0.5 / (sigma * sigma), (TELLING * sigma) ** 2
-        far = max(TELLING * sigma, cell)
-        top, bottom = bounds(atoms[i, 0], far, rows)
-        left, right = bounds(atoms[i, 1], far, cols)
-        found[i] = 0.0
+        scale, reach = -0.5 / (sigma * sigma), (SLOPE_REACH * sigma) ** 2
+        radius = max(SLOPE_REACH * sigma, cell)
+        top, bottom = bounds(atoms[i, 0], radius, rows)
+        left, right = bounds(atoms[i, 1], radius, cols)
+        gradient[i] = 0.0
         for y in range(top, bottom):
             v = y - atoms[i, 0]
             zeroth, first, second, level = 0.0, 0.0, 0.0, 0.0
@@ -112,7 +115,7 @@ def gradients(
                 push = weight[y, x] * residual[y, x]
                 u = x - atoms[i, 1]
                 if push != 0.0:
-                    if u * u <= telling and v * v <= telling:
+                    if u * u <= reach and v * v <= reach:
                         part = push * np.exp(scale * (u * u + v * v))
                         zeroth += part
                         first += part * u
@@ -121,12 +124,14 @@ def gradients(
                         level += push
             write_slopes(atoms[i], 0.0, v, slopes)
             for a in range(4):
-                found[i, a] += slopes[a, 0] * zeroth + slopes[a, 1] * first + slopes[a, 2] * second
-            found[i, 4] += level
+                gradient[i, a] += (
+                    slopes[a, 0] * zeroth + slopes[a, 1] * first + slopes[a, 2] * second
+                )
+            gradient[i, 4] += level
 
 
 @compiled
-def share(
+def add_information(
     atoms: Floats,
     owner: Integers,
     weight: Floats,
@@ -138,13 +143,13 @@ def share(
     """Σ weight · derivative by a parameter of i · derivative by one of j, without the levels.
 
     Along a row of pixels the derivatives are polynomials of the distance u from the centre of i,
-    times both exponentials: five moments of these are all that is summed.
+    times both exponentials, so only five moments are summed.
     """
     rows, cols = weight.shape
-    far, reach = TELLING * np.exp(atoms[i, 3]), TELLING * np.exp(atoms[j, 3])
-    top, bottom = shared_bounds(atoms[i, 0], far, atoms[j, 0], reach, rows)
-    left, right = shared_bounds(atoms[i, 1], far, atoms[j, 1], reach, cols)
-    mine, theirs = np.zeros((4, 3)), np.zeros((4, 3))
+    radius, reach = SLOPE_REACH * np.exp(atoms[i, 3]), SLOPE_REACH * np.exp(atoms[j, 3])
+    top, bottom = shared_bounds(atoms[i, 0], radius, atoms[j, 0], reach, rows)
+    left, right = shared_bounds(atoms[i, 1], radius, atoms[j, 1], reach, cols)
+    slopes_i, slopes_j = np.zeros((4, 3)), np.zeros((4, 3))
     at, to = (
         profiles.shape[2] // 2 - round(atoms[i, 1]),
         profiles.shape[2] // 2 - round(atoms[j, 1]),
@@ -169,21 +174,21 @@ def share(
             m4 += part * u
         moments[0], moments[1], moments[2], moments[3], moments[4] = m0, m1, m2, m3, m4
         both = profiles[i, 0, y + rise] * profiles[j, 0, y + fall]
-        write_slopes(atoms[i], 0.0, y - atoms[i, 0], mine)
-        write_slopes(atoms[j], atoms[i, 1] - atoms[j, 1], y - atoms[j, 0], theirs)
+        write_slopes(atoms[i], 0.0, y - atoms[i, 0], slopes_i)
+        write_slopes(atoms[j], atoms[i, 1] - atoms[j, 1], y - atoms[j, 0], slopes_j)
         for a in range(4):
             for k in range(3):
-                if mine[a, k] != 0.0:
+                if slopes_i[a, k] != 0.0:
                     for b in range(4):
-                        block[a, b] += (both * mine[a, k]) * (
-                            theirs[b, 0] * moments[k]
-                            + theirs[b, 1] * moments[k + 1]
-                            + theirs[b, 2] * moments[k + 2]
+                        block[a, b] += (both * slopes_i[a, k]) * (
+                            slopes_j[b, 0] * moments[k]
+                            + slopes_j[b, 1] * moments[k + 1]
+                            + slopes_j[b, 2] * moments[k + 2]
                         )
 
 
 @compiled
-def share_levels(
+def add_level_information(
     atoms: Floats,
     owner: Integers,
     weight: Floats,
@@ -191,15 +196,15 @@ def share_levels(
     cell: float,
     i: int,
     j: int,
-    found: Floats,
+    sums: Floats,
 ) -> None:
     """Σ weight · derivative by a parameter of i, over the cell of j, (5,)."""
     rows, cols = weight.shape
-    far = TELLING * np.exp(atoms[i, 3])
+    radius = SLOPE_REACH * np.exp(atoms[i, 3])
     if i == j:
-        far = max(far, cell)
-    top, bottom = shared_bounds(atoms[i, 0], far, atoms[j, 0], cell, rows)
-    left, right = shared_bounds(atoms[i, 1], far, atoms[j, 1], cell, cols)
+        radius = max(radius, cell)
+    top, bottom = shared_bounds(atoms[i, 0], radius, atoms[j, 0], cell, rows)
+    left, right = shared_bounds(atoms[i, 1], radius, atoms[j, 1], cell, cols)
     middle = profiles.shape[2] // 2
     at, rise = middle - round(atoms[i, 1]), middle - round(atoms[i, 0])
     slopes = np.zeros((4, 3))
@@ -216,21 +221,21 @@ def share_levels(
         write_slopes(atoms[i], 0.0, y - atoms[i, 0], slopes)
         along = profiles[i, 0, y + rise]
         for a in range(4):
-            found[a] += along * (slopes[a, 0] * zeroth + slopes[a, 1] * one + slopes[a, 2] * two)
+            sums[a] += along * (slopes[a, 0] * zeroth + slopes[a, 1] * one + slopes[a, 2] * two)
         if i == j:
-            found[4] += level
+            sums[4] += level
 
 
 @compiled
 def write_profiles(atoms: Floats, profiles: Floats) -> None:
-    """Each Gaussian along row and col, (atoms, 2, side), 0 beyond where it tells anything."""
+    """Write each Gaussian along row and col, (atoms, 2, side), 0 beyond ``SLOPE_REACH``."""
     middle = profiles.shape[2] // 2
     for i in range(len(atoms)):
         sigma = np.exp(atoms[i, 3])
         for axis in range(2):
             for k in range(profiles.shape[2]):
                 u = (round(atoms[i, axis]) + k - middle - atoms[i, axis]) / sigma
-                profiles[i, axis, k] = np.exp(-0.5 * u * u) if abs(u) <= TELLING else 0.0
+                profiles[i, axis, k] = np.exp(-0.5 * u * u) if abs(u) <= SLOPE_REACH else 0.0
 
 
 @compiled
@@ -246,20 +251,20 @@ def information(
     blocks: Floats,
     mixed: Floats,
 ) -> None:
-    """Fisher information of each atom (atoms, 5, 5), and that between it and those it overlaps.
+    """Write the Fisher information of each atom (atoms, 5, 5), and of each overlapping pair.
 
-    Those of atom i are ``others[starts[i]:starts[i + 1]]``; every pair stands twice, at k and at
-    ``mates[k]``. ``mixed`` is (len(others), 5, 5) with the parameters of i first. No atom reaches
-    out of a square of ``side`` px, an odd number.
+    Atom i overlaps ``others[starts[i]:starts[i + 1]]``; every pair occurs twice, at k and at
+    ``mates[k]``. ``mixed`` is (len(others), 5, 5) with the parameters of i first. Each atom lies
+    within a square of ``side`` px, an odd number.
     """
     profiles = np.empty((len(atoms), 2, side))
     write_profiles(atoms, profiles)
     level = np.empty(5)
     for i in range(len(atoms)):
         blocks[i] = 0.0
-        share(atoms, owner, weight, profiles, i, i, blocks[i])
+        add_information(atoms, owner, weight, profiles, i, i, blocks[i])
         level[:] = 0.0
-        share_levels(atoms, owner, weight, profiles, cell, i, i, level)
+        add_level_information(atoms, owner, weight, profiles, cell, i, i, level)
         for a in range(5):
             blocks[i, a, 4] = level[a]
             blocks[i, 4, a] = level[a]
@@ -267,13 +272,13 @@ def information(
             j = others[k]
             if j > i:
                 mixed[k] = 0.0
-                share(atoms, owner, weight, profiles, i, j, mixed[k])
+                add_information(atoms, owner, weight, profiles, i, j, mixed[k])
                 level[:] = 0.0
-                share_levels(atoms, owner, weight, profiles, cell, i, j, level)
+                add_level_information(atoms, owner, weight, profiles, cell, i, j, level)
                 for a in range(4):
                     mixed[k, a, 4] = level[a]
                 level[:] = 0.0
-                share_levels(atoms, owner, weight, profiles, cell, j, i, level)
+                add_level_information(atoms, owner, weight, profiles, cell, j, i, level)
                 for a in range(4):
                     mixed[k, 4, a] = level[a]
                 for a in range(5):
@@ -283,15 +288,15 @@ def information(
 
 Mask = npt.NDArray[np.bool_]
 
-# Smallest pivot of a factorization, of the diagonal's element.
+# Smallest pivot of a factorization, relative to the diagonal element.
 PIVOT = 1e-9
 
 
 @compiled
 def factorize(matrix: Floats, size: int) -> None:
-    """Cholesky's lower triangle of the first rows of a matrix, in place.
+    """Factorize the first rows of a matrix in place into Cholesky's lower triangle.
 
-    A pivot is at least ``PIVOT`` of its diagonal: that of two atoms in one place would be zero.
+    A pivot is at least ``PIVOT`` of its diagonal; for two atoms at one position it would be zero.
     """
     for a in range(size):
         least = PIVOT * matrix[a, a]
@@ -307,7 +312,7 @@ def factorize(matrix: Floats, size: int) -> None:
 
 @compiled
 def solve(matrix: Floats, size: int, vector: Floats) -> None:
-    """Solve in place, ``matrix`` being factorized."""
+    """Solve the equations of a factorized matrix in place."""
     for a in range(size):
         for c in range(a):
             vector[a] -= matrix[a, c] * vector[c]
@@ -319,8 +324,8 @@ def solve(matrix: Floats, size: int, vector: Floats) -> None:
 
 
 @compiled
-def put(block: Floats, matrix: Floats, row: int, col: int) -> None:
-    """Write a block into its place."""
+def write_block(block: Floats, matrix: Floats, row: int, col: int) -> None:
+    """Write a block of five rows and columns into a matrix."""
     for a in range(5):
         for b in range(5):
             matrix[5 * row + a, 5 * col + b] = block[a, b]
@@ -335,24 +340,29 @@ def gather(
     mixed: Floats,
     matrix: Floats,
 ) -> None:
-    """The information of some atoms as one matrix."""
+    """Write the information of some atoms as one matrix."""
     count = len(members)
     for a in range(5 * count):
         for b in range(5 * count):
             matrix[a, b] = 0.0
     for a in range(count):
-        put(blocks[members[a]], matrix, a, a)
+        write_block(blocks[members[a]], matrix, a, a)
         for k in range(starts[members[a]], starts[members[a] + 1]):
             for b in range(count):
                 if others[k] == members[b]:
-                    put(mixed[k], matrix, a, b)
+                    write_block(mixed[k], matrix, a, b)
 
 
 @compiled
 def local_covariances(
-    starts: Integers, others: Integers, near: Mask, blocks: Floats, mixed: Floats, found: Floats
+    starts: Integers,
+    others: Integers,
+    near: Mask,
+    blocks: Floats,
+    mixed: Floats,
+    covariances: Floats,
 ) -> None:
-    """Covariance of each atom's parameters (atoms, 25), its near neighbours being unknown too."""
+    """Write each atom's covariances (atoms, 25), its neighbours' parameters being unknown too."""
     most = 1
     for i in range(len(blocks)):
         most = max(most, 1 + starts[i + 1] - starts[i])
@@ -374,4 +384,4 @@ def local_covariances(
                 vector[b] = 1.0 if b == a else 0.0
             solve(matrix, 5 * count, vector)
             for b in range(5):
-                found[i, 5 * a + b] = vector[b]
+                covariances[i, 5 * a + b] = vector[b]

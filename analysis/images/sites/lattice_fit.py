@@ -1,4 +1,6 @@
-"""Sites: which atom of an image stands at which site of a named lattice."""
+"""Assign each atom of an image to its site on a named lattice."""
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -7,33 +9,31 @@ from scipy.spatial import cKDTree
 
 from latticescape.analysis.images.sites.basis import (
     FEWEST_ATOMS,
-    Basis,
     Floats,
     doubled_coherence,
     seed_basis,
 )
-from latticescape.analysis.images.sites.indexing import Indexing, follow
-from latticescape.analysis.images.sites.rings import neighbours_of
+from latticescape.analysis.images.sites.indexing import EMPTY, Indexing, follow
+from latticescape.analysis.images.sites.rings import check_plane, neighbours_of
+from latticescape.analysis.labelled import Column, labelled_variables
 from latticescape.physics.errors import RequestError
 
 Integers = npt.NDArray[np.int64]
 
-PLANE = ("square", "triangular", "honeycomb")
-
-# Where a second sublattice stands in the holes of the first, in fractions of the cell vectors.
+# Positions of a second sublattice in the holes of the first, in fractions of the cell vectors.
 HOLES = {
     "square": ((0.5, 0.5), (0.5, 0.0), (0.0, 0.5)),
     "triangular": ((1 / 3, 1 / 3), (2 / 3, 2 / 3)),
     "honeycomb": ((2 / 3, 2 / 3),),
 }
 
-# A peak so near to a hole belongs to its sublattice, in spacings.
+# A peak within this distance of a hole belongs to its sublattice, in spacings.
 IN_HOLE = 0.25
 
-# In the whole image the lattice must hold so many of the bright atoms, with so few vacancies, and
-# repeat so well. Metals of 1T′ with disorder repeat with .84 or more, a tenth of a spacing of
-# disorder leaves .78; maxima of noise that knows a length to 2 %, which the lattice is bent to
-# follow, reach .58.
+# In the full image the lattice must hold this share of the bright atoms, have this share of its
+# sites filled, and reach this coherence. Metals of 1T′ with disorder reach 0.84 or more; a disorder
+# of a tenth of a spacing leaves 0.78; maxima of noise whose length varies by 2 %, which the lattice
+# bends to follow, reach 0.58.
 LEAST_PLACED = 0.4
 LEAST_FILLED = 0.72
 LEAST_COHERENCE = 0.66
@@ -43,9 +43,9 @@ def fit_sites(atoms: xr.Dataset, lattice: str = "triangular") -> xr.Dataset:
     """Assign the atoms of an image to the sites of a lattice.
 
     The lattice is that of the brightest sublattice, such as the metals of MX2. Its cell vectors
-    come from the strong spots of the structure factor of a part of the image; from there sites are
-    followed outward, each expected where its neighbours say: the image may be rotated, sheared and
-    bent, and atoms stand off their sites, up to a quarter of a spacing in 1T′.
+    come from the strong spots of the structure factor of a part of the image. From there sites are
+    followed outward, each predicted from its neighbours, so the image may be rotated, sheared and
+    bent, and atoms may be displaced from their sites, by up to a quarter of a spacing in 1T′.
 
     Parameters
     ----------
@@ -58,20 +58,21 @@ def fit_sites(atoms: xr.Dataset, lattice: str = "triangular") -> xr.Dataset:
     -------
     Dataset
         ``atoms`` and, over ``atom``: ``i``, ``j``, the cell; ``on_lattice``, whether the atom
-        stands at a site of the lattice; ``sublattice``, the site within the cell, for atoms off
+        occupies a site of the lattice; ``sublattice``, the site within the cell, for atoms off
         the lattice the number of a hole's sublattice (as chalcogens have), or −1; ``site_row``,
-        ``site_col``, where the site is in the slowly distorted lattice, and ``row_residual``,
-        ``col_residual``, how far the atom is off (px; NaN off the lattice). Over ``vacancy``:
-        sites without an atom inside the crystal, ``vacancy_row``, ``vacancy_col``, ``vacancy_i``,
-        ``vacancy_j``, ``vacancy_sublattice``. ``basis`` (vector, axis), px, rows are the steps to
-        the next i and j; ``origin`` (axis). attrs: ``lattice``, ``lattice_constant`` (distance of
-        nearest sites, px), ``strain``, ``coherence`` (1 for atoms that repeat exactly from cell to
-        cell or from every other cell), ``placed`` and ``filled`` (shares).
+        ``site_col``, the position of the site in the slowly distorted lattice, and
+        ``row_residual``, ``col_residual``, the displacement of the atom from it (px; NaN off the
+        lattice). Over ``vacancy``: sites without an atom inside the crystal, ``vacancy_row``,
+        ``vacancy_col``, ``vacancy_i``, ``vacancy_j``, ``vacancy_sublattice``. ``basis`` (vector,
+        axis), px, rows are the steps to the next i and j; ``origin`` (axis). attrs: ``lattice``,
+        ``lattice_constant`` (distance of nearest sites, px), ``strain``, ``coherence`` (1 for atoms
+        that repeat exactly from cell to cell or from every other cell), ``placed`` and ``filled``
+        (shares).
 
     Raises
     ------
     RequestError
-        If there is no such lattice, or too few atoms, or a position that is no number.
+        If there is no such lattice, there are too few atoms, or a position is not finite.
 
     Examples
     --------
@@ -83,44 +84,23 @@ def fit_sites(atoms: xr.Dataset, lattice: str = "triangular") -> xr.Dataset:
     >>> int(sites.on_lattice.sum()), round(sites.attrs["lattice_constant"], 3)
     (64, 17.0)
     """
-    kind = _plane(lattice)
-    positions, intensities = _peaks(atoms)
-    basis, centre = seed_basis(positions, intensities, kind)
-    indexing = follow(positions, intensities, basis, centre)
-    found = _columns(indexing, positions)
-    vacancies = _vacancies(indexing)
-    told = _checked(indexing, found, intensities, len(vacancies["row"][0]))
+    kind = check_plane(lattice)
+    positions, intensities = _check_peaks(atoms)
+    seed, centre = seed_basis(positions, intensities, kind)
+    indexing = follow(positions, intensities, seed, centre)
+    basis = indexing.basis
+    variables = _atom_variables(indexing, positions) | _vacancy_variables(indexing)
+    quality = _check_quality(indexing, variables, intensities)
+    variables["basis"] = (("vector", "axis"), basis.vectors, "cell vectors", "px")
+    variables["origin"] = ("axis", basis.origin, "first site of cell (0, 0)", "px")
     return (
-        atoms.assign(
-            {name: ("atom", values, _told(*words)) for name, (values, *words) in found.items()}
-            | {
-                f"vacancy_{name}": ("vacancy", values, _told(*words))
-                for name, (values, *words) in vacancies.items()
-            }
-            | {
-                "basis": (("vector", "axis"), indexing.basis.vectors, _told("cell vectors", "px")),
-                "origin": ("axis", indexing.basis.origin, _told("first site of cell (0, 0)", "px")),
-            }
-        )
+        atoms.assign(labelled_variables(variables))
         .assign_coords(axis=["row", "col"], vector=["i", "j"])
-        .assign_attrs(
-            lattice=kind,
-            lattice_constant=indexing.basis.spacing,
-            strain=indexing.basis.strain,
-            **told,
-        )
+        .assign_attrs(lattice=kind, lattice_constant=basis.spacing, strain=basis.strain, **quality)
     )
 
 
-def _plane(lattice: str) -> str:
-    if lattice not in PLANE:
-        raise RequestError(
-            "an image shows a plane lattice", came=lattice, allowed=" | ".join(PLANE)
-        )
-    return lattice
-
-
-def _peaks(atoms: xr.Dataset) -> tuple[Floats, Floats]:
+def _check_peaks(atoms: xr.Dataset) -> tuple[Floats, Floats]:
     """Positions and positive intensities of the peaks."""
     missing = [name for name in ("row", "col", "intensity") if name not in atoms]
     if missing:
@@ -130,17 +110,16 @@ def _peaks(atoms: xr.Dataset) -> tuple[Floats, Floats]:
             allowed="row, col, intensity",
             hint="fit_sites(find_atoms(image))",
         )
-    if atoms.sizes["atom"] < FEWEST_ATOMS:
+    number = atoms.sizes["atom"]
+    if number < FEWEST_ATOMS:
         raise RequestError(
-            "too few atoms for a lattice",
-            came=atoms.sizes["atom"],
-            allowed=f"{FEWEST_ATOMS} or more",
+            "too few atoms for a lattice", came=number, allowed=f"{FEWEST_ATOMS} or more"
         )
     table = np.stack([atoms[name].to_numpy() for name in ("row", "col", "intensity")], axis=1)
     table = table.astype(float)
-    right = np.isfinite(table).all(axis=1)
-    if not right.all():
-        wrong = int(np.argmin(right))
+    finite = np.isfinite(table).all(axis=1)
+    if not finite.all():
+        wrong = int(np.argmin(finite))
         raise RequestError(
             "an atom has no position or intensity",
             came=f"atom {wrong}: {table[wrong].tolist()}",
@@ -154,95 +133,78 @@ def _peaks(atoms: xr.Dataset) -> tuple[Floats, Floats]:
     return table[:, :2], np.maximum(table[:, 2], least)
 
 
-def _columns(
-    indexing: Indexing, positions: Floats
-) -> dict[str, tuple[npt.NDArray[np.generic], str, str]]:
-    """What is known of every atom: values, long name, units."""
-    occupied = indexing.occupied
+def _atom_variables(indexing: Indexing, positions: Floats) -> dict[str, Column]:
+    occupied, basis = indexing.occupied, indexing.basis
     atoms = indexing.atoms[tuple(occupied.T)]
-    number = len(positions)
-    cells, sublattice = _in_holes(indexing.basis, positions, indexing, atoms)
-    cells[atoms] = occupied[:, :2] + indexing.corner
-    sublattice[atoms] = occupied[:, 2]
-    on = np.zeros(number, bool)
-    on[atoms] = True
-    places = np.full((number, 2), np.nan)
-    places[atoms] = indexing.places[tuple(occupied.T)]
-    off = positions - places
-    return {
-        "i": (cells[:, 0], "cell along the first vector", "1"),
-        "j": (cells[:, 1], "cell along the second vector", "1"),
-        "on_lattice": (on, "stands at a site of the lattice", "1"),
-        "sublattice": (sublattice, "sublattice, -1 for none", "1"),
-        "site_row": (places[:, 0], "row of the site", "px"),
-        "site_col": (places[:, 1], "column of the site", "px"),
-        "row_residual": (off[:, 0], "row from the site", "px"),
-        "col_residual": (off[:, 1], "column from the site", "px"),
-    }
-
-
-def _in_holes(
-    basis: Basis, positions: Floats, indexing: Indexing, atoms: Integers
-) -> tuple[Integers, Integers]:
-    """Nearest cell of every atom, and the sublattice of the hole it stands in, by cell."""
-    here = indexing.occupied
-    shift = indexing.places[tuple(here.T)] - basis.places(indexing.ideal(here))
+    site_positions = indexing.places[tuple(occupied.T)]
+    # Atoms off the lattice: the nearest cell, and the hole they occupy, if any.
+    shift = site_positions - basis.places(indexing.ideal(occupied))
     nearest = cKDTree(positions[atoms]).query(positions)[1]
     fractions = basis.fractions(positions - shift[nearest])
     holes = np.array(HOLES[basis.kind])
-    cells = np.round(fractions[:, None] - holes)
-    off = np.linalg.norm((fractions[:, None] - holes - cells) @ basis.vectors, axis=2)
-    best = np.argmin(off, axis=1)
-    rows = np.arange(len(positions))
+    nearest_cells = np.round(fractions[:, None] - holes)
+    off = np.linalg.norm((fractions[:, None] - holes - nearest_cells) @ basis.vectors, axis=2)
+    best, rows = np.argmin(off, axis=1), np.arange(len(positions))
     inside = off[rows, best] < IN_HOLE * basis.spacing
     sublattice = np.where(inside, best + len(basis.sites), -1)
-    return cells[rows, best].astype(np.int64), sublattice
+    cells = nearest_cells[rows, best].astype(np.int64)
+    cells[atoms] = occupied[:, :2] + indexing.corner
+    sublattice[atoms] = occupied[:, 2]
+    on = np.zeros(len(positions), bool)
+    on[atoms] = True
+    places = np.full((len(positions), 2), np.nan)
+    places[atoms] = site_positions
+    residual = positions - places
+    return {
+        "i": ("atom", cells[:, 0], "cell along the first vector", "1"),
+        "j": ("atom", cells[:, 1], "cell along the second vector", "1"),
+        "on_lattice": ("atom", on, "occupies a site of the lattice", "1"),
+        "sublattice": ("atom", sublattice, "sublattice, -1 for none", "1"),
+        "site_row": ("atom", places[:, 0], "row of the site", "px"),
+        "site_col": ("atom", places[:, 1], "column of the site", "px"),
+        "row_residual": ("atom", residual[:, 0], "row from the site", "px"),
+        "col_residual": ("atom", residual[:, 1], "column from the site", "px"),
+    }
 
 
-def _checked(
-    indexing: Indexing,
-    found: dict[str, tuple[npt.NDArray[np.generic], str, str]],
-    intensities: Floats,
-    vacancies: int,
-) -> dict[str, float]:
-    """How well the lattice holds the whole image; a RequestError if it does not."""
-    on = np.asarray(found["on_lattice"][0], bool)
-    off = np.column_stack([found["row_residual"][0], found["col_residual"][0]]).astype(float)[on]
-    repeats = doubled_coherence(
-        indexing.basis.kind,
-        off @ np.linalg.inv(indexing.basis.vectors),
-        np.column_stack([found["i"][0], found["j"][0]]).astype(np.int64)[on],
-    )
-    bright = intensities >= np.quantile(intensities[on], 0.25)
-    placed = float(np.sum(bright & on) / np.sum(bright))
-    filled = float(on.sum() / (on.sum() + vacancies))
-    if placed < LEAST_PLACED or repeats < LEAST_COHERENCE or filled < LEAST_FILLED:
-        raise RequestError(
-            f"no {indexing.basis.kind} lattice found but in a small part of the image",
-            came=f"{placed:.0%} of the bright atoms on it, {filled:.0%} of its sites filled, "
-            f"coherence {repeats:.2f}",
-            allowed=f"{LEAST_PLACED:.0%}, {LEAST_FILLED:.0%}, {LEAST_COHERENCE} or more",
-            hint="the part of the image that shows the lattice",
-        )
-    return {"coherence": repeats, "placed": placed, "filled": filled}
-
-
-def _vacancies(indexing: Indexing) -> dict[str, tuple[npt.NDArray[np.generic], str, str]]:
+def _vacancy_variables(indexing: Indexing) -> dict[str, Column]:
     """Empty sites more than half of whose neighbouring sites hold atoms."""
-    empty = np.argwhere(indexing.atoms == -1)
+    empty = np.argwhere(indexing.atoms == EMPTY)
     around = neighbours_of(empty, indexing.basis.kind)
     held = indexing.atoms[tuple(np.moveaxis(around, 2, 0))] >= 0
     empty = empty[held.sum(axis=1) > around.shape[1] / 2]
     places = indexing.places[tuple(empty.T)]
     cells = empty[:, :2] + indexing.corner
     return {
-        "row": (places[:, 0], "row of the empty site", "px"),
-        "col": (places[:, 1], "column of the empty site", "px"),
-        "i": (cells[:, 0], "cell along the first vector", "1"),
-        "j": (cells[:, 1], "cell along the second vector", "1"),
-        "sublattice": (empty[:, 2], "sublattice", "1"),
+        "vacancy_row": ("vacancy", places[:, 0], "row of the empty site", "px"),
+        "vacancy_col": ("vacancy", places[:, 1], "column of the empty site", "px"),
+        "vacancy_i": ("vacancy", cells[:, 0], "cell along the first vector", "1"),
+        "vacancy_j": ("vacancy", cells[:, 1], "cell along the second vector", "1"),
+        "vacancy_sublattice": ("vacancy", empty[:, 2], "sublattice", "1"),
     }
 
 
-def _told(long_name: str, units: str) -> dict[str, str]:
-    return {"long_name": long_name, "units": units}
+def _check_quality(
+    indexing: Indexing, variables: dict[str, Column], intensities: Floats
+) -> dict[str, float]:
+    """How well the lattice and the atoms of the full image agree; an error if they do not."""
+    column: dict[str, Any] = {name: values for name, (_, values, *_) in variables.items()}
+    on = column["on_lattice"]
+    residual = np.column_stack([column["row_residual"], column["col_residual"]])[on]
+    coherence = doubled_coherence(
+        indexing.basis.kind,
+        residual @ np.linalg.inv(indexing.basis.vectors),
+        np.column_stack([column["i"], column["j"]])[on],
+    )
+    bright = intensities >= np.quantile(intensities[on], 0.25)
+    placed = float(np.sum(bright & on) / np.sum(bright))
+    filled = float(on.sum() / (on.sum() + len(column["vacancy_row"])))
+    if placed < LEAST_PLACED or coherence < LEAST_COHERENCE or filled < LEAST_FILLED:
+        raise RequestError(
+            f"no {indexing.basis.kind} lattice found except in a small part of the image",
+            came=f"{placed:.0%} of the bright atoms on it, {filled:.0%} of its sites filled, "
+            f"coherence {coherence:.2f}",
+            allowed=f"{LEAST_PLACED:.0%}, {LEAST_FILLED:.0%}, {LEAST_COHERENCE} or more",
+            hint="the part of the image that shows the lattice",
+        )
+    return {"coherence": coherence, "placed": placed, "filled": filled}

@@ -1,4 +1,4 @@
-"""Rings of neighbours around atoms found in an image: which atoms surround which, in order."""
+"""Rings of neighbours around atoms of an image, in the order of the lattice."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,37 +9,37 @@ from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import neighbor_steps
 
 Integers = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+PLANE = ("square", "triangular", "honeycomb")
 
-# A ring is complete if no gap between neighbouring directions is wider than this many times the
-# perfect one: half a missing neighbour.
+# A ring is complete if no gap between neighbouring directions exceeds the ideal one by this factor:
+# half a missing neighbour.
 WIDEST_GAP = 1.6
 
 
+def check_plane(kind: str) -> str:
+    """The kind of a plane lattice, or an error."""
+    if kind not in PLANE:
+        raise RequestError("an image shows a plane lattice", came=kind, allowed=" | ".join(PLANE))
+    return kind
+
+
 def neighbours_of(sites: Integers, kind: str) -> Integers:
-    """Nearest neighbours of sites in ring order, (n, z, 3)."""
+    """Nearest neighbours of sites (cell and sublattice) in ring order, (n, z, 3)."""
     table = np.array(
         [[(*step.cells, step.target) for step in steps] for steps in neighbor_steps(kind, 1)]
     )
-    found = table[sites[:, 2]].copy()
-    found[:, :, :2] += sites[:, None, :2]
-    return found
-
-
-def site_table(sites: xr.Dataset) -> dict[tuple[int, int, int], int]:
-    """Number of the atom at each site (i, j, sublattice) that holds one."""
-    on = np.flatnonzero(sites["on_lattice"].to_numpy())
-    keys = np.stack([sites[name].to_numpy()[on] for name in ("i", "j", "sublattice")], axis=1)
-    return {(int(i), int(j), int(s)): int(atom) for (i, j, s), atom in zip(keys, on, strict=True)}
+    neighbours = table[sites[:, 2]].copy()
+    neighbours[:, :, :2] += sites[:, None, :2]
+    return neighbours
 
 
 def site_rings(sites: xr.Dataset) -> tuple[Integers, Integers]:
-    """Atoms all of whose neighbouring sites hold atoms, and those rings in the lattice's order.
+    """Atoms whose neighbouring sites all hold atoms, and those rings in the lattice's order.
 
     Parameters
     ----------
     sites
-        As :func:`fit_sites` gives them.
+        As :func:`fit_sites` returns them.
 
     Returns
     -------
@@ -55,14 +55,16 @@ def site_rings(sites: xr.Dataset) -> tuple[Integers, Integers]:
     >>> site_rings(sites)[0].tolist()
     [4]
     """
-    table = site_table(sites)
-    keys = np.array(list(table), np.int64).reshape(-1, 3)
+    on = np.flatnonzero(sites["on_lattice"].to_numpy())
+    keys = np.stack([sites[name].to_numpy()[on] for name in ("i", "j", "sublattice")], axis=1)
+    atom_at = dict(zip(map(tuple, keys.tolist()), on.tolist(), strict=True))
+    keys = np.array(list(atom_at), np.int64).reshape(-1, 3)
     around = neighbours_of(keys, sites.attrs["lattice"])
     rings = np.array(
-        [[table.get((i, j, s), -1) for i, j, s in ring] for ring in around.tolist()], np.int64
+        [[atom_at.get((i, j, s), -1) for i, j, s in ring] for ring in around.tolist()], np.int64
     ).reshape(len(keys), around.shape[1])
     complete = (rings >= 0).all(axis=1)
-    return np.array(list(table.values()), np.int64)[complete], rings[complete]
+    return np.array(list(atom_at.values()), np.int64)[complete], rings[complete]
 
 
 def complete_rings(positions: npt.ArrayLike, kind: str) -> tuple[Integers, Integers]:
@@ -79,7 +81,7 @@ def complete_rings(positions: npt.ArrayLike, kind: str) -> tuple[Integers, Integ
     -------
     centers, rings
         (n,) and (n, z): atom numbers, rings in the lattice's ring order. Atoms at the edge of the
-        image or beside a vacancy have none.
+        image or next to a vacancy are left out.
 
     Raises
     ------
@@ -94,37 +96,31 @@ def complete_rings(positions: npt.ArrayLike, kind: str) -> tuple[Integers, Integ
     [5, 6, 9, 10]
     """
     sites = np.asarray(positions, float)
-    shells = [_plane_shell(kind, shell) for shell in (1, 2)]
-    z = len(shells[0])
+    first, second = (
+        np.array([step.vector for step in neighbor_steps(check_plane(kind), shell)[0]])
+        for shell in (1, 2)
+    )
+    z = len(first)
     if len(sites) <= z:
         raise RequestError(
             f"too few atoms for a ring of {z} neighbours",
             came=len(sites),
             allowed=f"{z + 1} or more",
         )
-    found = cKDTree(sites).query(sites, k=z + 1)
-    distances, neighbors = np.asarray(found[0], float), np.asarray(found[1], np.int64)
+    nearest = cKDTree(sites).query(sites, k=z + 1)
+    distances, neighbors = np.asarray(nearest[0], float), np.asarray(nearest[1], np.int64)
     spacing = float(np.median(distances[:, 1:]))
-    reach = spacing * (1 + np.linalg.norm(shells[1][0]) / np.linalg.norm(shells[0][0])) / 2
+    reach = spacing * (1 + np.linalg.norm(second[0]) / np.linalg.norm(first[0])) / 2
     vectors = sites[neighbors[:, 1:]] - sites[:, None, :]
     angles = np.arctan2(vectors[..., 1], vectors[..., 0])
     order = np.argsort(angles, axis=1)
     rings = np.take_along_axis(neighbors[:, 1:], order, axis=1)
-    complete = (distances[:, -1] < reach) & (_gap(angles) < WIDEST_GAP * 2 * np.pi / z)
+    complete = (distances[:, -1] < reach) & (widest_gap(angles) < WIDEST_GAP * 2 * np.pi / z)
     return np.flatnonzero(complete), rings[complete]
 
 
-def _plane_shell(kind: str, shell: int) -> Floats:
-    if kind not in ("square", "triangular", "honeycomb"):
-        raise RequestError(
-            "an image shows a plane lattice", came=kind, allowed="square | triangular | honeycomb"
-        )
-    return np.array([step.vector for step in neighbor_steps(kind, shell)[0]])
-
-
-def _gap(angles: Floats) -> Floats:
-    """The widest gap between neighbouring directions of each ring."""
-    turned = np.sort(angles, axis=1)
-    gaps = np.diff(turned, axis=1, append=turned[:, :1] + 2 * np.pi)
-    widest: Floats = gaps.max(axis=1)
-    return widest
+def widest_gap(angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The widest gap between neighbouring directions of each ring, rad; (n, z) to (n,)."""
+    ordered = np.sort(angles, axis=1)
+    gaps = np.diff(ordered, axis=1, append=ordered[:, :1] + 2 * np.pi)
+    return np.asarray(gaps.max(axis=1), np.float64)

@@ -1,94 +1,110 @@
-"""Spots that tell an endmember from the others, and the stripes that they stand for."""
-
-from typing import Any
+"""Spots that distinguish an endmember from the others, and the stripes that cause them."""
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from scipy.ndimage import maximum_filter
 
+from latticescape.analysis.labelled import Column, labelled_variables
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
 
-# The taper spreads what varies slowly, as a background, over so many bins around zero.
+# The taper spreads slow variations, as of the background, over this many bins around zero.
 NEAR_ZERO = 1
 
-# Bins: how far the vertex of a parabola lies from the true frequency of a Hann-tapered wave.
+# Largest error, in bins, of a parabola's vertex as the frequency of a Hann-tapered wave.
 SYSTEMATIC = 0.03
 
 
 def spots(unmixed: xr.Dataset, most: int = 3) -> xr.Dataset:
-    """The strongest spots that each endmember has and the others have not.
+    """The strongest spots of each endmember that the others lack.
 
-    A spot is a local maximum of the FFT's magnitude less the largest of the other endmembers';
-    of one endmember alone, of its magnitude. Its place is the vertex of a paraboloid through the
+    A spot is a local maximum of the FFT's magnitude less the largest of the other endmembers'; with
+    a single endmember, of its magnitude. Its position is the vertex of a paraboloid through the
     logarithms of 3 × 3 bins.
 
     Parameters
     ----------
     unmixed
-        ``endmember`` (endmember, k_row, k_col), log(1 + |FFT|), as from :func:`unmix`.
+        ``endmember`` (endmember, k_row, k_col), log(1 + |FFT|), as :func:`unmix` returns it.
     most
-        Spots of each endmember, the strongest first; NaN where it has fewer.
+        Number of spots of each endmember, the strongest first; NaN where it has fewer.
 
     Returns
     -------
     Dataset
         (endmember, spot): ``frequency_row``, ``frequency_col`` in cycles per px, one of each
-        symmetric pair, and ``…_se``: one standard error, from what the paraboloid leaves and from
-        0.03 bins, by which it is wrong at most for a single wave; ``magnitude``, and ``excess``,
+        symmetric pair, and ``…_se``: one standard error, from the residuals of the paraboloid and
+        its largest systematic error for a single wave, 0.03 bins; ``magnitude``, and ``excess``,
         its part above the others.
 
     Raises
     ------
     RequestError
-        If there are no endmembers of whole spectra.
+        If there are no endmembers of complete spectra.
 
     Examples
     --------
     >>> from latticescape import sliding_fft, unmix
     >>> row, col = np.indices((96, 64))
     >>> waves = np.where(row < 48, np.cos(row / 2), np.cos(col / 2))
-    >>> found = spots(unmix(sliding_fft(waves, window=32)), most=1)
-    >>> sorted(np.abs(found.frequency_row.values[:, 0]).round(2).tolist())
+    >>> ds = spots(unmix(sliding_fft(waves, window=32)), most=1)
+    >>> sorted(np.abs(ds.frequency_row.values[:, 0]).round(2).tolist())
     [0.0, 0.08]
     """
-    ends, (rows, cols) = _endmembers(unmixed)
+    dims = ("endmember", "k_row", "k_col")
+    if "endmember" not in unmixed or unmixed["endmember"].dims != dims:
+        raise RequestError(
+            "no endmembers of spectra",
+            came=", ".join(map(str, unmixed)),
+            allowed="endmember (endmember, k_row, k_col)",
+            hint="unmix(sliding_fft(image))",
+        )
+    ends = unmixed["endmember"].to_numpy().astype(float)
+    rows, cols = (unmixed["endmember"][dim].to_numpy().astype(float) for dim in dims[1:])
+    if min(len(rows), len(cols)) < 2 * NEAR_ZERO + 3:
+        raise RequestError("spectra too small for spots", came=f"{len(rows)} × {len(cols)}")
+    axes, bins = (rows, cols), (float(rows[1] - rows[0]), float(cols[1] - cols[0]))
     magnitude = np.expm1(ends)
-    place = {"frequency_row": rows, "frequency_col": cols}
-    names = (*place, *(f"{name}_se" for name in place), "magnitude", "excess")
+    names = {
+        "frequency_row": ("frequency along row", "1/px"),
+        "frequency_col": ("frequency along col", "1/px"),
+        "frequency_row_se": ("standard error of the frequency along row", "1/px"),
+        "frequency_col_se": ("standard error of the frequency along col", "1/px"),
+        "magnitude": ("|FFT|", "1"),
+        "excess": ("|FFT| above the largest of the others", "1"),
+    }
     table = np.full((len(names), len(ends), most), np.nan)
     for k in range(len(ends)):
         others = np.delete(magnitude, k, axis=0).max(axis=0, initial=0)
         excess = magnitude[k] - others
-        for n, peak in enumerate(_peaks(excess, rows, cols)[:most]):
+        for n, peak in enumerate(_peaks(excess, rows / bins[0], cols / bins[1])[:most]):
             offset, error = _vertex(ends[k], peak)
             at = [
-                axis[i] + o * _bin(axis)
-                for axis, i, o in zip((rows, cols), peak, offset, strict=True)
+                axis[i] + o * size
+                for axis, size, i, o in zip(axes, bins, peak, offset, strict=True)
             ]
-            errors = [_bin(axis) * e for axis, e in zip((rows, cols), error, strict=True)]
+            errors = [size * e for size, e in zip(bins, error, strict=True)]
             table[:, k, n] = [*at, *errors, magnitude[k][peak], excess[peak]]
-    return xr.Dataset(
-        {
-            name: (("endmember", "spot"), values, _told(name))
-            for name, values in zip(names, table, strict=True)
-        },
-        attrs={name: unmixed.attrs[name] for name in ("image", "window") if name in unmixed.attrs},
-    )
+    columns: dict[str, Column] = {
+        name: (("endmember", "spot"), values, label, units)
+        for (name, (label, units)), values in zip(names.items(), table, strict=True)
+    }
+    kept = {name: unmixed.attrs[name] for name in ("image", "window") if name in unmixed.attrs}
+    return xr.Dataset(labelled_variables(columns), attrs=kept)
 
 
 def stripes(unmixed: xr.Dataset) -> xr.Dataset:
-    """Direction and period of the stripes that tell each endmember from the others.
+    """Direction and period of the stripes that distinguish each endmember from the others.
 
-    They are those of the strongest of its :func:`spots`: the stripes of a spot k run
-    perpendicular to it, 1/|k| apart.
+    They follow from the strongest of its :func:`spots`: the stripes of a spot k run perpendicular
+    to it with period 1/|k|.
 
     Parameters
     ----------
     unmixed
-        As of :func:`spots`.
+        As in :func:`spots`.
 
     Returns
     -------
@@ -101,60 +117,37 @@ def stripes(unmixed: xr.Dataset) -> xr.Dataset:
     >>> from latticescape import sliding_fft, unmix
     >>> row, col = np.indices((96, 64))
     >>> waves = np.where(row < 48, np.cos(row / 2), np.cos(col / 2))
-    >>> found = stripes(unmix(sliding_fft(waves, window=32)))
-    >>> sorted((found.angle.values.round() % 180).tolist()), found.period.values.round().tolist()
+    >>> ds = stripes(unmix(sliding_fft(waves, window=32)))
+    >>> sorted((ds.angle.values.round() % 180).tolist()), ds.period.values.round().tolist()
     ([0.0, 90.0], [13.0, 13.0])
     """
     first = spots(unmixed, most=1).isel(spot=0)
-    row, col = first["frequency_row"], first["frequency_col"]
-    row_se, col_se = first["frequency_row_se"], first["frequency_col_se"]
+    row, col = first["frequency_row"].to_numpy(), first["frequency_col"].to_numpy()
+    row_se, col_se = first["frequency_row_se"].to_numpy(), first["frequency_col_se"].to_numpy()
     k = np.hypot(row, col)
     across = np.hypot(col * row_se, row * col_se) / k**2
     along = np.hypot(row * row_se, col * col_se) / k**3
     angle = np.rad2deg(np.arctan2(col, -row)) % 180
-    found = {
-        "angle": (angle, "direction of the stripes", "degree"),
-        "angle_se": (np.rad2deg(across), "standard error of the direction", "degree"),
-        "period": (1 / k, "distance of the stripes", "px"),
-        "period_se": (along, "standard error of the distance", "px"),
+    columns: dict[str, Column] = {
+        "angle": ("endmember", angle, "direction of the stripes", "degree"),
+        "angle_se": ("endmember", np.rad2deg(across), "standard error of the direction", "degree"),
+        "period": ("endmember", 1 / k, "distance of the stripes", "px"),
+        "period_se": ("endmember", along, "standard error of the distance", "px"),
     }
-    return xr.Dataset(
-        {
-            name: ("endmember", values.to_numpy(), {"long_name": told, "units": units})
-            for name, (values, told, units) in found.items()
-        },
-        attrs=first.attrs,
-    )
-
-
-def _endmembers(unmixed: xr.Dataset) -> tuple[Floats, tuple[Floats, Floats]]:
-    if "endmember" not in unmixed or unmixed["endmember"].dims != ("endmember", "k_row", "k_col"):
-        raise RequestError(
-            "no endmembers of spectra",
-            came=", ".join(map(str, unmixed)),
-            allowed="endmember (endmember, k_row, k_col)",
-            hint="unmix(sliding_fft(image))",
-        )
-    ends = unmixed["endmember"]
-    rows, cols = (ends[dim].to_numpy().astype(float) for dim in ("k_row", "k_col"))
-    if min(len(rows), len(cols)) < 2 * NEAR_ZERO + 3:
-        raise RequestError("spectra too small for spots", came=f"{len(rows)} × {len(cols)}")
-    return ends.to_numpy().astype(float), (rows, cols)
-
-
-def _bin(frequencies: Floats) -> float:
-    return float(frequencies[1] - frequencies[0])
+    return xr.Dataset(labelled_variables(columns), attrs=first.attrs)
 
 
 def _peaks(excess: Floats, rows: Floats, cols: Floats) -> list[tuple[int, int]]:
-    """Local maxima above zero, one of each symmetric pair, the highest first."""
+    """Local maxima above zero, one of each symmetric pair, the highest first.
+
+    ``rows`` and ``cols`` are frequencies in bins.
+    """
     top = (excess == maximum_filter(excess, 3, mode="wrap")) & (excess > 0)
-    row, col = np.meshgrid(rows / _bin(rows), cols / _bin(cols), indexing="ij")
+    row, col = np.meshgrid(rows, cols, indexing="ij")
     top &= np.maximum(np.abs(row), np.abs(col)) > NEAR_ZERO + 0.5
     top &= (col > 0.5) | ((np.abs(col) < 0.5) & (row > 0))
-    found = np.argwhere(top)
     order = np.argsort(-excess[top], kind="stable")
-    return [(int(r), int(c)) for r, c in found[order]]
+    return [(int(r), int(c)) for r, c in np.argwhere(top)[order]]
 
 
 def _vertex(logs: Floats, peak: tuple[int, int]) -> tuple[Floats, Floats]:
@@ -176,12 +169,3 @@ def _vertex(logs: Floats, peak: tuple[int, int]) -> tuple[Floats, Floats]:
     slope = -np.linalg.solve(curvature, np.hstack([np.eye(2), bend]))
     spread = noise * slope @ inverse[1:, 1:] @ slope.T
     return np.clip(offset, -1, 1), np.sqrt(np.diag(spread) + SYSTEMATIC**2)
-
-
-def _told(name: str) -> dict[str, Any]:
-    if name.startswith("frequency"):
-        axis = "row" if "row" in name else "col"
-        error = "standard error of the " if name.endswith("_se") else ""
-        return {"long_name": f"{error}frequency along {axis}", "units": "1/px"}
-    told = {"magnitude": "|FFT|", "excess": "|FFT| above the largest of the others"}
-    return {"long_name": told[name], "units": "1"}

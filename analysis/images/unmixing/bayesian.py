@@ -1,4 +1,4 @@
-"""Bayesian linear unmixing: endmembers and abundances with their uncertainty, by Gibbs sampling."""
+"""Bayesian linear unmixing by Gibbs sampling: endmembers and abundances with standard errors."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,10 +11,10 @@ from latticescape.analysis.images.unmixing.principal import Components
 
 Floats = npt.NDArray[np.float64]
 
-# Samples of each of the chains, at first and at most; they agree where R̂ is no larger.
+# Number of chains, samples of each at first and at most, and the R̂ up to which they agree.
 CHAINS, FEWEST, MOST, AGREED = 2, 400, 1600, 1.1
 
-# Windows that the chains see; samples under which abundances are drawn, after so many scans.
+# Most windows in the chains; samples for which abundances are drawn, after this many scans.
 MOST_WINDOWS, SHARE_DRAWS, SCANS = 4096, 200, 20
 
 
@@ -32,7 +32,7 @@ class Posterior:
     noise
         Standard deviation of a feature.
     r_hat
-        The largest split R̂ of any endmember's coordinate: near 1 where the chains agree.
+        The largest split R̂ of the endmembers' coordinates, near 1 if the chains agree.
     """
 
     vertices: Floats
@@ -44,7 +44,7 @@ class Posterior:
 
 
 def sample_posterior(
-    found: Components,
+    components: Components,
     start: Floats,
     *,
     floor: Floats | None = None,
@@ -53,29 +53,29 @@ def sample_posterior(
 ) -> Posterior:
     """Gibbs sampling of x = Σ_k a_k e_k + noise with a uniform prior on the simplex.
 
-    As Dobigeon et al. do, in the space of q − 1 principal components, where the likelihood is the
-    same: what lies outside of it only tells the noise, which is white, of unknown variance with
-    Jeffreys' prior. Abundances are drawn pair by pair, endmembers coordinate by coordinate under
-    a wide normal prior around their start, and none may be negative in any feature.
+    The method of Dobigeon et al. in the space of q − 1 principal components, where the likelihood
+    is the same: the part outside this space determines only the noise, which is white and of
+    unknown variance with Jeffreys' prior. Abundances are drawn pair by pair, endmembers coordinate
+    by coordinate under a wide normal prior around their start, and no feature may be negative.
 
-    Two chains run until they agree (R̂ ≤ 1.1), at most 1600 samples each, of which the first half
-    is left out; of more than 4096 windows they see as many drawn at random. Abundances of all
-    windows are then drawn under 200 of their samples.
+    Two chains run until they agree (R̂ ≤ 1.1), with at most 1600 samples each, of which the first
+    half is discarded; of more than 4096 windows they use a random subset of 4096. Abundances of all
+    windows are then drawn for 200 of their samples.
 
     Parameters
     ----------
-    found
+    components
         The q − 1 leading components.
     start
         (q, q − 1): vertices to start from, N-FINDR's.
     floor
-        (features,): the mean in the same scaled units as the axes, if endmembers may not be
-        negative; None if they may.
+        (features,): the mean in the scaled units of the axes if endmembers must not be negative;
+        None if they may be.
     independent
-        Overlapping windows tell the same thing more than once: the fraction of them that is
-        independent, by whose power their joint likelihood counts for the endmembers.
+        Fraction of the overlapping windows that is independent: the exponent of their joint
+        likelihood for the endmembers.
     seed
-        Of all chance.
+        Of all random numbers.
 
     Returns
     -------
@@ -88,10 +88,12 @@ def sample_posterior(
     457 (1992), 10.1214/ss/1177011136 (R̂).
     """
     rng = np.random.default_rng(seed)
-    drawn = np.arange(len(found.scores))
-    if len(drawn) > MOST_WINDOWS:
-        drawn = np.sort(rng.choice(drawn, MOST_WINDOWS, replace=False))
-    chains = [_Chain(found, drawn, start, floor, independent, one) for one in rng.spawn(CHAINS)]
+    subset = np.arange(len(components.scores))
+    if len(subset) > MOST_WINDOWS:
+        subset = np.sort(rng.choice(subset, MOST_WINDOWS, replace=False))
+    chains = [
+        _Chain(components, subset, start, floor, independent, one) for one in rng.spawn(CHAINS)
+    ]
     length = FEWEST
     while True:
         for chain in chains:
@@ -104,7 +106,7 @@ def sample_posterior(
     corners = kept.reshape(-1, *start.shape)
     variances = np.concatenate([chain.variances[length // 2 :] for chain in chains])
     some = np.linspace(0, len(corners) - 1, SHARE_DRAWS).astype(int)
-    mean, error = _shares(found.scores, corners[some], variances[some], rng)
+    mean, error = _shares(components.scores, corners[some], variances[some], rng)
     shifted = corners - corners.mean(axis=0)
     spread = np.einsum("nki,nkj->kij", shifted, shifted) / len(shifted)
     noise = float(np.sqrt(variances.mean()))
@@ -116,30 +118,35 @@ class _Chain:
 
     def __init__(
         self,
-        found: Components,
-        drawn: npt.NDArray[np.int64],
+        components: Components,
+        subset: npt.NDArray[np.int64],
         start: Floats,
         floor: Floats | None,
         independent: float,
         rng: np.random.Generator,
     ) -> None:
-        self.found, self.floor, self.independent, self.rng = found, floor, independent, rng
-        self.scores = found.scores[drawn]
-        self.outside = max(found.total - found.variances.sum(), 0.0) * len(drawn)
-        self.centre, self.width = start, np.ptp(found.scores, axis=0)
+        self.components, self.floor, self.independent, self.rng = (
+            components,
+            floor,
+            independent,
+            rng,
+        )
+        self.scores = components.scores[subset]
+        self.outside = max(components.total - components.variances.sum(), 0.0) * len(subset)
+        self.centre, self.width = start, np.ptp(components.scores, axis=0)
         self.corner = start.copy()
-        self.share = rng.dirichlet(np.ones(len(start)), len(drawn))
-        self.variance = self._drawn_variance()
+        self.share = rng.dirichlet(np.ones(len(start)), len(subset))
+        self.variance = self._draw_variance()
         self.corners = np.empty((0, *start.shape))
         self.variances = np.empty(0)
 
     def extend(self, length: int) -> None:
-        """Go on until there are so many samples."""
+        """Draw samples until there are ``length``."""
         first, corners, variances = len(self.corners), [], []
         for _ in range(first, length):
             draw_shares(self.scores, self.share, self.corner, self.variance, self.rng)
             self._draw_corners()
-            self.variance = self._drawn_variance()
+            self.variance = self._draw_variance()
             corners.append(self.corner.copy())
             variances.append(self.variance)
         self.corners = np.concatenate([self.corners, np.reshape(corners, (-1, *self.corner.shape))])
@@ -157,35 +164,35 @@ class _Chain:
             rest[:, j] -= mine * (self.corner[k, j] - before)
 
     def _draw_coordinate(self, k: int, j: int, middle: float, error: float) -> None:
-        """From a normal truncated to what is allowed; asking whether a draw is comes cheaper."""
+        """Draw from a normal truncated to the allowed range; try an unrestricted draw first."""
         before = self.corner[k, j]
         self.corner[k, j] = self.rng.normal(middle, error)
-        if self.floor is None or (self.floor + self.found.axes @ self.corner[k]).min() >= 0:
+        if self.floor is None or (self.floor + self.components.axes @ self.corner[k]).min() >= 0:
             return
         self.corner[k, j] = before
         low, high = self._allowed(self.floor, k, j)
         self.corner[k, j] = float(truncated_normal(middle, error, low, high, self.rng))
 
     def _allowed(self, floor: Floats, k: int, j: int) -> tuple[float, float]:
-        """Where a coordinate may lie so that no feature of its endmember is negative."""
-        axis, now = self.found.axes[:, j], self.corner[k, j]
-        spectrum = np.maximum(floor + self.found.axes @ self.corner[k], 0)
+        """Range of a coordinate in which no feature of its endmember is negative."""
+        axis, now = self.components.axes[:, j], self.corner[k, j]
+        spectrum = np.maximum(floor + self.components.axes @ self.corner[k], 0)
         up, down = axis > 0, axis < 0
         low = now - np.min(spectrum[up] / axis[up], initial=np.inf)
         high = now + np.min(spectrum[down] / -axis[down], initial=np.inf)
         return float(low), float(high)
 
-    def _drawn_variance(self) -> float:
+    def _draw_variance(self) -> float:
         rest = self.scores - self.share @ self.corner
         squares = self.independent * (float((rest**2).sum()) + self.outside)
-        shape = self.independent * self.scores.shape[0] * len(self.found.mean) / 2
+        shape = self.independent * self.scores.shape[0] * len(self.components.mean) / 2
         return float(max(squares / 2 / self.rng.gamma(shape), np.finfo(float).tiny))
 
 
 def draw_shares(
     scores: Floats, share: Floats, corner: Floats, variance: float, rng: np.random.Generator
 ) -> None:
-    """Each pair of endmembers trades abundance: a normal between none and all that they hold."""
+    """Redistribute abundance between each pair of endmembers, a normal between none and all."""
     rest = scores - share @ corner
     for i, j in combinations(range(len(corner)), 2):
         edge = corner[i] - corner[j]
@@ -200,7 +207,7 @@ def draw_shares(
 def _shares(
     scores: Floats, corners: Floats, variances: Floats, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of all windows' abundances over samples of the rest."""
+    """Mean and standard deviation of all windows' abundances over samples of the endmembers."""
     share = np.full((len(scores), corners.shape[1]), 1 / corners.shape[1])
     total, squares = np.zeros_like(share), np.zeros_like(share)
     for _ in range(SCANS):
@@ -220,12 +227,12 @@ def truncated_normal(
     high: npt.ArrayLike,
     rng: np.random.Generator,
 ) -> Floats:
-    """Normal numbers between bounds, by inversion, exact far out in the tails as well.
+    """Normal numbers between bounds, by inversion, accurate in the far tails as well.
 
     Examples
     --------
-    >>> drawn = truncated_normal(np.zeros(3), 1.0, 40.0, 41.0, np.random.default_rng(1))
-    >>> bool(((drawn >= 40) & (drawn < 40.3)).all())
+    >>> numbers = truncated_normal(np.zeros(3), 1.0, 40.0, 41.0, np.random.default_rng(1))
+    >>> bool(((numbers >= 40) & (numbers < 40.3)).all())
     True
     """
     centre, scale = np.asarray(mean, float), np.asarray(error, float)
@@ -233,24 +240,23 @@ def truncated_normal(
         (np.asarray(low, float) - centre) / scale,
         (np.asarray(high, float) - centre) / scale,
     )
-    mirrored = bottom > 0  # the lower tail keeps its precision, the upper one does not
+    mirrored = bottom > 0  # only the lower tail keeps its precision
     a, b = np.where(mirrored, -top, bottom), np.where(mirrored, -bottom, top)
     u = rng.random(a.shape)
     most = log_ndtr(b)
-    with np.errstate(invalid="ignore"):  # so far out that the tail itself is zero: the near bound
-        drawn = ndtri_exp(most + np.log(u + (1 - u) * np.exp(log_ndtr(a) - most)))
-    drawn = np.clip(np.where(np.isnan(drawn), b, drawn), a, b)
-    numbers: Floats = centre + scale * np.where(mirrored, -drawn, drawn)
-    return numbers
+    with np.errstate(invalid="ignore"):  # NaN where the tail underflows: take the nearer bound
+        normal = ndtri_exp(most + np.log(u + (1 - u) * np.exp(log_ndtr(a) - most)))
+    normal = np.clip(np.where(np.isnan(normal), b, normal), a, b)
+    return np.asarray(centre + scale * np.where(mirrored, -normal, normal), np.float64)
 
 
 def split_r_hat(draws: Floats) -> float:
-    """The largest R̂ of (chain, sample, …), each chain cut in halves.
+    """The largest R̂ of (chain, sample, …), with each chain split into halves.
 
     Examples
     --------
-    >>> still = np.random.default_rng(1).standard_normal((2, 400))
-    >>> split_r_hat(still) < 1.02, split_r_hat(still + [[0.0], [3.0]]) > 1.5
+    >>> draws = np.random.default_rng(1).standard_normal((2, 400))
+    >>> split_r_hat(draws) < 1.02, split_r_hat(draws + [[0.0], [3.0]]) > 1.5
     (True, True)
     """
     half = draws.shape[1] // 2

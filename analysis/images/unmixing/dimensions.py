@@ -1,4 +1,4 @@
-"""How many endmembers the spectra of an image's windows tell apart."""
+"""How many endmembers the spectra of an image's windows distinguish."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,32 +10,32 @@ from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
 
-# A component is structure if windows without a common pixel share more than half its variance, and
-# this is so many standard errors from none.
+# A component is structure if windows without common pixels share more than half its variance, and
+# the share exceeds zero by this many standard errors.
 LEAST_PERSISTENCE, LEAST_SIGNIFICANCE = 0.5, 2.0
 
-# The last component that counts is followed by a drop of at least this part of the largest drop.
+# The last component that counts is followed by at least this share of the largest drop.
 LEAST_DROP = 0.2
 
 
 def count_endmembers(spectra: xr.DataArray, *, most: int = 8, seed: int = 0) -> xr.Dataset:
-    """How many endmembers to ask :func:`unmix` for: one more than components that are structure.
+    """Number of endmembers for :func:`unmix`: one more than the components that are structure.
 
-    Two criteria together. *Persistence*: the correlation of a component's map with itself, moved
-    by a whole window along rows or columns, whichever is more. Such windows have no noise in
-    common, so this is the fraction of its variance that is structure larger than a window, and the
-    component is counted if it is the larger part. *Elbow*: components are counted up to the last
-    one that is followed by a drop of the variance of at least a fifth of the largest. A mixture of
-    two phases in a window is no straight line between their logarithmic spectra, and its bend
-    makes a component of its own, of about a tenth of the first's variance: without the elbow every
-    boundary would be an endmember.
+    Two criteria apply together. *Persistence*: the correlation of a component's map with itself,
+    shifted by a full window along rows or columns, whichever is larger. Such windows share no
+    noise, so this is the fraction of the variance that is structure larger than a window; the
+    component counts if it exceeds a half. *Elbow*: components count up to the last one that is
+    followed by a drop of the variance of at least a fifth of the largest. Mixtures of two phases in
+    a window do not lie on a straight line between their logarithmic spectra, and the curvature
+    makes a component of about a tenth of the first's variance: without the elbow every boundary
+    would be an endmember.
 
     Parameters
     ----------
     spectra
         (…, window_row, window_col, k_row, k_col), from :func:`sliding_fft`.
     most
-        Endmembers at most.
+        Largest number of endmembers.
     seed
         Of the search for components.
 
@@ -43,14 +43,14 @@ def count_endmembers(spectra: xr.DataArray, *, most: int = 8, seed: int = 0) -> 
     -------
     Dataset
         (component): ``variance`` and ``variance_explained``, as fractions of the total, the second
-        cumulative; ``persistence``; ``significance``, its distance from none in standard errors,
-        were all overlaps of windows accounted for; ``drop``, to the next component's variance.
-        attrs ``endmembers``: how many.
+        cumulative; ``persistence``; ``significance``, persistence in standard errors with the
+        overlap of windows taken into account; ``drop``, to the next component's variance.
+        attrs ``endmembers``: their number.
 
     Raises
     ------
     RequestError
-        If there are fewer windows than components, or none two without a common pixel.
+        If there are fewer windows than components, or all windows overlap.
 
     References
     ----------
@@ -73,14 +73,14 @@ def count_endmembers(spectra: xr.DataArray, *, most: int = 8, seed: int = 0) -> 
     count = min(most, MOST_ENDMEMBERS, vectors.windows - 1)
     if count < 2:
         raise RequestError("nothing to choose from", came=f"most={most}", allowed="2 or more")
-    found = principal_components(vectors, count, seed=seed)
-    variance = found.variances / found.total
+    components = principal_components(vectors, count, seed=seed)
+    variance = components.variances / components.total
     drop = variance[:-1] - variance[1:]
     fraction = independent_fraction(int(spectra.attrs["window"]), int(spectra.attrs["step"]))
-    maps = vectors.placed(found.scores)[:-1]
+    maps = vectors.placed(components.scores)[:-1]
     persistence, significance = np.array([_persistence(one, lag, fraction) for one in maps]).T
-    lasting = (persistence >= LEAST_PERSISTENCE) & (significance >= LEAST_SIGNIFICANCE)
-    leading = np.logical_and.accumulate(lasting) & (drop >= LEAST_DROP * drop.max())
+    structure = (persistence >= LEAST_PERSISTENCE) & (significance >= LEAST_SIGNIFICANCE)
+    leading = np.logical_and.accumulate(structure) & (drop >= LEAST_DROP * drop.max())
     endmembers = 1 + int(np.flatnonzero(leading)[-1] + 1 if leading.any() else 0)
     table = {
         "variance": (variance[:-1], "fraction of the variance"),
@@ -91,27 +91,29 @@ def count_endmembers(spectra: xr.DataArray, *, most: int = 8, seed: int = 0) -> 
     }
     return xr.Dataset(
         {
-            name: ("component", values, {"long_name": told, "units": "1"})
-            for name, (values, told) in table.items()
+            name: ("component", values, {"long_name": long_name, "units": "1"})
+            for name, (values, long_name) in table.items()
         },
         attrs={"endmembers": endmembers, "lag": lag},
     )
 
 
 def _lag(spectra: xr.DataArray) -> int:
-    """Steps from one window to the next that has no pixel in common with it."""
+    """Steps from one window to the next without common pixels."""
     if spectra.dims[-4:-2] != ("window_row", "window_col") or not spectra.attrs.get("step"):
         raise RequestError(
-            "no sliding windows", came=spectra.dims, hint="sliding_fft(image, window=64)"
+            "spectra are not of sliding windows",
+            came=spectra.dims,
+            hint="sliding_fft(image, window=64)",
         )
     window, step = int(spectra.attrs["window"]), int(spectra.attrs["step"])
     lag = -(-window // step)
     if max(spectra.shape[-4:-2]) <= lag:
         raise RequestError(
-            "every two windows overlap: what they share cannot be told from noise",
+            "all windows overlap, so shared structure and shared noise cannot be distinguished",
             came=f"{spectra.sizes['window_row']} × {spectra.sizes['window_col']} windows",
             allowed=f"more than {lag} in one direction",
-            hint=f"window={window // 2}",
+            hint=f"--window {window // 2}, window={window // 2} in Python",
         )
     return lag
 
@@ -120,11 +122,11 @@ def _persistence(scores: Floats, lag: int, fraction: float) -> tuple[float, floa
     """Correlation over a lag along rows or columns, and how many standard errors that is."""
     moved = scores - scores.mean()
     variance = max(float((moved**2).mean()), np.finfo(float).tiny)
-    found = []
+    candidates = []
     for along in (moved, np.swapaxes(moved, -1, -2)):
         pairs = along[..., lag:, :] * along[..., :-lag, :]
         if pairs.size:
             correlation = float(pairs.mean()) / variance
-            found.append((correlation * np.sqrt(fraction * pairs.size), correlation))
-    significance, persistence = max(found)
+            candidates.append((correlation * np.sqrt(fraction * pairs.size), correlation))
+    significance, persistence = max(candidates)
     return persistence, significance

@@ -16,25 +16,26 @@ Integers = npt.NDArray[np.int64]
 
 RESTARTS = 20
 
-# A volume is larger if it is so by more than rounding.
+# A volume counts as larger if the difference exceeds rounding.
 LARGER = 1 + 1e-9
 
 
 def nfindr(points: npt.ArrayLike, *, seed: int = 0, restarts: int = RESTARTS) -> Integers:
     """The points that span the simplex of largest volume.
 
-    Each vertex in turn is replaced by the point that makes the simplex largest, until none is
-    replaced; so from several random starts, of which the largest simplex is kept. The volume is
-    linear in each vertex, so a vertex's best replacement is found over all points at once.
+    Each vertex in turn is replaced by the point that maximizes the volume, until no replacement
+    increases it. Of several random starts the largest simplex is kept. The volume is linear in each
+    vertex, so its best replacement is found among all points at once.
 
     Parameters
     ----------
     points
-        (points, q − 1): coordinates, as scores along q − 1 principal components, for q vertices.
+        (points, q − 1): coordinates, such as scores along q − 1 principal components, for q
+        vertices.
     seed
         Of the random starts.
     restarts
-        How many starts.
+        Number of starts.
 
     Returns
     -------
@@ -71,11 +72,21 @@ def nfindr(points: npt.ArrayLike, *, seed: int = 0, restarts: int = RESTARTS) ->
             hint="fewer endmembers",
         )
     scaled = (places - places.mean(axis=0)) / extent
+    raised = np.column_stack([np.ones(len(scaled)), scaled])
     rng = np.random.default_rng(seed)
     best, largest = None, 0.0
     for _ in range(max(1, restarts)):
-        start = rng.choice(len(scaled), scaled.shape[1] + 1, replace=False)
-        vertices = np.sort(_grown(scaled, start))
+        vertices, changed = rng.choice(len(scaled), scaled.shape[1] + 1, replace=False), True
+        while changed:
+            changed = False
+            for k in range(len(vertices)):
+                # Height over the face of the others, whose normal is the last singular vector.
+                face = np.delete(raised[vertices], k, axis=0)
+                height = np.abs(raised @ np.linalg.svd(face)[2][-1])
+                highest = int(height.argmax())
+                if height[highest] > LARGER * height[vertices[k]]:
+                    vertices[k], changed = highest, True
+        vertices = np.sort(vertices)
         volume = simplex_volume(scaled[vertices])
         if best is None or volume > LARGER * largest:
             best, largest = vertices, volume
@@ -98,35 +109,19 @@ def simplex_volume(vertices: npt.ArrayLike) -> float:
     return float(abs(determinant)) / math.factorial(q - 1)
 
 
-def _grown(points: Floats, start: Integers) -> Integers:
-    """Vertices that no single replacement improves."""
-    raised = np.column_stack([np.ones(len(points)), points])
-    vertices, changed = start.copy(), True
-    while changed:
-        changed = False
-        for k in range(len(vertices)):
-            # Height over the face of the others: their common normal is the last singular vector.
-            face = np.delete(raised[vertices], k, axis=0)
-            height = np.abs(raised @ np.linalg.svd(face)[2][-1])
-            farthest = int(height.argmax())
-            if height[farthest] > LARGER * height[vertices[k]]:
-                vertices[k], changed = farthest, True
-    return vertices
-
-
 MOST_ITERATIONS, TOLERANCE = 1000, 1e-4
 
-# An endmember is the mean of the windows that hold most of its component: so many, at most.
+# Share and largest number of the windows with most of a component whose mean is its endmember.
 PURE_PART, MOST_PURE = 0.02, 100
 
 
 def purest_windows(scores: npt.ArrayLike, *, seed: int = 0) -> tuple[list[Integers], bool]:
-    """The windows that hold most of each independent component, and those that hold least of all.
+    """The windows with most of each independent component, and those with least of all.
 
-    FastICA turns q − 1 principal components into q − 1 independent ones, whose signs are set so
-    that their long tails are positive. Each names one endmember by the windows in its tail, 2 %
-    of all; the last endmember is where their sum is least. Abundances sum to one and are
-    therefore never truly independent: a convention of ours makes ICA comparable to the others.
+    FastICA transforms q − 1 principal components into q − 1 independent ones, whose signs are set
+    so that their long tails are positive. Each defines one endmember by the windows in its tail,
+    2 % of all; the last endmember is where their sum is smallest. Abundances sum to one and are
+    therefore never truly independent; this convention makes ICA comparable to the other methods.
 
     Parameters
     ----------
@@ -150,8 +145,8 @@ def purest_windows(scores: npt.ArrayLike, *, seed: int = 0) -> tuple[list[Intege
 
     Examples
     --------
-    >>> few = purest_windows([[0.0], [0.1], [0.0], [9.0]])[0]
-    >>> few[0].tolist()
+    >>> windows, _ = purest_windows([[0.0], [0.1], [0.0], [9.0]])
+    >>> windows[0].tolist()
     [3]
     """
     points = np.asarray(scores, np.float64)
@@ -162,30 +157,30 @@ def purest_windows(scores: npt.ArrayLike, *, seed: int = 0) -> tuple[list[Intege
         max_iter=MOST_ITERATIONS,
         tol=TOLERANCE,
     )
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         sources = ica.fit_transform(points / points.std(axis=0))
     sources *= np.where(skew(sources, axis=0) < 0, -1, 1)
     few = int(np.clip(round(PURE_PART * len(points)), 1, MOST_PURE))
     tails = [*sources.T, -sources.sum(axis=1)]
     purest = [np.sort(np.argsort(-tail, kind="stable")[:few]) for tail in tails]
-    return purest, not any(issubclass(w.category, ConvergenceWarning) for w in told)
+    return purest, not any(issubclass(w.category, ConvergenceWarning) for w in caught)
 
 
 def nonnegative_endmembers(
     vectors: npt.NDArray[np.floating], q: int, *, seed: int = 0
 ) -> tuple[Floats, bool]:
-    """Endmembers e ≥ 0 of X ≈ A E with A ≥ 0 whose rows sum to one as nearly as may be.
+    """Endmembers e ≥ 0 of X ≈ A E with A ≥ 0 whose rows sum to one as closely as possible.
 
-    The factorisation minimises |X − A E|². A further column of ones, as long as a spectrum,
-    makes abundances sum to one and so sets the endmembers' scale.
+    The factorisation minimises |X − A E|². An additional constant column with the norm of a
+    spectrum makes abundances sum to one and thus sets the endmembers' scale.
 
     Parameters
     ----------
     vectors
         (n, features), none negative.
     q
-        How many endmembers.
+        Number of endmembers.
     seed
         Of the start.
 
@@ -208,26 +203,26 @@ def nonnegative_endmembers(
 
     Examples
     --------
-    >>> found, _ = nonnegative_endmembers(np.array([[1.0, 0], [0, 1], [0.5, 0.5]]), 2)
-    >>> np.sort(found.round(1), axis=0).tolist()
+    >>> endmembers, _ = nonnegative_endmembers(np.array([[1.0, 0], [0, 1], [0.5, 0.5]]), 2)
+    >>> np.sort(endmembers.round(1), axis=0).tolist()
     [[0.0, 0.0], [1.0, 1.0]]
     """
     if vectors.min() < 0:
         raise RequestError(
-            "nonnegative factorisation takes no negative spectra",
+            "nonnegative factorisation needs spectra without negative values",
             came=float(vectors.min()),
             allowed="0 or more",
-            hint='method="nfindr"',
+            hint='--method nfindr, method="nfindr" in Python',
         )
     length = float(np.sqrt(np.einsum("nf,nf->", vectors, vectors, dtype=float) / len(vectors)))
-    ones = np.full((len(vectors), 1), length, vectors.dtype)
+    constant = np.full((len(vectors), 1), length, vectors.dtype)
     nmf = NMF(q, init="nndsvda", random_state=seed, max_iter=MOST_ITERATIONS, tol=TOLERANCE)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        nmf.fit(np.concatenate([vectors, ones], axis=1))
+        nmf.fit(np.concatenate([vectors, constant], axis=1))
     parts = nmf.components_.astype(np.float64)
     scale = parts[:, -1:] / length
     if (scale <= 0).any():
-        raise RequestError("an endmember came out empty", came=q, hint="fewer endmembers")
-    converged = not any(issubclass(w.category, ConvergenceWarning) for w in told)
+        raise RequestError("an endmember is empty", came=q, hint="fewer endmembers")
+    converged = not any(issubclass(w.category, ConvergenceWarning) for w in caught)
     return parts[:, :-1] / scale, converged

@@ -23,11 +23,12 @@ from latticescape.analysis.images.unmixing.principal import (
     centred,
     principal_components,
 )
+from latticescape.analysis.labelled import Column, labelled_variables
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
 
-# All sets of endmembers that may take part are tried, and there are 2^q of them.
+# All 2^q sets of endmembers are tried.
 MOST_ENDMEMBERS = 10
 
 
@@ -35,8 +36,8 @@ def abundances(vectors: npt.ArrayLike, endmembers: npt.ArrayLike) -> Floats:
     """The mixture of endmembers nearest to each vector.
 
     Minimises |x − Σ_k a_k e_k|² with a ≥ 0, Σ a = 1. For every set of endmembers the least
-    squares with only the sum constrained has a closed form, one matrix for all vectors; the best
-    of those that are nowhere negative is the minimum.
+    squares solution with only the sum constrained has a closed form, one matrix for all vectors;
+    the best of those without negative abundances is the minimum.
 
     Parameters
     ----------
@@ -74,34 +75,30 @@ def abundances(vectors: npt.ArrayLike, endmembers: npt.ArrayLike) -> Floats:
         )
     if len(e) > MOST_ENDMEMBERS:
         raise RequestError("too many endmembers", came=len(e), allowed=f"at most {MOST_ENDMEMBERS}")
-    return from_products((x @ e.T).astype(np.float64), (e @ e.T).astype(np.float64))
-
-
-def from_products(products: Floats, gram: Floats) -> Floats:
-    """The same from inner products: (n, q) of vectors and endmembers, (q, q) of endmembers."""
+    products, gram = (x @ e.T).astype(np.float64), (e @ e.T).astype(np.float64)
     n, q = products.shape
     best, least = np.zeros((n, q)), np.full(n, np.inf)
     for size in range(1, q + 1):
         for members in combinations(range(q), size):
-            some = list(members)
-            inner = gram[np.ix_(some, some)]
-            solution = _affine(products[:, some], inner)
+            chosen = list(members)
+            inner = gram[np.ix_(chosen, chosen)]
+            solution = _affine(products[:, chosen], inner)
             if solution is None:
                 continue
             error = ((solution @ inner) * solution).sum(axis=1)
-            error -= 2 * (solution * products[:, some]).sum(axis=1)
+            error -= 2 * (solution * products[:, chosen]).sum(axis=1)
             better = (solution >= -ROUNDING).all(axis=1) & (error < least)
             least[better] = error[better]
             best[better] = 0
-            best[np.ix_(better, some)] = np.maximum(solution[better], 0)
+            best[np.ix_(better, chosen)] = np.maximum(solution[better], 0)
     best /= best.sum(axis=1, keepdims=True)
     return best
 
 
 def _affine(products: Floats, gram: Floats) -> Floats | None:
-    """Least squares under Σ a = 1 alone; None if the endmembers span less than a simplex.
+    """Least squares under Σ a = 1; None if the endmembers span no simplex.
 
-    The edges d_k = e_k − e_0 free it of the constraint: a_k = D⁻¹ (x − e_0)·d, a_0 = 1 − Σ a_k.
+    The edges d_k = e_k − e_0 eliminate the constraint: a_k = D⁻¹ (x − e_0)·d, a_0 = 1 − Σ a_k.
     """
     if len(gram) == 1:
         return np.ones((len(products), 1))
@@ -115,7 +112,7 @@ def _affine(products: Floats, gram: Floats) -> Floats | None:
 
 Method = Literal["nfindr", "ica", "nmf", "bayes"]
 
-# What is taken of the spectra by a method that needs them in memory.
+# Bytes of spectra for a method that needs them in memory.
 MEMORY_BYTES = 2**28
 
 
@@ -125,20 +122,20 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Endmembers:
-    """What a method found.
+    """Endmembers as a method returns them.
 
     Attributes
     ----------
     vectors
         (q, features).
     windows
-        (q,): the window that each endmember is, if it is one.
+        (q,): the window of each endmember, if endmembers are windows.
     errors
-        (q, features) standard errors, if the method knows them.
+        (q, features) standard errors, if the method estimates them.
     shares, shares_se
-        (windows, q) abundances with standard errors, if the method finds them itself.
-    told
-        What else there is to tell.
+        (windows, q) abundances with standard errors, if the method estimates them.
+    attrs
+        Attributes of the result.
     """
 
     vectors: npt.NDArray[np.floating]
@@ -146,7 +143,7 @@ class Endmembers:
     errors: Floats | None = None
     shares: Floats | None = None
     shares_se: Floats | None = None
-    told: Mapping[str, Any] = field(default_factory=dict)
+    attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def unmix(
@@ -154,45 +151,46 @@ def unmix(
 ) -> xr.Dataset:
     """Endmembers e and abundances a of spectra x ≈ Σ_k a_k e_k, with a ≥ 0 and Σ a = 1.
 
-    Spectra pass through in blocks, a few times, and are never all in memory; if they are lazy they
-    are computed anew each time, so ``spectra.persist()`` first where there is room for them.
+    Spectra are processed in blocks in a few passes and never all in memory. Lazy spectra are
+    recomputed in each pass, so call ``spectra.persist()`` first if they fit into memory.
 
     Parameters
     ----------
     spectra
-        (…, window_row, window_col, k_row, k_col), as from :func:`sliding_fft`.
+        (…, window_row, window_col, k_row, k_col), as :func:`sliding_fft` returns them.
     endmembers
-        How many, 1 to 10; :func:`count_endmembers` helps to choose. One is the mean spectrum.
+        Number, 1 to 10; :func:`count_endmembers` helps to choose. With 1 it is the mean spectrum.
     method
         ``"nfindr"``: the windows that span the largest simplex in q − 1 principal components.
-        ``"ica"``: the windows in the tails of q − 1 independent components; of either only what
-        lies in the space of these components. ``"nmf"``: nonnegative
-        factorisation, of at most 256 MB of spectra (windows drawn at random beyond that). All
-        three: abundances by fully constrained least squares. ``"bayes"``: Gibbs sampling from
-        N-FINDR's endmembers on, which gives standard errors.
+        ``"ica"``: the windows in the tails of q − 1 independent components. Both use only the part
+        of the spectra in the space of these components. ``"nmf"``: nonnegative factorisation of at
+        most 256 MB of spectra (a random subset of the windows beyond that). All three compute
+        abundances by fully constrained least squares. ``"bayes"``: Gibbs sampling, started from
+        N-FINDR's endmembers, which gives standard errors.
     seed
-        Of all chance; the same seed gives the same result.
+        Of all random numbers; the same seed gives the same result.
 
     Returns
     -------
     Dataset
         ``endmember`` (endmember, k_row, k_col), by mean abundance, the largest first;
         ``abundance`` (endmember, …, window_row, window_col); ``residual`` (…, window_row,
-        window_col), the root mean square of what the mixture leaves; ``variance_explained``, the
-        fraction of the windows' variance around their mean that it does not. Of N-FINDR
-        ``vertex`` (endmember, dims of windows) tells where; of ``"bayes"`` ``endmember_se`` and
-        ``abundance_se`` one posterior standard deviation, and attrs ``r_hat`` and ``noise``.
+        window_col), the root mean square of spectrum less mixture; ``variance_explained``, the
+        fraction of the windows' variance around their mean that the mixtures explain. With
+        ``"nfindr"`` also ``vertex`` (endmember, axis), the position of each endmember's window;
+        with ``"bayes"`` ``endmember_se`` and ``abundance_se``, one posterior standard deviation,
+        and attrs ``r_hat`` and ``noise``.
 
     Raises
     ------
     RequestError
-        If there are fewer windows than endmembers, all spectra are alike or not finite, or the
+        If there are fewer windows than endmembers, the spectra are equal or not finite, or the
         method is unknown.
 
     References
     ----------
-    R. Kannan et al., Adv. Struct. Chem. Imaging 4, 6 (2018), 10.1186/s40679-018-0055-8; and see the
-    modules of the methods.
+    R. Kannan et al., Adv. Struct. Chem. Imaging 4, 6 (2018), 10.1186/s40679-018-0055-8; see also
+    the functions of the methods.
 
     Examples
     --------
@@ -200,57 +198,46 @@ def unmix(
     >>> mixed = np.array([[1, 0], [0.5, 0.5], [0.25, 0.75], [0, 1]]) @ pure.reshape(2, 2)
     >>> spectra = xr.DataArray(mixed.reshape(2, 2, 1, 2),
     ...                        dims=("window_row", "window_col", "k_row", "k_col"))
-    >>> found = unmix(spectra)
-    >>> np.abs(found.endmember.values[:, 0]).round(6).tolist(), found.vertex.values.tolist()
+    >>> unmixed = unmix(spectra)
+    >>> np.abs(unmixed.endmember.values[:, 0]).round(6).tolist(), unmixed.vertex.values.tolist()
     ([[0.0, 3.0], [1.0, 0.0]], [[1, 1], [0, 0]])
-    >>> found.abundance.values[0].round(6).tolist()
+    >>> unmixed.abundance.values[0].round(6).tolist()
     [[0.0, 0.5], [0.75, 1.0]]
     """
     vectors = WindowVectors.of(spectra)
-    _check(vectors, endmembers, method)
-    components = principal_components(vectors, max(1, endmembers - 1), seed=seed)
-    if endmembers == 1:
-        found = Endmembers(components.mean[None])
-    else:
-        _check_span(components, endmembers)
-        found = METHODS[method](vectors, components, endmembers, seed)
-    shares, squares = _mixtures(vectors, components, found)
-    order = np.argsort(-shares.mean(axis=0), kind="stable")
-    left = float(squares.sum()) / (components.total * vectors.windows)
-    variables = _variables(vectors, found, shares, squares, order)
-    variables["variance_explained"] = (
-        (),
-        1 - left,
-        {"long_name": "variance explained", "units": "1"},
-    )
-    told = {"method": method, "seed": seed, **found.told}
-    kept = {name: spectra.attrs[name] for name in KEPT if name in spectra.attrs}
-    return xr.Dataset(variables, spectra.coords, {**kept, **told})
-
-
-KEPT = ("image", "source", "window", "step", "taper", "pixel_size", "pixel_units")
-
-
-def _check(vectors: WindowVectors, endmembers: int, method: str) -> None:
     if method not in METHODS:
         raise RequestError("unknown method", came=repr(method), allowed=" | ".join(METHODS))
     most = min(MOST_ENDMEMBERS, vectors.windows)
     if not isinstance(endmembers, Integral) or not 1 <= endmembers <= most:
         raise RequestError(
-            "that many endmembers cannot be told apart",
+            "that number of endmembers cannot be distinguished",
             came=endmembers,
-            allowed=f"1 to {most}, for there are {vectors.windows} windows",
+            allowed=f"1 to {most}, as there are {vectors.windows} windows",
         )
-
-
-def _check_span(components: Components, endmembers: int) -> None:
+    components = principal_components(vectors, max(1, endmembers - 1), seed=seed)
     spanned = int((components.variances > ROUNDING * components.total).sum())
     if spanned < endmembers - 1:
         raise RequestError(
-            "the spectra span no simplex of so many endmembers",
+            f"the spectra span no simplex of {endmembers} endmembers",
             came=endmembers,
             allowed=f"1 to {spanned + 1}",
         )
+    if endmembers == 1:
+        estimate = Endmembers(components.mean[None])
+    else:
+        estimate = METHODS[method](vectors, components, endmembers, seed)
+    shares, squares = _mixtures(vectors, components, estimate)
+    order = np.argsort(-shares.mean(axis=0), kind="stable")
+    variables = labelled_variables(_variables(vectors, estimate, shares, squares, order))
+    explained = 1 - float(squares.sum()) / (components.total * vectors.windows)
+    labels = {"long_name": "variance explained", "units": "1"}
+    variables["variance_explained"] = ((), explained, labels)
+    kept = {name: spectra.attrs[name] for name in KEPT if name in spectra.attrs}
+    attrs = {**kept, "method": method, "seed": seed, **estimate.attrs}
+    return xr.Dataset(variables, spectra.coords, attrs)
+
+
+KEPT = ("image", "source", "window", "step", "taper", "pixel_size", "pixel_units")
 
 
 def _by_nfindr(vectors: WindowVectors, components: Components, q: int, seed: int) -> Endmembers:
@@ -260,31 +247,30 @@ def _by_nfindr(vectors: WindowVectors, components: Components, q: int, seed: int
 
 def _by_ica(vectors: WindowVectors, components: Components, q: int, seed: int) -> Endmembers:
     purest, converged = purest_windows(components.scores, seed=seed)
-    corners = np.stack([components.scores[some].mean(axis=0) for some in purest])
-    found = _spectra_at(vectors, components, corners)
-    return Endmembers(found, told={"converged": int(converged)})
+    corners = np.stack([components.scores[windows].mean(axis=0) for windows in purest])
+    spectra = _spectra_at(vectors, components, corners)
+    return Endmembers(spectra, attrs={"converged": int(converged)})
 
 
 def _by_nmf(vectors: WindowVectors, components: Components, q: int, seed: int) -> Endmembers:
     matrix, most = vectors.matrix, MEMORY_BYTES // (vectors.matrix.shape[1] * 4)
     if vectors.windows > most:
-        drawn = np.random.default_rng(seed).choice(vectors.windows, most, replace=False)
-        matrix = matrix[np.sort(drawn)]
+        subset = np.random.default_rng(seed).choice(vectors.windows, most, replace=False)
+        matrix = matrix[np.sort(subset)]
     scale = np.sqrt(vectors.weights)
-    known = np.asarray(matrix.compute(), np.float32) * scale.astype(np.float32)
-    found, converged = nonnegative_endmembers(known, q, seed=seed)
-    return Endmembers(found / scale, told={"converged": int(converged)})
+    weighted = np.asarray(matrix.compute(), np.float32) * scale.astype(np.float32)
+    spectra, converged = nonnegative_endmembers(weighted, q, seed=seed)
+    return Endmembers(spectra / scale, attrs={"converged": int(converged)})
 
 
 def _by_bayes(vectors: WindowVectors, components: Components, q: int, seed: int) -> Endmembers:
     scale = np.sqrt(vectors.weights)
     start = components.scores[nfindr(components.scores, seed=seed)]
-    floor = components.mean * scale
     attrs = vectors.spectra.attrs
     posterior = sample_posterior(
         components,
         start,
-        floor=floor if bool(vectors.matrix.min().compute() >= 0) else None,
+        floor=components.mean * scale if bool(vectors.matrix.min().compute() >= 0) else None,
         independent=independent_fraction(int(attrs.get("window", 1)), int(attrs.get("step", 1))),
         seed=seed,
     )
@@ -294,16 +280,16 @@ def _by_bayes(vectors: WindowVectors, components: Components, q: int, seed: int)
         errors=np.sqrt(np.maximum(spread, 0)) / scale,
         shares=posterior.abundances,
         shares_se=posterior.abundances_se,
-        told={"r_hat": posterior.r_hat, "noise": posterior.noise},
+        attrs={"r_hat": posterior.r_hat, "noise": posterior.noise},
     )
 
 
 def _spectra_at(vectors: WindowVectors, components: Components, scores: Floats) -> Floats:
     """Spectra at points of the space of the principal components.
 
-    Of a window's spectrum, that which it shares with others: its own noise, of which nearly all
-    lies outside of these few components, would make endmembers seem further apart than they are,
-    and with that all abundances more alike.
+    They contain only what windows share. The noise of a single window, nearly all of it outside
+    these few components, would exaggerate the distances of endmembers and thus make all abundances
+    more similar.
     """
     return components.mean + scores @ components.axes.T / np.sqrt(vectors.weights)
 
@@ -317,10 +303,10 @@ METHODS: Mapping[str, Callable[[WindowVectors, Components, int, int], Endmembers
 
 
 def independent_fraction(window: int, step: int) -> float:
-    """How many independent windows there are for each of the overlapping ones.
+    """Number of independent windows per overlapping window.
 
-    Powers of two Hann windows a distance s apart correlate as c(s)², c = Σ h(x) h(x+s) / Σ h²; the
-    mean of many of them has the variance of 1/Σ c(s)² times as many, over all distances s.
+    Powers of two Hann windows at distance s correlate as c(s)², c = Σ h(x) h(x+s) / Σ h²; the mean
+    of many has the variance of 1/Σ c(s)² times as many independent ones, summed over all s.
 
     Examples
     --------
@@ -334,19 +320,19 @@ def independent_fraction(window: int, step: int) -> float:
 
 
 def _mixtures(
-    vectors: WindowVectors, components: Components, found: Endmembers
+    vectors: WindowVectors, components: Components, estimate: Endmembers
 ) -> tuple[Floats, Floats]:
-    """Abundances of all windows, and the squares that their mixtures leave."""
-    moved = centred(found.vectors.astype(np.float64), components.mean, vectors.weights)
-    given = found.shares
-    q, matrix = len(moved), vectors.matrix
-    ends, mean, weights = (
-        da.from_array(values, chunks=-1) for values in (moved, components.mean, vectors.weights)
+    """Abundances of all windows, and the squared residuals of their mixtures."""
+    ends = centred(estimate.vectors.astype(np.float64), components.mean, vectors.weights)
+    q, matrix = len(ends), vectors.matrix
+    arguments: list[Any] = [matrix, "wf"]
+    for values, dims in ((components.mean, "f"), (vectors.weights, "f"), (ends, "qf")):
+        arguments += [da.from_array(values, chunks=-1), dims]
+    if estimate.shares is not None:
+        arguments += [da.from_array(estimate.shares, chunks=(matrix.chunks[0], -1)), "wq"]
+    both = da.blockwise(
+        _mixed, "wm", *arguments, dtype=float, new_axes={"m": q + 1}, concatenate=True
     )
-    inputs = [matrix, "wf", mean, "f", weights, "f", ends, "qf"]
-    if given is not None:
-        inputs += [da.from_array(given, chunks=(matrix.chunks[0], -1)), "wq"]
-    both = da.blockwise(_mixed, "wm", *inputs, dtype=float, new_axes={"m": q + 1}, concatenate=True)
     table = np.asarray(both.compute())
     return table[:, :q], table[:, q]
 
@@ -367,33 +353,30 @@ def _mixed(
 
 def _variables(
     vectors: WindowVectors,
-    found: Endmembers,
+    estimate: Endmembers,
     shares: Floats,
     squares: Floats,
     order: npt.NDArray[np.int64],
-) -> dict[str, Any]:
-    spectra, where = vectors.spectra, ("endmember", *vectors.dims)
-    ks = ("endmember", *(str(dim) for dim in spectra.dims[-2:]))
-    told = {
-        "long_name": str(spectra.attrs.get("long_name", "spectrum")),
-        "units": str(spectra.attrs.get("units", "1")),
-    }
+) -> dict[str, Column]:
+    spectra, of_windows = vectors.spectra, ("endmember", *vectors.dims)
+    of_spectra = ("endmember", *(str(dim) for dim in spectra.dims[-2:]))
+    name, units = (
+        str(spectra.attrs.get(*key)) for key in (("long_name", "spectrum"), ("units", "1"))
+    )
+    ends = vectors.unfolded(estimate.vectors[order])
     residual = vectors.placed(np.sqrt(squares / vectors.weights.sum()))
-    left = {"long_name": "root mean square of what is left", "units": told["units"]}
-    held = {"long_name": "abundance", "units": "1"}
-    variables: dict[str, Any] = {
-        "endmember": (ks, vectors.unfolded(found.vectors[order]), told),
-        "abundance": (where, vectors.placed(shares[:, order]), held),
-        "residual": (vectors.dims, residual, left),
+    columns: dict[str, Column] = {
+        "endmember": (of_spectra, ends, name, units),
+        "abundance": (of_windows, vectors.placed(shares[:, order]), "abundance", "1"),
+        "residual": (vectors.dims, residual, "root mean square of the residual", units),
     }
-    if found.errors is not None and found.shares_se is not None:
-        error = {**told, "long_name": f"standard error of {told['long_name']}"}
-        variables["endmember_se"] = (ks, vectors.unfolded(found.errors[order]), error)
-        error = {**held, "long_name": "standard error of the abundance"}
-        variables["abundance_se"] = (where, vectors.placed(found.shares_se[:, order]), error)
-    if found.windows is not None:
+    if estimate.errors is not None and estimate.shares_se is not None:
+        errors = vectors.unfolded(estimate.errors[order])
+        columns["endmember_se"] = (of_spectra, errors, f"standard error of {name}", units)
+        errors = vectors.placed(estimate.shares_se[:, order])
+        columns["abundance_se"] = (of_windows, errors, "standard error of the abundance", "1")
+    if estimate.windows is not None:
         sizes = tuple(spectra.sizes[dim] for dim in vectors.dims)
-        places = np.stack(np.unravel_index(found.windows[order], sizes), axis=1)
-        told = {"long_name": "window that the endmember is, by number", "units": "1"}
-        variables["vertex"] = (("endmember", "axis"), places, told)
-    return variables
+        places = np.stack(np.unravel_index(estimate.windows[order], sizes), axis=1)
+        columns["vertex"] = (("endmember", "axis"), places, "window of the endmember", "1")
+    return columns

@@ -1,4 +1,4 @@
-"""Spectra of windows as vectors, and their principal components, larger than memory if need be."""
+"""Spectra of windows as vectors and their principal components, for data larger than memory."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,23 +16,29 @@ Floats = npt.NDArray[np.float64]
 
 FREQUENCIES = ("k_row", "k_col")
 
-# Bytes of a block of spectra that came as one piece.
+# Bytes of a block of spectra that are one array in memory.
 BLOCK_BYTES = 2**25
+
+# Additional directions in the iteration, which speed up its convergence.
+SPARE = 10
+
+# A component has converged if its residual |C v − λ v| / λ is below this; most passes.
+TOLERANCE, MOST_PASSES = 1e-3, 12
 
 
 @dataclass(frozen=True)
 class WindowVectors:
-    """Spectra as vectors, one a window, and the way back to labelled arrays.
+    """Spectra as vectors, one per window, and the way back to labelled arrays.
 
     Of spectra that are symmetric under k → −k only half a plane is kept. Its frequencies then
-    count twice, so that distances between vectors are those between whole spectra.
+    count twice, so that distances between vectors are those between complete spectra.
 
     Attributes
     ----------
     spectra
-        (…, k_row, k_col), what the vectors were made of.
+        (…, k_row, k_col), the source of the vectors.
     matrix
-        (windows, features), a Dask array cut along the windows only.
+        (windows, features), a Dask array with chunks along the windows only.
     """
 
     spectra: xr.DataArray
@@ -40,7 +46,7 @@ class WindowVectors:
 
     @classmethod
     def of(cls, spectra: xr.DataArray) -> "WindowVectors":
-        """Vectors of :func:`sliding_fft`'s spectra, or of any array whose last dims are k's."""
+        """Vectors of the spectra of :func:`sliding_fft`, or of any array whose last dims are k."""
         if not isinstance(spectra, xr.DataArray) or spectra.dims[-2:] != FREQUENCIES:
             raise RequestError(
                 "no spectra of windows",
@@ -55,26 +61,26 @@ class WindowVectors:
 
     @property
     def windows(self) -> int:
-        """How many windows there are."""
+        """Number of windows."""
         return int(self.matrix.shape[0])
 
     @property
     def dims(self) -> tuple[str, ...]:
-        """Dims that number the windows."""
+        """Dims of the windows."""
         return tuple(str(dim) for dim in self.spectra.dims[:-2])
 
     @cached_property
     def weights(self) -> Floats:
-        """(features,): how often each feature stands in a whole spectrum."""
+        """(features,): how often each feature occurs in a complete spectrum."""
         rows, cols = self.spectra.shape[-2:]
         weights = np.ones((rows, self.matrix.shape[1] // rows))
         if _symmetric(self.spectra):
-            # All but frequency zero, and the highest one of an even number.
+            # All but frequency zero, and the highest if their number is even.
             weights[:, 1 - cols % 2 : -1] = 2
         return weights.ravel()
 
     def placed(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """(windows, …) → (…, windows' own dims)."""
+        """(windows, …) → (…, dims of the windows)."""
         shape = tuple(self.spectra.sizes[dim] for dim in self.dims)
         return np.moveaxis(values, 0, -1).reshape(*values.shape[1:], *shape)
 
@@ -89,29 +95,22 @@ class WindowVectors:
 
 
 def _symmetric(spectra: xr.DataArray) -> bool:
-    """Whether the spectra say so, and all frequencies of a window are there."""
+    """Whether the attributes say so, and the frequencies of a window are complete."""
     if not spectra.attrs.get("inversion_symmetric", 0):
         return False
-    there = (spectra[dim].to_numpy() for dim in FREQUENCIES)
-    return all(np.allclose(k, np.fft.fftshift(np.fft.fftfreq(len(k)))) for k in there)
+    frequencies = (spectra[dim].to_numpy() for dim in FREQUENCIES)
+    return all(np.allclose(k, np.fft.fftshift(np.fft.fftfreq(len(k)))) for k in frequencies)
 
 
 def _as_matrix(values: Any) -> Any:
     windows, features = int(np.prod(values.shape[:-2])), int(np.prod(values.shape[-2:]))
     if windows * features == 0:
-        raise RequestError("no spectra at all", came=f"shape {values.shape}")
+        raise RequestError("there are no spectra", came=f"shape {values.shape}")
     if isinstance(values, da.Array):
-        whole = values.rechunk({values.ndim - 2: -1, values.ndim - 1: -1})
-        return whole.reshape(windows, features).rechunk({1: -1})
+        complete = values.rechunk({values.ndim - 2: -1, values.ndim - 1: -1})
+        return complete.reshape(windows, features).rechunk({1: -1})
     block = max(1, BLOCK_BYTES // (features * 8))
     return da.from_array(np.reshape(values, (windows, features)), chunks=(block, features))
-
-
-# Directions that are followed beside those asked for, so that these converge sooner.
-SPARE = 10
-
-# A component is found when its residual |C v − λ v| / λ falls below this, or after so many passes.
-TOLERANCE, MOST_PASSES = 1e-3, 12
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ class Components:
     variances
         (n,): variance along each axis, descending.
     total
-        Variance along all axes, also those that are not here.
+        Variance along all axes, including those left out.
     """
 
     mean: Floats
@@ -142,14 +141,16 @@ class Components:
 def principal_components(vectors: WindowVectors, n: int, *, seed: int = 0) -> Components:
     """The n leading principal components, in a few passes over the windows.
 
-    Block power iteration: the covariance C is only ever applied to a few directions at a time,
-    C V = Σ (x − m)(x − m)ᵀV, summed over the blocks, so that neither the vectors nor C are held.
-    Signs: the largest coordinate of an axis is positive.
+    Block power iteration: the covariance C is only applied to a few directions at a time,
+    C V = Σ (x − m)(x − m)ᵀV, summed over blocks of windows, so that neither all vectors nor C are
+    in memory. It reads the windows once per iteration and stops at convergence, which takes half as
+    many passes as ``dask.array.linalg.svd_compressed`` of the same accuracy. Signs: the largest
+    coordinate of an axis is positive.
 
     Raises
     ------
     RequestError
-        If the vectors are not finite, or are all alike.
+        If the vectors are not finite, or are all equal.
 
     References
     ----------
@@ -159,21 +160,20 @@ def principal_components(vectors: WindowVectors, n: int, *, seed: int = 0) -> Co
     --------
     >>> import xarray as xr
     >>> spectra = xr.DataArray(np.eye(3).reshape(3, 1, 3), dims=("window", "k_row", "k_col"))
-    >>> found = principal_components(WindowVectors.of(spectra), 2)
-    >>> found.variances.round(3).tolist(), round(found.total, 3)
+    >>> components = principal_components(WindowVectors.of(spectra), 2)
+    >>> components.variances.round(3).tolist(), round(components.total, 3)
     ([0.333, 0.333], 0.667)
     """
     mean = np.asarray(vectors.matrix.mean(axis=0, dtype=np.float64).compute())
     if not np.isfinite(mean).all():
         raise RequestError("spectra are NaN or infinite", allowed="finite values")
     features = len(mean)
-    followed = min(n + SPARE, features)
-    start = np.random.default_rng(seed).standard_normal((features, followed))
+    start = np.random.default_rng(seed).standard_normal((features, min(n + SPARE, features)))
     basis = np.linalg.qr(start)[0]
     for _ in range(MOST_PASSES):
-        product, scores, total = _applied(vectors, mean, basis)
+        product, scores, total = _apply_covariance(vectors, mean, basis)
         if total <= np.finfo(np.float32).eps ** 2 * float(mean @ mean):
-            raise RequestError("all spectra are alike: nothing to tell apart", came="no variance")
+            raise RequestError("all spectra are equal: nothing to distinguish", came="no variance")
         values, turn = np.linalg.eigh(scores.T @ scores / vectors.windows)
         values, turn = values[::-1], turn[:, ::-1]
         axes, image = basis @ turn, product @ turn
@@ -189,41 +189,49 @@ def principal_components(vectors: WindowVectors, n: int, *, seed: int = 0) -> Co
 def centred(
     block: npt.NDArray[Any], mean: Floats, weights: Floats
 ) -> npt.NDArray[np.floating[Any]]:
-    """Vectors without their mean, so scaled that distances are those between whole spectra."""
+    """Vectors without their mean, scaled to the distances between complete spectra."""
     shifted: npt.NDArray[np.floating[Any]] = block - mean.astype(block.dtype, copy=False)
     shifted *= np.sqrt(weights).astype(shifted.dtype, copy=False)
     return shifted
 
 
-def _applied(vectors: WindowVectors, mean: Floats, basis: Floats) -> tuple[Floats, Floats, float]:
-    """C V, the scores (x − m)ᵀV, and the total variance."""
+def _apply_covariance(
+    vectors: WindowVectors, mean: Floats, basis: Floats
+) -> tuple[Floats, Floats, float]:
+    """C V, the scores (x − m)ᵀV, and the total variance, in one pass."""
     matrix = vectors.matrix
-    known = [da.from_array(values, chunks=-1) for values in (mean, vectors.weights, basis)]
-    centre, weights, directions = known
+    centre, weights, directions = (
+        da.from_array(values, chunks=-1) for values in (mean, vectors.weights, basis)
+    )
     moved = da.blockwise(centred, "wf", matrix, "wf", centre, "f", weights, "f", dtype=matrix.dtype)
     scores = da.blockwise(
-        _scores, "wc", moved, "wf", directions, "fc", dtype=float, concatenate=True
+        lambda x, v: (x @ v.astype(x.dtype)).astype(np.float64),
+        "wc",
+        moved,
+        "wf",
+        directions,
+        "fc",
+        dtype=float,
+        concatenate=True,
     )
-    one = {"w": 1}
     product = da.blockwise(
-        _product, "wfc", moved, "wf", scores, "wc", dtype=float, adjust_chunks=one
+        lambda x, y: (x.T @ y.astype(x.dtype)).astype(np.float64)[None],
+        "wfc",
+        moved,
+        "wf",
+        scores,
+        "wc",
+        dtype=float,
+        adjust_chunks={"w": 1},
     ).sum(axis=0)
     squares = da.blockwise(
-        _squares, "w", moved, "wf", dtype=float, adjust_chunks=one, concatenate=True
+        lambda x: np.array([np.einsum("wf,wf->", x, x, dtype=np.float64)]),
+        "w",
+        moved,
+        "wf",
+        dtype=float,
+        adjust_chunks={"w": 1},
+        concatenate=True,
     ).sum()
-    found: tuple[Floats, Floats, float] = dask.compute(product, scores, squares)
-    return found[0] / vectors.windows, found[1], float(found[2]) / vectors.windows
-
-
-def _scores(moved: npt.NDArray[Any], directions: Floats) -> Floats:
-    scores: Floats = (moved @ directions.astype(moved.dtype)).astype(np.float64)
-    return scores
-
-
-def _product(moved: npt.NDArray[Any], scores: Floats) -> Floats:
-    product: Floats = (moved.T @ scores.astype(moved.dtype)).astype(np.float64)
-    return product[None]
-
-
-def _squares(moved: npt.NDArray[Any]) -> Floats:
-    return np.array([np.einsum("wf,wf->", moved, moved, dtype=np.float64)])
+    sums: tuple[Floats, Floats, float] = dask.compute(product, scores, squares)
+    return sums[0] / vectors.windows, sums[1], float(sums[2]) / vectors.windows
