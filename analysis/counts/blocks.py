@@ -1,4 +1,4 @@
-"""Counts of an image in square blocks, for the bootstrap over space."""
+"""Count an image in square blocks, for the bootstrap over space."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from latticescape.analysis.counts.tables import check_columns
 from latticescape.analysis.images.sites.rings import complete_rings, site_rings
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.configurations import (
@@ -20,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Atoms = xr.Dataset | pd.DataFrame | str | Path
 
-# With fewer blocks their scatter is not known.
+# With fewer blocks their scatter is unknown.
 FEWEST = 4
 
 
@@ -32,20 +33,21 @@ def block_counts(observed: xr.Dataset, atoms: Mapping[str, Atoms], blocks: int) 
     observed
         Counts per image, or a landscape of them: ``counts`` (image, configuration).
     atoms
-        Of every image what ``measure`` gave, or a table (or its path) with the columns ``row_px,
-        col_px, species`` with species 0 and 1.
+        Of every image the result of ``measure``, or a table (or its path) with the columns
+        ``row_px, col_px, species``, species being 0 and 1.
     blocks
         Along each side.
 
     Returns
     -------
     list
-        Of each image (blocks, classes), without empty blocks; they sum to the image's counts.
+        Of each image (blocks, classes), without empty blocks; their sum is the image's counts.
 
     Raises
     ------
     RequestError
-        If an image has no atoms, their counts are not those observed, or a single block holds all.
+        If an image has no atoms, their counts differ from those observed, or there are fewer than
+        four blocks with atoms.
 
     Examples
     --------
@@ -64,20 +66,30 @@ def block_counts(observed: xr.Dataset, atoms: Mapping[str, Atoms], blocks: int) 
     classes = configurations(observed.attrs["lattice"])
     if blocks < 2:
         raise RequestError("too few blocks", came=blocks, allowed="2 or more along each side")
-    found = []
-    for image, seen in zip(observed["image"].values, observed["counts"].values, strict=True):
+    parts_of_images = []
+    for image, counts in zip(observed["image"].values, observed["counts"].values, strict=True):
         if str(image) not in atoms:
             raise RequestError(
                 f"the image {image} has no atoms",
                 came=", ".join(atoms),
                 allowed=", ".join(map(str, observed["image"].values)),
             )
-        parts = _blocks(*_placed(atoms[str(image)], classes), blocks, classes)
-        if not np.array_equal(parts.sum(axis=0), seen):
+        places, species, centers, rings = _neighbourhoods(atoms[str(image)], classes)
+        at = places[centers]
+        low, high = at.min(axis=0), at.max(axis=0)
+        cells = (blocks * (at - low) / np.maximum(high - low, 1e-300)).astype(int)
+        number = np.minimum(cells, blocks - 1) @ [blocks, 1]
+        parts = np.array(
+            [
+                count_configurations(species, centers[number == b], rings[number == b], classes)
+                for b in np.unique(number)
+            ]
+        )
+        if not np.array_equal(parts.sum(axis=0), counts):
             raise RequestError(
                 f"the atoms of {image} are not those that were counted",
                 came=f"{int(parts.sum())} neighbourhoods",
-                allowed=f"the {int(seen.sum())} observed ones",
+                allowed=f"the {int(counts.sum())} observed ones",
             )
         if len(parts) < FEWEST:
             raise RequestError(
@@ -86,24 +98,19 @@ def block_counts(observed: xr.Dataset, atoms: Mapping[str, Atoms], blocks: int) 
                 allowed=f"{FEWEST} or more",
                 hint="more blocks, or a larger image",
             )
-        found.append(parts.astype(float))
-    return found
+        parts_of_images.append(parts.astype(float))
+    return parts_of_images
 
 
-def _placed(atoms: Atoms, classes: Configurations) -> tuple[Floats, Integers, Integers, Integers]:
-    """Places and species of the atoms, centres and their rings."""
+def _neighbourhoods(
+    atoms: Atoms, classes: Configurations
+) -> tuple[Floats, Integers, Integers, Integers]:
+    """Positions and species of the atoms, centres and their rings."""
     if isinstance(atoms, xr.Dataset):
         places = np.column_stack([atoms["row"].values, atoms["col"].values])
-        species = np.maximum(atoms["species"].values, 0)
-        return places, species, *site_rings(atoms)
+        return places, np.maximum(atoms["species"].values, 0), *site_rings(atoms)
     table = atoms if isinstance(atoms, pd.DataFrame) else pd.read_csv(atoms, comment="#")
-    missing = [name for name in ("row_px", "col_px", "species") if name not in table]
-    if missing:
-        raise RequestError(
-            f"the table of atoms lacks the column {missing[0]}",
-            came=", ".join(map(str, table.columns)),
-            allowed="row_px, col_px, species",
-        )
+    check_columns(table)
     species = table["species"].to_numpy()
     if not np.isin(species, (0, 1)).all():
         raise RequestError(
@@ -114,25 +121,3 @@ def _placed(atoms: Atoms, classes: Configurations) -> tuple[Floats, Integers, In
         )
     places = table[["col_px", "row_px"]].to_numpy(float)
     return places, species.astype(np.int64), *complete_rings(places, classes.kind)
-
-
-def _blocks(
-    places: Floats,
-    species: Integers,
-    centers: Integers,
-    rings: Integers,
-    blocks: int,
-    classes: Configurations,
-) -> Integers:
-    at = places[centers]
-    low, high = at.min(axis=0), at.max(axis=0)
-    cell = np.minimum(
-        (blocks * (at - low) / np.maximum(high - low, 1e-300)).astype(int), blocks - 1
-    )
-    number = cell[:, 0] * blocks + cell[:, 1]
-    return np.array(
-        [
-            count_configurations(species, centers[number == b], rings[number == b], classes)
-            for b in np.unique(number)
-        ]
-    )

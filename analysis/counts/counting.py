@@ -1,9 +1,10 @@
-"""Count local configurations in images, tables of atoms and whole lattices."""
+"""Count local configurations in images, tables of atoms and simulated lattices."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from glob import glob
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +24,9 @@ from latticescape.analysis.counts.tables import (
     species_names,
     stored_counts,
 )
-from latticescape.analysis.images.measurement import Method, measure
 from latticescape.analysis.images.reading import image_paths, is_image
 from latticescape.analysis.images.sites.rings import complete_rings, site_rings
+from latticescape.analysis.labelled import Column, labelled_variables
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.configurations import (
     Configurations,
@@ -34,8 +35,18 @@ from latticescape.physics.lattices.configurations import (
 )
 from latticescape.physics.lattices.lattice import Lattice
 
+if TYPE_CHECKING:
+    from latticescape.analysis.images.measurement import Method
+
+Integers = npt.NDArray[np.int64]
 LatticeKind = str | Callable[[int], Lattice]
 Paths = str | Path | Iterable[str | Path]
+ImageCounts = dict[str, npt.NDArray[Any]]
+
+SHUFFLES = 1000
+
+# Default names of the species, which no label shows.
+UNNAMED = ("0", "1")
 
 
 def observed_counts(
@@ -43,7 +54,7 @@ def observed_counts(
     *,
     lattice: LatticeKind = "triangular",
     species: Sequence[str] | None = None,
-    method: Method = "mixture",
+    method: "Method" = "mixture",
     seed: int = 0,
 ) -> xr.Dataset:
     """Observed configuration counts as a Dataset, one row an image.
@@ -51,34 +62,35 @@ def observed_counts(
     Parameters
     ----------
     source
-        A path or pattern, or several. Images, ``"images/*.tif"``. Or stores that ``latticescape
-        measure`` wrote, which name their lattice themselves. Or one table of counts: class columns
-        (``centre``, the number of species-1 neighbours ``n_…``, then the pair numbers of the
-        lattice, optionally ``multiplicity``) and one column of counts per image. Or tables of
-        atoms, one file an image, with the columns ``row_px, col_px, species``.
+        One or several paths or patterns: images, ``"images/*.tif"``; or stores written by
+        ``latticescape measure``, which name their lattice themselves; or one table of counts, with
+        class columns (``centre``, the number of species-1 neighbours ``n_…``, then the pair numbers
+        of the lattice, optionally ``multiplicity``) and one column of counts per image; or tables
+        of atoms, one file per image, with the columns ``row_px, col_px, species``.
     lattice
-        The lattice's kind, or the function that makes it: ``"triangular"`` or ``triangular``.
+        The lattice's kind, or its function: ``"triangular"`` or ``triangular``.
     species
         Names of species 0 and 1, such as ``("Mo", "Re")``: in images the darker and the brighter
-        one, in tables of atoms as they stand there. By default the numbers 0 and 1.
+        one, in tables of atoms the names in the column ``species``. By default 0 and 1.
     method
-        How to tell species apart in images, see ``assign_species``.
+        How to distinguish species in images, see ``assign_species``.
     seed
-        Of what is left to chance in images, and of the shuffling.
+        Of the random starts in images, and of the shuffling.
 
     Returns
     -------
     Dataset
         ``counts`` (image, configuration), ``n`` (image): neighbourhoods counted, and
-        ``composition`` (image): measured fraction of species-1 centres. From images also what
-        :func:`count_measured` adds, and from tables of atoms what of that needs no probabilities.
+        ``composition`` (image): measured fraction of species-1 centres. From images also the
+        variables and attrs of :func:`count_measured`, and from tables of atoms those that need no
+        probabilities.
 
     Raises
     ------
     RequestError
-        If an image shows no atoms, no such lattice or not two species. If a table or store cannot
-        be read, classes are missing, twice or unknown, or a count is negative, no whole number, or
-        an image has none.
+        If an image shows no atoms, another lattice or not two species. If a table or store cannot
+        be read, classes are missing, duplicate or unknown, a count is not a whole number ≥ 0, or an
+        image has no counts.
 
     Examples
     --------
@@ -87,26 +99,30 @@ def observed_counts(
     ...
     latticescape.RequestError: there is no file nowhere.csv ...
     """
-    classes = configurations(_kind(lattice))
-    paths = _paths(source)
+    kind = _kind(lattice)
+    classes = configurations(kind)
+    patterns = [source] if isinstance(source, (str, Path)) else list(source)
+    paths = [Path(p) for item in patterns for p in (sorted(glob(str(item))) or [str(item)])]
+    if not paths:
+        raise RequestError("no table is named", came="[]", allowed="a path", hint='"counts.csv"')
     if any(is_image(path) for path in paths):
-        return _from_images(source, classes.kind, species, method, seed)
+        return _count_images(patterns, kind, species, method, seed)
     if any(path.is_dir() for path in paths):
         return stored_counts(paths)
     tables = {path: read_table(path) for path in paths}
     if all("species" in table.columns for table in tables.values()):
-        parts = {
+        counts = {
             path.stem.removesuffix("_atoms"): _count_table(path, table, classes, species, seed)
             for path, table in tables.items()
         }
-        if len(parts) < len(paths):
+        if len(counts) < len(paths):
             raise RequestError(
                 "two tables of atoms have the same name, which names the image",
                 came=", ".join(map(str, paths)),
-                allowed="one table an image",
-                hint="another name for one of them",
+                allowed="one table per image",
+                hint="rename one of them",
             )
-        return _with_sites(parts, classes)
+        return _with_measured(counts, classes, species, {"source": list(map(str, paths))})
     if len(paths) > 1:
         raise RequestError(
             "several tables, and not all are tables of atoms",
@@ -147,13 +163,17 @@ def count_atoms(
     return count_configurations(species, centers, rings, configurations(kind))
 
 
+def _kind(lattice: LatticeKind) -> str:
+    return lattice if isinstance(lattice, str) else lattice(8).kind
+
+
 def count_measured(atoms_of: Mapping[str, xr.Dataset], *, seed: int = 0) -> xr.Dataset:
     """Count the configurations of measured images.
 
     Parameters
     ----------
     atoms_of
-        By the image's name, as ``measure`` gives them; of two species and one lattice.
+        By the image's name, as ``measure`` returns them; of two species and one lattice.
     seed
         Of the shuffling.
 
@@ -162,10 +182,12 @@ def count_measured(atoms_of: Mapping[str, xr.Dataset], *, seed: int = 0) -> xr.D
     Dataset
         As :func:`observed_counts`, with: ``expected_counts`` (image, configuration), under the
         probabilities of the species; ``covariance`` (image, configuration, configuration_2) of
-        the counts and ``effective_n`` (image), as many independent neighbourhoods as tell as much
-        as these, which overlap: both of species shuffled over the image's own sites, that is for a
-        random alloy; ``shuffled_counts`` (image, shuffle, configuration), the counts of these;
-        ``p_random`` (image): share of them as far from random mixing as the image.
+        the counts and ``effective_n`` (image), the number of independent neighbourhoods with the
+        information of these overlapping ones, both for species shuffled over the image's own sites,
+        that is for a random alloy; ``shuffled_counts`` (image, shuffle, configuration), the counts
+        of the shuffles; ``p_random`` (image), the share of shuffles as far from random mixing as
+        the image. attrs: ``lattice``, ``species`` (names), ``version`` of latticescape, and one
+        value per image of ``source`` (path), ``pixel_size`` and ``pixel_units``.
 
     Raises
     ------
@@ -191,49 +213,16 @@ def count_measured(atoms_of: Mapping[str, xr.Dataset], *, seed: int = 0) -> xr.D
     if len(kinds) > 1:
         raise RequestError("images of different lattices", came=", ".join(sorted(kinds)))
     classes = configurations(kinds.pop())
-    parts = {name: _image_counts(name, atoms, classes, seed) for name, atoms in atoms_of.items()}
-    return _with_sites(parts, classes)
+    counts = {name: _count_image(name, atoms, classes, seed) for name, atoms in atoms_of.items()}
+    unknown = {"source": "", "pixel_size": 1.0, "pixel_units": "px"}
+    attrs = {
+        key: [atoms.attrs.get(key, default) for atoms in atoms_of.values()]
+        for key, default in unknown.items()
+    }
+    return _with_measured(counts, classes, species_names(next(iter(atoms_of.values()))), attrs)
 
 
-Parts = dict[str, npt.NDArray[Any]]
-
-
-def _with_sites(parts: Mapping[str, Parts], classes: Configurations) -> xr.Dataset:
-    """The Dataset of counts and of what the images' own sites tell of them."""
-    found = counts_dataset({name: part["counts"] for name, part in parts.items()}, classes)
-    return found.assign(
-        {
-            name: (
-                ("image", *dims),
-                np.array([part[name] for part in parts.values()]),
-                _told(long_name, units),
-            )
-            for name, (dims, long_name, units) in _MEASURED.items()
-            if all(name in part for part in parts.values())
-        }
-    )
-
-
-SHUFFLES = 1000
-
-_MEASURED: dict[str, tuple[tuple[str, ...], str, str]] = {
-    "expected_counts": (("configuration",), "counts expected by species probabilities", "count"),
-    "covariance": (
-        ("configuration", "configuration_2"),
-        "covariance of the counts of a random alloy on these sites",
-        "count²",
-    ),
-    "effective_n": ((), "independent neighbourhoods that tell as much", "count"),
-    "shuffled_counts": (
-        ("shuffle", "configuration"),
-        "counts with the species shuffled over these sites",
-        "count",
-    ),
-    "p_random": ((), "share of shuffles as far from random mixing", "1"),
-}
-
-
-def _image_counts(name: str, atoms: xr.Dataset, classes: Configurations, seed: int) -> Parts:
+def _count_image(name: str, atoms: xr.Dataset, classes: Configurations, seed: int) -> ImageCounts:
     names = species_names(atoms)
     if len(names) != 2:
         raise RequestError(
@@ -254,19 +243,43 @@ def _image_counts(name: str, atoms: xr.Dataset, classes: Configurations, seed: i
     counts = count_configurations(np.maximum(species, 0), centers, rings, classes)
     probability = np.nan_to_num(atoms["probability"].to_numpy()[:, 1])
     expected = expected_counts(probability, centers, rings, classes)
-    found = _on_sites(counts, species, (centers, rings), classes, seed)
-    return found | {"expected_counts": expected}
+    statistics = _shuffle_statistics(counts, species, centers, rings, classes, seed)
+    return statistics | {"expected_counts": expected}
 
 
-def _on_sites(
-    counts: npt.NDArray[np.int64],
-    species: npt.NDArray[np.int64],
-    sites: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+def _count_table(
+    path: Path,
+    table: pd.DataFrame,
+    classes: Configurations,
+    species: Sequence[str] | None,
+    seed: int,
+) -> ImageCounts:
+    try:
+        positions, occupation = atoms_of_table(table, species)
+        centers, rings = complete_rings(positions, classes.kind)
+        if not len(centers):
+            raise RequestError(
+                "no atom has a complete ring of neighbours",
+                came=f"{len(table)} atoms",
+                allowed=f"at least one {classes.kind} ring",
+                hint="a larger image, or the lattice it shows",
+            )
+        counts = count_configurations(occupation, centers, rings, classes)
+        return _shuffle_statistics(counts, occupation, centers, rings, classes, seed)
+    except RequestError as error:
+        raise error.within(str(path)) from None
+
+
+def _shuffle_statistics(
+    counts: Integers,
+    species: Integers,
+    centers: Integers,
+    rings: Integers,
     classes: Configurations,
     seed: int,
-) -> Parts:
-    """What shuffling the species over the image's own sites tells of its counts."""
-    shuffled = shuffled_counts(species, *sites, classes, shuffles=SHUFFLES, seed=seed)
+) -> ImageCounts:
+    """Counts of an image and of its species shuffled over its own sites."""
+    shuffled = shuffled_counts(species, centers, rings, classes, shuffles=SHUFFLES, seed=seed)
     return {
         "counts": counts,
         "covariance": np.cov(shuffled.T),
@@ -276,16 +289,19 @@ def _on_sites(
     }
 
 
-def _from_images(
-    source: Paths, kind: str, species: Sequence[str] | None, method: Method, seed: int
+def _count_images(
+    source: Paths, kind: str, species: Sequence[str] | None, method: "Method", seed: int
 ) -> xr.Dataset:
+    # Counts of tables and stores need none of the libraries for images.
+    from latticescape.analysis.images.measurement import measure
+
     paths = image_paths(source)
     others = [path for path in paths if not is_image(path)]
     if others:
         raise RequestError(
             "images and tables together", came=", ".join(map(str, others)), allowed="images alone"
         )
-    names = tuple(species) if species is not None else ("0", "1")
+    names = tuple(species) if species is not None else UNNAMED
     atoms_of = {}
     for path in paths:
         try:
@@ -295,84 +311,84 @@ def _from_images(
     return count_measured(atoms_of, seed=seed)
 
 
-def counts_dataset(counts: dict[str, npt.NDArray[np.int64]], classes: Configurations) -> xr.Dataset:
+def _with_measured(
+    counts: Mapping[str, ImageCounts],
+    classes: Configurations,
+    species: Sequence[str] | None,
+    attrs: Mapping[str, Any],
+) -> xr.Dataset:
+    """The Dataset of counts with the statistics and the provenance of the images."""
+    dims_and_labels: dict[str, tuple[tuple[str, ...], str, str]] = {
+        "expected_counts": (
+            ("configuration",),
+            "counts expected by species probabilities",
+            "count",
+        ),
+        "covariance": (
+            ("configuration", "configuration_2"),
+            "covariance of the counts of a random alloy on these sites",
+            "count²",
+        ),
+        "effective_n": ((), "effective number of independent neighbourhoods", "count"),
+        "shuffled_counts": (
+            ("shuffle", "configuration"),
+            "counts with the species shuffled over these sites",
+            "count",
+        ),
+        "p_random": ((), "share of shuffles as far from random mixing", "1"),
+    }
+    columns: dict[str, Column] = {
+        name: (("image", *dims), np.array([one[name] for one in counts.values()]), label, units)
+        for name, (dims, label, units) in dims_and_labels.items()
+        if all(name in one for one in counts.values())
+    }
+    observed = counts_dataset({name: one["counts"] for name, one in counts.items()}, classes)
+    observed = observed.assign(labelled_variables(columns))
+    if species is not None and tuple(species) != UNNAMED:
+        observed["composition"].attrs["long_name"] = f"{species[1]} fraction x"
+        attrs = {"species": list(species), **attrs}
+    return observed.assign_attrs(**attrs, version=version("latticescape"))
+
+
+def counts_dataset(counts: dict[str, Integers], classes: Configurations) -> xr.Dataset:
     """The Dataset of counts per image, with measured compositions."""
     table = np.array(list(counts.values()), np.int64)
     for image, row in zip(counts, table, strict=True):
         if row.sum() == 0:
             raise RequestError(f"the image {image} has no counts", came=0, allowed="at least 1")
     n = table.sum(axis=1)
+    composition = table @ classes.centre / n
     along = {
-        name: ("configuration", values, {"long_name": told})
-        for name, (values, told) in classes.descriptors.items()
+        name: ("configuration", values, {"long_name": long_name})
+        for name, (values, long_name) in classes.descriptors.items()
     }
     return xr.Dataset(
-        {
-            "counts": (
-                ("image", "configuration"),
-                table,
-                _told("observed configurations", "count"),
-            ),
-            "n": ("image", n, _told("neighbourhoods counted", "count")),
-            "composition": (
-                "image",
-                table @ classes.centre / n,
-                _told("measured fraction of species-1 centres", "1"),
-            ),
-        },
+        labelled_variables(
+            {
+                "counts": (("image", "configuration"), table, "observed configurations", "count"),
+                "n": ("image", n, "neighbourhoods counted", "count"),
+                "composition": (
+                    "image",
+                    composition,
+                    "measured fraction of species-1 centres",
+                    "1",
+                ),
+            }
+        ),
         coords={"image": list(counts), "configuration": np.arange(len(classes)), **along},
         attrs={"lattice": classes.kind},
     )
 
 
-def _told(long_name: str, units: str) -> dict[str, str]:
-    return {"long_name": long_name, "units": units}
-
-
-def _kind(lattice: LatticeKind) -> str:
-    return lattice if isinstance(lattice, str) else lattice(8).kind
-
-
-def _paths(source: Paths) -> list[Path]:
-    given = [source] if isinstance(source, (str, Path)) else list(source)
-    found = [Path(p) for item in given for p in (sorted(glob(str(item))) or [str(item)])]
-    if not found:
-        raise RequestError("no table is named", came="[]", allowed="a path", hint='"counts.csv"')
-    return found
-
-
-def _count_table(
-    path: Path,
-    table: pd.DataFrame,
-    classes: Configurations,
-    species: Sequence[str] | None,
-    seed: int,
-) -> Parts:
-    try:
-        positions, numbered = atoms_of_table(table, species)
-        sites = complete_rings(positions, classes.kind)
-        if not len(sites[0]):
-            raise RequestError(
-                "no atom has a complete ring of neighbours",
-                came=f"{len(table)} atoms",
-                allowed=f"at least one {classes.kind} ring",
-                hint="a larger image, or the lattice it shows",
-            )
-        counts = count_configurations(numbered, *sites, classes)
-        return _on_sites(counts, numbered, sites, classes, seed)
-    except RequestError as error:
-        raise error.within(str(path)) from None
-
-
 def count_lattices(species: npt.NDArray[np.integer], lattice: Lattice) -> xr.Dataset:
-    """Configuration counts of whole lattices, as :func:`observed_counts` tells those of images.
+    """Count the configurations of simulated lattices in the format of :func:`observed_counts`.
 
     Parameters
     ----------
     species
         (images, sites), 0 or 1, such as ``unpack_replicas`` of a sweep's ``spins``.
     lattice
-        The lattice they are of; every site has a complete ring.
+        Their lattice; every site has a complete ring.
 
     Returns
     -------

@@ -1,4 +1,8 @@
-"""Counts of overlapping neighbourhoods: their expectation, covariance and effective number."""
+"""Counts of overlapping neighbourhoods: their expectation, covariance and effective number.
+
+A site and its neighbours share atoms with the neighbourhoods around them, and near a phase
+transition correlate with distant ones, so N neighbourhoods do not scatter like N independent draws.
+"""
 
 import tomllib
 from typing import Any
@@ -22,7 +26,7 @@ Integers = npt.NDArray[np.int64]
 def expected_counts(
     probability: Floats, centers: Integers, rings: Integers, classes: Configurations
 ) -> Floats:
-    """Expected counts when each atom is of species 1 with a probability of its own.
+    """Expected counts when each atom is of species 1 with its own probability.
 
     Exact: for every centre the sum over all 2^(1+z) states of its neighbourhood.
 
@@ -48,9 +52,9 @@ def expected_counts(
     array([0.5, 2. , 2. , 1. , 2. , 0.5, 0.5, 2. , 2. , 1. , 2. , 0.5])
     """
     states = np.ones((len(centers), 1))
-    for ones in (probability[centers], *probability[rings].T):
-        # The state's code gains its next higher bit: all with 0 first, then all with 1.
-        states = np.concatenate([states * (1 - ones)[:, None], states * ones[:, None]], axis=1)
+    for p in (probability[centers], *probability[rings].T):
+        # The next higher bit of the state's code: all states with 0 first, then all with 1.
+        states = np.concatenate([states * (1 - p)[:, None], states * p[:, None]], axis=1)
     sums: Floats = states.sum(axis=0)
     return np.bincount(classes.table, sums, minlength=len(classes)).astype(float)
 
@@ -92,10 +96,10 @@ def shuffled_counts(
 
 
 def effective_number(shuffled: Integers) -> float:
-    """How many independent neighbourhoods tell as much as those that overlap.
+    """Number of independent neighbourhoods with the information of the overlapping ones.
 
-    N f, where f is what Pearson's χ² about the mean of the shuffles is on average for N independent
-    draws, k − 1 for k classes that occur, over what it is for the shuffles.
+    N f, where f is the expected Pearson χ² of N independent draws about the mean of the shuffles,
+    k − 1 for k classes that occur, over the mean χ² of the shuffles.
 
     Parameters
     ----------
@@ -116,27 +120,27 @@ def effective_number(shuffled: Integers) -> float:
 
 
 def random_p_value(counts: Integers, shuffled: Integers, classes: Configurations) -> float:
-    """Share of shuffles as far from the random alloy as the image, itself counted among them.
+    """Share of shuffles, the image included, that are as far from the random alloy as the image.
 
-    The distance is S² to random mixing at the composition of each one's own centres.
+    The distance is S² to random mixing at the composition of each sample's own centres.
     """
-    every = np.vstack([counts[None], shuffled])
-    composition = every @ classes.centre / every.sum(axis=1)
-    distances = statistical_distance(every, classes.random_mixing(composition))
+    samples = np.vstack([counts[None], shuffled])
+    composition = samples @ classes.centre / samples.sum(axis=1)
+    distances = statistical_distance(samples, classes.random_mixing(composition))
     return float(np.mean(distances >= distances[0] * (1 - 1e-9)))
 
 
-# Independent neighbourhoods agree as well as overlapping ones in one case of twenty.
+# Independent neighbourhoods agree equally well with this probability.
 AGREEING = 0.05
 
 
 def neighborhoods_overlap(counts: npt.ArrayLike, kind: str) -> bool:
-    """Whether the counts agree about unlike pairs as only neighbourhoods that share atoms do.
+    """Whether unlike pairs are counted consistently, as only overlapping neighbourhoods do.
 
-    An unlike pair is seen from either end. Summed over the counts of a whole lattice, the unlike
-    neighbours of species 0 are as many as those of species 1, exactly; in a cut-out they differ by
-    pairs at its edge, and in independent draws by √N. On the triangular lattice the same holds for
-    both kinds of unlike triangles.
+    An unlike pair is counted from both ends. Summed over a complete lattice, species 0 has exactly
+    as many unlike neighbours as species 1; in a section of it the numbers differ by the pairs at
+    its edge, and in independent draws by √N. On the triangular lattice the same holds for both
+    kinds of unlike triangles.
 
     Parameters
     ----------
@@ -148,7 +152,7 @@ def neighborhoods_overlap(counts: npt.ArrayLike, kind: str) -> bool:
     Returns
     -------
     bool
-        True if independent draws would agree as well in less than 5 % of cases.
+        True if independent draws would agree equally well in less than 5 % of cases.
 
     Examples
     --------
@@ -156,15 +160,14 @@ def neighborhoods_overlap(counts: npt.ArrayLike, kind: str) -> bool:
     >>> classes = configurations("square")
     >>> species = np.random.default_rng(2).integers(0, 2, 400)
     >>> sites = square(20)
-    >>> whole = count_configurations(species, np.arange(400), sites.neighbors(1), classes)
-    >>> drawn = np.random.default_rng(3).multinomial(400, classes.random_mixing(0.5))
-    >>> neighborhoods_overlap([whole], "square"), neighborhoods_overlap([drawn], "square")
+    >>> counts = count_configurations(species, np.arange(400), sites.neighbors(1), classes)
+    >>> draws = np.random.default_rng(3).multinomial(400, classes.random_mixing(0.5))
+    >>> neighborhoods_overlap([counts], "square"), neighborhoods_overlap([draws], "square")
     (True, False)
     """
-    seen = np.atleast_2d(np.asarray(counts, float))
-    differences = _differences(configurations(kind))
+    differences = _sum_rules(configurations(kind))
     statistic, degrees = 0.0, 0
-    for h in seen:
+    for h in np.atleast_2d(np.asarray(counts, float)):
         number = h.sum()
         off, mean = differences @ h, differences @ h / number
         covariance = number * ((differences * h) @ differences.T / number - np.outer(mean, mean))
@@ -174,41 +177,43 @@ def neighborhoods_overlap(counts: npt.ArrayLike, kind: str) -> bool:
     return degrees > 0 and bool(chi2(degrees).cdf(statistic) < AGREEING)
 
 
-def _differences(classes: Configurations) -> Floats:
-    """Rows that sum to zero over the counts of a whole lattice, (rows, classes)."""
-    n, one = classes.neighbors, classes.centre == 1
+def _sum_rules(classes: Configurations) -> Floats:
+    """Rows whose product with the counts of a complete lattice is zero, (rows, classes)."""
+    n, species1 = classes.neighbors, classes.centre == 1
     if "ortho" not in classes.pair_names:
         z = int(n.max())
-        return np.where(one, n - z, n)[None].astype(float)
+        return np.where(species1, n - z, n)[None].astype(float)
     # The six triangles around a centre: both ring atoms of species 1, one of them, none.
     both = classes.pairs("ortho")
     mixed, none = 2 * (n - both), 6 - 2 * n + both
-    return np.array([np.where(one, 2 * none, -mixed), np.where(one, mixed, -2 * both)], float)
+    return np.array(
+        [np.where(species1, 2 * none, -mixed), np.where(species1, mixed, -2 * both)], float
+    )
 
 
-# Of slow modes: energy and, where it is free, magnetization, with their squares.
+# Moments of the slow modes and of their squares: energy and, where it is free, magnetization.
 _MODES = (("e", "e2"), ("m", "m2"))
 
 
 def count_covariance(point: xr.Dataset) -> Floats:
-    """Covariance of the class counts of one configuration, per neighbourhood.
+    """Covariance of the class counts of one configuration of the lattice, per neighbourhood.
 
-    N neighbourhoods that are counted in an image of the same phase have N times this covariance;
-    independent ones would have diag(q) − qqᵀ.
+    The counts of N neighbourhoods in an image of the same phase have N times this covariance; for
+    independent ones it would be diag(q) − qqᵀ.
 
     Parameters
     ----------
     point
         One point of a sweep. With ``sample_histogram`` (replica, sample, configuration) the
-        covariance is that of all single configurations. Else it is that of the replicas' means
-        times the number of samples; samples that follow each other closely are alike, which is
-        taken out along the energy and the magnetization, the slowest quantities, whose scatter in
-        single configurations ``moments`` tells.
+        covariance is that of all single configurations. Otherwise it is that of the replicas' means
+        times the number of samples. Consecutive samples are correlated; this is corrected along
+        the slowest quantities, energy and magnetization, whose scatter in single configurations is
+        in ``moments``.
 
     Returns
     -------
     ndarray
-        (classes, classes), symmetric, rows summing to zero; NaN if the point is not computed.
+        (classes, classes), symmetric, rows sum to zero; NaN if the point is not computed.
 
     Examples
     --------
@@ -222,8 +227,11 @@ def count_covariance(point: xr.Dataset) -> Floats:
         single = point["sample_histogram"].transpose(..., "configuration").values
         return _scatter(single.reshape(-1, single.shape[-1]))
     counts = point["histogram_replica"].transpose("replica", "configuration").values.astype(float)
-    samples = _samples(point.attrs)
-    if samples is None or "moments" not in point:
+    try:
+        samples = int(tomllib.loads(str(point.attrs["spec"]))["schedule"]["samples"])
+    except (KeyError, TypeError, ValueError):
+        return _scatter(counts)
+    if "moments" not in point:
         return _scatter(counts)
     number = counts.sum(axis=1, keepdims=True)
     sites = number.mean() / samples
@@ -236,23 +244,13 @@ def count_covariance(point: xr.Dataset) -> Floats:
         fast = fast - slow @ slope
         carried = slope.T @ single_scatter @ slope
     degrees = len(fast) - 1 - slow.shape[1]
-    found: Floats = sites * (samples * fast.T @ fast / degrees + carried)
-    return found
+    return np.asarray(sites * (samples * fast.T @ fast / degrees + carried), np.float64)
 
 
 def _scatter(counts: npt.NDArray[Any]) -> Floats:
     """Covariance over histograms of equal size, per neighbourhood."""
     number = counts.sum(axis=-1).mean()
-    found: Floats = np.atleast_2d(np.cov(counts.T)) / (number if number > 0 else np.nan)
-    return found
-
-
-def _samples(attrs: dict[Any, Any]) -> int | None:
-    """Samples a replica, as the sweep's own spec says."""
-    try:
-        return int(tomllib.loads(str(attrs["spec"]))["schedule"]["samples"])
-    except (KeyError, TypeError, ValueError):
-        return None
+    return np.atleast_2d(np.cov(counts.T)) / (number if number > 0 else np.nan)
 
 
 def _slow_modes(moments: xr.DataArray, samples: int) -> tuple[Floats, Floats]:
@@ -263,21 +261,15 @@ def _slow_modes(moments: xr.DataArray, samples: int) -> tuple[Floats, Floats]:
         variance = float(moments.sel(moment=square).values.mean() - mean.mean() ** 2)
         if variance > 1e-12 * max(mean.mean() ** 2, 1e-12) and mean.std() > 0:
             deviations.append(mean - mean.mean())
-            # Means of independent samples scatter less by their number; no means scatter more.
+            # Means of independent samples scatter less by their number, and never more.
             least = mean.var(ddof=1)
             single.append(min(max(variance, least), samples * least * 1.5))
     number = len(deviations)
     slow = np.array(deviations).T.reshape(len(moments["replica"]), number)
     means = np.cov(slow.T).reshape(number, number)
-    return slow, means * _growth(np.array(single) / np.diag(means))
-
-
-def _growth(variance: Floats) -> Floats:
-    """How much larger covariances of modes are in single samples, from how much variances are.
-
-    If both modes decayed as one, by the geometric mean of the variances'; if the faster one
-    followed the slower and else were free, by the lesser. Dynamics lie between.
-    """
-    as_one, by_slower = np.sqrt(np.outer(variance, variance)), np.minimum.outer(variance, variance)
-    found: Floats = (as_one + by_slower) / 2
-    return found
+    growth = np.array(single) / np.diag(means)
+    # If both modes decayed alike, covariances would grow by the geometric mean of the variances'
+    # factors; if the faster followed the slower and were free otherwise, by the smaller factor.
+    # The dynamics lie between.
+    alike, smaller = np.sqrt(np.outer(growth, growth)), np.minimum.outer(growth, growth)
+    return slow, means * ((alike + smaller) / 2)

@@ -2,13 +2,11 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-import xarray as xr
 from dask.callbacks import Callback
 from rich.console import Console
 from rich.progress import (
@@ -43,19 +41,19 @@ from latticescape.sweeps.store.location import StorePath
 
 
 class ImageProgress(Callback):  # type: ignore[misc]
-    """Counts tasks that Dask finishes in this process, on the standard error stream.
+    """Progress bars on standard error for the tasks that Dask finishes in this process.
 
-    How many passes a computation makes is not known before, so each has a bar of its own.
+    The number of passes of a computation is not known in advance, so each pass has its own bar.
 
     Parameters
     ----------
-    what
-        What is counted.
+    unit
+        The items that are counted.
     shown
-        False keeps quiet; True shows the bars where there is somebody to see them.
+        Whether to show the bars in a terminal or notebook.
     """
 
-    def __init__(self, what: str, *, shown: bool) -> None:
+    def __init__(self, unit: str, *, shown: bool) -> None:
         super().__init__(start_state=self._begin, posttask=self._count, finish=self._end)
         console = Console(file=sys.stderr)
         self.passes = 0
@@ -64,7 +62,7 @@ class ImageProgress(Callback):  # type: ignore[misc]
             TextColumn("[bold]{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn(what),
+            TextColumn(unit),
             TimeElapsedColumn(),
             console=console,
             transient=True,
@@ -81,7 +79,7 @@ class ImageProgress(Callback):  # type: ignore[misc]
         self.bar.stop()
 
     def each(self, paths: Sequence[Path]) -> Iterator[Path]:
-        """Every path, counted when it is done."""
+        """Yield every path, and count it when it is done."""
         task = self.bar.add_task("", total=len(paths))
         for path in paths:
             self.bar.update(task, description=path.name)
@@ -105,7 +103,7 @@ class ImageProgress(Callback):  # type: ignore[misc]
 LATTICES = ("square", "triangular", "honeycomb")
 METHODS = ("nfindr", "ica", "nmf", "bayes")
 
-# Spectra that take no more than this stay in memory; others are computed anew in every pass.
+# Spectra of up to this size stay in memory; larger ones are recomputed in every pass.
 KEPT_BYTES = 2**29
 
 frame_option = click.option("--frame", type=Number(min=0), help="Which image of a stack, from 0.")
@@ -121,10 +119,16 @@ quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
 )
 @click.argument("images", type=PATH, nargs=-1, required=True, metavar="IMAGE...")
 @click.option(
-    "--lattice", type=click.Choice(LATTICES), default="triangular", show_default=True, help="Kind."
+    "--lattice",
+    type=click.Choice(LATTICES),
+    default="triangular",
+    show_default=True,
+    help="Kind of lattice.",
 )
 @click.option(
-    "--species", required=True, help="Names from the darkest to the brightest, such as Mo,Re."
+    "--species",
+    required=True,
+    help="Names from the darkest to the brightest species, such as Mo,Re.",
 )
 @click.option("--out", type=STORE, help="Folder or URL of a new zarr store for the counts.")
 @click.option("--atoms", type=PATH, help="A new CSV file for positions and species.")
@@ -145,15 +149,16 @@ def measure(
     quiet: bool,
     json_: bool,
 ) -> None:
-    """Find the atoms in images, name their species, count their local configurations.
+    """Find the atoms in images, name their species, and count their local configurations.
 
-    Each IMAGE is a file, or a pattern of several. The picture shows species, how doubtful they
-    are, and the two main components of the neighbourhoods; of several images each has its own,
-    with the image's name before the suffix. Exit code 1 if some images could not be measured.
+    Each IMAGE is a file or a pattern. The picture shows the species, their uncertainty, and the two
+    main components of the neighbourhoods; with several images there is one picture for each, with
+    the image's name before the suffix. Exit code 1 if some images could not be measured.
     """
     from latticescape.analysis.counts.counting import count_measured
     from latticescape.analysis.counts.tables import atom_table
-    from latticescape.analysis.images.reading import image_paths
+    from latticescape.analysis.images.measurement import measure as measure_image
+    from latticescape.analysis.images.reading import image_paths, read_image
     from latticescape.deploy.cli.tables import measured_facts
 
     check_pictures(picture)
@@ -162,63 +167,36 @@ def measure(
     if atoms is not None:
         check_file(atoms)
     paths = image_paths(images)
-    found, failed = _measured(paths, frame, part, lattice, species.split(","), shown=not quiet)
-    atoms_of = {name: one.atoms for name, one in found.items()}
+    image_of, atoms_of, errors = {}, {}, []
+    with ImageProgress("images", shown=not quiet) as bar:
+        for path in bar.each(paths):
+            image = read_image(path, frame=frame, part=part)
+            try:
+                atoms_of[str(image.name)] = measure_image(image, lattice, species.split(","))
+                image_of[str(image.name)] = image
+            except RequestError as error:
+                errors.append(error.within(str(path)))
+    if not atoms_of:
+        raise errors[0]
     observed = count_measured(atoms_of)
-    for name, one in found.items():
-        own = [path if len(paths) == 1 else _of_image(path, name) for path in picture]
-        draw(partial(_maps, one), own)
+    for name, image in image_of.items():
+        pictures = [
+            path if len(paths) == 1 else path.with_name(f"{path.stem}_{name}{path.suffix}")
+            for path in picture
+        ]
+        draw(partial(_measured_maps, image, atoms_of[name]), pictures)
     if atoms is not None:
         write_table(atom_table(atoms_of), atoms)
     if out is not None:
         write_new(observed, out)
     show(measured_facts(observed, atoms_of), json_)
-    for told in failed:
-        click.echo(f"Error: {told}", err=True)
-    sys.exit(1 if failed else 0)
+    for failure in errors:
+        click.echo(f"Error: {failure}", err=True)
+    sys.exit(1 if errors else 0)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """An image, and the atoms found in it."""
-
-    image: xr.DataArray
-    atoms: xr.Dataset
-
-
-def _measured(
-    paths: Sequence[Path],
-    frame: int | None,
-    part: str | None,
-    lattice: str,
-    species: Sequence[str],
-    *,
-    shown: bool,
-) -> tuple[dict[str, Measured], list[RequestError]]:
-    """Images by name, and errors of those that could not be measured; not all of them may fail."""
-    from latticescape.analysis.images.measurement import measure as measure_image
-    from latticescape.analysis.images.reading import read_image
-
-    found: dict[str, Measured] = {}
-    failed: list[RequestError] = []
-    with ImageProgress("images", shown=shown) as bar:
-        for path in bar.each(paths):
-            image = read_image(path, frame=frame, part=part)
-            try:
-                found[str(image.name)] = Measured(image, measure_image(image, lattice, species))
-            except RequestError as error:
-                failed.append(error.within(str(path)))
-    if not found:
-        raise failed[0]
-    return found, failed
-
-
-def _maps(one: Measured, pictures: Any) -> Any:
-    return pictures.measured_maps(one.image, one.atoms)
-
-
-def _of_image(path: Path, name: str) -> Path:
-    return path.with_name(f"{path.stem}_{name}{path.suffix}")
+def _measured_maps(image: Any, atoms: Any, plots: Any) -> Any:
+    return plots.measured_maps(image, atoms)
 
 
 @click.command(
@@ -229,13 +207,21 @@ def _of_image(path: Path, name: str) -> Path:
     ),
 )
 @click.argument("image", type=PATH)
-@click.option("--window", type=POSITIVE, help="Side, px [default: seven lattice periods].")
-@click.option("--step", type=POSITIVE, help="From window to window, px [default: window / 4].")
-@click.option("--endmembers", type=POSITIVE, default=2, show_default=True, help="How many phases.")
 @click.option(
-    "--method", type=click.Choice(METHODS), default="nfindr", show_default=True, help="Of unmixing."
+    "--window", type=POSITIVE, help="Side of a window, px [default: seven lattice periods]."
 )
-@click.option("--seed", type=Number(min=0), default=0, show_default=True, help="Of all chance.")
+@click.option("--step", type=POSITIVE, help="Step between windows, px [default: window / 4].")
+@click.option("--endmembers", type=POSITIVE, default=2, show_default=True, help="Number of phases.")
+@click.option(
+    "--method",
+    type=click.Choice(METHODS),
+    default="nfindr",
+    show_default=True,
+    help="Method of unmixing.",
+)
+@click.option(
+    "--seed", type=Number(min=0), default=0, show_default=True, help="Seed of all random numbers."
+)
 @click.option("--out", type=STORE, help="Folder or URL of a new zarr store for the maps.")
 @picture_option
 @frame_option
@@ -256,10 +242,10 @@ def segment(
     quiet: bool,
     json_: bool,
 ) -> None:
-    """Where an image shows which phase: spectra of sliding windows, unmixed.
+    """Map the phases of an image: Fourier spectra of sliding windows, unmixed.
 
-    The Fourier spectra of windows all over the IMAGE are taken as mixtures of a few endmembers;
-    the maps tell how much of each there is.
+    The spectra of windows all over the IMAGE are modelled as mixtures of a few endmembers; the maps
+    show the abundance of each.
     """
     from latticescape.analysis.images.reading import read_image
     from latticescape.analysis.images.spectra.windows import sliding_fft
@@ -273,17 +259,17 @@ def segment(
         spectra = sliding_fft(grey, window=window, step=step)
         if spectra.nbytes <= KEPT_BYTES:
             spectra = spectra.persist()
-        found = unmix(spectra, endmembers, method=method, seed=seed).compute()
-    draw(lambda browse: browse.endmember_maps(grey, found), picture)
+        unmixed = unmix(spectra, endmembers, method=method, seed=seed).compute()
+    draw(lambda plots: plots.endmember_maps(grey, unmixed), picture)
     if out is not None:
-        write_new(found, out)
+        write_new(unmixed, out)
     facts: dict[str, object] = {
         "image": str(image),
         "window": int(spectra.attrs["window"]),
         "step": int(spectra.attrs["step"]),
-        "windows": [found.sizes["window_row"], found.sizes["window_col"]],
+        "windows": [unmixed.sizes["window_row"], unmixed.sizes["window_col"]],
         "method": method,
-        "abundance": found["abundance"].mean(["window_row", "window_col"]).values.tolist(),
-        "variance_explained": float(found["variance_explained"]),
+        "abundance": unmixed["abundance"].mean(["window_row", "window_col"]).values.tolist(),
+        "variance_explained": float(unmixed["variance_explained"]),
     }
     show(facts, json_)

@@ -51,3 +51,23 @@ def test_stores_that_do_not_fit_are_refused(
 def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="cannot read the store"):
         stored_counts([tmp_path])
+
+
+def test_joined_stores_keep_the_provenance_of_every_image(tmp_path: Path) -> None:
+    """One value per image; what the stores disagree about is dropped, not mixed up."""
+    shared = {"species": ["Mo", "Re"], "pixel_units": ["nm"]}
+    tables = [
+        counted("a").assign_attrs(source=["a.tif"], pixel_size=[0.02], version="1", **shared),
+        counted("b").assign_attrs(source=["b.tif"], pixel_size=[0.03], version="2", **shared),
+        counted("c"),
+    ]
+    paths = [tmp_path / f"{number}.zarr" for number in range(3)]
+    for path, table in zip(paths, tables, strict=True):
+        write_new(table, path)
+    joined = stored_counts(paths[:2]).attrs
+    assert joined["source"] == ["a.tif", "b.tif"]
+    assert joined["pixel_size"] == [0.02, 0.03]
+    assert joined["pixel_units"] == ["nm", "nm"]
+    assert joined["species"] == ["Mo", "Re"]
+    assert "version" not in joined
+    assert not {"source", "pixel_size"} & set(stored_counts(paths).attrs)

@@ -1,6 +1,7 @@
 """``measure`` and ``phases``: from files of images to stores, tables and pictures."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,12 @@ def test_images_are_measured_into_a_store_a_table_and_pictures(
         np.column_stack([truth["col"], truth["row"]]), truth["species"], "triangular"
     )
     assert observed["n"].values.tolist() == facts["n"] == [expected.sum()] * 2
+    assert observed.attrs["species"] == ["Mo", "Re"]
+    assert observed.attrs["source"] == [str(crystals / f"{name}.tif") for name in facts["images"]]
+    assert observed.attrs["pixel_size"] == [1.0, 1.0]
+    assert observed.attrs["pixel_units"] == ["px", "px"]
+    assert observed.attrs["version"] == version("latticescape")
+    assert observed["composition"].attrs["long_name"] == "Re fraction x"
     assert np.array_equal(observed["counts"], [expected, expected])
     table = pd.read_csv(atoms)
     assert tuple(table.columns) == COLUMNS
@@ -113,7 +120,7 @@ def test_one_image_that_fails_does_not_take_the_others_with_it(
     ("arguments", "problem"),
     [
         (["nothing.tif", "--species", "Mo,Re"], "there is no file"),
-        (["*.dm3", "--species", "Mo,Re"], "no image fits"),
+        (["*.dm3", "--species", "Mo,Re"], "no image matches"),
         (["{}", "--species", "Mo,Mo"], "Mo"),
         (["{}"], "--species"),
         (["{}", "--species", "Mo,Re", "--lattice", "cubic"], "cubic"),
@@ -191,7 +198,7 @@ def test_a_frame_of_a_stack_is_chosen(striped: Path, tmp_path: Path) -> None:
     ("arguments", "problem"),
     [
         (["--window", 500], "does not fit into the image"),
-        (["--window", 48, "--step", 64], "leave gaps"),
+        (["--window", 48, "--step", 64], "leaves gaps"),
         (["--endmembers", 11], "endmembers"),
         (["--endmembers", 0], "endmembers"),
         (["--method", "magic"], "magic"),
