@@ -257,6 +257,24 @@ def test_the_integral_and_laplaces_evidence_agree_and_know_their_prior() -> None
     assert halved.prior.item() == "w -0.3 … 0.3"
 
 
+def test_the_error_of_the_evidence_follows_from_those_of_the_points() -> None:
+    """ln Z is moved point by point: independent errors add as squares."""
+    w, n = np.linspace(-0.2, 0.2, 9), 500
+    s2, error = 0.02 + 0.3 * w**2, np.linspace(1e-4, 4e-4, 9)
+
+    def evidence(moved: npt.ArrayLike) -> xr.Dataset:
+        total = s2 + moved
+        values = {"s2": (("image", "w"), total[None]), "s2_se": (("image", "w"), error[None])}
+        totals = {"s2_total": ("w", total), "s2_total_se": ("w", error), "n": ("image", [n])}
+        surface = xr.Dataset({**values, **totals}, {"w": w, "image": ["one"]})
+        return bayes_factors({"t": surface}).isel(model=0)
+
+    steps = 0.1 * np.diag(error)
+    moves = [float(evidence(s).ln_evidence - evidence(-s).ln_evidence) / 0.2 for s in steps]
+    stated = float(evidence(np.zeros(9)).ln_evidence_se)
+    assert stated == pytest.approx(np.linalg.norm(moves), rel=1e-3)
+
+
 def test_evidence_of_the_random_alloy_is_its_likelihood(lecture: xr.Dataset) -> None:
     found = bayes_factors({"random": "random"}, lecture)
     s2 = float(random_mixing(lecture).s2_total)
