@@ -21,6 +21,29 @@ from tests.support.runs import in_process
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("examples/*/*.md")])
+# Parts of messages that pages quote, as they stand in the code.
+QUOTED = {
+    "recover-from-failures.md": (
+        "while it computed this and nothing else",
+        "the scheduler is lost",
+        "the same command once more",
+        "took over from",
+        "cannot write into the store",
+        "no object storage answers for",
+        "and their marks are gone",
+        "The job that holds the scheduler is lost; submitting another one.",
+        "runs other code than this process",
+        "waiting for a worker:",
+        "when there is space",
+    ),
+    "secure-a-cluster.md": (
+        "do not trust each other",
+        "no certificates for",
+        "no scheduler answers",
+    ),
+    "predict-a-phase-diagram.md": ("no order found", "correlation ratio"),
+    "compare-models.md": ("S² left out",),
+}
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 
 
@@ -195,6 +218,50 @@ def test_every_file_and_module_that_a_page_names_exists(page: Path) -> None:
                 assert hasattr(importlib.import_module(module), attribute), name
 
 
+@pytest.mark.parametrize("page", QUOTED)
+def test_messages_that_a_page_quotes_are_those_of_the_code(page: str) -> None:
+    text = re.sub(r"\s+", " ", (ROOT / "docs" / "howto" / page).read_text())
+    sources = [
+        source.read_text()
+        for part in ("physics", "sweeps", "analysis", "deploy")
+        for source in (ROOT / part).rglob("*.py")
+    ]
+    for message in QUOTED[page]:
+        assert message in text
+        assert any(message in source for source in sources), message
+
+
 @pytest.mark.parametrize("spec", sorted((ROOT / "examples").glob("*.toml")), ids=lambda p: p.name)
 def test_every_example_spec_is_valid(spec: Path) -> None:
     assert Sweep.from_file(spec).points > 10
+
+
+# Imports between rooms that contradict the page's table and should go.
+CIRCULAR = {
+    ("sweeps/spec", "sweeps/functions"),
+    ("sweeps/store", "sweeps/execution"),
+    ("analysis/counts", "analysis/inference"),
+}
+
+
+def test_the_architecture_page_lists_all_rooms_and_their_imports() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    below: dict[str, set[str]] = {}
+    for room, imports in re.findall(r"^\| `(\w+/\w+)` \|.*\|([^|]*)\|$", page, re.MULTILINE):
+        part = room.split("/")[0]
+        direct = {f"{part}/{name}" for name in imports.strip().split(", ")} & below.keys()
+        below[room] = direct.union(*(below[other] for other in direct))
+    parts = ("physics", "sweeps", "analysis", "deploy")
+    rooms = {f"{part}/{file.parent.name}" for part in parts for file in ROOT.glob(f"{part}/*/*.py")}
+    assert rooms == set(below)
+    upward = set()
+    for room in rooms:
+        for file in (ROOT / room).rglob("*.py"):
+            for module in re.findall(
+                r"^ *(?:from|import) latticescape\.(\S+)", file.read_text(), re.M
+            ):
+                other = "/".join(module.split(".")[:2])
+                same_part = other.split("/")[0] == room.split("/")[0]
+                if same_part and other in rooms - {room} - below[room]:
+                    upward.add((room, other))
+    assert upward <= CIRCULAR
