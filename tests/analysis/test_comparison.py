@@ -32,6 +32,7 @@ from latticescape.analysis.inference.estimation.fit import Fit
 from latticescape.analysis.inference.sample_size import noncentrality
 from latticescape.deploy.cli.main import main
 from latticescape.deploy.examples import example
+from latticescape.deploy.sources import needed
 from latticescape.physics import RequestError, configurations, triangular
 from latticescape.sweeps import open_sweep
 from tests.support.command_line import latticescape, told
@@ -521,7 +522,7 @@ def test_the_verb_compares_slabs_by_their_sources(films: Path) -> None:
     assert found["table"]["delta_bic"][0] == 0 < found["table"]["delta_bic"][1]
     assert found["left_out"]["s2_total"][0] < found["left_out"]["s2_total"][1]
     assert min(found["table"]["p_value"][0][:2]) > 0.01 > max(found["table"]["p_value"][1][:2])
-    by_itself = slab_landscape(open_sweep(true), DATA)
+    by_itself = slab_landscape(needed(open_sweep(true)), DATA)
     assert found["n"] == pytest.approx(by_itself.n.values)
     assert found["table"]["s2"][0] == pytest.approx(fit(by_itself).s2.values)
     cut = ("--model", f"x={films / 'x.zarr'}", "--at", "x.x=0.375")
