@@ -29,7 +29,7 @@ NAMES = (
 )
 
 
-class Benchmarks(click.Group):
+class Benchmarks(click.Batch):
     """Several may be named at once, and a name that is none is answered with those that are."""
 
     def resolve_command(

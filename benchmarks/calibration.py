@@ -31,7 +31,7 @@ from latticescape.physics import (
     square,
     triangular,
 )
-from latticescape.physics.kernels.sampler import complete
+from latticescape.physics.kernels.kernel import complete
 from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.observables import observe
 

@@ -27,10 +27,9 @@ from benchmarks.kernels import CASES, Case
 from benchmarks.timing import one_core
 from latticescape.physics.kernels.multispin import exchange
 from latticescape.physics.kernels.multispin import heat_bath as single_flip
-from latticescape.physics.kernels.multispin.blocks import LaneTables
+from latticescape.physics.kernels.multispin.batches import MultispinTables
 from latticescape.physics.kernels.multispin.simd import WORDS, aligned, native_width
-from latticescape.physics.kernels.multispin.streams import seed_state
-from latticescape.physics.kernels.multispin.thresholds import threshold_planes
+from latticescape.physics.kernels.multispin.thresholds import seed_state, threshold_planes
 from latticescape.physics.kernels.sampler import parameters_used
 from latticescape.physics.models.model import REPLICAS, features_of
 
@@ -87,7 +86,7 @@ def _call(case: Case) -> tuple[Any, tuple[Any, ...]]:
     """The kernel of a case and arguments of the right kinds, whatever their values."""
     used = parameters_used(case.model, case.point)
     orbits = case.model.orbits(case.lattice, used)
-    tables = LaneTables(case.lattice, orbits, case.model.acting(used, features_of(orbits)))
+    tables = MultispinTables(case.lattice, orbits, case.model.acting(used, features_of(orbits)))
     spins = aligned((case.lattice.sites, WORDS))
     state = seed_state(np.ones((WORDS, 4), np.uint64))
     if case.model.move == "exchange":
@@ -101,7 +100,7 @@ def _call(case: Case) -> tuple[Any, tuple[Any, ...]]:
             spins, bonds.rows, terms, rules.turned, state, order, 0, 1, *kinds,
         )  # fmt: skip
     classes = math.prod(z + 1 for z in tables.sizes)
-    up = np.full((classes, WORDS), 0.4 if case.model.given.get("H") else 0.5)
+    up = np.full((classes, WORDS), 0.4 if case.model.fixed_parameters.get("H") else 0.5)
     table = single_flip.rule(threshold_planes(up), tables.sizes)
     return single_flip.heat_bath, single_flip.arguments(
         spins, tables.visits, table, state, 0, 1, single_flip.UNSIGNED

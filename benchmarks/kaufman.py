@@ -12,7 +12,7 @@ import numpy as np
 
 from latticescape.physics import Ising, Schedule, sample, square
 from latticescape.physics.exact.closed_forms import CRITICAL_TEMPERATURE, kaufman
-from latticescape.physics.kernels.sampler import complete
+from latticescape.physics.kernels.kernel import complete
 from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.observables import observe
 

@@ -17,12 +17,11 @@ from latticescape.physics import (
     sample,
 )
 from latticescape.physics.kernels.boltzmann import occupation
-from latticescape.physics.kernels.multispin.counting.counters import count_unlike, count_up
+from latticescape.physics.kernels.multispin.counting import count_unlike, count_up
 from latticescape.physics.kernels.multispin.heat_bath import advance, rule, visits
 from latticescape.physics.kernels.multispin.simd import WORDS, aligned
-from latticescape.physics.kernels.multispin.streams import seed_state
-from latticescape.physics.kernels.multispin.thresholds import threshold_planes
-from latticescape.physics.kernels.sampler import LANES, REFERENCE, kernel_of, parameters_used
+from latticescape.physics.kernels.multispin.thresholds import seed_state, threshold_planes
+from latticescape.physics.kernels.sampler import MULTISPIN, REFERENCE, kernel_of, parameters_used
 from latticescape.physics.kinetics.kernel import AdatomKernel
 from latticescape.physics.lattices.lattice import cubic, honeycomb, square, triangular
 from latticescape.physics.models.model import REPLICAS
@@ -52,7 +51,7 @@ class Case:
         Lane kernels take eight points at once, scalar ones are given one.
         """
         orbits = self.model.orbits(self.lattice, parameters_used(self.model, self.point))
-        lanes = (kernel or kernel_of(self.model, self.lattice, orbits)) == LANES
+        lanes = (kernel or kernel_of(self.model, self.lattice, orbits)) == MULTISPIN
         points = WORDS if lanes else 1
         axes = {axis: np.full(points, value) for axis, value in self.point.items()}
         seeds = np.arange(4 * points, dtype=np.uint64).reshape(points, 4)

@@ -176,14 +176,14 @@ MUTANTS = (
         "exactness kernels_agree",
     ),
     mutant(
-        "physics/models/solid_solution.py",
+        "physics/models/alloys.py",
         '"like_0_1": (1, 0, 0)',
         '"like_0_1": (0, 0, 1)',
         "species of like pairs",
         "solid_solution",
     ),
     mutant(
-        "physics/models/composition.py",
+        "physics/models/alloys.py",
         "np.rint(x * sites)",
         "np.floor(x * sites)",
         "rounding of atoms",
@@ -197,10 +197,10 @@ MUTANTS = (
         "multispin",
     ),
     mutant(
-        "physics/kernels/tempering.py",
+        "physics/kernels/batches.py",
         "(beta[0] - beta[1])",
         "(beta[1] - beta[0])",
-        "sign of a trade's gain",
+        "sign of a swap's gain",
         "tempering trades",
     ),
     mutant(
@@ -346,14 +346,14 @@ MUTANTS = (
         "landscape distance",
     ),
     mutant(
-        "analysis/inference/comparison/comparison.py",
+        "analysis/inference/comparison/criteria.py",
         "else 2 * half",
         "else half",
         "factor of the BIC",
         "landscape published",
     ),
     mutant(
-        "analysis/inference/comparison/comparison.py",
+        "analysis/inference/comparison/criteria.py",
         "np.exp(np.nanmin(values) - values)",
         "np.exp(values - np.nanmin(values))",
         "sign of model weights",
@@ -395,7 +395,7 @@ MUTANTS = (
         "estimation errors",
     ),
     mutant(
-        "analysis/inference/estimation/deviance.py",
+        "analysis/inference/landscapes/count_moments.py",
         "root * (1 - rest / (8 * expected))",
         "root * (1 + rest / (8 * expected))",
         "sign of the correction for few counts",

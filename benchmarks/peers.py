@@ -58,7 +58,7 @@ def mcising_work(case: Case) -> Work:
     """mcising's Metropolis sweep."""
     from mcising import IsingSimulation
 
-    lattice, field = case.lattice, case.model.given.get("H", 0.0)
+    lattice, field = case.lattice, case.model.fixed_parameters.get("H", 0.0)
     chain = IsingSimulation(lattice.size, 1.0, 0.0, 0.0, field, 1, "metropolis", lattice.kind)
 
     def run(strides: int) -> None:
@@ -95,7 +95,7 @@ def smol_work(case: Case) -> Work:
     from smol.constants import kB
     from smol.moca import Sampler
 
-    given, lattice = case.model.given, case.lattice
+    given, lattice = case.model.fixed_parameters, case.lattice
     with warnings.catch_warnings():  # spglib's of its own error handling
         warnings.simplefilter("ignore", DeprecationWarning)
         ensemble = smol_ensemble(lattice, given["w1"], given["w2"])

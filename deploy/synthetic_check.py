@@ -14,9 +14,9 @@ from latticescape.analysis.inference.estimation.fit import fit
 from latticescape.analysis.inference.landscapes.landscape import landscape
 from latticescape.physics.kernels.sampler import sample
 from latticescape.physics.kernels.schedule import Schedule
-from latticescape.physics.kernels.traces import unpack_replicas
 from latticescape.physics.lattices.lattice import triangular
 from latticescape.physics.models.alloys import PairAlloy
+from latticescape.physics.variables import unpack_replicas
 from latticescape.sweeps.spec.seeding import point_seeds
 
 LATTICE = "triangular"
@@ -91,7 +91,7 @@ def rehearse(simulated: xr.Dataset, w1: float, *, images: int = 4, seed: int) ->
 def draw_images(w1: float, *, images: int, seed: int) -> dict[str, xr.DataArray]:
     """Configurations of an alloy: turned, with a second sublattice, vacancies, drift, noise."""
     alloy, lattice = PairAlloy(x=COMPOSITION, w1=w1), triangular(SIZE)
-    seeds = point_seeds(seed, [alloy.given])
+    seeds = point_seeds(seed, [alloy.fixed_parameters])
     samples = sample(alloy, lattice, {}, SCHEDULE, seeds, keep=("spins",))
     spins = unpack_replicas(samples.kept["spins"])[0, :images]
     turns = np.random.default_rng(seed).uniform(0, 60, images)

@@ -13,8 +13,8 @@ from .analysis.images.spectra.windows import sliding_fft as sliding_fft
 from .analysis.images.unmixing.dimensions import count_endmembers as count_endmembers
 from .analysis.images.unmixing.mixture import unmix as unmix
 from .analysis.inference.accumulator import Accumulator as Accumulator
-from .analysis.inference.comparison.comparison import bic as bic
 from .analysis.inference.comparison.comparison import compare as compare
+from .analysis.inference.comparison.criteria import bic as bic
 from .analysis.inference.comparison.cross_validation import leave_one_out as leave_one_out
 from .analysis.inference.comparison.evidence import bayes_factors as bayes_factors
 from .analysis.inference.comparison.p_values import p_values as p_values
@@ -64,11 +64,11 @@ from .physics.lattices.lattice import honeycomb as honeycomb
 from .physics.lattices.lattice import square as square
 from .physics.lattices.lattice import triangular as triangular
 from .physics.models.alloys import PairAlloy as PairAlloy
+from .physics.models.alloys import SolidSolution as SolidSolution
 from .physics.models.alloys import ThreeBodyAlloy as ThreeBodyAlloy
 from .physics.models.ising import Ising as Ising
 from .physics.models.model import Model as Model
 from .physics.models.parameters import Parameter as Parameter
-from .physics.models.solid_solution import SolidSolution as SolidSolution
 from .physics.registry import MODELS as MODELS
 from .physics.slab.lattice import Slab as Slab
 from .physics.slab.lattice import slab as slab

@@ -15,11 +15,11 @@ from .lattices.lattice import honeycomb as honeycomb
 from .lattices.lattice import square as square
 from .lattices.lattice import triangular as triangular
 from .models.alloys import PairAlloy as PairAlloy
+from .models.alloys import SolidSolution as SolidSolution
 from .models.alloys import ThreeBodyAlloy as ThreeBodyAlloy
 from .models.ising import Ising as Ising
 from .models.model import Model as Model
 from .models.parameters import Parameter as Parameter
-from .models.solid_solution import SolidSolution as SolidSolution
 from .registry import MODELS as MODELS
 from .slab.lattice import Slab as Slab
 from .slab.lattice import slab as slab

@@ -1,7 +1,7 @@
-"""The one wrapper around Numba, so that every kernel is compiled alike.
+"""The only wrapper around Numba, so that every kernel is compiled with the same options.
 
-No ``fastmath``: it lets two machines round differently, and a point's bits may not depend on the
-machine. Bounds are checked when ``NUMBA_BOUNDSCHECK=1`` is set, as the tests do.
+No ``fastmath``, because it lets two machines round differently and a point's bits may not depend on
+the machine. Bounds are checked when ``NUMBA_BOUNDSCHECK=1`` is set, as the tests do.
 """
 
 import hashlib
@@ -22,15 +22,15 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept: a folder for each state of this package's source.
+    """The cache folder of compiled kernels, one for each state of this package's source.
 
-    Numba looks at a kernel's own file to tell whether it changed. Kernels here are written by
-    functions of other files as well, and installed files may all carry the same time.
+    Numba checks only whether a kernel's own file has changed. The code of these kernels is also
+    emitted by functions of other files, and installed files may all have the same time stamp.
     """
     digest = hashlib.sha256()
-    room = Path(__file__).parent
-    for path in sorted(room.rglob("*.py")):
-        digest.update(str(path.relative_to(room)).encode() + b"\0" + path.read_bytes() + b"\0")
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(numba.config.CACHE_DIR or Path(home) / "latticescape") / digest.hexdigest()[:16]
 
@@ -40,18 +40,18 @@ _FOLDER = str(cache_folder())
 
 @contextmanager
 def one_compiles() -> Iterator[None]:
-    """Of the processes that share a cache folder the first one compiles; the others wait for it,
-    and then load what it wrote, side by side.
+    """Let the first of the processes that share a cache folder compile; the others wait for it
+    and then load the cache in parallel.
 
-    They would all spend the same seconds, and processes that write the cache of one function at
-    the same time may crash (https://github.com/numba/numba/issues/4807).
+    Otherwise all would spend the same seconds, and processes that write the cache of one function
+    at the same time may crash (https://github.com/numba/numba/issues/4807).
     """
     with _turn() or nullcontext():
         yield
 
 
 def _turn() -> IO[str] | None:
-    """The lock, ours alone or shared after its first holder; None where nothing can be locked."""
+    """The lock, exclusive for its first holder and then shared; None if locking is unsupported."""
     if sys.platform == "win32":
         return None
     try:
@@ -59,7 +59,7 @@ def _turn() -> IO[str] | None:
         lock = (Path(_FOLDER) / "lock").open("w")
     except OSError:
         return None
-    with suppress(OSError):  # a disk without locks: each process compiles
+    with suppress(OSError):  # a file system without locks: each process compiles
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -68,9 +68,9 @@ def _turn() -> IO[str] | None:
 
 
 def intrinsic(function: Callable[..., object]) -> Any:
-    """Declare a function that writes LLVM instructions for its call (``numba.extending``).
+    """Declare a function that emits the LLVM instructions of its call (``numba.extending``).
 
-    It takes Numba's typing context and the argument types; callers pass the arguments alone.
+    It takes Numba's typing context and the argument types; callers pass only the arguments.
     """
     return numba.extending.intrinsic(function)
 

@@ -1,17 +1,18 @@
-"""What a wrong request is answered with: what came, what is allowed, what to type."""
+"""``RequestError``: a request that cannot be met, what came, what is allowed, what to type."""
 
 import sys
-from typing import Self
+from numbers import Integral
+from typing import Any, Self
 
-# A number of a larger size is no float: infinity, or a whole number of more than 308 digits.
+# The largest float: excludes infinity and integers of more than 308 digits.
 LARGEST = sys.float_info.max
 
-# Of what came only so much is told: it may be a whole file.
-MOST_TOLD = 200
+# Longest value in a message; what came may be the text of a file.
+MOST_SHOWN = 200
 
 
 class RequestError(ValueError):
-    """A request that cannot be met, found before anything was spent on it.
+    """A request that cannot be met; raised before anything is computed.
 
     Parameters
     ----------
@@ -42,10 +43,10 @@ class RequestError(ValueError):
     def __str__(self) -> str:
         came = None if self.came is None else shortened(self.came)
         parts = (("came", came), ("allowed", self.allowed))
-        told = "; ".join(f"{name}: {value}" for name, value in parts if value is not None)
+        details = "; ".join(f"{name}: {value}" for name, value in parts if value is not None)
         return (
             self.problem
-            + (f" ({told})" if told else "")
+            + (f" ({details})" if details else "")
             + (f". Try: {self.hint}" if self.hint else "")
         )
 
@@ -53,14 +54,36 @@ class RequestError(ValueError):
         return _rebuild, (type(self), self.problem, self.came, self.allowed, self.hint)
 
     def within(self, place: str) -> Self:
-        """The same error, with the place it was found in (a file, a table of a spec) put first."""
+        """The same error, with its place (a file, a table of a spec) put first."""
         return type(self)(
             f"{place}: {self.problem}", came=self.came, allowed=self.allowed, hint=self.hint
         )
 
 
-def shortened(value: object, width: int = MOST_TOLD) -> str:
-    """A value in at most so many characters.
+def checked_integer(
+    value: Any, low: int, high: int, problem: str, *, allowed: str = "", hint: str | None = None
+) -> int:
+    """The value as an int, if it is an integer from ``low`` to ``high``.
+
+    Raises
+    ------
+    RequestError
+        With this problem, if it is not.
+
+    Examples
+    --------
+    >>> checked_integer(3, 1, 8, "size is out of range")
+    3
+    """
+    integer = isinstance(value, Integral) and not isinstance(value, bool)
+    if not integer or not low <= value <= high:
+        allowed = allowed or f"a whole number from {low} to {high}"
+        raise RequestError(problem, came=repr(value), allowed=allowed, hint=hint)
+    return int(value)
+
+
+def shortened(value: object, width: int = MOST_SHOWN) -> str:
+    """A value as text of at most ``width`` characters.
 
     Examples
     --------

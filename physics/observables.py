@@ -1,7 +1,8 @@
 """From sums over replicas to observables, each with its standard error.
 
-Everything is computed point by point on arrays of one fixed shape: a reduction over a whole block
-could round differently for blocks of another size, and a point's bits may not depend on its block.
+Everything is computed point by point on arrays of one fixed shape: a reduction over all points of
+a block could round differently for another block size, and a point's bits may not depend on its
+block.
 """
 
 from collections.abc import Callable
@@ -31,8 +32,8 @@ def estimates(moments: Floats, sites: int, temperature: float) -> Estimates:
     Examples
     --------
     >>> up = np.array([1.0, 1.0, 1.0, 1.0, -2.0, 4.0])
-    >>> found = estimates(up, sites=16, temperature=1.0)
-    >>> found["binder_cumulant"].round(4).item(), found["heat_capacity"].item()
+    >>> values = estimates(up, sites=16, temperature=1.0)
+    >>> values["binder_cumulant"].round(4).item(), values["heat_capacity"].item()
     (0.6667, 0.0)
     """
     m, m_abs, m2, m4, e, e2 = np.moveaxis(moments, -1, 0)
@@ -51,14 +52,14 @@ def estimates(moments: Floats, sites: int, temperature: float) -> Estimates:
 def jackknife(
     values: Floats, estimate: Callable[[Floats], Estimates]
 ) -> tuple[Estimates, Estimates]:
-    """An estimate from the mean over replicas, and its standard error.
+    """Estimates from the mean over replicas, and their standard errors.
 
     Parameters
     ----------
     values
-        One row a replica, (replicas, …).
+        One row for each replica, (replicas, …).
     estimate
-        Takes a mean (…, quantities) to named observables.
+        Function from a mean (…, quantities) to named observables.
 
     Returns
     -------
@@ -74,10 +75,10 @@ def jackknife(
     """
     number = len(values)
     total = values.sum(axis=0)
-    left_out = estimate((total - values) / (number - 1))
+    without_one = estimate((total - values) / (number - 1))
     errors = {
         name: np.sqrt((number - 1) / number * np.sum((parts - parts.mean()) ** 2))
-        for name, parts in left_out.items()
+        for name, parts in without_one.items()
     }
     return estimate(total / number), errors
 
@@ -92,12 +93,12 @@ def energy_drift(sums: Sums, couplings: Floats, sites: int, samples: int) -> Flo
 
 
 def observe(samples: Samples, couplings: Floats, temperatures: Floats) -> dict[str, np.ndarray]:
-    """Every variable of a block of points.
+    """Compute every variable of a block of points.
 
     Parameters
     ----------
     samples
-        Sums of the block.
+        The sums of the block.
     couplings
         Energy per unit of each feature, (points, features).
     temperatures
@@ -138,9 +139,9 @@ def _observe_point(
 
 
 def _acceptance(samples: Samples, point: int) -> Floats:
-    """Share of accepted trades with the next hotter point, of each replica, (64,)."""
-    attempted = samples.trades_attempted[point]
+    """Fraction of accepted swaps with the next hotter point, of each replica, (64,)."""
+    attempted = samples.swaps_attempted[point]
     if not attempted:
         return np.full(REPLICAS, np.nan)
-    rate: Floats = samples.trades_accepted[point] / attempted
+    rate: Floats = samples.swaps_accepted[point] / attempted
     return rate

@@ -4,41 +4,41 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from latticescape.physics.errors import RequestError
+from latticescape.physics.kernels.kernel import ModelKernel
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.physics.kernels.schedule import Schedule
 from latticescape.physics.kinetics.adatoms import Adatoms
 from latticescape.physics.kinetics.kernel import AdatomKernel
 from latticescape.physics.lattices import lattice as lattices
 from latticescape.physics.lattices.lattice import Lattice, LatticeMaker
-from latticescape.physics.models.alloys import PairAlloy, ThreeBodyAlloy
+from latticescape.physics.models.alloys import PairAlloy, SolidSolution, ThreeBodyAlloy
 from latticescape.physics.models.ising import Ising
-from latticescape.physics.models.model import Model
-from latticescape.physics.models.solid_solution import SolidSolution
+from latticescape.physics.models.model import ParametricModel
 from latticescape.physics.slab.kernel import SlabKernel
 from latticescape.physics.slab.lattice import KIND, slab
 from latticescape.physics.slab.model import SegregationSlab
 
 LATTICES: dict[str, LatticeMaker] = {**lattices.LATTICES, KIND: slab}
 
-MODELS: dict[str, type[Model]] = {
+MODELS: dict[str, type[ParametricModel]] = {
     model.kind: model
     for model in (Ising, PairAlloy, ThreeBodyAlloy, SolidSolution, Adatoms, SegregationSlab)
 }
 
 # Models with a kernel of their own; every other model runs under LatticeKernel.
-KERNELS: dict[str, Callable[..., LatticeKernel]] = {
+KERNELS: dict[str, Callable[..., ModelKernel]] = {
     Adatoms.kind: AdatomKernel,
     SegregationSlab.kind: SlabKernel,
 }
 
 
 def lattice_of(table: Mapping[str, Any]) -> Lattice:
-    """The lattice of a spec file's table, whose ``kind`` is known.
+    """Make the lattice of a spec file's table, whose ``kind`` is known.
 
     Raises
     ------
     RequestError
-        If it has layers and is no slab, or a number is out of range.
+        If a lattice other than a slab has layers, or a number is out of range.
 
     Examples
     --------
@@ -57,17 +57,17 @@ def lattice_of(table: Mapping[str, Any]) -> Lattice:
 
 def kernel_for(
     lattice: Lattice,
-    model: Model,
+    model: ParametricModel,
     schedule: Schedule,
     swept: tuple[str, ...],
     keep: tuple[str, ...] = (),
-) -> LatticeKernel:
-    """A model on a lattice under a schedule, as the kernel of a sweep.
+) -> ModelKernel:
+    """Make the kernel of a model on a lattice under a schedule.
 
     Raises
     ------
     RequestError
-        If the parts do not fit.
+        If the model does not support the lattice, the schedule or a swept parameter.
 
     Examples
     --------

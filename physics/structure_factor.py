@@ -1,4 +1,4 @@
-"""Structure factors of whole lattices: which waves an arrangement is made of.
+"""Structure factors of whole lattices.
 
 A wave vector is given in lattice units: k = (h, …) means the phase 2π h for a step of one cell
 along each of the lattice's own axes, so h runs over 0, 1/L, …, 1 − 1/L. The axes of the triangular
@@ -19,7 +19,7 @@ from latticescape.physics.lattices.lattice import GEOMETRIES, Lattice, neighbor_
 
 Floats = npt.NDArray[np.float64]
 
-# Neighbour shells whose sums tell stars apart.
+# Neighbour shells whose sums distinguish stars.
 STAR_SHELLS = 3
 
 _HALF, _THIRD = Fraction(1, 2), Fraction(1, 3)
@@ -69,7 +69,7 @@ def structure_factor(spins: npt.ArrayLike, lattice: Lattice) -> Floats:
     Raises
     ------
     RequestError
-        If the spins are not one a site.
+        If the spins do not have one value for each site.
 
     References
     ----------
@@ -84,35 +84,35 @@ def structure_factor(spins: npt.ArrayLike, lattice: Lattice) -> Floats:
     >>> S.shape, float(S[2, 0].round(6)), float(S.sum().round(6))
     ((4, 4), 16.0, 16.0)
     """
-    given = np.asarray(spins, float)
-    if given.shape[-1:] != (lattice.sites,):
+    values = np.asarray(spins, float)
+    if values.shape[-1:] != (lattice.sites,):
         raise RequestError(
-            "spins are not one a site",
-            came=f"shape {given.shape}",
+            "spins must have one value for each site",
+            came=f"shape {values.shape}",
             allowed=f"(…, {lattice.sites}) for {lattice.kind}, size {lattice.size}",
             hint="structure_factor(2.0 * unpack_replicas(words) - 1, lattice)",
         )
     geometry = lattice.geometry
     cells = (lattice.size,) * geometry.dimension
-    waves = given.reshape(*given.shape[:-1], *cells, geometry.sublattices)
+    waves = values.reshape(*values.shape[:-1], *cells, geometry.sublattices)
     axes = tuple(range(-1 - geometry.dimension, -1))
     amplitude = np.fft.fftn(waves, axes=axes)
-    found: Floats = np.sum(np.abs(amplitude) ** 2, axis=-1) / lattice.sites
-    return found
+    factor: Floats = np.sum(np.abs(amplitude) ** 2, axis=-1) / lattice.sites
+    return factor
 
 
 @dataclass(frozen=True)
 class Stars:
-    """Wave vectors of a lattice that its symmetry makes equal.
+    """The stars of a lattice: sets of wave vectors that are equivalent by symmetry.
 
     Attributes
     ----------
     number
         The star each wave vector belongs to, (L, L[, L]).
     members
-        How many belong to each, (stars,).
+        Number of wave vectors in each star, (stars,).
     first
-        One of each, in steps of 1/L, (stars, dimension).
+        One wave vector of each star, in steps of 1/L, (stars, dimension).
     """
 
     number: npt.NDArray[np.int64]
@@ -124,8 +124,8 @@ class Stars:
         dimension = self.number.ndim
         flat = values.reshape(-1, self.number.size)
         sums = [np.bincount(self.number.ravel(), row, len(self.members)) for row in flat]
-        found: Floats = np.array(sums) / self.members
-        return found.reshape(*values.shape[: values.ndim - dimension], -1)
+        means: Floats = np.array(sums) / self.members
+        return means.reshape(*values.shape[: values.ndim - dimension], -1)
 
 
 @cache
@@ -163,8 +163,8 @@ def wave_vectors(lattice: Lattice) -> Floats:
     """
     dimension = lattice.geometry.dimension
     steps = np.indices((lattice.size,) * dimension)
-    found: Floats = np.moveaxis(steps, 0, -1) / lattice.size
-    return found
+    vectors: Floats = np.moveaxis(steps, 0, -1) / lattice.size
+    return vectors
 
 
 def neighbor_waves(lattice: Lattice) -> list[tuple[int, ...]]:
@@ -184,7 +184,7 @@ def neighbor_waves(lattice: Lattice) -> list[tuple[int, ...]]:
 
 
 def name_of(kind: str, k: tuple[Fraction, ...]) -> str:
-    """A wave vector in words: ``K (1/3, 2/3)``, or its numbers alone.
+    """A wave vector as text: ``K (1/3, 2/3)``, or only its components.
 
     Examples
     --------
@@ -200,7 +200,7 @@ def name_of(kind: str, k: tuple[Fraction, ...]) -> str:
 
 
 def special_beside(lattice: Lattice, k: tuple[Fraction, ...]) -> str | None:
-    """The point of high symmetry within a step of k that the lattice's size does not hold."""
+    """The point of high symmetry within one step of k that is no wave vector of this size."""
     for letter, special in SPECIAL[lattice.kind].items():
         held = all((h * lattice.size).denominator == 1 for h in special)
         if not held and any(
@@ -235,5 +235,5 @@ def _shell_sum(kind: str, shell: int, k: Floats) -> Floats:
     """Σ cos(k·r) over the Bravais lattice's shell: cells alone, no basis."""
     geometry = "triangular" if kind == "honeycomb" else kind
     cells = np.array([step.cells for step in neighbor_steps(geometry, shell)[0]], float)
-    found: Floats = np.cos(2 * np.pi * (k @ cells.T)).sum(axis=-1)
-    return found
+    total: Floats = np.cos(2 * np.pi * (k @ cells.T)).sum(axis=-1)
+    return total

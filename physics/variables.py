@@ -1,15 +1,25 @@
-"""The one registry of every variable a Dataset of a lattice model holds.
+"""The registry of every variable that a Dataset of a lattice model may have, and ``keep``.
 
-Writer and reader both use it: a name that is not here cannot be stored.
+Writer and reader both use it: a variable that is not listed here cannot be stored.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from latticescape.physics.errors import RequestError
+from latticescape.physics.models.model import REPLICAS
 
 # What a sample can keep of a point besides its sums.
 SAMPLES, SPINS = "samples", "spins"
+
+SAMPLES, SPINS = "samples", "spins"
+KEEP = (SAMPLES, SPINS)
+
+Words = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -19,7 +29,7 @@ class Variable:
     Attributes
     ----------
     name
-        Its name.
+        Name of the variable.
     dims
         Dimensions after the axes of the sweep.
     dtype
@@ -27,11 +37,11 @@ class Variable:
     units
         Unit; ``{energy}`` stands for the model's unit of energy, "1" for a pure number.
     long_name
-        Meaning, for axis titles; the name if it is not given.
+        Meaning, for axis titles; the name by default.
     formula
-        How it is computed, where that says more than the name.
+        How it is computed, where the name does not say it.
     flags
-        Meanings of the values 0, 1, …, where they are no quantity.
+        Meanings of the values 0, 1, …, if they are categories.
     """
 
     name: str
@@ -44,11 +54,15 @@ class Variable:
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """The attributes it is stored with; those of flags are the CF conventions' (3.5)."""
+        """The attributes of the stored variable; flags follow the CF conventions (3.5)."""
         formula = {"formula": self.formula} if self.formula else {}
         flags = {"flag_values": [*range(len(self.flags))], "flag_meanings": " ".join(self.flags)}
-        told = flags if self.flags else {}
-        return {"long_name": self.long_name or self.name, "units": self.units, **formula, **told}
+        return {
+            "long_name": self.long_name or self.name,
+            "units": self.units,
+            **formula,
+            **(flags if self.flags else {}),
+        }
 
     def in_units(self, energy: str) -> "Variable":
         """The variable with the model's unit of energy filled in."""
@@ -56,7 +70,7 @@ class Variable:
 
     @property
     def error(self) -> "Variable":
-        """Its standard error, ``…_se``."""
+        """The variable of the standard error, ``…_se``."""
         return replace(
             self,
             name=f"{self.name}_se",
@@ -135,7 +149,7 @@ COUNTS = (
     Variable("composition", (), "float64", "1", "realised fraction of species 1", "round(x·N)/N"),
 )
 
-# What a sweep stores besides if it is told to keep it.
+# What a sweep stores in addition, by the words of ``keep``.
 KEPT = {
     SAMPLES: (
         Variable(
@@ -168,7 +182,7 @@ KEPT = {
 
 STATES = ("pending", "done", "failed", "poisoned")
 
-# The done mark is written last, and counts; the state tells why a point is not done.
+# The done mark is written last and decides; the state says why a point is not done.
 BOOKKEEPING = (
     Variable("done", (), "bool", "1", "point is computed and stored"),
     Variable("attempts", (), "int32", "1", "times the point was computed, or failed"),
@@ -206,3 +220,54 @@ def variable(name: str) -> Variable:
     if name not in VARIABLES:
         raise RequestError("unknown variable", came=name, allowed=", ".join(VARIABLES))
     return VARIABLES[name]
+
+
+def checked_keep(words: Any) -> tuple[str, ...]:
+    """The words of ``keep``, each once and in the order of ``KEEP``.
+
+    Raises
+    ------
+    RequestError
+        If ``keep`` is no list of known words.
+
+    Examples
+    --------
+    >>> checked_keep(["spins", "samples"])
+    ('samples', 'spins')
+    """
+    known = isinstance(words, Sequence) and not isinstance(words, str)
+    if not known or any(word not in KEEP for word in words):
+        raise RequestError(
+            "keep has an unknown word",
+            came=repr(words),
+            allowed=f"a list of {' and '.join(KEEP)}",
+            hint='keep = ["samples"]',
+        )
+    return tuple(word for word in KEEP if word in words)
+
+
+def pack_replicas(spins: npt.NDArray[np.uint8]) -> Words:
+    """Pack spins of 64 replicas, (64, sites) of 0 and 1, into words, (sites,); bit r is replica r.
+
+    Examples
+    --------
+    >>> spins = np.zeros((64, 2), np.uint8)
+    >>> spins[3, 1] = 1
+    >>> pack_replicas(spins).tolist()
+    [0, 8]
+    """
+    packed = np.packbits(np.ascontiguousarray(spins.T), axis=1, bitorder="little")
+    return packed.view("<u8")[:, 0].astype(np.uint64)
+
+
+def unpack_replicas(words: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+    """Unpack the stored variable ``spins``, (…, sites), to 0 and 1 of each replica, (…, 64, sites).
+
+    Examples
+    --------
+    >>> unpack_replicas(np.array([0, 8], np.uint64))[3].tolist()
+    [0, 1]
+    """
+    places = np.arange(REPLICAS, dtype=np.uint64)[:, None]
+    bits = np.asarray(words, np.uint64)[..., None, :] >> places & np.uint64(1)
+    return bits.astype(np.uint8)

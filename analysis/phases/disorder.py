@@ -8,9 +8,8 @@ import xarray as xr
 
 from latticescape.analysis.phases.ordering import check_spins
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.traces import unpack_replicas
 from latticescape.physics.models.model import REPLICAS
-from latticescape.physics.variables import SPINS
+from latticescape.physics.variables import SPINS, unpack_replicas
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,7 +12,6 @@ import xarray as xr
 
 from latticescape.analysis.phases.curves import axes_of, jackknife_error, lattice_of
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.traces import unpack_replicas
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.structure_factor import (
     Stars,
@@ -22,7 +21,7 @@ from latticescape.physics.structure_factor import (
     stars_of,
     structure_factor,
 )
-from latticescape.physics.variables import SPINS
+from latticescape.physics.variables import SPINS, unpack_replicas
 
 Floats = npt.NDArray[np.float64]
 

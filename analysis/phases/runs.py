@@ -286,7 +286,9 @@ def runs_of(source: Any, sizes: Sequence[int] | None) -> Runs:
         return StoredRuns(by_size([source], least=1))
     if isinstance(source, SweepLike):
         size = source.lattice.size
-        free = source.model.move == "single_flip" and not (source.model.given.get("H") or 0)
+        free = source.model.move == "single_flip" and not (
+            source.model.fixed_parameters.get("H") or 0
+        )
         halves = tuple(sorted({half for half in (size // 4, size // 2) if free and half >= 4}))
         smaller = halves if sizes is None else sizes
         if not all(2 <= other <= size for other in smaller):

@@ -13,7 +13,7 @@ import xarray as xr
 from latticescape.deploy.cli.options import PATH, STORE, Number, example, species_option
 from latticescape.deploy.sources import SlabSources, check_no_sources, is_slab, sources_for
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.lattice_kernel import LatticeKernel
+from latticescape.physics.kernels.kernel import ModelKernel
 from latticescape.physics.variables import SPINS
 from latticescape.sweeps.spec.seeding import point_seeds
 from latticescape.sweeps.spec.sweep import Sweep
@@ -167,12 +167,12 @@ def _samples(path: Path) -> xr.Dataset:
 def _simulation(sweep: Sweep) -> Callable[[dict[str, float]], Any] | None:
     """The last spins of a point as the sweep had them: same seed, same schedule."""
     kernel = sweep.kernel
-    if not isinstance(kernel, LatticeKernel) or SPINS not in kernel.keepable:
+    if not isinstance(kernel, ModelKernel) or SPINS not in kernel.keepable:
         return None
     keeping = replace(kernel, keep=(SPINS,))
 
     def simulate(place: dict[str, float]) -> Any:
-        ladder = {axis: sweep.axes[axis] for axis in kernel.whole if axis in sweep.axes}
+        ladder = {axis: sweep.axes[axis] for axis in kernel.uncut_axes if axis in sweep.axes}
         number = max(map(len, ladder.values()), default=1)
         points = {axis: ladder.get(axis, np.full(number, v)) for axis, v in place.items()}
         each = [{axis: float(v[i]) for axis, v in points.items()} for i in range(number)]

@@ -36,7 +36,7 @@ def film(sweep: Sweep, T: float, stay: float, tracks: int) -> tuple[pd.DataFrame
         seed = round(1000 * T) + number
         path = trajectory(sweep.lattice, sweep.model, {"T": T}, hops=400, seed=seed)
         times = np.arange(FRAMES) * frame_time
-        x, y = path.positions(times)[:, 0].T * sweep.model.given["a"]
+        x, y = path.positions(times)[:, 0].T * sweep.model.fixed_parameters["a"]
         noise = np.random.default_rng(seed).normal(0, 0.02, (2, FRAMES))
         row, col = np.array([y, x]) + noise
         table = {"frame": np.arange(FRAMES), "particle": number, "row": row, "col": col}
@@ -50,7 +50,7 @@ def hollows(sweep: Sweep) -> tuple[Any, Any]:
     shifts = (np.indices((3, 3)).reshape(2, -1).T - 1) @ cell
     positions = (sweep.lattice.positions[None] + shifts[:, None]).reshape(-1, 2)
     types = np.tile(sweep.model.types(sweep.lattice), len(shifts))
-    return positions[:, ::-1] * sweep.model.given["a"], types
+    return positions[:, ::-1] * sweep.model.fixed_parameters["a"], types
 
 
 def films(sweep: Sweep, ds: xr.Dataset, folder: Path, tracks: int) -> xr.Dataset:

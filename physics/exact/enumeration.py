@@ -1,4 +1,4 @@
-"""Every arrangement of a small lattice, counted: the truth that kernels are held against.
+"""Exact enumeration of every arrangement of a small lattice, to test kernels.
 
 Shipped for tests and documentation. k_B = 1; energies in units of J, or of k_B·T0 for alloys.
 """
@@ -36,12 +36,12 @@ class States:
     Attributes
     ----------
     lattice, model
-        What was enumerated.
+        The enumerated lattice and model.
     features
         Names of the features, in the order of ``features_of(orbits)``.
     values
         Extensive features, (rows, features) int64.
-    ones
+    n_species1
         Number of species-1 atoms (spins up), (rows,) int64.
     degeneracy
         Number of arrangements, (rows,) int64.
@@ -53,7 +53,7 @@ class States:
     model: Model
     features: tuple[str, ...]
     values: Integers
-    ones: Integers
+    n_species1: Integers
     degeneracy: Integers
     class_counts: Integers
 
@@ -65,12 +65,12 @@ class States:
         Parameters
         ----------
         parameters
-            The parameters that the model does not give; defaults are filled in.
+            The parameters that the model does not fix; defaults are filled in.
 
         Returns
         -------
         dict
-            Per site, with m = (2·ones − N)/N and e = E/N: ``energy``, ``magnetization``,
+            Per site, with m = (2·n_species1 − N)/N and e = E/N: ``energy``, ``magnetization``,
             ``magnetization_abs``, ``susceptibility`` N(⟨m²⟩−⟨m⟩²)/T, ``susceptibility_abs`` (with
             |m|), ``heat_capacity`` N(⟨e²⟩−⟨e⟩²)/T², ``binder_cumulant`` 1−⟨m⁴⟩/(3⟨m²⟩²) (NaN where
             ⟨m²⟩ is 0); ``features``, means of the extensive features, (features,); and
@@ -79,8 +79,8 @@ class States:
         Raises
         ------
         RequestError
-            If a parameter is missing, unknown, given twice or out of bounds, or asks for a feature
-            or a composition that was not enumerated.
+            If a parameter is missing, unknown, set twice or out of bounds, or needs a feature or a
+            composition that was not enumerated.
 
         Examples
         --------
@@ -93,12 +93,20 @@ class States:
         arrays = {name: np.array([value]) for name, value in point.items()}
         energies = self.values @ self.model.coefficients(arrays, self.features)[0]
         log_weights = np.log(self.degeneracy) - energies / point["T"]
-        composition = self.model.ones(arrays, self.lattice)
+        composition = self.model.n_species1(arrays, self.lattice)
         if composition is not None:
-            log_weights[~self._rows(int(composition[0]))] = -np.inf
+            rows = self.n_species1 == composition[0]
+            if not rows.any():
+                raise RequestError(
+                    "this composition was not enumerated",
+                    came=f"{composition[0]} atoms of species 1",
+                    allowed=", ".join(str(n) for n in np.unique(self.n_species1)),
+                    hint=f"enumerate_states(lattice, model, n_species1={composition[0]})",
+                )
+            log_weights[~rows] = -np.inf
         p, sites = softmax(log_weights), self.lattice.sites
         return {
-            **_averages(p, energies / sites, 2 * self.ones / sites - 1, sites, point["T"]),
+            **_averages(p, energies / sites, 2 * self.n_species1 / sites - 1, sites, point["T"]),
             "features": p @ self.values,
             "configurations": p / self.degeneracy @ self.class_counts / sites,
         }
@@ -112,21 +120,10 @@ class States:
                 raise RequestError(
                     f"the feature {name} was not enumerated",
                     came=", ".join(f"{name} = {value:g}" for name, value in swept.items()),
-                    allowed=f"parameters that act on {', '.join(self.features)} alone",
+                    allowed=f"parameters that act only on {', '.join(self.features)}",
                     hint=f"enumerate_states(lattice, model, used={sorted(acting)})",
                 )
         return point
-
-    def _rows(self, ones: int) -> npt.NDArray[np.bool_]:
-        rows: npt.NDArray[np.bool_] = self.ones == ones
-        if not rows.any():
-            raise RequestError(
-                "this composition was not enumerated",
-                came=f"{ones} atoms of species 1",
-                allowed=", ".join(str(n) for n in np.unique(self.ones)),
-                hint=f"enumerate_states(lattice, model, ones={ones})",
-            )
-        return rows
 
 
 def _averages(p: Floats, e: Floats, m: Floats, sites: int, T: float) -> dict[str, float | Floats]:
@@ -151,7 +148,7 @@ def enumerate_states(
     model: Model,
     *,
     used: Collection[str] = frozenset(),
-    ones: int | None = None,
+    n_species1: int | None = None,
 ) -> States:
     """Visit every arrangement of a small lattice and collect its density of states.
 
@@ -162,17 +159,17 @@ def enumerate_states(
     lattice
         At most 27 sites.
     model
-        The model. Its given parameters, where not zero, count as used.
+        The model. Its fixed parameters that are not zero count as used.
     used
         Names of further parameters in use, which may bring in features (``{"J2"}``).
-    ones
+    n_species1
         Visit only the arrangements with this many species-1 atoms.
 
     Raises
     ------
     RequestError
-        If the lattice is too large, or too small for a shell in use, ``ones`` out of range, or
-        energies of random bonds too many to tell apart.
+        If the lattice is too large, or too small for a shell in use; if ``n_species1`` is out of
+        range; or if random bonds have too many different energies.
 
     Examples
     --------
@@ -181,26 +178,6 @@ def enumerate_states(
     >>> states.features, states.values[0].tolist(), int(states.degeneracy.sum()) == 2**16
     (('spin_product_1', 'magnetization'), [-32, 0], True)
     """
-    _refuse(lattice, ones)
-    acting = {*used, *(name for name, value in model.given.items() if value)}
-    own = np.arange(lattice.sites, dtype=np.int32)[:, None]
-    orbits = model.disordered(model.orbits(lattice, acting), lattice, model.given)
-    orbits.append(Orbit(own, {"ones": (0, 1)}))
-    ranges = _feature_ranges(orbits)
-    keys, sums = _merged(list(_tallies(lattice, orbits, ranges, -1 if ones is None else ones)))
-    values = np.stack(np.unravel_index(keys, ranges.shape), axis=1) * ranges.steps + ranges.lowest
-    return States(
-        lattice=lattice,
-        model=model,
-        features=features_of(orbits)[:-1],
-        values=values[:, :-1],
-        ones=values[:, -1],
-        degeneracy=sums[:, -1],
-        class_counts=sums[:, :-1],
-    )
-
-
-def _refuse(lattice: Lattice, ones: int | None) -> None:
     if lattice.sites > MOST_ENUMERATED_SITES:
         raise RequestError(
             "the lattice is too large to visit every arrangement",
@@ -208,17 +185,35 @@ def _refuse(lattice: Lattice, ones: int | None) -> None:
             allowed=f"at most {MOST_ENUMERATED_SITES} sites",
             hint=f'Lattice("{lattice.kind}", 3)',
         )
-    if ones is not None and ones not in range(lattice.sites + 1):
+    if n_species1 is not None and n_species1 not in range(lattice.sites + 1):
         raise RequestError(
-            "ones is no number of atoms on this lattice",
-            came=ones,
+            "n_species1 is out of range",
+            came=n_species1,
             allowed=f"a whole number from 0 to {lattice.sites}",
-            hint=f"ones={lattice.sites // 2}",
+            hint=f"n_species1={lattice.sites // 2}",
         )
+    acting = {*used, *(name for name, value in model.fixed_parameters.items() if value)}
+    own = np.arange(lattice.sites, dtype=np.int32)[:, None]
+    orbits = model.disordered(model.orbits(lattice, acting), lattice, model.fixed_parameters)
+    orbits.append(Orbit(own, {"n_species1": (0, 1)}))
+    ranges = _feature_ranges(orbits)
+    keys, sums = _merged(
+        list(_partial_sums(lattice, orbits, ranges, -1 if n_species1 is None else n_species1))
+    )
+    values = np.stack(np.unravel_index(keys, ranges.shape), axis=1) * ranges.steps + ranges.lowest
+    return States(
+        lattice=lattice,
+        model=model,
+        features=features_of(orbits)[:-1],
+        values=values[:, :-1],
+        n_species1=values[:, -1],
+        degeneracy=sums[:, -1],
+        class_counts=sums[:, :-1],
+    )
 
 
 class Cells(NamedTuple):
-    """What the flip of a site touches: neighbourhoods, numbered as their centres, and clusters.
+    """The cells that a flip changes: neighbourhoods, numbered as their centres, and clusters.
 
     The species in a cell are the bits of its code, in the order of its sites.
 
@@ -242,7 +237,7 @@ class Cells(NamedTuple):
     keys: Integers
 
 
-class Tally(NamedTuple):
+class HashTable(NamedTuple):
     """An open hash table: keys (slots,), −1 where empty; class counts, then the degeneracy,
     (slots, classes + 1)."""
 
@@ -251,7 +246,7 @@ class Tally(NamedTuple):
 
 
 class Ranges(NamedTuple):
-    """What each feature may be: ``lowest`` + k·``steps``, k below ``shape``."""
+    """The possible values of each feature: ``lowest`` + k·``steps``, k below ``shape``."""
 
     lowest: Integers
     steps: Integers
@@ -270,7 +265,7 @@ def _feature_ranges(orbits: Sequence[Orbit]) -> Ranges:
     shape = tuple(((ends[1] - ends[0]) // steps + 1).tolist())
     if math.prod(shape) >= 2**63:
         raise RequestError(
-            "there are too many conceivable energies to tell them apart",
+            "there are too many possible energies",
             came=" · ".join(map(str, shape)),
             allowed="at most 2^63",
             hint="fewer random couplings, or those of two signs",
@@ -280,9 +275,9 @@ def _feature_ranges(orbits: Sequence[Orbit]) -> Ranges:
 
 def _cells(lattice: Lattice, orbits: Sequence[Orbit], ranges: Ranges) -> Cells:
     own = np.arange(lattice.sites, dtype=np.int32)
-    groups = [np.column_stack([own, lattice.neighbors(1)]), *(orbit.clusters for orbit in orbits)]
-    widest = max(group.shape[1] for group in groups)
-    padded = [np.pad(g, ((0, 0), (0, widest - g.shape[1])), constant_values=-1) for g in groups]
+    tables = [np.column_stack([own, lattice.neighbors(1)]), *(orbit.clusters for orbit in orbits)]
+    widest = max(table.shape[1] for table in tables)
+    padded = [np.pad(g, ((0, 0), (0, widest - g.shape[1])), constant_values=-1) for g in tables]
     sites = np.concatenate(padded)
     cell, column = np.nonzero(sites >= 0)
     order = np.argsort(sites[cell, column], kind="stable")
@@ -290,7 +285,7 @@ def _cells(lattice: Lattice, orbits: Sequence[Orbit], ranges: Ranges) -> Cells:
         start=np.append(0, np.cumsum(np.bincount(sites[cell, column]))),
         cell=cell[order],
         mask=1 << column[order],
-        orbit=np.repeat(np.arange(len(groups)), [len(group) for group in groups]),
+        orbit=np.repeat(np.arange(len(tables)), [len(table) for table in tables]),
         keys=_keys(orbits, ranges, 2**widest),
     )
 
@@ -308,17 +303,17 @@ def _keys(orbits: Sequence[Orbit], ranges: Ranges, codes: int) -> Integers:
     return keys
 
 
-def _tallies(
-    lattice: Lattice, orbits: Sequence[Orbit], ranges: Ranges, ones: int
+def _partial_sums(
+    lattice: Lattice, orbits: Sequence[Orbit], ranges: Ranges, n_species1: int
 ) -> Iterator[tuple[Integers, Integers]]:
-    """Keys and their sums; a hash table that is full is handed on as it is."""
+    """Yield keys and their sums; a full hash table is yielded and replaced by a larger one."""
     cells, classes = _cells(lattice, orbits, ranges), configurations(lattice.kind)
     slots, visited = FIRST_SLOTS, 0
     while visited < 2**lattice.sites:
         sums = np.zeros((slots, len(classes) + 1), np.int64)
-        tally = Tally(np.full(slots, -1), sums)
-        visited = visit(visited, ones, cells, classes.table, tally)
-        yield tally.keys[tally.keys >= 0], tally.sums[tally.keys >= 0]
+        hash_table = HashTable(np.full(slots, -1), sums)
+        visited = visit(visited, n_species1, cells, classes.table, hash_table)
+        yield hash_table.keys[hash_table.keys >= 0], hash_table.sums[hash_table.keys >= 0]
         slots *= 4
 
 
@@ -332,24 +327,24 @@ def _merged(tallies: Sequence[tuple[Integers, Integers]]) -> tuple[Integers, Int
 
 
 @compiled
-def visit(index: Any, ones: Any, cells: Any, table: Any, tally: Any) -> Any:
-    """Tally the arrangements from the given place in the Gray code on, where successive ones
-    differ in one site; ``ones`` as asked for, −1 for any.
+def visit(index: Any, n_species1: Any, cells: Any, table: Any, hash_table: Any) -> Any:
+    """Count the arrangements from ``index`` in the Gray code on, where successive arrangements
+    differ in one site; ``n_species1`` is −1 for any number.
 
-    Returns the first place not tallied: the end, or where the hash table was half full.
+    Returns the first index that was not counted: the end, or where the hash table was half full.
     """
     sites = len(cells.start) - 1
     codes = np.zeros(len(cells.orbit), np.int64)
-    counts = np.zeros(tally.sums.shape[1], np.int64)
+    counts = np.zeros(hash_table.sums.shape[1], np.int64)
     counts[table[0]], counts[-1] = sites, 1
-    key, arrangement, room = empty_key(cells), 0, len(tally.keys) // 2
-    while index < 1 << sites and room > 0:
+    key, arrangement, free = empty_key(cells), 0, len(hash_table.keys) // 2
+    while index < 1 << sites and free > 0:
         different = arrangement ^ index ^ (index >> 1)
         arrangement ^= different
         key += flip(different, cells, codes, table, counts)
         # The last digit of the key is the number of species-1 atoms.
-        if ones < 0 or key % (sites + 1) == ones:
-            room -= add(key, counts, tally)
+        if n_species1 < 0 or key % (sites + 1) == n_species1:
+            free -= add(key, counts, hash_table)
         index += 1
     return index
 
@@ -383,14 +378,14 @@ def flip(sites: Any, cells: Any, codes: Any, table: Any, counts: Any) -> Any:
 
 
 @compiled
-def add(key: Any, counts: Any, tally: Any) -> Any:
+def add(key: Any, counts: Any, hash_table: Any) -> Any:
     """Add the counts to the key's sums; returns 1 if the key is new, else 0."""
-    last = len(tally.keys) - 1
+    last = len(hash_table.keys) - 1
     slot = np.int64(mix64(np.uint64(key)) & np.uint64(last))
-    while tally.keys[slot] >= 0 and tally.keys[slot] != key:
+    while hash_table.keys[slot] >= 0 and hash_table.keys[slot] != key:
         slot = (slot + 1) & last
-    new = tally.keys[slot] < 0
-    tally.keys[slot] = key
+    new = hash_table.keys[slot] < 0
+    hash_table.keys[slot] = key
     for k in range(len(counts)):
-        tally.sums[slot, k] += counts[k]
+        hash_table.sums[slot, k] += counts[k]
     return np.int64(new)

@@ -1,72 +1,168 @@
-"""Groups of points on their way, and the clock that drives them.
+"""Batches of points, the loop that advances and samples them, and parallel tempering.
 
-A kernel holds the spins and generators of one point or several, and knows how to advance, measure
-and trade them; when to do which is said here, once for all kernels.
+A batch holds the spins and random number generators of one or more points and can advance, measure
+and swap them. :func:`drive` decides when to do which, for all kernels.
+
+In parallel tempering, a *ladder* is the points of a grid that differ in temperature only, coldest
+first. Replica l of a point attempts to swap its configuration with replica l of the next hotter
+point, accepted with probability min(1, exp((1/T − 1/T')(E − E'))). Every point still samples its
+own temperature, and the replicas of one point stay independent. Even and odd pairs alternate.
+
+References
+----------
+Hukushima and Nemoto, J. Phys. Soc. Jpn. 65, 1604 (1996), 10.1143/JPSJ.65.1604.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from latticescape.physics.compiled import compiled
 from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
 from latticescape.physics.kernels.schedule import Schedule
-from latticescape.physics.kernels.tempering import Chosen, Ladder
+from latticescape.physics.kernels.streams import next_uniform, replica_state
+from latticescape.physics.models.model import REPLICAS, Points
 
 Floats = npt.NDArray[np.float64]
+Chosen = npt.NDArray[np.bool_]
+
+# Monte Carlo steps between two cancel checks: about a second on a large lattice, and much longer
+# than the check itself on a small one.
+MCS_BETWEEN_CHECKS = 64
+
+# Makes the stream of a pair of points differ from the stream of its colder point.
+SALT = np.uint64(0x7465_6D70_6572_6564)
 
 
-class Group(ABC):
+class Batch(ABC):
     """Points that a kernel advances together, 64 replicas each."""
 
     @abstractmethod
     def advance(self, mcs: int) -> None:
-        """So many Monte Carlo steps."""
+        """Advance by ``mcs`` Monte Carlo steps."""
 
     @abstractmethod
     def add_sample(self, sample: int, early: bool) -> None:
-        """Measure once and add it up; ``early`` in the first half of the samples."""
+        """Measure once and add to the sums; ``early`` in the first half of the samples."""
 
-    def write(self) -> None:
-        """Hand over what was not added in place, after the last sample."""
+    def finish(self) -> None:
+        """Write results that were not added in place, after the last sample."""
         return
 
     def energies(self) -> Floats:
-        """Energy of the whole lattice, (points, 64); of groups that parallel tempering takes."""
+        """Energy of the whole lattice, (points, 64); for batches that support tempering."""
         raise NotImplementedError
 
-    def trade(self, place: int, other: Any, there: int, chosen: Chosen) -> None:
-        """Exchange the spins of the chosen replicas of two points, maybe of another group."""
+    def swap(self, point: int, other: Any, other_point: int, chosen: Chosen) -> None:
+        """Swap the chosen replicas of a point with those of a point in this or another batch."""
         raise NotImplementedError
 
 
-# Monte Carlo steps between two calls: a second on a large lattice, and long beside a call on a
-# small one.
-UNWATCHED_MCS = 64
+def ladders_of(points: Points) -> list[list[int]]:
+    """Group points that differ in T only, coldest first; every point is in one ladder.
+
+    Examples
+    --------
+    >>> ladders_of({"T": np.array([2.0, 1.0, 2.0]), "H": np.array([0.0, 0.0, 1.0])})
+    [[1, 0], [2]]
+    """
+    ladders: dict[tuple[float, ...], list[int]] = {}
+    for point in range(len(points["T"])):
+        others = tuple(float(v[point]) for name, v in sorted(points.items()) if name != "T")
+        ladders.setdefault(others, []).append(point)
+    return [sorted(ladder, key=lambda p: float(points["T"][p])) for ladder in ladders.values()]
+
+
+@dataclass
+class Ladder:
+    """The swaps of one ladder.
+
+    Parameters
+    ----------
+    points
+        Numbers of its points, coldest first.
+    temperatures
+        Their temperatures.
+    seeds
+        (points, 4) uint64; a pair draws from the seed of its colder point.
+
+    Attributes
+    ----------
+    attempted, accepted
+        Swaps of every point, and of its replicas, with the next hotter point: (points,) and
+        (points, 64); zero for the hottest.
+    """
+
+    points: Sequence[int]
+    temperatures: Floats
+    seeds: npt.NDArray[np.uint64]
+    turn: int = 0
+    states: npt.NDArray[np.uint64] = field(init=False)
+    attempted: npt.NDArray[np.int64] = field(init=False)
+    accepted: npt.NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.attempted = np.zeros(len(self.points), np.int64)
+        self.accepted = np.zeros((len(self.points), REPLICAS), np.int64)
+        self.states = np.empty((len(self.points), REPLICAS, 4), np.uint64)
+        for pair, seed in enumerate(self.seeds):
+            for replica in range(REPLICAS):
+                replica_state(seed ^ SALT, replica, self.states[pair, replica])
+
+    def swaps(self, energies: Floats, *, counted: bool) -> Iterator[tuple[int, int, Chosen]]:
+        """Yield the pairs whose turn it is, and the replicas that swap.
+
+        Parameters
+        ----------
+        energies
+            Energy of every point of the ladder and replica, (points, 64).
+        counted
+            Whether these swaps enter ``attempted`` and ``accepted``.
+        """
+        for pair in range(self.turn % 2, len(self.points) - 1, 2):
+            beta = 1 / self.temperatures[pair : pair + 2]
+            gain = (beta[0] - beta[1]) * (energies[pair] - energies[pair + 1])
+            chosen = accepted(self.states[pair], gain)
+            if counted:
+                self.attempted[pair] += 1
+                self.accepted[pair] += chosen
+            yield self.points[pair], self.points[pair + 1], chosen
+        self.turn += 1
+
+
+@compiled
+def accepted(states: Any, gain: Any) -> Any:
+    """Which replicas swap: probability min(1, exp(gain)), one uniform number each."""
+    chosen = np.empty(len(gain), np.bool_)
+    for replica in range(len(gain)):
+        u = next_uniform(states[replica])
+        chosen[replica] = gain[replica] >= 0.0 or u < np.exp(gain[replica])
+    return chosen
 
 
 def drive(
-    groups: Sequence[Group],
+    batches: Sequence[Batch],
     schedule: Schedule,
     ladders: Sequence[Ladder] = (),
     cancel_check: CancelCheck = never_cancelled,
 ) -> None:
-    """Equilibrate, then sample, all groups in step; with ladders, trade between temperatures."""
-    clock = _advance(groups, schedule, ladders, 0, schedule.equilibration_mcs, cancel_check)
+    """Equilibrate and sample all batches in step; swap along the ladders, if there are any."""
+    clock = _advance(batches, schedule, ladders, 0, schedule.equilibration_mcs, cancel_check)
     for sample in range(schedule.samples):
-        clock = _advance(
-            groups, schedule, ladders, clock, clock + schedule.stride_mcs, cancel_check
-        )
-        for group in groups:
-            group.add_sample(sample, early=sample < schedule.samples // 2)
-    for group in groups:
-        group.write()
+        until = clock + schedule.stride_mcs
+        clock = _advance(batches, schedule, ladders, clock, until, cancel_check)
+        for batch in batches:
+            batch.add_sample(sample, early=sample < schedule.samples // 2)
+    for batch in batches:
+        batch.finish()
 
 
 def _advance(
-    groups: Sequence[Group],
+    batches: Sequence[Batch],
     schedule: Schedule,
     ladders: Sequence[Ladder],
     clock: int,
@@ -76,20 +172,20 @@ def _advance(
     every = schedule.tempering_mcs
     while clock < until:
         cancel_check()
-        steps = min(until - clock, every - clock % every if every else until, UNWATCHED_MCS)
-        for group in groups:
-            group.advance(steps)
+        steps = min(until - clock, every - clock % every if every else until, MCS_BETWEEN_CHECKS)
+        for batch in batches:
+            batch.advance(steps)
         clock += steps
         if every and clock % every == 0:
-            _trade(groups, ladders, counted=clock > schedule.equilibration_mcs)
+            _swap(batches, ladders, counted=clock > schedule.equilibration_mcs)
     return clock
 
 
-def _trade(groups: Sequence[Group], ladders: Sequence[Ladder], *, counted: bool) -> None:
-    """Every ladder's turn; point p is in group p // size at place p % size."""
-    each = [group.energies() for group in groups]
+def _swap(batches: Sequence[Batch], ladders: Sequence[Ladder], *, counted: bool) -> None:
+    """Give every ladder its turn; point p is number p % size of batch p // size."""
+    each = [batch.energies() for batch in batches]
     size, energies = len(each[0]), np.concatenate(each)
     for ladder in ladders:
-        for cold, hot, chosen in ladder.trades(energies[ladder.points], counted=counted):
-            group, other = groups[cold // size], groups[hot // size]
-            group.trade(cold % size, other, hot % size, chosen)
+        for cold, hot, chosen in ladder.swaps(energies[ladder.points], counted=counted):
+            batch, other = batches[cold // size], batches[hot // size]
+            batch.swap(cold % size, other, hot % size, chosen)

@@ -1,22 +1,32 @@
-"""What a sweep asks of a kernel: all that this room knows of the model it maps over a grid."""
+"""The kernel protocol, all that sweeps know of a model, and what the kernels of models share."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, Self
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from latticescape.physics.compiled import one_compiles
+from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
-from latticescape.physics.kernels.lattice_kernel import Coordinates
-from latticescape.physics.variables import Variable
+from latticescape.physics.kernels.schedule import Schedule
+from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.models.model import ParametricModel, Points
+from latticescape.physics.variables import Variable, checked_keep
+
+Seeds = npt.NDArray[np.uint64]
+Axes = Mapping[str, npt.NDArray[np.float64]]
+Coordinates = dict[str, tuple[str, npt.NDArray[Any], dict[str, str]]]
 
 
 class Kernel(Protocol):
-    """A function of a point and a seed, with the variables it yields declared once."""
+    """A function of a point and a seed that declares the variables it returns."""
 
     @property
     def name(self) -> str:
-        """Its name; part of the sweep's digest."""
+        """Name of the kernel; part of the sweep's digest."""
 
     @property
     def version(self) -> int:
@@ -32,54 +42,190 @@ class Kernel(Protocol):
 
     @property
     def variables(self) -> Sequence[Variable]:
-        """What :meth:`compute` yields."""
+        """The variables that :meth:`compute` returns."""
 
     @property
     def coordinates(self) -> Coordinates:
-        """Coordinates of the dimensions besides the axes."""
+        """Coordinates of the dimensions besides the axes: (dimension, values, attributes)."""
 
     @property
     def attrs(self) -> Mapping[str, str]:
-        """What a reader of the Dataset needs to know of the kernel."""
+        """Attributes of the Dataset that describe the kernel."""
 
     def axis_attrs(self, name: str) -> dict[str, str]:
         """Meaning and unit of an axis."""
 
-    def check(self, axes: Mapping[str, npt.NDArray[np.float64]]) -> None:
-        """Refuse axis values it cannot take."""
+    def check(self, axes: Axes) -> None:
+        """Raise a RequestError for axis values that the kernel does not support."""
 
     def parameters(self, axes: Mapping[str, float]) -> dict[str, float]:
-        """All parameters of the point with these coordinates: what its seed is made of."""
+        """All parameters of the point with these coordinates; its seed is made from them."""
 
     def updates(self, points: int) -> int:
-        """Attempted updates in so many points."""
+        """Number of attempted updates in ``points`` points."""
 
     @property
     def nominal_rate(self) -> float:
-        """Updates per second of one core, cautiously: to cut blocks of a sensible length."""
+        """A cautious estimate of the updates per second of one core, to choose the block size."""
 
     @property
-    def whole(self) -> Sequence[str]:
-        """Axes that no block may cut, because points along them need each other."""
+    def uncut_axes(self) -> Sequence[str]:
+        """Axes that no block may cut, because the points along them need each other."""
 
     @property
-    def group(self) -> int:
-        """Points that are computed together at the price of one."""
+    def batch_size(self) -> int:
+        """Number of points that are computed together in the time of one."""
 
     def shortened(self, mcs: int) -> Self:
-        """The same kernel on a short schedule, to measure its speed."""
+        """The same kernel with a short schedule, to measure its speed."""
 
-    def warm_up(self, axes: Mapping[str, npt.NDArray[np.float64]]) -> None:
-        """Make everything ready that :meth:`compute` needs at points of these axes, such as
-        compiled code; called once in every worker, before its first block."""
+    def warm_up(self, axes: Axes) -> None:
+        """Compile, or load from the cache, everything that :meth:`compute` calls for these axes;
+        called once in every worker, before its first block."""
 
     def compute(
-        self,
-        points: Mapping[str, npt.NDArray[np.float64]],
-        seeds: npt.NDArray[np.uint64],
-        cancel_check: CancelCheck = never_cancelled,
+        self, points: Axes, seeds: Seeds, cancel_check: CancelCheck = never_cancelled
     ) -> dict[str, npt.NDArray[Any]]:
-        """Every variable at the given points, points first; a point's bits depend on its own
-        coordinates and seed alone. May be called with any of the points, in any order, as when
-        some of a block have failed; but with all along the axes in :attr:`whole`. A computation of
-        many seconds calls ``cancel_check`` now and then: what that raises ends it."""
+        """Compute every variable at some points, points first.
+
+        A point's bits depend on its own coordinates and seed only. The points may be any subset in
+        any order, for example when some points of a block have failed, but must be complete along
+        the axes in :attr:`uncut_axes`. A computation of many seconds calls ``cancel_check``
+        regularly and ends with any exception that it raises."""
+
+
+@dataclass(frozen=True)
+class ModelKernel(Kernel):
+    """The part of the kernel protocol that is the same for all models.
+
+    Parameters
+    ----------
+    lattice, model, schedule
+        What to simulate.
+    swept
+        Names of the parameters that a sweep varies.
+    keep
+        What to return in addition to the averages: ``"samples"``, ``"spins"``.
+    """
+
+    lattice: Lattice
+    model: ParametricModel
+    schedule: Schedule
+    swept: tuple[str, ...]
+    keep: tuple[str, ...] = ()
+
+    # What ``keep`` may contain.
+    keepable: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keep", checked_keep(self.keep))
+        fixed = self.model.fixed(self.swept)
+        self.model.check(self.lattice, {name: np.array([v]) for name, v in fixed.items()})
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Everything that decides a point's result besides its coordinates and seed."""
+        fixed = sorted(self.model.fixed(self.swept).items())
+        return {
+            "kernel.name": self.name,
+            "kernel.version": self.version,
+            **{f"lattice.{name}": value for name, value in self.lattice.table.items()},
+            "model.kind": self.model.kind,
+            **{f"model.{name}": value for name, value in fixed},
+            **{f"model.{name}": value for name, value in self.model.structure.items()},
+            **{f"schedule.{name}": value for name, value in asdict(self.schedule).items()},
+            **({"sweep.keep": list(self.keep)} if self.keep else {}),
+        }
+
+    @property
+    def attrs(self) -> dict[str, str]:
+        """Attributes of the Dataset that describe the kernel."""
+        return {"lattice": self.lattice.kind, "model": self.model.kind}
+
+    def axis_attrs(self, name: str) -> dict[str, str]:
+        """Meaning and unit of a swept parameter."""
+        parameter = self.model.parameter(name)
+        return {"long_name": parameter.meaning, "units": parameter.units}
+
+    def check(self, axes: Axes) -> None:
+        """Raise a RequestError for axis values that the model or the lattice does not allow."""
+        for name, values in axes.items():
+            try:
+                self.model.parameter(name).check_all(values)
+                self.model.check(self.lattice, {name: values})
+            except RequestError as error:
+                raise error.within(f"grid.{name}") from None
+
+    def parameters(self, axes: Mapping[str, float]) -> dict[str, float]:
+        """Every parameter of the point with these coordinates."""
+        return {**self.model.fixed(self.swept), **axes}
+
+    def shortened(self, mcs: int) -> Self:
+        """The same kernel for about ``mcs`` Monte Carlo steps, to measure its speed."""
+        stride = self.schedule.stride_mcs
+        samples = max(2, min(self.schedule.samples, mcs // stride))
+        shorter = replace(
+            self.schedule,
+            equilibration_mcs=0,
+            samples=samples,
+            stride_mcs=min(stride, max(1, mcs // samples)),
+        )
+        return replace(self, schedule=shorter)
+
+    def warm_up(self, axes: Axes) -> None:
+        """Compile, or load from the cache, everything that :meth:`compute` calls on a grid.
+
+        Computes two samples of a few points. A coupling of zero may need other code (without a
+        field the multispin kernel uses mirrored tables), so for every axis a zero and another value
+        are tried, in all combinations of the axes.
+
+        Parameters
+        ----------
+        axes
+            The grid's values of each swept parameter.
+        """
+        kinds = [(values[values != 0][:1], values[values == 0][:1]) for values in axes.values()]
+        short, ladder = self.shortened(1), 1 + bool(self.schedule.tempering_mcs)
+        tempered = replace(short.schedule, tempering_mcs=min(1, self.schedule.tempering_mcs))
+        with one_compiles():
+            for values in product(*([v for v in kind if len(v)] for kind in kinds)):
+                point = {n: np.repeat(v, ladder) for n, v in zip(axes, values, strict=True)}
+                if ladder > 1:
+                    point["T"] = axes["T"][:ladder]
+                seeds = np.zeros((ladder, 4), np.uint64)
+                replace(short, schedule=tempered).compute(point, seeds)
+
+
+def described(values: Mapping[str, tuple[npt.NDArray[Any], str]]) -> Coordinates:
+    """Coordinates of dimensions, each from its values and its long name."""
+    return {name: (name, array, {"long_name": text}) for name, (array, text) in values.items()}
+
+
+def complete(model: ParametricModel, points: Mapping[str, npt.ArrayLike], number: int) -> Points:
+    """Every parameter at every point, (number,) each: swept, fixed, or default."""
+    swept = {
+        name: np.array([model.parameter(name).check(v) for v in np.atleast_1d(values)])
+        for name, values in points.items()
+    }
+    for name, values in swept.items():
+        if len(values) != number:
+            raise RequestError(
+                f"{name} must have one value for each point",
+                came=f"{len(values)} values",
+                allowed=f"{number}, one for each seed",
+            )
+    fixed = model.fixed(set(swept))
+    return {
+        p.name: swept[p.name] if p.name in swept else np.full(number, fixed[p.name])
+        for p in model.parameters
+        if p.name in swept or p.name in fixed
+    }
+
+
+def corners(model: ParametricModel, axes: Axes) -> Points:
+    """All parameters at the corners of the grid: couplings are linear in every parameter, so that
+    they are extreme at one of the corners."""
+    ends = [np.array([values.min(), values.max()]) for values in axes.values()]
+    grids = np.meshgrid(*ends, indexing="ij")
+    points = {name: grid.ravel() for name, grid in zip(axes, grids, strict=True)}
+    return complete(model, points, len(next(iter(points.values()), [0])))

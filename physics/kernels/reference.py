@@ -1,7 +1,7 @@
-"""Every Monte Carlo move in its plain scalar form, for any model: slow, obvious, the truth.
+"""The reference kernel: every Monte Carlo move in plain scalar code, for any model.
 
-A site's energy change follows from the clusters that touch it. ``Touching`` lists these clusters
-site by site; a move reads nothing else of the model.
+The energy change of a site follows from the clusters that contain it. ``Touching`` lists these
+clusters site by site; a move reads nothing else of the model.
 """
 
 from collections.abc import Sequence
@@ -11,15 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
+from latticescape.physics.kernels.batches import Batch, Chosen
 from latticescape.physics.kernels.streams import next_below, next_uniform, replica_state
-from latticescape.physics.lattices.configurations import add_configurations
-from latticescape.physics.lattices.lattice import Sites
-from latticescape.physics.models.model import Orbit, features_of
+from latticescape.physics.lattices.configurations import add_configurations, configurations
+from latticescape.physics.lattices.lattice import Lattice, Sites
+from latticescape.physics.models.model import REPLICAS, Orbit, features_of
+from latticescape.physics.variables import pack_replicas
 
-# Moments kept of every replica, in this order: sums over samples of the whole-lattice quantity.
+# Moments of every replica, in this order: sums over samples of the whole-lattice quantity.
 MOMENTS = ("m", "m_abs", "m2", "m4", "e", "e2")
 
 Integers = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int32]
+Words = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
 
 
@@ -61,28 +65,28 @@ class Touching(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What one point needs: its seed (4,), temperature, couplings (features,), energy jumps
-    (orbits, widest), starting probabilities (64,) and number of species-1 sites (−1: free)."""
+    """One point: its seed (4,), temperature, couplings (features,), energy steps (orbits, widest),
+    initial probability of up (64,) and number of species-1 sites (−1: not conserved)."""
 
     seed: npt.NDArray[np.uint64]
     temperature: float
     couplings: Floats
-    jumps: Floats
-    begin: Floats
-    ones: int
+    energy_steps: Floats
+    initial_up_probability: Floats
+    n_species1: int
 
 
 class Tables(NamedTuple):
-    """What a sample is measured by.
+    """The tables for measurements.
 
     Attributes
     ----------
     clusters
-        Of all orbits, for the features.
+        The clusters of all orbits, for the features.
     neighbors
         Nearest neighbours in ring order, (sites, z).
     classes
-        Configuration class of every code of a site and its ring.
+        Configuration class of every code of a site and its neighbours.
     """
 
     clusters: Clusters
@@ -91,13 +95,43 @@ class Tables(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Sums over one point's samples, a row a replica: features, those of the first half of the
-    samples, moments in the order of ``MOMENTS``, and configuration counts."""
+    """Sums over the samples of one point, one row per replica: features, those of the first half,
+    moments in the order of ``MOMENTS``, and configuration counts."""
 
     features: Integers
     first_half: Integers
     moments: Floats
     histogram: Integers
+
+
+class Trace(NamedTuple):
+    """Arrays for the kept measurements of one point; None if they are not kept.
+
+    Attributes
+    ----------
+    features
+        Features of every measurement, (64, samples, features).
+    histogram
+        Configurations of every measurement, (64, samples, classes).
+    spins
+        Spins after the last measurement, (sites,); bit r is replica r.
+    """
+
+    features: Counts | None
+    histogram: Counts | None
+    spins: Words | None
+
+    def record(
+        self, sample: int, features: npt.NDArray[np.int64], histogram: npt.NDArray[np.int64]
+    ) -> None:
+        """Record one measurement, (64, features) and (64, classes)."""
+        if self.features is not None and self.histogram is not None:
+            self.features[:, sample], self.histogram[:, sample] = features, histogram
+
+    def finish(self, spins: Words) -> None:
+        """Record the last spins, (sites,) words."""
+        if self.spins is not None:
+            self.spins[...] = spins
 
 
 def clusters_of(orbits: Sequence[Orbit]) -> Clusters:
@@ -120,7 +154,7 @@ def _values(orbits: Sequence[Orbit], widest: int) -> Integers:
     return values
 
 
-def energy_jumps(clusters: Clusters, couplings: Floats) -> Floats:
+def energy_steps_of(clusters: Clusters, couplings: Floats) -> Floats:
     """Energy of one more species-1 site in a cluster that holds m of them, (orbits, widest)."""
     energies = np.einsum("f,ofm->om", couplings, clusters.values)
     return np.ascontiguousarray(np.diff(energies, axis=1))
@@ -142,8 +176,8 @@ def touching(clusters: Clusters, sites: int, acting: npt.NDArray[np.bool_]) -> T
 
 
 @compiled
-def rise(site: Any, spins: Any, touching: Any, jumps: Any) -> Any:
-    """Energy of species 1 on a site minus that of species 0, all else as it is."""
+def rise(site: Any, spins: Any, touching: Any, energy_steps: Any) -> Any:
+    """Energy of species 1 on a site minus that of species 0, with all other sites fixed."""
     energy = 0.0
     for k in range(touching.start[site], touching.start[site + 1]):
         ones = 0
@@ -151,25 +185,25 @@ def rise(site: Any, spins: Any, touching: Any, jumps: Any) -> Any:
             other = touching.others[k, column]
             if other >= 0:
                 ones += spins[other]
-        energy += jumps[touching.orbit[k], ones]
+        energy += energy_steps[touching.orbit[k], ones]
     return energy
 
 
 @compiled
-def heat_bath(spins: Any, state: Any, temperature: Any, touching: Any, jumps: Any) -> None:
-    """One Monte Carlo step of single flips: every site in turn is drawn from its local
-    equilibrium, P(up) = 1 / (1 + exp(ΔE/T))."""
+def heat_bath(spins: Any, state: Any, temperature: Any, touching: Any, energy_steps: Any) -> None:
+    """One Monte Carlo step of the heat bath: draw every site in turn from its local equilibrium,
+    P(up) = 1 / (1 + exp(ΔE/T))."""
     for site in range(len(spins)):
-        up = 1.0 / (1.0 + np.exp(rise(site, spins, touching, jumps) / temperature))
+        up = 1.0 / (1.0 + np.exp(rise(site, spins, touching, energy_steps) / temperature))
         spins[site] = 1 if next_uniform(state) < up else 0
 
 
 @compiled
 def exchange(
-    spins: Any, state: Any, temperature: Any, touching: Any, jumps: Any, neighbors: Any
+    spins: Any, state: Any, temperature: Any, touching: Any, energy_steps: Any, neighbors: Any
 ) -> None:
-    """One Monte Carlo step of exchanges: N random nearest-neighbour bonds, each swapped with
-    probability min(1, exp(−ΔE/T)). Conserves the composition."""
+    """One Monte Carlo step of Kawasaki exchange: N random nearest-neighbour bonds, whose ends are
+    exchanged with probability min(1, exp(−ΔE/T)). Conserves the composition."""
     for _ in range(len(spins)):
         first = next_below(state, len(spins))
         second = np.int64(neighbors[first, next_below(state, neighbors.shape[1])])
@@ -178,7 +212,9 @@ def exchange(
         if spins[first] == 0:
             first, second = second, first
         spins[first] = 0
-        energy = rise(second, spins, touching, jumps) - rise(first, spins, touching, jumps)
+        energy = rise(second, spins, touching, energy_steps) - rise(
+            first, spins, touching, energy_steps
+        )
         if energy <= 0.0 or next_uniform(state) < np.exp(-energy / temperature):
             spins[second] = 1
         else:
@@ -187,15 +223,15 @@ def exchange(
 
 @compiled
 def draw_spins(spins: Any, state: Any, probability: Any) -> None:
-    """Every site up with the given probability, independently."""
+    """Draw every site independently, up with this probability."""
     for site in range(len(spins)):
         spins[site] = 1 if next_uniform(state) < probability else 0
 
 
 @compiled
-def draw_arrangement(spins: Any, state: Any, ones: Any) -> None:
-    """A random arrangement of exactly ``ones`` species-1 sites (selection sampling)."""
-    left = ones
+def draw_arrangement(spins: Any, state: Any, n_species1: Any) -> None:
+    """Draw a random arrangement of exactly ``n_species1`` species-1 sites (selection sampling)."""
+    left = n_species1
     for site in range(len(spins)):
         spins[site] = 1 if next_below(state, len(spins) - site) < left else 0
         left -= spins[site]
@@ -234,30 +270,33 @@ def add_moments(spins: Any, features: Any, couplings: Any, moments: Any) -> None
 
 
 @compiled
-def begin(spins: Any, states: Any, task: Any) -> None:
+def initialize(spins: Any, states: Any, task: Any) -> None:
     """Seed the generator of every replica, and draw its first spins: (64, sites), (64, 4)."""
     for replica in range(len(spins)):
         replica_state(task.seed, replica, states[replica])
-        if task.ones < 0:
-            draw_spins(spins[replica], states[replica], task.begin[replica])
+        if task.n_species1 < 0:
+            draw_spins(spins[replica], states[replica], task.initial_up_probability[replica])
         else:
-            draw_arrangement(spins[replica], states[replica], task.ones)
+            draw_arrangement(spins[replica], states[replica], task.n_species1)
 
 
 @compiled
 def advance(spins: Any, states: Any, task: Any, touching: Any, neighbors: Any, mcs: Any) -> None:
-    """``mcs`` Monte Carlo steps of every replica, by the move that the composition asks for."""
+    """``mcs`` Monte Carlo steps of every replica: exchanges if the composition is conserved, else
+    the heat bath."""
     for replica in range(len(spins)):
         for _ in range(mcs):
-            if task.ones < 0:
-                heat_bath(spins[replica], states[replica], task.temperature, touching, task.jumps)
+            if task.n_species1 < 0:
+                heat_bath(
+                    spins[replica], states[replica], task.temperature, touching, task.energy_steps
+                )
             else:
                 exchange(
                     spins[replica],
                     states[replica],
                     task.temperature,
                     touching,
-                    task.jumps,
+                    task.energy_steps,
                     neighbors,
                 )
 
@@ -285,3 +324,60 @@ def energies(spins: Any, task: Any, tables: Any) -> Any:
         for f in range(len(features)):
             found[replica] += task.couplings[f] * features[f]
     return found
+
+
+class ScalarTables:
+    """The lattice's tables for the scalar kernels, shared by all points of a block."""
+
+    def __init__(self, lattice: Lattice, orbits: Sequence[Orbit]) -> None:
+        self.measured = Tables(
+            clusters_of(orbits), lattice.neighbors(1), configurations(lattice.kind).table
+        )
+        self._touching: dict[bytes, Touching] = {}
+
+    def touching(self, task: Task) -> Touching:
+        """The clusters that contain a site, without the orbits that have no energy at this point;
+        their zeros would change no bit and only cost time."""
+        acting = np.any(task.energy_steps != 0, axis=1)
+        key = acting.tobytes()
+        if key not in self._touching:
+            sites = len(self.measured.neighbors)
+            self._touching[key] = touching(self.measured.clusters, sites, acting)
+        return self._touching[key]
+
+
+class ReferenceBatch(Batch):
+    """One point under the scalar reference moves."""
+
+    def __init__(
+        self, tables: ScalarTables, task: Task, sums: Sums, traces: Sequence[Trace] = ()
+    ) -> None:
+        self.tables, self.task, self.sums, self.traces = tables, task, sums, traces
+        self.spins = np.empty((REPLICAS, len(tables.measured.neighbors)), np.uint8)
+        self.states: npt.NDArray[np.uint64] = np.empty((REPLICAS, 4), np.uint64)
+        initialize(self.spins, self.states, task)
+
+    def advance(self, mcs: int) -> None:
+        touched, neighbors = self.tables.touching(self.task), self.tables.measured.neighbors
+        advance(self.spins, self.states, self.task, touched, neighbors, mcs)
+
+    def add_sample(self, sample: int, early: bool) -> None:
+        features, histogram = self.sums.features, self.sums.histogram
+        before = (features.copy(), histogram.copy()) if self.traces else (0, 0)
+        add_samples(self.spins, self.task, self.tables.measured, early, self.sums)
+        for trace in self.traces:
+            trace.record(sample, features - before[0], histogram - before[1])
+
+    def finish(self) -> None:
+        """Record the last spins; the sums were added in place."""
+        for trace in self.traces:
+            trace.finish(pack_replicas(self.spins))
+
+    def energies(self) -> Floats:
+        values: Floats = energies(self.spins, self.task, self.tables.measured)
+        return values[None, :]
+
+    def swap(self, place: int, other: "ReferenceBatch", there: int, chosen: Chosen) -> None:
+        mine = self.spins[chosen]
+        self.spins[chosen] = other.spins[chosen]
+        other.spins[chosen] = mine

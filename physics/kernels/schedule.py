@@ -1,11 +1,9 @@
-"""The schedule: how long to equilibrate, how often to measure, by which moves."""
+"""``Schedule``: how long to equilibrate, how often to measure, and with which updates."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_integer
 
 Update = Literal["local", "cluster"]
 UPDATES: tuple[Update, ...] = ("local", "cluster")
@@ -16,21 +14,21 @@ MOST = 10**9
 
 @dataclass(frozen=True)
 class Schedule:
-    """When to measure: ``samples`` times, every ``stride_mcs``, after ``equilibration_mcs``.
+    """Measure ``samples`` times, every ``stride_mcs`` steps, after ``equilibration_mcs`` steps.
 
     One Monte Carlo step (MCS) is one attempted move per site.
 
     Parameters
     ----------
     equilibration_mcs, samples, stride_mcs
-        Steps before the first stride, number of measurements, steps between two of them.
+        Steps before the first stride, number of measurements, steps between two measurements.
     update
-        ``"local"``: single flips or exchanges, whichever the model moves by. ``"cluster"``: one
-        Swendsen–Wang update of the whole lattice a step, for Ising models without a field and
-        without negative couplings.
+        ``"local"``: single flips or exchanges, depending on the model. ``"cluster"``: one
+        Swendsen–Wang update of the whole lattice in each step, for Ising models without a field
+        and without negative couplings.
     tempering_mcs
-        Parallel tempering: after every so many steps, points that differ in temperature alone may
-        trade their configurations (:mod:`tempering`). 0, the default: never.
+        Parallel tempering: number of steps between attempts to swap the configurations of points
+        that differ only in temperature (:class:`Ladder`). Default 0: never.
 
     Examples
     --------
@@ -46,7 +44,15 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for name, low in LOWEST.items():
-            object.__setattr__(self, name, _whole(name, getattr(self, name), low))
+            value = checked_integer(
+                getattr(self, name),
+                low,
+                MOST,
+                f"schedule.{name} is out of range",
+                allowed=f"a whole number from {low} to 10^9",
+                hint=f"{name} = {max(low, 100)}",
+            )
+            object.__setattr__(self, name, value)
         if not isinstance(self.update, str) or self.update not in UPDATES:
             raise RequestError(
                 "schedule.update is unknown",
@@ -59,15 +65,3 @@ class Schedule:
     def total_mcs(self) -> int:
         """Monte Carlo steps of one replica."""
         return self.equilibration_mcs + self.samples * self.stride_mcs
-
-
-def _whole(name: str, value: Any, low: int) -> int:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or not low <= value <= MOST:
-        raise RequestError(
-            f"schedule.{name} is out of range",
-            came=repr(value),
-            allowed=f"a whole number from {low} to 10^9",
-            hint=f"{name} = {max(low, 100)}",
-        )
-    return int(value)

@@ -1,7 +1,7 @@
-"""Random streams: xoshiro256++ on states that the caller passes in.
+"""Random numbers: xoshiro256++ on states that the caller passes in.
 
-Nothing here is global: a stream is a pure function of its state, so a result depends on the seed
-alone and never on threads, workers or order.
+There is no global state: a stream is a pure function of its state, so that a result depends only on
+the seed and never on threads, workers or order.
 
 References
 ----------
@@ -58,5 +58,5 @@ def next_uniform(state: Any) -> Any:
 
 @compiled
 def next_below(state: Any, bound: Any) -> Any:
-    """A whole number in [0, bound), bound < 2^31; its bias is below bound / 2^32."""
+    """An integer in [0, bound), bound < 2^31; its bias is below bound / 2^32."""
     return np.int64(((next_word(state) >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32))

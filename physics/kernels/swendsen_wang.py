@@ -1,8 +1,8 @@
-"""Cluster updates of the Ising model without a field, replica by replica.
+"""Swendsen–Wang cluster updates of the Ising model without a field, replica by replica.
 
-A bond between like spins holds with probability 1 − exp(−ΔE/T), ΔE being its energy with unlike
-ends minus that with like ends (2 J for Ising); the sites that hold together then turn as one, up or
-down at random. At Tc such a chain forgets its past in a few steps, where single flips need some L².
+A bond between like spins is active with probability 1 − exp(−ΔE/T), ΔE being its energy with unlike
+ends minus that with like ends (2 J for Ising). The sites of a cluster of active bonds then all get
+the same random spin. At Tc the autocorrelation time is a few steps; single flips need about L².
 
 References
 ----------
@@ -19,19 +19,27 @@ import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.reference import Integers, Task
+from latticescape.physics.kernels.reference import (
+    Integers,
+    ReferenceBatch,
+    ScalarTables,
+    Sums,
+    Task,
+    Trace,
+)
 from latticescape.physics.kernels.streams import next_word
+from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import Model, Orbit, Points, features_of
 
 Words = npt.NDArray[np.uint64]
 
-# Bits of a bond's chance, as many as a double in [0, 1) has.
+# Bits of a bond's probability, as many as a double in [0, 1) has.
 PLANES = 53
 WORD = 64
 
 LOCAL = 'update = "local" in [schedule]'
-FIELD = ("cluster updates run without a field", "H = 0 or mu = 0, bonds alone")
-NEGATIVE = ("cluster updates run without a negative coupling", "J >= 0 in every shell")
+FIELD = ("cluster updates do not support a field", "H = 0 or mu = 0, bonds alone")
+NEGATIVE = ("cluster updates do not support negative couplings", "J >= 0 in every shell")
 
 
 class Bonds(NamedTuple):
@@ -60,14 +68,15 @@ def bonds_of(orbits: Sequence[Orbit]) -> Bonds:
 
 
 def thresholds(task: Task) -> Words:
-    """Chance that a bond between like spins holds, 1 − exp(−ΔE/T), in units of 2^−53, (orbits,)."""
+    """Probability that a bond between like spins is active, 1 − exp(−ΔE/T), in units of 2^−53,
+    (orbits,)."""
     with np.errstate(over="ignore"):
-        chances = -np.expm1(-task.jumps[:, 0] / task.temperature)
+        chances = -np.expm1(-task.energy_steps[:, 0] / task.temperature)
     return np.minimum(np.rint(chances * 2.0**PLANES), 2.0**PLANES - 1).astype(np.uint64)
 
 
 def check_clusters(model: Model, orbits: Sequence[Orbit], points: Points) -> None:
-    """Refuse what cluster updates cannot simulate.
+    """Raise a RequestError for models and points that cluster updates do not support.
 
     Parameters
     ----------
@@ -88,19 +97,19 @@ def check_clusters(model: Model, orbits: Sequence[Orbit], points: Points) -> Non
     >>> points = {name: np.array([1.0]) for name in ("T", "J", "J2", "J3", "mu", "H")}
     >>> check_clusters(Ising(), Ising().orbits(square(4), ()), points)
     Traceback (most recent call last):
-    latticescape.RequestError: cluster updates run without a field (came: T = 1, J = 1, ...
+    latticescape.RequestError: cluster updates do not support a field (came: T = 1, J = 1, ...
     """
     if model.move != "single_flip":
         raise RequestError(
-            "cluster updates turn spins and so change a composition",
+            "cluster updates change the composition",
             came=f"the model {model.kind}",
             allowed="models of free spins: ising",
             hint=LOCAL,
         )
-    if model.drawn is not None:
+    if model.bond_disorder is not None:
         raise RequestError(
-            "cluster updates run with the same coupling for all bonds of a shell",
-            came="bonds drawn from a distribution",
+            "cluster updates do not support random bonds",
+            came="bonds in [model]",
             allowed="a model without bonds",
             hint=LOCAL,
         )
@@ -115,20 +124,20 @@ def check_clusters(model: Model, orbits: Sequence[Orbit], points: Points) -> Non
             wrong, problem, allowed = np.any([c != 0 for c, _ in acts], axis=0), *FIELD
         if wrong.any():
             raise RequestError(
-                problem, came=_told(points, int(wrong.argmax())), allowed=allowed, hint=LOCAL
+                problem, came=_nonzero(points, int(wrong.argmax())), allowed=allowed, hint=LOCAL
             )
 
 
 def _are_bonds(orbit: Orbit) -> bool:
-    """Whether an orbit's clusters are pairs that tell like ends from unlike, and no more."""
+    """Whether an orbit's clusters are pairs whose values depend only on like or unlike ends."""
     pairs = orbit.clusters.shape[1] == 2
     return pairs and all(values[0] == values[2] for values in orbit.values.values())
 
 
-def _told(points: Points, point: int) -> str:
+def _nonzero(points: Points, point: int) -> str:
     """The parameters of one point that are not zero."""
-    given = {name: float(values[point]) for name, values in points.items()}
-    return ", ".join(f"{name} = {value:g}" for name, value in given.items() if value)
+    values = {name: float(values[point]) for name, values in points.items()}
+    return ", ".join(f"{name} = {value:g}" for name, value in values.items() if value)
 
 
 @compiled
@@ -138,9 +147,9 @@ def coins(state: Any, threshold: Any) -> Any:
     below, undecided = np.uint64(0), ~np.uint64(0)
     for plane in range(PLANES):
         digit = ~(((threshold >> np.uint64(PLANES - 1 - plane)) & np.uint64(1)) - np.uint64(1))
-        drawn = next_word(state)
-        below |= undecided & digit & ~drawn
-        undecided &= ~(digit ^ drawn)
+        random_bits = next_word(state)
+        below |= undecided & digit & ~random_bits
+        undecided &= ~(digit ^ random_bits)
         if undecided == 0:
             break
     return below
@@ -187,15 +196,15 @@ def join(labels: Any, ends: Any, held: Any) -> None:
 @compiled
 def turn(spins: Any, state: Any, labels: Any) -> None:
     """A fresh random spin for every cluster; each site is its own cluster again."""
-    drawn = np.uint64(0)
+    random_bits = np.uint64(0)
     for site in range(len(spins)):
         if site % WORD == 0:
-            drawn = next_word(state)
+            random_bits = next_word(state)
         # A label points at an earlier site, whose spin is fresh already, or at the site itself.
-        spins[site] = drawn & np.uint64(1)
+        spins[site] = random_bits & np.uint64(1)
         spins[site] = spins[labels[site]]
         labels[site] = site
-        drawn >>= np.uint64(1)
+        random_bits >>= np.uint64(1)
 
 
 @compiled
@@ -209,3 +218,35 @@ def advance(
             number = hold_bonds(spins[replica], states[replica], bonds, thresholds, held)
             join(labels, bonds.ends, held[:number])
             turn(spins[replica], states[replica], labels)
+
+
+class ClusterTables(ScalarTables):
+    """The tables of :class:`ScalarTables`, and all bonds."""
+
+    def __init__(self, lattice: Lattice, orbits: Sequence[Orbit]) -> None:
+        super().__init__(lattice, orbits)
+        self.bonds = bonds_of(orbits)
+
+
+class ClusterBatch(ReferenceBatch):
+    """One point under cluster updates."""
+
+    def __init__(
+        self, tables: ClusterTables, task: Task, sums: Sums, traces: Sequence[Trace] = ()
+    ) -> None:
+        super().__init__(tables, task, sums, traces)
+        self.bonds = tables.bonds
+        self.thresholds = thresholds(task)
+        self.labels = np.arange(self.spins.shape[1], dtype=np.uint32)
+        self.held = np.empty(len(tables.bonds.ends), np.uint32)
+
+    def advance(self, mcs: int) -> None:
+        advance(
+            self.spins,
+            self.states,
+            self.bonds,
+            self.thresholds,
+            self.labels,
+            self.held,
+            mcs,
+        )

@@ -11,10 +11,10 @@ from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import (
     REPLICAS,
-    Given,
     Model,
     Move,
     Orbit,
+    ParameterValue,
     Points,
 )
 from latticescape.physics.models.parameters import Parameter
@@ -26,7 +26,7 @@ PLANE = ("square", "triangular", "honeycomb")
 MOST_TYPES = 6
 ENERGIES = tuple(f"eps_{kind}" for kind in range(MOST_TYPES))
 
-# A hop that takes e^600 attempts is none, and beyond e^700 a double holds no rate at all.
+# A hop that takes e^600 attempts never happens, and beyond e^700 its rate underflows.
 LARGEST_EXPONENT = 600.0
 
 Pattern = tuple[tuple[int, ...], ...]
@@ -35,16 +35,16 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Adatoms(Model):
-    """Adatoms on a plane lattice, one a site at most: energies in eV, T in K, times in s.
+    """Adatoms on a plane lattice, at most one on each site: energies in eV, T in K, times in s.
 
     E = Σ_i ε(type of i) n_i + w·(pairs of adatoms on nearest sites), each pair once; w > 0 repels.
     An adatom hops to an empty nearest site at the rate
 
         k = nu0 · exp(−(E_b + max(0, ΔE)) / k_B T),
 
-    ΔE being the energy after the hop minus that before: the saddle lies E_b above the higher of the
-    two. Forward and backward rates stand as exp(−ΔE/k_B T): detailed balance. A single adatom on
-    sites of one type has the diffusion constant D = k a² z/4.
+    ΔE being the energy after the hop minus that before: the saddle point is E_b above the higher of
+    the two. The ratio of forward and backward rates is exp(−ΔE/k_B T): detailed balance. A single
+    adatom on sites of one type has the diffusion constant D = k a² z/4.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Adatoms(Model):
     nu0
         Attempt frequency, 1/s; default 1e13.
     adatoms, coverage
-        Number of adatoms, or their share of the sites: one of the two.
+        Number of adatoms, or the fraction of occupied sites: one of the two.
     w
         Energy of two adatoms on nearest sites, eV; default 0.
     eps
@@ -76,7 +76,7 @@ class Adatoms(Model):
     Examples
     --------
     >>> model = Adatoms(E_b=0.4, adatoms=1, eps=[0.0, 0.05], pattern=[[0, 1]])
-    >>> model.given
+    >>> model.fixed_parameters
     {'adatoms': 1.0, 'eps_0': 0.0, 'eps_1': 0.05, 'E_b': 0.4}
     >>> model.types(Lattice("honeycomb", 2)).tolist()
     [0, 1, 0, 1, 0, 1, 0, 1]
@@ -90,7 +90,7 @@ class Adatoms(Model):
         Parameter("E_b", "barrier of a hop between sites of one energy", "eV", low=0.0),
         Parameter("nu0", "attempt frequency", "1/s", default=1e13, low=0.0, low_excluded=True),
         Parameter("adatoms", "number of adatoms", "1", default=0.0, low=0.0, whole=True),
-        Parameter("coverage", "share of occupied sites", "1", default=0.0, low=0.0, high=1.0),
+        Parameter("coverage", "fraction of occupied sites", "1", default=0.0, low=0.0, high=1.0),
         Parameter("w", "energy of two adatoms on nearest sites", "eV", default=0.0),
         Parameter("a", "distance of nearest sites", "nm", default=1.0, low=0.0, low_excluded=True),
         *(
@@ -99,18 +99,18 @@ class Adatoms(Model):
         ),
     )
 
-    adatoms: Given = None
-    coverage: Given = None
-    w: Given = None
-    a: Given = None
-    eps_0: Given = None
-    eps_1: Given = None
-    eps_2: Given = None
-    eps_3: Given = None
-    eps_4: Given = None
-    eps_5: Given = None
-    nu0: Given = None
-    E_b: Given = None
+    adatoms: ParameterValue = None
+    coverage: ParameterValue = None
+    w: ParameterValue = None
+    a: ParameterValue = None
+    eps_0: ParameterValue = None
+    eps_1: ParameterValue = None
+    eps_2: ParameterValue = None
+    eps_3: ParameterValue = None
+    eps_4: ParameterValue = None
+    eps_5: ParameterValue = None
+    nu0: ParameterValue = None
+    E_b: ParameterValue = None
     eps: Sequence[float] | None = None
     pattern: Sequence[Sequence[int]] | None = None
 
@@ -133,7 +133,7 @@ class Adatoms(Model):
         listed = isinstance(energies, Sequence) and not isinstance(energies, str)
         if not listed or len(energies) != self.kinds:
             raise RequestError(
-                "eps holds one energy a site type of the pattern",
+                "eps must have one energy for each site type of the pattern",
                 came=repr(energies),
                 allowed=f"{self.kinds} numbers, eV",
                 hint=f"eps = {[0.0] * self.kinds}",
@@ -142,7 +142,7 @@ class Adatoms(Model):
         for name, value in zip(ENERGIES, energies, strict=False):
             if getattr(self, name) is not None:
                 raise RequestError(
-                    f"{name} is given twice",
+                    f"{name} is set twice",
                     came=f"eps = {list(energies)} and {name} = {getattr(self, name)}",
                     allowed="a list in eps, or eps_0, eps_1, …",
                     hint=f"leave {name} out",
@@ -156,7 +156,7 @@ class Adatoms(Model):
 
     @property
     def structure(self) -> dict[str, Any]:
-        """The pattern, if one was given; energies of ``eps`` are parameters."""
+        """The pattern, if there is one; the energies of ``eps`` are parameters."""
         return {} if self.pattern is None else {"pattern": [list(row) for row in self.pattern]}
 
     @property
@@ -170,11 +170,11 @@ class Adatoms(Model):
         Raises
         ------
         RequestError
-            If the lattice is no plane one, or the pattern does not tile it.
+            If the lattice is not plane, or the pattern does not tile it.
         """
         if lattice.kind not in PLANE:
             raise RequestError(
-                "adatoms sit on a plane", came=lattice.kind, allowed=" | ".join(PLANE)
+                "adatoms need a plane lattice", came=lattice.kind, allowed=" | ".join(PLANE)
             )
         cell = np.array(self.pattern or ((0,),), np.int64)
         rows, columns = lattice.size, lattice.sites // lattice.size
@@ -200,21 +200,21 @@ class Adatoms(Model):
 
     def start(self, points: Points, lattice: Lattice) -> npt.NDArray[np.float64]:
         """Every replica starts from a random arrangement of its adatoms."""
-        share = self.ones(points, lattice) / lattice.sites
+        share = self.n_species1(points, lattice) / lattice.sites
         return np.repeat(share[:, None], REPLICAS, axis=1)
 
-    def ones(self, points: Points, lattice: Lattice) -> Integers:
-        """Number of adatoms, (points,): given, or round(coverage · sites).
+    def n_species1(self, points: Points, lattice: Lattice) -> Integers:
+        """Number of adatoms, (points,): ``adatoms``, or round(coverage · sites).
 
         Raises
         ------
         RequestError
-            If neither or both are given, or so many that no site is free.
+            If neither or both are set, or no site would be free.
         """
         number, share = points["adatoms"], points["coverage"]
         if np.any((number > 0) == (share > 0)):
             raise RequestError(
-                "the number of adatoms is given once, as adatoms or as coverage",
+                "set the number of adatoms once, as adatoms or as coverage",
                 came=f"adatoms = {number[0]:g} and coverage = {share[0]:g}",
                 allowed="one of the two above 0",
                 hint="adatoms = 1",
@@ -233,13 +233,13 @@ class Adatoms(Model):
         _ = self.types(lattice)
         for name in ("adatoms", "coverage"):
             if name in values and np.any(values[name] > 0):
-                here = np.asarray(values[name])[np.asarray(values[name]) > 0]
-                beside = "coverage" if name == "adatoms" else "adatoms"
-                self.ones({name: here, beside: np.zeros(len(here))}, lattice)
+                positive = np.asarray(values[name])[np.asarray(values[name]) > 0]
+                other = "coverage" if name == "adatoms" else "adatoms"
+                self.n_species1({name: positive, other: np.zeros(len(positive))}, lattice)
 
     def check_points(self, lattice: Lattice, points: Points) -> None:
-        """Refuse points, every parameter (points,), whose hops are too rare for a double."""
-        self.ones(points, lattice)
+        """Raise a RequestError if the rates of a point underflow; every parameter is (points,)."""
+        self.n_species1(points, lattice)
         energies = np.stack([points[name] for name in ENERGIES[: self.kinds]])
         climb = np.ptp(energies, axis=0) + lattice.coordination * np.abs(points["w"])
         exponent = (points["E_b"] + climb) / (BOLTZMANN_EV * points["T"])
@@ -254,16 +254,16 @@ class Adatoms(Model):
 
 
 def _checked_pattern(pattern: Any) -> Pattern:
-    """The pattern as tuples, if it is one: rows of one length, every type from 0 on in use."""
+    """Check a pattern, rows of one length with every type from 0 on, and return it as tuples."""
     try:
         cell = np.array(pattern)
     except ValueError:
         cell = np.empty(0)
-    whole = cell.ndim == 2 and cell.size > 0 and cell.dtype.kind in "iu"
-    used = set(cell.ravel().tolist()) if whole else set()
-    if not whole or used != set(range(len(used))) or len(used) > MOST_TYPES:
+    table = cell.ndim == 2 and cell.size > 0 and cell.dtype.kind in "iu"
+    used = set(cell.ravel().tolist()) if table else set()
+    if not table or used != set(range(len(used))) or len(used) > MOST_TYPES:
         raise RequestError(
-            "pattern is no table of site types",
+            "pattern must be a table of site types",
             came=repr(pattern),
             allowed=f"rows of one length, of whole numbers 0, 1, … up to {MOST_TYPES - 1}, "
             "none left out",

@@ -1,8 +1,9 @@
-"""Kinetic Monte Carlo of adatoms without rejections: every step is a hop, and takes its time.
+"""Rejection-free kinetic Monte Carlo of adatoms: every step is a hop with a waiting time.
 
-The n-fold way with one class an adatom: a binary tree holds the sum of every adatom's rates, so
-that one is drawn, and changed, in log2(adatoms) steps. A node is the sum of its two children
-whenever one changes: rates are a function of the arrangement, and no rounding gathers.
+The n-fold way with one class for each adatom: a binary tree holds the sums of the adatoms' rates,
+so that drawing an adatom and changing its rate take log2(adatoms) steps. A node is recomputed from
+its two children whenever one changes: rates depend only on the arrangement, and rounding errors do
+not accumulate.
 
 References
 ----------
@@ -24,7 +25,7 @@ Integers = npt.NDArray[np.int64]
 
 
 class Surface(NamedTuple):
-    """What adatoms hop on.
+    """The tables of the surface on which adatoms hop.
 
     Attributes
     ----------
@@ -37,19 +38,19 @@ class Surface(NamedTuple):
     factors
         Rate of a hop by the types of both sites and the change in neighbouring adatoms plus z,
         (types, types, 2z + 1), in units of the rate between sites of one type.
-    far
-        Whether a hop changes the rates of adatoms two bonds away, as interaction does.
+    interacting
+        Whether adatoms interact: a hop then changes the rates of adatoms two bonds away.
     """
 
     neighbors: npt.NDArray[np.int32]
     types: Integers
     steps: Floats
     factors: Floats
-    far: bool
+    interacting: bool
 
 
 class Walkers(NamedTuple):
-    """All replicas' adatoms, a row a replica.
+    """The adatoms of all replicas, one row for each replica.
 
     Attributes
     ----------
@@ -60,7 +61,7 @@ class Walkers(NamedTuple):
     rates
         Sum tree over adatoms: node 1 is the root, 2k and 2k + 1 the children of k, (64, 2 leaves).
     shifts
-        How far every adatom came since the window began, (64, adatoms, 2).
+        Displacement of every adatom since the window began, (64, adatoms, 2).
     counts
         Adatoms on sites of each type, and pairs of neighbours, (64, types + 1).
     states
@@ -76,7 +77,7 @@ class Walkers(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Sums over one point's hops, a row a replica; times in units of 1 / (rate between sites of
+    """Sums over one point's hops, one row per replica; times in units of 1 / (rate between sites of
     one type).
 
     Attributes
@@ -99,7 +100,7 @@ class Sums(NamedTuple):
 
 @compiled
 def neighbors_taken(site: Any, without: Any, adatoms: Any, surface: Any) -> Any:
-    """Adatoms on the nearest sites of a site, leaving out the site ``without``."""
+    """Number of adatoms on the nearest sites of a site, except the site ``without``."""
     taken = 0
     for k in range(surface.neighbors.shape[1]):
         near = surface.neighbors[site, k]
@@ -110,12 +111,12 @@ def neighbors_taken(site: Any, without: Any, adatoms: Any, surface: Any) -> Any:
 
 @compiled
 def hop_rate(site: Any, way: Any, adatoms: Any, surface: Any) -> Any:
-    """Rate of the hop from an occupied site along one of its bonds; 0 if its end is taken."""
+    """Rate of the hop from an occupied site along one of its bonds; 0 if its end is occupied."""
     end = surface.neighbors[site, way]
     if adatoms[end] >= 0:
         return 0.0
     gained = 0
-    if surface.far:
+    if surface.interacting:
         gained = neighbors_taken(end, site, adatoms, surface)
         gained -= neighbors_taken(site, end, adatoms, surface)
     z = surface.neighbors.shape[1]
@@ -155,7 +156,7 @@ def draw_hop(walkers: Any, r: Any, surface: Any) -> Any:
     site = walkers.sites[r, adatom]
     for way in range(surface.neighbors.shape[1]):
         rate = hop_rate(site, way, walkers.adatoms[r], surface)
-        # Rounding may leave a little at the last hop that is possible.
+        # After rounding errors the last possible hop is chosen.
         if rate > 0.0 and (left >= 0.0 or chosen < 0):
             chosen = way
             left -= rate
@@ -164,22 +165,23 @@ def draw_hop(walkers: Any, r: Any, surface: Any) -> Any:
 
 @compiled
 def refresh(site: Any, walkers: Any, r: Any, surface: Any) -> None:
-    """Make the rates of all adatoms right whose hops a change at this site touches."""
+    """Update the rates of all adatoms whose hops depend on this site."""
     adatoms = walkers.adatoms[r]
     for k in range(surface.neighbors.shape[1]):
         near = surface.neighbors[site, k]
         if adatoms[near] >= 0:
             set_rate(walkers.rates[r], adatoms[near], total_rate(near, adatoms, surface))
-        if surface.far:
+        if surface.interacting:
             for m in range(surface.neighbors.shape[1]):
-                far = surface.neighbors[near, m]
-                if adatoms[far] >= 0:
-                    set_rate(walkers.rates[r], adatoms[far], total_rate(far, adatoms, surface))
+                second = surface.neighbors[near, m]
+                if adatoms[second] >= 0:
+                    rate = total_rate(second, adatoms, surface)
+                    set_rate(walkers.rates[r], adatoms[second], rate)
 
 
 @compiled
 def hop(walkers: Any, r: Any, adatom: Any, way: Any, surface: Any) -> None:
-    """Carry out a hop."""
+    """Execute a hop."""
     adatoms, start = walkers.adatoms[r], walkers.sites[r, adatom]
     end = surface.neighbors[start, way]
     gained = neighbors_taken(end, start, adatoms, surface)
@@ -204,8 +206,8 @@ def waiting_time(walkers: Any, r: Any) -> Any:
 
 
 @compiled
-def begin(walkers: Any, seed: Any, surface: Any) -> None:
-    """Seed every replica and put its adatoms at random."""
+def initialize(walkers: Any, seed: Any, surface: Any) -> None:
+    """Seed every replica and place its adatoms at random."""
     occupied = np.empty(walkers.adatoms.shape[1], np.uint8)
     for r in range(len(walkers.sites)):
         replica_state(seed, r, walkers.states[r])
@@ -215,7 +217,7 @@ def begin(walkers: Any, seed: Any, surface: Any) -> None:
 
 @compiled
 def place(walkers: Any, r: Any, occupied: Any, surface: Any) -> None:
-    """Put a replica's adatoms on the occupied sites."""
+    """Place a replica's adatoms on the occupied sites."""
     walkers.rates[r], walkers.counts[r], walkers.shifts[r] = 0.0, 0, 0.0
     walkers.adatoms[r] = -1
     number = 0
@@ -235,7 +237,7 @@ def place(walkers: Any, r: Any, occupied: Any, surface: Any) -> None:
 
 @compiled
 def advance(walkers: Any, surface: Any, hops: Any) -> None:
-    """So many hops of every replica, without measuring."""
+    """``hops`` hops of every replica, without measuring."""
     for r in range(len(walkers.sites)):
         for _ in range(hops):
             adatom, way = draw_hop(walkers, r, surface)
@@ -244,7 +246,7 @@ def advance(walkers: Any, surface: Any, hops: Any) -> None:
 
 @compiled
 def measure(walkers: Any, surface: Any, hops: Any, sums: Any) -> None:
-    """So many hops of every replica, weighted with the time spent before each."""
+    """``hops`` hops of every replica, weighted with the waiting time before each."""
     for r in range(len(walkers.sites)):
         for _ in range(hops):
             waited = waiting_time(walkers, r)
@@ -260,7 +262,7 @@ def measure(walkers: Any, surface: Any, hops: Any, sums: Any) -> None:
 
 @compiled
 def close_window(walkers: Any, sums: Any) -> None:
-    """Add every replica's mean squared displacement, and begin a new window."""
+    """Add every replica's mean squared displacement and begin a new window."""
     for r in range(len(walkers.sites)):
         square = 0.0
         for adatom in range(walkers.sites.shape[1]):

@@ -1,9 +1,8 @@
-"""``AdatomKernel``: adatoms as a kernel of a sweep: rates, times, diffusion and occupations."""
+"""``AdatomKernel``: the kernel of adatoms: rates, times, diffusion and occupations."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,23 +10,29 @@ import numpy.typing as npt
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.boltzmann import boltzmann
 from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
-from latticescape.physics.kernels.lattice_kernel import Coordinates, LatticeKernel, corners
-from latticescape.physics.kernels.sampler import Seeds, complete
-from latticescape.physics.kernels.traces import pack_replicas
+from latticescape.physics.kernels.kernel import (
+    Axes,
+    Coordinates,
+    ModelKernel,
+    Seeds,
+    complete,
+    corners,
+    described,
+)
 from latticescape.physics.kinetics import hopping
 from latticescape.physics.kinetics.adatoms import BOLTZMANN_EV, ENERGIES, Adatoms
 from latticescape.physics.kinetics.hopping import Sums, Surface, Walkers
 from latticescape.physics.lattices.lattice import Lattice, neighbor_steps
 from latticescape.physics.models.model import REPLICAS, Points
 from latticescape.physics.observables import Estimates
-from latticescape.physics.variables import KEPT, SPINS, Variable
+from latticescape.physics.variables import KEPT, SAMPLES, SPINS, Variable, pack_replicas
 
 Floats = npt.NDArray[np.float64]
 
 VERSION = 1
 
-# Of one replica between two calls of the watch: some milliseconds.
-UNWATCHED_HOPS = 10_000
+# Hops of one replica between two cancel checks: some milliseconds.
+HOPS_BETWEEN_CHECKS = 10_000
 
 OF_TYPE, BETWEEN = ("site_type",), ("site_type", "to_site_type")
 
@@ -78,43 +83,53 @@ RAW = (
 
 
 @dataclass(frozen=True)
-class AdatomKernel(LatticeKernel):
-    """Adatoms on a lattice under a schedule, ready to compute points of a sweep.
+class AdatomKernel(ModelKernel):
+    """Adatoms on a lattice under a schedule, as the kernel of a sweep.
 
-    One Monte Carlo step is one hop an adatom: every step of the kernel is a hop, whatever the
+    One Monte Carlo step is one hop per adatom: every step of the kernel is a hop, at any
     temperature. ``samples`` windows of ``stride_mcs`` steps are measured after
-    ``equilibration_mcs``; averages are weighted with the time that passes before each hop.
+    ``equilibration_mcs``; averages are weighted with the time before each hop.
 
     Parameters
     ----------
     lattice, model, schedule, swept, keep
-        As of :class:`LatticeKernel`; the model is :class:`Adatoms`. ``"spins"``
-        can be kept: a 1 is an adatom.
+        As for :class:`ModelKernel`; the model is :class:`Adatoms`. Of the words of ``keep`` only
+        ``"spins"`` is supported; a 1 is an adatom.
 
     Raises
     ------
     RequestError
-        As there; and for cluster updates, parallel tempering, or ``"samples"`` to keep.
+        If a swept name is unknown or also fixed, or a parameter is missing; if the lattice does not
+        fit the model; or if cluster updates, tempering or ``"samples"`` are asked for.
 
     Examples
     --------
     >>> from latticescape import Schedule, square
     >>> model = Adatoms(E_b=0.3, adatoms=1)
-    >>> kinetics = AdatomKernel(square(8), model, Schedule(0, 10, 20), swept=("T",))
-    >>> found = kinetics.compute({"T": np.array([300.0])}, np.ones((1, 4), np.uint64))
-    >>> found["hops"].tolist(), found["population"].tolist()
+    >>> kernel = AdatomKernel(square(8), model, Schedule(0, 10, 20), swept=("T",))
+    >>> results = kernel.compute({"T": np.array([300.0])}, np.ones((1, 4), np.uint64))
+    >>> results["hops"].tolist(), results["population"].tolist()
     ([[[12800]]], [[1.0]])
     """
 
     model: Adatoms
 
+    keepable: ClassVar[tuple[str, ...]] = (SPINS,)
+
     def __post_init__(self) -> None:
-        self._check_schedule()
+        local = self.schedule.update == "local" and not self.schedule.tempering_mcs
+        if not local or SAMPLES in self.keep:
+            raise RequestError(
+                'adatom models support only update = "local" without tempering',
+                came=f"update = {self.schedule.update}, tempering_mcs = "
+                f"{self.schedule.tempering_mcs}, keep = {list(self.keep)}",
+                allowed='update = "local", tempering_mcs = 0, keep = ["spins"]',
+            )
         super().__post_init__()
 
     @property
     def name(self) -> str:
-        """The kernel."""
+        """The name of the kernel in digests."""
         return "kinetic"
 
     @property
@@ -124,16 +139,16 @@ class AdatomKernel(LatticeKernel):
 
     @property
     def nominal_rate(self) -> float:
-        """Hops per second of one core, cautiously."""
+        """A cautious estimate of the hops per second of one core."""
         return 3e5
 
     @property
-    def group(self) -> int:
-        """Points are computed one by one."""
+    def batch_size(self) -> int:
+        """One: points are computed one by one."""
         return 1
 
     @property
-    def whole(self) -> tuple[str, ...]:
+    def uncut_axes(self) -> tuple[str, ...]:
         """No axis: points do not need each other."""
         return ()
 
@@ -146,7 +161,7 @@ class AdatomKernel(LatticeKernel):
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        """The variables that :meth:`compute` yields."""
+        """The variables that :meth:`compute` returns."""
         return (
             *(v for rate in RATES for v in (rate, rate.error)),
             *RAW,
@@ -156,16 +171,15 @@ class AdatomKernel(LatticeKernel):
     @property
     def coordinates(self) -> Coordinates:
         """Coordinates of the dimensions besides the axes: (dimension, values, attributes)."""
-        told = {
+        long_names = {
             "replica": "independent replica",
             "site_type": "type of site, that a hop starts from",
             "to_site_type": "type of site that a hop ends on",
             "site": f"site of the {self.lattice.kind} lattice",
         }
-        return {
-            name: (name, np.arange(size), {"long_name": told[name]})
-            for name, size in self.sizes.items()
-        }
+        return described(
+            {name: (np.arange(size), long_names[name]) for name, size in self.sizes.items()}
+        )
 
     @property
     def description(self) -> dict[str, Any]:
@@ -173,30 +187,25 @@ class AdatomKernel(LatticeKernel):
         pattern = self.model.structure.get("pattern", [[0]])
         return {**super().description, "model.pattern": pattern}
 
-    def check(self, axes: Mapping[str, npt.NDArray[np.float64]]) -> None:
-        """Refuse axis values that the model cannot take, before anything is computed."""
+    def check(self, axes: Axes) -> None:
+        """Raise a RequestError for axis values that the model does not allow."""
         super().check(axes)
-        points = corners(axes)
-        number = len(next(iter(points.values()), [0]))
-        self.model.check_points(self.lattice, complete(self.model, points, number))
+        self.model.check_points(self.lattice, corners(self.model, axes))
 
     def updates(self, points: int) -> int:
-        """Hops in so many points; with the number of adatoms swept, as if half of the sites were
-        taken."""
+        """Number of hops in ``points`` points; if the number of adatoms is swept, as if half of the
+        sites were occupied."""
         fixed = self.model.fixed(self.swept)
-        known = "adatoms" in fixed and "coverage" in fixed
         number = self.lattice.sites // 2
-        if known:
-            number = int(self.model.ones(_as_points(fixed), self.lattice)[0])
+        if "adatoms" in fixed and "coverage" in fixed:
+            point = {name: np.array([value]) for name, value in fixed.items()}
+            number = int(self.model.n_species1(point, self.lattice)[0])
         return points * REPLICAS * number * self.schedule.total_mcs
 
     def compute(
-        self,
-        points: Mapping[str, npt.NDArray[np.float64]],
-        seeds: Seeds,
-        cancel_check: CancelCheck = never_cancelled,
+        self, points: Axes, seeds: Seeds, cancel_check: CancelCheck = never_cancelled
     ) -> dict[str, np.ndarray]:
-        """Every variable at the given points, points first.
+        """Compute every variable at some points, points first.
 
         Parameters
         ----------
@@ -204,37 +213,42 @@ class AdatomKernel(LatticeKernel):
             Swept parameters by name, (points,) each.
         seeds
             (points, 4) uint64.
-        watch
-            Called every so many hops; what it raises ends the computation.
+        cancel_check
+            Called every few thousand hops; any exception that it raises ends the computation.
         """
         full = complete(self.model, points, len(seeds))
         self.model.check_points(self.lattice, full)
-        rows = []
-        for p, seed in enumerate(seeds):
-            rows.append(
-                self._point({name: v[p : p + 1] for name, v in full.items()}, seed, cancel_check)
-            )
+        rows = [
+            self._point({name: v[p : p + 1] for name, v in full.items()}, seed, cancel_check)
+            for p, seed in enumerate(seeds)
+        ]
         return {v.name: np.stack([row[v.name] for row in rows]) for v in self.variables}
 
     def _point(self, point: Points, seed: Any, cancel_check: CancelCheck) -> dict[str, np.ndarray]:
         surface = surface_of(self.lattice, self.model, point)
-        number = int(self.model.ones(point, self.lattice)[0])
+        number = int(self.model.n_species1(point, self.lattice)[0])
         walkers = walkers_of(self.lattice, self.model, number, REPLICAS)
-        hopping.begin(walkers, seed, surface)
+        kinds = self.model.kinds
+        sums = Sums(
+            time=np.zeros(REPLICAS),
+            weighted=np.zeros((REPLICAS, kinds + 1)),
+            hops=np.zeros((REPLICAS, kinds, kinds), np.int64),
+            squares=np.zeros(REPLICAS),
+        )
+        hopping.initialize(walkers, seed, surface)
         for hops in _parts(number * self.schedule.equilibration_mcs):
             cancel_check()
             hopping.advance(walkers, surface, hops)
         walkers.shifts[...] = 0.0
-        sums = _empty(self.model.kinds)
         for _ in range(self.schedule.samples):
             for hops in _parts(number * self.schedule.stride_mcs):
                 cancel_check()
                 hopping.measure(walkers, surface, hops, sums)
             hopping.close_window(walkers, sums)
-        found = self._observe(sums, point, number)
+        results = self._observe(sums, point, number)
         if SPINS in self.keep:
-            found["spins"] = pack_replicas((walkers.adatoms >= 0).astype(np.uint8))
-        return found
+            results["spins"] = pack_replicas((walkers.adatoms >= 0).astype(np.uint8))
+        return results
 
     def _observe(self, sums: Sums, point: Points, number: int) -> dict[str, np.ndarray]:
         second = unit_of_time(point)
@@ -244,7 +258,8 @@ class AdatomKernel(LatticeKernel):
         columns = (time, weighted, sums.hops.reshape(REPLICAS, -1), sums.squares)
         rows = np.column_stack(columns).astype(np.float64)
         scale = _Scale(kinds, number, energies, self._sites_of_type, float(point["a"][0]) ** 2)
-        values, errors = jackknife_arrays(rows, lambda mean: scale.estimates(mean, self.schedule))
+        samples = self.schedule.samples
+        values, errors = jackknife_arrays(rows, lambda mean: scale.estimates(mean, samples))
         return {
             **values,
             **{f"{name}_se": error for name, error in errors.items()},
@@ -258,20 +273,10 @@ class AdatomKernel(LatticeKernel):
         counts: Floats = np.bincount(self.model.types(self.lattice)).astype(np.float64)
         return counts
 
-    def _check_schedule(self) -> None:
-        local = self.schedule.update == "local" and not self.schedule.tempering_mcs
-        if not local or "samples" in self.keep:
-            raise RequestError(
-                "the kinetics of adatoms know hops alone",
-                came=f"update = {self.schedule.update}, tempering_mcs = "
-                f"{self.schedule.tempering_mcs}, keep = {list(self.keep)}",
-                allowed='update = "local", no tempering, keep = ["spins"]',
-            )
-
 
 @dataclass(frozen=True)
 class _Scale:
-    """What makes estimates of mean sums: counts, energies, areas."""
+    """Counts, energies and areas that turn mean sums into estimates."""
 
     kinds: int
     number: int
@@ -279,7 +284,7 @@ class _Scale:
     sites: Floats
     area: float
 
-    def estimates(self, mean: Floats, schedule: Any) -> Estimates:
+    def estimates(self, mean: Floats, samples: int) -> Estimates:
         """From means over replicas, (…, quantities): rates and averages, types last."""
         kinds = self.kinds
         time = mean[..., :1]
@@ -298,26 +303,26 @@ class _Scale:
             "occupancy": on / (self.sites * time),
             "hop_rate": rates,
             "residence_time": residence,
-            "mean_square_displacement": squares / schedule.samples,
+            "mean_square_displacement": squares / samples,
             "diffusion_constant": squares / (4 * time[..., 0]),
             "energy": np.sum(weighted * self.energies, axis=-1) / (self.number * time[..., 0]),
         }
 
 
 def jackknife_arrays(values: Floats, estimate: Any) -> tuple[Estimates, Estimates]:
-    """As :func:`jackknife`, of estimates that are arrays."""
+    """As :func:`jackknife`, for estimates that are arrays."""
     number = len(values)
     total = values.sum(axis=0)
-    left_out = estimate((total - values) / (number - 1))
+    without_one = estimate((total - values) / (number - 1))
     errors = {
         name: np.sqrt((number - 1) / number * np.sum((parts - parts.mean(axis=0)) ** 2, axis=0))
-        for name, parts in left_out.items()
+        for name, parts in without_one.items()
     }
     return estimate(total / number), errors
 
 
 def surface_of(lattice: Lattice, model: Adatoms, point: Points) -> Surface:
-    """The tables of one point, every parameter (1,): rates follow from ΔE alone."""
+    """The tables of one point, every parameter (1,); rates depend on ΔE only."""
     kinds, z = model.kinds, lattice.coordination
     energies = np.array([point[name][0] for name in ENERGIES[:kinds]])
     climb = energies[None, :] - energies[:, None]
@@ -329,12 +334,12 @@ def surface_of(lattice: Lattice, model: Adatoms, point: Points) -> Surface:
         types=model.types(lattice),
         steps=np.array([[step.vector for step in ways] for ways in steps]),
         factors=boltzmann(np.maximum(change, 0.0) / (BOLTZMANN_EV * point["T"][0])),
-        far=bool(point["w"][0] != 0),
+        interacting=bool(point["w"][0] != 0),
     )
 
 
 def walkers_of(lattice: Lattice, model: Adatoms, number: int, replicas: int) -> Walkers:
-    """Room for so many adatoms in so many replicas."""
+    """Empty tables for ``number`` adatoms in each of the replicas."""
     leaves = 1 << (number - 1).bit_length()
     return Walkers(
         sites=np.zeros((replicas, number), np.int64),
@@ -352,20 +357,7 @@ def unit_of_time(point: Points) -> float:
     return float(1.0 / (point["nu0"][0] * boltzmann(exponent)))
 
 
-def _empty(kinds: int) -> Sums:
-    return Sums(
-        time=np.zeros(REPLICAS),
-        weighted=np.zeros((REPLICAS, kinds + 1)),
-        hops=np.zeros((REPLICAS, kinds, kinds), np.int64),
-        squares=np.zeros(REPLICAS),
-    )
-
-
 def _parts(hops: int) -> list[int]:
-    """So many hops in parts that a watch can look between."""
-    whole, rest = divmod(hops, UNWATCHED_HOPS)
-    return [UNWATCHED_HOPS] * whole + [rest] * bool(rest)
-
-
-def _as_points(fixed: Mapping[str, float]) -> Points:
-    return {name: np.array([value]) for name, value in fixed.items()}
+    """``hops`` in parts, between which the cancel check is called."""
+    full, rest = divmod(hops, HOPS_BETWEEN_CHECKS)
+    return [HOPS_BETWEEN_CHECKS] * full + [rest] * bool(rest)

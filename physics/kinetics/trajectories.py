@@ -1,14 +1,13 @@
-"""``trajectory``: every hop of a few adatoms, in order, as a film of them would show."""
+"""``trajectory``: the hops of a few adatoms, one by one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.sampler import complete
+from latticescape.physics.kernels.kernel import complete
 from latticescape.physics.kinetics import hopping
 from latticescape.physics.kinetics.adatoms import Adatoms
 from latticescape.physics.kinetics.kernel import surface_of, unit_of_time, walkers_of
@@ -25,7 +24,7 @@ class Trajectory:
     Attributes
     ----------
     lattice
-        What they hop on.
+        The lattice on which the adatoms hop.
     starts
         Site of every adatom at time 0, (adatoms,).
     times
@@ -33,7 +32,7 @@ class Trajectory:
     adatoms, origins, targets
         Which adatom, from which site to which, (hops,).
     vectors
-        The way of every hop, (hops, 2), (x, y) in distances of nearest sites.
+        The vector of every hop, (hops, 2), (x, y) in units of the nearest-neighbour distance.
     """
 
     lattice: Lattice
@@ -45,7 +44,7 @@ class Trajectory:
     vectors: Floats
 
     def positions(self, times: npt.ArrayLike) -> Floats:
-        """Where adatoms are at given times, not folded back into the cell, (times, adatoms, 2).
+        """Unwrapped positions of the adatoms at some times, (times, adatoms, 2).
 
         Parameters
         ----------
@@ -67,12 +66,12 @@ class Trajectory:
                 allowed=f"0 to {self.times[-1]:g} s",
                 hint="more hops",
             )
-        places = np.repeat(self.lattice.positions[self.starts][None, :, :2], len(at), axis=0)
+        positions = np.repeat(self.lattice.positions[self.starts][None, :, :2], len(at), axis=0)
         for adatom in range(len(self.starts)):
             own = self.adatoms == adatom
-            far = np.concatenate([np.zeros((1, 2)), np.cumsum(self.vectors[own], axis=0)])
-            places[:, adatom] += far[np.searchsorted(self.times[own], at, side="right")]
-        return places
+            moved = np.concatenate([np.zeros((1, 2)), np.cumsum(self.vectors[own], axis=0)])
+            positions[:, adatom] += moved[np.searchsorted(self.times[own], at, side="right")]
+        return positions
 
 
 def trajectory(
@@ -84,25 +83,25 @@ def trajectory(
     seed: int | npt.NDArray[np.uint64] = 0,
     equilibration: int = 0,
 ) -> Trajectory:
-    """Follow adatoms hop by hop, by the kernel that sweeps use.
+    """Follow adatoms hop by hop, with the kernel that sweeps use.
 
     Parameters
     ----------
     lattice, model
-        What hops where.
+        The lattice and the model.
     point
-        Parameters that the model leaves open, such as ``{"T": 300.0}``.
+        Parameters that the model does not fix, such as ``{"T": 300.0}``.
     hops
-        How many hops, of all adatoms together.
+        Number of hops of all adatoms together.
     seed
-        A whole number, or 256 bits, (4,) uint64.
+        An integer, or 256 bits, (4,) uint64.
     equilibration
-        Hops before the first that is recorded.
+        Number of hops before the first recorded hop.
 
     Raises
     ------
     RequestError
-        If a parameter is missing or impossible, or there are no hops to follow.
+        If a parameter is missing or out of bounds, or the number of hops is below 1.
 
     Examples
     --------
@@ -112,12 +111,16 @@ def trajectory(
     (True, [1.0, 1.0, 1.0])
     """
     if hops < 1 or equilibration < 0:
-        raise RequestError("there are no hops to follow", came=hops, allowed="1 or more")
+        raise RequestError("hops must be at least 1", came=hops, allowed="1 or more")
     full = complete(model, {name: np.array([v]) for name, v in (point or {}).items()}, 1)
     model.check_points(lattice, full)
     surface = surface_of(lattice, model, full)
-    walkers = walkers_of(lattice, model, int(model.ones(full, lattice)[0]), replicas=1)
-    hopping.begin(walkers, _bits(seed), surface)
+    walkers = walkers_of(lattice, model, int(model.n_species1(full, lattice)[0]), replicas=1)
+    if isinstance(seed, np.ndarray):
+        bits = seed.astype(np.uint64)
+    else:
+        bits = np.random.SeedSequence(seed).generate_state(4, np.uint64).astype(np.uint64)
+    hopping.initialize(walkers, bits, surface)
     hopping.advance(walkers, surface, equilibration)
     starts, times = walkers.sites[0].copy(), np.empty(hops)
     adatoms, ways, origins = (np.empty(hops, np.int64) for _ in range(3))
@@ -131,9 +134,3 @@ def trajectory(
         targets=surface.neighbors[origins, ways].astype(np.int64),
         vectors=surface.steps[origins % len(surface.steps), ways],
     )
-
-
-def _bits(seed: Any) -> npt.NDArray[np.uint64]:
-    if isinstance(seed, np.ndarray):
-        return seed.astype(np.uint64)
-    return np.random.SeedSequence(seed).generate_state(4, np.uint64).astype(np.uint64)

@@ -1,7 +1,7 @@
 """Local configurations: the classes of a site's nearest neighbourhood up to symmetry.
 
-This is the one definition that simulation and image share: both count with
-:func:`count_configurations`, on neighbour tables that list a ring in the lattice's own order.
+Simulations and images share this definition: both count with :func:`count_configurations`, on
+neighbour tables that list the neighbours in the lattice's ring order.
 """
 
 from collections import Counter
@@ -20,8 +20,8 @@ from latticescape.physics.lattices.lattice import GEOMETRIES, neighbor_steps
 
 Counts = npt.NDArray[np.int64]
 
-# Which pairs of species-1 neighbours tell classes of equal number apart, by the angle in degrees
-# that the two neighbours span at the centre.
+# The pairs of species-1 neighbours that distinguish classes with equal numbers of them, by the
+# angle in degrees between the two neighbours at the centre.
 PAIR_ANGLES: dict[str, dict[str, int]] = {
     "square": {"opposite": 180},
     "triangular": {"ortho": 60, "meta": 120, "para": 180},
@@ -42,7 +42,7 @@ class Configurations:
     kind
         The lattice kind.
     keys
-        One tuple a class: centre, n, then one number for each of ``pair_names``.
+        One tuple for each class: centre, n, then one number for each of ``pair_names``.
     pair_names
         Triangular: ortho, meta, para (Vlcek et al., npj Comput. Mater. 7, 42 (2021)); square and
         cubic: opposite; honeycomb: none.
@@ -90,7 +90,7 @@ class Configurations:
 
     @property
     def descriptors(self) -> dict[str, tuple[npt.NDArray[Any], str]]:
-        """What tells the classes apart, as coordinates of a Dataset: values and their meaning."""
+        """Coordinates of a Dataset that describe the classes: values and their meaning."""
         return {
             "label": (np.array(self.labels), "centre | species-1 neighbours: pairs by angle"),
             "multiplicity": (self.multiplicity, "arrangements in the class"),
@@ -122,12 +122,12 @@ class Configurations:
         x = np.asarray(composition, float)[..., None]
         if np.any((x < 0) | (x > 1)):
             raise RequestError(
-                "composition is not a fraction", came=composition, allowed="0 to 1", hint="x = 0.5"
+                "composition must be a fraction", came=composition, allowed="0 to 1", hint="x = 0.5"
             )
-        ones = self.centre + self.neighbors
+        n_species1 = self.centre + self.neighbors
         sites = int(np.log2(len(self.table)))
         probabilities: npt.NDArray[np.float64] = (
-            self.multiplicity * x**ones * (1 - x) ** (sites - ones)
+            self.multiplicity * x**n_species1 * (1 - x) ** (sites - n_species1)
         )
         return probabilities
 
@@ -171,7 +171,7 @@ def count_configurations(
     rings: npt.ArrayLike,
     classes: Configurations,
 ) -> Counts:
-    """Count the configuration classes of the given sites.
+    """Count the configuration classes of some sites.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def count_configurations(
 
 @compiled
 def add_configurations(species: Any, centers: Any, rings: Any, table: Any, counts: Any) -> None:
-    """Add the class of every centre to ``counts``: the one counting loop."""
+    """Add the class of every centre to ``counts``; the only counting loop."""
     for row in range(len(centers)):
         code = np.int64(species[centers[row]])
         for k in range(rings.shape[1]):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_integer
 
 Sites = npt.NDArray[np.int32]
 Vectors = npt.NDArray[np.float64]
@@ -17,7 +17,7 @@ Vectors = npt.NDArray[np.float64]
 MOST_SITES = 2**22
 MOST_SHELLS = 8
 
-# Cells along each axis within which all neighbours of these shells are.
+# All neighbours of these shells are within this number of cells along each axis.
 REACH = 5
 
 
@@ -37,11 +37,11 @@ class Geometry:
         return len(self.basis)
 
     def vector(self, steps: tuple[int, ...], origin: int, target: int) -> Vectors:
-        """The way from a site of sublattice ``origin`` to one of ``target``, ``steps`` cells on."""
+        """The vector from a site of sublattice ``origin`` to one of ``target``, ``steps`` away."""
         basis = np.asarray(self.basis)
-        way: Vectors = np.asarray(steps, float) @ np.asarray(self.cell)
-        way += basis[target] - basis[origin]
-        return way
+        vector: Vectors = np.asarray(steps, float) @ np.asarray(self.cell)
+        vector += basis[target] - basis[origin]
+        return vector
 
 
 _HALF, _ROOT3 = 0.5, float(np.sqrt(3.0))
@@ -60,7 +60,7 @@ GEOMETRIES = {
 
 @dataclass(frozen=True)
 class Step:
-    """One neighbour of a site: cells to walk, the sublattice reached, and the vector to it."""
+    """One neighbour of a site: relative cell, sublattice, and the vector to it."""
 
     cells: tuple[int, ...]
     target: int
@@ -71,8 +71,8 @@ class Step:
 class Lattice:
     """A periodic lattice of ``size`` cells along every axis.
 
-    Sites are numbered cell by cell, the last axis fastest, sublattices within a cell.
-    Two lattices are equal when kind and size are.
+    Sites are numbered cell by cell, the last axis fastest, and sublattice by sublattice within a
+    cell. Two lattices are equal if kind and size are.
 
     Attributes
     ----------
@@ -97,23 +97,23 @@ class Lattice:
             raise RequestError(
                 "lattice.kind is unknown", came=repr(self.kind), allowed=allowed, hint='"square"'
             )
-        allowed_sizes = f"a whole number from 2 to {largest_size(self.kind)} for {self.kind}"
-        whole = isinstance(self.size, (int, np.integer)) and not isinstance(self.size, bool)
-        if not whole or not 2 <= self.size <= largest_size(self.kind):
-            raise RequestError(
-                "lattice.size is out of range",
-                came=repr(self.size),
-                allowed=allowed_sizes,
-                hint="size = 64",
-            )
-        object.__setattr__(self, "size", int(self.size))
+        largest = largest_size(self.kind)
+        size = checked_integer(
+            self.size,
+            2,
+            largest,
+            "lattice.size is out of range",
+            allowed=f"a whole number from 2 to {largest} for {self.kind}",
+            hint="size = 64",
+        )
+        object.__setattr__(self, "size", size)
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return Lattice, (self.kind, self.size)
 
     @property
     def table(self) -> dict[str, Any]:
-        """What a spec file says of it."""
+        """The table of a spec file."""
         return {"kind": self.kind, "size": self.size}
 
     @property
@@ -142,7 +142,7 @@ class Lattice:
         """Neighbours of every site in a shell, (sites, z_shell) int32.
 
         Plane lattices list them by angle (a ring), the cubic one as opposite pairs. On a small
-        torus a neighbour may appear more than once; each appearance is a bond of its own.
+        torus a neighbour may appear more than once; each appearance is a separate bond.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class Lattice:
         Raises
         ------
         RequestError
-            If the lattice is so small that a site would be its own neighbour.
+            If the lattice is so small that a site is its own neighbour.
         """
         steps = neighbor_steps(self.kind, shell)
         table = np.stack([self._walk(steps[s]) for s in range(self.geometry.sublattices)], axis=1)
@@ -211,7 +211,7 @@ class Lattice:
 
 
 def largest_size(kind: str) -> int:
-    """The largest L whose lattice keeps to ``MOST_SITES`` sites."""
+    """The largest L with at most ``MOST_SITES`` sites."""
     geometry = GEOMETRIES[kind]
     size = 2
     while geometry.sublattices * (size + 1) ** geometry.dimension <= MOST_SITES:

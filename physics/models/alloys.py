@@ -1,23 +1,30 @@
-"""Binary alloys of fixed composition: energies of pairs, or of triangles."""
+"""Binary alloys: energies of pairs or of triangles, at fixed composition or open to exchange."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import Lattice
-from latticescape.physics.models.composition import whole_atoms
 from latticescape.physics.models.model import (
     REPLICAS,
-    Given,
+    Floats,
     Model,
     Move,
     Orbit,
+    ParameterValue,
     Points,
+    spins_start,
 )
 from latticescape.physics.models.parameters import Parameter
+
+COMPOSITION_TOLERANCE = 0.01
+
+# An effective field below this share of its parts is a rounding error.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -26,20 +33,20 @@ class Alloy(Model):
 
     energy_units: ClassVar[str] = "k_B T0"
 
-    x: Given = None
+    x: ParameterValue = None
 
     @property
     def move(self) -> Move:
         """Exchanges of nearest neighbours conserve the composition."""
         return "exchange"
 
-    def ones(self, points: Points, lattice: Lattice) -> npt.NDArray[np.int64] | None:
+    def n_species1(self, points: Points, lattice: Lattice) -> npt.NDArray[np.int64] | None:
         """The number of species-1 atoms, round(x · sites), (points,).
 
         Raises
         ------
         RequestError
-            If no whole number of atoms meets x within 0.01.
+            If no whole number of atoms is within 0.01 of x.
         """
         return whole_atoms(points["x"], lattice.sites)
 
@@ -93,8 +100,8 @@ class PairAlloy(Alloy):
         Parameter("w2", "energy of an unlike next-nearest pair", "k_B T0", default=0.0),
     )
 
-    w1: Given = None
-    w2: Given = None
+    w1: ParameterValue = None
+    w2: ParameterValue = None
 
     def orbits(self, lattice: Lattice, used: Collection[str]) -> list[Orbit]:
         return [Orbit(lattice.bonds(k), {f"unlike_{k}": (0, 1, 0)}) for k in (1, 2)]
@@ -125,7 +132,7 @@ class ThreeBodyAlloy(Alloy):
 
     Examples
     --------
-    >>> ThreeBodyAlloy(x=0.5, w1=-0.1, w2=-0.1).given
+    >>> ThreeBodyAlloy(x=0.5, w1=-0.1, w2=-0.1).fixed_parameters
     {'x': 0.5, 'w1': -0.1, 'w2': -0.1}
     """
 
@@ -136,8 +143,8 @@ class ThreeBodyAlloy(Alloy):
         Parameter("w2", "energy of a triangle with two atoms of species 1", "k_B T0", default=0.0),
     )
 
-    w1: Given = None
-    w2: Given = None
+    w1: ParameterValue = None
+    w2: ParameterValue = None
 
     def orbits(self, lattice: Lattice, used: Collection[str]) -> list[Orbit]:
         values = {"triangles_1": (0, 1, 0, 0), "triangles_2": (0, 0, 1, 0)}
@@ -146,3 +153,175 @@ class ThreeBodyAlloy(Alloy):
     def coefficients(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
         strength = {"triangles_1": points["w1"], "triangles_2": points["w2"]}
         return np.stack([strength[name] for name in features], axis=-1)
+
+
+def whole_atoms(x: npt.NDArray[np.float64], sites: int) -> npt.NDArray[np.int64]:
+    """The numbers of atoms nearest to compositions.
+
+    Parameters
+    ----------
+    x
+        Fractions, any shape.
+    sites
+        Of the lattice.
+
+    Raises
+    ------
+    RequestError
+        If no whole number of atoms is within 0.01 of one of them.
+
+    Examples
+    --------
+    >>> whole_atoms(np.array([0.5, 0.626]), 64)
+    array([32, 40])
+    """
+    count = np.rint(x * sites).astype(np.int64)
+    off = np.abs(count / sites - x)
+    if np.any(off > COMPOSITION_TOLERANCE):
+        worst = float(x[np.argmax(off)])
+        raise RequestError(
+            f"no whole number of atoms on {sites} sites is within {COMPOSITION_TOLERANCE} of "
+            f"x = {worst:g}",
+            came=f"nearest fraction {round(worst * sites) / sites:.4f}",
+            allowed=f"a larger lattice, or a multiple of 1/{sites}",
+            hint="size = 48",
+        )
+    return count
+
+
+CANONICAL, SEMI_GRAND = "canonical", "semi_grand"
+
+
+# The parameter of each ensemble, and that of the other ensemble.
+_OWN = {CANONICAL: ("x", "dmu"), SEMI_GRAND: ("dmu", "x")}
+
+
+@dataclass(frozen=True)
+class SolidSolution(Alloy):
+    """Interacting solid solution, u = w_0·(unlike) + w_m1·(0–0) + w_1·(1–1 nearest pairs).
+
+    Each pair once, on any lattice; energies in k_B·T0, T in units of T0. In FeSe_xTe_1−x species 0
+    is Se and species 1 Te (the darker and the brighter in topography): w_m1, written w_−1, is the
+    energy of a Se–Se pair, w_1 of a Te–Te pair, and the model's x, as everywhere the fraction of
+    species 1, is that of Te. Only w_0 − (w_1 + w_m1)/2 acts at fixed composition: the numbers of
+    like pairs follow from x and the unlike ones.
+
+    Parameters
+    ----------
+    x
+        Composition, of the ensemble ``"canonical"``; no default. Moves exchange nearest neighbours.
+    dmu
+        μ_1 − μ_0, of the ensemble ``"semi_grand"``, in k_B·T0; default 0. E = u − dmu·(atoms of
+        species 1), moves change the species of a site, and x floats: (1 + magnetization)/2.
+    w_0, w_m1, w_1
+        Energies of pairs: unlike, both species 0, both species 1. No defaults.
+    T
+        Temperature; default 1.
+    ensemble
+        ``"canonical"`` (default) or ``"semi_grand"``.
+
+    Raises
+    ------
+    RequestError
+        If the ensemble is unknown, or a parameter of the other ensemble is set.
+
+    Examples
+    --------
+    >>> SolidSolution(w_0=0.1, w_m1=0.0, w_1=0.0).fixed(swept={"x"})
+    {'T': 1.0, 'w_0': 0.1, 'w_m1': 0.0, 'w_1': 0.0}
+    >>> SolidSolution(w_0=0.1, w_m1=0.0, w_1=0.0, dmu=0.2, ensemble="semi_grand").move
+    'single_flip'
+    """
+
+    kind: ClassVar[str] = "solid_solution"
+    parameters: ClassVar[tuple[Parameter, ...]] = (
+        ALLOY_T,
+        Parameter("x", "fraction of species 1", "1", low=0.0, high=1.0, optional=True),
+        Parameter("w_0", "energy of an unlike nearest pair", "k_B T0"),
+        Parameter("w_m1", "energy of a nearest pair of species 0", "k_B T0"),
+        Parameter("w_1", "energy of a nearest pair of species 1", "k_B T0"),
+        Parameter("dmu", "chemical potential of species 1 minus 0", "k_B T0", optional=True),
+    )
+    structures: ClassVar[tuple[str, ...]] = ("ensemble",)
+
+    w_0: ParameterValue = None
+    w_m1: ParameterValue = None
+    w_1: ParameterValue = None
+    dmu: ParameterValue = None
+    ensemble: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.ensemble not in (None, *_OWN):
+            raise RequestError(
+                "ensemble is unknown",
+                came=repr(self.ensemble),
+                allowed=" | ".join(f'"{name}"' for name in _OWN),
+                hint='ensemble = "semi_grand"',
+            )
+        super().__post_init__()
+
+    @property
+    def _open(self) -> bool:
+        return self.ensemble == SEMI_GRAND
+
+    @property
+    def move(self) -> Move:
+        """Exchanges at fixed composition, single flips where it floats."""
+        return "single_flip" if self._open else "exchange"
+
+    def fixed(self, swept: Collection[str]) -> dict[str, float]:
+        fixed = super().fixed(swept)
+        own, other = _OWN[self.ensemble or CANONICAL]
+        if other in fixed or other in swept:
+            raise RequestError(
+                f"{other} is no parameter of this ensemble",
+                came=f'{other}, and ensemble = "{self.ensemble or CANONICAL}"',
+                allowed=f"{own}; {other} is a parameter of {_ensemble(other)}",
+                hint=f"{_ensemble(other)} in [model], or {own} in place of {other}",
+            )
+        if own in fixed or own in swept:
+            return fixed
+        if own == "x":
+            raise self.missing("x")
+        return {**fixed, "dmu": 0.0}
+
+    def orbits(self, lattice: Lattice, used: Collection[str]) -> list[Orbit]:
+        pairs = {"unlike_1": (0, 1, 0), "like_0_1": (1, 0, 0), "like_1_1": (0, 0, 1)}
+        if not self._open:
+            return [Orbit(lattice.bonds(1), pairs)]
+        single = np.arange(lattice.sites, dtype=np.int32)[:, None]
+        return [Orbit(lattice.bonds(1), pairs), Orbit(single, {"species_1": (0, 1)})]
+
+    def coefficients(self, points: Points, features: Sequence[str]) -> Floats:
+        strength = {
+            "unlike_1": points["w_0"],
+            "like_0_1": points["w_m1"],
+            "like_1_1": points["w_1"],
+        }
+        if self._open:
+            strength["species_1"] = -np.asarray(points["dmu"])
+        return np.stack([strength[name] for name in features], axis=-1)
+
+    def n_species1(self, points: Points, lattice: Lattice) -> npt.NDArray[np.int64] | None:
+        """The number of species-1 atoms, (points,); None where it floats."""
+        return None if self._open else super().n_species1(points, lattice)
+
+    def start(self, points: Points, lattice: Lattice) -> Floats:
+        """A random arrangement; in the semi-grand ensemble as :func:`spins_start`."""
+        if not self._open:
+            return super().start(points, lattice)
+        strength = points["w_0"] - (points["w_1"] + points["w_m1"]) / 2
+        return spins_start(strength, self._field(points, lattice))
+
+    def _field(self, points: Points, lattice: Lattice) -> Floats:
+        """The field that favours species 1, independent of the neighbours."""
+        half = lattice.coordination / 2
+        parts = [points["dmu"], -half * points["w_1"], half * points["w_m1"]]
+        field = np.sum(parts, axis=0)
+        return np.where(np.abs(field) > ROUNDING * np.abs(parts).sum(axis=0), field, 0.0)
+
+
+def _ensemble(parameter: str) -> str:
+    """The ensemble of a parameter, as a spec file writes it."""
+    names: Mapping[str, str] = {own: name for name, (own, _) in _OWN.items()}
+    return f'ensemble = "{names[parameter]}"'

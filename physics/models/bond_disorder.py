@@ -1,4 +1,4 @@
-"""``RandomBonds``: a coupling drawn for every bond, once, from a distribution with moments."""
+"""``RandomBonds``: random couplings of the bonds, drawn from a distribution with finite moments."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -9,18 +9,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_integer
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.parameters import Parameter
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-# Draws are whole multiples of 1/UNIT: energies stay sums of integers, exact in any order, and the
-# last place of a machine's inverse error function cannot change a bit.
+# Draws are integer multiples of 1/UNIT: energies are sums of integers, exact in any order, and the
+# last digit of a machine's inverse error function cannot change a bit.
 UNIT = 2**20
 
-# |draw|, so that sums of weights over lattices and samples keep to 63 bits.
+# Bound of |draw|, so that sums of weights over lattices and samples fit into 63 bits.
 LARGEST_DRAW = 100.0
 
 HINT = 'bonds = { distribution = "normal", mean = 1.0, sd = 0.2, seed = 1 }'
@@ -73,11 +73,11 @@ HEAVY = {
 
 @dataclass(frozen=True)
 class RandomBonds:
-    """One draw for every bond, by which its coupling is multiplied: J_ij = J_ji.
+    """A random number for every bond, which multiplies its coupling: J_ij = J_ji.
 
-    Draws are a hash's: of seed, lattice, the number of the realisation and the place of the bond.
-    So they are the same on every machine, and in whatever order realisations are computed; a larger
-    ``sd`` stretches the same draws. They are rounded to multiples of 2^−20.
+    The numbers are a hash of the seed, the lattice, the number of the realisation and the place of
+    the bond: they are the same on every machine and in any order of realisations, and a larger
+    ``sd`` stretches the same numbers. They are rounded to multiples of 2^−20.
 
     Parameters
     ----------
@@ -104,71 +104,78 @@ class RandomBonds:
     keys: ClassVar[tuple[str, ...]] = ("distribution", "seed", "symmetric")
 
     @classmethod
-    def of(cls, given: object) -> "RandomBonds":
-        """From the table of a spec.
+    def of(cls, table: object) -> "RandomBonds":
+        """Make the distribution from the table of a spec.
 
         Raises
         ------
         RequestError
             If the distribution is unknown or has infinite moments, a key is unknown, missing or
-            out of bounds, or every end of a bond is to have a draw of its own.
+            out of bounds, or the two ends of a bond shall have different couplings.
         """
-        if isinstance(given, RandomBonds):
-            return given
-        if not isinstance(given, Mapping):
-            raise RequestError("bonds is no table", came=repr(given), hint=HINT)
-        if given.get("symmetric", True) is not True:
+        if isinstance(table, RandomBonds):
+            return table
+        if not isinstance(table, Mapping):
+            raise RequestError("bonds must be a table", came=repr(table), hint=HINT)
+        if table.get("symmetric", True) is not True:
             raise RequestError(
-                "bonds drawn once for either end have J_ij ≠ J_ji: no energy belongs to them, "
-                "and flips have no detailed balance",
-                came=f"symmetric = {given['symmetric']}",
-                allowed="one draw a bond, which is what there is without that key",
+                "bonds with J_ij ≠ J_ji have no energy and no detailed balance",
+                came=f"symmetric = {table['symmetric']}",
+                allowed="symmetric = true, the default",
                 hint=HINT,
             )
-        kind = _distribution(given.get("distribution"))
+        kind = _distribution(table.get("distribution"))
         taken = {p.name: p for p in DISTRIBUTIONS[kind].parameters}
-        for name in given.keys() - {*cls.keys, *taken}:
+        for name in table.keys() - {*cls.keys, *taken}:
             raise RequestError(
                 f"bonds has an unknown key {name}",
                 allowed=", ".join(("distribution", *taken, "seed")),
                 hint=HINT,
             )
-        values = {name: given.get(name, p.default) for name, p in taken.items()}
+        values = {name: table.get(name, p.default) for name, p in taken.items()}
         for name, value in values.items():
             if value is None:
-                raise RequestError(f"bonds of a {kind} distribution lack the key {name}", hint=HINT)
+                raise RequestError(f"bonds of a {kind} distribution need the key {name}", hint=HINT)
         checked = tuple((name, taken[name].check(value)) for name, value in values.items())
         _check_order(dict(checked))
-        return cls(kind, checked, _seed(given.get("seed", 0)))
+        seed = checked_integer(
+            table.get("seed", 0),
+            0,
+            2**63 - 1,
+            "the seed of the bonds is out of range",
+            allowed="a whole number from 0 to 2^63 - 1",
+            hint=HINT,
+        )
+        return cls(kind, checked, seed)
 
     @property
     def table(self) -> dict[str, Any]:
-        """As a spec has it."""
+        """The table of a spec file."""
         return {"distribution": self.distribution, **dict(self.values), "seed": self.seed}
 
     @property
     def of_one_size(self) -> bool:
-        """Whether draws differ in nothing but their sign."""
+        """Whether all draws have the same absolute value."""
         return self.distribution == "bimodal"
 
     @property
     def mean(self) -> float:
-        """Of the distribution."""
+        """Mean of the distribution."""
         return DISTRIBUTIONS[self.distribution].mean(**dict(self.values))
 
     def weights(self, lattice: Lattice, realisation: int, number: int) -> Integers:
-        """The first so many draws of a realisation in units of 2^−20, (number,)."""
+        """The first ``number`` draws of a realisation in units of 2^−20, (number,)."""
         message = (
             f"latticescape bonds 1\0{self.seed}\0{lattice.kind}\0{lattice.size}\0{realisation}"
         )
         key = np.frombuffer(hashlib.blake2b(message.encode(), digest_size=16).digest(), "<u8")
         raw = np.random.Philox(key=key.astype(np.uint64)).random_raw(number)
         uniform = ((raw >> np.uint64(11)).astype(float) + 0.5) * 2.0**-53
-        found = DISTRIBUTIONS[self.distribution].draw(uniform, **dict(self.values))
-        return np.rint(found * UNIT).astype(np.int64)
+        draws = DISTRIBUTIONS[self.distribution].draw(uniform, **dict(self.values))
+        return np.rint(draws * UNIT).astype(np.int64)
 
     def draw(self, lattice: Lattice, realisation: int, number: int) -> Floats:
-        """The first so many draws of a realisation, in the order of the bonds, (number,).
+        """The first ``number`` draws of a realisation, in the order of the bonds, (number,).
 
         Examples
         --------
@@ -185,9 +192,7 @@ def _distribution(name: object) -> str:
     if isinstance(name, str) and name in DISTRIBUTIONS:
         return name
     heavy = HEAVY.get(name.lower().replace("-", "_")) if isinstance(name, str) else None
-    problem = (
-        f"a {name} distribution {heavy}: there is no average over disorder, and no error of it"
-    )
+    problem = f"a {name} distribution {heavy}, so that there is no disorder average"
     raise RequestError(
         problem if heavy else "the distribution of the bonds is unknown",
         came=repr(name),
@@ -199,20 +204,8 @@ def _distribution(name: object) -> str:
 def _check_order(values: Mapping[str, float]) -> None:
     if "low" in values and values["low"] > values["high"]:
         raise RequestError(
-            "bonds of a uniform distribution have low above high",
+            "the uniform distribution of the bonds has low > high",
             came=f"low = {values['low']:g}, high = {values['high']:g}",
             allowed="low <= high",
             hint='bonds = { distribution = "uniform", low = 0.5, high = 1.5 }',
         )
-
-
-def _seed(seed: Any) -> int:
-    whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
-    if not whole or not 0 <= seed < 2**63:
-        raise RequestError(
-            "the seed of the bonds is out of range",
-            came=repr(seed),
-            allowed="a whole number from 0 to 2^63 - 1",
-            hint=HINT,
-        )
-    return int(seed)

@@ -1,27 +1,22 @@
-"""``Ising``: spins on any lattice, coupled by shells or by a matrix, with bonds drawn if asked."""
+"""``Ising``: spins on any lattice, coupled by shells or a matrix, with or without random bonds."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import LARGEST, RequestError
 from latticescape.physics.lattices.lattice import MOST_SHELLS, Lattice, Sites
 from latticescape.physics.models.bond_disorder import HINT as BONDS_HINT
 from latticescape.physics.models.bond_disorder import UNIT, RandomBonds
-from latticescape.physics.models.coupling_matrix import (
-    Matrix,
-    coupling_matrix,
-    displaced_bonds,
-    displacements,
-)
 from latticescape.physics.models.model import (
     Floats,
-    Given,
     Model,
     Move,
     Orbit,
+    ParameterValue,
     Points,
     spins_start,
 )
@@ -29,6 +24,15 @@ from latticescape.physics.models.parameters import Parameter
 
 # Couplings of the neighbour shells, by shell.
 SHELLS = ("J", *(f"J{k}" for k in range(2, MOST_SHELLS + 1)))
+
+# Rows and columns: neighbours up to four steps away.
+WIDEST = 9
+
+MATRIX_HINT = "couplings = [[0, 0.2, 0], [1, 0, 1], [0, 0.2, 0]]"
+
+Matrix = tuple[tuple[float, ...], ...]
+
+Displacement = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,8 @@ class Ising(Model):
     single flips (heat bath).
 
     On the square lattice ``couplings`` may be a matrix with a site in its middle, such as the
-    lecture's of 5×5: the site is coupled by J·C(d) to that d rows and columns on. With ``bonds``
-    every bond's coupling is multiplied by a draw of its own, one draw for both ends.
+    lecture's of 5×5: the site is coupled by J·C(d) to the site displaced by d rows and columns.
+    With ``bonds`` every bond's coupling is multiplied by its own random number.
 
     Parameters
     ----------
@@ -53,8 +57,8 @@ class Ising(Model):
         A table such as ``{"distribution": "normal", "mean": 1.0, "sd": 0.2, "seed": 1}``; see
         :class:`RandomBonds`.
     realisation
-        With ``bonds``: the number of the draw of all bonds, 0, 1, …; most often an axis, over which
-        :func:`latticescape.disorder_average` takes the mean. No default.
+        With ``bonds``: the number of the disorder realisation, 0, 1, …; usually an axis, over
+        which :func:`latticescape.disorder_average` averages. No default.
     mu, H
         Moment and field; only their product enters. Defaults 1, 0.
     T
@@ -66,9 +70,9 @@ class Ising(Model):
 
     Examples
     --------
-    >>> Ising(J=1.0, mu=0.67).given
+    >>> Ising(J=1.0, mu=0.67).fixed_parameters
     {'J': 1.0, 'mu': 0.67}
-    >>> Ising(J=[1.0, 0.2]).given
+    >>> Ising(J=[1.0, 0.2]).fixed_parameters
     {'J': 1.0, 'J2': 0.2}
     >>> Ising(couplings=[[0, 1, 0], [0.5, 0, 0.5], [0, 1, 0]]).structure
     {'couplings': [[0.0, 1.0, 0.0], [0.5, 0.0, 0.5], [0.0, 1.0, 0.0]]}
@@ -92,17 +96,17 @@ class Ising(Model):
     )
     structures: ClassVar[tuple[str, ...]] = ("couplings", "bonds")
 
-    J: Given = None
-    mu: Given = None
-    H: Given = None
-    J2: Given = None
-    J3: Given = None
-    J4: Given = None
-    J5: Given = None
-    J6: Given = None
-    J7: Given = None
-    J8: Given = None
-    realisation: Given = None
+    J: ParameterValue = None
+    mu: ParameterValue = None
+    H: ParameterValue = None
+    J2: ParameterValue = None
+    J3: ParameterValue = None
+    J4: ParameterValue = None
+    J5: ParameterValue = None
+    J6: ParameterValue = None
+    J7: ParameterValue = None
+    J8: ParameterValue = None
+    realisation: ParameterValue = None
     couplings: Matrix | Sequence[Sequence[float]] | Floats | None = None
     bonds: RandomBonds | Mapping[str, Any] | None = None
 
@@ -118,7 +122,7 @@ class Ising(Model):
     def _spread_shells(self, couplings: list[float]) -> None:
         if not 1 <= len(couplings) <= MOST_SHELLS:
             raise RequestError(
-                "J as a list holds one coupling a neighbour shell",
+                "J as a list must have one coupling for each neighbour shell",
                 came=couplings,
                 allowed=f"1 to {MOST_SHELLS} numbers",
                 hint="J = [1.0, 0.2]",
@@ -126,7 +130,7 @@ class Ising(Model):
         for name, value in zip(SHELLS, couplings, strict=False):
             if name != "J" and getattr(self, name) is not None:
                 raise RequestError(
-                    f"{name} is given twice",
+                    f"{name} is set twice",
                     came=f"J = {couplings} and {name} = {getattr(self, name)}",
                     allowed="a list in J, or J, J2, J3, …",
                     hint=f"leave {name} out",
@@ -134,8 +138,8 @@ class Ising(Model):
             object.__setattr__(self, name, value)
 
     @property
-    def drawn(self) -> RandomBonds | None:
-        """How the bonds are drawn, if they are."""
+    def bond_disorder(self) -> RandomBonds | None:
+        """The distribution of random bonds, if there is one."""
         return None if self.bonds is None else RandomBonds.of(self.bonds)
 
     @property
@@ -144,44 +148,44 @@ class Ising(Model):
 
     @property
     def structure(self) -> dict[str, Any]:
-        matrix, drawn = self._matrix, self.drawn
-        told = {
-            "couplings": None if matrix is None else [list(row) for row in matrix],
-            "bonds": None if drawn is None else drawn.table,
-        }
-        return {name: value for name, value in told.items() if value is not None}
+        structure: dict[str, Any] = {}
+        if (matrix := self._matrix) is not None:
+            structure["couplings"] = [list(row) for row in matrix]
+        if (disorder := self.bond_disorder) is not None:
+            structure["bonds"] = disorder.table
+        return structure
 
     def fixed(self, swept: Collection[str]) -> dict[str, float]:
-        found = super().fixed(swept)
-        shells = [name for name in SHELLS[1:] if name in swept or self.given.get(name)]
+        fixed = super().fixed(swept)
+        shells = [name for name in SHELLS[1:] if name in swept or self.fixed_parameters.get(name)]
         if self._matrix is not None and shells:
             raise RequestError(
-                f"{shells[0]} is given, and couplings as a matrix",
+                f"{shells[0]} and a matrix of couplings exclude each other",
                 came=", ".join(shells),
                 allowed="one of the two; J multiplies the matrix",
                 hint=f"leave {shells[0]} out",
             )
         if self._matrix is not None:
-            found = {name: value for name, value in found.items() if name not in SHELLS[1:]}
-        if self.drawn is not None and "realisation" not in {*found, *swept}:
+            fixed = {name: value for name, value in fixed.items() if name not in SHELLS[1:]}
+        if self.bond_disorder is not None and "realisation" not in {*fixed, *swept}:
             raise self._no_realisation()
-        if self.drawn is None and "realisation" in {*found, *swept}:
+        if self.bond_disorder is None and "realisation" in {*fixed, *swept}:
             raise RequestError(
-                "realisation is of random bonds, and these are not",
-                allowed="bonds in [model] beside it",
+                "realisation needs random bonds",
+                allowed="realisation together with bonds in [model]",
                 hint=BONDS_HINT,
             )
-        return found
+        return fixed
 
     def _no_realisation(self) -> RequestError:
         return RequestError(
-            "realisation of the model ising is not given: bonds are drawn anew in each",
-            allowed="an axis of whole numbers in [grid], or one of them in [model]",
+            "random bonds need the parameter realisation, the number of the disorder realisation",
+            allowed="an axis of whole numbers in [grid], or a whole number in [model]",
             hint="realisation = { start = 0, stop = 7, num = 8 } in [grid]",
         )
 
     def orbits(self, lattice: Lattice, used: Collection[str]) -> list[Orbit]:
-        name = "spin_product" if self.drawn is None else "weighted_spin_product"
+        name = "spin_product" if self.bond_disorder is None else "weighted_spin_product"
         pairs = {f"{name}{place}": table for place, table in self._pairs(lattice, used)}
         single = np.arange(lattice.sites, dtype=np.int32)[:, None]
         return [
@@ -202,24 +206,24 @@ class Ising(Model):
     def disordered(
         self, orbits: Sequence[Orbit], lattice: Lattice, point: Mapping[str, float]
     ) -> list[Orbit]:
-        drawn = self.drawn
-        if drawn is None:
+        disorder = self.bond_disorder
+        if disorder is None:
             return list(orbits)
         if "realisation" not in point:
             raise self._no_realisation()
         number = sum(len(o.clusters) for o in orbits if o.clusters.shape[1] == 2)
-        weights = iter(drawn.weights(lattice, int(point["realisation"]), number).tolist())
-        found = []
+        weights = iter(disorder.weights(lattice, int(point["realisation"]), number).tolist())
+        disordered = []
         for orbit in orbits:
             if orbit.clusters.shape[1] != 2:
-                found.append(orbit)
+                disordered.append(orbit)
                 continue
             (name,) = orbit.values
-            found += [
+            disordered += [
                 Orbit(bond[None], {name: (w, -w, w)})
                 for bond, w in zip(orbit.clusters, weights, strict=False)
             ]
-        return found
+        return disordered
 
     def coefficients(self, points: Points, features: Sequence[str]) -> Floats:
         return np.stack([self._coefficient(points, name) for name in features], axis=-1)
@@ -227,7 +231,7 @@ class Ising(Model):
     def _coefficient(self, points: Points, feature: str) -> Floats:
         if feature == "magnetization":
             return -points["mu"] * points["H"]
-        unit = 1.0 if self.drawn is None else 1.0 / UNIT
+        unit = 1.0 if self.bond_disorder is None else 1.0 / UNIT
         if feature.endswith("]"):
             return -points["J"] * (float(feature[feature.index("[") + 1 : -1]) * unit)
         return -points[SHELLS[int(feature.rsplit("_", 1)[1]) - 1]] * unit
@@ -242,5 +246,120 @@ class Ising(Model):
             strength = np.asarray(
                 sum(lattice.neighbors(k).shape[1] * points[SHELLS[k - 1]] for k in shells)
             )
-        mean = 1.0 if self.drawn is None else self.drawn.mean
+        mean = 1.0 if self.bond_disorder is None else self.bond_disorder.mean
         return spins_start(strength * mean, points["mu"] * points["H"])
+
+
+def coupling_matrix(couplings: object) -> Matrix:
+    """Check a matrix of couplings: odd and square, zero in its middle, the same at d and −d.
+
+    Raises
+    ------
+    RequestError
+        If it is not. If C(d) differs from C(−d), the two ends of a bond have different couplings:
+        there is no energy and no detailed balance.
+
+    Examples
+    --------
+    >>> coupling_matrix([[0, 0.2, 0], [1, 0, 1], [0, 0.2, 0]])[1]
+    (1.0, 0.0, 1.0)
+    >>> coupling_matrix([[0, 0, 0], [1, 0, 0.5], [0, 0, 0]])
+    Traceback (most recent call last):
+    latticescape.RequestError: couplings differ between d and −d: the two ends of a bond feel ...
+    """
+    values = _numbers(couplings)
+    middle = len(values) // 2
+    if values[middle, middle]:
+        raise RequestError(
+            "the middle of the matrix couples a site to itself",
+            came=f"{values[middle, middle]:g} in the middle",
+            allowed="0 there",
+            hint=MATRIX_HINT,
+        )
+    for row, column in np.argwhere(values != values[::-1, ::-1])[:1]:
+        d = (int(row) - middle, int(column) - middle)
+        raise RequestError(
+            "couplings differ between d and −d: the two ends of a bond feel different couplings, "
+            "so that there is no energy and no detailed balance",
+            came=f"{values[row, column]:g} at {d} and {values[-1 - row, -1 - column]:g} opposite",
+            allowed="a matrix that does not change when turned by 180°",
+            hint=MATRIX_HINT,
+        )
+    if not values.any():
+        raise RequestError(
+            "all couplings are zero", allowed="a number other than 0", hint=MATRIX_HINT
+        )
+    return tuple(tuple(row) for row in values.tolist())
+
+
+def _numbers(couplings: object) -> npt.NDArray[np.float64]:
+    rows = couplings.tolist() if isinstance(couplings, np.ndarray) else couplings
+    if not isinstance(rows, Sequence) or not all(_are_numbers(row) for row in rows):
+        raise _not_square(repr(couplings))
+    if len(rows) not in range(3, WIDEST + 1, 2) or {len(row) for row in rows} != {len(rows)}:
+        raise _not_square(f"{len(rows)} rows of {sorted({len(row) for row in rows})} numbers")
+    return np.array(rows, float) + 0.0
+
+
+def _are_numbers(row: Any) -> bool:
+    return isinstance(row, Sequence) and all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= LARGEST for v in row
+    )
+
+
+def _not_square(came: str) -> RequestError:
+    return RequestError(
+        "couplings must be a square matrix of numbers",
+        came=came,
+        allowed=f"3, 5, 7 or {WIDEST} rows of as many finite numbers",
+        hint=MATRIX_HINT,
+    )
+
+
+def displacements(matrix: Matrix) -> dict[float, list[Displacement]]:
+    """One of each pair d, −d with a coupling, as (rows, columns) from the middle, by coupling;
+    the nearest first.
+
+    Examples
+    --------
+    >>> displacements(((0.0, 0.2, 0.0), (1.0, 0.0, 1.0), (0.0, 0.2, 0.0)))
+    {1.0: [(0, 1)], 0.2: [(1, 0)]}
+    """
+    middle, by_coupling = len(matrix) // 2, dict[float, list[Displacement]]()
+    steps = range(-middle, middle + 1)
+    half = [(r, c) for r in steps for c in steps if (r, c) > (0, 0)]
+    for r, c in sorted(half, key=lambda d: (d[0] ** 2 + d[1] ** 2, d)):
+        if value := matrix[r + middle][c + middle]:
+            by_coupling.setdefault(value, []).append((r, c))
+    return by_coupling
+
+
+def displaced_bonds(lattice: Lattice, steps: Sequence[Displacement]) -> Sites:
+    """The bonds of every site with the sites at some displacements, (sites · steps, 2) int32.
+
+    On a small torus a bond may appear more than once; each appearance counts, as in the shells of
+    :meth:`latticescape.Lattice.bonds`.
+
+    Raises
+    ------
+    RequestError
+        If the lattice is not square, or so small that a site would be its own neighbour.
+    """
+    if lattice.kind != "square":
+        raise RequestError(
+            "couplings as a matrix need the square lattice",
+            came=f"the {lattice.kind} lattice",
+            allowed="square; on other lattices one coupling for each neighbour shell",
+            hint="J = [1.0, 0.2]",
+        )
+    sites = np.arange(lattice.sites, dtype=np.int32).reshape(lattice.size, lattice.size)
+    for step in steps:
+        if not any(d % lattice.size for d in step):
+            raise RequestError(
+                "lattice.size is too small for these couplings: a site would be its own neighbour",
+                came=f"size = {lattice.size}, and a coupling at {step}",
+                allowed=f"{lattice.size + 1} or more",
+                hint="size = 16",
+            )
+    around = [np.roll(sites, (-r, -c), axis=(0, 1)) for r, c in steps]
+    return np.concatenate([np.stack([sites.ravel(), far.ravel()], axis=1) for far in around])

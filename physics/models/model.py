@@ -1,8 +1,8 @@
-"""Lattice models: energy = couplings · features, features being integer sufficient statistics.
+"""Lattice models: energy = couplings · features, with integer features.
 
-A model is a list of *orbits*: clusters of sites (single sites, bonds of a shell, triangles), each
-adding to its features a number that depends only on how many of the cluster's sites hold species 1
-(spin up). Everything else, kernels, enumeration and observables, follows from that list.
+A model is a list of *orbits*: clusters of sites (single sites, bonds of a shell, triangles). Each
+cluster adds to its features a number that depends only on how many of its sites hold species 1
+(spin up). Kernels, exact enumeration and observables follow from that list.
 """
 
 from abc import ABC, abstractmethod
@@ -22,7 +22,7 @@ REPLICAS = 64
 
 Floats = npt.NDArray[np.float64]
 Points = Mapping[str, Floats]
-Given = float | Sequence[float] | None
+ParameterValue = float | Sequence[float] | None
 Move = Literal["single_flip", "exchange", "hop"]
 
 
@@ -43,23 +43,25 @@ class Orbit:
 
 
 @dataclass(frozen=True)
-class Model(ABC):
-    """A lattice model. Fields left out are the parameters' defaults, or axes of a sweep."""
+class ParametricModel(ABC):
+    """A model with named parameters, as a spec file names it. Fields that are None are defaults, or
+    axes of a sweep."""
 
     kind: ClassVar[str]
     energy_units: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]]
-    structures: ClassVar[tuple[str, ...]] = ()  # what a spec says of it that is no parameter
+    # Fields that are no parameters, such as a matrix of couplings.
+    structures: ClassVar[tuple[str, ...]] = ()
 
-    T: Given = None
+    T: ParameterValue = None
 
     def __post_init__(self) -> None:
-        for name, value in self.given.items():
+        for name, value in self.fixed_parameters.items():
             object.__setattr__(self, name, self.parameter(name).check(value))
 
     @classmethod
     def parameter(cls, name: str) -> Parameter:
-        """The parameter of that name, or a RequestError that lists those there are."""
+        """The parameter of that name; a RequestError lists the names if there is none."""
         for parameter in cls.parameters:
             if parameter.name == name:
                 return parameter
@@ -67,116 +69,121 @@ class Model(ABC):
         raise RequestError(f"{name} is no parameter of the model {cls.kind}", allowed=names)
 
     @property
-    def given(self) -> dict[str, float]:
-        """The parameters that were given, by name."""
+    def fixed_parameters(self) -> dict[str, float]:
+        """The parameters that this model fixes, by name, without defaults."""
         named = [f.name for f in fields(self) if f.name not in self.structures]
         return {name: v for name in named if (v := getattr(self, name)) is not None}
 
     @property
     def structure(self) -> dict[str, Any]:
-        """What was given beside the parameters, by name, as a spec file writes it."""
+        """The fields that are no parameters, by name, as a spec file writes them."""
         return {name: v for name in self.structures if (v := getattr(self, name)) is not None}
 
     @property
     @abstractmethod
     def move(self) -> Move:
-        """The Monte Carlo move: what it conserves decides the ensemble."""
-
-    def fixed(self, swept: Collection[str]) -> dict[str, float]:
-        """Every parameter that is not swept, defaults filled in.
-
-        Raises
-        ------
-        RequestError
-            If a swept name is no parameter, is fixed as well, or one without default is missing.
-        """
-        for name in swept:
-            self.parameter(name)
-            if name in self.given:
-                raise RequestError(
-                    f"{name} is both fixed in [model] and swept in [grid]",
-                    came=f"{name} = {self.given[name]:g} and an axis {name}",
-                    allowed="one of the two",
-                    hint=f"leave {name} out of [model]",
-                )
-        values = {p.name: self.given.get(p.name, p.default) for p in self.parameters}
-        needed = {p.name for p in self.parameters if not p.optional}
-        missing = [n for n, v in values.items() if v is None and n in needed - set(swept)]
-        if missing:
-            raise self.lacks(missing[0])
-        return {n: value for n, value in values.items() if value is not None and n not in swept}
-
-    def lacks(self, name: str) -> RequestError:
-        """What is said where a parameter is missing."""
-        return RequestError(
-            f"{name} of the model {self.kind} is not given",
-            allowed="a number in [model], or an axis in [grid]",
-            hint=f"{name} = {{ start = 0.5, stop = 1.0, num = 6 }} in [grid]",
-        )
-
-    @abstractmethod
-    def orbits(self, lattice: Lattice, used: Collection[str]) -> list[Orbit]:
-        """The orbits on a lattice, given the names of the parameters in use (fixed or swept)."""
-
-    def disordered(
-        self, orbits: Sequence[Orbit], lattice: Lattice, point: Mapping[str, float]
-    ) -> list[Orbit]:
-        """The orbits at one point: each bond one of its own, of its own values, where the point
-        decides these."""
-        return list(orbits)
-
-    @property
-    def drawn(self) -> RandomBonds | None:
-        """How bonds are drawn at each point, where they are."""
-        return None
+        """The Monte Carlo move; what it conserves decides the ensemble."""
 
     @abstractmethod
     def coefficients(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
         """Energy per unit of each feature, (points, features)."""
 
-    def acting(self, used: Collection[str], features: Sequence[str]) -> frozenset[str]:
-        """The features that have an energy somewhere, given the parameters in use."""
-        values = {
-            p.name: self.given.get(p.name, 1.0 if p.name in used else p.default or 0.0)
-            for p in self.parameters
-        }
-        couplings = self.coefficients(
-            {name: np.array([v]) for name, v in values.items()}, features
-        )[0]
-        return frozenset(name for name, c in zip(features, couplings, strict=True) if c)
+    def fixed(self, swept: Collection[str]) -> dict[str, float]:
+        """Every parameter that is not swept, with defaults.
+
+        Raises
+        ------
+        RequestError
+            If a swept name is unknown or also fixed, or a parameter without default is missing.
+        """
+        for name in swept:
+            self.parameter(name)
+            if name in self.fixed_parameters:
+                raise RequestError(
+                    f"{name} is both fixed in [model] and swept in [grid]",
+                    came=f"{name} = {self.fixed_parameters[name]:g} and an axis {name}",
+                    allowed="one of the two",
+                    hint=f"leave {name} out of [model]",
+                )
+        values = {p.name: self.fixed_parameters.get(p.name, p.default) for p in self.parameters}
+        needed = {p.name for p in self.parameters if not p.optional}
+        missing = [n for n, v in values.items() if v is None and n in needed - set(swept)]
+        if missing:
+            raise self.missing(missing[0])
+        return {n: value for n, value in values.items() if value is not None and n not in swept}
+
+    def missing(self, name: str) -> RequestError:
+        """The error for a parameter that is neither fixed nor swept."""
+        return RequestError(
+            f"the model {self.kind} needs the parameter {name}",
+            allowed="a number in [model], or an axis in [grid]",
+            hint=f"{name} = {{ start = 0.5, stop = 1.0, num = 6 }} in [grid]",
+        )
+
+    def check(self, lattice: Lattice, values: Points) -> None:
+        """Raise a RequestError for parameter values that do not fit the lattice; ``values`` may be
+        any subset of the parameters."""
+        return
+
+
+@dataclass(frozen=True)
+class Model(ParametricModel):
+    """A lattice model that is defined by its orbits."""
+
+    @abstractmethod
+    def orbits(self, lattice: Lattice, used: Collection[str]) -> list[Orbit]:
+        """The orbits on a lattice, for the names of the parameters in use (fixed or swept)."""
 
     @abstractmethod
     def start(self, points: Points, lattice: Lattice) -> npt.NDArray[np.float64]:
-        """How replicas begin, (points, 64): probability of up, or the composition to be set."""
+        """Initial probability of species 1 (spin up) of each replica, (points, 64); where the
+        composition is conserved, that composition."""
 
-    def check(self, lattice: Lattice, values: Points) -> None:
-        """Refuse parameter values that do not fit the lattice; any subset may be passed."""
-        return
+    @property
+    def bond_disorder(self) -> RandomBonds | None:
+        """The distribution of random bonds; None if all bonds of an orbit are alike."""
+        return None
 
-    def ones(self, points: Points, lattice: Lattice) -> npt.NDArray[np.int64] | None:
-        """The fixed number of species-1 atoms, (points,), where the move conserves it."""
+    def disordered(
+        self, orbits: Sequence[Orbit], lattice: Lattice, point: Mapping[str, float]
+    ) -> list[Orbit]:
+        """The orbits at one point: with random bonds, an orbit for each bond."""
+        return list(orbits)
+
+    def acting(self, used: Collection[str], features: Sequence[str]) -> frozenset[str]:
+        """The features with an energy other than zero, for the parameters in use."""
+        values = {
+            p.name: self.fixed_parameters.get(p.name, 1.0 if p.name in used else p.default or 0.0)
+            for p in self.parameters
+        }
+        points = {name: np.array([v]) for name, v in values.items()}
+        couplings = self.coefficients(points, features)[0]
+        return frozenset(name for name, c in zip(features, couplings, strict=True) if c)
+
+    def n_species1(self, points: Points, lattice: Lattice) -> npt.NDArray[np.int64] | None:
+        """The conserved number of species-1 atoms, (points,); None if it is not conserved."""
         return None
 
 
 def features_of(orbits: Sequence[Orbit]) -> tuple[str, ...]:
-    """The features of a list of orbits, in order; orbits may share one."""
+    """Names of the features of some orbits, in order; orbits may share a feature."""
     return tuple(dict.fromkeys(name for orbit in orbits for name in orbit.values))
 
 
 def spins_start(strength: Floats, field: Floats) -> Floats:
-    """How free spins begin, (points, 64): probability of up.
+    """Initial probability of up of free spins, (points, 64).
 
-    Ferromagnets start ordered (along the field, or half of the replicas each way without), since
-    below Tc a random start freezes into stripes; others start at random.
+    Ferromagnets start ordered: along the field or, without a field, half of the replicas up and
+    half down, because below Tc a random start freezes into stripes. Others start at random.
 
     Parameters
     ----------
     strength
         Coupling of a spin to all its neighbours, (points,).
     field
-        (points,).
+        Field on every spin, (points,).
     """
-    way = np.sign(field)[:, None]
+    direction = np.sign(field)[:, None]
     alternate = np.tile([1.0, 0.0], REPLICAS // 2)[None, :]
-    ordered = np.where(way == 0, alternate, (1 + way) / 2)
+    ordered = np.where(direction == 0, alternate, (1 + direction) / 2)
     return np.where(strength[:, None] > 0, ordered, 0.5)

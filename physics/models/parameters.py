@@ -1,4 +1,4 @@
-"""``Parameter``: a number a model takes, with its meaning, unit and bounds."""
+"""``Parameter``: a parameter of a model with its meaning, unit and bounds."""
 
 from dataclasses import dataclass, replace
 
@@ -10,10 +10,10 @@ from latticescape.physics.errors import LARGEST, RequestError
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter: its meaning, unit, default (None: must be given), bounds, whether whole.
+    """A parameter: meaning, unit, default (None: required), bounds, and whether it is an integer.
 
-    An ``optional`` one is no parameter of a point unless it is given or swept: it has come to a
-    model later, and what was computed before keeps its digest and its seeds.
+    An ``optional`` parameter belongs to a point only if it is fixed or swept. Parameters that are
+    added to a model later are optional, so that older sweeps keep their digests and seeds.
     """
 
     name: str
@@ -39,16 +39,16 @@ class Parameter:
     def check(self, value: object) -> float:
         """The value as a float, or a RequestError that names the bounds."""
         if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-            raise self._refused("is not a number", repr(value))
+            raise self._error("is not a number", repr(value))
         below = value <= self.low if self.low_excluded else value < self.low
         if not -LARGEST <= value <= LARGEST or below or value > self.high:
-            raise self._refused("is out of bounds", value)
+            raise self._error("is out of bounds", value)
         if self.whole and value != int(value):
-            raise self._refused("is no whole number", value)
+            raise self._error("must be a whole number", value)
         return float(value)
 
     def check_all(self, values: npt.NDArray[np.float64]) -> None:
-        """Refuse the first of many values that is out of bounds, as :meth:`check` does."""
+        """Raise a RequestError for the first value that is out of bounds, as :meth:`check` does."""
         low = values <= self.low if self.low_excluded else values < self.low
         wrong = low | (values > self.high) | ~(np.abs(values) <= LARGEST)
         if self.whole:
@@ -56,7 +56,7 @@ class Parameter:
         for value in values[wrong][:1]:
             self.check(float(value))
 
-    def _refused(self, problem: str, came: object) -> RequestError:
+    def _error(self, problem: str, came: object) -> RequestError:
         excluded = np.isfinite(self.low) and self.low_excluded
         example = self.low + 1 if excluded else np.clip(0.5, self.low, self.high)
         example = np.ceil(example) if self.whole else example

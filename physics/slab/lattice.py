@@ -1,13 +1,14 @@
 """``Slab``: simple-cubic A-sites between two free surfaces, and the hollows of the upper one."""
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_integer
+from latticescape.physics.lattices.configurations import Configurations, configurations
 from latticescape.physics.lattices.lattice import MOST_SITES, Geometry, Lattice, Sites, Vectors
 
 KIND = "slab"
@@ -16,14 +17,20 @@ FEWEST_LAYERS = 2
 
 Bools = npt.NDArray[np.bool_]
 
+# A hollow and its four corners are a square's centre and its ring: centre 1 is oxygen, neighbour 1
+# is Ca. The first six classes are hollows without oxygen, the last six those with.
+CLASSES: Configurations = configurations("square")
+
+ARRANGEMENTS = len(CLASSES) // 2
+
 
 @dataclass(frozen=True)
 class Slab(Lattice):
     """A film of ``layers`` layers of ``size`` × ``size`` simple-cubic A-sites.
 
-    Periodic in the plane. Layer 0 is the surface that counts: it alone has hollows for adatoms, one
-    in the middle of every four A-sites. The last layer is free as well but has no term of its own:
-    it merely lacks the neighbour below, as if the substrate preferred neither species.
+    Periodic in the plane. Only layer 0, the surface, has hollows for adatoms, one in the middle of
+    every four A-sites. The last layer is free as well but has no energy term of its own; it only
+    lacks the neighbour below, as if the substrate preferred neither species.
 
     A-sites are numbered layer by layer, row by row; hollow (r, c) lies between the surface sites
     (r, c), (r + 1, c), (r + 1, c + 1) and (r, c + 1).
@@ -48,9 +55,25 @@ class Slab(Lattice):
 
     def __post_init__(self) -> None:
         if self.kind != KIND:
-            raise RequestError("a Slab is of another kind", came=repr(self.kind), allowed=KIND)
-        for name, low in (("size", 2), ("layers", FEWEST_LAYERS)):
-            object.__setattr__(self, name, _whole(name, getattr(self, name), low))
+            raise RequestError(
+                "the kind of a Slab must be slab", came=repr(self.kind), allowed=KIND
+            )
+        size = checked_integer(
+            self.size, 2, MOST_SITES, "lattice.size is out of range", hint="size = 16"
+        )
+        thin = self.layers == 1 and not isinstance(self.layers, bool)
+        layers = checked_integer(
+            self.layers,
+            FEWEST_LAYERS,
+            MOST_SITES,
+            "the slab is thinner than its interactions"
+            if thin
+            else "lattice.layers is out of range",
+            allowed=f"a whole number from {FEWEST_LAYERS}: the surface and the bulk",
+            hint="layers = 16",
+        )
+        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "layers", layers)
         if self.sites > MOST_SITES:
             raise RequestError(
                 "the slab is too large", came=f"{self.sites} sites", allowed=f"up to {MOST_SITES}"
@@ -79,12 +102,12 @@ class Slab(Lattice):
 
     @property
     def hollows(self) -> int:
-        """Number of places for adatoms, L²."""
+        """Number of hollows for adatoms, L²."""
         return self.size**2
 
     @cached_property
     def positions(self) -> Vectors:
-        """Places of the A-sites, (sites, 3), in lattice constants as (x, y, z), z ≤ 0 downwards."""
+        """Positions of the A-sites, (sites, 3): (x, y, z) in lattice constants, z ≤ 0 downwards."""
         layer, row, column = np.indices((self.layers, self.size, self.size)).reshape(3, -1)
         return np.stack([column, row, -layer], axis=1).astype(float)
 
@@ -178,16 +201,55 @@ def slab(size: int, layers: int = LAYERS) -> Slab:
     return Slab(KIND, size, layers)
 
 
-def _whole(name: str, value: Any, low: int) -> int:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or not low <= value <= MOST_SITES:
-        thin = name == "layers" and whole
-        raise RequestError(
-            "the slab is thinner than its interactions"
-            if thin
-            else f"lattice.{name} is out of range",
-            came=repr(value),
-            allowed=f"a whole number from {low}" + (": a surface, and what is below" * thin),
-            hint=f"{name} = 16",
-        )
-    return int(value)
+class Tables(NamedTuple):
+    """Neighbours by site, −1 for none; hollows are numbered after the A-sites.
+
+    Attributes
+    ----------
+    bulk
+        Bulk neighbours of every A-site, (sites, 6).
+    surface
+        Neighbours within layer 0, (hollows, 4): only its sites have any.
+    touching
+        Hollows around every surface A-site, (hollows, 4).
+    hollow
+        The hollows, (hollows,).
+    corners
+        The A-sites around every hollow, (hollows, 4), in ring order.
+    next_hollow
+        The hollows next to each, (hollows, 4).
+    classes
+        Class of every code of a hollow and its corners.
+    layer
+        Layer of every A-site.
+    """
+
+    bulk: Sites
+    surface: Sites
+    touching: Sites
+    hollow: Sites
+    corners: Sites
+    next_hollow: Sites
+    classes: npt.NDArray[np.uint8]
+    layer: npt.NDArray[np.int64]
+
+
+@lru_cache(maxsize=2)
+def tables_of(lattice: Slab, bulk_pairs: int) -> Tables:
+    """The tables of a slab, by which of its pairs are bulk (:meth:`Slab.bulk_bonds`)."""
+    around, top = lattice.around.copy(), lattice.hollows
+    if bulk_pairs < 2:
+        around[:top, :4] = -1
+    if bulk_pairs < 1:
+        around[:top, 5] = -1
+        around[top : 2 * top, 4] = -1
+    return Tables(
+        bulk=around,
+        surface=np.ascontiguousarray(lattice.around[:top, :4]),
+        touching=lattice.touching + np.int32(lattice.sites),
+        hollow=np.arange(lattice.sites, lattice.sites + top, dtype=np.int32),
+        corners=lattice.corners,
+        next_hollow=lattice.hollow_neighbors + np.int32(lattice.sites),
+        classes=CLASSES.table,
+        layer=lattice.layer,
+    )

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import Lattice
-from latticescape.physics.models.composition import whole_atoms
-from latticescape.physics.models.model import Given, Model, Move, Orbit, Points
+from latticescape.physics.models.alloys import whole_atoms
+from latticescape.physics.models.model import Move, ParameterValue, ParametricModel, Points
 from latticescape.physics.models.parameters import Parameter
 from latticescape.physics.slab.lattice import Slab
 
@@ -21,7 +21,7 @@ SPECIES = ("La", "Ca", "O")
 
 
 @dataclass(frozen=True)
-class SegregationSlab(Model):
+class SegregationSlab(ParametricModel):
     """Segregation to the surface of La(1−x)Ca(x)MnO3, on a :func:`slab`.
 
     E = w_CL·(unlike Ca–La neighbours in the bulk) + w_LL·(La–La neighbours within layer 0)
@@ -36,7 +36,7 @@ class SegregationSlab(Model):
     T
         Temperature in K. Not published; the default 1000 is this project's assumption.
     x, x_La
-        Fraction of Ca, default 3/8; that of La, if given, has to be the rest.
+        Fraction of Ca, default 3/8; the fraction of La, if set, must be 1 − x.
     coverage
         Fraction of the hollows with oxygen. Not published; 0.5 by default.
     bulk_pairs
@@ -73,13 +73,13 @@ class SegregationSlab(Model):
         ),
     )
 
-    w_CL: Given = None
-    w_LL: Given = None
-    w_LO: Given = None
-    x: Given = None
-    coverage: Given = None
-    bulk_pairs: Given = None
-    x_La: Given = None
+    w_CL: ParameterValue = None
+    w_LL: ParameterValue = None
+    w_LO: ParameterValue = None
+    x: ParameterValue = None
+    coverage: ParameterValue = None
+    bulk_pairs: ParameterValue = None
+    x_La: ParameterValue = None
 
     def __post_init__(self) -> None:
         if self.x_La is not None:
@@ -117,17 +117,9 @@ class SegregationSlab(Model):
                 )
         return super().fixed(swept)
 
-    def orbits(self, lattice: Lattice, used: Collection[str]) -> list[Orbit]:
-        """None: the species of a cluster are not told by one number, and moves are its own."""
-        raise RequestError(
-            f"the model {self.kind} has its own kernels",
-            came=self.kind,
-            allowed="latticescape.physics.slab.SlabSimulation, or a sweep",
-        )
-
     @property
     def move(self) -> Move:
-        """Exchanges of any two unlike cations, and hops of oxygen, conserve both compositions."""
+        """Exchanges of unlike cations and hops of oxygen; both compositions are conserved."""
         return "exchange"
 
     def coefficients(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
@@ -136,26 +128,22 @@ class SegregationSlab(Model):
         )
         return np.stack([strength[name] for name in features], axis=-1)
 
-    def start(self, points: Points, lattice: Lattice) -> npt.NDArray[np.float64]:
-        """Every replica starts from a random arrangement."""
-        return self.atoms(points, lattice) / lattice.sites
-
     def atoms(self, points: Points, lattice: Lattice) -> npt.NDArray[np.int64]:
         """Numbers of Ca and O, (points, 2): those nearest to x and to the coverage.
 
         Raises
         ------
         RequestError
-            If no whole number of Ca meets x within 0.01. Hollows are few: their coverage is what it
-            can be, and stored.
+            If no whole number of Ca is within 0.01 of x. The coverage of the few hollows is only
+            rounded; the realised coverage is stored.
         """
-        places = self.check_lattice(lattice)
-        calcium = whole_atoms(points["x"], places.sites)
-        oxygen = np.rint(points["coverage"] * places.hollows).astype(np.int64)
+        film = self.check_lattice(lattice)
+        calcium = whole_atoms(points["x"], film.sites)
+        oxygen = np.rint(points["coverage"] * film.hollows).astype(np.int64)
         return np.stack([calcium, oxygen], axis=-1)
 
     def check(self, lattice: Lattice, values: Points) -> None:
-        """Refuse another lattice, and a fraction that is no whole number of atoms on it."""
+        """Raise a RequestError for another lattice, or a fraction that no number of atoms meets."""
         x = values.get("x", np.zeros(1))
         self.atoms({"x": x, "coverage": np.zeros(len(x))}, lattice)
 

@@ -1,7 +1,7 @@
-"""Moves of a segregation slab in lanes: eight points of 64 replicas at once.
+"""Multispin coding of the moves of a segregation slab: eight points of 64 replicas at once.
 
 Every move exchanges two rows of bits, Ca of two A-sites or oxygen of two hollows, the same in all
-lanes, from a pseudo-random sequence of the step alone. Its energy change is a sum of differences
+replicas, from a pseudo-random sequence of the step only. Its energy change is a sum of differences
 D = (ones around one end) − (ones around the other), and each has to pass on its own: so all moves
 are :func:`attempt`, on a row of neighbours that is written for it.
 
@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
-from latticescape.physics.kernels.batches import Floats, Group
-from latticescape.physics.kernels.multispin.blocks import arrange
-from latticescape.physics.kernels.multispin.counting.counters import (
+from latticescape.physics.kernels.batches import Batch, Floats
+from latticescape.physics.kernels.multispin.batches import arrange
+from latticescape.physics.kernels.multispin.counting import (
     count_classes,
     count_unlike,
     count_up,
@@ -37,7 +37,7 @@ from latticescape.physics.kernels.multispin.exchange import (
     first_order,
 )
 from latticescape.physics.kernels.multispin.simd import WORDS, aligned
-from latticescape.physics.kernels.multispin.streams import (
+from latticescape.physics.kernels.multispin.thresholds import (
     Words,
     load_state,
     seed_state,
@@ -45,10 +45,8 @@ from latticescape.physics.kernels.multispin.streams import (
 )
 from latticescape.physics.kernels.streams import next_below
 from latticescape.physics.lattices.lattice import Sites
-from latticescape.physics.slab.lattice import Slab
-from latticescape.physics.slab.sums import Integers, SlabSums
-from latticescape.physics.slab.tables import ARRANGEMENTS, CLASSES, Tables, tables_of
-from latticescape.physics.slab.task import SlabTask
+from latticescape.physics.slab.lattice import ARRANGEMENTS, CLASSES, Slab, Tables, tables_of
+from latticescape.physics.slab.observables import Integers, SlabSums, SlabTask
 
 # Inputs of each difference, from either end.
 KINDS = BULK, SURFACE, HOP = (6,), (12, 4, 4), (4,)
@@ -69,7 +67,7 @@ class Moves(NamedTuple):
     turned: tuple[Words, ...]
 
 
-class SlabLanes(Group):
+class SlabMultispinBatch(Batch):
     """Eight points; those that lack are copies of the first."""
 
     def __init__(self, lattice: Slab, tasks: Sequence[SlabTask], sums: Sequence[SlabSums]) -> None:

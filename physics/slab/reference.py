@@ -1,22 +1,34 @@
-"""Moves of a segregation slab, one replica after the other: plain, slow, obvious.
+"""The reference kernel of a segregation slab, and exact enumeration of a small slab.
 
 A state is one array of bits: 1 for Ca on the A-sites, then 1 for oxygen on the hollows. A Monte
 Carlo step attempts one move for every A-site and hollow: an exchange of an A-site with any other,
 or a hop of a hollow's oxygen to a neighbouring hollow, accepted with min(1, exp(−ΔE/RT)).
 """
 
+from collections.abc import Iterator
+from itertools import combinations
+from math import comb
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
+from latticescape.physics.errors import RequestError
+from latticescape.physics.kernels.batches import Batch
 from latticescape.physics.kernels.reference import draw_arrangement
 from latticescape.physics.kernels.streams import next_below, next_uniform, replica_state
 from latticescape.physics.lattices.configurations import add_configurations
+from latticescape.physics.models.model import REPLICAS
+from latticescape.physics.slab.lattice import ARRANGEMENTS, Slab, tables_of
+from latticescape.physics.slab.model import FEATURES, GAS_CONSTANT, SegregationSlab
+from latticescape.physics.slab.observables import SlabSums, SlabTask
+
+MOST_ARRANGEMENTS = 2**22
 
 
 @compiled
-def begin(bits: Any, states: Any, seed: Any, sites: Any, calcium: Any, oxygen: Any) -> None:
+def initialize(bits: Any, states: Any, seed: Any, sites: Any, calcium: Any, oxygen: Any) -> None:
     """Seed every replica's generator and arrange its atoms at random: (64, places), (64, 4)."""
     for replica in range(len(bits)):
         replica_state(seed, replica, states[replica])
@@ -26,7 +38,7 @@ def begin(bits: Any, states: Any, seed: Any, sites: Any, calcium: Any, oxygen: A
 
 @compiled
 def energy_at(place: Any, bits: Any, tables: Any, couplings: Any) -> Any:
-    """Energy of all that one place takes part in."""
+    """Energy of all pairs and contacts of one place."""
     unlike, la_la, la_o = 0, 0, 0
     sites, top = len(tables.bulk), len(tables.hollow)
     if place >= sites:
@@ -45,13 +57,13 @@ def energy_at(place: Any, bits: Any, tables: Any, couplings: Any) -> Any:
 
 
 @compiled
-def trade(
+def swap(
     first: Any, second: Any, bits: Any, state: Any, tables: Any, couplings: Any, heat: Any
 ) -> None:
-    """Attempt to exchange what stands on two places.
+    """Attempt to exchange the contents of two places.
 
-    What both take part in is counted twice, before and after alike: a pair of unlike cations stays
-    one, and is never La–La.
+    A pair of the two places is counted twice, before and after alike: a pair of unlike cations
+    stays unlike and is never La–La.
     """
     if bits[first] == bits[second]:
         return
@@ -75,7 +87,7 @@ def advance(bits: Any, states: Any, tables: Any, couplings: Any, heat: Any, mcs:
                 second = (first + 1 + next_below(state, sites - 1)) % sites
             else:
                 second = np.int64(tables.next_hollow[first - sites, next_below(state, 4)])
-            trade(first, second, bits[replica], state, tables, couplings, heat)
+            swap(first, second, bits[replica], state, tables, couplings, heat)
 
 
 @compiled
@@ -96,3 +108,99 @@ def measure(bits: Any, tables: Any, features: Any, classes: Any, calcium: Any) -
             features[2] += bits[sites + site] * (1 - bits[corner])
     features[1] //= 2
     add_configurations(bits, tables.hollow, tables.corners, tables.classes, classes)
+
+
+class SlabReferenceBatch(Batch):
+    """One point with the scalar moves."""
+
+    def __init__(self, lattice: Slab, task: SlabTask, sums: SlabSums) -> None:
+        self.task, self.sums = task, sums
+        self.tables = tables_of(lattice, task.bulk_pairs)
+        self.bits = np.empty((REPLICAS, lattice.sites + lattice.hollows), np.uint8)
+        self.states = np.empty((REPLICAS, 4), np.uint64)
+        initialize(self.bits, self.states, task.seed, lattice.sites, task.calcium, task.oxygen)
+
+    def advance(self, mcs: int) -> None:
+        task = self.task
+        advance(self.bits, self.states, self.tables, task.couplings, task.heat, mcs)
+
+    def add_sample(self, sample: int, early: bool) -> None:
+        layers = self.sums.calcium.shape[1]
+        features = np.empty((REPLICAS, 3), np.int64)
+        classes = np.empty((REPLICAS, 2 * ARRANGEMENTS), np.int64)
+        calcium = np.empty((REPLICAS, layers), np.int64)
+        for replica, bits in enumerate(self.bits):
+            measure(bits, self.tables, features[replica], classes[replica], calcium[replica])
+        self.sums.add(features, classes, calcium, early=early)
+
+
+def expect(lattice: Slab, model: SegregationSlab) -> dict[str, npt.NDArray[np.float64]]:
+    """Exact averages over all arrangements of a small slab.
+
+    Parameters
+    ----------
+    lattice
+        A slab with at most four million arrangements.
+    model
+        All its parameters.
+
+    Returns
+    -------
+    dict
+        ``energy`` and ``heat_capacity`` per A-site, ``ca_fraction`` (layers,), ``histogram``
+        (2, 6): mean number of hollows without and with oxygen of every arrangement.
+
+    Raises
+    ------
+    RequestError
+        If there are more arrangements, or a parameter is missing.
+
+    Examples
+    --------
+    >>> from latticescape import slab
+    >>> model = SegregationSlab(w_CL=0.0, w_LL=0.0, w_LO=0.0, x=0.5, coverage=0.5)
+    >>> expect(slab(2, 2), model)["ca_fraction"]
+    array([0.5, 0.5])
+    """
+    fixed = model.fixed(())
+    points = {name: np.array([value]) for name, value in fixed.items()}
+    atoms = model.atoms(points, lattice)[0]
+    number = comb(lattice.sites, int(atoms[0])) * comb(lattice.hollows, int(atoms[1]))
+    if number > MOST_ARRANGEMENTS:
+        raise RequestError(
+            "the slab is too large for exact enumeration",
+            came=f"{number} arrangements",
+            allowed=f"at most {MOST_ARRANGEMENTS}",
+            hint="slab(2, 3)",
+        )
+    features, classes, calcium = _measured(lattice, int(fixed["bulk_pairs"]), atoms)
+    energy = features @ model.coefficients(points, FEATURES)[0]
+    width = GAS_CONSTANT * fixed["T"]
+    weight = np.exp(-(energy - energy.min()) / width)
+    weight /= weight.sum()
+    mean = float(weight @ energy)
+    return {
+        "energy": np.asarray(mean / lattice.sites),
+        "heat_capacity": np.asarray(weight @ (energy - mean) ** 2 / (lattice.sites * width**2)),
+        "ca_fraction": weight @ calcium / lattice.hollows,
+        "histogram": (weight @ classes).reshape(2, ARRANGEMENTS),
+    }
+
+
+def _measured(lattice: Slab, bulk_pairs: int, atoms: npt.NDArray[np.int64]) -> list[np.ndarray]:
+    """Features, classes and Ca by layer of every arrangement."""
+    tables, rows = tables_of(lattice, bulk_pairs), []
+    for bits in _arrangements(lattice, *map(int, atoms)):
+        row = [np.empty(n, np.int64) for n in (3, 2 * ARRANGEMENTS, lattice.layers)]
+        measure(bits, tables, *row)
+        rows.append(row)
+    return [np.array(column) for column in zip(*rows, strict=True)]
+
+
+def _arrangements(lattice: Slab, calcium: int, oxygen: int) -> Iterator[npt.NDArray[np.uint8]]:
+    for cations in combinations(range(lattice.sites), calcium):
+        for adatoms in combinations(range(lattice.hollows), oxygen):
+            bits = np.zeros(lattice.sites + lattice.hollows, np.uint8)
+            bits[list(cations)] = 1
+            bits[lattice.sites + np.array(adatoms, int)] = 1
+            yield bits

@@ -39,7 +39,7 @@ def units_of(sweep: Sweep, block: Block) -> npt.NDArray[np.intp]:
     >>> units_of(ladders, block).tolist()
     [[0, 2], [1, 3]]
     """
-    whole = [name in sweep.kernel.whole for name in sweep.axes]
+    whole = [name in sweep.kernel.uncut_axes for name in sweep.axes]
     shape = [1 if w else n for w, n in zip(whole, block.shape, strict=True)]
     labels = np.arange(np.prod(shape)).reshape(shape)
     of_point = np.broadcast_to(labels, block.shape).ravel()

@@ -14,7 +14,7 @@ from numba.core.dispatcher import Dispatcher
 from latticescape.physics.compiled import one_compiles
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
-from latticescape.physics.kernels.lattice_kernel import Coordinates
+from latticescape.physics.kernels.kernel import Coordinates
 from latticescape.physics.models.parameters import Parameter
 from latticescape.physics.variables import Variable
 from latticescape.sweeps.functions.returned import ReturnedError, by_variable, fitted
@@ -192,12 +192,12 @@ class FunctionKernel:
         return 1 / self.seconds
 
     @property
-    def whole(self) -> tuple[str, ...]:
+    def uncut_axes(self) -> tuple[str, ...]:
         """No axis: points do not need each other."""
         return ()
 
     @property
-    def group(self) -> int:
+    def batch_size(self) -> int:
         """Points are computed one by one."""
         return 1
 

@@ -118,8 +118,8 @@ def plan(sweep: "Sweep", *, block_points: int | None = None) -> Plan:
             allowed="1 or more",
             hint="block_points=8",
         )
-    whole = {list(sweep.axes).index(name) for name in sweep.kernel.whole}
-    block_shape = _block_shape(sweep.shape, int(most), whole, sweep.kernel.group)
+    whole = {list(sweep.axes).index(name) for name in sweep.kernel.uncut_axes}
+    block_shape = _block_shape(sweep.shape, int(most), whole, sweep.kernel.batch_size)
     _check_chunks(sweep, math.prod(block_shape))
     return Plan(
         shape=sweep.shape,
@@ -184,7 +184,7 @@ def _block_points(sweep: "Sweep") -> int:
     by_time = int(BLOCK_SECONDS / seconds)
     by_number = sweep.points // FEWEST_BLOCKS
     by_bytes = BLOCK_BYTES // point_bytes(sweep)
-    fewest = max(kernel.group, -(-sweep.points // MOST_BLOCKS))
+    fewest = max(kernel.batch_size, -(-sweep.points // MOST_BLOCKS))
     return max(min(by_time, by_number, by_bytes), fewest)
 
 

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.schedule import Schedule
-from latticescape.physics.models.model import Model
+from latticescape.physics.models.model import ParametricModel
 from latticescape.physics.registry import LATTICES, MODELS, lattice_of
 from latticescape.sweeps.functions.function import FunctionKernel
 from latticescape.sweeps.functions.kernel_schema import KernelTable
@@ -97,8 +97,8 @@ def parts_of(text: str) -> dict[str, Any]:
     }
 
 
-def _model(table: Mapping[str, Any]) -> Model:
-    kind: type[Model] = MODELS[table["kind"]]
+def _model(table: Mapping[str, Any]) -> ParametricModel:
+    kind: type[ParametricModel] = MODELS[table["kind"]]
     parameters = {name: value for name, value in table.items() if name != "kind"}
     try:
         for name in parameters:

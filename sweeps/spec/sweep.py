@@ -15,13 +15,12 @@ import numpy.typing as npt
 import tomlkit
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.kernel import Kernel
-from latticescape.physics.kernels.lattice_kernel import LatticeKernel
+from latticescape.physics.kernels.kernel import Kernel, ModelKernel
 from latticescape.physics.kernels.schedule import Schedule
-from latticescape.physics.kernels.traces import kept
 from latticescape.physics.lattices.lattice import Lattice
-from latticescape.physics.models.model import Model
+from latticescape.physics.models.model import ParametricModel
 from latticescape.physics.registry import kernel_for
+from latticescape.physics.variables import checked_keep
 from latticescape.sweeps.functions.function import FunctionKernel
 from latticescape.sweeps.functions.source import Source
 from latticescape.sweeps.spec.axis import Axis, AxisLike
@@ -32,7 +31,7 @@ FORMAT = 1
 
 _KINDS: dict[str, tuple[type, str]] = {
     "lattice": (Lattice, "square(64)"),
-    "model": (Model, "Ising()"),
+    "model": (ParametricModel, "Ising()"),
     "grid": (Mapping, '{"T": [2.0, 2.5]}'),
     "schedule": (Schedule, "Schedule(2000, 500, 10)"),
     "kernel": (FunctionKernel, "energy, with @kernel(…) above def energy(T): …"),
@@ -82,7 +81,7 @@ class Sweep:
     def __init__(
         self,
         lattice: Lattice,
-        model: Model,
+        model: ParametricModel,
         grid: Grid,
         schedule: Schedule,
         seed: int = 0,
@@ -96,7 +95,7 @@ class Sweep:
     def __init__(
         self,
         lattice: Lattice | None = None,
-        model: Model | None = None,
+        model: ParametricModel | None = None,
         grid: Grid | None = None,
         schedule: Schedule | None = None,
         seed: int = 0,
@@ -136,7 +135,7 @@ class Sweep:
         return self._simulation.lattice
 
     @property
-    def model(self) -> Model:
+    def model(self) -> ParametricModel:
         """The model."""
         return self._simulation.model
 
@@ -148,11 +147,11 @@ class Sweep:
     @property
     def keep(self) -> tuple[str, ...]:
         """What is stored besides the averages; a function yields what it declares."""
-        return self.kernel.keep if isinstance(self.kernel, LatticeKernel) else ()
+        return self.kernel.keep if isinstance(self.kernel, ModelKernel) else ()
 
     @property
-    def _simulation(self) -> LatticeKernel:
-        if not isinstance(self.kernel, LatticeKernel):
+    def _simulation(self) -> ModelKernel:
+        if not isinstance(self.kernel, ModelKernel):
             raise AttributeError(f"the sweep of {self.kernel.name} has no lattice and no model")
         return self.kernel
 
@@ -265,7 +264,11 @@ class Sweep:
         else:
             tables |= {
                 "lattice": self.lattice.table,
-                "model": {"kind": self.model.kind, **self.model.given, **self.model.structure},
+                "model": {
+                    "kind": self.model.kind,
+                    **self.model.fixed_parameters,
+                    **self.model.structure,
+                },
                 "grid": grid,
                 "schedule": asdict(self.schedule),
             }
@@ -332,7 +335,7 @@ def _of_kernel(kernel: FunctionKernel, grid: Grid, seed: int) -> Sweep:
 
 def _of_model(
     lattice: Lattice,
-    model: Model,
+    model: ParametricModel,
     grid: Grid,
     schedule: Schedule,
     seed: int,
@@ -349,7 +352,7 @@ def _kernel(
 ) -> Kernel:
     if kernel is None:
         lattice, model, schedule = (_checked(name, part) for name, part in parts.items())
-        return kernel_for(lattice, model, schedule, swept, kept(keep))
+        return kernel_for(lattice, model, schedule, swept, checked_keep(keep))
     given = [name for name, part in parts.items() if part is not None] + ["keep"] * bool(keep)
     if given:
         raise RequestError(

@@ -41,7 +41,7 @@ def base_of(base: StorePath, sweep: Sweep) -> Store:
     store = Store(base)
     _check_kernel(store, sweep)
     for name, values in sweep.axes.items():
-        _check_axis(store, name, values, whole=name in sweep.kernel.whole)
+        _check_axis(store, name, values, whole=name in sweep.kernel.uncut_axes)
     return store
 
 

@@ -24,8 +24,9 @@ from latticescape.analysis import (
 from latticescape.analysis.counts.counting import count_atoms, counts_dataset
 from latticescape.analysis.counts.overlap import count_covariance, neighborhoods_overlap
 from latticescape.analysis.inference.estimation import posterior as markov_chains
-from latticescape.analysis.inference.estimation.deviance import count_bias, deviance
+from latticescape.analysis.inference.estimation.deviance import deviance
 from latticescape.analysis.inference.estimation.posterior import ConvergenceError
+from latticescape.analysis.inference.landscapes.count_moments import count_bias
 from latticescape.deploy.cli.main import main
 from latticescape.deploy.examples import example
 from latticescape.physics import (
@@ -38,7 +39,7 @@ from latticescape.physics import (
     square,
     triangular,
 )
-from latticescape.physics.kernels.sampler import complete
+from latticescape.physics.kernels.kernel import complete
 from latticescape.physics.observables import observe
 from latticescape.sweeps import Sweep
 from latticescape.sweeps.execution.run import execute

@@ -20,7 +20,7 @@ from latticescape.physics import (
     triangular,
 )
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.sampler import complete
+from latticescape.physics.kernels.kernel import complete
 from latticescape.physics.kinetics import hopping
 from latticescape.physics.kinetics.adatoms import BOLTZMANN_EV
 from latticescape.physics.kinetics.kernel import AdatomKernel, surface_of, walkers_of
@@ -53,9 +53,11 @@ SYSTEMS: dict[str, tuple[Lattice, Adatoms]] = {
 
 def energy(lattice: Lattice, model: Adatoms, occupied: npt.NDArray[Any]) -> float:
     """Of an arrangement, as the formula has it."""
-    single = np.array([model.given.get(f"eps_{k}", 0.0) for k in range(model.kinds)])
+    single = np.array([model.fixed_parameters.get(f"eps_{k}", 0.0) for k in range(model.kinds)])
     pairs = occupied[lattice.bonds(1)].all(axis=1).sum()
-    return float(single[model.types(lattice)] @ occupied + model.given.get("w", 0.0) * pairs)
+    return float(
+        single[model.types(lattice)] @ occupied + model.fixed_parameters.get("w", 0.0) * pairs
+    )
 
 
 def arrangements(lattice: Lattice, adatoms: int) -> list[npt.NDArray[Any]]:
@@ -86,7 +88,7 @@ def test_rates_of_every_arrangement_obey_detailed_balance(name: str) -> None:
     lattice, model = SYSTEMS[name]
     T = 400.0
     full = complete(model, {"T": np.array([T])}, 1)
-    surface, number = surface_of(lattice, model, full), int(model.ones(full, lattice)[0])
+    surface, number = surface_of(lattice, model, full), int(model.n_species1(full, lattice)[0])
     states = arrangements(lattice, number)
     place = {state.tobytes(): k for k, state in enumerate(states)}
     rates = np.zeros((len(states),) * 2)
@@ -113,9 +115,9 @@ def test_rates_of_every_arrangement_obey_detailed_balance(name: str) -> None:
 def test_rates_after_many_hops_are_those_of_the_arrangement(name: str) -> None:
     lattice, model = SYSTEMS[name]
     full = complete(model, {"T": np.array([400.0])}, 1)
-    surface, number = surface_of(lattice, model, full), int(model.ones(full, lattice)[0])
+    surface, number = surface_of(lattice, model, full), int(model.n_species1(full, lattice)[0])
     walkers, anew = (walkers_of(lattice, model, number, 1) for _ in range(2))
-    hopping.begin(walkers, np.arange(4, dtype=np.uint64), surface)
+    hopping.initialize(walkers, np.arange(4, dtype=np.uint64), surface)
     hopping.advance(walkers, surface, 500)
     occupied = (walkers.adatoms[0] >= 0).astype(np.uint8)
     assert occupied.sum() == number
@@ -191,7 +193,7 @@ def films(lattice: Lattice, model: Adatoms, T: float, tau: float, frames: int, s
 
 
 def _rate(model: Adatoms, T: float) -> float:
-    given = model.given
+    given = model.fixed_parameters
     return given["nu0"] * float(np.exp(-given["E_b"] / (BOLTZMANN_EV * T)))
 
 
@@ -361,11 +363,11 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "no adatoms at all": (
         lambda: Sweep(square(4), Adatoms(E_b=0.3), GRID, SHORT),
-        "given once, as adatoms or as coverage",
+        "number of adatoms once, as adatoms or as coverage",
     ),
     "adatoms twice": (
         lambda: Sweep(square(4), Adatoms(E_b=0.3, adatoms=1, coverage=0.1), GRID, SHORT),
-        "given once",
+        "number of adatoms once",
     ),
     "a coverage of nothing": (
         lambda: Sweep(square(4), Adatoms(E_b=0.3, coverage=0.01), GRID, SHORT),
@@ -375,12 +377,12 @@ BAD: dict[str, tuple[Any, str]] = {
         lambda: Sweep(square(5), Adatoms(E_b=0.3, adatoms=1, pattern=[[0, 1]]), GRID, SHORT),
         "does not tile",
     ),
-    "a pattern with a gap": (lambda: Adatoms(pattern=[[0, 2]]), "no table of site types"),
-    "a ragged pattern": (lambda: Adatoms(pattern=[[0], [0, 1]]), "no table of site types"),
+    "a pattern with a gap": (lambda: Adatoms(pattern=[[0, 2]]), "must be a table of site types"),
+    "a ragged pattern": (lambda: Adatoms(pattern=[[0], [0, 1]]), "must be a table of site types"),
     "an energy of no site": (lambda: Adatoms(eps_1=0.1), "type that the pattern lacks"),
     "a bulk": (
         lambda: Sweep(Lattice("cubic", 4), Adatoms(E_b=0.3, adatoms=1), GRID, SHORT),
-        "sit on a plane",
+        "need a plane lattice",
     ),
     "energies in meV": (
         lambda: Sweep(square(4), Adatoms(E_b=350.0, adatoms=1), GRID, SHORT),
@@ -390,7 +392,7 @@ BAD: dict[str, tuple[Any, str]] = {
         lambda: Sweep(
             square(4), Adatoms(E_b=0.3, adatoms=1), GRID, Schedule(1, 2, 1, update="cluster")
         ),
-        "know hops alone",
+        "adatom models support only",
     ),
     "a population of zero": (lambda: site_energies([3, 0], 300.0), "above zero on each"),
     "populations that are not finite": (

@@ -18,7 +18,7 @@ from latticescape.analysis.plots import phase_diagram_map, save
 from latticescape.physics import Ising, PairAlloy, Schedule, square, triangular
 from latticescape.physics.errors import RequestError
 from latticescape.physics.exact.closed_forms import CRITICAL_TEMPERATURE, kaufman
-from latticescape.physics.kernels.traces import pack_replicas
+from latticescape.physics.variables import pack_replicas
 from tests.support.command_line import latticescape, told
 
 TC = CRITICAL_TEMPERATURE["square"]
@@ -248,7 +248,7 @@ def test_places_come_from_values_fits_and_posteriors() -> None:
         ({"x": [0.5]}, {"w1": -1.0}, "an axis of temperatures"),
         ({"x": [0.5], "T": [1, 2, 3], "w1": [-1.0, 0.0]}, None, "at one value of w1"),
         ({"x": [0.5], "T": [1, 2, 3]}, {"J": 1.0}, "J is no parameter of the"),
-        ({"x": [0.5], "T": [1, 2, 3]}, None, "w1 of the model pair_alloy is not given"),
+        ({"x": [0.5], "T": [1, 2, 3]}, None, "the model pair_alloy needs the parameter w1"),
     ],
 )
 def test_a_diagram_of_nothing_is_refused(grid: Any, at: Any, words: str) -> None:

@@ -20,7 +20,7 @@ REALISATIONS, T = np.arange(40.0), 0.9
 def exact(realisation: int, power: int) -> float:
     """⟨q^power⟩ of two replicas, arrangement by arrangement."""
     lattice = square(3)
-    bonds, drawn = lattice.bonds(1), MODEL.drawn
+    bonds, drawn = lattice.bonds(1), MODEL.bond_disorder
     assert drawn is not None
     J = drawn.draw(lattice, realisation, len(bonds))
     spins = 2.0 * (np.arange(2**9)[:, None] >> np.arange(9) & 1) - 1

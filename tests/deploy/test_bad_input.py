@@ -194,7 +194,7 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "more samples than a chunk holds": (
         ising("samples = 10\n", "samples = 50000\n").replace("= 7", '= 7\nkeep = ["samples"]'),
-        ("sample_histogram", "146 MiB a point", "128 MiB", "50000"),
+        ("sample_histogram", "146 MiB for each point", "128 MiB", "50000"),
     ),
     "a function that is to keep": (
         OWN + '[sweep]\nkeep = ["samples"]\n',
@@ -370,11 +370,11 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "adatoms in space": (
         adatoms('"honeycomb"', '"cubic"'),
-        ("adatoms sit on a plane", "cubic", "square | triangular | honeycomb"),
+        ("adatoms need a plane lattice", "cubic", "square | triangular | honeycomb"),
     ),
     "adatoms without a number": (
         adatoms("adatoms = 1\n", ""),
-        ("given once", "coverage", "adatoms = 1"),
+        ("number of adatoms once", "coverage", "adatoms = 1"),
     ),
     "more adatoms than sites": (
         adatoms("adatoms = 1", "adatoms = 40"),
@@ -382,7 +382,7 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "a site type without an energy": (
         adatoms("eps = [0.0, 0.03]", "eps = [0.0]"),
-        ("one energy a site type", "2 numbers, eV"),
+        ("one energy for each site type", "2 numbers, eV"),
     ),
     "an energy without a site type": (
         adatoms("eps = [0.0, 0.03]", "eps_3 = 0.1"),
@@ -394,7 +394,7 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "a pattern of names": (
         adatoms("[[0, 1]]", '[["fcc", "hcp"]]'),
-        ("no table of site types", "fcc"),
+        ("must be a table of site types", "fcc"),
     ),
     "a barrier below zero": (adatoms("E_b = 0.35", "E_b = -0.1"), ("E_b", "-0.1")),
     "a barrier in meV": (
@@ -422,9 +422,18 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("slab", "keep"),
     ),
     "a parameter fixed and swept": (ising("[grid]", "H = 0.5\n[grid]"), ("H", "[model]", "[grid]")),
-    "Ising without a temperature": (ising(T, ""), ("T of the model ising is not given", "T = {")),
-    "an alloy without x": (alloy("x = [0.25, 0.5]", ""), ("x of the model pair_alloy", "x = ")),
-    "an alloy without w1": (alloy("w1 = [-0.1, 0.1]", ""), ("w1 of the model pair_alloy", "w1 = ")),
+    "Ising without a temperature": (
+        ising(T, ""),
+        ("the model ising needs the parameter T", "T = {"),
+    ),
+    "an alloy without x": (
+        alloy("x = [0.25, 0.5]", ""),
+        ("pair_alloy needs the parameter x", "x = "),
+    ),
+    "an alloy without w1": (
+        alloy("w1 = [-0.1, 0.1]", ""),
+        ("pair_alloy needs the parameter w1", "w1 = "),
+    ),
     "a model parameter in quotes": (ising("[grid]", 'J = "1"\n[grid]'), ("[model]", "J", "'1'")),
     "a list of nine couplings": (
         ising("[grid]", "J = [1, 2, 3, 4, 5, 6, 7, 8, 9]\n[grid]"),
@@ -437,11 +446,11 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "a site coupled to itself": (
         ising("[grid]", "couplings = [[0, 1, 0], [1, 2, 1], [0, 1, 0]]\n[grid]"),
-        ("coupled to itself", "2 in the middle", "0 there"),
+        ("couples a site to itself", "2 in the middle", "0 there"),
     ),
     "couplings of four rows": (
         ising("[grid]", "couplings = [[0, 1], [1, 0], [0, 1], [1, 0]]\n[grid]"),
-        ("no square matrix", "4 rows", "3, 5, 7 or 9 rows"),
+        ("must be a square matrix", "4 rows", "3, 5, 7 or 9 rows"),
     ),
     "couplings as a matrix on another lattice": (
         changed(ising("[grid]", f"{SYMMETRIC}\n[grid]"), '"square"', '"triangular"'),
@@ -449,7 +458,7 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "couplings beside shells": (
         ising("[grid]", f"{SYMMETRIC}\nJ2 = 0.5\n[grid]"),
-        ("J2 is given", "couplings", "one of the two"),
+        ("J2 and a matrix of couplings", "one of the two"),
     ),
     "bonds of infinite moments": (
         bonds('distribution = "cauchy"'),
@@ -457,36 +466,36 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "bonds drawn twice": (
         bonds('distribution = "normal", sd = 0.2, symmetric = false'),
-        ("no detailed balance", "symmetric = False", "one draw a bond"),
+        ("no detailed balance", "symmetric = False", "symmetric = true"),
     ),
-    "bonds without their width": (bonds('distribution = "normal"'), ("lack the key sd",)),
+    "bonds without their width": (bonds('distribution = "normal"'), ("need the key sd",)),
     "bonds that scatter below nothing": (
         bonds('distribution = "normal", sd = -0.2'),
         ("sd is out of bounds", "-0.2", "0 to 100"),
     ),
     "bonds, and no realisation": (
         ising("[grid]", 'bonds = { distribution = "normal", sd = 0.2 }\n[grid]'),
-        ("realisation", "not given", "realisation = { start = 0"),
+        ("need the parameter realisation", "realisation = { start = 0"),
     ),
     "half a realisation": (
         bonds('distribution = "normal", sd = 0.2').replace("[0, 1]", "[0, 0.5]"),
-        ("grid.realisation", "no whole number", "0.5"),
+        ("grid.realisation", "must be a whole number", "0.5"),
     ),
     "realisations of bonds that are all alike": (
         changed(ISING, "[grid]", "[grid]\nrealisation = [0, 1]"),
-        ("realisation is of random bonds", "bonds = {"),
+        ("realisation needs random bonds", "bonds = {"),
     ),
     "a solid solution without a composition": (
         changed(SOLID, "x = [0.25, 0.5]\n", ""),
-        ("x of the model solid_solution is not given", "x = "),
+        ("the model solid_solution needs the parameter x", "x = "),
     ),
     "a solid solution with a chemical potential as well": (
         changed(SOLID, "x = [", "dmu = [0.1]\nx = ["),
-        ("dmu is not of this ensemble", 'ensemble = "semi_grand"'),
+        ("dmu is no parameter of this ensemble", 'ensemble = "semi_grand"'),
     ),
     "an open solid solution with a composition": (
         changed(SOLID, "w_1 =", 'ensemble = "semi_grand"\nw_1 ='),
-        ("x is not of this ensemble", "canonical", "dmu"),
+        ("x is no parameter of this ensemble", "canonical", "dmu"),
     ),
     "an unknown ensemble": (
         changed(SOLID, "w_1 =", 'ensemble = "grand"\nw_1 ='),
@@ -529,11 +538,11 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "cluster updates in a field, swept": (
         clusters(ISING),
-        ("without a field", "H = 1", "H = 0", LOCAL),
+        ("do not support a field", "H = 1", "H = 0", LOCAL),
     ),
     "cluster updates in a field, fixed": (
         clusters(ising(H, "")).replace("[grid]", "H = -0.25\n[grid]"),
-        ("without a field", "H = -0.25", "H = 0 or mu = 0", LOCAL),
+        ("do not support a field", "H = -0.25", "H = 0 or mu = 0", LOCAL),
     ),
     "cluster updates of a negative coupling, fixed": (
         clusters(ising(H, "")).replace("[grid]", "J = [1.0, -0.5]\n[grid]"),

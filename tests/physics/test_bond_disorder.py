@@ -21,11 +21,10 @@ from latticescape.physics import (
 )
 from latticescape.physics.exact.enumeration import enumerate_states
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
+from latticescape.physics.kernels.multispin.bond_disorder import advance_site_tables, site_terms
 from latticescape.physics.kernels.multispin.heat_bath import visits
 from latticescape.physics.kernels.multispin.simd import aligned
-from latticescape.physics.kernels.multispin.site_heat_bath import advance, site_terms
-from latticescape.physics.kernels.multispin.streams import seed_state
-from latticescape.physics.kernels.multispin.thresholds import thresholds
+from latticescape.physics.kernels.multispin.thresholds import seed_state, thresholds
 from latticescape.physics.kernels.sampler import sample
 from latticescape.physics.models.bond_disorder import DISTRIBUTIONS, RandomBonds
 from latticescape.sweeps import Sweep
@@ -65,7 +64,7 @@ def exact(model: Ising, realisation: int, T: float, field: float) -> tuple[float
     """Energy per site and |m| of 4×4 spins, arrangement by arrangement."""
     lattice = square(4)
     bonds = lattice.bonds(1)
-    drawn = model.drawn
+    drawn = model.bond_disorder
     assert drawn is not None
     J = drawn.draw(lattice, realisation, len(bonds))
     spins = 2.0 * (np.arange(2**16)[:, None] >> np.arange(16) & 1) - 1
@@ -194,7 +193,7 @@ def test_lanes_and_reference_agree_with_enumeration(kernel: str) -> None:
 
 def test_energies_too_many_to_enumerate_are_refused() -> None:
     model = Ising(J=[1.0, 0.5, 0.2], bonds=TABLES["normal"], realisation=0)
-    with pytest.raises(RequestError, match="too many conceivable energies"):
+    with pytest.raises(RequestError, match="too many possible energies"):
         enumerate_states(square(4), model)
 
 
@@ -236,7 +235,7 @@ def test_the_width_of_a_register_changes_no_bit(width: int) -> None:
     found = []
     for zeros in (None, (0,) * width):
         spins, state = aligned((lattice.sites, 8)), seed_state(seeds_of(35, points=8))
-        advance(spins, visited, terms, state, 5, zeros)
+        advance_site_tables(spins, visited, terms, state, 5, zeros)
         found.append((spins, state))
     assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
 
@@ -260,7 +259,7 @@ def test_tempering_trades_lattices_of_the_same_bonds() -> None:
     energies = found.moment_sum[:, :, 4].mean(axis=1) / found.samples / 16
     exact = [states.expect(T=T)["energy"] for T in temperatures]
     spread = found.moment_sum[:, :, 4].std(axis=1) / found.samples / 16 / 8
-    assert (found.trades_accepted[:2].sum(axis=1) > 0).all()
+    assert (found.swaps_accepted[:2].sum(axis=1) > 0).all()
     assert np.abs((energies - exact) / spread).max() < 4
 
 
@@ -316,15 +315,15 @@ def test_a_spec_is_read_both_ways_and_realisations_extend() -> None:
         ({"distribution": "pareto", "exponent": 1.5}, "infinite moments"),
         ({"distribution": "gamma"}, "distribution of the bonds is unknown"),
         ({"sd": 0.2}, "distribution of the bonds is unknown"),
-        ({"distribution": "normal"}, "lack the key sd"),
+        ({"distribution": "normal"}, "need the key sd"),
         ({"distribution": "normal", "sd": np.inf}, "sd is out of bounds"),
         ({"distribution": "normal", "sd": -0.1}, "sd is out of bounds"),
         ({"distribution": "normal", "sd": 0.1, "width": 1.0}, "unknown key width"),
-        ({"distribution": "uniform", "low": 1.0, "high": 0.0}, "low above high"),
+        ({"distribution": "uniform", "low": 1.0, "high": 0.0}, "low > high"),
         ({"distribution": "bimodal", "negative": 1.2}, "negative is out of bounds"),
         ({"distribution": "normal", "sd": 0.1, "seed": -1}, "seed of the bonds"),
         ({"distribution": "normal", "sd": 0.1, "symmetric": False}, "no detailed balance"),
-        ("normal", "bonds is no table"),
+        ("normal", "bonds must be a table"),
     ],
 )
 def test_bonds_that_have_no_average_are_refused(table: object, told: str) -> None:
@@ -335,8 +334,8 @@ def test_bonds_that_have_no_average_are_refused(table: object, told: str) -> Non
 @pytest.mark.parametrize(
     ("model", "swept", "schedule", "keep", "told"),
     [
-        (NORMAL, ("T",), SCHEDULE, (), "realisation of the model ising is not given"),
-        (Ising(), ("T", "realisation"), SCHEDULE, (), "realisation is of random bonds"),
+        (NORMAL, ("T",), SCHEDULE, (), "random bonds need the parameter realisation"),
+        (Ising(), ("T", "realisation"), SCHEDULE, (), "realisation needs random bonds"),
         (NORMAL, ("T", "realisation"), SCHEDULE, ("samples",), "samples of random bonds"),
     ],
 )
@@ -349,7 +348,7 @@ def test_what_random_bonds_need_is_told(
 
 def test_cluster_updates_and_halves_of_realisations_are_refused() -> None:
     clusters = Schedule(10, 5, 2, update="cluster")
-    with pytest.raises(RequestError, match="the same coupling for all bonds"):
+    with pytest.raises(RequestError, match="do not support random bonds"):
         Sweep(triangular(4), NORMAL, {"realisation": [0], "T": [3.0]}, clusters)
     with pytest.raises(RequestError, match="whole number"):
         Sweep(square(4), NORMAL, {"realisation": [0.5], "T": [3.0]}, SCHEDULE)

@@ -20,8 +20,7 @@ from llvmlite import ir
 
 from latticescape.physics.kernels.multispin.heat_bath import HOT
 from latticescape.physics.kernels.multispin.simd import I64, WORDS, Emitter
-from latticescape.physics.kernels.multispin.streams import draw
-from latticescape.physics.kernels.multispin.thresholds import Trial, passed
+from latticescape.physics.kernels.multispin.thresholds import Trial, draw, passed
 from tests.support.small_runs import digests, vector_registers
 
 ROOT = Path(__file__).parents[2]

@@ -172,8 +172,8 @@ def test_every_arrangement_is_counted_once(lattice: Lattice) -> None:
     states = enumerate_states(lattice, Ising())
     n = lattice.sites
     for ones in range(n + 1):
-        assert states.degeneracy[states.ones == ones].sum() == comb(n, ones)
-    np.testing.assert_array_equal(states.values[:, 1], 2 * states.ones - n)
+        assert states.degeneracy[states.n_species1 == ones].sum() == comb(n, ones)
+    np.testing.assert_array_equal(states.values[:, 1], 2 * states.n_species1 - n)
     np.testing.assert_array_equal(states.class_counts.sum(axis=1), n * states.degeneracy)
 
 
@@ -182,7 +182,7 @@ def test_unlike_bonds_and_atoms_follow_from_the_class_counts(lattice: Lattice) -
     states = enumerate_states(lattice, Ising())
     classes = configurations(lattice.kind)
     atoms = states.class_counts @ classes.centre
-    np.testing.assert_array_equal(atoms, states.ones * states.degeneracy)
+    np.testing.assert_array_equal(atoms, states.n_species1 * states.degeneracy)
     unlike = np.where(classes.centre == 1, lattice.coordination - classes.neighbors, 0)
     bonds = lattice.sites * lattice.coordination // 2
     np.testing.assert_array_equal(
@@ -201,7 +201,7 @@ def test_a_hash_table_that_fills_up_changes_nothing(monkeypatch: pytest.MonkeyPa
 def test_one_composition_is_the_same_as_its_rows_of_all() -> None:
     point = {"x": 5 / 16, "w1": -0.3, "w2": 0.1}
     every = enumerate_states(triangular(4), PairAlloy())
-    one = enumerate_states(triangular(4), PairAlloy(), ones=5)
+    one = enumerate_states(triangular(4), PairAlloy(), n_species1=5)
     rows = every.ones == 5
     np.testing.assert_array_equal(one.values, every.values[rows])
     np.testing.assert_array_equal(one.class_counts, every.class_counts[rows])
@@ -212,7 +212,7 @@ def test_one_composition_is_the_same_as_its_rows_of_all() -> None:
 
 
 def test_fixed_composition_keeps_its_atoms_and_its_sums() -> None:
-    truth = enumerate_states(triangular(4), PairAlloy(), ones=6).expect(x=6 / 16, w1=-0.5)
+    truth = enumerate_states(triangular(4), PairAlloy(), n_species1=6).expect(x=6 / 16, w1=-0.5)
     classes = configurations("triangular")
     p = truth["configurations"]
     assert p.sum() == pytest.approx(1, abs=1e-12)
@@ -223,7 +223,7 @@ def test_fixed_composition_keeps_its_atoms_and_its_sums() -> None:
 
 
 def test_binder_cumulant_without_any_magnetization_is_nan() -> None:
-    truth = enumerate_states(triangular(4), PairAlloy(), ones=8).expect(x=0.5, w1=-0.5)
+    truth = enumerate_states(triangular(4), PairAlloy(), n_species1=8).expect(x=0.5, w1=-0.5)
     assert isnan(truth["binder_cumulant"])
 
 
@@ -302,7 +302,7 @@ def test_a_lattice_too_large_is_refused_with_the_limit() -> None:
     with pytest.raises(RequestError, match="at most 27 sites"):
         enumerate_states(honeycomb(4), Ising())
     with pytest.raises(RequestError, match="0 to 16"):
-        enumerate_states(square(4), Ising(), ones=17)
+        enumerate_states(square(4), Ising(), n_species1=17)
 
 
 def test_a_point_that_was_not_enumerated_is_refused() -> None:
@@ -310,9 +310,9 @@ def test_a_point_that_was_not_enumerated_is_refused() -> None:
     assert states.expect(T=2.0, J2=0.0)["energy"] == states.expect(T=2.0)["energy"]
     with pytest.raises(RequestError, match="spin_product_2"):
         states.expect(T=2.0, J2=0.5)
-    with pytest.raises(RequestError, match="T of the model ising is not given"):
+    with pytest.raises(RequestError, match="the model ising needs the parameter T"):
         states.expect()
-    alloy = enumerate_states(triangular(4), PairAlloy(), ones=4)
+    alloy = enumerate_states(triangular(4), PairAlloy(), n_species1=4)
     with pytest.raises(RequestError, match="8 atoms of species 1"):
         alloy.expect(x=0.5, w1=0.1)
 

@@ -13,17 +13,17 @@ from latticescape.physics import (
     ThreeBodyAlloy,
     configurations,
 )
-from latticescape.physics.kernels.multispin.counting import class_codes as codes_module
-from latticescape.physics.kernels.multispin.counting import class_sums as sums_module
-from latticescape.physics.kernels.multispin.counting.class_codes import class_codes
-from latticescape.physics.kernels.multispin.counting.class_sums import class_sums
-from latticescape.physics.kernels.multispin.counting.counters import (
+from latticescape.physics.kernels.multispin import class_codes as codes_module
+from latticescape.physics.kernels.multispin import features as sums_module
+from latticescape.physics.kernels.multispin.class_codes import class_codes
+from latticescape.physics.kernels.multispin.counting import (
     MOST_ITEMS,
     cache_lines,
     count_classes,
     count_unlike,
     count_up,
 )
+from latticescape.physics.kernels.multispin.features import class_sums
 from latticescape.physics.kernels.reference import clusters_of, measure_features
 from latticescape.physics.lattices.configurations import count_configurations
 from latticescape.physics.lattices.lattice import LATTICES, cubic, honeycomb, square, triangular

@@ -8,7 +8,7 @@ from latticescape.physics import Ising, RequestError, Schedule, cubic, square, t
 from latticescape.physics.exact.enumeration import enumerate_states
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.physics.lattices.lattice import GEOMETRIES, MOST_SHELLS, Lattice, neighbor_steps
-from latticescape.physics.models.coupling_matrix import coupling_matrix
+from latticescape.physics.models.ising import coupling_matrix
 from latticescape.sweeps import Sweep
 from tests.support.statistics import Deviation, deviations, root_mean_square, seed_of
 
@@ -176,8 +176,8 @@ def test_a_fourth_shell_agrees_with_enumeration(
 
 def test_five_shells_as_a_list_and_no_bit_of_a_spec_without_them_changes() -> None:
     five = Ising(J=[1.0, 0.1, 0.05, 0.02, 0.01])
-    assert five.given["J5"] == 0.01
-    assert five.orbits(cubic(5), five.given)[4].clusters.shape == (125 * 12, 2)
+    assert five.fixed_parameters["J5"] == 0.01
+    assert five.orbits(cubic(5), five.fixed_parameters)[4].clusters.shape == (125 * 12, 2)
     assert Ising().fixed({"T"}) == {"J": 1.0, "J2": 0.0, "J3": 0.0, "mu": 1.0, "H": 0.0}
     plain = Sweep(square(8), Ising(), {"T": [2.0, 2.5], "H": [0.0]}, Schedule(10, 5, 2), seed=1)
     assert plain.digest == DIGEST
@@ -194,14 +194,14 @@ def uneven() -> npt.NDArray[np.float64]:
     ("matrix", "told"),
     [
         (uneven(), "no detailed balance"),
-        (TWO + np.eye(5), "a site coupled to itself"),
-        (np.zeros((5, 5)), "couple nothing"),
-        (TWO[:4], "no square matrix"),
-        (TWO[:4, :4], "no square matrix"),
-        ([[0, 1, 0], [1, 0], [0, 1, 0]], "no square matrix"),
-        ([[0, "a", 0], [1, 0, 1], [0, "a", 0]], "no square matrix"),
-        ([[0, np.nan, 0], [1, 0, 1], [0, np.nan, 0]], "no square matrix"),
-        (1.0, "no square matrix"),
+        (TWO + np.eye(5), "couples a site to itself"),
+        (np.zeros((5, 5)), "all couplings are zero"),
+        (TWO[:4], "must be a square matrix"),
+        (TWO[:4, :4], "must be a square matrix"),
+        ([[0, 1, 0], [1, 0], [0, 1, 0]], "must be a square matrix"),
+        ([[0, "a", 0], [1, 0, 1], [0, "a", 0]], "must be a square matrix"),
+        ([[0, np.nan, 0], [1, 0, 1], [0, np.nan, 0]], "must be a square matrix"),
+        (1.0, "must be a square matrix"),
     ],
 )
 def test_a_matrix_that_is_no_energy_is_refused(matrix: object, told: str) -> None:
@@ -212,10 +212,10 @@ def test_a_matrix_that_is_no_energy_is_refused(matrix: object, told: str) -> Non
 @pytest.mark.parametrize(
     ("lattice", "model", "swept", "told"),
     [
-        (triangular(8), Ising(couplings=TWO), ("T",), "of the square lattice"),
+        (triangular(8), Ising(couplings=TWO), ("T",), "need the square lattice"),
         (square(2), Ising(couplings=TWO), ("T",), "its own neighbour"),
-        (square(8), Ising(couplings=TWO, J2=0.1), ("T",), "J2 is given, and couplings"),
-        (square(8), Ising(couplings=TWO), ("T", "J4"), "J4 is given, and couplings"),
+        (square(8), Ising(couplings=TWO, J2=0.1), ("T",), "J2 and a matrix of couplings"),
+        (square(8), Ising(couplings=TWO), ("T", "J4"), "J4 and a matrix of couplings"),
     ],
 )
 def test_a_matrix_that_does_not_fit_is_refused(

@@ -65,7 +65,7 @@ def cluster_cases() -> list[Case]:
     plain = [
         (model, lattice, point)
         for model, lattice, point in ising_cases()
-        if not point["H"] and min(model.given.get("J", 1.0), point.get("J2", 0.0)) >= 0
+        if not point["H"] and min(model.fixed_parameters.get("J", 1.0), point.get("J2", 0.0)) >= 0
     ]
     shells: list[Case] = [
         (Ising(), square(4), {"T": 3.2, "H": 0.0, "J2": 0.3}),
@@ -100,12 +100,12 @@ def alloy_cases() -> list[Case]:
 
 @cache
 def enumerated(lattice: Lattice, model: type[Model], used: frozenset[str], ones: int) -> States:
-    return enumerate_states(lattice, model(), used=used, ones=None if ones < 0 else ones)
+    return enumerate_states(lattice, model(), used=used, n_species1=None if ones < 0 else ones)
 
 
 def states_of(case: Case) -> States:
     model, lattice, point = case
-    used = frozenset(point) | frozenset(model.given)
+    used = frozenset(point) | frozenset(model.fixed_parameters)
     ones = round(point["x"] * lattice.sites) if "x" in point else -1
     return enumerated(lattice, type(model), used, ones)
 

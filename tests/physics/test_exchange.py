@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from latticescape.physics import Lattice, PairAlloy, RequestError, Schedule, ThreeBodyAlloy, sample
-from latticescape.physics.kernels.multispin.blocks import ExchangeGroup, LaneTables, arrange
+from latticescape.physics.kernels.multispin.batches import ExchangeBatch, MultispinTables, arrange
 from latticescape.physics.kernels.multispin.exchange import (
     acceptance_filter,
     advance,
@@ -12,8 +12,8 @@ from latticescape.physics.kernels.multispin.exchange import (
     first_order,
 )
 from latticescape.physics.kernels.multispin.simd import aligned
-from latticescape.physics.kernels.multispin.streams import seed_state
-from latticescape.physics.kernels.reference import Task, clusters_of, energy_jumps
+from latticescape.physics.kernels.multispin.thresholds import seed_state
+from latticescape.physics.kernels.reference import Task, clusters_of, energy_steps_of
 from latticescape.physics.kernels.sampler import kernel_of
 from latticescape.physics.lattices.lattice import cubic, honeycomb, square, triangular
 from latticescape.physics.models.model import Model
@@ -116,11 +116,13 @@ def test_the_differences_are_the_energy_change_of_every_exchange(
     """Amplitudes times differences, against recounting the whole lattice before and after."""
     points = {name: np.array([value]) for name, value in model.fixed(()).items()}
     orbits = model.orbits(lattice, set(points))
-    tables = LaneTables(lattice, orbits, frozenset(f for orbit in orbits for f in orbit.values))
+    tables = MultispinTables(
+        lattice, orbits, frozenset(f for orbit in orbits for f in orbit.values)
+    )
     couplings = model.coefficients(points, tables.features)[0]
-    jumps = energy_jumps(clusters_of(orbits), couplings)
+    jumps = energy_steps_of(clusters_of(orbits), couplings)
     task = Task(seed_of(1), 1.0, couplings, jumps, np.ones(64), lattice.sites // 2)
-    amplitudes = ExchangeGroup(tables, [task], []).amplitudes[:, 0]
+    amplitudes = ExchangeBatch(tables, [task], []).amplitudes[:, 0]
     spins = np.random.default_rng(4).integers(0, 2, lattice.sites)
     for row in tables.bonds.rows // 8:
         i, j = row[:2]
@@ -174,5 +176,5 @@ def test_a_torus_too_small_for_triangles_in_lanes_runs_in_the_reference(
     sums = sample(model, lattice, {}, Schedule(1, 2, 1), seed_of(6)[None, :])
     assert np.all(sums.histogram.sum(axis=(1, 2)) == 64 * 2 * lattice.sites)
     if kernel == "reference":
-        with pytest.raises(RequestError, match="cannot run the model"):
+        with pytest.raises(RequestError, match="does not support the model"):
             sample(model, lattice, {}, Schedule(1, 2, 1), seed_of(6)[None, :], kernel="lanes")

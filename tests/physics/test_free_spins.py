@@ -8,8 +8,7 @@ from scipy.stats import binom, chi2
 from latticescape.physics import Ising, Schedule, sample, square
 from latticescape.physics.kernels.multispin.heat_bath import advance, rule, visits
 from latticescape.physics.kernels.multispin.simd import WORDS
-from latticescape.physics.kernels.multispin.streams import PLANES, seed_state
-from latticescape.physics.kernels.multispin.thresholds import threshold_planes
+from latticescape.physics.kernels.multispin.thresholds import PLANES, seed_state, threshold_planes
 from latticescape.physics.kernels.reference import MOMENTS
 from tests.support.plane_table import LANES, lane_bits
 from tests.support.statistics import seeds_of

@@ -11,15 +11,16 @@ from latticescape.physics import (
     ThreeBodyAlloy,
     configurations,
 )
+from latticescape.physics.kernels.kernel import complete
 from latticescape.physics.kernels.reference import (
     clusters_of,
     draw_arrangement,
-    energy_jumps,
+    energy_steps_of,
     measure_features,
     rise,
     touching,
 )
-from latticescape.physics.kernels.sampler import complete, parameters_used, sample
+from latticescape.physics.kernels.sampler import parameters_used, sample
 from latticescape.physics.kernels.schedule import Schedule
 from latticescape.physics.lattices.lattice import LATTICES, Lattice, square, triangular
 from latticescape.physics.models.model import REPLICAS, features_of
@@ -55,7 +56,7 @@ def test_the_rise_of_one_site_is_the_energy_change_of_the_whole_lattice(
     orbits = model.orbits(lattice, parameters_used(model, {}))
     clusters = clusters_of(orbits)
     couplings = model.coefficients(complete(model, {}, 1), features_of(orbits))[0]
-    jumps = energy_jumps(clusters, couplings)
+    jumps = energy_steps_of(clusters, couplings)
     table = touching(clusters, lattice.sites, np.any(jumps != 0, axis=1))
     spins = np.random.default_rng(size).integers(0, 2, lattice.sites).astype(np.uint8)
     for site in range(0, lattice.sites, 3):
@@ -108,15 +109,15 @@ def test_ferromagnets_start_along_the_field_and_half_each_way_without() -> None:
 def test_a_composition_is_rounded_to_whole_atoms_or_refused() -> None:
     model = PairAlloy(w1=0.0)
     points = complete(model, {"x": [0.59657]}, 1)
-    assert model.ones(points, triangular(48)).tolist() == [round(0.59657 * 2304)]
+    assert model.n_species1(points, triangular(48)).tolist() == [round(0.59657 * 2304)]
     with pytest.raises(RequestError, match=r"within 0\.01"):
-        model.ones(points, triangular(3))
+        model.n_species1(points, triangular(3))
 
 
 def test_a_parameter_is_fixed_or_swept_and_defaults_fill_the_rest() -> None:
     assert Ising().fixed({"T", "H"}) == {"J": 1.0, "J2": 0.0, "J3": 0.0, "mu": 1.0}
     assert PairAlloy(w1=0.1).fixed({"x"}) == {"T": 1.0, "w1": 0.1, "w2": 0.0}
-    with pytest.raises(RequestError, match="T of the model ising is not given"):
+    with pytest.raises(RequestError, match="the model ising needs the parameter T"):
         Ising().fixed({"H"})
     with pytest.raises(RequestError, match="both fixed"):
         Ising(T=1.0).fixed({"T"})

@@ -20,15 +20,15 @@ from latticescape.physics import (
     sample,
 )
 from latticescape.physics.exact.closed_forms import kaufman
-from latticescape.physics.kernels.multispin.counting.counters import (
+from latticescape.physics.kernels.kernel import complete
+from latticescape.physics.kernels.multispin.counting import (
     count_classes,
     count_unlike,
     count_up,
 )
 from latticescape.physics.kernels.multispin.heat_bath import advance, rule, visits
-from latticescape.physics.kernels.multispin.streams import PLANES, seed_state
-from latticescape.physics.kernels.multispin.thresholds import threshold_planes
-from latticescape.physics.kernels.sampler import complete, kernel_of, parameters_used
+from latticescape.physics.kernels.multispin.thresholds import PLANES, seed_state, threshold_planes
+from latticescape.physics.kernels.sampler import kernel_of, parameters_used
 from latticescape.physics.lattices.lattice import cubic, honeycomb, square, triangular
 from latticescape.physics.observables import observe
 from tests.support.statistics import seed_of
@@ -176,7 +176,7 @@ def test_models_of_several_shells_run_in_the_lanes(
     ("model", "kernel"), [(Ising(couplings=MANY_COUPLINGS, T=2.0), "lanes"), (Ising(T=2.0), "lane")]
 )
 def test_a_kernel_that_cannot_run_the_model_is_refused(model: Model, kernel: str) -> None:
-    with pytest.raises(RequestError, match="cannot run the model"):
+    with pytest.raises(RequestError, match="does not support the model"):
         sample(model, square(4), {}, Schedule(1, 2, 1), seed_of(6)[None, :], kernel=kernel)
 
 

@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from latticescape.physics import square
-from latticescape.physics.kernels.multispin.blocks import draw_spins
+from latticescape.physics.kernels.multispin.batches import draw_spins
 from latticescape.physics.kernels.multispin.heat_bath import HOT, advance, rule, visits
 from latticescape.physics.kernels.multispin.simd import WORDS
-from latticescape.physics.kernels.multispin.streams import (
+from latticescape.physics.kernels.multispin.thresholds import (
     DERIVED,
     FRESH,
     PLANES,
     WARM_UP,
     seed_state,
+    threshold_planes,
 )
-from latticescape.physics.kernels.multispin.thresholds import threshold_planes
 from latticescape.sweeps.spec.seeding import point_seeds
 from tests.support.plane_table import LANES, Plane, PlaneTable, lane_bits, numbers_of
 from tests.support.statistics import seed_of, seeds_of

@@ -9,21 +9,18 @@ import pytest
 
 from latticescape.physics import RequestError, Schedule, count_configurations
 from latticescape.physics.kernels.batches import drive
-from latticescape.physics.kernels.traces import unpack_replicas
-from latticescape.physics.slab.enumeration import expect
 from latticescape.physics.slab.kernel import SlabKernel
-from latticescape.physics.slab.lattice import Slab, slab
+from latticescape.physics.slab.lattice import CLASSES, Slab, slab, tables_of
 from latticescape.physics.slab.model import GAS_CONSTANT, SegregationSlab
-from latticescape.physics.slab.multispin import SlabLanes
-from latticescape.physics.slab.scalar import SlabReference
-from latticescape.physics.slab.sums import SlabSums
-from latticescape.physics.slab.tables import CLASSES, tables_of
-from latticescape.physics.slab.task import SlabTask
+from latticescape.physics.slab.multispin import SlabMultispinBatch
+from latticescape.physics.slab.observables import SlabSums, SlabTask
+from latticescape.physics.slab.reference import SlabReferenceBatch, expect
+from latticescape.physics.variables import unpack_replicas
 from tests.support.statistics import root_mean_square, seeds_of
 
 SMALL = slab(2, 3)
 SCHEDULE = Schedule(equilibration_mcs=200, samples=300, stride_mcs=5)
-LANES, REFERENCE = "lanes", "reference"
+MULTISPIN, REFERENCE = "lanes", "reference"
 Z = list[float]
 
 # The published energies, others of all signs, each choice of bulk pairs, several compositions.
@@ -60,7 +57,7 @@ def deviations(kernel: str, factor: float = 1.0) -> Z:
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize("kernel", [LANES, REFERENCE])
+@pytest.mark.parametrize("kernel", [MULTISPIN, REFERENCE])
 def test_law_2_a_slab_agrees_with_exact_enumeration(kernel: str) -> None:
     z = deviations(kernel)
     assert len(z) >= 100
@@ -70,7 +67,7 @@ def test_law_2_a_slab_agrees_with_exact_enumeration(kernel: str) -> None:
 
 @pytest.mark.statistical
 def test_law_2_a_slab_ten_percent_too_hot_fails() -> None:
-    z = deviations(LANES, factor=1.1)
+    z = deviations(MULTISPIN, factor=1.1)
     assert max(map(abs, z)) > 5
     assert root_mean_square(z) > 1.2
 
@@ -107,7 +104,10 @@ def test_law_5_a_slab_is_counted_by_the_function_that_counts_images() -> None:
     tasks = [task(seed, lattice) for seed in seeds]
     sums = [SlabSums.empty(lattice.layers) for _ in tasks]
     plain = SlabSums.empty(lattice.layers)
-    lanes, scalar = SlabLanes(lattice, tasks, sums), SlabReference(lattice, tasks[0], plain)
+    lanes, scalar = (
+        SlabMultispinBatch(lattice, tasks, sums),
+        SlabReferenceBatch(lattice, tasks[0], plain),
+    )
     drive([lanes], Schedule(7, 2, 1))
     drive([scalar], Schedule(7, 2, 1))
     for found in (*sums, plain):

@@ -160,9 +160,9 @@ def test_a_spec_is_read_both_ways() -> None:
 @pytest.mark.parametrize(
     ("model", "swept", "told"),
     [
-        (CLOSED, {"dmu"}, "dmu is not of this ensemble"),
-        (OPEN, {"x"}, "x is not of this ensemble"),
-        (CLOSED, set(), "x of the model solid_solution is not given"),
+        (CLOSED, {"dmu"}, "dmu is no parameter of this ensemble"),
+        (OPEN, {"x"}, "x is no parameter of this ensemble"),
+        (CLOSED, set(), "the model solid_solution needs the parameter x"),
     ],
 )
 def test_an_ensemble_has_its_own_parameter(

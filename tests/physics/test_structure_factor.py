@@ -76,5 +76,5 @@ def test_a_size_that_does_not_hold_the_k_points_is_known() -> None:
 
 
 def test_spins_are_one_a_site() -> None:
-    with pytest.raises(RequestError, match="one a site"):
+    with pytest.raises(RequestError, match="one value for each site"):
         structure_factor(np.ones((64, 5)), square(4))

@@ -19,8 +19,8 @@ from latticescape.physics import (
     triangular,
 )
 from latticescape.physics.exact.enumeration import enumerate_states
-from latticescape.physics.kernels.sampler import complete
-from latticescape.physics.kernels.tempering import Ladder, ladders_of
+from latticescape.physics.kernels.batches import Ladder, ladders_of
+from latticescape.physics.kernels.kernel import complete
 from latticescape.physics.observables import observe
 from latticescape.sweeps import Sweep, plan, run
 from tests.support.statistics import Deviation, root_mean_square, seed_of
@@ -53,7 +53,7 @@ def test_law_1_ladders_and_their_order_change_no_bit(kernel: str | None, update:
         values = getattr(whole, name)
         assert getattr(mixed, name).tobytes() == values[order].tobytes(), name
         assert getattr(alone, name).tobytes() == values[chosen].tobytes(), name
-    assert whole.trades_accepted.sum() > 0
+    assert whole.swaps_accepted.sum() > 0
 
 
 def test_law_1_blocks_keep_ladders_whole(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_without_it_points_do_not_feel_each_other() -> None:
     axes, seeds = {"T": TEMPERATURES}, np.stack([seed_of(4, k) for k in range(9)])
     off = sample(Ising(), square(4), axes, Schedule(3, 4, 2), seeds)
     on = sample(Ising(), square(4), axes, tempered(3, 4, 2), seeds)
-    assert off.trades_attempted.sum() == 0
+    assert off.swaps_attempted.sum() == 0
     assert off.moment_sum.tobytes() != on.moment_sum.tobytes()
 
 
@@ -132,7 +132,7 @@ def deviations(
     found = observe(sums, model.coefficients(full, sums.features), axes["T"])
     ones = None if model.move == "single_flip" else lattice.sites // 2
     states = enumerate_states(
-        lattice, type(model)(), used=frozenset(model.given) | {"T"}, ones=ones
+        lattice, type(model)(), used=frozenset(model.fixed_parameters) | {"T"}, n_species1=ones
     )
     exact = [states.expect(**{**model.fixed({"T"}), "T": float(T)}) for T in TEMPERATURES]
     return [
@@ -148,5 +148,5 @@ def deviations(
 
 
 def test_one_temperature_is_no_ladder() -> None:
-    with pytest.raises(RequestError, match="trades between temperatures"):
+    with pytest.raises(RequestError, match="at least two temperatures"):
         Sweep(square(4), Ising(T=2.0), {"H": [0.0, 1.0]}, tempered(1, 2, 1))

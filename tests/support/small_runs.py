@@ -28,9 +28,10 @@ from latticescape.physics import (
     square,
     triangular,
 )
+from latticescape.physics.kernels.kernel import complete
 from latticescape.physics.kernels.multispin.heat_bath import heat_bath
 from latticescape.physics.kernels.multispin.simd import native_width
-from latticescape.physics.kernels.sampler import REFERENCE, complete
+from latticescape.physics.kernels.sampler import REFERENCE
 from latticescape.physics.observables import observe
 from tests.support.statistics import seeds_of
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from latticescape.physics import Lattice, Model, Schedule, sample
 from latticescape.physics.exact.enumeration import States
-from latticescape.physics.kernels.sampler import complete
+from latticescape.physics.kernels.kernel import complete
 from latticescape.physics.observables import jackknife, observe
 
 ESTIMATES = (
@@ -57,7 +57,9 @@ def deviations(
     full = complete(model, axes, 1)
     found = observe(sums, model.coefficients(full, sums.features), full["T"])
     asked = {name: float(v[0]) for name, v in full.items()} | point
-    exact = states.expect(**{n: v for n, v in asked.items() if n not in states.model.given})
+    exact = states.expect(
+        **{n: v for n, v in asked.items() if n not in states.model.fixed_parameters}
+    )
     scalars = [
         Deviation(name, float(found[name][0]), float(exact[name]), float(found[f"{name}_se"][0]))
         for name in ESTIMATES

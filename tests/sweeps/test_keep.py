@@ -11,8 +11,8 @@ from latticescape.physics import Ising, Samples, Schedule, configurations, sampl
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.physics.kernels.reference import clusters_of, measure_features
 from latticescape.physics.kernels.sampler import parameters_used
-from latticescape.physics.kernels.traces import KEEP, unpack_replicas
 from latticescape.physics.models.model import features_of
+from latticescape.physics.variables import KEEP, unpack_replicas
 from latticescape.sweeps import Sweep, open_sweep, plan
 from latticescape.sweeps.store.consolidate import consolidate
 from latticescape.sweeps.store.verify import verify
@@ -25,7 +25,7 @@ NINE = SmallRun(Ising(), square(6), {"T": [1.5 + 0.3 * k for k in range(9)]})
 
 
 # Samples of random bonds are not kept.
-FULL = {name: run for name, run in RUNS.items() if run.model.drawn is None}
+FULL = {name: run for name, run in RUNS.items() if run.model.bond_disorder is None}
 
 
 def sampled(run: SmallRun, *keep: str) -> Samples:

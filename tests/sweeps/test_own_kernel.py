@@ -613,7 +613,7 @@ def test_whole_parameters_are_passed_as_such(tmp_path: Path) -> None:
 
     sweep = Sweep(kernel=length, grid={"n": [1.0, 5.0]})
     assert computed(sweep, points_of(sweep))["length"].tolist() == [4.0, 8.0]
-    with pytest.raises(RequestError, match=r"grid.n: n is no whole number .*came: 1.5"):
+    with pytest.raises(RequestError, match=r"grid.n: n must be a whole number .*came: 1.5"):
         Sweep(kernel=length, grid={"n": [1.5]})
 
 

@@ -301,7 +301,7 @@ def test_of_workers_that_start_at_once_one_compiles_and_no_block_counts_it(
 
 
 def _cache_misses() -> int:
-    from latticescape.physics.kernels.multispin.counting.counters import add_items
+    from latticescape.physics.kernels.multispin.counting import add_items
     from latticescape.physics.kernels.multispin.heat_bath import heat_bath
 
     kernels: list[Any] = [heat_bath, add_items]

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.sampler import complete, parameters_used
+from latticescape.physics.kernels.kernel import complete
+from latticescape.physics.kernels.sampler import parameters_used
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.lattices.lattice import LATTICES, Lattice
 from latticescape.physics.models.model import Model, features_of
@@ -70,6 +71,12 @@ class Simulated:
     def model(self) -> Model:
         """The model, with the parameters that the sweep fixed, or ``ds.sel``."""
         kind = MODELS[str(self._spec["model"]["kind"])]
+        if not issubclass(kind, Model):
+            raise RequestError(
+                "only lattice models can be reweighted",
+                came=kind.kind,
+                allowed=" | ".join(k for k, m in MODELS.items() if issubclass(m, Model)),
+            )
         given: dict[str, Any] = {n: v for n, v in self._spec["model"].items() if n != "kind"}
         chosen = {str(name): c.item() for name, c in self.ds.coords.items() if not c.dims}
         names = {parameter.name for parameter in kind.parameters}
@@ -116,11 +123,11 @@ class Simulated:
             If a parameter is missing, unknown or out of bounds, or acts on a feature that was not
             measured.
         """
-        values_of = {name: np.atleast_1d(np.asarray(v, float)) for name, v in points.items()}
-        freed = dict.fromkeys(values_of.keys() & self.model.given.keys())
-        model, number = replace(self.model, **freed), len(next(iter(values_of.values())))
+        told = {name: np.atleast_1d(np.asarray(v, float)) for name, v in points.items()}
+        freed = dict.fromkeys(told.keys() & self.model.fixed_parameters.keys())
+        model, number = replace(self.model, **freed), len(next(iter(told.values())))
         features = [str(name) for name in self.ds["feature"].values]
-        acting = [name for name, values in values_of.items() if np.any(values)]
+        acting = [name for name, values in told.items() if np.any(values)]
         asked = features_of(
             model.orbits(self.lattice, parameters_used(model, dict.fromkeys(acting)))
         )
@@ -131,7 +138,7 @@ class Simulated:
                 allowed=f"parameters that act on {', '.join(features)}",
                 hint="a sweep in which the parameter is an axis, or given",
             )
-        full = complete(model, values_of, number)
+        full = complete(model, told, number)
         return model.coefficients(full, features) / full["T"][:, None], full["T"]
 
 

@@ -14,7 +14,7 @@ from latticescape.analysis.inference.reweighting.references import (
     References,
     Simulated,
 )
-from latticescape.analysis.inference.reweighting.solver import Solver, nothing
+from latticescape.analysis.inference.reweighting.solver import Ready, nothing
 from latticescape.analysis.inference.reweighting.trust import FEWEST, checked
 from latticescape.physics.errors import RequestError
 from latticescape.physics.variables import variable
@@ -104,7 +104,7 @@ class Reweighting:
     def __init__(self, ds: xr.Dataset, fewest: float = FEWEST, *, observables: bool = True) -> None:
         self.simulated = Simulated(ds)
         self.fewest, self.observables = checked(fewest), observables
-        self._solvers: dict[tuple[float, ...], Solver | None] = {}
+        self._ready: dict[tuple[float, ...], Ready | None] = {}
 
     def at(self, axes: Axes) -> xr.Dataset:
         """Reweighted to these points."""
@@ -134,7 +134,7 @@ class Reweighting:
         there = (
             self.simulated.ds[COMPOSITION].values
             if axis
-            else np.array([self.simulated.model.given[COMPOSITION]])
+            else np.array([self.simulated.model.fixed_parameters[COMPOSITION]])
         )
         asked = values.pop(COMPOSITION, there)
         apart = np.abs(there - asked[:, None])
@@ -153,11 +153,11 @@ class Reweighting:
         points = {name: grid.ravel() for name, grid in zip(values, grids, strict=True)}
         fixed = {name: np.full(grids[0].size, value) for name, value in place.items()}
         reduced, temperatures = self.simulated.reduced({**points, **fixed})
-        solver, classes = self._references(place), self.simulated.ds.sizes["configuration"]
+        ready, classes = self._references(place), self.simulated.ds.sizes["configuration"]
         found = (
             nothing(reduced, classes, observables=self.observables)
-            if solver is None
-            else solver.arrays(reduced, temperatures)
+            if ready is None
+            else ready.arrays(reduced, temperatures)
         )
         variables = {
             name: (
@@ -175,17 +175,17 @@ class Reweighting:
             self.simulated.composition(place)
         )
 
-    def _references(self, place: dict[str, float]) -> Solver | None:
+    def _references(self, place: dict[str, float]) -> Ready | None:
         key = tuple(place.values())
-        if key not in self._solvers:
+        if key not in self._ready:
             references = References.of(self.simulated, place)
             kind = self.simulated.lattice.kind
-            self._solvers[key] = (
+            self._ready[key] = (
                 None
                 if references is None
-                else Solver(references, kind, self.fewest, observables=self.observables)
+                else Ready(references, kind, self.fewest, observables=self.observables)
             )
-        return self._solvers[key]
+        return self._ready[key]
 
     def _attrs(self, name: str) -> dict[str, Any]:
         if name in TOLD:

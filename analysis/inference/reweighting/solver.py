@@ -1,4 +1,4 @@
-"""Reweight the samples of one ensemble to any number of points."""
+"""The samples of one ensemble, solved and laid out, ready for any number of points."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latticescape.analysis.inference.reweighting.mixture import Mixture, Weighed, Weigher
+from latticescape.analysis.inference.reweighting.mixture import Mixture
 from latticescape.analysis.inference.reweighting.references import References
 from latticescape.analysis.inference.reweighting.trust import Reach
+from latticescape.analysis.inference.reweighting.weights import Weighed, Weigher
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.observables import estimates
@@ -27,8 +28,8 @@ OBSERVABLES = (
 )
 
 
-class Solver:
-    """References with their free energies and the columns that are weighted.
+class Ready:
+    """References with their free energies and the columns that are weighed.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ class Solver:
         """Every variable at points, points first."""
         found: Arrays = {}
         for part, weighed in self.weigher.weigh(reduced):
-            some = self._counts(weighed) | self.reach.quality(reduced[part], weighed)
+            some = self._counts(weighed) | self.reach.told(reduced[part], weighed)
             if self.observables:
                 some |= self._observed(weighed.sums, reduced[part], temperatures[part])
             for name, values in some.items():

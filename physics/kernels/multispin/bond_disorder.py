@@ -1,4 +1,4 @@
-"""Random bonds in lanes: eight points at once, each with the bonds of its own realisation."""
+"""Multispin coding of random bonds: eight points at once, each with its own realisation."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -6,29 +6,43 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
 
-from latticescape.physics.compiled import compiled
+from latticescape.physics.compiled import compiled, intrinsic
 from latticescape.physics.kernels.boltzmann import boltzmann, boltzmann_multiples, occupation
-from latticescape.physics.kernels.multispin import (
-    heat_bath as single_flip,
-)
-from latticescape.physics.kernels.multispin import (
-    site_heat_bath as site_flip,
-)
-from latticescape.physics.kernels.multispin.blocks import (
-    LaneGroup,
-    LaneTables,
+from latticescape.physics.kernels.multispin.batches import (
+    MultispinBatch,
+    MultispinTables,
     draw_spins,
     flip_rule,
     start_masks,
 )
-from latticescape.physics.kernels.multispin.counting.counters import count_up
-from latticescape.physics.kernels.multispin.heat_bath import Rule, Signs
-from latticescape.physics.kernels.multispin.simd import WORDS
-from latticescape.physics.kernels.multispin.site_heat_bath import MOST_NEIGHBORS, Terms, site_terms
-from latticescape.physics.kernels.multispin.thresholds import thresholds
-from latticescape.physics.kernels.reference import Integers, Sums, Task
-from latticescape.physics.kernels.traces import Trace
+from latticescape.physics.kernels.multispin.counting import count_up
+from latticescape.physics.kernels.multispin.heat_bath import Rule, Signs, advance
+from latticescape.physics.kernels.multispin.simd import (
+    I64,
+    WORDS,
+    Emitter,
+    indices,
+    native_width,
+    pack,
+    pointer,
+    register,
+    unpack,
+)
+from latticescape.physics.kernels.multispin.thresholds import (
+    PLANES,
+    Trial,
+    Words,
+    draw,
+    linear,
+    load_state,
+    passed,
+    products,
+    store_state,
+    thresholds,
+)
+from latticescape.physics.kernels.reference import Integers, Sums, Task, Trace
 from latticescape.physics.models.model import Model, Orbit
 
 Floats = npt.NDArray[np.float64]
@@ -37,16 +51,24 @@ Sites = npt.NDArray[Any]
 # Products of Boltzmann factors below this have lost digits.
 SMALLEST = 1e-280
 
+Terms = npt.NDArray[np.uint8]
+
+# Bit planes without a test. Changes only speed.
+HOT = 11
+
+# A table of more neighbours would not stay in a processor's cache.
+MOST_NEIGHBORS = 6
+
 
 def fits_site_tables(model: Model, orbits: Sequence[Orbit], sites: int) -> bool:
-    """Whether the lanes can run a model of random bonds: single flips, up to six neighbours."""
+    """Whether the kernel supports a model of random bonds: single flips, up to six neighbours."""
     bonds = [orbit.clusters for orbit in orbits if orbit.clusters.shape[1] == 2]
     widest = max(orbit.clusters.shape[1] for orbit in orbits)
     around = 2 * sum(map(len, bonds)) // sites
     return model.move == "single_flip" and widest == 2 and around <= MOST_NEIGHBORS
 
 
-class DisorderedTables(LaneTables):
+class DisorderedTables(MultispinTables):
     """The lattice's tables, all bonds included: each has a draw, whether it acts or not."""
 
     @cached_property
@@ -66,13 +88,13 @@ class DisorderedTables(LaneTables):
         return np.concatenate(found, axis=1)
 
 
-class DisorderedGroup(LaneGroup):
+class DisorderedBatch(MultispinBatch):
     """Eight points under single flips, each with its own bonds.
 
     Parameters
     ----------
     tables, tasks, sums, traces
-        As of :class:`LaneGroup`.
+        As for :class:`MultispinBatch`.
     weights
         What each bond's coupling is multiplied by, in units of 2^−20, (bonds,) a point.
     """
@@ -112,7 +134,7 @@ class DisorderedGroup(LaneGroup):
         return found
 
 
-class TableGroup(DisorderedGroup):
+class SiteTableBatch(DisorderedBatch):
     """Bonds of any strength: every site has its own table."""
 
     @cached_property
@@ -122,10 +144,10 @@ class TableGroup(DisorderedGroup):
         return site_terms(np.stack([thresholds(_up(self.disorder, *o)[self.order]) for o in own]))
 
     def advance(self, mcs: int) -> None:
-        site_flip.advance(self.spins, self.tables.visits, self.terms, self.state, mcs)
+        advance_site_tables(self.spins, self.tables.visits, self.terms, self.state, mcs)
 
 
-class SignedGroup(DisorderedGroup):
+class SignedBondBatch(DisorderedBatch):
     """Bonds of one strength and two signs: all sites have one table, neighbours are turned over."""
 
     @cached_property
@@ -135,7 +157,9 @@ class SignedGroup(DisorderedGroup):
         return flip_rule(
             self.tables,
             [
-                task._replace(jumps=_strengthened(self.disorder, task.jumps, float(s)))
+                task._replace(
+                    energy_steps=_strengthened(self.disorder, task.energy_steps, float(s))
+                )
                 for task, s in zip(self.tasks, strength, strict=True)
             ],
         )
@@ -147,7 +171,7 @@ class SignedGroup(DisorderedGroup):
         return np.ascontiguousarray(negative[self.disorder.bonds_around[self.order]])
 
     def advance(self, mcs: int) -> None:
-        single_flip.advance(self.spins, self.tables.visits, self.rule, self.state, mcs, self.signs)
+        advance(self.spins, self.tables.visits, self.rule, self.state, mcs, self.signs)
 
     def _weighted(self, bonds: Sites, weights: Integers) -> Integers:
         differ = unlike(self.spins, bonds, weights)
@@ -157,16 +181,16 @@ class SignedGroup(DisorderedGroup):
         return found
 
 
-def _strengthened(tables: DisorderedTables, jumps: Floats, strength: float) -> Floats:
+def _strengthened(tables: DisorderedTables, energy_steps: Floats, strength: float) -> Floats:
     """The energies of bonds multiplied by a number, those of sites as they are."""
     bonds = np.array([orbit.clusters.shape[1] == 2 for orbit in tables.orbits])
-    return np.where(bonds[:, None], strength * jumps, jumps)
+    return np.where(bonds[:, None], strength * energy_steps, energy_steps)
 
 
-G = TypeVar("G", bound=DisorderedGroup)
+G = TypeVar("G", bound=DisorderedBatch)
 
 
-def disordered_groups(
+def disordered_batches(
     kind: type[G],
     tables: DisorderedTables,
     tasks: Sequence[Task],
@@ -235,14 +259,14 @@ def _up(tables: DisorderedTables, task: Task, weights: Integers) -> Floats:
 
 def _field(tables: DisorderedTables, task: Task) -> float:
     """ΔE/T of a spin that turns up without neighbours."""
-    jumps = zip(tables.orbits, task.jumps, strict=True)
-    return sum(float(j[0]) for o, j in jumps if o.clusters.shape[1] == 1) / task.temperature
+    energy_steps = zip(tables.orbits, task.energy_steps, strict=True)
+    return sum(float(j[0]) for o, j in energy_steps if o.clusters.shape[1] == 1) / task.temperature
 
 
 def _steps(tables: DisorderedTables, task: Task, weights: Integers) -> tuple[Floats, Floats]:
     """x, which each bond to a neighbour that is up adds to ΔE/T, and exp(−|x|), (bonds,) each."""
-    jumps = zip(tables.orbits, task.jumps, strict=True)
-    units = [float(j[1]) / task.temperature for o, j in jumps if o.clusters.shape[1] == 2]
+    energy_steps = zip(tables.orbits, task.energy_steps, strict=True)
+    units = [float(j[1]) / task.temperature for o, j in energy_steps if o.clusters.shape[1] == 2]
     parts = np.split(weights, np.cumsum([len(orbit.clusters) for orbit in tables.pairs])[:-1])
     found = [
         (unit * part, boltzmann_multiples(abs(unit), np.abs(part)))
@@ -250,3 +274,113 @@ def _steps(tables: DisorderedTables, task: Task, weights: Integers) -> tuple[Flo
     ]
     x, factors = (np.concatenate(kind) for kind in zip(*found, strict=True))
     return x, factors
+
+
+def site_terms(t: npt.NDArray[np.uint32]) -> Terms:
+    """Coefficients of every site's thresholds, (sites, 32, 2^z) bytes, bit w of a byte point w's.
+
+    Parameters
+    ----------
+    t
+        (8, sites, 2^z), from :func:`thresholds`: bit j of a class's number is
+        whether neighbour j is up. Overwritten.
+    """
+    for place in range(t.shape[-1].bit_length() - 1):
+        half = t.reshape(*t.shape[:2], -1, 2, 2**place)
+        half[..., 1, :] ^= half[..., 0, :]
+    terms = np.empty((t.shape[1], PLANES, t.shape[2]), np.uint8)
+    pack_planes(t, terms)
+    return terms
+
+
+@compiled
+def pack_planes(t: Any, terms: Any) -> None:
+    """Gather bit 31 − k of the eight points' numbers in a byte, for every plane k."""
+    for site in range(terms.shape[0]):
+        for plane in range(terms.shape[1]):
+            place = np.uint32(terms.shape[1] - 1 - plane)
+            for term in range(terms.shape[2]):
+                byte = np.uint32(0)
+                for word in range(t.shape[0]):
+                    bit = (t[word, site, term] >> place) & np.uint32(1)
+                    byte |= bit << np.uint32(word)
+                terms[site, plane, term] = byte
+
+
+def advance_site_tables(
+    spins: Words,
+    visited: Sites,
+    terms: Terms,
+    state: Words,
+    mcs: int,
+    width: tuple[int, ...] | None = None,
+) -> None:
+    """``mcs`` Monte Carlo steps, in place.
+
+    Parameters
+    ----------
+    spins
+        (sites, 8) uint64.
+    visited
+        From :func:`visits`.
+    terms
+        From :func:`site_terms`, the sites in the order of ``visited``.
+    state
+        (4, 8) uint64 generators; advanced by one draw a site.
+    width
+        Words of a register; changes only speed.
+    """
+    zeros = native_width() if width is None else width
+    around = (0,) * (visited.shape[1] - 1)
+    for part in range(WORDS // len(zeros)):
+        site_table_heat_bath(spins, visited, terms, state, part, mcs, zeros, around)
+
+
+@compiled
+def site_table_heat_bath(
+    spins: Any, visited: Any, terms: Any, state: Any, part: Any, mcs: Any, width: Any, around: Any
+) -> None:
+    """Sweeps over all sites, for the words of one register."""
+    generator = load_state(state, part, width)
+    for _ in range(mcs):
+        for visit in range(visited.shape[0]):
+            generator = update_from_site_table(
+                spins, visited, visit, terms, part, generator, around
+            )
+    store_state(state, part, generator)
+
+
+@intrinsic
+def update_from_site_table(
+    typingctx: Any,
+    spins: Any,
+    visited: Any,
+    visit: Any,
+    terms: Any,
+    part: Any,
+    generator: Any,
+    around: Any,
+) -> Any:
+    """Draw one site anew; returns the generators."""
+    words, z = generator.dtype.words, len(around)
+    signature = generator(spins, visited, visit, terms, part, generator, around)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        e = Emitter(context, builder, words)
+        column = register(builder, pointer(context, builder, spins, args[0]), args[4], words)
+        table = pointer(context, builder, visited, args[1])
+        row = builder.mul(args[2], ir.Constant(I64, 1 + z))
+        site, *others = indices(builder, table, row, 1 + z)
+        masks = products(e, [e.load(column, place) for place in others], 2**z - 1)
+        start = builder.mul(args[2], ir.Constant(I64, PLANES * 2**z))
+        own = builder.gep(pointer(context, builder, terms, args[3]), [start])
+
+        def load(plane: int, term: int) -> Any:
+            return e.spread(own, plane * 2**z + term, args[4])
+
+        fresh, after = draw(e, unpack(builder, args[5], 4))
+        trial = Trial(lambda k: linear(e, load, k, 0, masks), fresh, e.zero)
+        e.store(passed(e, [trial], HOT)[0], column, site)
+        return pack(context, builder, sig.return_type, after)
+
+    return signature, codegen

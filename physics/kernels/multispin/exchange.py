@@ -1,12 +1,12 @@
-"""Exchanges at fixed composition of 64 replicas a point, eight points at once: the lane kernel.
+"""Multispin coding of Kawasaki exchange: 64 replicas of each of eight points at once.
 
 Layout
-    ``spins: uint64[sites, 8]``: word w of a row is point w, bit l is replica l.
+    ``spins: uint64[sites, 8]``: word w of a row is point w, bit r is replica r.
 One attempted exchange
-    1. A nearest-neighbour bond (i, j), the same for all lanes. The order of the bonds is a fixed
+    1. A nearest-neighbour bond (i, j), the same for all replicas. The order of the bonds is a fixed
        pseudo-random sequence, a function of the step alone, as the order of the sites is in a
-       sequential scan; lanes are independent, so each is a valid chain.
-    2. Lanes whose ends are unlike are active. The energy change is a sum of *differences* times
+       sequential scan; replicas are independent, so each is a valid chain.
+    2. Replicas whose ends are unlike are active. The energy change is a sum of *differences* times
        amplitudes. For a bond shell, D = (ones around i) − (ones around j), over the neighbours
        that the two ends do not share; for triangles, also X = (unlike edges of the ring around i)
        − (the same around j), over the triangles that hold one end only. Both turn their sign when
@@ -33,12 +33,13 @@ from llvmlite import ir
 
 from latticescape.physics.compiled import compiled, intrinsic
 from latticescape.physics.kernels.boltzmann import boltzmann
-from latticescape.physics.kernels.multispin.adders import add_columns, full_adder
 from latticescape.physics.kernels.multispin.simd import (
     I64,
     WORDS,
     Emitter,
+    add_columns,
     aligned_copy,
+    full_adder,
     indices,
     native_width,
     pack,
@@ -46,20 +47,18 @@ from latticescape.physics.kernels.multispin.simd import (
     register,
     unpack,
 )
-from latticescape.physics.kernels.multispin.streams import (
+from latticescape.physics.kernels.multispin.thresholds import (
     PLANES,
+    Trial,
     Words,
     draw,
-    load_state,
-    store_state,
-)
-from latticescape.physics.kernels.multispin.thresholds import (
-    Trial,
     linear,
+    load_state,
     loader,
     normal_form,
     passed,
     products,
+    store_state,
     threshold_planes,
 )
 from latticescape.physics.kernels.streams import next_below
@@ -68,7 +67,7 @@ from latticescape.physics.lattices.lattice import Lattice
 Sites = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
-# Planes without a test: few lanes are active and uphill. Changes speed alone.
+# Bit planes without a test: few replicas are active and uphill. Changes only speed.
 HOT = 11
 
 # Where the order of the bonds begins: the digits of π.
@@ -195,7 +194,7 @@ def acceptance_filter(
     temperatures
         (8,).
     width
-        Words a register; changes speed alone.
+        Words of a register; changes only speed.
     """
     zeros = native_width() if width is None else width
     words = len(zeros)

@@ -1,14 +1,14 @@
-"""Heat-bath single flips of 64 replicas a point, eight points at once: the lane kernel.
+"""Multispin coding of heat-bath single flips: 64 replicas of each of eight points at once.
 
 Layout
-    ``spins: uint64[sites, 8]``: word w of a row is point w, bit l is replica l.
+    ``spins: uint64[sites, 8]``: word w of a row is point w, bit r is replica r.
 One update of a site
-    1. Full adders count the neighbours that are up, bit-sliced: the lane's class.
+    1. Bit-sliced full adders count the neighbours that are up: the class of each replica.
     2. A uniform number is compared with the class's P(up) (:mod:`thresholds`); a site takes
        exactly one draw of each word's generator (:mod:`streams`), whatever happens.
        Where bonds have a sign, neighbours over negative ones count as turned over.
     3. With more than two couplings, a change has to pass the others' filters as well
-       (:mod:`flip_filters`), each with a draw of its own.
+       (:func:`filtered`), each with a draw of its own.
 Symmetric tables
     Where t[z - n] = 2^32 - t[n] in every word of a register, u and the count are mirrored together
     (u -> ~u), which halves the classes and gives the same bits.
@@ -24,13 +24,13 @@ import numpy.typing as npt
 from llvmlite import ir
 
 from latticescape.physics.compiled import compiled, intrinsic
-from latticescape.physics.kernels.multispin.adders import count_bits
-from latticescape.physics.kernels.multispin.flip_filters import filter_terms, filtered
+from latticescape.physics.kernels.boltzmann import boltzmann
 from latticescape.physics.kernels.multispin.simd import (
     I64,
     WORDS,
     Emitter,
     aligned_copy,
+    count_bits,
     indices,
     native_width,
     pack,
@@ -38,20 +38,20 @@ from latticescape.physics.kernels.multispin.simd import (
     register,
     unpack,
 )
-from latticescape.physics.kernels.multispin.streams import (
+from latticescape.physics.kernels.multispin.thresholds import (
     PLANES,
+    Load,
+    Trial,
     Words,
     draw,
-    load_state,
-    store_state,
-)
-from latticescape.physics.kernels.multispin.thresholds import (
-    Trial,
     linear,
+    load_state,
     loader,
     normal_form,
     passed,
     products,
+    store_state,
+    threshold_planes,
 )
 
 Sites = npt.NDArray[Any]
@@ -60,8 +60,11 @@ Signs = npt.NDArray[np.uint8]
 
 UNSIGNED = np.empty((0, 0), np.uint8)
 
-# Planes without a test: 512 lanes are mostly decided after them. Changes speed alone.
+# Bit planes without a test: 512 replicas are mostly decided after them. Changes only speed.
 HOT = 12
+
+# Bit planes of the filters without a test: few replicas change. Changes only speed.
+FILTER_HOT = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,7 @@ def rule(
     """Prepare threshold planes (32, classes, 8) for shells of z1 (and z2) neighbours.
 
     ``filters`` are the sizes and steps of :func:`filter_terms`; ``width`` and
-    ``fold`` change speed alone, never a bit.
+    ``fold`` change only speed, never a bit.
     """
     zeros = native_width() if width is None else width
     words = len(zeros)
@@ -234,13 +237,13 @@ def update(
         if len(signed):
             own = builder.gep(signs, [builder.mul(args[2], ir.Constant(I64, z))])
             bits = [e.xor(bit, e.spread(own, k, args[4])) for k, bit in enumerate(bits)]
-        groups = split(bits, [*sizes, *filters])
+        batches = split(bits, [*sizes, *filters])
         fresh, after = draw(e, unpack(builder, args[5], 4))
-        chosen = _chooser(e, groups[: len(sizes)], len(mirrored) > 0, heat)
+        chosen = _chooser(e, batches[: len(sizes)], len(mirrored) > 0, heat)
         new = passed(e, [Trial(chosen, fresh, e.zero)], HOT)[0]
         if filters:
             old = e.load(column, site)
-            new, after = filtered(e, old, new, groups[len(sizes) :], filter_, after)
+            new, after = filtered(e, old, new, batches[len(sizes) :], filter_, after)
         e.store(new, column, site)
         return pack(context, builder, sig.return_type, after)
 
@@ -248,7 +251,7 @@ def update(
 
 
 def split(values: Sequence[Any], sizes: Sequence[int]) -> list[Sequence[Any]]:
-    """Consecutive parts of the given sizes."""
+    """Consecutive parts of some sizes."""
     ends = [*accumulate(sizes)]
     return [values[end - size : end] for end, size in zip(ends, sizes, strict=True)]
 
@@ -256,7 +259,7 @@ def split(values: Sequence[Any], sizes: Sequence[int]) -> list[Sequence[Any]]:
 def _chooser(
     e: Emitter, shells: Sequence[Sequence[Any]], mirrored: bool, terms: Any
 ) -> Callable[[int], Any]:
-    """The function from a plane's number to the threshold bits of all lanes."""
+    """The function from a bit plane's number to the threshold bits of all replicas."""
     first, *rest = shells
     count = count_bits(e, first)
     if mirrored:
@@ -307,3 +310,55 @@ FOLDS: dict[int, Callable[[Emitter, list[Any]], tuple[Any, list[Any]]]] = {
     4: _fold_4,
     6: _fold_6,
 }
+
+
+def filter_terms(steps: Floats, sizes: Sequence[int]) -> Words:
+    """Coefficients of the thresholds of all filters, as the kernel reads them.
+
+    Parameters
+    ----------
+    steps
+        b/T, by which the energy rises with each unlike neighbour, (filters, 8).
+    sizes
+        Neighbours z by each coupling.
+
+    Returns
+    -------
+    ndarray
+        (terms, 8) uint64: filter by filter, plane by plane.
+    """
+    found = [np.empty((0, steps.shape[-1]), np.uint64)]
+    for step, z in zip(steps, sizes, strict=True):
+        uphill = np.maximum(step * (np.arange(z + 1)[:, None] - z / 2), 0.0)
+        terms = normal_form(threshold_planes(boltzmann(uphill)), [z + 1])
+        found.append(terms.reshape(-1, terms.shape[-1]))
+    return np.concatenate(found)
+
+
+def filtered(
+    e: Emitter,
+    old: Any,
+    new: Any,
+    around: Sequence[Sequence[Any]],
+    terms: Any,
+    generator: list[Any],
+) -> tuple[Any, list[Any]]:
+    """The spin after all filters, and the generators; a filter takes one draw, whatever happens.
+
+    ``around`` holds the neighbours by each further coupling.
+    """
+    changed, trials, start = e.xor(old, new), [], 0
+    for bits in around:
+        z = len(bits)
+        fresh, generator = draw(e, generator)
+        masks = products(e, count_bits(e, [e.xor(bit, old) for bit in bits]), z)
+        chosen = _filter_chooser(e, masks, loader(e, terms, z + 1, start))
+        trials.append(Trial(chosen, fresh, e.inverse(changed)))
+        start += PLANES * (z + 1)
+    for good in passed(e, trials, FILTER_HOT):
+        changed = e.both(changed, good)
+    return e.xor(old, changed), generator
+
+
+def _filter_chooser(e: Emitter, masks: Sequence[Any], load: Load) -> Callable[[int], Any]:
+    return lambda k: linear(e, load, k, 0, masks)

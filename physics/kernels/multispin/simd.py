@@ -1,9 +1,9 @@
 """Vectors of 64-bit words for Numba: a point is a word, and a register holds several points.
 
 Type
-    ``Lanes(words)`` is lowered to the LLVM vector ``<words x i64>``. Its width is a parameter of
-    the type: 8 words are one zmm register, 4 one ymm, 2 one xmm or NEON register. Words never mix,
-    so the width changes speed alone, not one bit. A kernel learns the width, like every other
+    ``WordVector(words)`` is lowered to the LLVM vector ``<words x i64>``. Its width is a parameter
+    of the type: 8 words are one zmm register, 4 one ymm, 2 one xmm or NEON register. Words never
+    mix, so the width changes speed alone, not one bit. A kernel learns the width, like every other
     number that must be known when it is compiled, from the *length* of a tuple argument:
     ``kernel(..., width=(0,) * 4)``.
 Lowering
@@ -33,7 +33,7 @@ I32 = ir.IntType(32)
 I8 = ir.IntType(8)
 
 
-class Lanes(types.Type):  # type: ignore[misc]
+class WordVector(types.Type):  # type: ignore[misc]
     """A vector of ``words`` 64-bit words."""
 
     def __init__(self, words: int) -> None:
@@ -41,9 +41,9 @@ class Lanes(types.Type):  # type: ignore[misc]
         super().__init__(name=f"Lanes({words})")
 
 
-@register_model(Lanes)
-class LanesModel(models.PrimitiveModel):  # type: ignore[misc]
-    """``Lanes(words)`` is the LLVM type ``<words x i64>``."""
+@register_model(WordVector)
+class WordVectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    """``WordVector(words)`` is the LLVM type ``<words x i64>``."""
 
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         super().__init__(dmm, fe_type, ir.VectorType(I64, fe_type.words))
@@ -173,7 +173,7 @@ def unpack(builder: Any, values: Any, count: int) -> list[Any]:
 
 def tuple_of(words: int, count: int) -> Any:
     """The type of a tuple of ``count`` vectors."""
-    return types.UniTuple(Lanes(words), count)
+    return types.UniTuple(WordVector(words), count)
 
 
 def register(builder: Any, base: Any, part: Any, words: int) -> Any:
@@ -191,3 +191,41 @@ def indices(builder: Any, table: Any, row: Any, count: int) -> list[Any]:
     places = [builder.gep(table, [builder.add(row, ir.Constant(I64, k))]) for k in range(count)]
     values = [builder.load(place) for place in places]
     return [v if v.type == I64 else builder.zext(v, I64) for v in values]
+
+
+def count_bits(e: Emitter, inputs: Sequence[Any]) -> list[Any]:
+    """The number of set inputs, the lowest digit first."""
+    return add_columns(e, [list(inputs)])[: len(inputs).bit_length()]
+
+
+def add_columns(e: Emitter, columns: Sequence[Sequence[Any]]) -> list[Any]:
+    """The sum of vectors given by binary place: ``columns[k]`` count 2^k each."""
+    todo, digits = [list(column) for column in columns], []
+    place = 0
+    while place < len(todo) and (todo[place] or place + 1 < len(todo)):
+        left, carries = add_column(e, todo[place])
+        if carries:
+            if place + 1 == len(todo):
+                todo.append([])
+            todo[place + 1] += carries
+        digits.append(left[0] if left else e.zero)
+        place += 1
+    return digits
+
+
+def add_column(e: Emitter, column: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """One place reduced to at most one vector, and the carries to the next place."""
+    left, carries = list(column), []
+    while len(left) > 1:
+        total, carry = full_adder(e, left[0], left[1], left[2:3])
+        left = [*left[3:], total]
+        carries.append(carry)
+    return left, carries
+
+
+def full_adder(e: Emitter, a: Any, b: Any, third: Sequence[Any]) -> tuple[Any, Any]:
+    """Sum and carry of two or three vectors."""
+    half, both = e.xor(a, b), e.both(a, b)
+    if not third:
+        return half, both
+    return e.xor(half, third[0]), e.either(e.both(half, third[0]), both)

@@ -1,10 +1,19 @@
-"""Comparing a uniform number with the threshold of each lane's class, plane by plane.
+"""Bit planes of uniform random numbers from sfc64, and their comparison with thresholds.
 
-A class has a probability t / 2^32; a lane passes if its uniform number u of 32 bits is below t.
-Planes are compared from the most significant bit down. A class's threshold is one word of ones or
-zeros a plane, since a word is one point; the plane of a lane is chosen by the algebraic normal form
-of the class table, x = t0 ^ c0&t1 ^ c1&t2 ^ c0&c1&t3 ^ ... Some planes run without a test (``hot``,
-which changes speed alone); then planes follow one by one while a lane is undecided.
+Each word (a point) owns a generator: rows a, b, c and counter of the state. What it draws depends
+on nothing but itself. A draw takes ``FRESH`` = 6 outputs v0 ... v5 of each word's generator and
+makes one uniform number of 32 bits for each of its 64 replicas: planes 0 to 5 are the outputs,
+plane k >= 6 is the exclusive or of three of them, rotated to the left, as ``derived_planes`` lists.
+
+Every replica's 32 bits are independent and uniform, and so are the 64 bits of any *two* (the
+linear forms have full rank over GF(2)): every replica is an exact chain, and any two replicas are
+exactly independent, which is all that the variance of a mean over replicas needs. Three replicas
+are independent except in 21 of 1953 classes of triples (all bits congruent modulo 8), and in those
+only where one replica is undecided after seven planes (2^-7).
+
+References
+----------
+sfc64: Doty-Humphrey, PractRand (2010); the same generator is ``numpy.random.SFC64``.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,11 +22,62 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import types
 
-from latticescape.physics.kernels.multispin.simd import Emitter
-from latticescape.physics.kernels.multispin.streams import PLANES, Words, random_planes
+from latticescape.physics.compiled import intrinsic
+from latticescape.physics.kernels.multispin.simd import (
+    Emitter,
+    aligned_copy,
+    pack,
+    pointer,
+    register,
+    tuple_of,
+    unpack,
+)
 
 Load = Callable[[int, int], Any]
+
+Words = npt.NDArray[np.uint64]
+
+Planes = Callable[[int], Any]
+
+PLANES = 32
+
+FRESH = 6
+
+WARM_UP = 18
+
+# (vector, bits to the left): the two rotated vectors common to planes 6 to 11, the third one of
+# each of these, and the three of each later plane. Found by search; the proof stands in
+# tests/support/plane_table.py.
+COMMON = ((0, 8), (1, 16))
+
+THIRD = ((0, 48), (4, 32), (3, 16), (1, 40), (3, 56), (5, 8))
+
+LATER = (
+    ((3, 17), (5, 62), (0, 33)),
+    ((3, 62), (5, 31), (2, 23)),
+    ((4, 19), (1, 9), (5, 49)),
+    ((0, 59), (4, 35), (2, 63)),
+    ((5, 20), (4, 7), (1, 47)),
+    ((0, 36), (2, 7), (3, 23)),
+    ((3, 62), (2, 36), (1, 31)),
+    ((3, 4), (4, 52), (2, 59)),
+    ((4, 47), (0, 54), (5, 26)),
+    ((5, 53), (0, 56), (3, 22)),
+    ((1, 13), (2, 59), (0, 37)),
+    ((1, 52), (5, 35), (4, 29)),
+    ((0, 57), (5, 33), (2, 60)),
+    ((3, 36), (0, 19), (2, 46)),
+    ((0, 53), (4, 60), (2, 35)),
+    ((1, 29), (4, 6), (2, 39)),
+    ((3, 19), (2, 12), (1, 13)),
+    ((1, 31), (0, 5), (2, 6)),
+    ((5, 60), (1, 3), (4, 54)),
+    ((0, 54), (4, 46), (3, 34)),
+)
+
+Plane = tuple[tuple[int, int], ...]
 
 
 def thresholds(probability: npt.ArrayLike) -> npt.NDArray[np.uint32]:
@@ -80,16 +140,16 @@ def products(e: Emitter, bits: Sequence[Any], most: int) -> list[Any]:
 
 @dataclass(frozen=True)
 class Trial:
-    """One comparison: the threshold plane of each lane, the random bits, and who takes part.
+    """One comparison: the threshold planes, the random bits, and the replicas that take part.
 
     Attributes
     ----------
     chosen
-        From a plane's number to the threshold bits of all lanes.
+        Function from a bit plane's number to the threshold bits of all replicas.
     fresh
         The outputs of one draw.
     decided
-        Lanes that do not take part; they never pass.
+        Replicas that do not take part; they never pass.
     """
 
     chosen: Callable[[int], Any]
@@ -98,7 +158,7 @@ class Trial:
 
 
 def passed(e: Emitter, trials: Sequence[Trial], hot: int) -> list[Any]:
-    """For each trial, the lanes with u < t; trials that share coefficients load them once."""
+    """For each trial, the replicas with u < t; trials that share coefficients load them once."""
     return _tail(e, trials, hot, _hot_planes(e, trials, hot))
 
 
@@ -119,14 +179,14 @@ def _hot_planes(e: Emitter, trials: Sequence[Trial], hot: int) -> list[tuple[Any
 
 
 def _tail(e: Emitter, trials: Sequence[Trial], hot: int, found: list[tuple[Any, Any]]) -> list[Any]:
-    """The rare planes, each entered only while a lane is undecided."""
+    """The rare planes, each entered only while a replica is undecided."""
     builder, ends = e.builder, []
     done = builder.append_basic_block("decided")
     for k in range(hot, PLANES):
         block = builder.append_basic_block("plane")
         ends.append(([below for below, _ in found], builder.block))
-        open_lanes = e.either(*(undecided for _, undecided in found))
-        builder.cbranch(e.any_set(open_lanes), block, done).set_weights([1, 15])
+        open_bits = e.either(*(undecided for _, undecided in found))
+        builder.cbranch(e.any_set(open_bits), block, done).set_weights([1, 15])
         builder.position_at_end(block)
         found = [_plane(e, trial, k, *pair) for trial, pair in zip(trials, found, strict=True)]
     ends.append(([below for below, _ in found], builder.block))
@@ -143,3 +203,93 @@ def _plane(e: Emitter, trial: Trial, k: int, below: Any, undecided: Any) -> tupl
     x, r = trial.chosen(k), random_planes(e, trial.fresh)(k)
     below = e.either(below, e.both(undecided, x, e.inverse(r)))
     return below, e.both(undecided, e.inverse(e.xor(x, r)))
+
+
+def derived_planes() -> dict[int, Plane]:
+    """For every plane from ``FRESH`` on, the rotated vectors whose exclusive or it is."""
+    near: dict[int, Plane] = {FRESH + j: (*COMMON, third) for j, third in enumerate(THIRD)}
+    return near | {FRESH + len(THIRD) + j: plane for j, plane in enumerate(LATER)}
+
+
+DERIVED = derived_planes()
+
+
+def seed_state(seeds: Words) -> Words:
+    """sfc64 states (4, 8) from one 256-bit seed a word, (8, 4), after 18 outputs thrown away."""
+    a, b, c, counter = (np.array(seeds[:, k], np.uint64) for k in range(4))
+    with np.errstate(over="ignore"):
+        for _ in range(WARM_UP):
+            out = a + b + counter
+            counter = counter + np.uint64(1)
+            a = b ^ (b >> np.uint64(11))
+            b = c + (c << np.uint64(3))
+            c = ((c << np.uint64(24)) | (c >> np.uint64(40))) + out
+    return aligned_copy(np.stack([a, b, c, counter]))
+
+
+@intrinsic
+def load_state(typingctx: Any, state: Any, part: Any, width: Any) -> Any:
+    """The generators of one register: a tuple of four vectors."""
+    words = len(width)
+    signature = tuple_of(words, 4)(state, part, width)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        e = Emitter(context, builder, words)
+        place = register(builder, pointer(context, builder, state, args[0]), args[1], words)
+        return pack(context, builder, sig.return_type, [e.load(place, 8 * k) for k in range(4)])
+
+    return signature, codegen
+
+
+@intrinsic
+def store_state(typingctx: Any, state: Any, part: Any, generator: Any) -> Any:
+    """Write the generators of one register back."""
+    words = generator.dtype.words
+    signature = types.void(state, part, generator)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        e = Emitter(context, builder, words)
+        place = register(builder, pointer(context, builder, state, args[0]), args[1], words)
+        for k, row in enumerate(unpack(builder, args[2], 4)):
+            e.store(row, place, 8 * k)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def draw(e: Emitter, generator: list[Any]) -> tuple[list[Any], list[Any]]:
+    """``FRESH`` outputs of sfc64, and its state after them."""
+    a, b, c, counter = generator
+    out = []
+    for _ in range(FRESH):
+        value = e.add(a, b, counter)
+        counter = e.add(counter, e.constant(1))
+        a = e.xor(b, e.shr(b, 11))
+        b = e.add(c, e.shl(c, 3))
+        c = e.add(e.rotl(c, 24), value)
+        out.append(value)
+    return out, [a, b, c, counter]
+
+
+def random_planes(e: Emitter, fresh: list[Any]) -> Planes:
+    """The function from a plane's number to its bits, given the outputs of one draw.
+
+    It remembers what several planes share, so call it for all planes of one basic block; later
+    blocks take a new one.
+    """
+    rotated: dict[Any, Any] = {}
+
+    def term(vector: int, bits: int) -> Any:
+        if (vector, bits) not in rotated:
+            rotated[vector, bits] = e.rotl(fresh[vector], bits)
+        return rotated[vector, bits]
+
+    def plane(k: int) -> Any:
+        if k < FRESH:
+            return fresh[k]
+        first, second, third = DERIVED[k]
+        if (first, second) not in rotated:
+            rotated[first, second] = e.xor(term(*first), term(*second))
+        return e.xor(rotated[first, second], term(*third))
+
+    return plane

@@ -1,4 +1,4 @@
-"""Blocks of points in lanes: eight points of 64 replicas at once, one bit a replica.
+"""Batches of the multispin kernel: eight points of 64 replicas at once, one bit for each replica.
 
 Points are taken in groups of eight, the last one filled up with copies of its first point. A word
 never feels its companions, so groups, order and filling change no bit of a result.
@@ -13,31 +13,28 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
-from latticescape.physics.kernels.batches import Group
+from latticescape.physics.kernels.batches import Batch, Chosen
 from latticescape.physics.kernels.boltzmann import occupation
-from latticescape.physics.kernels.multispin import exchange
-from latticescape.physics.kernels.multispin import heat_bath as single_flip
-from latticescape.physics.kernels.multispin.counting.class_sums import (
-    MOST_KEYS,
-    ClassSums,
-    class_sums,
-)
-from latticescape.physics.kernels.multispin.counting.counters import count_classes, count_unlike
+from latticescape.physics.kernels.multispin import exchange, heat_bath
+from latticescape.physics.kernels.multispin.counting import count_classes, count_unlike
 from latticescape.physics.kernels.multispin.exchange import (
     BondTable,
     acceptance_filter,
     bond_table,
     first_order,
 )
+from latticescape.physics.kernels.multispin.features import (
+    MOST_KEYS,
+    ClassSums,
+    MultispinSums,
+    class_sums,
+    combine,
+)
 from latticescape.physics.kernels.multispin.heat_bath import Rule, rule, visits
 from latticescape.physics.kernels.multispin.simd import WORDS, aligned
-from latticescape.physics.kernels.multispin.streams import seed_state
-from latticescape.physics.kernels.multispin.sums import LaneSums, combine
-from latticescape.physics.kernels.multispin.thresholds import threshold_planes
-from latticescape.physics.kernels.reference import Integers, Sums, Task, draw_arrangement
+from latticescape.physics.kernels.multispin.thresholds import seed_state, threshold_planes
+from latticescape.physics.kernels.reference import Integers, Sums, Task, Trace, draw_arrangement
 from latticescape.physics.kernels.streams import replica_state
-from latticescape.physics.kernels.tempering import Chosen
-from latticescape.physics.kernels.traces import Trace
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.lattices.lattice import Lattice, Sites
 from latticescape.physics.models.model import Model, Orbit, features_of
@@ -50,8 +47,8 @@ HEAT_BATH = 2
 MOST_COUPLINGS = 12
 
 
-def fits_lanes(model: Model, lattice: Lattice, orbits: Sequence[Orbit]) -> bool:
-    """Whether the lanes can run a model.
+def fits_multispin(model: Model, lattice: Lattice, orbits: Sequence[Orbit]) -> bool:
+    """Whether the multispin kernel supports a model.
 
     Single flips: fields, and bonds of up to twelve couplings that are alike all over the lattice.
     Exchanges: bonds of one or two shells, or triangles, but not on a torus of two cells, where a
@@ -67,7 +64,7 @@ def fits_lanes(model: Model, lattice: Lattice, orbits: Sequence[Orbit]) -> bool:
 
 
 @dataclass(frozen=True)
-class LaneTables:
+class MultispinTables:
     """What all groups of a block share: the lattice's tables as the lanes read them.
 
     Parameters
@@ -152,8 +149,8 @@ class LaneTables:
         return len(configurations(self.lattice.kind))
 
 
-class LaneGroup(Group):
-    """Eight points on their way: spins, generators and what was measured.
+class MultispinBatch(Batch):
+    """Eight points: spins, generators and sums.
 
     Parameters
     ----------
@@ -167,7 +164,7 @@ class LaneGroup(Group):
 
     def __init__(
         self,
-        tables: LaneTables,
+        tables: MultispinTables,
         tasks: Sequence[Task],
         sums: Sequence[Sums],
         traces: Sequence[Trace] = (),
@@ -177,7 +174,7 @@ class LaneGroup(Group):
         self.state = seed_state(np.stack([task.seed for task in self.tasks]))
         self.spins = aligned((tables.lattice.sites, WORDS))
         couplings = np.stack([task.couplings for task in self.tasks])
-        self.sums = LaneSums(couplings, tables.classes, tables.lattice.sites)
+        self.sums = MultispinSums(couplings, tables.classes, tables.lattice.sites)
 
     def add_sample(self, sample: int, early: bool) -> None:
         histogram, features, up = self._measured()
@@ -185,7 +182,7 @@ class LaneGroup(Group):
         for word, trace in enumerate(self.traces):
             trace.record(sample, features[:, :, word].T, histogram[:, :, word].T)
 
-    def write(self) -> None:
+    def finish(self) -> None:
         self.sums.write(self.targets)
         for word, trace in enumerate(self.traces):
             trace.finish(self.spins[:, word])
@@ -194,9 +191,9 @@ class LaneGroup(Group):
         _, features, _ = self._measured()
         return self.sums.energies(features)
 
-    def trade(self, place: int, other: "LaneGroup", there: int, chosen: Chosen) -> None:
+    def swap(self, place: int, other: "MultispinBatch", there: int, chosen: Chosen) -> None:
         mask = np.packbits(chosen, bitorder="little").view(np.uint64)[0]
-        trade_words(self.spins, place, other.spins, there, mask)
+        swap_words(self.spins, place, other.spins, there, mask)
 
     def _measured(self) -> tuple[Integers, Integers, Integers]:
         """Class counts, features and up spins of the whole lattice, lanes last."""
@@ -219,12 +216,12 @@ class LaneGroup(Group):
             features[row] = none * bonds + (one - none) * unlike + (both - none) * like_up
 
 
-class FlipGroup(LaneGroup):
-    """Eight points under single flips."""
+class HeatBathBatch(MultispinBatch):
+    """Eight points with heat-bath single flips."""
 
     def __init__(
         self,
-        tables: LaneTables,
+        tables: MultispinTables,
         tasks: Sequence[Task],
         sums: Sequence[Sums],
         traces: Sequence[Trace] = (),
@@ -234,15 +231,15 @@ class FlipGroup(LaneGroup):
         draw_spins(self.spins, self.state, *start_masks(self.tasks))
 
     def advance(self, mcs: int) -> None:
-        single_flip.advance(self.spins, self.tables.visits, self.rule, self.state, mcs)
+        heat_bath.advance(self.spins, self.tables.visits, self.rule, self.state, mcs)
 
 
-class ExchangeGroup(LaneGroup):
-    """Eight points under exchanges at fixed composition."""
+class ExchangeBatch(MultispinBatch):
+    """Eight points with exchanges at fixed composition."""
 
     def __init__(
         self,
-        tables: LaneTables,
+        tables: MultispinTables,
         tasks: Sequence[Task],
         sums: Sequence[Sums],
         traces: Sequence[Trace] = (),
@@ -253,7 +250,7 @@ class ExchangeGroup(LaneGroup):
         self.filter = acceptance_filter(tables.bonds, self.amplitudes, temperatures)
         self.order = first_order()
         for word, task in enumerate(self.tasks):
-            arrange(self.spins, word, task.seed, task.ones)
+            arrange(self.spins, word, task.seed, task.n_species1)
 
     def advance(self, mcs: int) -> None:
         exchanges = mcs * len(self.spins)
@@ -262,21 +259,21 @@ class ExchangeGroup(LaneGroup):
         )
 
 
-def lane_groups(
-    tables: LaneTables,
+def multispin_batches(
+    tables: MultispinTables,
     tasks: Sequence[Task],
     sums: Sequence[Sums],
     traces: Sequence[Trace] = (),
-) -> Iterator[LaneGroup]:
+) -> Iterator[MultispinBatch]:
     """All points in groups of eight, under the move that they ask for."""
-    kind = ExchangeGroup if tasks[0].ones >= 0 else FlipGroup
+    kind = ExchangeBatch if tasks[0].n_species1 >= 0 else HeatBathBatch
     for first in range(0, len(tasks), WORDS):
         eight = slice(first, first + WORDS)
         yield kind(tables, tasks[eight], sums[eight], traces[eight])
 
 
 @compiled
-def trade_words(spins: Any, word: Any, other: Any, there: Any, mask: Any) -> None:
+def swap_words(spins: Any, word: Any, other: Any, there: Any, mask: Any) -> None:
     """Exchange the replicas set in ``mask`` between two words."""
     for site in range(len(spins)):
         differ = (spins[site, word] ^ other[site, there]) & mask
@@ -285,8 +282,8 @@ def trade_words(spins: Any, word: Any, other: Any, there: Any, mask: Any) -> Non
 
 
 @compiled
-def draw_spins(spins: Any, state: Any, half: Any, ones: Any) -> None:
-    """Spins up where ``ones`` has the replica's bit, at random where ``half`` has it."""
+def draw_spins(spins: Any, state: Any, half: Any, up: Any) -> None:
+    """Spins up where ``up`` has the replica's bit, at random where ``half`` has it."""
     for site in range(spins.shape[0]):
         for word in range(spins.shape[1]):
             a, b, c = state[0, word], state[1, word], state[2, word]
@@ -295,21 +292,21 @@ def draw_spins(spins: Any, state: Any, half: Any, ones: Any) -> None:
             state[0, word] = b ^ (b >> np.uint64(11))
             state[1, word] = c + (c << np.uint64(3))
             state[2, word] = ((c << np.uint64(24)) | (c >> np.uint64(40))) + out
-            spins[site, word] = (out & half[word]) | ones[word]
+            spins[site, word] = (out & half[word]) | up[word]
 
 
 @compiled
-def arrange(spins: Any, word: Any, seed: Any, ones: Any) -> None:
-    """A random arrangement of exactly ``ones`` species-1 sites in every replica of a word."""
+def arrange(spins: Any, word: Any, seed: Any, n_species1: Any) -> None:
+    """A random arrangement of exactly ``n_species1`` species-1 sites in every replica of a word."""
     state, plain = np.empty(4, np.uint64), np.empty(len(spins), np.uint8)
     for replica in range(64):
         replica_state(seed, replica, state)
-        draw_arrangement(plain, state, ones)
+        draw_arrangement(plain, state, n_species1)
         for site in range(len(spins)):
             spins[site, word] |= np.uint64(plain[site]) << np.uint64(replica)
 
 
-def flip_rule(tables: LaneTables, tasks: Sequence[Task]) -> Rule:
+def flip_rule(tables: MultispinTables, tasks: Sequence[Task]) -> Rule:
     """P(up) = 1 / (1 + exp(ΔE/T)) by the number of up neighbours in the first shells, and what the
     others let through."""
     up = [_probabilities(tables, task) for task in tasks]
@@ -321,14 +318,14 @@ def flip_rule(tables: LaneTables, tasks: Sequence[Task]) -> Rule:
     )
 
 
-def _probabilities(tables: LaneTables, task: Task) -> Floats:
+def _probabilities(tables: MultispinTables, task: Task) -> Floats:
     """Of up, by the number of up neighbours of the couplings in the heat bath.
 
     A further coupling adds jumps[0] to ΔE for a neighbour that is down and jumps[1] for one that is
     up; the mean of all is a field, and belongs here.
     """
-    pairs = _pair_jumps(tables, task)
-    rise = np.array(sum(jumps[0] for jumps in _site_jumps(tables, task)))
+    pairs = _pair_energy_steps(tables, task)
+    rise = np.array(sum(energy_steps[0] for energy_steps in _site_energy_steps(tables, task)))
     rise = rise + sum(z * (low + high) / 2 for z, (low, high) in pairs[HEAT_BATH:])
     for z, (low, high) in pairs[:HEAT_BATH]:
         ups = np.arange(z + 1)
@@ -337,25 +334,29 @@ def _probabilities(tables: LaneTables, task: Task) -> Floats:
         return occupation(rise.ravel() / task.temperature)
 
 
-def _filter_steps(tables: LaneTables, task: Task) -> Floats:
+def _filter_steps(tables: MultispinTables, task: Task) -> Floats:
     """ΔE/T of each unlike neighbour more, by coupling."""
-    further = _pair_jumps(tables, task)[HEAT_BATH:]
+    further = _pair_energy_steps(tables, task)[HEAT_BATH:]
     return np.array([(high - low) / task.temperature for _, (low, high) in further])
 
 
-def _site_jumps(tables: LaneTables, task: Task) -> list[Floats]:
-    jumps = zip(tables.orbits, task.jumps, strict=True)
-    return [jump for orbit, jump in jumps if orbit.clusters.shape[1] == 1]
+def _site_energy_steps(tables: MultispinTables, task: Task) -> list[Floats]:
+    energy_steps = zip(tables.orbits, task.energy_steps, strict=True)
+    return [energy_step for orbit, energy_step in energy_steps if orbit.clusters.shape[1] == 1]
 
 
-def _pair_jumps(tables: LaneTables, task: Task) -> list[tuple[int, Floats]]:
+def _pair_energy_steps(tables: MultispinTables, task: Task) -> list[tuple[int, Floats]]:
     """Neighbours and energy jumps by coupling."""
-    jumps = zip(tables.orbits, task.jumps, strict=True)
-    acting = [jump for orbit, jump in jumps if any(orbit is pair for pair in tables.pairs)]
-    return [(z, jump[:2]) for z, jump in zip(tables.sizes, acting, strict=True)]
+    energy_steps = zip(tables.orbits, task.energy_steps, strict=True)
+    acting = [
+        energy_step
+        for orbit, energy_step in energy_steps
+        if any(orbit is pair for pair in tables.pairs)
+    ]
+    return [(z, energy_step[:2]) for z, energy_step in zip(tables.sizes, acting, strict=True)]
 
 
-def _amplitudes(tables: LaneTables, task: Task) -> Floats:
+def _amplitudes(tables: MultispinTables, task: Task) -> Floats:
     """Energy of one step of each difference of an exchange: the acting shells, then the edges.
 
     A site that gives up species 1 changes a cluster's energy by −``jumps`` of the other sites'
@@ -364,7 +365,7 @@ def _amplitudes(tables: LaneTables, task: Task) -> Floats:
     [n = 1] is an unlike edge, of which two make a step.
     """
     found, edges = dict.fromkeys([_shell(orbit) for orbit in tables.pairs] or [1], 0.0), 0.0
-    for orbit, (none, one, *both) in zip(tables.orbits, task.jumps, strict=True):
+    for orbit, (none, one, *both) in zip(tables.orbits, task.energy_steps, strict=True):
         if orbit.clusters.shape[1] == 3:
             found[1] += none - both[0]
             edges += none + both[0] - 2 * one
@@ -390,7 +391,9 @@ def start_masks(
     tasks: Sequence[Task],
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """Bits of the replicas that start at random, and of those that start up, a word each."""
-    begin = np.stack([task.begin for task in tasks])
-    place = np.uint64(1) << np.arange(begin.shape[1], dtype=np.uint64)
-    masks = [np.where(begin == value, place, np.uint64(0)).sum(axis=1) for value in (0.5, 1.0)]
+    probability = np.stack([task.initial_up_probability for task in tasks])
+    place = np.uint64(1) << np.arange(probability.shape[1], dtype=np.uint64)
+    masks = [
+        np.where(probability == value, place, np.uint64(0)).sum(axis=1) for value in (0.5, 1.0)
+    ]
     return masks[0].astype(np.uint64), masks[1].astype(np.uint64)

@@ -1,58 +1,238 @@
-"""The steps of counting in the lanes, as instructions.
+"""Whole-lattice sums of every replica: up spins, unlike bonds, configuration classes.
 
-Every item has a code of a few bits a lane: its spin, or whether its ends differ, or the code of its
-class (``class_codes``). Parities of codes are summed (``parities``) in four tables:
-
-``codes``
-    (17, planes of a code, words): the codes of a block, and the running code.
-``sums``
-    (26, parities, words): the digits of the sums, but digit 0, which is the running code.
-``pairs``
-    (digits from 3 on, 4 · parities, words): two slots, each with a pair for every parity.
-``rows``
-    (32, parities + 1, words): the sums as numbers, then the counts.
-
-``shape`` says at compile time what is counted: three tuples of zeros, as long as an item has sites,
-as there are classes (0 for spins and bonds), and as a register has words.
+Sixteen items (sites or bonds), a block, are added to digits 0 to 2 of the sums and leave one pair
+of bits for digit 3; from there on a digit takes its turn when two pairs have come, like the digits
+of a binary counter (Harley and Seal's method). Once a call, sums are turned into counts. What is
+summed, and how, stands in ``parities``; each step, as instructions, in ``tally``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 
-from latticescape.physics.compiled import intrinsic
-from latticescape.physics.kernels.multispin.counting.class_codes import class_codes, code_planes
-from latticescape.physics.kernels.multispin.counting.parities import (
-    ROWS,
-    add_pairs,
-    carries,
-    code_forms,
-    counts_of,
-    gray_order,
-    parities_of,
-    transposed,
-)
+from latticescape.physics.compiled import compiled, intrinsic
+from latticescape.physics.errors import RequestError
+from latticescape.physics.kernels.multispin.class_codes import class_codes, code_planes
 from latticescape.physics.kernels.multispin.simd import (
     I32,
     I64,
     WORDS,
     Emitter,
     indices,
+    native_width,
     pointer,
     register,
     row_of,
 )
 
+Integers = npt.NDArray[np.int64]
+
+
+Pair = tuple[Any, Any]
+
+ROWS = 32  # of a transposed word: two numbers of 32 bits
+
 BLOCK = 16  # items
+
 FIRST = 3  # the digit for which a block leaves a pair
+
 DEPTH = 26  # digits of a sum: up to 2^26 - 1 items
+MOST_ITEMS = 2**DEPTH
 
 # (z, number of classes) tells the lattice kinds apart.
 KINDS = {(4, 12): "square", (6, 26): "triangular", (3, 8): "honeycomb", (6, 20): "cubic"}
+
+
+def count_up(spins: Any, sites: Any, width: Any = None) -> Integers:
+    """Up spins of every replica: (1, 64, 8). ``sites`` is (n, 1) int32, any sites."""
+    return _count(spins, sites, (), width)
+
+
+def count_unlike(spins: Any, bonds: Any, width: Any = None) -> Integers:
+    """Bonds with unlike ends: (1, 64, 8). ``bonds`` is (n, 2) int32."""
+    return _count(spins, bonds, (), width)
+
+
+def count_classes(spins: Any, rings: Any, classes: int, width: Any = None) -> Integers:
+    """Sites of each class, (classes, 64, 8). ``rings`` is (n, 1 + z) int32, the centre first."""
+    return _count(spins, rings, (0,) * classes, width)
+
+
+def _count(spins: Any, items: Any, classes: tuple[int, ...], width: Any) -> Integers:
+    if len(items) >= MOST_ITEMS:
+        raise RequestError(
+            "too many sites or bonds to count at once",
+            came=len(items),
+            allowed=f"up to {MOST_ITEMS - 1}",
+            hint="count them in parts and add up",
+        )
+    zeros = native_width() if width is None else width
+    scheme = scheme_of(items.shape[1], len(classes))
+    counts = np.empty((len(scheme.classes), 64, WORDS), np.int64)
+    sizes = (scheme.planes, len(scheme.parities))
+    count_items(spins, items, sizes, counts, ((0,) * items.shape[1], classes, zeros))
+    return counts
+
+
+@compiled
+def count_items(spins: Any, items: Any, sizes: Any, counts: Any, shape: Any) -> None:
+    """Count all items. ``shape`` holds three tuples of zeros: sites of an item, classes, width."""
+    planes, parities = sizes
+    words, digits = len(shape[2]), 0
+    while items.shape[0] >> digits:
+        digits += 1
+    codes = cache_lines(BLOCK + 1, planes, words)
+    sums = cache_lines(DEPTH, parities, words)
+    pairs = cache_lines(max(digits - FIRST, 0) + 1, 4 * parities, words)
+    rows = cache_lines(ROWS, parities + 1, words)
+    for part in range(WORDS // words):
+        add_items(spins, items, part, codes, sums, pairs, shape)
+        for parity in range(parities):
+            transpose(sums, parity, rows, shape)
+        for row in range(ROWS):
+            solve(rows, row, items.shape[0], shape)
+        for place in range(counts.shape[0]):
+            for row in range(ROWS):
+                write(rows, row, counts, place, part, shape)
+
+
+@compiled
+def cache_lines(rows: Any, columns: Any, words: Any) -> Any:
+    """An uninitialised array (rows, columns, words) that begins at a cache line."""
+    size = rows * columns * words
+    raw = np.empty(size + 8, np.uint64)
+    start = -raw.ctypes.data % 64 // 8
+    return raw[start : start + size].reshape((rows, columns, words))
+
+
+@compiled
+def add_items(
+    spins: Any, items: Any, part: Any, codes: Any, sums: Any, pairs: Any, shape: Any
+) -> None:
+    """Sum the parities of all items, for the words of one register."""
+    codes[BLOCK] = 0
+    sums[:] = 0
+    blocks = (items.shape[0] + BLOCK - 1) // BLOCK
+    for block in range(blocks):
+        first = block * BLOCK
+        last = min(first + BLOCK, items.shape[0])
+        for k in range(first, last):
+            encode(spins, items, k, part, codes, k - first, shape)
+        codes[last - first : BLOCK] = 0
+        rest = block
+        add_block(codes, sums, pairs, rest & 1, shape)
+        digit = 0
+        while rest & 1:
+            rest >>= 1
+            for parity in range(sums.shape[1]):
+                merge(sums, pairs, digit, rest & 1, parity, shape)
+            digit += 1
+    settle(sums, pairs, blocks, shape)
+    write_last_digit(codes, sums, shape)
+
+
+@compiled
+def settle(sums: Any, pairs: Any, blocks: Any, shape: Any) -> None:
+    """Add the pairs that still wait, in slot 0, and those carried on from them, in slot 1."""
+    half = pairs.shape[1] // 2
+    pairs[0, half:] = 0
+    for digit in range(pairs.shape[0] - 1):
+        if not blocks >> digit & 1:
+            pairs[digit, :half] = 0
+        for parity in range(sums.shape[1]):
+            merge(sums, pairs, digit, 1, parity, shape)
+
+
+def gray_order(codes: Iterable[int]) -> list[int]:
+    """The codes in the order of the Gray code, where neighbours differ by few bits."""
+    return sorted(codes, key=_rank)
+
+
+def _rank(code: int) -> int:
+    return code ^ _rank(code >> 1) if code else 0
+
+
+def parities_of(e: Emitter, code: Sequence[Any], parities: Sequence[int]) -> Iterator[Any]:
+    """For each v in turn the parity of the bits that a code, given by its planes, shares with v."""
+    value, last = e.zero, 0
+    for v in parities:
+        for k, plane in enumerate(code):
+            if (last ^ v) >> k & 1:
+                value = e.xor(value, plane)
+        last = v
+        yield value
+
+
+def linear_forms(e: Emitter, digit: Any, first: Pair, second: Pair) -> tuple[list[Any], Any]:
+    """The exclusive ors that make the carries, and the digit with both pairs added."""
+    (a, differ), (c, apart) = first, second
+    middle = e.xor(digit, differ)
+    forms = [differ, e.xor(digit, a), middle, apart, e.xor(middle, c)]
+    return forms, e.xor(middle, apart)
+
+
+def code_forms(
+    e: Emitter, running: Sequence[Any], codes: Sequence[Sequence[Any]]
+) -> tuple[list[Any], list[Any]]:
+    """The five linear forms of four codes, each by its planes, and the running code after them."""
+    forms, after = [], []
+    for digit, a, b, c, d in zip(running, *codes, strict=True):
+        form, total = linear_forms(e, digit, (a, e.xor(a, b)), (c, e.xor(c, d)))
+        forms.append(form)
+        after.append(total)
+    return [*zip(*forms, strict=True)], after
+
+
+def carries(e: Emitter, forms: Sequence[Any]) -> Pair:
+    """The pair of carries, from the linear forms."""
+    differ, beside, middle, apart, across = forms
+    mixed = e.either(differ, beside)
+    return e.xor(mixed, middle), e.xor(mixed, e.both(across, e.inverse(apart)))
+
+
+def add_pairs(e: Emitter, base: Any, place: int, first: Pair, second: Pair) -> Pair:
+    """Add two pairs to the digit in memory; returns the pair for the next digit."""
+    forms, total = linear_forms(e, e.load(base, place * e.words), first, second)
+    e.store(total, base, place * e.words)
+    return carries(e, forms)
+
+
+def transposed(e: Emitter, planes: Sequence[Any]) -> list[Any]:
+    """Bit r of plane p becomes bit p of row r, in each half of every word; 32 planes and rows."""
+    rows = list(planes)
+    step = ROWS // 2
+    while step:
+        low = e.constant(sum(1 << bit for bit in range(64) if not bit & step))
+        for k in (k for k in range(ROWS) if not k & step):
+            swap = e.both(e.xor(e.shr(rows[k], step), rows[k + step]), low)
+            rows[k + step] = e.xor(rows[k + step], swap)
+            rows[k] = e.xor(rows[k], e.shl(swap, step))
+        step //= 2
+    return rows
+
+
+def counts_of(builder: Any, sums: Mapping[int, Any], items: Any) -> dict[int, Any]:
+    """The count of every code, from the sums B[v], integer vectors, and the number of items."""
+    bits = [1 << k for k in range(max(sums).bit_length())]
+    parts = dict(sums)
+    for bit in bits:
+        for v in (v for v in parts if v & bit and v != bit):
+            parts[v] = builder.sub(parts[v], parts[v ^ bit])
+    counts = {0: items}
+    for v, part in parts.items():
+        shift = ir.Constant(part.type, [v.bit_count() - 1] * part.type.count)
+        whole = builder.ashr(part, shift)
+        counts[v] = whole if v.bit_count() % 2 else builder.neg(whole)
+    for bit in bits:
+        for v in (v for v in counts if not v & bit and v | bit in counts):
+            counts[v] = builder.sub(counts[v], counts[v | bit])
+    return counts
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,6 @@
-"""Features that follow from the counts of the configuration classes, without a second count.
+"""Features from the counts of configuration classes, and sums over samples, of eight points.
 
-A set of places in a site and its ring (the centre, two ring neighbours sixty degrees apart, ...)
-makes a cluster at every site. Where all sets of one shape together list each cluster of an orbit
-equally often, and each class fixes how many of its sets hold 0, 1, ... ones, the orbit's features
-are an integer combination of the class counts, divided by that number.
+The loops over 512 replicas are compiled, because NumPy would take as long as the counting.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,14 +12,116 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
+from latticescape.physics.kernels.multispin.simd import WORDS
+from latticescape.physics.kernels.reference import MOMENTS, Floats, Sums
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.lattices.lattice import Lattice, Sites, neighbor_steps
-from latticescape.physics.models.model import Orbit
+from latticescape.physics.models.model import REPLICAS, Orbit
+
+SHAPE = (REPLICAS, WORDS)
 
 MOST_KEYS = 2**63  # so many clusters have keys of their own
 
 Integers = npt.NDArray[np.int64]
+
 Places = tuple[int, ...]
+
+
+class MultispinSums:
+    """Sums over the samples of eight points; replicas and points are the last axes.
+
+    Parameters
+    ----------
+    couplings
+        Energy per unit of each feature, (8, features).
+    classes
+        Number of configuration classes.
+    sites
+        Number of sites.
+    """
+
+    def __init__(self, couplings: Floats, classes: int, sites: int) -> None:
+        self.couplings, self.sites = np.ascontiguousarray(couplings), sites
+        self.features = np.zeros((couplings.shape[1], *SHAPE), np.int64)
+        self.first_half = np.zeros_like(self.features)
+        self.moments = np.zeros((len(MOMENTS), *SHAPE))
+        self.histogram = np.zeros((classes, *SHAPE), np.int64)
+
+    def add(self, histogram: Integers, features: Integers, up: Integers, *, early: bool) -> None:
+        """One sample: counts (classes, 64, 8), features (features, 64, 8), up spins (64, 8)."""
+        add_integers(histogram, self.histogram)
+        add_integers(features, self.features)
+        if early:
+            add_integers(features, self.first_half)
+        add_moments(features, up, self.couplings, self.sites, self.moments)
+
+    def energies(self, features: Integers) -> Floats:
+        """Energy of the whole lattice, (8, 64)."""
+        energies = np.empty(SHAPE)
+        add_energies(features, self.couplings, energies)
+        return energies.T
+
+    def write(self, sums: Sequence[Sums]) -> None:
+        """Hand the sums of each point over, replicas first."""
+        for word, target in enumerate(sums):
+            target.features[...] = self.features[:, :, word].T
+            target.first_half[...] = self.first_half[:, :, word].T
+            target.moments[...] = self.moments[:, :, word].T
+            target.histogram[...] = self.histogram[:, :, word].T
+
+
+@compiled
+def add_integers(values: Any, sums: Any) -> None:
+    """sums += values."""
+    for row in range(values.shape[0]):
+        for replica in range(values.shape[1]):
+            for word in range(values.shape[2]):
+                sums[row, replica, word] += values[row, replica, word]
+
+
+@compiled
+def combine(weights: Any, divisors: Any, histogram: Any) -> Any:
+    """Integer combinations of class counts, (rows, 64, 8), each divided exactly by its divisor."""
+    found = np.zeros((weights.shape[0], histogram.shape[1], histogram.shape[2]), np.int64)
+    for row in range(weights.shape[0]):
+        for k in range(weights.shape[1]):
+            weight = weights[row, k]
+            if weight != 0:
+                for replica in range(histogram.shape[1]):
+                    for word in range(histogram.shape[2]):
+                        found[row, replica, word] += weight * histogram[k, replica, word]
+        for replica in range(histogram.shape[1]):
+            for word in range(histogram.shape[2]):
+                found[row, replica, word] //= divisors[row]
+    return found
+
+
+@compiled
+def add_energies(features: Any, couplings: Any, energies: Any) -> None:
+    """Energies (64, 8), feature by feature in their order, as the reference kernel adds them."""
+    energies[:] = 0.0
+    for feature in range(features.shape[0]):
+        for replica in range(energies.shape[0]):
+            for word in range(energies.shape[1]):
+                value = np.float64(features[feature, replica, word])
+                energies[replica, word] += couplings[word, feature] * value
+
+
+@compiled
+def add_moments(features: Any, up: Any, couplings: Any, sites: Any, moments: Any) -> None:
+    """Add one sample's moments, in the order of ``MOMENTS``."""
+    energies = np.empty((moments.shape[1], moments.shape[2]))
+    add_energies(features, couplings, energies)
+    for replica in range(moments.shape[1]):
+        for word in range(moments.shape[2]):
+            m = np.float64(2 * up[replica, word] - sites)
+            e, square = energies[replica, word], m * m
+            moments[0, replica, word] += m
+            moments[1, replica, word] += abs(m)
+            moments[2, replica, word] += square
+            moments[3, replica, word] += square * square
+            moments[4, replica, word] += e
+            moments[5, replica, word] += e * e
 
 
 @dataclass(frozen=True)

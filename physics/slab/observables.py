@@ -1,4 +1,4 @@
-"""Sums over the samples of a point's replicas, and the observables that follow from them."""
+"""Points, sums over samples, observables and Dataset variables of a segregation slab."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,36 @@ import numpy.typing as npt
 
 from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.observables import Estimates, jackknife
-from latticescape.physics.slab.lattice import Slab
+from latticescape.physics.slab.lattice import ARRANGEMENTS, Slab
 from latticescape.physics.slab.model import GAS_CONSTANT, SPECIES
-from latticescape.physics.slab.tables import ARRANGEMENTS
+from latticescape.physics.variables import Variable
+
+
+@dataclass(frozen=True)
+class SlabTask:
+    """A point: its seed, energies and atoms.
+
+    Attributes
+    ----------
+    seed
+        (4,) uint64.
+    couplings
+        w_CL, w_LL, w_LO in kJ/mol, (3,).
+    heat
+        RT in kJ/mol.
+    calcium, oxygen
+        Numbers of atoms.
+    bulk_pairs
+        Which pairs are bulk, see :meth:`latticescape.Slab.bulk_bonds`.
+    """
+
+    seed: npt.NDArray[np.uint64]
+    couplings: npt.NDArray[np.float64]
+    heat: float
+    calcium: int
+    oxygen: int
+    bulk_pairs: int
+
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -17,7 +44,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SlabSums:
-    """Sums over the samples of every replica of a point; whole numbers, so no order matters.
+    """Sums over the samples of every replica of a point; integers, so that the order is irrelevant.
 
     Attributes
     ----------
@@ -64,7 +91,7 @@ def observe(
     temperature: float,
     atoms: Integers,
 ) -> dict[str, np.ndarray]:
-    """Every variable of one point, errors by jackknife over its replicas.
+    """Compute every variable of one point, with jackknife errors over its replicas.
 
     Parameters
     ----------
@@ -121,8 +148,58 @@ def _drift(sums: SlabSums, samples: int, couplings: Floats, sites: int) -> Float
 
 
 def _occupation(calcium: Floats, coverage: float) -> Floats:
-    """Share of a layer's places that each species holds, (64, layers, species)."""
+    """Fraction of a layer's places with each species, (64, layers, species)."""
     oxygen = np.zeros_like(calcium)
     oxygen[:, 0] = coverage
     share = {"La": 1.0 - calcium, "Ca": calcium, "O": oxygen}
     return np.stack([share[species] for species in SPECIES], axis=-1)
+
+
+ESTIMATES = (
+    Variable("energy", (), "float64", "{energy}", "energy per A-site", "⟨E⟩/N"),
+    Variable("heat_capacity", (), "float64", "R", "heat capacity per A-site", "(⟨E²⟩-⟨E⟩²)/N(RT)²"),
+    Variable(
+        "energy_drift",
+        (),
+        "float64",
+        "{energy}",
+        "energy per A-site, second half of the samples minus first",
+        "many standard errors from zero: not equilibrated",
+    ),
+    Variable("ca_fraction", ("layer",), "float64", "1", "Ca fraction of a layer's A-sites"),
+)
+
+SUMS = (
+    Variable(
+        "occupation",
+        ("replica", "layer", "species"),
+        "float64",
+        "1",
+        "share of a layer's places that a species holds, of each replica",
+        "La and Ca on A-sites; O on the hollows of layer 0",
+    ),
+    Variable(
+        "histogram",
+        ("oxygen", "configuration"),
+        "int64",
+        "count",
+        "counts of hollows by the arrangement around them, all replicas",
+    ),
+    Variable(
+        "histogram_replica",
+        ("replica", "oxygen", "configuration"),
+        "int64",
+        "count",
+        "counts of hollows by the arrangement around them, of each replica",
+    ),
+    Variable(
+        "features",
+        ("replica", "feature"),
+        "float64",
+        "1",
+        "mean feature of the whole slab, of each replica",
+        "E = couplings · features",
+    ),
+    Variable("composition", (), "float64", "1", "realised fraction of Ca", "round(x·N)/N"),
+    Variable("coverage", (), "float64", "1", "hollows with oxygen", "round(coverage·L²)/L²"),
+)

@@ -1,4 +1,4 @@
-"""Codes of the configuration classes: a few bits that tell them apart, from a few gates.
+"""Codes of the configuration classes: a few bits that distinguish them, from a few gates.
 
 A code is the code of the ring and, above it, the centre's bit. The ring's code is a circuit of the
 lattice kind. Opposite neighbours are an axis: with both its sites up it is *double*, with one of
@@ -19,8 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from latticescape.physics.kernels.multispin.adders import full_adder
-from latticescape.physics.kernels.multispin.simd import Emitter
+from latticescape.physics.kernels.multispin.simd import Emitter, full_adder
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.lattices.lattice import neighbor_steps
 

@@ -1,1 +1,0 @@
-"""Counting in multispin coding: configuration classes and features, bit-sliced."""
