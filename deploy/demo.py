@@ -125,7 +125,7 @@ def demo(folder: Path, *, progress: bool = True) -> Demo:
         pictures=(
             *(
                 _saved(
-                    landscape_map(surface, best=fits[model].parameters),
+                    landscape_map(surface),
                     folder / f"{Path(SWEEPS[model]).stem}.{kind}",
                 )
                 for model, surface in surfaces.items()

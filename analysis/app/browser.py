@@ -1,30 +1,39 @@
-"""``Browser``: widgets and panes around one view of a sweep."""
+"""``Browser``: widgets and panes of one view of a sweep; ``serve``: the page's server."""
 
 import asyncio
+import errno
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import panel as pn
 
-from latticescape.analysis.app.export_pane import ExportPane
+from latticescape.analysis.app.export import ExportPane
 from latticescape.analysis.app.figures import cross_hair
-from latticescape.analysis.app.histogram_pane import HistogramPane
-from latticescape.analysis.app.landscapes import LandscapePane
-from latticescape.analysis.app.map_pane import MapPane
-from latticescape.analysis.app.panes import BOTTOM, TOP, note, tapped_place
-from latticescape.analysis.app.progress_pane import ProgressPane
-from latticescape.analysis.app.shown import Shown
-from latticescape.analysis.app.slices_pane import SlicesPane
-from latticescape.analysis.app.snapshot_pane import SnapshotPane
-from latticescape.analysis.app.view import NOTHING, View, told_place
+from latticescape.analysis.app.landscape_pane import LandscapePane
+from latticescape.analysis.app.panes import (
+    BOTTOM,
+    TOP,
+    MapPane,
+    ProgressPane,
+    SlicesPane,
+    nearest_point,
+    note,
+)
+from latticescape.analysis.app.point_panes import HistogramPane, SnapshotPane
+from latticescape.analysis.app.view import NOTHING, Shown, View
+from latticescape.analysis.plots.labels import place_text, symbol_of
+from latticescape.physics.errors import RequestError
 
+HOST = "127.0.0.1"
 POLL_MILLISECONDS = 2000
 
-# Between two looks at what has been done lies so many times what one takes.
+# The pause between two reads of the done points, in units of the time a read takes.
 REST = 10
 SIDE = 262
+WIDTH = SIDE - 20
 
 STYLE = """
 :root { --design-primary-color: #2C4A7C; }
@@ -33,7 +42,7 @@ STYLE = """
 
 
 class Browser:
-    """One look at a sweep: ``view`` is changed by widgets and taps, and drawn by the panes.
+    """The page of one browser: widgets and taps change its ``view``, and the panes draw it.
 
     Parameters
     ----------
@@ -46,7 +55,7 @@ class Browser:
         self.version = self.reader.version
         observed = shown.observed
         images = [] if observed is None else [str(name) for name in observed["image"].to_numpy()]
-        self.view = View.of(self.reader, images)
+        self.view = View.of(self.reader, images, shown.species)
         inside = [d for name in self.reader.variables for d in self.reader.within(name)]
         self.inside = list(dict.fromkeys(inside))
         self.view.place = {**self.view.place, **dict.fromkeys(self.inside, 0)}
@@ -56,13 +65,15 @@ class Browser:
         self.histogram = HistogramPane(self.reader, observed)
         self.snapshot = SnapshotPane(self.reader, shown.simulate)
         self.slices = SlicesPane(self.reader, self._tapped_slice)
-        scape = shown.scape()
+        landscape = shown.landscape()
         self.landscape = (
             None
-            if scape is None
-            else LandscapePane(scape, shown.posterior, spans, self._tapped_scape)
+            if landscape is None
+            else LandscapePane(
+                landscape, shown.posterior, spans, self._tapped_landscape, shown.estimates
+            )
         )
-        self.apart = pn.widgets.Checkbox(label="every image apart", value=False)
+        self.per_image = pn.widgets.Checkbox(label="Each image separately", value=False)
         self.progress = ProgressPane(self.reader)
         self.export = ExportPane(shown, self.view, self.landscape)
         self._next_look = 0.0
@@ -79,7 +90,7 @@ class Browser:
         self._draw_point()
 
     async def poll(self) -> None:
-        """Look whether more has been done, and draw it."""
+        """Read which points are done, and draw again if more are."""
         if time.monotonic() < self._next_look:
             return
         began = time.monotonic()
@@ -90,9 +101,9 @@ class Browser:
             return
         self.version = version
         if self.landscape is not None:
-            scape = await asyncio.to_thread(self.shown.scape)
-            assert scape is not None
-            self.landscape.scape = scape
+            landscape = await asyncio.to_thread(self.shown.landscape)
+            assert landscape is not None
+            self.landscape.landscape = landscape
         self.draw()
 
     def _slider(self, dim: str) -> Any:
@@ -100,35 +111,50 @@ class Browser:
         order = range(size)
         if dim in self.reader.axes:
             order = np.argsort(self.reader.coordinates(dim), kind="stable").tolist()
-        options = {told_place(self.reader, dim, i).split(" = ")[-1]: i for i in order}
-        if len(options) < size:  # two that read the same
+        options = {place_text(self.reader.ds, dim, i).split(" = ")[-1]: i for i in order}
+        if len(options) < size:  # two values have the same text
             options = {str(i): i for i in order}
-        if dim in self.reader.axes:
-            return pn.widgets.DiscreteSlider(
-                label=dim, options=options, value=self.view.place[dim], width=SIDE - 20,
-                disabled=size < 2,
-            )  # fmt: skip
-        return pn.widgets.Select(label=dim, options=options, value=0, width=SIDE - 20)
+        if dim not in self.reader.axes:
+            return pn.widgets.Select(label=dim, options=options, value=0, width=WIDTH)
+        return pn.widgets.DiscreteSlider(
+            label=symbol_of(dim),
+            options=options,
+            value=self.view.place[dim],
+            width=WIDTH,
+            disabled=size < 2,
+        )
 
     def _layout(self) -> Any:
         view = pn.Param(
             self.view,
-            parameters=["variable", "beside", *(["x", "y"] if self.view.y else []), "log"],
-            widgets={name: {"width": SIDE - 20} for name in ("variable", "beside", "x", "y")},
+            parameters=["variable", "second", *(["x", "y"] if self.view.y else []), "log"],
+            widgets={name: {"width": WIDTH} for name in ("variable", "second", "x", "y")},
             show_name=False,
             width=SIDE,
             margin=0,
         )
-        side = [view, pn.pane.HTML("<b>Point</b> (or tap a map)", margin=(6, 10, 0, 10))]
-        side += self.sliders.values()
-        side += self._image_widgets()
-        side += self._snapshot_widgets()
+        heading = pn.pane.HTML("<b>Point</b> (or click on a map)", margin=(6, 10, 0, 10))
+        side = [view, heading, *self.sliders.values()]
+        if self.shown.observed is not None:
+            side.append(pn.widgets.Select.from_param(self.view.param["image"], width=WIDTH))
+            side += [self.per_image] if self.reader.has_histograms else []
+        if self.reader.has_snapshots:
+            names = ["replica"]
+            if self.reader.ds.attrs["lattice"] == "cubic":
+                self.view.param["layer"].bounds = (0, 63)
+                names.append("layer")
+            for name in names:
+                side.append(pn.widgets.IntSlider.from_param(self.view.param[name], width=WIDTH))
         sidebar = pn.Column(
             *side, width=SIDE + 10, height=TOP + BOTTOM + 55, scroll=True,
             styles={"background": "#F4F5F7"}, margin=(0, 8, 0, 0),
         )  # fmt: skip
+        below = [self.histogram.layout] if self.reader.has_histograms else []
+        below += [self.snapshot.layout] if self.reader.has_snapshots else []
+        if len(self.reader.axes) > 1 or not below:  # else the map is the only slice
+            below.append(self.slices.layout)
         bottom = pn.Row(
-            *self._bottom(), sizing_mode="stretch_width", styles={"border-top": "1px solid #DDD"}
+            *below, sizing_mode="stretch_width", styles={"border-top": "1px solid #DDD"}
         )
         main = pn.Column(self._tabs(), bottom, sizing_mode="stretch_width")
         title = f"<b style='font-size:17px'>latticescape</b> &nbsp; {self.shown.sources.store}"
@@ -141,42 +167,22 @@ class Browser:
         body = pn.Row(sidebar, main, sizing_mode="stretch_width")
         return pn.Column(header, body, sizing_mode="stretch_width", styles={"padding": "0 6px"})
 
-    def _bottom(self) -> list[Any]:
-        parts = [self.histogram.layout] if self.reader.has_histograms else []
-        if self.reader.has_snapshots:
-            parts.append(self.snapshot.layout)
-        alone = len(self.reader.axes) == 1 and parts  # the map is its only slice
-        return parts if alone else [*parts, self.slices.layout]
-
     def _tabs(self) -> Any:
         maps = pn.Row(*[pane.layout for pane in self.maps], sizing_mode="stretch_width")
         tabs = [("Maps", maps)]
         if self.landscape is not None:
             tabs.append(("Landscape S²", self.landscape.layout))
-        elif self.shown.scape_of is not None:
+        elif self.shown.landscape_of is not None:
             store, files = self.shown.sources.store, " ".join(self.shown.sources.observed)
-            told = f"latticescape landscape {store} {files} --out landscape.zarr"
-            many = f"{self.reader.done.size:,} points are too many to wait for their landscape:"
-            why = f"{many}\n\n    {told}\n\nand then `browse` with `--scape landscape.zarr`."
-            tabs.append(("Landscape S²", note(why, TOP)))
+            command = f"latticescape landscape {store} {files} --out landscape.zarr"
+            text = (
+                f"The sweep has {self.reader.done.size:,} points, too many to compute their "
+                f"landscape here. Compute it with\n\n    {command}\n\n"
+                "and then `browse` with `--landscape landscape.zarr`."
+            )
+            tabs.append(("Landscape S²", note(text, TOP)))
         tabs.append(("Export", self.export.layout))
         return pn.Tabs(*tabs, sizing_mode="stretch_width", min_height=TOP + 40)
-
-    def _image_widgets(self) -> list[Any]:
-        if self.shown.observed is None:
-            return []
-        chosen = pn.widgets.Select.from_param(self.view.param["image"], width=SIDE - 20)
-        return [chosen, self.apart] if self.reader.has_histograms else [chosen]
-
-    def _snapshot_widgets(self) -> list[Any]:
-        if not self.reader.has_snapshots:
-            return []
-        look = {"width": SIDE - 20}
-        found = [pn.widgets.IntSlider.from_param(self.view.param["replica"], **look)]
-        if self.reader.ds.attrs["lattice"] == "cubic":
-            self.view.param["layer"].bounds = (0, 63)
-            found.append(pn.widgets.IntSlider.from_param(self.view.param["layer"], **look))
-        return found
 
     def _simulate(self, _: Any) -> None:
         with self.snapshot.button.param.update(loading=True):
@@ -185,14 +191,14 @@ class Browser:
     def _watch(self) -> None:
         view = self.view
         view.param.watch(lambda _: self._draw_map(0), ["variable"])
-        view.param.watch(lambda _: self._draw_map(1), ["beside"])
+        view.param.watch(lambda _: self._draw_map(1), ["second"])
         view.param.watch(lambda _: self._draw_maps(), ["log"])
-        view.param.watch(lambda _: self._draw_slices(), ["variable"])
+        view.param.watch(lambda _: self.slices.draw(view), ["variable"])
         view.param.watch(self._axes_changed, ["x", "y"])
         view.param.watch(self._moved, ["place"])
         view.param.watch(lambda _: self._draw_images(), ["image"])
         view.param.watch(lambda _: self.snapshot.draw(view), ["replica", "layer"])
-        self.apart.param.watch(lambda _: self._draw_histogram(), ["value"])
+        self.per_image.param.watch(lambda _: self._draw_histogram(), ["value"])
         for dim, slider in self.sliders.items():
             slider.param.watch(lambda event, dim=dim: self._slid(dim, event.new), ["value"])
 
@@ -201,18 +207,18 @@ class Browser:
             self.view.move(**{dim: index})
 
     def _tapped(self, x: float, y: float) -> None:
-        self.view.move(**tapped_place(self.reader, (self.view.x, self.view.y), (x, y)))
+        self.view.move(**nearest_point(self.reader, (self.view.x, self.view.y), (x, y)))
 
     def _tapped_slice(self, axis: str, x: float) -> None:
-        self.view.move(**tapped_place(self.reader, (axis,), (x,)))
+        self.view.move(**nearest_point(self.reader, (axis,), (x,)))
 
-    def _tapped_scape(self, place: Mapping[str, float]) -> None:
+    def _tapped_landscape(self, place: Mapping[str, float]) -> None:
         there = {axis: value for axis, value in place.items() if axis in self.reader.axes}
-        self.view.move(**tapped_place(self.reader, list(there), list(there.values())))
+        self.view.move(**nearest_point(self.reader, list(there), list(there.values())))
 
     def _axes_changed(self, *events: Any) -> None:
         view = self.view
-        if view.x == view.y:  # the other takes what this one had
+        if view.x == view.y:  # swap the axes
             other = "y" if events[0].name == "x" else "x"
             setattr(view, other, events[0].old)
             return
@@ -233,7 +239,7 @@ class Browser:
         self._draw_map(1)
 
     def _draw_map(self, number: int) -> None:
-        names = (self.view.variable, self.view.beside)
+        names = (self.view.variable, self.view.second)
         self.maps[number].draw(self.view, names[number])
         self.maps[number].stand(self.view)
         shown = [d for name in names if name != NOTHING for d in self.reader.within(name)]
@@ -254,7 +260,7 @@ class Browser:
             self.landscape.stand(self._parameters())
         self._draw_histogram()
         self.snapshot.draw(self.view)
-        self._draw_slices()
+        self.slices.draw(self.view)
         self.export.draw()
 
     def _draw_images(self) -> None:
@@ -263,14 +269,77 @@ class Browser:
         self.export.draw()
 
     def _draw_histogram(self) -> None:
-        self.histogram.draw(self.view, apart=self.apart.value)
-
-    def _draw_slices(self) -> None:
-        self.slices.draw(self.view)
+        self.histogram.draw(self.view, per_image=self.per_image.value)
 
     def _parameters(self) -> dict[str, float]:
-        """The place on the landscape's parameters: the middle of what the sweep lacks."""
+        """Return the place on the landscape's parameters, the middle of axes the sweep lacks."""
         assert self.landscape is not None
         at = self.view.at(self.reader)
-        scape = self.landscape.scape
-        return {a: at.get(a, float(scape[a].median())) for a in self.landscape.parameters}
+        landscape = self.landscape.landscape
+        return {a: at.get(a, float(landscape[a].median())) for a in self.landscape.parameters}
+
+
+def serve(shown: Shown, *, port: int, show: bool, announce: Callable[[str], None] = print) -> None:
+    """Serve the page on this machine until the process ends.
+
+    Parameters
+    ----------
+    shown
+        What is browsed.
+    port
+        The port; 0 for any free one.
+    show
+        Open a browser.
+    announce
+        Called with the page's address.
+
+    Raises
+    ------
+    RequestError
+        If the port is in use or not permitted.
+    """
+    port = free_port(port)
+    pn.extension(raw_css=[STYLE])
+
+    def page() -> object:
+        browser = Browser(shown)
+        if not shown.reader.done.all():
+            pn.state.add_periodic_callback(browser.poll, period=POLL_MILLISECONDS)
+        return browser.layout
+
+    Browser(shown)  # fails now rather than in the browser, and fills the caches
+    server = pn.serve(
+        page,
+        port=port,
+        address=HOST,
+        websocket_origin=[f"localhost:{port}", f"{HOST}:{port}"],
+        title="latticescape",
+        show=show,
+        start=False,
+        verbose=False,
+    )
+    announce(f"http://localhost:{port}")
+    server.start()
+    server.io_loop.start()
+
+
+def free_port(port: int) -> int:
+    """Return the port, or any free one for 0.
+
+    Raises
+    ------
+    RequestError
+        If it is in use or not permitted.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            used = error.errno == errno.EADDRINUSE
+            problem = "is in use" if used else f"cannot be used: {error.strerror}"
+            raise RequestError(
+                f"port {port} {problem}", allowed="a free port", hint="--port 0"
+            ) from None
+        bound: int = probe.getsockname()[1]
+        return bound

@@ -1,58 +1,45 @@
-"""What is seen, as a picture to keep and as the code that makes it."""
+"""The export of what is seen: a picture to save, and the code that makes it."""
 
 import io
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from html import escape
 from pathlib import Path
+from typing import Any
 
+import panel as pn
 import xarray as xr
 
-from latticescape.analysis.plots.configurations import configuration_chart
-from latticescape.analysis.plots.maps import Picture, landscape_map, save, variable_map
-from latticescape.analysis.plots.snapshots import snapshot_map
+from latticescape.analysis import plots
+from latticescape.analysis.app.landscape_pane import LandscapePane
+from latticescape.analysis.app.panes import TOP
+from latticescape.analysis.app.view import ALL, NOTHING, Shown, Sources, View
+from latticescape.analysis.plots.values import lattice_with, layers
 
-FUNCTIONS: dict[str, Callable[..., Picture]] = {
-    function.__name__: function
-    for function in (variable_map, landscape_map, configuration_chart, snapshot_map)
-}
+MAP, SECOND, SLICE, HISTOGRAM, SNAPSHOT, LANDSCAPE = (
+    *("map", "second map", "slice along ", "histogram", "snapshot", "landscape"),
+)
+FILES = {".png": "Save as PNG", ".html": "Save as HTML"}
+LOOKS = "background:#F4F5F7; padding:10px; font-size:12px; white-space:pre-wrap"
 
-
-@dataclass(frozen=True)
-class Sources:
-    """Where everything came from, as a script has to open it.
-
-    Attributes
-    ----------
-    store
-        The sweep.
-    observed, species
-        What was given to ``observed_counts``.
-    scape
-        A landscape's store; None if it is of ``observed``.
-    slab
-        Arguments of ``slab_landscape`` besides the sweep, if ``observed`` is a file of sources.
-    """
-
-    store: str
-    observed: tuple[str, ...] = ()
-    species: tuple[str, ...] | None = None
-    scape: str | None = None
-    slab: Mapping[str, object] | None = None
+# From this number of points on, a picture is drawn from what the page has read already.
+MANY = 10_000
 
 
 @dataclass(frozen=True)
 class Call:
-    """A public function of ``latticescape.analysis.plots`` with what it is given.
+    """A function of ``latticescape.analysis.plots`` with its arguments.
 
     Attributes
     ----------
     function
         Its name.
     inputs
-        What comes first: ``sweep``, ``observed``, ``scape``, as the code names them.
-    arguments
-        The rest.
+        Its Datasets, by their names in the code: ``sweep``, ``observed``, ``distances``.
+    positional, arguments
+        Its further arguments.
     fixed
         Parameters at which a landscape is cut.
     """
@@ -63,67 +50,168 @@ class Call:
     arguments: Mapping[str, object] = field(default_factory=dict)
     fixed: Mapping[str, float] = field(default_factory=dict)
 
-    def picture(self, given: Mapping[str, xr.Dataset]) -> Picture:
-        """The picture, of the inputs by their names."""
-        inputs = [given[name] for name in self.inputs]
+    def picture(self, datasets: Mapping[str, xr.Dataset]) -> Any:
+        """Return the picture of Datasets by their names."""
+        inputs = [datasets[name] for name in self.inputs]
         if self.fixed:
             inputs[0] = inputs[0].sel(dict(self.fixed), method="nearest")
-        return FUNCTIONS[self.function](*inputs, *self.positional, **self.arguments)
+        return getattr(plots, self.function)(*inputs, *self.positional, **self.arguments)
 
     def code(self, sources: Sources, file: str) -> str:
-        """A script that makes the picture, and saves it.
+        """Return a script that makes the picture and saves it.
 
         Examples
         --------
         >>> call = Call("variable_map", ("sweep",), ("energy",), {"x": "T"})
         >>> print(call.code(Sources("runs/ising.zarr"), "energy.png"))
-        from latticescape.analysis.plots import save, variable_map
         from latticescape import open_sweep
+        from latticescape.analysis.plots import save, variable_map
         <BLANKLINE>
         sweep = open_sweep('runs/ising.zarr')
         picture = variable_map(sweep, 'energy', x='T')
         save(picture, 'energy.png')
         <BLANKLINE>
         """
-        imports = [
-            f"from latticescape.analysis.plots import {', '.join(sorted(('save', self.function)))}"
-        ]
-        steps: list[str] = []
-        needs_observed = "observed" in self.inputs or (
-            "scape" in self.inputs and sources.scape is None
-        )
-        if "scape" in self.inputs and sources.scape is not None:
-            imports.append("import xarray as xr")
-            steps.append(f"scape = xr.open_zarr({sources.scape!r})")
-        if needs_observed or "sweep" in self.inputs:
-            imports.append("from sweeps import open_sweep")
+        stored = "distances" in self.inputs and sources.landscape is not None
+        names, steps = set(), []
+        if stored:
+            steps.append(f"distances = xr.open_zarr({sources.landscape!r})")
+        if "sweep" in self.inputs or (set(self.inputs) - {"sweep"} and not stored):
+            names.add("open_sweep")
             steps.append(f"sweep = open_sweep({sources.store!r})")
-        if needs_observed:
-            names, made = self._of_observed(sources)
-            imports.append(f"from analysis import {', '.join(names)}")
-            steps += made
+        if "distances" in self.inputs and not stored and sources.slab is not None:
+            names.add("slab_landscape")
+            slab = ", ".join(f"{name}={value!r}" for name, value in sources.slab.items())
+            steps.append(f"distances = slab_landscape(sweep, {slab})")
+        elif "observed" in self.inputs or ("distances" in self.inputs and not stored):
+            names.add("observed_counts")
+            species = f", species={sources.species!r}" if sources.species else ""
+            files, lattice = list(sources.observed), 'lattice=sweep.attrs["lattice"]'
+            steps.append(f"observed = observed_counts({files!r}, {lattice}{species})")
+            if "distances" in self.inputs:
+                names.add("landscape")
+                steps.append("distances = landscape(sweep, observed)")
         if self.fixed:
-            steps.append(f'scape = scape.sel({dict(self.fixed)!r}, method="nearest")')
-        told = [*self.inputs, *map(repr, self.positional)]
-        told += [f"{name}={value!r}" for name, value in self.arguments.items()]
-        steps.append(f"picture = {self.function}({', '.join(told)})")
+            steps.append(f'distances = distances.sel({dict(self.fixed)!r}, method="nearest")')
+        arguments = [*self.inputs, *map(repr, self.positional)]
+        arguments += [f"{name}={value!r}" for name, value in self.arguments.items()]
+        steps.append(f"picture = {self.function}({', '.join(arguments)})")
         steps.append(f"save(picture, {file!r})")
-        return "\n".join([*sorted(imports), "", *steps, ""])
-
-    def _of_observed(self, sources: Sources) -> tuple[list[str], list[str]]:
-        """Names to import from ``analysis``, and the lines that make what was observed."""
-        if sources.slab is not None:
-            asked = ", ".join(f"{name}={value!r}" for name, value in sources.slab.items())
-            return ["slab_landscape"], [f"scape = slab_landscape(sweep, {asked})"]
-        species = f", species={sources.species!r}" if sources.species else ""
-        files, lattice = list(sources.observed), 'lattice=sweep.attrs["lattice"]'
-        counts = f"observed = observed_counts({files!r}, {lattice}{species})"
-        if "scape" not in self.inputs:
-            return ["observed_counts"], [counts]
-        return ["landscape", "observed_counts"], [counts, "scape = landscape(sweep, observed)"]
+        drawing = ", ".join(sorted(("save", self.function)))
+        imports = ["import xarray as xr\n"] if stored else []
+        imports += [f"from latticescape import {', '.join(sorted(names))}"] if names else []
+        imports += [f"from latticescape.analysis.plots import {drawing}"]
+        return "\n".join([*imports, "", *steps, ""])
 
 
-def written(picture: Picture, suffix: str) -> io.BytesIO:
-    """A picture's file, as ``save`` writes it."""
-    with tempfile.TemporaryDirectory() as folder:
-        return io.BytesIO(save(picture, Path(folder) / f"picture{suffix}").read_bytes())
+class ExportPane:
+    """A choice of pictures, with their files and their code.
+
+    Parameters
+    ----------
+    shown
+        What is browsed.
+    view
+        What is looked at.
+    landscape
+        The pane of the landscape, or None.
+    """
+
+    def __init__(self, shown: Shown, view: View, landscape: LandscapePane | None) -> None:
+        self.shown, self.reader, self.view, self.landscape = shown, shown.reader, view, landscape
+        self.picture = pn.widgets.Select(label="Picture", options=self._pictures(), width=300)
+        self.picture.param.watch(lambda _: self.draw(), ["value"])
+        self._code = pn.pane.HTML("", sizing_mode="stretch_width")
+        files: list[tuple[Any, str, str]] = [
+            (partial(self.file, suffix), f"picture{suffix}", label)
+            for suffix, label in FILES.items()
+        ]
+        files.append((lambda: io.BytesIO(self.script().encode()), "picture.py", "Save the code"))
+        buttons = [
+            pn.widgets.FileDownload(
+                callback=callback, filename=file, label=label, color="primary", width=140
+            )
+            for callback, file, label in files
+        ]
+        row = pn.Row(self.picture, *buttons)
+        self.layout = pn.Column(row, self._code, height=TOP, sizing_mode="stretch_width")
+
+    def draw(self) -> None:
+        """Show the code of the chosen picture."""
+        self._code.object = f"<pre style='{LOOKS}'>{escape(self.script())}</pre>"
+
+    def script(self) -> str:
+        """Return the code that makes the chosen picture."""
+        name = self.picture.value.replace(" ", "_")
+        return self.call().code(self.shown.sources, f"{name}.png")
+
+    def file(self, suffix: str) -> io.BytesIO:
+        """Return the chosen picture as a file."""
+        call = self.call()
+        datasets = {"sweep": self._sweep(call)}
+        if self.shown.observed is not None:
+            datasets["observed"] = self.shown.observed
+        if self.landscape is not None:
+            datasets["distances"] = self.landscape.landscape
+        with tempfile.TemporaryDirectory() as folder:
+            path = plots.save(call.picture(datasets), Path(folder) / f"picture{suffix}")
+            return io.BytesIO(path.read_bytes())
+
+    def call(self) -> Call:
+        """Return the call that draws the chosen picture."""
+        chosen = self.picture.value
+        if chosen == LANDSCAPE:
+            assert self.landscape is not None
+            at, axes = self.view.at(self.reader), self.landscape.axes
+            fixed = {axis: at[axis] for axis in self.landscape.parameters if axis not in axes}
+            return Call("landscape_map", ("distances",), (), self._image(), fixed)
+        if chosen == SNAPSHOT:
+            ds = self.reader.ds
+            place: dict[str, object] = {"at": self.view.at(self.reader)}
+            place["replica"] = self.view.replica
+            if layers(lattice_with(str(ds.attrs["lattice"]), ds.sizes["site"])) > 1:
+                place["layer"] = self.view.layer
+            return Call("snapshot_map", ("sweep",), (), place)
+        if chosen == HISTOGRAM:
+            inputs = ("sweep",) if self.shown.observed is None else ("sweep", "observed")
+            arguments = {"at": self.view.at(self.reader), **self._image()}
+            return Call("configuration_chart", inputs, (), arguments)
+        return self._variable_call(chosen)
+
+    def _variable_call(self, chosen: str) -> Call:
+        view, axes = self.view, self.view.map_axes
+        name = view.second if chosen == SECOND and view.second != NOTHING else view.variable
+        if chosen.startswith(SLICE):
+            axes = (chosen.removeprefix(SLICE),)
+        arguments: dict[str, object] = dict(zip(("x", "y"), reversed(axes), strict=False))
+        dims = [d for d in (*self.reader.axes, *self.reader.within(name)) if d not in axes]
+        if dims:
+            values = {dim: self.reader.ds[dim].to_numpy()[view.place[dim]] for dim in dims}
+            arguments["at"] = {
+                dim: value.item() if hasattr(value, "item") else str(value)
+                for dim, value in values.items()
+            }
+        if view.log:
+            arguments["log"] = True
+        return Call("variable_map", ("sweep",), (name,), arguments)
+
+    def _image(self) -> dict[str, object]:
+        return {} if self.view.image == ALL else {"image": self.view.image}
+
+    def _sweep(self, call: Call) -> xr.Dataset:
+        """Return the sweep; of many points, with what the page has read already."""
+        ds, reader = self.reader.ds, self.reader
+        if call.function != "variable_map" or reader.done.size < MANY:
+            return ds
+        name = str(call.positional[0])
+        if reader.within(name):
+            return ds
+        names = [n for n in (name, f"{name}_se") if n in ds]
+        values = {n: (reader.axes, reader.values(n), ds[n].attrs) for n in names}
+        return xr.Dataset(values, {axis: ds[axis] for axis in reader.axes})
+
+    def _pictures(self) -> list[str]:
+        pictures = [MAP, SECOND, *(f"{SLICE}{axis}" for axis in self.reader.axes)]
+        pictures += [HISTOGRAM] * self.reader.has_histograms
+        pictures += [SNAPSHOT] * ("spins" in self.reader.ds)
+        return pictures + [LANDSCAPE] * bool(self.landscape and self.landscape.parameters)

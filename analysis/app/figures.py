@@ -1,6 +1,7 @@
-"""Figures that are drawn once, and then only told other numbers: a map, and curves with errors."""
+"""Bokeh figures whose data are replaced without drawing them anew: maps, and curves with errors."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,26 +21,29 @@ from bokeh.models import (
 from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 
-from latticescape.analysis.app.pixels import MOST, Pixels, Window, edges_of, pixels
-from latticescape.analysis.plots.maps import IMAGES, MARK, MISSING
+from latticescape.analysis.plots.labels import IMAGES, MARK, MISSING
 
 Floats = npt.NDArray[Any]
 Tapped = Callable[[float, float], None]
+Window = tuple[float, float]
 
-# More points than this are a line to the eye, and slow to draw.
+# Pixels along an axis of a map at most.
+MOST = 512
+
+# Curves with more points than this have no dots: they would merge, and are slow to draw.
 MOST_DOTS = 200
 
 TOOLS = "pan,wheel_zoom,box_zoom,reset,save"
 
 
 def cross_hair() -> tuple[Span, Span]:
-    """Lines under the pointer, to be shared by all maps over the same axes."""
+    """Return the lines through the pointer, shared by all maps over the same axes."""
     looks = {"line_color": "#444444", "line_dash": "dotted", "line_width": 1}
     return Span(dimension="width", **looks), Span(dimension="height", **looks)
 
 
 def blank(height: int, **looks: Any) -> Any:
-    """An empty figure with this page's looks."""
+    """Return an empty figure in the page's style."""
     size = {"sizing_mode": "stretch_width"} if "width" not in looks else {}
     drawn = figure(height=height, tools=TOOLS, **size, **looks)
     drawn.toolbar.autohide = True
@@ -54,23 +58,23 @@ def blank(height: int, **looks: Any) -> Any:
 
 
 def bars(drawn: Any, source: ColumnDataSource, colour: str, base: Any = "x") -> None:
-    """Error bars from ``low`` to ``high``; Bokeh's Whisker takes seconds for a thousand."""
+    """Add error bars from ``low`` to ``high``; Bokeh's Whisker takes seconds for a thousand."""
     drawn.segment(base, "low", base, "high", source=source, color=colour, line_width=1.5)
 
 
 class MapFigure:
-    """Colours over two axes, with contours, marks and a cross hair.
+    """A colour map over two axes, with contours, marks and a cross hair.
 
     Parameters
     ----------
     height
-        Of the figure, in pixels.
+        Height of the figure in pixels.
     spans
-        A cross hair.
+        The cross hair.
     tapped
-        Called with the place that was tapped.
+        Called with the coordinates of a tap.
     bar
-        Whether there is a bar of colours.
+        Whether there is a colour bar.
     """
 
     def __init__(
@@ -113,16 +117,20 @@ class MapFigure:
         title: str,
         log: bool = False,
     ) -> None:
-        """Draw other values.
+        """Replace the values.
 
         Parameters
         ----------
         values
-            (y, x), NaN where nothing is known.
+            (y, x), NaN where missing.
         coordinates
             Of x and of y, ascending.
         labels
             Of x, of y, and of the values.
+        title
+            The figure's title.
+        log
+            Logarithmic colours; values that are not positive count as missing.
         """
         if log:
             values = np.where(values > 0, values, np.nan)
@@ -131,9 +139,12 @@ class MapFigure:
         )
         self._shown = (values, *coordinates)
         self._scale(values, log=log)
+        x, y = self.figure.x_range, self.figure.y_range
         if not same:
-            self._frame(coordinates)
-        self._draw(self._windows() if same else (None, None))
+            for along, range_ in zip(coordinates, (x, y), strict=True):
+                start, *_, end = edges_of(along).tolist()
+                range_.update(start=start, end=end, reset_start=start, reset_end=end)
+        self._draw(((x.start, x.end), (y.start, y.end)) if same else (None, None))
         self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = labels[:2]
         self.figure.title.text = title
         self._hover.tooltips = [
@@ -141,17 +152,17 @@ class MapFigure:
         ]  # fmt: skip
 
     def contour(self, lines: Mapping[str, Sequence[Floats]]) -> None:
-        """Draw lines, (n, 2) each, by their dash."""
+        """Replace the contour lines, (n, 2) each, by their dash."""
         for dash, source in self._lines.items():
-            found = lines.get(dash, ())
+            drawn = lines.get(dash, ())
             source.data = {
-                "xs": [line[:, 0] for line in found],
-                "ys": [line[:, 1] for line in found],
+                "xs": [line[:, 0] for line in drawn],
+                "ys": [line[:, 1] for line in drawn],
             }
 
     @staticmethod
     def mark(source: ColumnDataSource, points: Floats) -> None:
-        """Put marks at points, (n, 2)."""
+        """Replace the marks of a source by points, (n, 2)."""
         points = np.asarray(points, float).reshape(-1, 2)
         source.data = {"x": points[:, 0], "y": points[:, 1]}
 
@@ -178,16 +189,6 @@ class MapFigure:
             self._glyph.glyph.color_mapper = mapper
             self._bar.color_mapper = mapper
 
-    def _frame(self, coordinates: tuple[Floats, Floats]) -> None:
-        ranges = (self.figure.x_range, self.figure.y_range)
-        for values, range_ in zip(coordinates, ranges, strict=True):
-            start, *_, end = edges_of(values).tolist()
-            range_.update(start=start, end=end, reset_start=start, reset_end=end)
-
-    def _windows(self) -> tuple[Window, Window]:
-        x, y = self.figure.x_range, self.figure.y_range
-        return (x.start, x.end), (y.start, y.end)
-
     def _zoomed(self, event: RangesUpdate) -> None:
         if self._shown is not None and max(self._shown[0].shape) > MOST:
             self._draw(((event.x0, event.x1), (event.y0, event.y1)))
@@ -203,14 +204,14 @@ class MapFigure:
 
 
 class CurveFigure:
-    """Curves with error bars over one axis, and a line where one stands.
+    """Curves with error bars over one axis, and a line at the current point.
 
     Parameters
     ----------
     height
-        Of the figure, in pixels.
+        Height of the figure in pixels.
     tapped
-        Called with the place that was tapped.
+        Called with the coordinates of a tap.
     """
 
     def __init__(self, height: int, tapped: Tapped) -> None:
@@ -222,7 +223,7 @@ class CurveFigure:
         self.figure.on_event(Tap, lambda event: tapped(event.x, event.y))
 
     def shade(self, spans: Sequence[tuple[float, float]]) -> None:
-        """Shade spans of the axis, each over those before."""
+        """Shade spans of the axis, one on top of the other."""
         for low, high in spans:
             box = BoxAnnotation(left=low, right=high, fill_alpha=0.1, fill_color="black")
             self.figure.add_layout(box)
@@ -235,7 +236,7 @@ class CurveFigure:
         *,
         title: str = "",
     ) -> None:
-        """Draw values with their standard errors, or None for these, in the order of colours."""
+        """Replace the curves: values with standard errors or None, in the order of colours."""
         for number, source in enumerate(self._curves):
             values, error = curves[number] if number < len(curves) else (x[:0], None)
             spread = np.zeros(len(values)) if error is None else np.nan_to_num(error)
@@ -249,13 +250,16 @@ class CurveFigure:
             (self.figure.x_range, x),
             (self.figure.y_range, np.concatenate(drawn)),
         ):
-            start, end = _reach(np.asarray(seen, float))
+            known = np.asarray(seen, float)[np.isfinite(np.asarray(seen, float))]
+            low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+            margin = 0.06 * (high - low) or 0.5
+            start, end = low - margin, high + margin
             range_.update(start=start, end=end, reset_start=start, reset_end=end)
         self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = labels
         self.figure.title.text = title
 
     def stand(self, x: float) -> None:
-        """Move the line."""
+        """Move the line of the current point."""
         self._here.location = x
 
     def _curve(self, colour: str) -> ColumnDataSource:
@@ -266,9 +270,101 @@ class CurveFigure:
         return source
 
 
-def _reach(seen: Floats) -> tuple[float, float]:
-    """From the least to the largest, with a margin."""
-    known = seen[np.isfinite(seen)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
-    margin = 0.06 * (high - low) or 0.5
-    return low - margin, high + margin
+@dataclass(frozen=True)
+class Pixels:
+    """An image, rows upwards, and the box (left, bottom, width, height) that it fills."""
+
+    image: npt.NDArray[np.float32]
+    box: tuple[float, float, float, float]
+
+
+def edges_of(centres: Floats) -> Floats:
+    """Return the edges of cells around ascending points, midway between them.
+
+    Examples
+    --------
+    >>> edges_of(np.array([1.0, 2.0, 4.0])).tolist()
+    [0.5, 1.5, 3.0, 5.0]
+    """
+    if len(centres) == 1:
+        return np.array([-0.5, 0.5]) + float(centres[0])
+    middle = (centres[1:] + centres[:-1]) / 2
+    ends = [2 * centres[0] - middle[0]], [2 * centres[-1] - middle[-1]]
+    edges: Floats = np.concatenate([ends[0], middle, ends[1]])
+    return edges
+
+
+def pixels(
+    values: Floats,
+    x: Floats,
+    y: Floats,
+    windows: tuple[Window | None, Window | None] = (None, None),
+    most: int = MOST,
+) -> Pixels:
+    """Return the visible part of a surface as an image no finer than a screen.
+
+    If there are more cells than pixels, a pixel is the mean of its computed cells; if the cells
+    differ in size, it is the cell that its centre lies in.
+
+    Parameters
+    ----------
+    values
+        (y, x), NaN where missing.
+    x, y
+        Ascending.
+    windows
+        The visible ranges of x and y; None for all.
+    most
+        The largest number of pixels along an axis.
+
+    Examples
+    --------
+    >>> drawn = pixels(np.arange(8.0).reshape(2, 4), np.arange(4.0), np.arange(2.0), most=2)
+    >>> drawn.image.tolist(), drawn.box
+    ([[0.5, 2.5], [4.5, 6.5]], (-0.5, -0.5, 4.0, 2.0))
+    """
+    columns, left, width = _along(x, windows[0], most)
+    rows, bottom, height = _along(y, windows[1], most)
+    image = _select(_select(values, rows, 0), columns, 1)
+    return Pixels(np.ascontiguousarray(image, np.float32), (left, bottom, width, height))
+
+
+Selection = npt.NDArray[np.intp] | tuple[int, int, int]
+
+
+def _along(centres: Floats, window: Window | None, most: int) -> tuple[Selection, float, float]:
+    """Return the cell of every pixel of an axis, or (first, end, cells per pixel)."""
+    edges = edges_of(centres)
+    low, high = (edges[0], edges[-1]) if window is None else window
+    first = min(max(int(np.searchsorted(edges, low, "right")) - 1, 0), len(centres) - 1)
+    end = max(min(int(np.searchsorted(edges, high, "left")), len(centres)), first + 1)
+    start, stop = float(edges[first]), float(edges[end])
+    steps = np.diff(edges[first : end + 1])
+    if np.ptp(steps) <= 1e-6 * steps.mean():
+        step = -(-(end - first) // most)
+        length = -(-(end - first) // step) * step * float(steps.mean())
+        return (first, end, step), start, length
+    middles = np.linspace(start, stop, 2 * most + 1)[1::2]
+    return np.searchsorted(edges, middles, "right") - 1, start, stop - start
+
+
+def _select(values: Floats, chosen: Selection, axis: int) -> Floats:
+    if not isinstance(chosen, tuple):
+        return values.take(np.clip(chosen, 0, values.shape[axis] - 1), axis)
+    first, end, step = chosen
+    cut = values[first:end] if axis == 0 else values[:, first:end]
+    return cut if step == 1 else _means(cut.swapaxes(0, axis), step).swapaxes(0, axis)
+
+
+def _means(values: Floats, step: int) -> Floats:
+    """Return means of blocks of rows, missing values left out; NaN where all are missing."""
+    shape = (-(-len(values) // step), *values.shape[1:])
+    total, number = np.zeros(shape), np.zeros(shape)
+    for offset in range(step):
+        rows = values[offset::step]
+        known = np.isfinite(rows)
+        total[: len(rows)] += np.where(known, rows, 0.0)
+        number[: len(rows)] += known
+    means: Floats = np.full(shape, np.nan)
+    np.divide(total, number, out=means, where=number > 0)
+    return means

@@ -1,4 +1,4 @@
-"""``Reader``: what a store tells, read no further than it is asked for."""
+"""``Reader``: a sweep's variables, read as far as they are shown."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -9,18 +9,18 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from latticescape.analysis.plots.surfaces import WITHIN_A_POINT
+from latticescape.analysis.plots.labels import WITHIN_A_POINT
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import GEOMETRIES
 
 Values = npt.NDArray[Any]
 Place = Mapping[str, int]
 
-# What is kept of variables once read, and the largest variable that is offered as a map.
+# Bytes of variables kept in memory, and the largest variable that is offered as a map.
 KEPT_BYTES = 2**28
 MOST_BYTES = 2**29
 
-# Up to so many points a variable is read whole, and every later look at it costs nothing.
+# Up to this number of points a variable is read completely, so that later views are free.
 WHOLE_POINTS = 2**24
 
 BOOKKEEPING = {"done", "attempts", "state", "error", "checksum"}
@@ -28,14 +28,15 @@ FAILED = (2, 3)
 
 
 class Reader:
-    """A sweep that may still run.
+    """A sweep that may still be running.
 
     Parameters
     ----------
     open_
-        Opens the Dataset, lazily; called again to see what has been done since.
-    whole
-        Reads all of a variable that has no dims but the axes, by its name; by default xarray does.
+        Opens the Dataset lazily; called again to see newly done points.
+    read_all
+        Reads a complete variable without dimensions other than the axes, by name; by default
+        xarray does.
 
     Raises
     ------
@@ -53,9 +54,9 @@ class Reader:
     def __init__(
         self,
         open_: Callable[[], xr.Dataset],
-        whole: Callable[[str], Values] | None = None,
+        read_all: Callable[[str], Values] | None = None,
     ) -> None:
-        self._open, self._whole = open_, whole
+        self._open, self._read_all = open_, read_all
         self._looking, self.version = Lock(), 0
         self.ds = open_()
         dims = self.ds["done"].dims if "done" in self.ds else self.ds.sizes
@@ -68,44 +69,43 @@ class Reader:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Points along every axis."""
+        """The number of points along every axis."""
         return tuple(self.ds.sizes[axis] for axis in self.axes)
 
     @property
     def variables(self) -> list[str]:
-        """What can be drawn as a map: numbers of every point; standard errors go with theirs."""
-        found = [str(name) for name in self.ds.data_vars if self._drawable(str(name))]
-        return [n for n in found if not (n.endswith("_se") and n[:-3] in found)] or found
+        """Numeric variables over all axes, without the standard errors of others."""
+        names = [str(name) for name in self.ds.data_vars if self._drawable(str(name))]
+        return [n for n in names if not (n.endswith("_se") and n[:-3] in names)] or names
 
     @property
     def has_histograms(self) -> bool:
-        """Whether points hold counts of a periodic lattice's configurations."""
+        """Whether points hold counts of the configurations of a periodic lattice."""
         return "histogram_replica" in self.ds and self.has_snapshots
 
     @property
     def has_snapshots(self) -> bool:
-        """Whether points have spins on a lattice that can be drawn; a slab has atoms of three
-        species, and no such picture."""
+        """Whether points have spins on a lattice that can be drawn; slabs have not."""
         return str(self.ds.attrs.get("lattice")) in GEOMETRIES
 
     def coordinates(self, axis: str) -> Values:
-        """Values along an axis, in the order of the store."""
-        found: Values = self.ds[axis].to_numpy()
-        return found
+        """Return the values along an axis, in the order of the store."""
+        values: Values = self.ds[axis].to_numpy()
+        return values
 
     def within(self, variable: str) -> list[str]:
-        """Dims of a variable besides the axes."""
+        """Return the dimensions of a variable other than the axes."""
         return [str(dim) for dim in self.ds[variable].dims if dim not in self.axes]
 
     def values(self, variable: str, place: Place | None = None) -> Values:
-        """A variable over the axes, NaN where it is not done, at a place within the points.
+        """Return a variable over the axes, NaN where not done, at a place within the points.
 
         Parameters
         ----------
         variable
             Its name.
         place
-            Index on every dim of the variable besides the axes.
+            Index on every dimension of the variable other than the axes.
         """
         inside = tuple((dim, int((place or {}).get(dim, 0))) for dim in self.within(variable))
         key = (variable, inside)
@@ -115,7 +115,7 @@ class Reader:
         return self._kept[key]
 
     def surface(self, variable: str, axes: tuple[str, ...], place: Place) -> Values:
-        """A variable over some axes, the last varying fastest, at a place on all others."""
+        """Return a variable over some axes, the last varying fastest, at a place on the others."""
         others = {axis: int(place[axis]) for axis in self.axes if axis not in axes}
         left = [axis for axis in self.axes if axis in axes]
         if self.done.size <= WHOLE_POINTS:
@@ -128,7 +128,7 @@ class Reader:
         return turned
 
     def point(self, variable: str, place: Place) -> xr.DataArray:
-        """All that a variable holds of one point; nothing else is read."""
+        """Return a variable at one point; nothing else is read."""
         return self.ds[variable].isel({axis: int(place[axis]) for axis in self.axes}).load()
 
     def is_done(self, place: Place) -> bool:
@@ -136,7 +136,7 @@ class Reader:
         return bool(self.done[tuple(int(place[axis]) for axis in self.axes)])
 
     def refresh(self) -> int:
-        """Look what has been done since; a number that is another if anything has."""
+        """Read which points are done; return a version that changes if any were."""
         with self._looking:
             if not self.done.all():
                 done = self._read_done()
@@ -147,7 +147,7 @@ class Reader:
             return self.version
 
     def counts(self) -> dict[str, int]:
-        """Points, and how many of them are done and failed."""
+        """Return the number of points, and of those done and failed."""
         return {"points": self.done.size, "done": int(self.done.sum()), "failed": self.failed}
 
     def _count_failed(self, done: Values) -> int:
@@ -167,20 +167,20 @@ class Reader:
     def _read_done(self) -> Values:
         if "done" not in self.ds:
             return np.ones(self.shape, bool)
-        if self._whole is not None:
-            return np.asarray(self._whole("done"), bool)
+        if self._read_all is not None:
+            return np.asarray(self._read_all("done"), bool)
         return self._open()["done"].transpose(*self.axes).to_numpy().astype(bool)
 
     def _read(self, name: str, inside: Place, ds: xr.Dataset | None = None) -> Values:
-        if self._whole is not None and not inside:
-            return self._whole(name)
+        if self._read_all is not None and not inside:
+            return self._read_all(name)
         read: Values = (
             (self.ds if ds is None else ds)[name].isel(inside).transpose(*self.axes).to_numpy()
         )
         return read
 
     def _masked(self, values: Values, done: Values) -> Values:
-        """As floats, complex ones by their magnitude."""
+        """Return floats, the magnitude of complex values, NaN where not done."""
         real = np.abs(values) if np.iscomplexobj(values) else values
         masked: Values = np.where(done, real, np.nan).astype(float)
         return masked

@@ -1,4 +1,3 @@
-from .configurations import configuration_chart as configuration_chart
 from .diagrams import phase_diagram_map as phase_diagram_map
 from .maps import Picture as Picture
 from .maps import landscape_map as landscape_map
@@ -8,7 +7,8 @@ from .pictures import atom_maps as atom_maps
 from .pictures import endmember_maps as endmember_maps
 from .pictures import measured_maps as measured_maps
 from .pictures import neighborhood_maps as neighborhood_maps
-from .snapshots import snapshot_map as snapshot_map
+from .points import configuration_chart as configuration_chart
+from .points import snapshot_map as snapshot_map
 
 __all__ = [
     "Picture",

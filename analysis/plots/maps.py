@@ -1,8 +1,8 @@
-"""Pictures of a sweep and of a landscape; HoloViews stands here and in ``pictures`` alone.
+"""Maps and curves of sweeps and landscapes, and how pictures are saved.
 
-A picture carries its looks for both Bokeh and Matplotlib: the same object shows in a notebook after
-``hv.extension("bokeh")`` or ``hv.extension("matplotlib")``, and :func:`save` writes it as PNG or as
-a web page.
+A picture is a HoloViews object that carries options for both Bokeh and Matplotlib: it shows in a
+notebook after ``hv.extension("bokeh")`` or ``hv.extension("matplotlib")``, and :func:`save` writes
+it as PNG or as a web page.
 """
 
 from collections.abc import Mapping
@@ -17,34 +17,40 @@ import numpy as np
 import xarray as xr
 from bokeh.embed import file_html
 from bokeh.resources import INLINE
-from holoviews.operation import contours
 
-from latticescape.analysis.plots.surfaces import (
-    Best,
+from latticescape.analysis.inference.estimation.deviance import Overlap, part_of
+from latticescape.analysis.plots.labels import (
+    IMAGES,
+    MARK,
+    MISSING,
+    Species,
+    label_of,
+    listed,
+    number_text,
+    species_of,
+    symbol_of,
+    unit_of,
+)
+from latticescape.analysis.plots.values import (
+    Estimate,
     coarsened,
-    distance_surface,
-    estimated,
+    distance_table,
+    estimate_of,
     free_axes,
     in_order,
     landscape_axes,
-    levels,
-    listed,
-    minimum_of,
-    part_of,
+    landscape_of,
     placed,
-    refined,
 )
 from latticescape.physics.errors import RequestError
 
-Picture = Any  # HoloViews carries no types: an Element, an Overlay or a Layout
+Picture = Any  # HoloViews has no types: an Element, an Overlay or a Layout
 Look = Mapping[str, object]
 
 DPI = 160
 ASPECT = 1.25
 FONTS = {"title": 12, "labels": 12, "ticks": 10, "legend": 10, "clabel": 12, "cticks": 10}
-IMAGES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")  # Okabe and Ito
-MARK = "#FF5C39"
-MISSING = "#D9D9D9"
+UPRIGHT = {f"{axis}axis.axis_label_text_font_style": "normal" for axis in "xy"}
 PAGE = """
 {% block js_resources %}{% for js in library %}<script>{{ js }}</script>{% endfor %}{% endblock %}
 {% block contents %}
@@ -64,27 +70,33 @@ def variable_map(
     ridge: bool = False,
     log: bool = False,
 ) -> Picture:
-    """Any variable of a Dataset over two of its axes, or over one where one is left.
+    """Draw a variable over two axes of a Dataset, or over one if one is left.
 
-    Points that are not done stay grey and are counted in the title. A RequestError tells of a
-    variable or an axis that is not there, a place outside an axis, dims left over, no point done.
+    Points that are not done are grey, and the title says how many they are.
 
     Parameters
     ----------
     ds
         A sweep or a landscape: its dims are the swept axes, then those within a point.
     variable
-        The variable's name; over one axis its ``NAME_se`` is drawn as error bars.
+        The variable's name; over one axis, its ``NAME_se`` is drawn as error bars.
     x, y
-        The axes to draw along; by default the first and the second that ``at`` leaves free.
+        The axes to draw along; by default the first two that ``at`` leaves free.
     at
-        Where to stand on every other dim, ``{"H": 0.1, "configuration": 3}``: the nearest value
-        of the axis is taken, and named in the title.
+        The place on every other dimension, ``{"H": 0.1, "configuration": 3}``: the nearest value
+        of the axis is used, and named in the title.
     ridge
-        Mark, for every y, the x where the variable is largest, unless a point beside it was not
-        computed: a maximum on the border says only that the ridge lies further out.
+        Mark, for every y, the x of the variable's maximum, unless a neighbouring point was not
+        computed: a maximum on the border only says that the ridge lies further out.
     log
-        Logarithmic colours (one axis: ordinate); values that are not positive count as missing.
+        Use logarithmic colours (one axis: a logarithmic ordinate); values that are not positive
+        count as missing.
+
+    Raises
+    ------
+    RequestError
+        If the variable or an axis does not exist, a place is outside its axis, dimensions are left
+        over, or no point is done.
 
     Examples
     --------
@@ -98,89 +110,101 @@ def variable_map(
     >>> variable_map(ds, "chi", at={"H": 0.4}).get(0)
     :Curve   [T]   (chi)
     """
-    table, place = placed(ds, variable, at or {})
+    species = species_of(ds)
+    table, place = placed(ds, variable, at or {}, species)
     axes = free_axes(table[variable], x, y)
     if log:
         table = table.where(table[variable] > 0)
     table = in_order(table, axes)
     if not table[variable].notnull().any():
-        raise RequestError(f"no point of {variable} is computed", came=place or "the whole sweep")
-    drawn, means = coarsened(table, axes)
-    parts = _profile(drawn, axes, log) if len(axes) == 1 else [_mesh(drawn, axes, log)]
+        raise RequestError(f"no point of {variable} is computed", came=place or "no point done")
+    shown, means = coarsened(table, axes)
+    if len(axes) == 1:
+        parts = _curve(shown, axes, log, species)
+    else:
+        parts = [_mesh(shown, axes, log, species)]
     notes = [place, _missing(table[variable]), means]
     if ridge:
-        parts.append(_ridge(table, axes))
-        notes.append(f"orange: largest along {axes[0]}")
-    title = _title(label_of(table[variable]), notes)
+        parts.append(_ridge(table, axes, species))
+        notes.append(f"orange: maximum along {axes[0]}")
+    title = _title(label_of(table[variable], species), notes)
     return _framed(parts, title, {"logy": log and len(axes) == 1})
 
 
-def landscape_map(scape: xr.Dataset, *, best: Best | None = None, image: object = None) -> Picture:
-    """The squared statistical distance S² over the one or two parameters of a landscape.
+def landscape_map(
+    landscape: xr.Dataset, *, image: object = None, overlap: Overlap | None = None
+) -> Picture:
+    """Draw the squared statistical distance S² over the one or two parameters of a landscape.
 
-    One parameter: S² of every image and, in black, of all together, in bands of one standard
-    error. Two: a colour map of S² (logarithmic, if no bias correction made it negative) with the
-    contours of the joint 68 % (solid) and 95 % (dashed) confidence regions; next to it, the Monte
-    Carlo standard error of S².
+    One parameter: S² of every image and, in black, of all together, with bands of one standard
+    error. Two: a colour map of S² (logarithmic, unless a bias correction made it negative) with the
+    contours of the joint 68 % (solid) and 95 % (dashed) confidence regions, and a second map of the
+    Monte Carlo standard error of S². The cross is the minimum with its standard errors.
 
     Parameters
     ----------
-    scape
+    landscape
         ``s2`` (image, parameters), ``s2_total`` (parameters), both with ``_se``; ``n`` (image).
-    best
-        Value and standard error of each parameter, drawn as a cross; by default those of
-        :func:`latticescape.fit`.
     image
-        One image, drawn in place of all.
+        One image, drawn instead of all.
+    overlap
+        How overlapping neighbourhoods are taken, as in :func:`latticescape.fit`.
 
     Notes
     -----
-    Contours are those of :func:`latticescape.joint_region`: −2 ln L above its minimum, adjusted for
-    overlapping neighbourhoods as the errors of :func:`latticescape.fit` are, at the quantiles of χ²
-    with two degrees of freedom, −2 ln(1 − p): 2.30 and 6.18.
+    Minimum and errors are those of :func:`latticescape.fit`, contours those of
+    :func:`latticescape.joint_region`: they correct S² for its biases and for overlapping
+    neighbourhoods, and need not lie at the smallest grid value.
 
     Examples
     --------
-    >>> w = np.linspace(-1, 1, 5)
+    >>> w = np.linspace(-1, 1, 9)
     >>> s2 = 0.01 + np.stack([(w - 0.5) ** 2, w**2])
-    >>> scape = xr.Dataset(
-    ...     {"s2": (("image", "w1"), s2), "s2_se": (("image", "w1"), 0 * s2 + 0.01),
-    ...      "s2_total": ("w1", s2.mean(0)), "s2_total_se": ("w1", 0 * w + 0.01),
+    >>> landscape = xr.Dataset(
+    ...     {"s2": (("image", "w1"), s2), "s2_se": (("image", "w1"), 0 * s2 + 1e-6),
+    ...      "s2_total": ("w1", s2.mean(0)), "s2_total_se": ("w1", 0 * w + 1e-6),
     ...      "n": ("image", [100, 100])}, {"w1": w, "image": ["a", "b"]})
-    >>> picture = landscape_map(scape, best={"w1": (0.25, 0.1)})
-    >>> [part.label for part in picture if part.label]
-    ['image a', 'image b', 'all images', 'w1 = 0.25 ± 0.1']
+    >>> [part.label for part in landscape_map(landscape) if part.label]
+    ['image a', 'image b', 'all images', 'minimum']
     """
-    axes = landscape_axes(scape)
-    table, atoms, whose = distance_surface(scape, axes, image)
-    fit, excess = estimated(scape, axes, image)
-    minimum = minimum_of(table["s2"], best or fit.parameters)
-    heading = f"{label_of(table['s2'])}, {whose}"
-    notes = [_missing(table["s2"])]
+    axes, species = landscape_axes(landscape), species_of(landscape)
+    chosen, name = landscape_of(landscape, image)
+    table, estimate = distance_table(chosen, axes), estimate_of(chosen, axes, overlap=overlap)
+    cross = _cross(table, axes, estimate, species)
+    notes = [_cut(landscape, axes), _missing(table["s2"])]
     if len(axes) == 1:
-        fine = refined(table["s2"], table["s2_se"], atoms)
-        cross = _cross(fine, minimum)
+        names = [*landscape[part_of(landscape)].to_numpy(), None] if image is None else [image]
         legend = {"show_legend": True, "legend_position": "right"}
-        return _framed([*_bands(scape, axes, image), *cross], _title(heading, notes), legend)
-    cross = _cross(table["s2"], minimum)
-    surface = [_mesh(table, axes, not (table["s2"] <= 0).any()), *_contours(excess), *cross]
-    error = [_mesh(table[["s2_se"]], axes), *cross]
-    pair = [_framed(surface, _title(heading, [_in_words(minimum), *notes]))]
-    pair += [_framed(error, "Monte Carlo standard error")]
+        title = _title(f"squared statistical distance S², {name}", [estimate.text], notes)
+        return _framed([*_bands(landscape, axes, names, species), *cross], title, legend)
+    dims = _dimensions(table, axes, species)
+    contours = [_contour(lines, dims, dash) for dash, lines in estimate.contours.items() if lines]
+    if contours:
+        notes.append("contours: 68 % (solid), 95 % (dashed)")
+    colours = _mesh(table, axes, not (table["s2"] <= 0).any(), species)
+    title = _title(f"squared statistical distance S², {name}", [estimate.text], notes)
+    errors = [_mesh(table[["s2_se"]], axes, False, species), *cross]
+    pair = [_framed([colours, *contours, *cross], title)]
+    pair += [_framed(errors, "Monte Carlo standard error of S²")]
     return dressed(hv.Layout(pair), {}, {}, {"fig_inches": (14, 5), "sublabel_format": ""})
 
 
 def save(picture: Picture, path: str | Path, *, title: str | None = None) -> Path:
-    """Write a picture as ``.png`` (160 dpi) or as ``.html``, one file that needs no network.
+    """Write a picture as ``.png`` (160 dpi) or as ``.html``, a file that needs no network.
 
     Parameters
     ----------
     picture
-        What a function of this module returned, or any other HoloViews object.
+        The result of a function of this package, or any other HoloViews object.
     path
-        The file to write; another suffix is a RequestError.
+        The file to write.
     title
         A heading above the picture, and the name of the page.
+
+    Raises
+    ------
+    RequestError
+        If the suffix is another one.
 
     Examples
     --------
@@ -190,35 +214,32 @@ def save(picture: Picture, path: str | Path, *, title: str | None = None) -> Pat
     True
     """
     path = Path(path)
-    writers = {".png": _write_png, ".html": _write_html}
-    if path.suffix not in writers:
-        hint = f'save(picture, "{path.stem}.png")'
-        raise RequestError("no such format", came=path.name, allowed=listed(writers), hint=hint)
-    writers[path.suffix](picture, path, title)
+    if path.suffix == ".png":
+        figure = hv.render(picture, backend="matplotlib")
+        if title:
+            figure.suptitle(title, y=1.03, fontsize=15)
+        figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
+    elif path.suffix == ".html":
+        # hv.save requests style sheets from a content delivery network even with inline resources,
+        # and file_html links to the scripts of every Panel model: PAGE includes Bokeh's own only.
+        variables = {"library": INLINE.clone(components=["bokeh"]).js_raw, "heading": title}
+        figure, name = hv.render(picture, backend="bokeh"), title or "latticescape"
+        page = file_html(figure, INLINE, name, template=PAGE, template_variables=variables)
+        path.write_text(page, encoding="utf-8")
+    else:
+        raise RequestError(
+            "pictures have no such format",
+            came=path.name,
+            allowed=".png, .html",
+            hint=f'save(picture, "{path.stem}.png")',
+        )
     return path
 
 
-def _write_png(picture: Picture, path: Path, title: str | None) -> None:
-    figure = hv.render(picture, backend="matplotlib")
-    if title:
-        figure.suptitle(title, y=1.03, fontsize=15)
-    figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
-
-
-def _write_html(picture: Picture, path: Path, title: str | None) -> None:
-    # hv.save asks a content delivery network for style sheets even with inline resources, and
-    # file_html links to the scripts of every model Panel defines: PAGE takes Bokeh's own alone.
-    library = INLINE.clone(components=["bokeh"]).js_raw
-    figure = hv.render(picture, backend="bokeh")
-    told = {"library": library, "heading": title}
-    name = title or "latticescape"
-    page = file_html(figure, INLINE, name, template=PAGE, template_variables=told)
-    path.write_text(page, encoding="utf-8")
-
-
-def _profile(table: xr.Dataset, axes: list[str], log: bool) -> list[Picture]:
+def _curve(table: xr.Dataset, axes: list[str], log: bool, species: Species | None) -> list[Picture]:
+    """Return a curve with dots and error bars."""
     values, *errors = table.data_vars.values()
-    x, dims = table[axes[0]], [*_dimensions(table, axes), _dimension(values)]
+    x, dims = table[axes[0]], [*_dimensions(table, axes, species), dimension(values, species)]
     look = {"color": IMAGES[0], "padding": 0.05}
     line, dots = (kind((x, values), *dims) for kind in (hv.Curve, hv.Scatter))
     # On a logarithmic axis a bar that reaches down to zero has no lower end.
@@ -228,45 +249,53 @@ def _profile(table: xr.Dataset, axes: list[str], log: bool) -> list[Picture]:
     return [dressed(line, look), *bars, dressed(dots, look, {"size": 6}, {"s": 30})]
 
 
-def _mesh(table: xr.Dataset, axes: list[str], log: bool = False) -> Picture:
-    """Colours of the table's first variable; the hover tool tells the others too."""
+def _mesh(table: xr.Dataset, axes: list[str], log: bool, species: Species | None) -> Picture:
+    """Return colours of the table's first variable; the hover tool shows the others too."""
     names = [str(name) for name in table.data_vars]
     columns = tuple(table[name].to_numpy() for name in (*axes, *names))
-    mesh = hv.QuadMesh(columns, _dimensions(table, axes), _dimensions(table, names))
+    mesh = hv.QuadMesh(
+        columns, _dimensions(table, axes, species), _dimensions(table, names, species)
+    )
+    return coloured(mesh, {"logz": log})
+
+
+def coloured(mesh: Picture, look: Look) -> Picture:
+    """Return a mesh with a colour bar, and grey where values are missing."""
     label = mesh.vdims[0].pprint_label
-    look = {"cmap": "viridis", "colorbar": True, "clabel": label, "logz": log, "bgcolor": MISSING}
-    upright = {"title_text_font_style": "normal"}
-    hover = {"tools": ["hover"], "hooks": [close_seams], "colorbar_opts": upright}
+    look = {"cmap": "viridis", "colorbar": True, "clabel": label, "bgcolor": MISSING, **look}
+    bar = {"title_text_font_style": "normal"}
+    hover = {"tools": ["hover"], "hooks": [_close_seams], "colorbar_opts": bar}
     return dressed(mesh, look | {"fontsize": FONTS}, hover, {"aspect": ASPECT})
 
 
-def close_seams(plot: Any, _: object) -> None:
-    """A hook for cells without seams."""
-    # Between two antialiased cells the background would shine through as a fine line.
+def _close_seams(plot: Any, _: object) -> None:
+    # Between two antialiased cells the background would show as a fine line.
     glyph = plot.handles["glyph"]
     glyph.update(line_color=glyph.fill_color, line_alpha=1)
 
 
-def _ridge(table: xr.Dataset, axes: list[str]) -> Picture:
-    """Where the table's first variable is largest along x, if it was computed on both sides."""
+def _ridge(table: xr.Dataset, axes: list[str], species: Species | None) -> Picture:
+    """Return where the first variable is largest along x, if both neighbours are computed."""
     x, values = axes[0], next(iter(table.data_vars.values()))
     place = values.fillna(-np.inf).argmax(x)
-    beside = values.shift({x: 1}).notnull() & values.shift({x: -1}).notnull()
+    inside = values.shift({x: 1}).notnull() & values.shift({x: -1}).notnull()
     heights = table[axes[1]] if len(axes) == 2 else values.max(x)
     points = np.column_stack([np.ravel(table[x][place]), np.ravel(heights)])
-    dims = [*_dimensions(table, axes), _dimension(values)][:2]
-    return _points(points[np.ravel(beside.isel({x: place}))], dims, "largest")
+    dims = [*_dimensions(table, axes, species), dimension(values, species)][:2]
+    return _points(points[np.ravel(inside.isel({x: place}))], dims, "maximum")
 
 
-def _bands(scape: xr.Dataset, axes: list[str], image: object) -> list[Picture]:
-    """A line in a band of one standard error for each image, then for all."""
-    whose = [*scape[part_of(scape)].to_numpy(), None] if image is None else [image]
+def _bands(
+    landscape: xr.Dataset, axes: list[str], images: list[object], species: Species | None
+) -> list[Picture]:
+    """Return a line and a band of one standard error for each image; black for all."""
     colours, parts = cycle(IMAGES), []
-    for one in whose:
-        table, _, name = distance_surface(scape, axes, one)
-        colour, width = (next(colours), 2) if one is not None else ("black", 3.5)
+    for image in images:
+        chosen, name = landscape_of(landscape, image)
+        table = distance_table(chosen, axes)
+        colour, width = ("black", 3.5) if image is None else (next(colours), 2)
         columns = tuple(table[column].to_numpy() for column in (*axes, "s2", "s2_se"))
-        dim, *values = _dimensions(table, [*axes, "s2", "s2_se"])
+        dim, *values = _dimensions(table, [*axes, "s2", "s2_se"], species)
         band = hv.Spread(columns, dim, values)
         line = hv.Curve(columns[:2], dim, values[0], label=name)
         fill = {"facecolor": colour, "linewidth": 0}
@@ -277,35 +306,26 @@ def _bands(scape: xr.Dataset, axes: list[str], image: object) -> list[Picture]:
     return parts
 
 
-def _contours(surface: xr.DataArray | None) -> list[Picture]:
-    """Confidence regions of −2 ln L above its minimum."""
-    if surface is None:
-        return []
-    axes = [str(dim) for dim in reversed(surface.dims)]
-    mesh = hv.QuadMesh((*[surface[axis].to_numpy() for axis in axes], surface.to_numpy()), axes)
-    parts = []
-    for dash, level in levels(surface.ndim).items():
-        bokeh, matplotlib = {"line_dash": dash, "line_width": 2}, {"linestyle": dash}
-        # One colour, no colour bar: contours with a colour map vanish when a slider redraws them.
-        look = {"color": "white", "colorbar": False}
-        parts.append(dressed(contours(mesh, levels=[level]), look, bokeh, matplotlib))
-    return parts
+def _contour(lines: list[Any], dims: list[Any], dash: str) -> Picture:
+    bokeh, matplotlib = {"line_dash": dash, "line_width": 2}, {"linestyle": dash}
+    return dressed(hv.Path(lines, dims), {"color": "white"}, bokeh, matplotlib)
 
 
-def _cross(surface: xr.DataArray, minimum: Best) -> list[Picture]:
-    """The minimum as a point, with a bar of one standard error along every parameter."""
-    place = [value for value, _ in minimum.values()]
-    dims = [_dimension(surface[axis]) for axis in minimum]
-    if len(dims) == 1:
-        place.append(float(surface.interp({dims[0].name: place[0]})))
-        dims.append(_dimension(surface))
+def _cross(
+    table: xr.Dataset, axes: list[str], estimate: Estimate, species: Species | None
+) -> list[Picture]:
+    """Return the minimum as a point, with a bar of one standard error along every parameter."""
+    minimum = [estimate.fit.parameters[axis] for axis in axes]
+    place, dims = [value for value, _ in minimum], _dimensions(table, axes, species)
+    if len(axes) == 1:
+        place.append(estimate.fit.s2_total)
+        dims.append(dimension(table["s2"], species))
     ends = [[*place, *place] for _ in minimum]
-    for side, (axis, (value, error)) in enumerate(minimum.items()):
-        # The error is infinite where the landscape holds no parabola: then a bar all across.
-        low, high = surface[axis].to_numpy()[[0, -1]]
+    for side, (axis, (value, error)) in enumerate(zip(axes, minimum, strict=True)):
+        # An error that is infinite, where S² is no parabola, is a bar across the grid.
+        low, high = table[axis].to_numpy()[[0, -1]]
         ends[side][side::2] = [max(low, value - error), min(high, value + error)]
-    bars = _bars(ends, dims, MARK, 3)
-    return [bars, _points([place], dims, _in_words(minimum))]
+    return [_bars(ends, dims, MARK, 3), _points([place], dims, "minimum")]
 
 
 def _bars(ends: Any, dims: list[Any], colour: str, width: float) -> Picture:
@@ -320,11 +340,12 @@ def _points(points: Any, dims: list[Any], name: str) -> Picture:
 
 def _framed(parts: list[Picture], title: str, more: Look | None = None) -> Picture:
     look = {"title": title, "fontsize": FONTS, "show_legend": False, **(more or {})}
+    legend = look["show_legend"]
     bokeh = {
-        "width": 760 if look["show_legend"] else 620,
+        "width": 760 if legend else 620,
         "height": 480,
         "legend_opts": {"location": "top"},
-        "backend_opts": {f"{axis}axis.axis_label_text_font_style": "normal" for axis in "xy"},
+        "backend_opts": UPRIGHT,
     }
     aspect = ASPECT if isinstance(parts[0], hv.QuadMesh) else "auto"
     inches = {"fig_inches": (7, 5.5), "aspect": aspect}
@@ -334,43 +355,32 @@ def _framed(parts: list[Picture], title: str, more: Look | None = None) -> Pictu
 def dressed(
     part: Picture, look: Look, bokeh: Look | None = None, matplotlib: Look | None = None
 ) -> Picture:
-    """The part with its looks for both renderers."""
+    """Return the part with its options for both renderers."""
     part = part.opts(backend="bokeh", **look, **(bokeh or {}))
     return part.opts(backend="matplotlib", **look, **(matplotlib or {}))
 
 
-def _title(heading: str, notes: list[str]) -> str:
-    return "\n".join([heading, *filter(None, ["; ".join(filter(None, notes))])])
+def dimension(array: xr.DataArray, species: Species | None = None) -> Any:
+    """Return the HoloViews dimension of a variable or an axis, with its label and unit."""
+    return hv.Dimension((str(array.name), label_of(array, species)), unit=unit_of(array))
+
+
+def _dimensions(table: xr.Dataset, names: list[str], species: Species | None) -> list[Any]:
+    return [dimension(table[name], species) for name in names]
+
+
+def _title(heading: str, *lines: list[str]) -> str:
+    return "\n".join(filter(None, [heading, *("; ".join(filter(None, line)) for line in lines)]))
 
 
 def _missing(values: xr.DataArray) -> str:
     missing = int(values.isnull().sum())
-    return f"{missing} of {values.size} points missing" if missing else ""
+    return f"{missing} of {values.size} points missing (grey)" if missing else ""
 
 
-def _in_words(minimum: Best) -> str:
-    """The parameters to three figures, their errors to two: w1 = 0.25 ± 0.1."""
-    told = [f" ± {error:.2g}" if error > 0 else "" for _, error in minimum.values()]
-    places = [f"{axis} = {value:.3g}" for axis, (value, _) in minimum.items()]
-    return ", ".join(map(str.__add__, places, told))
-
-
-def label_of(array: xr.DataArray) -> str:
-    """The long name, for an axis with its symbol: temperature T."""
-    name = str(array.name)
-    words = str(array.attrs.get("long_name", name)).split()
-    return " ".join(words if name not in array.dims or words[-1] == name else [*words, name])
-
-
-def unit_of(array: xr.DataArray) -> str | None:
-    """The unit; None for a pure number."""
-    units = array.attrs.get("units", "1")
-    return None if units == "1" else str(units)
-
-
-def _dimension(array: xr.DataArray) -> Any:
-    return hv.Dimension((str(array.name), label_of(array)), unit=unit_of(array))
-
-
-def _dimensions(table: xr.Dataset, names: list[str]) -> list[Any]:
-    return [_dimension(table[name]) for name in names]
+def _cut(landscape: xr.Dataset, axes: list[str]) -> str:
+    """Return at which values of further parameters a landscape was cut."""
+    total = landscape["s2_total"]
+    fixed = [str(n) for n, v in total.coords.items() if not v.dims and v.dtype.kind == "f"]
+    words = listed(f"{symbol_of(n)} = {number_text(total[n].item())}" for n in fixed)
+    return f"cut at {words}" if words else ""

@@ -1,7 +1,7 @@
-"""Pictures of images: atoms by species and by doubt, endmembers with abundances, neighbourhoods.
+"""Pictures of images: atoms with species, endmembers with abundances, neighbourhoods.
 
 Rows run downwards, as in the image, and all maps of a picture zoom together. An image with a
-calibration has axes and a scale bar in its own units. :func:`save` writes them.
+calibration has axes and a scale bar in its own units.
 """
 
 from collections.abc import Sequence
@@ -18,47 +18,47 @@ from scipy.spatial import cKDTree
 from latticescape.analysis.counts.tables import has_species, species_names
 from latticescape.analysis.images.neighborhoods import neighborhoods
 from latticescape.analysis.images.reading import UNKNOWN_UNITS
-from latticescape.analysis.plots.maps import FONTS, MARK, Look, Picture, dressed
+from latticescape.analysis.plots.labels import MARK
+from latticescape.analysis.plots.maps import FONTS, UPRIGHT, Look, Picture, dressed
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import neighbor_steps
 
 Floats = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]
 
-# Okabe and Ito's, those first that stand out from grey.
+# Okabe and Ito's, the most distinct from grey first.
 SPECIES = ("#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#F0E442", "#D55E00")
 OTHERS = "#DDDDDD"
 
-# An image of more rows or columns than a screen has is drawn as means of blocks.
+# An image with more rows or columns than this is drawn as means of blocks.
 MOST_PIXELS = 1600
 
-# Grey values outside these percentiles are drawn black and white.
+# Grey values outside these percentiles are drawn black or white.
 GREYS = (0.5, 99.5)
 
-# Radius of the ring around an atom, in distances to the nearest other.
+# Radius of the ring around an atom, in nearest-neighbour distances.
 RING = 0.3
 
-# A species less probable than this is told to be doubtful.
+# A species less probable than this is uncertain.
 SURE = 0.95
 
 WIDTH, INCHES = 560, 6.0
 
-# Bokeh would write the title of a colour bar over the map; the panel's own title tells it.
+# Bokeh would write the title of a colour bar over the map; the panel's title has it instead.
 UNTITLED = {"clabel": " "}
 
 
 def atom_maps(image: xr.DataArray, atoms: xr.Dataset) -> Picture:
-    """An image with its atoms by species and, beside it, by how doubtful the species is.
+    """Draw an image with its atoms' species, and with the uncertainty of each species.
 
     Parameters
     ----------
     image
         (row, col).
     atoms
-        As ``assign_species`` returns them: ``row``, ``col``, ``species`` (atom), ``probability``
-        (atom, kind) with the names of the species as ``kind``; atoms that are not
-        ``on_lattice``, or of species -1, are small dots. ``vacancy_row``, ``vacancy_col`` (vacancy)
-        are crosses.
+        The result of ``assign_species``: ``row``, ``col``, ``species`` (atom), ``probability``
+        (atom, kind) with the names of the species as ``kind``. Atoms that are not ``on_lattice``,
+        or of species -1, are small dots; ``vacancy_row``, ``vacancy_col`` (vacancy) are crosses.
 
     Examples
     --------
@@ -75,14 +75,15 @@ def atom_maps(image: xr.DataArray, atoms: xr.Dataset) -> Picture:
 
 
 def measured_maps(image: xr.DataArray, atoms: xr.Dataset) -> Picture:
-    """What ``measure`` found in an image: :func:`atom_maps`, above :func:`neighborhood_maps`.
+    """Draw the measurement of an image: :func:`atom_maps` above :func:`neighborhood_maps`.
 
     Parameters
     ----------
     image
         (row, col).
     atoms
-        As ``measure`` returns them. Of too few atoms for neighbourhoods the upper row alone.
+        The result of ``measure``. The lower row is left out if there are too few atoms for
+        neighbourhoods.
     """
     page, ring = _Page(image), len(neighbor_steps(str(atoms.attrs["lattice"]), 1)[0])
     panels = _atom_panels(page, atoms)
@@ -92,14 +93,14 @@ def measured_maps(image: xr.DataArray, atoms: xr.Dataset) -> Picture:
 
 
 def endmember_maps(image: xr.DataArray, unmixed: xr.Dataset) -> Picture:
-    """An image and what mixtures leave of it; endmembers' spectra, above maps of their abundance.
+    """Draw an image and its endmembers' spectra above the residual and the abundances.
 
     Parameters
     ----------
     image
         (row, col).
     unmixed
-        As ``unmix`` returns it of this image: ``endmember`` (endmember, k_row, k_col),
+        The result of ``unmix`` for this image: ``endmember`` (endmember, k_row, k_col),
         ``abundance`` (endmember, window_row, window_col), ``residual`` (window_row, window_col).
 
     Examples
@@ -114,36 +115,39 @@ def endmember_maps(image: xr.DataArray, unmixed: xr.Dataset) -> Picture:
     """
     page, q = _Page(image), unmixed.sizes["endmember"]
     calibrated = page.units != UNKNOWN_UNITS
-    there = ("window_x", "window_y") if calibrated else ("window_col", "window_row")
+    windows = ("window_x", "window_y") if calibrated else ("window_col", "window_row")
     waves = ("k_x", "k_y") if calibrated else ("k_col", "k_row")
     kdims = _axes(("column frequency", "row frequency"), ("x frequency", "y frequency"), page.units)
     kdims = [dim.clone(unit=f"1/{page.units}") for dim in kdims]
     ends, shares = unmixed["endmember"], unmixed["abundance"]
     grey = (float(ends.min()), float(ends.max()))
     rest = (0.0, float(unmixed["residual"].max()) or 1.0)
-    reach = _bright(ends, waves)
+    # Spectra are drawn out to 1.5 times where the last of them is above half its height.
+    high = ends > (ends.max() + ends.min()) / 2
+    reach = 1.5 * max(float(abs(ends[wave]).where(high).max()) for wave in waves)
+    reach = min(reach, float(abs(ends[waves[0]]).max()))
     upper = [page.framed([], str(image.name))]
-    lower = [_mesh(unmixed["residual"], there, page.dims, rest, "residual of the mixture")]
+    lower = [_mesh(unmixed["residual"], windows, page.dims, rest, "residual of the mixture")]
     for n in range(q):
         end = _mesh(ends[n], waves, kdims, grey, f"endmember {n + 1}: {ends.long_name}")
         upper.append(dressed(end, {"xlim": (-reach, reach), "ylim": (-reach, reach)}))
-        told = f"abundance of endmember {n + 1}, mean {float(shares[n].mean()):.2f}"
-        lower.append(_mesh(shares[n], there, page.dims, (0.0, 1.0), told))
+        title = f"abundance of endmember {n + 1}, mean {float(shares[n].mean()):.2f}"
+        lower.append(_mesh(shares[n], windows, page.dims, (0.0, 1.0), title))
     return _layout([*upper, *lower], columns=q + 1)
 
 
-def neighborhood_maps(image: xr.DataArray, found: xr.Dataset) -> Picture:
-    """The first two principal components of the neighbourhoods, on the image.
+def neighborhood_maps(image: xr.DataArray, components: xr.Dataset) -> Picture:
+    """Draw the first two principal components of the neighbourhoods on the image.
 
     Parameters
     ----------
     image
         (row, col).
-    found
-        As ``neighborhoods`` returns them: ``row``, ``col`` (atom), ``score`` (atom, component),
+    components
+        The result of ``neighborhoods``: ``row``, ``col`` (atom), ``score`` (atom, component),
         ``variance_explained`` (component).
     """
-    return _layout(_component_panels(_Page(image), found), columns=2)
+    return _layout(_component_panels(_Page(image), components), columns=2)
 
 
 class _Page:
@@ -159,7 +163,7 @@ class _Page:
     def rings(
         self, atoms: xr.Dataset, values: dict[str, Any], label: str, colour: str, radius: float
     ) -> Picture:
-        """Rings of one colour around atoms; they tell the values."""
+        """Return rings of one colour around atoms; the hover tool shows the values."""
         points = self._points(atoms, values, label)
         bokeh = {"color": colour, "radius": radius, "fill_alpha": 0, "line_width": 2}
         area = {"s": self._area(radius), "facecolors": "none", "edgecolors": colour}
@@ -168,16 +172,18 @@ class _Page:
     def coloured(
         self, atoms: xr.Dataset, values: dict[str, Any], look: Look, clabel: str
     ) -> Picture:
-        """Dots on atoms, coloured by the first of the values."""
+        """Return dots on atoms, coloured by the first of the values."""
         points, radius = self._points(atoms, values, ""), 0.75 * self.radius(atoms)
         look = {"color": next(iter(values)), "colorbar": True, "fontsize": FONTS, **look}
         bokeh = {"radius": radius, "line_alpha": 0, "tools": ["hover"], **UNTITLED}
         return dressed(points, look, bokeh, {"s": self._area(radius), "clabel": clabel})
 
     def dots(self, atoms: xr.Dataset, label: str) -> Picture:
+        """Return small grey dots."""
         return dressed(self._points(atoms, {}, label), {"color": OTHERS}, {"size": 3}, {"s": 4})
 
     def crosses(self, sites: xr.Dataset, label: str) -> Picture:
+        """Return crosses on vacancies."""
         columns = (self.size * sites["vacancy_col"].values, self.size * sites["vacancy_row"].values)
         points = hv.Points(columns, self.dims, label=label)
         bokeh = {"marker": "x", "size": 9, "line_width": 2.5, "tools": ["hover"]}
@@ -188,14 +194,19 @@ class _Page:
         return hv.Points((*columns, *values.values()), self.dims, list(values), label=label)
 
     def radius(self, atoms: xr.Dataset) -> float:
-        """Of the rings, in the units of the axes."""
-        return RING * self.size * _nearest(atoms)
+        """Return the radius of the rings, in the units of the axes."""
+        places = np.column_stack([atoms["row"].values, atoms["col"].values])
+        if len(places) < 2:
+            return RING * self.size * 10.0
+        distances = np.asarray(cKDTree(places).query(places, k=2)[0])
+        return RING * self.size * float(np.median(distances[:, 1]))
 
     def _area(self, radius: float) -> float:
         # Matplotlib's size is the square of a diameter in points, 72 an inch.
         return float((2 * radius * 72 * INCHES / self.width) ** 2)
 
     def framed(self, parts: Sequence[Picture], title: str, *, legend: bool = False) -> Picture:
+        """Return the image with parts on top of it, in a frame."""
         return _framed(
             [self._backdrop(), *parts, *self._scale_bar()],
             title,
@@ -216,10 +227,12 @@ class _Page:
         )
 
     def _scale_bar(self) -> list[Picture]:
-        """A white bar of a round length about a fifth of the width; none without calibration."""
+        """Return a white bar of round length, up to a fifth of the width, if calibrated."""
         if self.units == UNKNOWN_UNITS:
             return []
-        length, edge = _round_length(self.width / 5), 0.03 * self.width
+        power = 10.0 ** np.floor(np.log10(self.width / 5))
+        length = power * max(part for part in (1, 2, 5) if part * power <= self.width / 5)
+        edge = 0.03 * self.width
         left, low = edge, self.height - edge
         ground = (0.0, low - 2.5 * edge, left + length + edge, self.height)
         bar = (left, low - 0.5 * edge, left + length, low)
@@ -234,52 +247,41 @@ class _Page:
 
 
 def _atom_panels(page: _Page, atoms: xr.Dataset) -> list[Picture]:
-    there = has_species(atoms)
-    metals, others = atoms.isel(atom=there), atoms.isel(atom=~there)
-    parts = _species_rings(page, metals)
+    known = has_species(atoms)
+    metals, others = atoms.isel(atom=known), atoms.isel(atom=~known)
+    parts, colours, radius = [], cycle(SPECIES), page.radius(metals)
+    for number, kind in enumerate(species_names(metals)):
+        some = metals.isel(atom=metals["species"].values == number)
+        probability = {"probability": some["probability"].values[:, number]}
+        label = f"{some.sizes['atom']} {kind}"
+        parts.append(page.rings(some, probability, label, next(colours), radius))
     if others.sizes["atom"]:
         parts.append(page.dots(others, f"{others.sizes['atom']} others"))
     if atoms.sizes.get("vacancy"):
         parts.append(page.crosses(atoms, f"{atoms.sizes['vacancy']} vacancies"))
-    named = page.framed(parts, f"{page.image.name}: species of {there.sum()} atoms", legend=True)
-    doubtful = int((metals["probability"].values.max(axis=1) < SURE).sum())
-    told = f"probability of another species, above {1 - SURE:.0%} for {doubtful} atoms"
-    return [named, page.framed([_doubts(page, metals)], told)]
-
-
-def _component_panels(page: _Page, found: xr.Dataset) -> list[Picture]:
+    uncertainty = 1 - metals["probability"].values.max(axis=1)
+    look = {"cmap": "plasma", "clim": (0, 0.5)}
+    dots = page.coloured(metals, {"uncertainty": uncertainty}, look, "1 − probability of species")
+    uncertain = int((metals["probability"].values.max(axis=1) < SURE).sum())
+    title = f"1 − probability of the species, above {1 - SURE:.0%} for {uncertain} atoms"
     return [
-        page.framed([_scores(page, found, number)], f"neighbourhoods: {_component(found, number)}")
-        for number in range(min(2, found.sizes["component"]))
+        page.framed(parts, f"{page.image.name}: species of {known.sum()} atoms", legend=True),
+        page.framed([dots], title),
     ]
 
 
-def _species_rings(page: _Page, atoms: xr.Dataset) -> list[Picture]:
-    parts, colours, radius = [], cycle(SPECIES), page.radius(atoms)
-    for number, kind in enumerate(species_names(atoms)):
-        some = atoms.isel(atom=atoms["species"].values == number)
-        sure = {"probability": some["probability"].values[:, number]}
-        label = f"{some.sizes['atom']} {kind}"
-        parts.append(page.rings(some, sure, label, next(colours), radius))
-    return parts
-
-
-def _doubts(page: _Page, atoms: xr.Dataset) -> Picture:
-    doubt = 1 - atoms["probability"].values.max(axis=1)
-    look = {"cmap": "plasma", "clim": (0, 0.5)}
-    return page.coloured(atoms, {"doubt": doubt}, look, "1 − probability of the species")
-
-
-def _scores(page: _Page, found: xr.Dataset, number: int) -> Picture:
-    score = found["score"].values[:, number]
-    reach = float(np.nanmax(np.abs(score))) or 1.0
-    look = {"cmap": "PuOr", "clim": (-reach, reach)}
-    return page.coloured(found, {"score": score}, look, f"score {number + 1} (spacings)")
-
-
-def _component(found: xr.Dataset, number: int) -> str:
-    part = 100 * float(found["variance_explained"][number])
-    return f"component {number + 1}, {part:.0f} % of the variance"
+def _component_panels(page: _Page, components: xr.Dataset) -> list[Picture]:
+    panels = []
+    for number in range(min(2, components.sizes["component"])):
+        score = components["score"].values[:, number]
+        reach = float(np.nanmax(np.abs(score))) or 1.0
+        look = {"cmap": "PuOr", "clim": (-reach, reach)}
+        label = f"score {number + 1} (nearest-neighbour distances)"
+        dots = page.coloured(components, {"score": score}, look, label)
+        share = 100 * float(components["variance_explained"][number])
+        title = f"neighbourhoods: component {number + 1}, {share:.0f} % of the variance"
+        panels.append(page.framed([dots], title))
+    return panels
 
 
 def _mesh(
@@ -289,14 +291,14 @@ def _mesh(
     limits: tuple[float, float],
     title: str,
 ) -> Picture:
-    """Colours over a regular grid."""
+    """Return colours over a regular grid."""
     columns = tuple(values[name].to_numpy() for name in coords)
-    told = hv.Dimension((str(values.name), str(values.attrs.get("long_name", values.name))))
+    variable = hv.Dimension((str(values.name), str(values.attrs.get("long_name", values.name))))
     if min(values.shape) < 2:
         columns = tuple(np.array([c[0], c[0] + 1]) if len(c) < 2 else c for c in columns)
-    mesh = hv.Image((*columns, values.to_numpy()), dims, told, rtol=1e-3)
+    mesh = hv.Image((*columns, values.to_numpy()), dims, variable, rtol=1e-3)
     look = {"cmap": "viridis", "clim": limits, "colorbar": True, "fontsize": FONTS}
-    mesh = dressed(mesh, look, {"tools": ["hover"], **UNTITLED}, {"clabel": told.label})
+    mesh = dressed(mesh, look, {"tools": ["hover"], **UNTITLED}, {"clabel": variable.label})
     spans = [np.ptp(column) + abs(column[1] - column[0]) for column in columns]
     return _framed([mesh], title, spans[1] / spans[0])
 
@@ -304,7 +306,7 @@ def _mesh(
 def _framed(
     parts: Sequence[Picture], title: str, aspect: float, *, legend: bool = False
 ) -> Picture:
-    """An overlay in a frame as high, for its width, as what it shows; rows run downwards."""
+    """Return an overlay in a frame of the given height over width; rows run downwards."""
     look: dict[str, object] = {
         "title": title,
         "fontsize": FONTS,
@@ -317,14 +319,14 @@ def _framed(
         "frame_height": round(WIDTH * aspect),
         "active_tools": ["pan", "wheel_zoom"],
         "hooks": [_sized],
-        "backend_opts": {f"{axis}axis.axis_label_text_font_style": "normal" for axis in "xy"},
+        "backend_opts": UPRIGHT,
     }
     matplotlib = {"fig_inches": (INCHES, INCHES * aspect), "aspect": "equal"}
     return dressed(hv.Overlay(list(parts)), look, bokeh, matplotlib)
 
 
 def _sized(plot: Any, _: object) -> None:
-    # HoloViews calls frames of a given size fixed, which Bokeh takes for a missing width.
+    # HoloViews marks frames of a given size as fixed, for which Bokeh then misses a width.
     plot.state.sizing_mode = None
 
 
@@ -350,33 +352,11 @@ def _axes(plain: tuple[str, str], calibrated: tuple[str, str], units: str) -> li
     return [hv.Dimension(name, unit=units) for name in names]
 
 
-def _bright(spectra: xr.DataArray, waves: tuple[str, str]) -> float:
-    """How far along either axis any spectrum is above half its height, and half as far again."""
-    high = spectra > (spectra.max() + spectra.min()) / 2
-    reach = max(float(abs(spectra[wave]).where(high).max()) for wave in waves)
-    return min(1.5 * reach, float(abs(spectra[waves[0]]).max()))
-
-
 def _thinned(image: xr.DataArray) -> tuple[Floats, int]:
-    """The image, or means of square blocks of it, and their side."""
+    """Return the image, or means of square blocks of it, and their side."""
     block = -(-max(image.shape) // MOST_PIXELS)
     if block == 1:
         return image.values.astype(np.float64), 1
     sides = dict.fromkeys(map(str, image.dims), block)
     blocks: Any = image.astype(np.float64).coarsen(sides, boundary="trim")
     return np.asarray(blocks.mean().values), block
-
-
-def _nearest(atoms: xr.Dataset) -> float:
-    """Median distance to the nearest other atom, px."""
-    places = np.column_stack([atoms["row"].values, atoms["col"].values])
-    if len(places) < 2:
-        return 10.0
-    distances = np.asarray(cKDTree(places).query(places, k=2)[0])
-    return float(np.median(distances[:, 1]))
-
-
-def _round_length(about: float) -> float:
-    """1, 2 or 5 times a power of ten, not above what is wanted."""
-    power = 10.0 ** np.floor(np.log10(about))
-    return float(power * max(part for part in (1, 2, 5) if part * power <= about))

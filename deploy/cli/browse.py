@@ -36,7 +36,7 @@ from latticescape.sweeps.store.store import Store
     help="Observed counts, or a slab's sources.toml, as for landscape; repeatable.",
 )
 @species_option
-@click.option("--scape", type=STORE, help="A landscape's store, computed before.")
+@click.option("--landscape", type=STORE, help="The store of a landscape that was computed before.")
 @click.option("--posterior", type=PATH, help="Draws of latticescape fit, or an ArviZ file.")
 @click.option(
     "--port", type=Number(0, 65535), default=5006, show_default=True, help="0 for any free one."
@@ -46,58 +46,63 @@ def browse(
     store: StorePath,
     observed: tuple[Path, ...],
     species: str | None,
-    scape: StorePath | None,
+    landscape: StorePath | None,
     posterior: Path | None,
     port: int,
     show: bool,
 ) -> None:
-    """Look at a sweep in a browser: maps, points, landscapes; also while it runs.
+    """Browse a sweep: maps, points and landscapes, also while it runs.
 
-    Of a slab each source has its landscape, and all together. The page is for browsers of this
-    machine, and asks nothing of any other.
+    For a slab, the page shows the landscape of each source and of all together. The page is served
+    to browsers on this machine only, and loads nothing from the network.
     """
     opened = Store(store)
     names = tuple(species.split(",")) if species else None
-    from latticescape.analysis.app.export import Sources
+    from latticescape.analysis.app.browser import serve
     from latticescape.analysis.app.reader import Reader
-    from latticescape.analysis.app.server import serve
-    from latticescape.analysis.app.shown import Shown
+    from latticescape.analysis.app.view import Shown, Sources
 
     reader = Reader(lambda: xr.open_zarr(opened.location.zarr, chunks=None), opened.whole)
-    seen = _slab_seen(store, reader.ds, observed)
-    counts = None if seen else _observed(store, reader.ds, observed, names)
-    scape_of = _always(_scape(scape)) if scape is not None else _scape_of(opened, seen, counts)
+    slab = _slab_sources(store, reader.ds, observed)
+    counts = None if slab else _observed(store, reader.ds, observed, names)
+    stored = None if landscape is None else _stored_landscape(landscape)
     sources = Sources(
         store=str(opened.location.address),
         observed=tuple(str(path.absolute()) for path in observed),
         species=names,
-        scape=None if scape is None else str(locate(scape).address),
-        slab=None if seen is None else seen.asked,
+        landscape=None if landscape is None else str(locate(landscape).address),
+        slab=None if slab is None else slab.asked,
     )
-    samples = None if posterior is None else _samples(posterior)
-    shown = Shown(reader, sources, counts, scape_of, samples, _simulation(opened.sweep))
-    serve(shown, port=port, show=show, told=click.echo)
+    shown = Shown(
+        reader,
+        sources,
+        counts,
+        _landscape_function(opened, slab, counts) if stored is None else lambda _: stored,
+        None if posterior is None else _samples(posterior),
+        _simulation(opened.sweep),
+    )
+    serve(shown, port=port, show=show, announce=click.echo)
 
 
-def _slab_seen(store: StorePath, ds: xr.Dataset, files: tuple[Path, ...]) -> SlabSources | None:
-    """The sources of a slab, refused if they are not of its layers; None of anything else."""
+def _slab_sources(store: StorePath, ds: xr.Dataset, files: tuple[Path, ...]) -> SlabSources | None:
+    """Return the sources of a slab, checked against its layers; None of any other sweep."""
     if not files or not is_slab(ds):
         return None
-    seen = sources_for(store, files)
-    seen.landscape(_one_point(ds))
-    return seen
+    sources = sources_for(store, files)
+    sources.landscape(_one_point(ds))
+    return sources
 
 
 def _observed(
     store: StorePath, ds: xr.Dataset, files: tuple[Path, ...], species: tuple[str, ...] | None
 ) -> xr.Dataset | None:
-    """Counts per image, refused if they are of other configurations."""
+    """Return counts per image, checked against the sweep's configurations."""
     if not files:
         return None
     check_no_sources(store, ds, files)
     if "lattice" not in ds.attrs:
         raise RequestError(
-            "the store holds no configurations of a lattice",
+            "the store has no configurations of a lattice",
             came=f"a sweep of {ds.attrs.get('function')}",
             allowed="a sweep of a lattice model, or no --observed",
         )
@@ -110,47 +115,45 @@ def _observed(
 
 
 def _one_point(ds: xr.Dataset) -> xr.Dataset:
-    """Enough of a sweep to tell whether what was observed fits: one point, of every x."""
+    """Return one point, at every x, which suffices to check observed counts."""
     one: xr.Dataset = ds.isel({axis: [0] for axis in ds["done"].dims if axis != "x"})
     return one
 
 
-def _scape_of(
-    store: Store, seen: SlabSources | None, counts: xr.Dataset | None
+def _landscape_function(
+    store: Store, slab: SlabSources | None, counts: xr.Dataset | None
 ) -> Callable[[xr.Dataset], xr.Dataset] | None:
     from latticescape.analysis.inference.landscapes.landscape import landscape
 
-    if seen is not None:
-        make = seen.landscape
+    if slab is not None:
+        compute = slab.landscape
     elif counts is not None:
-        make = partial(landscape, observed=counts)
+        compute = partial(landscape, observed=counts)
     else:
         return None
-    # In chunks, so that of a large store only some are in memory at a time.
-    return lambda _: make(xr.open_zarr(store.location.zarr))
+    # In chunks, so that only a part of a large store is in memory at a time.
+    return lambda _: compute(xr.open_zarr(store.location.zarr))
 
 
-def _always(scape: xr.Dataset) -> Callable[[xr.Dataset], xr.Dataset]:
-    return lambda _: scape
-
-
-def _scape(path: StorePath) -> xr.Dataset:
-    from latticescape.analysis.plots.surfaces import check_landscape
+def _stored_landscape(path: StorePath) -> xr.Dataset:
+    from latticescape.analysis.plots.values import check_landscape
 
     place = locate(path)
     place.check_there()
     try:
-        scape: xr.Dataset = xr.open_zarr(place.zarr).load()
+        landscape: xr.Dataset = xr.open_zarr(place.zarr).load()
     except (OSError, ValueError, KeyError) as error:
         raise RequestError(
-            f"{path} is no landscape", came=error, hint="latticescape landscape … --out scape.zarr"
+            f"{path} is no landscape",
+            came=error,
+            hint="latticescape landscape … --out landscape.zarr",
         ) from None
-    check_landscape(scape)
-    return scape
+    check_landscape(landscape)
+    return landscape
 
 
 def _samples(path: Path) -> xr.Dataset:
-    """Of a store that ``latticescape fit`` wrote, or of a file of ArviZ."""
+    """Return the draws in a store of ``latticescape fit``, or in an ArviZ file."""
     try:
         if path.is_dir():
             return xr.load_dataset(path, engine="zarr")
@@ -159,13 +162,13 @@ def _samples(path: Path) -> xr.Dataset:
         raise RequestError(
             f"{path} cannot be read",
             came=error,
-            allowed="a store of draws, or a file of ArviZ that holds a posterior",
+            allowed="a store of draws, or an ArviZ file with a posterior",
             hint="latticescape fit … --method posterior --out posterior.zarr",
         ) from None
 
 
 def _simulation(sweep: Sweep) -> Callable[[dict[str, float]], Any] | None:
-    """The last spins of a point as the sweep had them: same seed, same schedule."""
+    """Return a function that simulates a point's final spins with the sweep's own seeds."""
     kernel = sweep.kernel
     if not isinstance(kernel, ModelKernel) or SPINS not in kernel.keepable:
         return None

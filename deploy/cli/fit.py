@@ -86,7 +86,7 @@ def fit(
     table = best.table
     if drawn is not None:
         table = {n: _quantiles(row["value"], drawn[n].values) for n, row in table.items()}
-    draw(lambda browse: browse.landscape_map(landscape, best=best.parameters), picture)
+    draw(lambda browse: browse.landscape_map(landscape, overlap=overlap), picture)
     if out is not None:
         write_new(drawn if drawn is not None else xr.Dataset(_columns(table)), out)
     facts: dict[str, Any] = {

@@ -58,7 +58,7 @@ def landscape(
         check_new(out)
     surface, missing = landscape_of(store, observed, species)
     estimate = fit(surface)
-    draw(lambda browse: browse.landscape_map(surface, best=estimate.parameters), picture)
+    draw(lambda browse: browse.landscape_map(surface), picture)
     if out is not None:
         write_new(surface, out)
     facts: dict[str, object] = {

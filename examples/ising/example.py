@@ -45,7 +45,7 @@ def main(folder: Path, small: bool = False) -> dict[str, Any]:
         run(sweep, folder / "ising.zarr", progress=False), count_lattices(images, sweep.lattice)
     )
     estimate = fit(distances)
-    figure = save(landscape_map(distances, best=estimate.parameters), folder / "landscape.png")
+    figure = save(landscape_map(distances), folder / "landscape.png")
     for name, (value, error) in estimate.parameters.items():
         print(f"{name} = {value:.3f} ± {error:.3f}, true {TRUTH[name]}")
     return {"parameters": dict(estimate.parameters), "truth": TRUTH, "pictures": [figure]}

@@ -17,15 +17,18 @@ from bokeh.models import BoxAnnotation, Span
 from PIL import Image
 
 from latticescape.analysis import landscape, observed_counts, slab_landscape
-from latticescape.analysis.app.browser import Browser
-from latticescape.analysis.app.export import Sources
-from latticescape.analysis.app.landscapes import LandscapePane
-from latticescape.analysis.app.pixels import pixels
+from latticescape.analysis.app.browser import Browser, free_port
+from latticescape.analysis.app.figures import pixels
+from latticescape.analysis.app.landscape_pane import LandscapePane
 from latticescape.analysis.app.reader import Reader
-from latticescape.analysis.app.server import free_port
-from latticescape.analysis.app.shown import Shown
-from latticescape.analysis.plots.snapshots import lattice_of, snapshot
-from latticescape.deploy.cli.browse import _samples, _scape_of, _simulation, _slab_seen
+from latticescape.analysis.app.view import Shown, Sources
+from latticescape.analysis.plots.values import lattice_with, snapshot
+from latticescape.deploy.cli.browse import (
+    _landscape_function,
+    _samples,
+    _simulation,
+    _slab_sources,
+)
 from latticescape.deploy.cli.outputs import write_new
 from latticescape.physics import (
     Ising,
@@ -103,12 +106,12 @@ def shown_of(path: Path, *, observed: bool = False) -> Shown:
     counts = observed_counts([COUNTS], lattice="triangular") if observed else None
     sources = Sources(str(path), (str(COUNTS),) if observed else ())
 
-    def scape_of(_: xr.Dataset) -> xr.Dataset:
+    def landscape_of(_: xr.Dataset) -> xr.Dataset:
         assert counts is not None
         return landscape(xr.open_zarr(path), counts)
 
     simulate = _simulation(Store(path).sweep)
-    return Shown(reader, sources, counts, scape_of if observed else None, None, simulate)
+    return Shown(reader, sources, counts, landscape_of if observed else None, None, simulate)
 
 
 def browser_of(path: Path, *, observed: bool = False) -> Browser:
@@ -121,7 +124,7 @@ def image_of(pane: Any) -> Any:
 
 def test_the_map_is_the_variable_with_grey_where_nothing_is_done(ising: Path) -> None:
     page = browser_of(ising)
-    page.view.param.update(variable="energy", beside="energy_se")
+    page.view.param.update(variable="energy", second="energy_se")
     ds = xr.open_zarr(ising).load()
     for pane, name in zip(page.maps, ("energy", "energy_se"), strict=True):
         expected = ds[name].where(ds["done"]).sortby("T").transpose("T", "H")
@@ -134,7 +137,7 @@ def test_the_map_is_the_variable_with_grey_where_nothing_is_done(ising: Path) ->
     missing = np.isnan(image_of(page.maps[0]))
     page.view.variable = "histogram"  # whole numbers, 0 where nothing is done
     assert (np.isnan(image_of(page.maps[0])) == missing).all()
-    assert page.maps[0].map.figure.xaxis.axis_label == "magnetic field H (J/mu)"
+    assert page.maps[0].map.figure.xaxis.axis_label == "magnetic field H (J/μ)"
 
 
 def test_a_tap_goes_to_the_nearest_point_and_moves_every_pane(alloy: Path) -> None:
@@ -235,7 +238,7 @@ def test_a_snapshot_that_was_kept_is_shown_and_one_that_was_not_is_simulated_ali
 @pytest.mark.parametrize("make", [square, triangular, honeycomb, cubic])
 def test_every_site_has_its_pixels_and_no_other(make: Any) -> None:
     lattice = make(6)
-    assert lattice_of(lattice.kind, lattice.sites) == lattice
+    assert lattice_with(lattice.kind, lattice.sites) == lattice
     positions = lattice.positions
     flat = positions.shape[1] == 2
     plane = np.flatnonzero(np.full(lattice.sites, True) if flat else positions[:, 2] == 2)
@@ -256,7 +259,7 @@ def test_the_landscape_has_its_minimum_contours_and_the_posterior(alloy: Path) -
     samples = xr.Dataset({w: ("draw", np.full(9, 0.1)) for w in ("w1", "w2")})
     page.landscape.posterior = samples
     page._draw_landscape()
-    surface = page.shown.scape()
+    surface = page.shown.landscape()
     drawn = page.landscape.large.image.data["image"][0]
     np.testing.assert_allclose(drawn, np.float32(surface["s2_total"].transpose("w1", "w2")))
     assert len(page.landscape.large.samples.data["x"]) == 9
@@ -270,10 +273,10 @@ def test_the_landscape_has_its_minimum_contours_and_the_posterior(alloy: Path) -
 def shown_film(path: Path, folder: Path) -> Shown:
     """As the command has it."""
     store, reader = Store(path), reader_of(path)
-    seen = _slab_seen(path, reader.ds, (folder / "sources.toml",))
+    seen = _slab_sources(path, reader.ds, (folder / "sources.toml",))
     assert seen is not None
     sources = Sources(str(path), slab=seen.asked)
-    return Shown(reader, sources, None, _scape_of(store, seen, None))
+    return Shown(reader, sources, None, _landscape_function(store, seen, None))
 
 
 def test_every_source_of_a_slab_has_its_landscape_and_the_code_that_makes_it(
@@ -298,7 +301,7 @@ def test_every_source_of_a_slab_has_its_landscape_and_the_code_that_makes_it(
     monkeypatch.chdir(tmp_path)
     here: dict[str, Any] = {}
     exec(compile(page.export.script(), "picture.py", "exec"), here)
-    xr.testing.assert_allclose(here["scape"], expected)
+    xr.testing.assert_allclose(here["distances"], expected)
     assert (tmp_path / "landscape.png").stat().st_size > 5000
 
 
@@ -312,12 +315,12 @@ def test_a_page_of_a_slab_that_has_just_begun_waits_and_fills_in(
     fill(store, store.blocks[:-1])
     page._next_look = 0.0
     asyncio.run(page.poll())
-    assert int(page.landscape.scape.s2_total.isnull().sum()) == store.blocks[-1].points
-    assert "S² = " in page.landscape.large.figure.title.text
+    assert int(page.landscape.landscape.s2_total.isnull().sum()) == store.blocks[-1].points
+    assert "minimum S² = " in page.landscape.large.figure.title.text
 
 
 def test_a_landscape_of_one_parameter_is_shaded_where_the_posterior_is(alloy: Path) -> None:
-    surface = shown_of(alloy, observed=True).scape().isel(w2=[0]).squeeze("w2", drop=True)
+    surface = shown_of(alloy, observed=True).landscape().isel(w2=[0]).squeeze("w2", drop=True)
     samples = xr.Dataset({"w1": (("chain", "draw"), np.linspace(0, 1, 2001)[None])})
     spans = Span(dimension="width"), Span(dimension="height")
     pane = LandscapePane(surface, samples, spans, lambda place: None)
@@ -368,11 +371,11 @@ def test_the_code_makes_the_picture_that_is_saved(
 
 def test_the_code_names_what_is_seen(alloy: Path) -> None:
     page = browser_of(alloy)
-    page.view.param.update(variable="histogram", beside="energy_se", log=True)
+    page.view.param.update(variable="histogram", second="energy_se", log=True)
     page.sliders["configuration"].value = 7
     told = "variable_map(sweep, 'histogram', x='w2', y='w1', at={'x': 0.84332, 'configuration': 7}"
     assert f"{told}, log=True)" in page.export.script()
-    page.export.picture.value = "map beside"
+    page.export.picture.value = "second map"
     assert "variable_map(sweep, 'energy_se', x='w2'" in page.export.script()
     page.export.picture.value = "slice along x"
     assert "x='x', at={'w1': 0.0, 'w2': 0.0" in page.export.script()
@@ -401,7 +404,7 @@ def test_images_stand_together_or_apart(alloy: Path) -> None:
     counts = observed["counts"].transpose("image", "configuration").to_numpy()
     dots = page.histogram.observed_dots
     np.testing.assert_allclose(dots[0].data["top"], counts.sum(0) / counts.sum())
-    page.apart.value = True
+    page.per_image.value = True
     for one, source in zip(counts, dots, strict=True):
         share = one / one.sum()
         np.testing.assert_allclose(source.data["top"], share)
@@ -429,7 +432,7 @@ def test_a_users_own_sweep_is_browsed_without_lattice_and_histograms() -> None:
     ds = xr.Dataset(values, {"a": np.arange(4.0), "b": [0.0, 1.0, 5.0]})
     page = Browser(Shown(Reader(lambda: ds), Sources("-")))
     assert page.reader.variables == ["gain", "wave"]
-    assert not page.sliders["bin"].visible or page.view.beside == "wave"
+    assert not page.sliders["bin"].visible or page.view.second == "wave"
     page.view.param.update(variable="wave", x="a", y="b")
     page.sliders["bin"].value = 1
     drawn = image_of(page.maps[0])
@@ -491,7 +494,7 @@ def test_files_of_chunks_are_read_as_zarr_reads_them(tmp_path: Path) -> None:
     ("options", "told"),
     [
         (["--observed", str(COUNTS)], "no table of square configuration counts"),
-        (["--scape", "nowhere.zarr"], "no store at nowhere.zarr"),
+        (["--landscape", "nowhere.zarr"], "no store at nowhere.zarr"),
         (["--posterior", str(COUNTS)], "cannot be read"),
         (["--port", "99999"], "99999"),
     ],

@@ -80,7 +80,7 @@ def test_every_atom_is_drawn_once_in_the_colour_of_its_species(
 
 def test_a_doubtful_atom_stands_out(image: xr.DataArray, atoms: xr.Dataset) -> None:
     (dots,) = points(list(atom_maps(image, atoms))[1])
-    doubt = dots.dimension_values("doubt")
+    doubt = dots.dimension_values("uncertainty")
     assert doubt[0] == pytest.approx(0.4)
     assert not doubt[1:].any()
     assert len(doubt) == 36

@@ -11,7 +11,10 @@ import pytest
 import xarray as xr
 from PIL import Image
 
+from latticescape.analysis import fit
 from latticescape.analysis.plots import Picture, landscape_map, save, variable_map
+from latticescape.analysis.plots.labels import axis_label, value_text
+from latticescape.physics import MODELS
 from latticescape.physics.errors import RequestError
 from tests.support.browsing import assert_colourful, screenshot
 
@@ -129,7 +132,7 @@ def test_histogram_needs_one_configuration_and_names_it(sweep: xr.Dataset) -> No
         variable_map(sweep, "histogram")
     assert error.value.hint == 'at={"configuration": 0}'
     picture = variable_map(sweep, "histogram", x="H", y="T", at={"configuration": 1})
-    assert "configuration = 0 | 1" in title(picture)
+    assert "configuration 0 | 1" in title(picture)
     values = picture.get(0).dimension_values("histogram", flat=False)
     expected = sweep["histogram"].isel(configuration=1).where(sweep["done"])
     np.testing.assert_array_equal(values, expected)
@@ -164,14 +167,19 @@ def test_a_third_axis_must_be_chosen(sweep: xr.Dataset) -> None:
 
 def test_landscape_of_one_parameter_draws_every_image_and_the_total() -> None:
     landscape = landscape_over("w1")
-    picture = landscape_map(landscape, best={"w1": BEST["w1"]})
+    picture = landscape_map(landscape)
+    estimate = fit(landscape)
+    value, error = estimate.parameters["w1"]
     curves = {curve.label: curve for curve in parts_of(picture, hv.Curve)}
     assert list(curves) == ["image a.tif", "image b.tif", "all images"]
     np.testing.assert_allclose(curves["all images"].dimension_values(1), landscape["s2_total"])
     assert len(parts_of(picture, hv.Spread)) == 3
     (bar,) = parts_of(picture, hv.Segments)[0].array()
-    np.testing.assert_allclose(bar[[0, 2]], [0.2, 0.6])
-    assert bar[1] == bar[3] == pytest.approx(0.014, rel=0.02)
+    np.testing.assert_allclose(bar[[0, 2]], [value - error, value + error])
+    assert bar[1] == bar[3] == estimate.s2_total == pytest.approx(0.014, rel=0.05)
+    assert f"minimum S² = {estimate.s2_total:.4f} at w₁ = {value_text(value, error)}" in title(
+        picture
+    )
     alone = landscape_map(landscape, image="b.tif")
     assert [curve.label for curve in parts_of(alone, hv.Curve)] == ["image b.tif"]
     assert parts_of(alone, hv.Points)[0].array()[0, 0] == pytest.approx(0.6, abs=0.01)
@@ -185,7 +193,7 @@ def test_contours_lie_where_chi_squared_of_two_parameters_says(
     # The Monte Carlo error of S² widens the contours; here it is negligible.
     exact = {name: 0.1 * landscape[name] for name in ("s2_se", "s2_total_se")}
     surface, _ = landscape_map(landscape.assign(exact), image=image)
-    contours = parts_of(surface, hv.Contours)
+    contours = parts_of(surface, hv.Path)
     for contour, quantile in zip(contours, (2.30, 6.18), strict=True):
         rise = quantile / (4 * atoms)
         half = (
@@ -197,20 +205,54 @@ def test_contours_lie_where_chi_squared_of_two_parameters_says(
         assert middle == pytest.approx(centre, abs=0.01)
 
 
-def test_the_cross_has_the_standard_error_along_each_parameter() -> None:
-    surface, error = landscape_map(
-        landscape_over("w2", "w1").transpose("w2", "w1", "image"), best=BEST
-    )
-    for picture in (surface, error):
+def test_the_cross_has_the_standard_error_of_the_fit_along_each_parameter() -> None:
+    landscape = landscape_over("w2", "w1").transpose("w2", "w1", "image")
+    surface, error_map = landscape_map(landscape)
+    w1, w2 = (fit(landscape).parameters[name] for name in ("w1", "w2"))
+    for picture in (surface, error_map):
         bars = parts_of(picture, hv.Segments)[0].array()
-        np.testing.assert_allclose(bars, [[-0.2, 0.4, 0.0, 0.4], [-0.1, 0.2, -0.1, 0.6]])
-    assert "w2 = -0.1 ± 0.1, w1 = 0.4 ± 0.2" in title(surface)
-    assert error.get(0).vdims[0].name == "s2_se"
+        np.testing.assert_allclose(bars[0], [w2[0] - w2[1], w1[0], w2[0] + w2[1], w1[0]])
+        np.testing.assert_allclose(bars[1], [w2[0], w1[0] - w1[1], w2[0], w1[0] + w1[1]])
+    assert f"w₂ = {value_text(*w2)}, w₁ = {value_text(*w1)}" in title(surface)
+    assert error_map.get(0).vdims[0].name == "s2_se"
 
 
-def test_an_unknown_error_is_a_bar_across_the_grid() -> None:
-    picture = landscape_map(landscape_over("w1"), best={"w1": (0.5, np.inf)})
-    np.testing.assert_array_equal(parts_of(picture, hv.Segments)[0].array()[0, [0, 2]], [-1, 2])
+def test_an_unknown_error_is_a_bar_across_the_grid_and_named_in_the_title() -> None:
+    two_points = landscape_over("w1").isel(w1=[0, 6])
+    picture = landscape_map(two_points)
+    bar = parts_of(picture, hv.Segments)[0].array()[0, [0, 2]]
+    np.testing.assert_array_equal(bar, two_points["w1"])
+    assert "(error unknown)" in title(picture)
+
+
+def test_a_cut_through_further_parameters_is_named_in_the_title() -> None:
+    cut = landscape_over("w1", "w2").sel(w2=0.25, method="nearest")
+    assert "cut at w₂ = 0.25" in title(landscape_map(cut))
+    assert "cut" not in title(landscape_map(landscape_over("w1")))
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_labels_have_species_names_once_these_are_known(model: str) -> None:
+    for parameter in MODELS[model].parameters:
+        attrs = {"long_name": parameter.meaning, "units": parameter.units}
+        axis = xr.DataArray([0.0], dims=parameter.name, name=parameter.name, attrs=attrs)
+        label = axis_label(axis, ("Mo", "Re"))
+        assert "species" not in label
+        assert ("species" in parameter.meaning) <= ("Mo" in label or "Re" in label)
+        assert "T0" not in label
+
+
+def test_a_landscape_of_measured_images_names_their_species() -> None:
+    landscape = landscape_over("w1", "w2").assign_attrs(species="Mo,Re")
+    meaning = "energy of a triangle with one atom of species 1"
+    landscape["w1"].attrs = {"long_name": meaning, "units": "k_B T0"}
+    mesh = next(iter(landscape_map(landscape))).get(0)
+    assert mesh.kdims[0].pprint_label == "w₁, Mo–Mo–Re triangle (k_B T₀)"
+    x = {"long_name": "fraction of species 1", "units": "1"}
+    ds = xr.Dataset({"energy": (("x", "T"), np.ones((2, 3)))}, {"x": ("x", [0.4, 0.6], x)})
+    ds = ds.assign_coords(T=[1.0, 2.0, 3.0]).assign_attrs(species=["Mo", "Re"])
+    assert "at 60 % Re" in title(variable_map(ds, "energy", at={"x": 0.6}))
+    assert variable_map(ds, "energy").get(0).kdims[0].pprint_label == "Re fraction x"
 
 
 def test_a_landscape_with_holes_or_of_one_column_is_drawn(tmp_path: Path) -> None:
@@ -231,7 +273,6 @@ def test_a_landscape_with_holes_or_of_one_column_is_drawn(tmp_path: Path) -> Non
         (lambda ds: ds.isel(w1=0, w2=0), {}, "came: none; allowed: one or two"),
         (lambda ds: ds * np.nan, {}, "no point of the landscape is computed"),
         (lambda ds: ds, {"image": "c.tif"}, "a.tif, b.tif"),
-        (lambda ds: ds, {"best": {"w1": (0.0, 1.0)}}, "allowed: w1, w2"),
     ],
 )
 def test_wrong_landscapes_are_told_what_is_allowed(
@@ -246,8 +287,8 @@ def picture(request: pytest.FixtureRequest, sweep: xr.Dataset) -> Picture:
     draw = {
         "map": lambda: variable_map(sweep.chunk(), "susceptibility", ridge=True, log=True),
         "curve": lambda: variable_map(sweep, "susceptibility", at={"H": 0}, ridge=True, log=True),
-        "lines": lambda: landscape_map(landscape_over("w1"), best={"w1": BEST["w1"]}),
-        "surface": lambda: landscape_map(landscape_over("w1", "w2"), best=BEST),
+        "lines": lambda: landscape_map(landscape_over("w1")),
+        "surface": lambda: landscape_map(landscape_over("w1", "w2")),
     }
     return draw[request.param]()
 

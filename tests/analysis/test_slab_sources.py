@@ -25,9 +25,8 @@ from benchmarks.slab import (
 )
 from latticescape.analysis import combine, compare, fit, profile_landscape, propose
 from latticescape.analysis.app.browser import Browser
-from latticescape.analysis.app.export import Sources
 from latticescape.analysis.app.reader import Reader
-from latticescape.analysis.app.shown import Shown
+from latticescape.analysis.app.view import Shown, Sources
 from latticescape.analysis.inference.landscapes.slabs import (
     independent_share,
     slab_landscape,
