@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 some points failed (the rest are stored), 2 the request was wrong.
 """
 
+import logging
 from importlib import import_module
 from typing import Any
 
@@ -26,6 +27,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "retry-failed": ("run", "Compute failed and poisoned points again."),
         "verify": ("store", "Check every point against its checksum."),
         "consolidate": ("store", "Copy a finished store into a few large files."),
+        "info": ("store", "Describe a store: lattice, model, axes, schedule, state."),
         "map": ("landscape", "Plot a variable of a store over one or two axes."),
     },
     "Images": {
@@ -68,6 +70,7 @@ class LazyGroup(click.Group):
             with orderly_end(), optional_imports():
                 return super().invoke(ctx)
         except RequestError as error:
+            logging.getLogger("latticescape").debug("the request failed", exc_info=error)
             raise Refusal(error) from None
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else f"{ctx.command_path} COMMAND"

@@ -1,9 +1,13 @@
 """Options and types that commands share."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Number(click.IntRange):
@@ -13,7 +17,7 @@ class Number(click.IntRange):
 
 
 class StorePlace(click.Path):
-    """A store: its folder, or its URL."""
+    """The folder or URL of a store."""
 
     def convert(self, value: Any, *place: Any) -> Any:
         from latticescape.sweeps.store.object_store import is_url  # lazy: imports zarr
@@ -48,7 +52,31 @@ threads_option = click.option(
 block_option = click.option(
     "--block-points", type=POSITIVE, help="Maximum points per block; changes no result."
 )
-as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object.")
+_json_option = click.option("--json", "json_", is_flag=True, help="Print one JSON object.")
+
+
+def _log(context: click.Context, _: click.Parameter, verbose: bool) -> None:
+    """Send the messages of this package to standard error while the command runs."""
+    if verbose:
+        logger, handler = logging.getLogger("latticescape"), logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+        context.call_on_close(lambda: logger.removeHandler(handler))
+
+
+_verbose_option = click.option(
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_log,
+    help="Log every step, and the traceback of an error.",
+)
+
+
+def as_json(command: Command) -> Command:
+    """Add ``--json`` and ``--verbose`` to a command."""
+    return _json_option(_verbose_option(command))
 
 
 def example(*lines: str) -> str:

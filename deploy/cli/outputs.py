@@ -1,4 +1,4 @@
-"""What commands leave behind: facts on the terminal, pictures, and new stores."""
+"""Output of commands: text for people, JSON, pictures and new stores."""
 
 import json
 import math
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.store.atomic_write import check_place
@@ -22,25 +23,63 @@ if TYPE_CHECKING:
 PICTURES = (".png", ".html")
 
 
-def show(facts: dict[str, Any], json_: bool) -> None:
-    """One JSON object, or names and values."""
+def show(facts: dict[str, Any], json_: bool, *lines: str) -> None:
+    """Print facts as one JSON object, or for people: as some lines, or names and values."""
     if json_:
         click.echo(json.dumps(finite(facts)))
         return
-    told = {name: value for name, value in facts.items() if value not in (None, "")}
-    Console().print(fact_table(told))
+    if lines:
+        click.echo("\n".join(lines))
+        return
+    shown = {name: value for name, value in facts.items() if value not in (None, "")}
+    Console().print(fact_table(shown))
 
 
 def fact_table(facts: Mapping[str, object]) -> Table:
     """Names and values in two columns."""
     table = Table.grid(padding=(0, 2))
     for name, value in facts.items():
-        table.add_row(f"[bold]{name}[/bold]", str(value))
+        table.add_row(Text(name, style="bold"), Text(str(value)))
     return table
 
 
+def size_text(size: float) -> str:
+    """A number of bytes, to two digits.
+
+    Examples
+    --------
+    >>> size_text(9_123_456), size_text(950)
+    ('9.1 MB', '950 B')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{_two_digits(size)} {unit}"
+        size /= 1000
+    return f"{_two_digits(size)} TB"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration, to two digits.
+
+    Examples
+    --------
+    >>> duration_text(80.3), duration_text(7000), duration_text(0.2), duration_text(3e5)
+    ('80 s', '120 min', 'less than 1 s', '83 h')
+    """
+    if seconds < 1:
+        return "less than 1 s"
+    for unit, size, most in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 360_000)):
+        if seconds < most:
+            return f"{_two_digits(seconds / size)} {unit}"
+    return f"{_two_digits(seconds / 86_400)} days"
+
+
+def _two_digits(value: float) -> str:
+    return f"{float(f'{value:.2g}'):g}"
+
+
 def finite(value: Any) -> Any:
-    """The value with null for NaN and infinity, which JSON does not know."""
+    """Replace NaN and infinity by None, since JSON has neither."""
     if isinstance(value, dict):
         return {name: finite(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -49,7 +88,7 @@ def finite(value: Any) -> Any:
 
 
 def draw(make: Callable[[Any], Any], paths: Sequence[Path]) -> None:
-    """Write pictures; the plotting libraries are imported only if there is a path to write to."""
+    """Write pictures; plotting libraries are imported only if there is one to write."""
     if not paths:
         return
     from latticescape.analysis import plots as browse
@@ -61,11 +100,11 @@ def draw(make: Callable[[Any], Any], paths: Sequence[Path]) -> None:
 
 
 def check_pictures(paths: Sequence[Path]) -> None:
-    """Before anything is computed or written."""
+    """Check that pictures can be written, before anything is computed."""
     for path in paths:
         if path.suffix not in PICTURES or path.is_dir():
             raise RequestError(
-                "no such picture can be written",
+                "cannot write this kind of picture",
                 came=path,
                 allowed=f"a file that ends in {' or '.join(PICTURES)}",
                 hint=str(path.with_suffix(".png")),
@@ -74,21 +113,19 @@ def check_pictures(paths: Sequence[Path]) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Before anything is computed: a file can be written there."""
+    """Check that a file can be written, before anything is computed."""
     if path.is_dir():
         raise RequestError(f"{path} is a folder", allowed="a file", hint=str(path / "atoms.csv"))
     check_place(path)
 
 
 def check_new(out: "StorePath") -> None:
-    """Before anything is computed: nothing is there, and something can be written."""
+    """Check that a path is free and can be written, before anything is computed."""
     from latticescape.sweeps.store.location import locate
 
     place = locate(out)
     if not place.is_free():
-        raise RequestError(
-            f"{out} is there already", allowed="a new path", hint="--out another.zarr"
-        )
+        raise RequestError(f"{out} already exists", allowed="a new path", hint="--out another.zarr")
     place.check_room(0)
 
 
@@ -99,12 +136,12 @@ def write_table(table: "pd.DataFrame", path: Path) -> None:
 
 
 def write_new(table: "xr.Dataset", out: "StorePath") -> None:
-    """Write a Dataset as a new zarr store, whole or not at all."""
+    """Write a Dataset as a new zarr store, completely or not at all."""
     from latticescape.sweeps.store.location import locate
     from latticescape.sweeps.store.store import consolidate_metadata
 
     texts = [name for name, values in table.variables.items() if values.dtype.kind == "U"]
-    # Zarr 3 specifies strings of any length, and none of a fixed one.
+    # Zarr 3 specifies strings of variable length only.
     portable = table.assign({name: table[name].astype(object) for name in texts})
 
     def write(place: Any) -> None:

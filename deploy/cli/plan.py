@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from latticescape.deploy.cli.options import PATH, POSITIVE, as_json, block_option, example
-from latticescape.deploy.cli.outputs import show
+from latticescape.deploy.cli.outputs import duration_text, show, size_text
 from latticescape.sweeps.execution.calibrate import calibrate as measure_rate
 from latticescape.sweeps.spec.plan import plan as plan_sweep
 from latticescape.sweeps.spec.sweep import Sweep
@@ -18,26 +18,35 @@ from latticescape.sweeps.spec.sweep import Sweep
 )
 @click.argument("spec", type=PATH)
 @click.option(
-    "--workers", type=POSITIVE, default=1, show_default=True, help="Cores to reckon with."
+    "--workers", type=POSITIVE, default=1, show_default=True, help="Cores to estimate time for."
 )
 @block_option
-@click.option("--calibrate/--no-calibrate", default=True, help="Measure the speed here, some 3 s.")
+@click.option(
+    "--calibrate/--no-calibrate", default=True, help="Measure the speed of this machine, briefly."
+)
 @as_json
 def plan(spec: Path, workers: int, block_points: int | None, calibrate: bool, json_: bool) -> None:
-    """What a sweep costs: points, blocks, bytes, hours. Runs nothing, stores nothing."""
+    """Estimate the size and the run time of a sweep. Computes and stores nothing."""
     sweep = Sweep.from_file(spec)
-    found = plan_sweep(sweep, block_points=block_points)
+    planned = plan_sweep(sweep, block_points=block_points)
     rate = measure_rate(sweep) if calibrate else None
+    hours = None if rate is None else planned.hours(rate, workers)
     facts = {
         "digest": sweep.digest,
-        "points": found.points,
-        "blocks": len(found.blocks),
-        "block_shape": list(found.block_shape),
-        "bytes": found.bytes,
-        "updates": found.updates,
+        "points": planned.points,
+        "blocks": len(planned.blocks),
+        "block_shape": list(planned.block_shape),
+        "bytes": planned.bytes,
+        "updates": planned.updates,
         "kernel": f"{sweep.kernel.name} {sweep.kernel.version}",
         "updates_per_second": rate,
         "workers": workers,
-        "hours": None if rate is None else found.hours(rate, workers),
+        "hours": hours,
     }
-    show(facts, json_)
+    summary = f"{planned.points} points in {len(planned.blocks)} blocks, {size_text(planned.bytes)}"
+    kernel = f"kernel {facts['kernel']}: {planned.updates:.2g} updates"
+    if rate is not None and hours is not None:
+        cores = f"{workers} core{'s' if workers > 1 else ''}"
+        summary += f", about {duration_text(3600 * hours)} on {cores}"
+        kernel += f", {rate:.2g} per second on one core"
+    show(facts, json_, summary, kernel)

@@ -1,5 +1,6 @@
-"""``latticescape run``, ``submit``, ``cancel`` and ``retry-failed``: what computes a store."""
+"""``latticescape run``, ``submit``, ``cancel`` and ``retry-failed``: compute a store."""
 
+import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from latticescape.deploy.cli.options import (
     threads_option,
     workers_option,
 )
-from latticescape.deploy.cli.outputs import show
+from latticescape.deploy.cli.outputs import duration_text, show
 from latticescape.deploy.clusters.connect import connect, persistent, profile_of
 from latticescape.deploy.clusters.profiles import Profile, Slurm
 from latticescape.sweeps.execution.run import Report, execute
@@ -37,12 +38,12 @@ from latticescape.sweeps.store.store import Store
     )
 )
 @click.argument("spec", type=PATH)
-@click.option("--store", type=STORE, required=True, help="Folder or URL, new or begun.")
+@click.option("--store", type=STORE, required=True, help="Folder or URL, new or unfinished.")
 @cluster_option
 @workers_option
 @threads_option
 @block_option
-@click.option("--base", type=STORE, help="Store of a smaller sweep: its points are taken over.")
+@click.option("--base", type=STORE, help="Store of a smaller sweep whose points to reuse.")
 @quiet_option
 @as_json
 def run(
@@ -56,7 +57,7 @@ def run(
     quiet: bool,
     json_: bool,
 ) -> None:
-    """Compute a sweep into a store; on a store begun before, go on where it stopped."""
+    """Compute a sweep into a store, or resume an unfinished one."""
     report = execute_on(
         cluster,
         Sweep.from_file(spec),
@@ -67,8 +68,7 @@ def run(
         progress=not quiet,
         base=base,
     )
-    show(report.as_dict(), json_)
-    _end(report)
+    _finish(report, json_)
 
 
 @click.command(
@@ -77,7 +77,7 @@ def run(
     )
 )
 @click.argument("spec", type=PATH)
-@click.option("--store", type=STORE, required=True, help="Folder or URL, new or begun.")
+@click.option("--store", type=STORE, required=True, help="Folder or URL, new or unfinished.")
 @click.option(
     "--cluster",
     required=True,
@@ -88,19 +88,24 @@ def run(
 def submit(
     spec: Path, store: StorePath, cluster: str, block_points: int | None, json_: bool
 ) -> None:
-    """Leave a sweep to a running scheduler, and return; status, watch and cancel take the store."""
+    """Start a sweep on a running scheduler and return.
+
+    Follow it with status or watch, and stop it with cancel, all by its store.
+    """
     sweep = Sweep.from_file(spec)
     job = submit_sweep(sweep, store, persistent(cluster), block_points=block_points)
-    show({"id": job, "store": str(store), "digest": sweep.digest, "cluster": cluster}, json_)
+    facts = {"id": job, "store": str(store), "digest": sweep.digest, "cluster": cluster}
+    show(facts, json_, f"submitted to {cluster}; follow it with: latticescape watch {store}")
 
 
 @click.command(epilog=example("latticescape cancel runs/ising.zarr"))
 @click.argument("store", type=STORE)
 @as_json
 def cancel(store: StorePath, json_: bool) -> None:
-    """Call off all work on a store, from any machine; what is done stays."""
+    """Stop all work on a store, from any machine; finished points are kept."""
     lease = cancel_store(store)
-    show({"store": str(store), "id": lease.id, "cancelled": lease.owner}, json_)
+    facts = {"store": str(store), "id": lease.id, "cancelled": lease.owner}
+    show(facts, json_, f"cancelled the work of {lease.owner} on {store}")
 
 
 @click.command(
@@ -124,7 +129,7 @@ def retry_failed(
     quiet: bool,
     json_: bool,
 ) -> None:
-    """Try failed and poisoned points again, as if for the first time, and all that are pending."""
+    """Compute failed, poisoned and pending points again."""
     report = execute_on(
         cluster,
         Store(store).sweep,
@@ -134,12 +139,19 @@ def retry_failed(
         progress=not quiet,
         poisoned=True,
     )
-    show(report.as_dict(), json_)
-    _end(report)
+    _finish(report, json_)
 
 
-def _end(report: Report) -> NoReturn:
-    """Tell what is missing, and leave with the exit code of a run."""
+def _finish(report: Report, json_: bool) -> NoReturn:
+    """Print what a run did and what is missing, and end with its exit code."""
+    others = {"taken over": report.taken_over, "failed": report.failed}
+    counts = [f"{report.computed} of {report.points} points computed"]
+    counts += [f"{number} {name}" for name, number in others.items() if number]
+    summary = (
+        f"{report.store}: {', '.join(counts)}, in {duration_text(report.seconds)} "
+        f"on {report.workers} worker{'' if report.workers == 1 else 's'}"
+    )
+    show(report.as_dict(), json_, summary)
     if report.note:
         click.echo(f"Note: {report.note}", err=True)
     missing = {
@@ -147,19 +159,18 @@ def _end(report: Report) -> NoReturn:
         "are poisoned": report.poisoned,
         "are pending": report.pending,
     }
-    told = ", ".join(f"{number} points {verb}" for verb, number in missing.items() if number)
-    if told:
-        click.echo(f"Error: {told}: {report.error}{_to_try(report)}", err=True)
+    problem = ", ".join(f"{number} points {verb}" for verb, number in missing.items() if number)
+    if problem:
+        hint = ""
+        if not report.failed and ". Try: " not in report.error:
+            again = "the same command again; finished points are kept"
+            retry = f"latticescape retry-failed {report.store}"
+            hint = f". Try: {again if report.pending else retry}"
+        click.echo(f"Error: {problem}: {report.error}{hint}", err=True)
     sys.exit(0 if report.complete else 1)
 
 
-def _to_try(report: Report) -> str:
-    if report.failed or ". Try: " in report.error:
-        return ""
-    if report.pending:
-        return ". Try: the same command once more; what is done stays"
-    return f". Try: latticescape retry-failed {report.store}"
-
+LOG = logging.getLogger(__name__)
 
 # Of two runs of a store, one after the other, these are added.
 SUMMED = (
@@ -192,6 +203,7 @@ def execute_on(
     """
 
     def once(poisoned: bool) -> Report:
+        LOG.info("compute %d points of sweep %s in %s", sweep.points, sweep.digest[:12], store)
         return execute(
             sweep,
             store,

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from latticescape.deploy.cli.options import STORE, as_json, example
-from latticescape.deploy.cli.outputs import fact_table, show
+from latticescape.deploy.cli.outputs import duration_text, fact_table, show
 from latticescape.sweeps.execution.status import Status
 from latticescape.sweeps.execution.status import status as store_status
 from latticescape.sweeps.store.location import StorePath
@@ -23,66 +23,63 @@ def watch_store(
     console: Console | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Status:
-    """Show how far a store is until nobody works on it.
+    """Show the progress of a store until the work on it ends.
 
     Parameters
     ----------
     store
         The store's folder, or URL.
     every
-        Seconds between two looks.
+        Seconds between two updates.
     console, sleep
-        Where to show it, and what to wait with.
+        The console to print to, and the function that waits.
 
     Returns
     -------
     Status
-        As it was at the last look.
+        The last status.
 
     Raises
     ------
     RequestError
         If there is no store.
     """
-    found = store_status(store)
-    with Live(progress_table(found), console=console, auto_refresh=False) as live:
-        while found.active:
+    progress = store_status(store)
+    with Live(progress_table(progress), console=console, auto_refresh=False) as live:
+        while progress.active:
             sleep(every)
-            found = store_status(store)
-            live.update(progress_table(found), refresh=True)
-    return found
+            progress = store_status(store)
+            live.update(progress_table(progress), refresh=True)
+    return progress
 
 
-def progress_table(found: Status) -> Table:
-    """A status as a table: a bar, and the numbers that say something."""
+def progress_table(progress: Status) -> Table:
+    """A table of a bar, the points in each state, the time left and the owner."""
     width = 40
-    filled = round(width * found.done / found.points)
+    filled = round(width * progress.done / progress.points)
     states = ("done", "running", "pending", "failed", "poisoned")
-    told = {name: getattr(found, name) for name in states}
+    counts = {name: getattr(progress, name) for name in states}
+    left = progress.seconds_left
+    bar = f"{'━' * filled}{'╌' * (width - filled)} {progress.done / progress.points:.0%}"
     return fact_table(
         {
-            "store": found.store,
-            "progress": f"{'━' * filled}{'╌' * (width - filled)} {found.done / found.points:.0%}",
-            "points": ", ".join(f"{number} {name}" for name, number in told.items() if number),
-            "blocks": f"{found.blocks_running} running, {found.blocks_pending} pending",
-            "left": _told_seconds(found.seconds_left),
-            "owner": found.owner or "nobody works on it",
+            "store": progress.store,
+            "progress": bar,
+            "points": ", ".join(f"{number} {name}" for name, number in counts.items() if number),
+            "blocks": f"{progress.blocks_running} running, {progress.blocks_pending} pending",
+            "time left": "unknown" if left is None else f"about {duration_text(left)}",
+            "owner": progress.owner or "none",
         }
     )
 
 
-def _told_seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return "not known yet"
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}"
-
-
 @click.command(epilog=example("latticescape watch runs/ising.zarr"))
 @click.argument("store", type=STORE)
-@click.option("--every", type=click.FloatRange(min=0.1), default=1.0, help="Seconds between looks.")
+@click.option(
+    "--every", type=click.FloatRange(min=0.1), default=1.0, help="Seconds between two updates."
+)
 def watch(store: StorePath, every: float) -> None:
-    """Watch a store, live, until nobody works on it. Exit code 1 if points are missing then."""
+    """Follow the progress of a store live. Exit code 1 if points are missing at the end."""
     sys.exit(0 if watch_store(store, every=every).complete else 1)
 
 
@@ -90,5 +87,9 @@ def watch(store: StorePath, every: float) -> None:
 @click.argument("store", type=STORE)
 @as_json
 def status(store: StorePath, json_: bool) -> None:
-    """How far a store is, who works on it, and when it will be done."""
-    show(store_status(store).as_dict(), json_)
+    """Show progress, owner and time left of a store."""
+    progress = store_status(store)
+    if json_:
+        show(progress.as_dict(), json_)
+    else:
+        Console().print(progress_table(progress))

@@ -1,47 +1,157 @@
-"""``latticescape verify`` and ``consolidate``: the files of a store."""
+"""``latticescape info``, ``verify`` and ``consolidate``: what a store holds."""
 
 import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
+from rich.console import Console
 
 from latticescape.deploy.cli.options import STORE, as_json, example
-from latticescape.deploy.cli.outputs import show
+from latticescape.deploy.cli.outputs import fact_table, show, size_text
+from latticescape.physics.variables import STATES
 from latticescape.sweeps.store.consolidate import consolidate as consolidate_store
 from latticescape.sweeps.store.location import StorePath
+from latticescape.sweeps.store.store import Store
 from latticescape.sweeps.store.verify import verify as verify_store
+
+# The tables of a spec that say what was simulated, and how.
+TABLES = ("lattice", "model", "kernel", "schedule")
+
+
+@click.command(
+    epilog=example("latticescape info runs/ising.zarr", "latticescape info runs/ising.zarr --json")
+)
+@click.argument("store", type=STORE)
+@as_json
+def info(store: StorePath, json_: bool) -> None:
+    """Describe a store: lattice, model, axes, schedule, versions, kernel, state and size."""
+    facts = describe(Store(store))
+    if json_:
+        show(facts, json_)
+    else:
+        Console().print(fact_table(_for_people(facts)))
+
+
+def describe(store: Store) -> dict[str, Any]:
+    """What a store is, as one JSON object; of a store by another version, too.
+
+    Parameters
+    ----------
+    store
+        The opened store.
+    """
+    attrs, states = store.group.attrs, store.states()
+    spec = tomllib.loads(str(attrs["spec"]))
+    arrays = dict(store.group.arrays())
+    names = arrays["done"].metadata.dimension_names or ()  # type: ignore[union-attr]
+    axes = {str(name): np.asarray(arrays[str(name)][...]).tolist() for name in names}
+    files = None  # not counted in a bucket
+    if isinstance(store.path, Path):
+        files = [path.stat().st_size for path in store.path.rglob("*") if path.is_file()]
+    return {
+        "store": str(store.path),
+        "digest": store.digest,
+        **{name: spec[name] for name in TABLES if name in spec},
+        "axes": axes,
+        "seed": attrs.get("seed"),
+        "kernel_version": attrs.get("kernel"),
+        "points": states.size,
+        **{name: int((states == number).sum()) for number, name in enumerate(STATES)},
+        "blocks": len(store.blocks),
+        "block_shape": attrs["block_shape"],
+        "consolidated": store.consolidated,
+        "variables": sorted(set(arrays) - set(axes)),
+        "bytes": sum(array.nbytes for array in arrays.values()),
+        "bytes_stored": None if files is None else sum(files),
+        "created": attrs.get("created"),
+        "versions": attrs.get("versions"),
+        "source_digest": attrs.get("source_digest"),
+        "git_revision": attrs.get("git_revision"),
+    }
+
+
+def _for_people(facts: Mapping[str, Any]) -> dict[str, str]:
+    tables = {name: _words(facts[name]) for name in TABLES if isinstance(facts.get(name), dict)}
+    states = ", ".join(f"{facts[name]} {name}" for name in STATES if facts[name])
+    cut = " × ".join(map(str, facts["block_shape"]))
+    stored = facts["bytes_stored"]
+    return {
+        "store": facts["store"],
+        **tables,
+        **{f"axis {name}": _axis(values) for name, values in facts["axes"].items()},
+        "seed": str(facts["seed"]),
+        "computed by": str(facts["kernel_version"]),
+        "state": f"{facts['points']} points: {states}",
+        "blocks": f"{facts['blocks']} of {cut} points"
+        + (", consolidated (read-only)" if facts["consolidated"] else ""),
+        "size": size_text(facts["bytes"])
+        + ("" if stored is None else f", {size_text(stored)} on disk"),
+        "versions": _words(facts["versions"] or {}),
+        "created": " ".join(str(facts[name]) for name in ("created", "git_revision")).strip(),
+        "digest": facts["digest"],
+    }
+
+
+def _words(table: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in table.items())
+
+
+def _axis(values: list[float]) -> str:
+    if len(values) < 4:
+        return ", ".join(f"{value:g}" for value in values)
+    return f"{len(values)} values from {values[0]:g} to {values[-1]:g}"
 
 
 @click.command(
     epilog=example("latticescape verify runs/ising.zarr", "latticescape verify s.zarr --repair")
 )
 @click.argument("store", type=STORE)
-@click.option("--repair", is_flag=True, help="Make damaged points pending; run computes them anew.")
+@click.option(
+    "--repair", is_flag=True, help="Mark damaged points as pending, for run to compute again."
+)
 @as_json
 def verify(store: StorePath, repair: bool, json_: bool) -> None:
-    """Compare every point with its checksum. Exit code 1 if any is damaged, repaired or not."""
-    found = verify_store(store, repair=repair)
+    """Check every point against its checksum. Exit code 1 if any is damaged, repaired or not."""
+    result = verify_store(store, repair=repair)
+    damages = [damage.told for damage in result.damages]
     facts = {
-        "store": found.store,
-        "points": found.points,
-        "done": found.done,
-        "damaged": found.damaged,
-        "blocks_damaged": len(found.damages),
+        "store": result.store,
+        "points": result.points,
+        "done": result.done,
+        "damaged": result.damaged,
+        "blocks_damaged": len(damages),
         "repaired": repair,
+        **({"damages": damages} if json_ else {}),
     }
-    told = [damage.told for damage in found.damages]
-    show({**facts, "damages": told} if json_ else facts, json_)
-    for line in told:
+    summary = (
+        f"{result.store}: {result.done} of {result.points} points are done, "
+        f"{result.damaged or 'none'} damaged"
+        + (" and now pending" if repair and result.damaged else "")
+    )
+    show(facts, json_, summary)
+    for line in damages:
         click.echo(f"Error: {line}", err=True)
-    if told and not repair:
-        click.echo(f"Try: {found.hint}", err=True)
-    sys.exit(1 if told else 0)
+    if damages and not repair:
+        click.echo(f"Try: {result.hint}", err=True)
+    sys.exit(1 if damages else 0)
 
 
 @click.command(epilog=example("latticescape consolidate runs/ising.zarr share/ising.zarr"))
 @click.argument("store", type=STORE)
 @click.argument("out", type=STORE)
-@click.option("--partial", is_flag=True, help="Even if points are missing; they stay so in OUT.")
+@click.option(
+    "--partial", is_flag=True, help="Copy an unfinished store; its missing points stay missing."
+)
 @as_json
 def consolidate(store: StorePath, out: StorePath, partial: bool, json_: bool) -> None:
-    """Copy a finished store into OUT, a few large files to be shared; OUT can only be read."""
-    show(consolidate_store(store, out, partial=partial).as_dict(), json_)
+    """Copy a finished store into OUT: a few large files to share, read-only."""
+    made = consolidate_store(store, out, partial=partial)
+    summary = (
+        f"{made.store}: {made.done} of {made.points} points in {made.files} files, "
+        f"{size_text(made.bytes)}"
+    )
+    show(made.as_dict(), json_, summary)

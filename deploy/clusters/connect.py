@@ -1,5 +1,6 @@
 """Connect to a cluster by the name of a profile, the path of a file or an address."""
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -26,6 +27,8 @@ from latticescape.deploy.clusters.profiles import (
 from latticescape.physics.errors import RequestError
 from latticescape.physics.extras import optional_imports
 from latticescape.sweeps.execution.workers import embedded
+
+LOG = logging.getLogger(__name__)
 
 # What outlives the process that submits to it, for the kinds that do not.
 PERSISTENT = {
@@ -77,6 +80,7 @@ def connect(
         )
     if isinstance(profile.tls, Certificates):
         profile = profile.model_copy(update={"tls": profile.tls.checked(profile.roles)})
+    LOG.info("connect to %s: %r", cluster, profile)
     match profile:
         case Local():
             return _local(profile)

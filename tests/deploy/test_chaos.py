@@ -24,7 +24,7 @@ TYPED = {
     "noise": ["run", "verify", "verify --repair", "run"],
 }
 SEEN = {
-    "scheduler": "points are pending: the scheduler is lost. Try: the same command once more",
+    "scheduler": "points are pending: the scheduler is lost. Try: the same command again",
     "noise": "Try: latticescape verify STORE --repair",
 }
 

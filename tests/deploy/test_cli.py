@@ -179,13 +179,43 @@ def test_run_on_its_own_cluster_gives_the_same_bits(spec: str, address: str) -> 
     assert_same_bits(Path("own.zarr"), Path("s.zarr"))
 
 
-def test_run_shows_a_table_to_people(spec: str, address: str) -> None:
+def test_run_prints_one_line_for_people(spec: str, address: str) -> None:
     result = latticescape(f"run {spec} --store s.zarr --cluster {address}")
     assert result.exit_code == 0
-    shown = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
-    assert (shown["computed"].strip(), shown["failed"].strip()) == ("9", "0")
-    assert "error" not in shown
+    (line,) = result.stdout.splitlines()
+    assert line.startswith("s.zarr: 9 of 9 points computed, in ")
     assert result.stderr == ""
+
+
+def test_plan_prints_two_lines_for_people(spec: str) -> None:
+    summary, kernel = latticescape(f"plan {spec} --block-points 2 --workers 2").stdout.splitlines()
+    assert summary.startswith("9 points in 6 blocks, ")
+    assert summary.endswith(" on 2 cores")
+    assert kernel.endswith(" per second on one core")
+
+
+def test_verbose_logs_the_steps_and_the_traceback_of_an_error(spec: str) -> None:
+    result = latticescape(f"run {spec} --store s.zarr --cluster tcp://h --verbose")
+    assert result.exit_code == 2
+    assert "connect to tcp://h" in result.stderr
+    assert "Traceback" in result.stderr
+    assert "Traceback" not in latticescape(f"run {spec} --store s.zarr --cluster tcp://h").stderr
+
+
+def test_info_describes_a_store(spec: str, address: str) -> None:
+    told(f"run {spec} --store s.zarr --cluster {address} --json")
+    facts, sweep = told("info s.zarr --json"), Sweep.from_toml(SPEC)
+    assert facts["digest"] == sweep.digest
+    assert facts["lattice"] == {"kind": "square", "size": 4}
+    assert facts["model"]["kind"] == "ising"
+    assert {name: len(values) for name, values in facts["axes"].items()} == {"T": 3, "H": 3}
+    assert (facts["points"], facts["done"], facts["pending"]) == (POINTS, POINTS, 0)
+    assert facts["kernel_version"] == f"{sweep.kernel.name} {sweep.kernel.version}"
+    assert {"energy", "done"} <= set(facts["variables"])
+    assert facts["bytes_stored"] > 0
+    shown = latticescape("info s.zarr").stdout
+    for words in ("kind square, size 4", "axis T", "9 points: 9 done", "latticescape", "on disk"):
+        assert words in shown, words
 
 
 def test_plan_tells_numbers_and_creates_nothing(spec: str, tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_one_image_that_fails_does_not_take_the_others_with_it(
         (["{}"], "--species"),
         (["{}", "--species", "Mo,Re", "--lattice", "cubic"], "cubic"),
         (["{}", "--species", "Mo,Re", "--picture", "a.pdf"], "no such picture"),
-        (["{}", "--species", "Mo,Re", "--out", "."], "is there already"),
+        (["{}", "--species", "Mo,Re", "--out", "."], "already exists"),
         (["{}", "--species", "Mo,Re", "--atoms", "."], "is a folder"),
     ],
 )
@@ -203,7 +203,7 @@ def test_a_frame_of_a_stack_is_chosen(striped: Path, tmp_path: Path) -> None:
         (["--endmembers", 0], "endmembers"),
         (["--method", "magic"], "magic"),
         (["--picture", "a.pdf"], "no such picture"),
-        (["--out", "."], "is there already"),
+        (["--out", "."], "already exists"),
         (["--frame", 3], "no such frame"),
     ],
 )
