@@ -62,7 +62,7 @@ def _log(context: click.Context, _: click.Parameter, verbose: bool) -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.DEBUG)
-        context.call_on_close(lambda: logger.removeHandler(handler))
+        context.find_root().call_on_close(lambda: logger.removeHandler(handler))
 
 
 _verbose_option = click.option(

@@ -59,19 +59,19 @@ def size_text(size: float) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """A duration, to two digits.
+    """An approximate duration, to two digits.
 
     Examples
     --------
     >>> duration_text(80.3), duration_text(7000), duration_text(0.2), duration_text(3e5)
-    ('80 s', '120 min', 'less than 1 s', '83 h')
+    ('about 80 s', 'about 120 min', 'less than 1 s', 'about 83 h')
     """
     if seconds < 1:
         return "less than 1 s"
     for unit, size, most in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 360_000)):
         if seconds < most:
-            return f"{_two_digits(seconds / size)} {unit}"
-    return f"{_two_digits(seconds / 86_400)} days"
+            return f"about {_two_digits(seconds / size)} {unit}"
+    return f"about {_two_digits(seconds / 86_400)} days"
 
 
 def _two_digits(value: float) -> str:

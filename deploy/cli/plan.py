@@ -47,6 +47,6 @@ def plan(spec: Path, workers: int, block_points: int | None, calibrate: bool, js
     kernel = f"kernel {facts['kernel']}: {planned.updates:.2g} updates"
     if rate is not None and hours is not None:
         cores = f"{workers} core{'s' if workers > 1 else ''}"
-        summary += f", about {duration_text(3600 * hours)} on {cores}"
+        summary += f", {duration_text(3600 * hours)} on {cores}"
         kernel += f", {rate:.2g} per second on one core"
     show(facts, json_, summary, kernel)

@@ -148,7 +148,7 @@ def _finish(report: Report, json_: bool) -> NoReturn:
     counts = [f"{report.computed} of {report.points} points computed"]
     counts += [f"{number} {name}" for name, number in others.items() if number]
     summary = (
-        f"{report.store}: {', '.join(counts)}, in {duration_text(report.seconds)} "
+        f"{report.store}: {', '.join(counts)}, {duration_text(report.seconds)} "
         f"on {report.workers} worker{'' if report.workers == 1 else 's'}"
     )
     show(report.as_dict(), json_, summary)

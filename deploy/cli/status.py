@@ -67,7 +67,7 @@ def progress_table(progress: Status) -> Table:
             "progress": bar,
             "points": ", ".join(f"{number} {name}" for name, number in counts.items() if number),
             "blocks": f"{progress.blocks_running} running, {progress.blocks_pending} pending",
-            "time left": "unknown" if left is None else f"about {duration_text(left)}",
+            "time left": "unknown" if left is None else duration_text(left),
             "owner": progress.owner or "none",
         }
     )

@@ -97,7 +97,8 @@ def _for_people(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _words(table: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in table.items())
+    """Names and values; a kind needs no name."""
+    return ", ".join(str(v) if name == "kind" else f"{name} {v}" for name, v in table.items())
 
 
 def _axis(values: list[float]) -> str:

@@ -183,7 +183,7 @@ def test_run_prints_one_line_for_people(spec: str, address: str) -> None:
     result = latticescape(f"run {spec} --store s.zarr --cluster {address}")
     assert result.exit_code == 0
     (line,) = result.stdout.splitlines()
-    assert line.startswith("s.zarr: 9 of 9 points computed, in ")
+    assert line.startswith("s.zarr: 9 of 9 points computed, ")
     assert result.stderr == ""
 
 
@@ -206,7 +206,7 @@ def test_info_describes_a_store(spec: str, address: str) -> None:
     told(f"run {spec} --store s.zarr --cluster {address} --json")
     facts, sweep = told("info s.zarr --json"), Sweep.from_toml(SPEC)
     assert facts["digest"] == sweep.digest
-    assert facts["lattice"] == {"kind": "square", "size": 4}
+    assert facts["lattice"] == {"kind": "square", "size": 6}
     assert facts["model"]["kind"] == "ising"
     assert {name: len(values) for name, values in facts["axes"].items()} == {"T": 3, "H": 3}
     assert (facts["points"], facts["done"], facts["pending"]) == (POINTS, POINTS, 0)
@@ -214,7 +214,7 @@ def test_info_describes_a_store(spec: str, address: str) -> None:
     assert {"energy", "done"} <= set(facts["variables"])
     assert facts["bytes_stored"] > 0
     shown = latticescape("info s.zarr").stdout
-    for words in ("kind square, size 4", "axis T", "9 points: 9 done", "latticescape", "on disk"):
+    for words in ("square, size 6", "axis T", "9 points: 9 done", "latticescape", "on disk"):
         assert words in shown, words
 
 
