@@ -328,15 +328,15 @@ def test_doctor_finds_a_sound_installation_and_cluster(address: str) -> None:
     found = told(f"doctor --cluster {address} --json")
     assert found["healthy"] is True
     names = {finding["name"] for finding in found["findings"]}
-    expected = {"python", "versions", "package", "kernel", "vectors", "compiled"}
+    expected = {"python", "versions", "package", "extras", "kernel", "vectors", "compiled"}
     assert names >= {*expected, f"cluster {address}"}
-    assert all(finding["good"] and finding["told"] for finding in found["findings"])
+    assert all(finding["good"] and finding["detail"] for finding in found["findings"])
 
 
 def finding(name: str, command: str) -> str:
-    """What one line of the doctor's tells."""
+    """The detail of one check."""
     findings = told(command)["findings"]
-    (line,) = (f["told"] for f in findings if f["name"] == name)
+    (line,) = (f["detail"] for f in findings if f["name"] == name)
     return str(line)
 
 
@@ -345,7 +345,7 @@ def finding(name: str, command: str) -> str:
     [
         ("avx2 avx512f avx512bw", 8, "8 words (512 bits) a register; zen: avx2 avx512f avx512bw"),
         ("sse2 avx2", 4, "4 words (256 bits) a register; zen: avx2"),
-        ("sse2", 4, "4 words (256 bits) a register; zen: no vector extension known here"),
+        ("sse2", 4, "4 words (256 bits) a register; zen: no known vector extension"),
     ],
 )
 def test_doctor_tells_the_width_of_a_vector(
@@ -367,14 +367,14 @@ def test_doctor_tells_what_is_compiled_and_compiles_only_if_asked(
     command = f"doctor --cluster {address} --json"
     folder = cache_folder()
     assert finding("compiled", command) == (
-        f"not yet: the first run takes some 10 s more, and fills {folder}"
+        f"none yet: the first run takes about 10 s longer, and fills {folder}"
     )
     (folder / "single_flip_0a1b").mkdir(parents=True)
     for name in ("flip.1.nbc", "flip.2.nbc", "flip.nbi", "lock"):
         (folder / "single_flip_0a1b" / name).touch()
     assert finding("compiled", command) == f"2 functions for this source, in {folder}"
     assert calls == []
-    assert "Ising model ready in" in finding("kernel", f"{command} --compile")
+    assert "Ising model compiled in" in finding("kernel", f"{command} --compile")
     assert len(calls) == 2
 
 
@@ -383,7 +383,15 @@ def test_doctor_tells_what_is_wrong_and_what_is_well() -> None:
     bad = [finding for finding in found["findings"] if not finding["good"]]
     assert found["healthy"] is False
     assert [finding["name"] for finding in bad] == ["cluster lab"]
-    assert "tcp://host:port" in bad[0]["told"]
+    assert "tcp://host:port" in bad[0]["detail"]
+
+
+def test_doctor_finds_a_folder_that_shadows_the_package(address: str, tmp_path: Path) -> None:
+    (tmp_path / "latticescape").mkdir()
+    findings = told(f"doctor --cluster {address} --json", code=2)["findings"]
+    (bad,) = (finding for finding in findings if not finding["good"])
+    assert bad["name"] == "package"
+    assert f"rename {tmp_path}/latticescape" in bad["detail"]
 
 
 @pytest.fixture
