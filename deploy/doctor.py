@@ -90,13 +90,14 @@ def examine(cluster: str = "local", *, compiling: bool = False) -> list[Finding]
 def _package() -> str:
     """The folder of the package, if a script or notebook started here would import the same."""
     for folder in map(Path, dict.fromkeys([str(Path.cwd()), *sys.path])):
-        for other in (folder / "latticescape", folder / "latticescape.py"):
-            if other.exists() and not other.samefile(HOME):
+        # A folder without __init__.py does not come before a package, wherever it is.
+        for other in (folder / "latticescape" / "__init__.py", folder / "latticescape.py"):
+            if other.exists() and not other.samefile(HOME / "__init__.py"):
                 raise RequestError(
                     f"{other} can be imported instead of the installed package",
                     came=f"{HOME} is installed",
                     allowed="one latticescape on sys.path and in the working folder",
-                    hint=f"rename {other}",
+                    hint=f"rename {other.parent if other.name == '__init__.py' else other}",
                 )
     return str(HOME)
 

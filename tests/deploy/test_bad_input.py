@@ -650,11 +650,11 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "submitting to oneself": (
         "submit ising.toml --store new/s.zarr --cluster local",
-        ("--cluster local", "a scheduler that goes on", "tcp://127.0.0.1:8786"),
+        ("--cluster local", "a scheduler that keeps running", "tcp://127.0.0.1:8786"),
     ),
     "submitting to jobs that end with the command": (
         "submit ising.toml --store new/s.zarr --cluster slurm-inside",
-        ("--cluster slurm-inside", "a scheduler that goes on", "sbatch sweep.sbatch"),
+        ("--cluster slurm-inside", "a scheduler that keeps running", "sbatch sweep.sbatch"),
     ),
     "submitting no spec": (
         "submit no.toml --store new/s.zarr --cluster tcp://127.0.0.1:1",

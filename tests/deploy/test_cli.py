@@ -386,9 +386,15 @@ def test_doctor_tells_what_is_wrong_and_what_is_well() -> None:
     assert "tcp://host:port" in bad[0]["detail"]
 
 
-def test_doctor_finds_a_folder_that_shadows_the_package(address: str, tmp_path: Path) -> None:
+def test_doctor_finds_a_folder_that_shadows_the_package(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "latticescape").mkdir()
-    findings = told(f"doctor --cluster {address} --json", code=2)["findings"]
+    command = f"doctor --cluster {address} --json"
+    assert told(command)["healthy"] is True  # without __init__.py it does not shadow
+    (tmp_path / "latticescape" / "__init__.py").touch()
+    findings = told(command, code=2)["findings"]
     (bad,) = (finding for finding in findings if not finding["good"])
     assert bad["name"] == "package"
     assert f"rename {tmp_path}/latticescape" in bad["detail"]
