@@ -13,8 +13,8 @@ from .images.spectra.windows import sliding_fft as sliding_fft
 from .images.unmixing.dimensions import count_endmembers as count_endmembers
 from .images.unmixing.mixture import unmix as unmix
 from .inference.accumulator import Accumulator as Accumulator
+from .inference.comparison.comparison import bic as bic
 from .inference.comparison.comparison import compare as compare
-from .inference.comparison.criteria import bic as bic
 from .inference.comparison.cross_validation import leave_one_out as leave_one_out
 from .inference.comparison.evidence import bayes_factors as bayes_factors
 from .inference.comparison.p_values import p_values as p_values

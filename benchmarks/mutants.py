@@ -346,14 +346,14 @@ MUTANTS = (
         "landscape distance",
     ),
     mutant(
-        "analysis/inference/comparison/criteria.py",
+        "analysis/inference/comparison/comparison.py",
         "else 2 * half",
         "else half",
         "factor of the BIC",
         "landscape published",
     ),
     mutant(
-        "analysis/inference/comparison/criteria.py",
+        "analysis/inference/comparison/comparison.py",
         "np.exp(np.nanmin(values) - values)",
         "np.exp(values - np.nanmin(values))",
         "sign of model weights",
@@ -395,7 +395,7 @@ MUTANTS = (
         "estimation errors",
     ),
     mutant(
-        "analysis/inference/landscapes/count_moments.py",
+        "analysis/inference/estimation/deviance.py",
         "root * (1 - rest / (8 * expected))",
         "root * (1 + rest / (8 * expected))",
         "sign of the correction for few counts",

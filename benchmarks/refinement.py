@@ -18,9 +18,8 @@ import xarray as xr
 from latticescape.analysis import landscape
 from latticescape.analysis.counts.counting import counts_dataset
 from latticescape.analysis.inference.estimation.deviance import deviance
-from latticescape.analysis.inference.estimation.fit import interpolated, located
-from latticescape.analysis.inference.refinement.errors import numerical_errors
-from latticescape.analysis.inference.refinement.proposal import propose
+from latticescape.analysis.inference.estimation.fit import find_minimum, interpolated
+from latticescape.analysis.inference.refinement.proposal import numerical_errors, propose
 from latticescape.physics import PairAlloy, Schedule, configurations, sample, triangular
 from latticescape.physics.models.model import REPLICAS
 from latticescape.sweeps.spec.seeding import point_seeds
@@ -162,11 +161,11 @@ class Trial:
 
 def minimum(surface: xr.Dataset) -> tuple[dict[str, float], dict[str, float]]:
     """Its place by ``fit``, and the numerical errors, as ``propose`` has them."""
-    told = deviance(surface)
-    between = interpolated(told)
+    deviances = deviance(surface)
+    between = interpolated(deviances)
     assert between is not None
-    found = located(surface, told, between)
-    return {n: found.fit.parameters[n][0] for n in told.names}, numerical_errors(found)
+    found = find_minimum(surface, deviances, between)
+    return {n: found.fit.parameters[n][0] for n in deviances.names}, numerical_errors(found)
 
 
 def trials(case: Case, number: int, reference: Alloy) -> Iterator[Trial]:

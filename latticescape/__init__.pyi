@@ -13,8 +13,8 @@ from .analysis.images.spectra.windows import sliding_fft as sliding_fft
 from .analysis.images.unmixing.dimensions import count_endmembers as count_endmembers
 from .analysis.images.unmixing.mixture import unmix as unmix
 from .analysis.inference.accumulator import Accumulator as Accumulator
+from .analysis.inference.comparison.comparison import bic as bic
 from .analysis.inference.comparison.comparison import compare as compare
-from .analysis.inference.comparison.criteria import bic as bic
 from .analysis.inference.comparison.cross_validation import leave_one_out as leave_one_out
 from .analysis.inference.comparison.evidence import bayes_factors as bayes_factors
 from .analysis.inference.comparison.p_values import p_values as p_values

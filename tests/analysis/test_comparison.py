@@ -26,7 +26,7 @@ from latticescape.analysis import (
     slab_landscape,
 )
 from latticescape.analysis.counts.counting import counts_dataset
-from latticescape.analysis.inference.comparison.criteria import model_weights
+from latticescape.analysis.inference.comparison.comparison import model_weights
 from latticescape.analysis.inference.comparison.models import argmin_s2, reweighed
 from latticescape.analysis.inference.estimation.fit import Fit
 from latticescape.analysis.inference.sample_size import noncentrality

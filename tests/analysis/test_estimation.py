@@ -24,9 +24,8 @@ from latticescape.analysis import (
 from latticescape.analysis.counts.counting import count_atoms, counts_dataset
 from latticescape.analysis.counts.overlap import count_covariance, neighborhoods_overlap
 from latticescape.analysis.inference.estimation import posterior as markov_chains
-from latticescape.analysis.inference.estimation.deviance import deviance
+from latticescape.analysis.inference.estimation.deviance import count_bias, deviance
 from latticescape.analysis.inference.estimation.posterior import ConvergenceError
-from latticescape.analysis.inference.landscapes.count_moments import count_bias
 from latticescape.deploy.cli.main import main
 from latticescape.deploy.examples import example
 from latticescape.physics import (

@@ -8,7 +8,7 @@ from scipy.stats import chi2
 from latticescape.analysis import compare, fit, landscape, observed_counts, random_mixing
 from latticescape.analysis import statistical_distance as distance
 from latticescape.analysis.counts.counting import counts_dataset
-from latticescape.analysis.inference.comparison.criteria import bic
+from latticescape.analysis.inference.comparison.comparison import bic
 from latticescape.deploy.examples import example
 from latticescape.physics import RequestError, configurations
 

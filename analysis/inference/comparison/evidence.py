@@ -84,7 +84,7 @@ def bayes_factors(
         inside = _inside(
             name, reweighed(landscape, n) if fraction is not None else landscape, boxes[name]
         )
-        rows[name] = {**_evidence(inside), "prior": _told(boxes[name])}
+        rows[name] = {**_evidence(inside), "prior": _in_words(boxes[name])}
     table = {key: [row[key] for row in rows.values()] for key in next(iter(rows.values()))}
     evidence = np.array(table["ln_evidence"], float)
     return xr.Dataset(
@@ -190,5 +190,5 @@ def _laplace(fit: Fit, n: float, volume: float) -> float:
     )
 
 
-def _told(box: Box) -> str:
+def _in_words(box: Box) -> str:
     return ", ".join(f"{name} {low:g} … {high:g}" for name, (low, high) in box.items()) or "none"

@@ -95,8 +95,8 @@ def landscapes_of(
         if those != images[first]:
             raise RequestError(
                 f"the models {first} and {name} are of different images",
-                came=_told(those),
-                allowed=_told(images[first]),
+                came=_listed(those),
+                allowed=_listed(images[first]),
                 hint="slab_landscapes, of a slab's sweeps"
                 if "source" in found[name].dims
                 else None,
@@ -109,7 +109,7 @@ def _images(landscape: xr.Dataset) -> dict[str, float]:
     return {str(image): float(n) for image, n in pairs}
 
 
-def _told(images: Mapping[str, float]) -> str:
+def _listed(images: Mapping[str, float]) -> str:
     return ", ".join(f"{image} ({n:g})" for image, n in images.items())
 
 

@@ -108,8 +108,8 @@ def p_values(
     found, drawn = _bootstrapped(
         predicted, observed, numbers, draws, rng, refit=refit, composition=composition
     )
-    told = {"p_value_way": way, "draws": draws, "refit": int(refit), "composition": composition}
-    return _table(observed, numbers, found, drawn, told)
+    attrs = {"p_value_way": way, "draws": draws, "refit": int(refit), "composition": composition}
+    return _table(observed, numbers, found, drawn, attrs)
 
 
 def _check(way: str, draws: int, composition: str) -> None:
@@ -143,8 +143,10 @@ def by_chi2(landscape: xr.Dataset, fit: Fit, fraction: npt.ArrayLike | None = No
     p = chi2_tail(s2, numbers, dof)
     p_total = chi2_tail(total, numbers.sum(), dof.all() * np.sum(dof + np.zeros_like(s2)))
     exact = np.zeros_like(p)
-    told = {"p_value_way": "chi2", "degrees_of_freedom": landscape.attrs["degrees_of_freedom"]}
-    return _dataset(landscape["image"], numbers, (s2, p, exact), (total, float(p_total), 0.0), told)
+    attrs = {"p_value_way": "chi2", "degrees_of_freedom": landscape.attrs["degrees_of_freedom"]}
+    return _dataset(
+        landscape["image"], numbers, (s2, p, exact), (total, float(p_total), 0.0), attrs
+    )
 
 
 def _bootstrapped(
@@ -248,19 +250,19 @@ def _by_shuffling(model: Model, observed: xr.Dataset, seed: int) -> xr.Dataset:
     rows = np.stack([rng.permutation(rows) for rows in shuffled.to_numpy()], axis=1)
     found = _from_random(observed["counts"].to_numpy(), classes)
     n = observed["n"].to_numpy().astype(float)
-    told = {"p_value_way": "shuffle", "draws": len(rows)}
-    return _table(observed, n, found, _from_random(rows, classes), told)
+    attrs = {"p_value_way": "shuffle", "draws": len(rows)}
+    return _table(observed, n, found, _from_random(rows, classes), attrs)
 
 
 def _table(
-    observed: xr.Dataset, numbers: Floats, found: Floats, drawn: Floats, told: dict[str, object]
+    observed: xr.Dataset, numbers: Floats, found: Floats, drawn: Floats, attrs: dict[str, object]
 ) -> xr.Dataset:
     """p-values of the images and of their sum from S² found and drawn."""
     weights = numbers / numbers.sum()
     p, se = share_as_far(found, drawn)
     p_total, se_total = share_as_far(found @ weights, drawn @ weights)
     total = (float(found @ weights), float(p_total), float(se_total))
-    return _dataset(observed["image"], numbers, (found, p, se), total, told)
+    return _dataset(observed["image"], numbers, (found, p, se), total, attrs)
 
 
 def share_as_far(found: npt.ArrayLike, drawn: npt.ArrayLike) -> tuple[Floats, Floats]:
@@ -284,11 +286,11 @@ def _dataset(
     numbers: Floats,
     rows: tuple[Floats, Floats, Floats],
     total: tuple[float, float, float],
-    told: dict[str, object],
+    attrs: dict[str, object],
 ) -> xr.Dataset:
     names = ("s2", "p_value", "p_value_se")
     by_image = {name: ("image", row) for name, row in zip(names, rows, strict=True)}
     sums = dict(zip(("s2_total", "p_value_total", "p_value_total_se"), total, strict=True))
     return xr.Dataset(
-        {**by_image, **sums, "n_used": ("image", numbers)}, {"image": images.values}, attrs=told
+        {**by_image, **sums, "n_used": ("image", numbers)}, {"image": images.values}, attrs=attrs
     )

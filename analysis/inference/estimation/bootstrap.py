@@ -11,7 +11,7 @@ from scipy.linalg import sqrtm
 
 from latticescape.analysis.counts.blocks import Atoms, block_counts
 from latticescape.analysis.inference.estimation.deviance import Overlap, deviance, deviances_of
-from latticescape.analysis.inference.estimation.fit import Fit, Located, interpolated, located
+from latticescape.analysis.inference.estimation.fit import Fit, Minimum, find_minimum, interpolated
 from latticescape.analysis.inference.estimation.information import root_histograms
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.physics.errors import RequestError
@@ -114,33 +114,33 @@ def bootstrap(
     ...     },
     ...     coords={"p": x, "label": ("configuration", np.array(classes.labels))})
     >>> counts = np.random.default_rng(1).multinomial(400, classes.random_mixing(0.45))
-    >>> told = bootstrap(landscape(sweep, counts_dataset({"one": counts}, classes)), draws=200)
-    >>> value, error = told.parameters["p"]
+    >>> estimate = bootstrap(landscape(sweep, counts_dataset({"one": counts}, classes)), draws=200)
+    >>> value, error = estimate.parameters["p"]
     >>> abs(value - 0.45) < 0.04, 0.008 < error < 0.02
     (True, True)
     """
     _check(landscape, kind, draws, atoms)
-    told = deviance(landscape, overlap)
-    between = interpolated(told)
+    deviances = deviance(landscape, overlap)
+    between = interpolated(deviances)
     if between is None:
         raise RequestError(
             "too few points of the landscape are computed to draw experiments on",
-            came=int(np.isfinite(told.values).sum()),
+            came=int(np.isfinite(deviances.values).sum()),
             allowed="three values or more of each parameter, computed",
             hint="fit, or a finer grid",
         )
-    result = located(landscape, told, between)
+    minimum = find_minimum(landscape, deviances, between)
     rng = np.random.default_rng(seed)
     if kind == "parametric":
-        found = _parametric(landscape, result, draws, rng)
+        found = _parametric(landscape, minimum, draws, rng)
     elif kind == "images":
-        found = _over_images(result, draws, rng)
+        found = _over_images(minimum, draws, rng)
     else:
         found = _over_blocks(
-            landscape, result, block_counts(landscape, atoms or {}, blocks), draws, rng
+            landscape, minimum, block_counts(landscape, atoms or {}, blocks), draws, rng
         )
     edges = np.array([[axis[0], axis[-1]] for axis in between.axes])
-    return _described(landscape, result.fit, np.clip(found, edges[:, 0], edges[:, 1]), kind)
+    return _described(landscape, minimum.fit, np.clip(found, edges[:, 0], edges[:, 1]), kind)
 
 
 def _check(landscape: xr.Dataset, kind: str, draws: int, atoms: Mapping[str, Atoms] | None) -> None:
@@ -175,69 +175,69 @@ def _check(landscape: xr.Dataset, kind: str, draws: int, atoms: Mapping[str, Ato
 
 
 def _parametric(
-    landscape: xr.Dataset, result: Located, draws: int, rng: np.random.Generator
+    landscape: xr.Dataset, minimum: Minimum, draws: int, rng: np.random.Generator
 ) -> Floats:
     """Counts drawn as if independent, fitted; deviations then stretched to scatter rightly."""
-    alone = result
-    if result.told.overlap == "simulated":
-        told = deviance(landscape, "independent")
-        between = interpolated(told)
+    alone = minimum
+    if minimum.deviances.overlap == "simulated":
+        deviances = deviance(landscape, "independent")
+        between = interpolated(deviances)
         assert between is not None  # the same points as before
-        alone = located(landscape, told, between)
-    q = root_histograms(landscape, alone.told, alone.between, alone.point)[0] ** 2
-    numbers = np.rint(alone.told.numbers).astype(int)
+        alone = find_minimum(landscape, deviances, between)
+    q = root_histograms(landscape, alone.deviances, alone.between, alone.point)[0] ** 2
+    numbers = np.rint(alone.deviances.numbers).astype(int)
     counts = [rng.multinomial(n, p / p.sum(), size=draws) for n, p in zip(numbers, q, strict=True)]
     found = _fitted(landscape, alone, np.stack(counts, axis=1).astype(float))
     away = found - alone.point
-    if result.told.overlap == "simulated":
-        away = away @ _stretch(alone, result).T
-    return result.point + away + _monte_carlo(result, draws, rng)
+    if minimum.deviances.overlap == "simulated":
+        away = away @ _stretch(alone, minimum).T
+    return minimum.point + away + _monte_carlo(minimum, draws, rng)
 
 
-def _stretch(alone: Located, result: Located) -> Floats:
+def _stretch(alone: Minimum, minimum: Minimum) -> Floats:
     """Takes deviations of one covariance to another, along directions that are not flat."""
-    basis = result.basis
-    has, wants = (basis.T @ _of_data(one) @ basis for one in (alone, result))
+    basis = minimum.basis
+    has, wants = (basis.T @ _of_data(one) @ basis for one in (alone, minimum))
     root = np.real(sqrtm(wants)) @ np.linalg.inv(np.real(sqrtm(has)))
     scaled = basis @ root @ basis.T + np.eye(len(basis)) - basis @ basis.T
-    found: Floats = scaled * np.outer(result.half, 1 / result.half)
+    found: Floats = scaled * np.outer(minimum.half, 1 / minimum.half)
     return found
 
 
-def _of_data(result: Located) -> Floats:
+def _of_data(minimum: Minimum) -> Floats:
     """The covariance in units of the grid, without Monte Carlo errors."""
-    every = list(result.fit.parameters)
-    at = [every.index(name) for name in result.told.names]
-    noise = result.fit.monte_carlo_covariance[np.ix_(at, at)]
-    found: Floats = (result.covariance - noise) / np.outer(result.half, result.half)
+    every = list(minimum.fit.parameters)
+    at = [every.index(name) for name in minimum.deviances.names]
+    noise = minimum.fit.monte_carlo_covariance[np.ix_(at, at)]
+    found: Floats = (minimum.covariance - noise) / np.outer(minimum.half, minimum.half)
     return found
 
 
-def _monte_carlo(result: Located, draws: int, rng: np.random.Generator) -> Floats:
+def _monte_carlo(minimum: Minimum, draws: int, rng: np.random.Generator) -> Floats:
     """Deviations by the finite simulation, which all draws share with the fit."""
-    every = list(result.fit.parameters)
-    at = [every.index(name) for name in result.told.names]
-    noise = result.fit.monte_carlo_covariance[np.ix_(at, at)]
+    every = list(minimum.fit.parameters)
+    at = [every.index(name) for name in minimum.deviances.names]
+    noise = minimum.fit.monte_carlo_covariance[np.ix_(at, at)]
     values, vectors = np.linalg.eigh((noise + noise.T) / 2)
     normal = rng.standard_normal((draws, len(at)))
     return np.asarray((normal * np.sqrt(np.maximum(values, 0))) @ vectors.T, float)
 
 
-def _over_images(result: Located, draws: int, rng: np.random.Generator) -> Floats:
-    images = len(result.told.numbers)
+def _over_images(minimum: Minimum, draws: int, rng: np.random.Generator) -> Floats:
+    images = len(minimum.deviances.numbers)
     times = rng.multinomial(images, np.full(images, 1 / images), size=draws)
-    parts = result.told.parts.reshape(images, -1)[:, result.between.chosen]
-    found = result.between.minimum(times @ parts)
+    parts = minimum.deviances.parts.reshape(images, -1)[:, minimum.between.chosen]
+    found = minimum.between.minimum(times @ parts)
     # Draws from few scatter less than new images would, by (n − 1)/n.
     wider = np.sqrt(images / (images - 1))
     return np.asarray(
-        result.point + wider * (found - result.point) + _monte_carlo(result, draws, rng)
+        minimum.point + wider * (found - minimum.point) + _monte_carlo(minimum, draws, rng)
     )
 
 
 def _over_blocks(
     landscape: xr.Dataset,
-    result: Located,
+    minimum: Minimum,
     counts: list[Floats],
     draws: int,
     rng: np.random.Generator,
@@ -248,34 +248,34 @@ def _over_blocks(
         times = rng.multinomial(number, np.full(number, 1 / number), size=draws)
         mean = every.sum(axis=0)
         drawn.append(np.maximum(mean + np.sqrt(number / (number - 1)) * (times @ every - mean), 0))
-    found = _fitted(landscape, result, np.stack(drawn, axis=1))
-    return found + _monte_carlo(result, draws, rng)
+    found = _fitted(landscape, minimum, np.stack(drawn, axis=1))
+    return found + _monte_carlo(minimum, draws, rng)
 
 
-def _fitted(landscape: xr.Dataset, result: Located, counts: Floats) -> Floats:
+def _fitted(landscape: xr.Dataset, minimum: Minimum, counts: Floats) -> Floats:
     """Minima for other counts (draws, images, classes), (draws, parameters)."""
-    values = deviances_of(landscape, result.told, counts, result.between.chosen)
-    return result.between.minimum(values)
+    values = deviances_of(landscape, minimum.deviances, counts, minimum.between.chosen)
+    return minimum.between.minimum(values)
 
 
-def _described(landscape: xr.Dataset, result: Fit, found: Floats, kind: Kind) -> Bootstrap:
-    names = [n for n in result.parameters if landscape.sizes[n] > 1]
+def _described(landscape: xr.Dataset, estimate: Fit, found: Floats, kind: Kind) -> Bootstrap:
+    names = [n for n in estimate.parameters if landscape.sizes[n] > 1]
     drawn = {name: ("draw", found[:, k]) for k, name in enumerate(names)}
-    for name in result.parameters:
-        drawn.setdefault(name, ("draw", np.full(len(found), result.parameters[name][0])))
+    for name in estimate.parameters:
+        drawn.setdefault(name, ("draw", np.full(len(found), estimate.parameters[name][0])))
     draws = xr.Dataset(
-        {name: drawn[name] for name in result.parameters},
-        attrs={"kind": kind, "overlap": result.overlap},
+        {name: drawn[name] for name in estimate.parameters},
+        attrs={"kind": kind, "overlap": estimate.overlap},
     )
     spread = {name: float(draws[name].std(ddof=1)) for name in names}
     parameters = {
         name: (value, spread[name] if name in spread and np.isfinite(error) else error)
-        for name, (value, error) in result.parameters.items()
+        for name, (value, error) in estimate.parameters.items()
     }
-    covariance = result.covariance.copy()
-    at = [list(result.parameters).index(name) for name in names]
+    covariance = estimate.covariance.copy()
+    at = [list(estimate.parameters).index(name) for name in names]
     covariance[np.ix_(at, at)] = np.cov(found.T).reshape(len(names), len(names))
-    kept = {f.name: getattr(result, f.name) for f in fields(Fit)}
+    kept = {f.name: getattr(estimate, f.name) for f in fields(Fit)}
     return Bootstrap(
         **{**kept, "parameters": parameters, "covariance": covariance}, draws=draws, kind=kind
     )

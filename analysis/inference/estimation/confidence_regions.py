@@ -4,9 +4,9 @@ import numpy as np
 import xarray as xr
 from scipy.stats import chi2
 
-from latticescape.analysis.inference.estimation.density import Density
 from latticescape.analysis.inference.estimation.deviance import Overlap, deviance, part_of
-from latticescape.analysis.inference.estimation.fit import Fit, fit, interpolated, located
+from latticescape.analysis.inference.estimation.fit import Fit, find_minimum, fit, interpolated
+from latticescape.analysis.inference.estimation.posterior import Density
 from latticescape.physics.errors import RequestError
 
 # Points along each axis of the region's grid, by number of parameters.
@@ -139,7 +139,7 @@ def fit_with_excess(
     between = interpolated(values) if values.names else None
     if between is None:
         return fit(landscape, overlap=overlap), None
-    minimum = located(landscape, values, between)
+    minimum = find_minimum(landscape, values, between)
     names = values.names
     density = Density(minimum, [None] * len(names))
     number = points or POINTS.get(len(names), FEWEST_POINTS)

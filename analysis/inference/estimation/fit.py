@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from scipy.ndimage import minimum_filter
 
 from latticescape.analysis.inference.estimation.deviance import Deviance, Overlap, deviance, part_of
 from latticescape.analysis.inference.estimation.flat_directions import (
@@ -15,7 +16,6 @@ from latticescape.analysis.inference.estimation.flat_directions import (
     named_directions,
 )
 from latticescape.analysis.inference.estimation.information import information
-from latticescape.analysis.inference.estimation.minima import modes
 from latticescape.analysis.inference.landscapes.interpolation import Interpolation, interpolation
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.physics.errors import RequestError
@@ -141,17 +141,19 @@ def fit(landscape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
     >>> round(value, 5), round(error, 5)
     (-0.08, 0.01581)
     """
-    told = deviance(landscape, overlap)
+    deviances = deviance(landscape, overlap)
     if not parameters_of(landscape):
-        return Fit({}, np.empty((0, 0)), **_distances(landscape), border=(), overlap=told.overlap)
-    between = interpolated(told)
+        return Fit(
+            {}, np.empty((0, 0)), **_distances(landscape), border=(), overlap=deviances.overlap
+        )
+    between = interpolated(deviances)
     if between is None:
-        return _grid_fit(landscape, told)
-    return located(landscape, told, between).fit
+        return _grid_fit(landscape, deviances)
+    return find_minimum(landscape, deviances, between).fit
 
 
 @dataclass(frozen=True)
-class Located:
+class Minimum:
     """A fit with what it was made from, which bootstrap and posterior go on with.
 
     Attributes
@@ -169,7 +171,7 @@ class Located:
     """
 
     fit: Fit
-    told: Deviance
+    deviances: Deviance
     between: Interpolation
     point: Floats
     half: Floats
@@ -179,20 +181,20 @@ class Located:
     minima: Floats
 
 
-def interpolated(told: Deviance) -> Interpolation | None:
+def interpolated(deviances: Deviance) -> Interpolation | None:
     """Between the grid's points, or None where these are too few for a curve."""
     try:
-        return interpolation(told.axes, told.values, told.errors)
+        return interpolation(deviances.axes, deviances.values, deviances.errors)
     except RequestError:
         return None
 
 
-def located(landscape: xr.Dataset, told: Deviance, between: Interpolation) -> Located:
+def find_minimum(landscape: xr.Dataset, deviances: Deviance, between: Interpolation) -> Minimum:
     """The minimum and its covariance."""
     point = between.minimum()
     edges = np.array([[axis[0], axis[-1]] for axis in between.axes]).T
     half = (edges[1] - edges[0]) / 2
-    found = information(landscape, told, between, point)
+    found = information(landscape, deviances, between, point)
     whole = found.curvature * np.outer(half, half)
     inverse = np.asarray(np.linalg.pinv(whole, rcond=1e-10, hermitian=True), float)
     scatter = inverse @ (found.slope_covariance * np.outer(half, half)) @ inverse
@@ -205,17 +207,22 @@ def located(landscape: xr.Dataset, told: Deviance, between: Interpolation) -> Lo
     monte_carlo = firm @ noise @ firm * np.outer(half, half)
     covariance = (vectors * spread) @ vectors.T * np.outer(half, half) + monte_carlo
     lost = np.abs(vectors[:, flat]).max(axis=1, initial=0.0) > 0.1
-    border = _border(told, point, edges, half, lost)
-    fit = _fit(landscape, told, between, point, covariance, monte_carlo, border)
+    border = _border(deviances, point, edges, half, lost)
+    fit = _fit(landscape, deviances, between, point, covariance, monte_carlo, border)
     flats = named_directions(
-        told.names, sharp, half, fixed_composition=bool(landscape.attrs.get("fixed_composition"))
+        deviances.names,
+        sharp,
+        half,
+        fixed_composition=bool(landscape.attrs.get("fixed_composition")),
     )
-    minima = modes(told, between) if not flats else point[None]
-    others = tuple(dict(zip(told.names, map(float, other), strict=True)) for other in minima[1:])
+    minima = find_minima(deviances, between) if not flats else point[None]
+    others = tuple(
+        dict(zip(deviances.names, map(float, other), strict=True)) for other in minima[1:]
+    )
     named = replace(fit, flat=flats, others=others)
-    return Located(
+    return Minimum(
         fit=named,
-        told=told,
+        deviances=deviances,
         between=between,
         point=point,
         half=half,
@@ -235,12 +242,12 @@ def _monte_carlo(between: Interpolation, point: Floats, inverse: Floats, half: F
 
 
 def _border(
-    told: Deviance, point: Floats, edges: Floats, half: Floats, lost: npt.NDArray[np.bool_]
+    deviances: Deviance, point: Floats, edges: Floats, half: Floats, lost: npt.NDArray[np.bool_]
 ) -> dict[str, tuple[float, float]]:
     """Parameters at the edge of the grid, and how far their axes should go instead."""
-    least = np.unravel_index(int(np.nanargmin(told.values)), told.values.shape)
+    least = np.unravel_index(int(np.nanargmin(deviances.values)), deviances.values.shape)
     found = {}
-    for k, (name, axis) in enumerate(told.axes.items()):
+    for k, (name, axis) in enumerate(deviances.axes.items()):
         low, high = edges[:, k]
         near = np.array([point[k] - low, high - point[k]]) <= PINNED * half[k]
         ends = np.array([axis[least[k]] == low, axis[least[k]] == high])
@@ -260,40 +267,46 @@ def _pinned(between: Interpolation, point: Floats) -> npt.NDArray[np.bool_]:
 
 def _fit(
     landscape: xr.Dataset,
-    told: Deviance,
+    deviances: Deviance,
     between: Interpolation,
     point: Floats,
     covariance: Floats,
     monte_carlo: Floats,
     border: dict[str, tuple[float, float]],
 ) -> Fit:
-    at = dict(zip(told.names, map(float, point), strict=True))
+    at = dict(zip(deviances.names, map(float, point), strict=True))
     errors = np.sqrt(np.diag(covariance))
     # How far a minimum lies beyond the grid's edge is not known.
-    errors[_pinned(between, point) & np.isin(told.names, list(border))] = np.inf
-    parameters = {name: (at[name], float(e)) for name, e in zip(told.names, errors, strict=True)}
-    nearby = landscape.sel({**at, **told.fixed}, method="nearest")
-    s2, s2_total = _least(landscape, told, between)
+    errors[_pinned(between, point) & np.isin(deviances.names, list(border))] = np.inf
+    parameters = {
+        name: (at[name], float(e)) for name, e in zip(deviances.names, errors, strict=True)
+    }
+    nearby = landscape.sel({**at, **deviances.fixed}, method="nearest")
+    s2, s2_total = _least(landscape, deviances, between)
     every = parameters_of(landscape)
     return Fit(
-        parameters={n: parameters.get(n, (told.fixed.get(n, np.nan), np.inf)) for n in every},
-        covariance=_spread_out(covariance, told.names, every),
+        parameters={n: parameters.get(n, (deviances.fixed.get(n, np.nan), np.inf)) for n in every},
+        covariance=_spread_out(covariance, deviances.names, every),
         border=tuple(border),
-        monte_carlo_covariance=_spread_out(monte_carlo, told.names, every),
-        overlap=told.overlap,
+        monte_carlo_covariance=_spread_out(monte_carlo, deviances.names, every),
+        overlap=deviances.overlap,
         extension=border,
         **_distances(nearby)
         | {"s2": nearby["s2"].reset_coords(drop=True).copy(data=s2), "s2_total": s2_total},
     )
 
 
-def _least(landscape: xr.Dataset, told: Deviance, between: Interpolation) -> tuple[Floats, float]:
+def _least(
+    landscape: xr.Dataset, deviances: Deviance, between: Interpolation
+) -> tuple[Floats, float]:
     """S² of every image and in total where the total is least, smoothed as −2 ln L is."""
-    one = landscape.isel(dict.fromkeys(told.fixed, 0))
-    total = one["s2_total"].transpose(*told.names).values.reshape(1, -1)
-    parts = one["s2"].transpose(part_of(landscape), *told.names).values.reshape(len(one["n"]), -1)
+    one = landscape.isel(dict.fromkeys(deviances.fixed, 0))
+    total = one["s2_total"].transpose(*deviances.names).values.reshape(1, -1)
+    parts = (
+        one["s2"].transpose(part_of(landscape), *deviances.names).values.reshape(len(one["n"]), -1)
+    )
     values = np.vstack([total, parts])[:, between.chosen].T
-    point = between.minimum(4 * told.numbers.sum() * values[:, :1].T)
+    point = between.minimum(4 * deviances.numbers.sum() * values[:, :1].T)
     found = between.process.of(values).mean(between.scaled(point))[0]
     return np.maximum(found[1:], 0), max(float(found[0]), 0.0)
 
@@ -306,18 +319,18 @@ def _spread_out(covariance: Floats, names: tuple[str, ...], every: tuple[str, ..
     return found
 
 
-def _grid_fit(landscape: xr.Dataset, told: Deviance) -> Fit:
+def _grid_fit(landscape: xr.Dataset, deviances: Deviance) -> Fit:
     """The best grid point, with an error that says nothing is known of its neighbourhood."""
-    least = np.unravel_index(int(np.nanargmin(told.values)), told.values.shape)
-    at = dict(zip(told.names, map(int, least), strict=True))
-    place = landscape.isel({**at, **dict.fromkeys(told.fixed, 0)})
+    least = np.unravel_index(int(np.nanargmin(deviances.values)), deviances.values.shape)
+    at = dict(zip(deviances.names, map(int, least), strict=True))
+    place = landscape.isel({**at, **dict.fromkeys(deviances.fixed, 0)})
     names = parameters_of(landscape)
     return Fit(
         {name: (float(place[name]), float("inf")) for name in names},
         np.full((len(names),) * 2, np.inf),
         **_distances(place),
         border=tuple(name for name, i in at.items() if i in (0, landscape.sizes[name] - 1)),
-        overlap=told.overlap,
+        overlap=deviances.overlap,
     )
 
 
@@ -329,3 +342,60 @@ def _distances(there: xr.Dataset) -> dict[str, Any]:
         "s2_total": float(there["s2_total"]),
         "s2_total_se": float(there["s2_total_se"]),
     }
+
+
+# A minimum whose −2 ln L is by more than this above the least holds less than 0.3 % as much.
+MODE = 12.0
+
+# The way between two minima must rise by so much, and by so many Monte Carlo errors.
+BARRIER = 2.0
+ERRORS = 4.0
+
+
+def find_minima(deviances: Deviance, between: Interpolation) -> Floats:
+    """Minima of −2 ln L that are about as low as the lowest, which is the first.
+
+    Parameters
+    ----------
+    deviances, between
+        −2 ln L over the grid, and its interpolation.
+
+    Returns
+    -------
+    ndarray
+        (modes, parameters).
+
+    Examples
+    --------
+    >>> from latticescape.analysis.inference.landscapes.interpolation import interpolation
+    >>> w = np.linspace(-1.0, 1.0, 41)
+    >>> value = 200 * (w**2 - 0.25) ** 2 + w
+    >>> zero = 0 * value
+    >>> one = value[None], np.ones(1), "independent", None
+    >>> deviances = Deviance({"w1": w}, {}, value, zero, *one)
+    >>> between = interpolation(deviances.axes, deviances.values, deviances.errors)
+    >>> find_minima(deviances, between).round(1).tolist()
+    [[-0.5], [0.5]]
+    """
+    table = np.where(np.isfinite(deviances.values), deviances.values, np.inf)
+    local = (table == minimum_filter(table, size=3, mode="nearest")) & np.isfinite(table)
+    noise = float(np.nanmedian(deviances.errors.ravel()[between.chosen]))
+    places = np.nonzero(local & (table <= table.min() + MODE + 2 * noise))
+    begin = np.column_stack([a[i] for a, i in zip(deviances.axes.values(), places, strict=True)])
+    low, high = between.scaled(np.array([[a[0], a[-1]] for a in between.axes]).T)
+    found = between.process.minima(between.scaled(begin), low, high) * between.half
+    found = np.vstack([between.minimum(), found + between.centre])
+    heights = between.value(found)
+    needed = max(BARRIER, ERRORS * noise)
+    kept = [0]
+    for k in np.argsort(heights):
+        low_enough = heights[k] <= heights[0] + MODE
+        if low_enough and all(_barrier(between, found[k], found[j]) > needed for j in kept):
+            kept.append(int(k))
+    return found[kept]
+
+
+def _barrier(between: Interpolation, one: Floats, other: Floats) -> float:
+    """How high the straight way between two minima rises above the higher one."""
+    way = between.value(np.linspace(one, other, 41))
+    return float(way.max() - max(way[0], way[-1]))

@@ -70,8 +70,8 @@ def named_directions(
 
     Examples
     --------
-    >>> told = named_directions(["w1", "w2"], np.diag([0.0, 90.0]), np.ones(2))
-    >>> told[0].sentence
+    >>> directions = named_directions(["w1", "w2"], np.diag([0.0, 90.0]), np.ones(2))
+    >>> directions[0].sentence
     'w1 is not identifiable: the whole grid is as likely'
     """
     _, vectors, flat = flat_subspace(curvature, half)

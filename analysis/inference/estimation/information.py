@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from latticescape.analysis.inference.estimation.deviance import Deviance, part_of
-from latticescape.analysis.inference.landscapes.count_moments import root_moments
+from latticescape.analysis.inference.estimation.deviance import Deviance, part_of, root_moments
 from latticescape.analysis.inference.landscapes.interpolation import Interpolation
 
 Floats = npt.NDArray[np.float64]
@@ -36,7 +35,7 @@ class Information:
 
 
 def information(
-    landscape: xr.Dataset, told: Deviance, between: Interpolation, point: Floats
+    landscape: xr.Dataset, deviances: Deviance, between: Interpolation, point: Floats
 ) -> Information:
     """Expected curvature and scatter of the slope of −ln L at a point.
 
@@ -45,10 +44,10 @@ def information(
     landscape
         A landscape. Without the histograms it is made of, the curvature is that of the landscape,
         and the slope is taken to scatter accordingly.
-    told, between
+    deviances, between
         Its −2 ln L, and the interpolation of that.
     point
-        (parameters,), in the order of ``told.axes``.
+        (parameters,), in the order of ``deviances.axes``.
 
     Examples
     --------
@@ -60,38 +59,40 @@ def information(
     ...     {"s2": (("image", "w1"), s2[None]), "s2_se": (("image", "w1"), 0 * s2[None]),
     ...      "s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2), "n": ("image", [100])},
     ...     coords={"w1": w})
-    >>> told = deviance(landscape)
-    >>> between = interpolation(told.axes, told.values, told.errors)
-    >>> information(landscape, told, between, np.zeros(1)).curvature.round(3).tolist()
+    >>> deviances = deviance(landscape)
+    >>> between = interpolation(deviances.axes, deviances.values, deviances.errors)
+    >>> information(landscape, deviances, between, np.zeros(1)).curvature.round(3).tolist()
     [[400.0]]
     """
-    if told.dispersion is None:
+    if deviances.dispersion is None:
         scaled = between.scaled(point[None])
         bend = between.process.derivatives(scaled)[2][0] / np.outer(between.half, between.half)
         return Information(bend / 2, bend / 2)
     curvature = np.zeros((len(point),) * 2)
     scatter = curvature.copy()
-    roots, every_slope = root_histograms(landscape, told, between, point)
-    for d, number in enumerate(told.numbers):
-        value, slopes, dispersion = roots[d], every_slope[d], told.dispersion[d]
+    roots, every_slope = root_histograms(landscape, deviances, between, point)
+    for d, number in enumerate(deviances.numbers):
+        value, slopes, dispersion = roots[d], every_slope[d], deviances.dispersion[d]
         there = landscape.isel({part_of(landscape): d})
-        slope, covariance = _root_scatter(value**2, number, dispersion, _covariance(there, told))
+        slope, covariance = _root_scatter(
+            value**2, number, dispersion, _covariance(there, deviances)
+        )
         curvature += 8 * number * (slopes * (slope * np.sqrt(number) * value)) @ slopes.T
         scatter += 16 * number * slopes @ covariance @ slopes.T
     return Information(curvature, scatter)
 
 
 def root_histograms(
-    landscape: xr.Dataset, told: Deviance, between: Interpolation, point: Floats
+    landscape: xr.Dataset, deviances: Deviance, between: Interpolation, point: Floats
 ) -> tuple[Floats, Floats]:
     """√q of the simulation at a point, (parts, classes), and its slopes, (parts, axes, classes).
 
     From a parabola through the grid points near the minimum.
     """
-    one = landscape.isel(dict.fromkeys(told.fixed, 0))
-    chosen = _near_points(told, between)
-    design, width = _design(told, chosen, point)
-    q = one["probability"].transpose(part_of(landscape), *told.names, "configuration").values
+    one = landscape.isel(dict.fromkeys(deviances.fixed, 0))
+    chosen = _near_points(deviances, between)
+    design, width = _design(deviances, chosen, point)
+    q = one["probability"].transpose(part_of(landscape), *deviances.names, "configuration").values
     near = np.sqrt(q.reshape(len(q), -1, q.shape[-1])[:, chosen])
     parabolas = np.linalg.pinv(design) @ near
     value = np.clip(parabolas[:, 0], 0, 1)
@@ -99,8 +100,8 @@ def root_histograms(
     return value, parabolas[:, 1 : 1 + len(point)] / width[:, None]
 
 
-def _covariance(image: xr.Dataset, told: Deviance) -> Floats | None:
-    if told.overlap != "simulated":
+def _covariance(image: xr.Dataset, deviances: Deviance) -> Floats | None:
+    if deviances.overlap != "simulated":
         return None
     return np.asarray(image["count_covariance"].values, float)
 
@@ -120,20 +121,22 @@ def _root_scatter(
     return slope, covariance
 
 
-def _near_points(told: Deviance, between: Interpolation) -> npt.NDArray[np.intp]:
+def _near_points(deviances: Deviance, between: Interpolation) -> npt.NDArray[np.intp]:
     """The low points, and three along each axis around the lowest."""
     values = between.process.mean(between.process.points)
-    low = np.zeros(told.values.shape, bool)
+    low = np.zeros(deviances.values.shape, bool)
     low.ravel()[between.chosen[values <= values.min() + NEAR]] = True
     lowest = np.unravel_index(between.chosen[int(np.argmin(values))], low.shape)
     starts = np.clip(np.array(lowest) - 1, 0, np.array(low.shape) - 3)
     low[tuple(slice(start, start + 3) for start in starts.tolist())] = True
-    return np.flatnonzero(low & np.isfinite(told.values))
+    return np.flatnonzero(low & np.isfinite(deviances.values))
 
 
-def _design(told: Deviance, chosen: npt.NDArray[np.intp], point: Floats) -> tuple[Floats, Floats]:
+def _design(
+    deviances: Deviance, chosen: npt.NDArray[np.intp], point: Floats
+) -> tuple[Floats, Floats]:
     """Columns 1, w_i, w_i w_j of a parabola around a point, and the unit of each w."""
-    grid = np.stack(np.meshgrid(*told.axes.values(), indexing="ij"), axis=-1)
+    grid = np.stack(np.meshgrid(*deviances.axes.values(), indexing="ij"), axis=-1)
     offsets = grid.reshape(-1, len(point))[chosen] - point
     width = np.maximum(np.abs(offsets).max(axis=0), 1e-300)
     scaled = offsets / width

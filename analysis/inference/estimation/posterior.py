@@ -1,21 +1,126 @@
 """The probability of parameters given the data, by Markov chains on the interpolated landscape."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from scipy.linalg import sqrtm
+from scipy.stats import lognorm, norm, uniform
 
-from latticescape.analysis.inference.estimation.density import Density, Prior, priors_of
 from latticescape.analysis.inference.estimation.deviance import Overlap, deviance, part_of
-from latticescape.analysis.inference.estimation.fit import Located, interpolated, located
+from latticescape.analysis.inference.estimation.fit import Minimum, find_minimum, interpolated
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.physics.errors import RequestError
 from latticescape.physics.extras import optional_imports
 
 Floats = npt.NDArray[np.float64]
+
+Prior = tuple[str, float, float]
+
+_PRIORS: dict[str, Callable[[float, float], Any]] = {
+    "normal": lambda a, b: norm(a, b),
+    "uniform": lambda a, b: uniform(a, b - a),
+    "lognormal": lambda a, b: lognorm(b, scale=np.exp(a)),
+}
+
+
+class Density:
+    """ln posterior at points (m, parameters), zero at the maximum of the likelihood.
+
+    Where counts overlap or are few, and by as much as the simulation is noisy, the likelihood is
+    stretched about its maximum so that its curvature is the inverse of the estimate's covariance.
+    """
+
+    def __init__(self, minimum: Minimum, priors: Sequence[Any]) -> None:
+        self.minimum = minimum
+        self.priors = priors
+        edges = np.array([[axis[0], axis[-1]] for axis in minimum.between.axes])
+        self.low, self.high = edges[:, 0], edges[:, 1]
+        self.least = float(minimum.between.value(minimum.point)[0])
+        self.stretch, self.factor = _adjustment(minimum)
+
+    def __call__(self, points: Floats) -> Floats:
+        inside = ((points >= self.low) & (points <= self.high)).all(axis=1)
+        found = np.full(len(points), -np.inf)
+        if inside.any():
+            places = points[inside]
+            value = self.minimum.between.value(self.adjusted(places)) - self.least
+            found[inside] = self.prior(places) - self.factor * value / 2
+        return found
+
+    def adjusted(self, points: Floats) -> Floats:
+        """Where the likelihood of a point is read off the landscape."""
+        found: Floats = self.minimum.point + (points - self.minimum.point) @ self.stretch.T
+        return found
+
+    def prior(self, points: Floats) -> Floats:
+        found = np.zeros(len(points))
+        for column, prior in zip(points.T, self.priors, strict=True):
+            if prior is not None:
+                found += prior.logpdf(column)
+        return found
+
+    def starts(self, walkers: int, rng: np.random.Generator) -> Floats:
+        """Points near the minima, wider than the posterior, where the prior is not zero."""
+        axes = len(self.low)
+        values, vectors = np.linalg.eigh(self.minimum.covariance)
+        widths = np.sqrt(np.maximum(values, 1e-12 * np.abs(values).max()))
+        found: list[Floats] = []
+        for attempt in range(200):
+            centre = self.minimum.minima[rng.integers(len(self.minimum.minima), size=walkers)]
+            point = centre + 1.5 * (rng.standard_normal((walkers, axes)) * widths) @ vectors.T
+            if attempt >= 20:
+                point = rng.uniform(self.low, self.high, (walkers, axes))
+            found.extend(point[np.isfinite(self(point))])
+            if len(found) >= walkers:
+                return np.array(found[:walkers])
+        raise RequestError(
+            "the prior is zero all over the grid",
+            allowed="some probability inside it: "
+            + ", ".join(
+                f"{name} from {a:g} to {b:g}"
+                for name, a, b in zip(
+                    self.minimum.deviances.names, self.low, self.high, strict=True
+                )
+            ),
+        )
+
+
+def _adjustment(minimum: Minimum) -> tuple[Floats, float]:
+    """The stretch about the minimum, and a factor of −2 ln L: one of them is 1."""
+    unit = np.outer(minimum.half, minimum.half)
+    basis = minimum.basis
+    has = basis.T @ (minimum.curvature * unit) @ basis
+    wants = basis.T @ (minimum.covariance / unit) @ basis
+    if not basis.shape[1]:
+        return np.eye(len(minimum.point)), 1.0
+    if len(minimum.minima) > 1:
+        ratio = 1 / (np.linalg.det(has) * np.linalg.det(wants))
+        return np.eye(len(minimum.point)), float(min(ratio ** (1 / basis.shape[1]), 1.0))
+    inner = np.linalg.inv(np.real(sqrtm(has))) @ np.linalg.inv(np.real(sqrtm(wants)))
+    scaled = basis @ inner @ basis.T + np.eye(len(basis)) - basis @ basis.T
+    return scaled * np.outer(minimum.half, 1 / minimum.half), 1.0
+
+
+def priors_of(names: tuple[str, ...], given: Mapping[str, Prior]) -> list[Any]:
+    """A distribution a parameter, or None where none is given."""
+    for name, prior in given.items():
+        if name not in names:
+            raise RequestError(
+                f"a prior of {name}, which is not fitted", came=name, allowed=", ".join(names)
+            )
+        if len(prior) != 3 or prior[0] not in _PRIORS:
+            raise RequestError(
+                f"the prior of {name} cannot be read",
+                came=prior,
+                allowed="(normal, mean, sd) | (uniform, low, high) | (lognormal, mean, sd)",
+                hint=f'prior={{"{name}": ("normal", 0.0, 0.1)}}',
+            )
+    return [_PRIORS[given[n][0]](*given[n][1:]) if n in given else None for n in names]
+
 
 # The mean's error is to be below a twentieth of the width, and chains alike to a hundredth.
 LEAST_ESS = 400.0
@@ -109,17 +214,17 @@ def posterior(
     names = parameters_of(landscape)
     if not names:
         raise RequestError("the landscape has no parameters", allowed="one axis or more")
-    told = deviance(landscape, overlap)
-    between = interpolated(told)
+    deviances = deviance(landscape, overlap)
+    between = interpolated(deviances)
     if between is None:
         raise RequestError(
             "too few points of the landscape are computed for a posterior",
-            came=int(np.isfinite(told.values).sum()),
+            came=int(np.isfinite(deviances.values).sum()),
             allowed="three values or more of each parameter, computed",
             hint="fit, or a finer grid",
         )
-    result = located(landscape, told, between)
-    density = Density(result, priors_of(told.names, prior or {}))
+    minimum = find_minimum(landscape, deviances, between)
+    density = Density(minimum, priors_of(deviances.names, prior or {}))
     kept, lp, diagnostics = _converged(density, chains, walkers, draws, seed)
     return _described(landscape, density, kept, lp, diagnostics)
 
@@ -139,15 +244,15 @@ def _converged(
         drop = length // 3
         kept = np.array([sampler.get_chain(discard=drop) for sampler, _ in samplers])
         lp = np.array([sampler.get_log_prob(discard=drop) for sampler, _ in samplers])
-        diagnostics = _diagnostics(density.fit.told.names, kept)
-        if all(_is_good(told) for told in diagnostics.values()):
+        diagnostics = _diagnostics(density.minimum.deviances.names, kept)
+        if all(_is_good(one) for one in diagnostics.values()):
             return kept, lp, diagnostics
         steps = length
     error = ConvergenceError(
         f"the chains have not converged after {length} steps",
         came=", ".join(
-            f"{name}: R̂ {told['r_hat']:.3f}, ESS {told['ess_bulk']:.0f}"
-            for name, told in diagnostics.items()
+            f"{name}: R̂ {one['r_hat']:.3f}, ESS {one['ess_bulk']:.0f}"
+            for name, one in diagnostics.items()
         ),
         allowed=f"R̂ below {MOST_R_HAT} and an ESS of {LEAST_ESS:.0f} or more",
         hint="more draws, or a grid with one minimum",
@@ -169,8 +274,8 @@ def _sampler(density: Density, walkers: int, axes: int, seed: int, chain: int) -
     return sampler, emcee.State(begin, random_state=random)
 
 
-def _is_good(told: Mapping[str, float]) -> bool:
-    return told["r_hat"] <= MOST_R_HAT and min(told["ess_bulk"], told["ess_tail"]) >= LEAST_ESS
+def _is_good(one: Mapping[str, float]) -> bool:
+    return one["r_hat"] <= MOST_R_HAT and min(one["ess_bulk"], one["ess_tail"]) >= LEAST_ESS
 
 
 def _diagnostics(names: tuple[str, ...], kept: Floats) -> dict[str, dict[str, float]]:
@@ -215,46 +320,50 @@ def _described(
     diagnostics: Mapping[str, Mapping[str, float]],
 ) -> Any:
     arviz = imported_arviz()
-    result = density.fit
-    number, names = len(kept), result.told.names
+    minimum = density.minimum
+    number, names = len(kept), minimum.deviances.names
     flat = kept.reshape(number, -1, kept.shape[-1])
     draws = {name: flat[..., k] for k, name in enumerate(names)}
-    draws |= {name: np.full(flat.shape[:2], value) for name, value in result.told.fixed.items()}
+    draws |= {
+        name: np.full(flat.shape[:2], value) for name, value in minimum.deviances.fixed.items()
+    }
     part = str(part_of(landscape))
-    parts = result.told.parts.reshape(len(result.told.numbers), -1)[:, result.between.chosen]
-    process = result.between.process.of(parts.T)
-    places = result.between.scaled(density.adjusted(flat.reshape(-1, len(names))))
+    parts = minimum.deviances.parts.reshape(len(minimum.deviances.numbers), -1)[
+        :, minimum.between.chosen
+    ]
+    process = minimum.between.process.of(parts.T)
+    places = minimum.between.scaled(density.adjusted(flat.reshape(-1, len(names))))
     likelihood = -density.factor * process.mean(places).reshape(*flat.shape[:2], -1) / 2
     found = arviz.from_dict(
-        posterior={name: draws[name] for name in result.fit.parameters},
+        posterior={name: draws[name] for name in minimum.fit.parameters},
         log_likelihood={"counts": likelihood},
         sample_stats={"lp": lp.reshape(number, -1)},
         coords={part: [str(name) for name in landscape[part].values]},
         dims={"counts": [part]},
     )
-    for name, told in diagnostics.items():
-        found.posterior[name].attrs.update(told)
-    found.posterior.attrs.update(_told(result, flat))
+    for name, one in diagnostics.items():
+        found.posterior[name].attrs.update(one)
+    found.posterior.attrs.update(_summary(minimum, flat))
     return found
 
 
-def _told(result: Located, flat: Floats) -> dict[str, Any]:
+def _summary(minimum: Minimum, flat: Floats) -> dict[str, Any]:
     every = flat.reshape(-1, flat.shape[-1])
-    errors = np.sqrt(np.diag(result.covariance))
-    several = len(result.minima) > 1
-    notes = list(result.fit.notes)
+    errors = np.sqrt(np.diag(minimum.covariance))
+    several = len(minimum.minima) > 1
+    notes = list(minimum.fit.notes)
     if several:
-        apart = ((every[:, None] - result.minima[None]) / result.half) ** 2
-        share = np.bincount(np.argmin(apart.sum(axis=-1), axis=1), minlength=len(result.minima))
-        told = ", ".join(f"{part:.0%}" for part in share / share.sum())
-        modes = len(result.minima)
+        apart = ((every[:, None] - minimum.minima[None]) / minimum.half) ** 2
+        share = np.bincount(np.argmin(apart.sum(axis=-1), axis=1), minlength=len(minimum.minima))
+        parts = ", ".join(f"{part:.0%}" for part in share / share.sum())
+        modes = len(minimum.minima)
         notes.append(
-            f"the posterior has {modes} modes ({told}), so its mean is not a useful summary"
+            f"the posterior has {modes} modes ({parts}), so its mean is not a useful summary"
         )
     return {
-        "overlap": result.told.overlap,
+        "overlap": minimum.deviances.overlap,
         "multimodal": int(several),
         "notes": notes,
-        "laplace_shift": ((every.mean(axis=0) - result.point) / errors).tolist(),
+        "laplace_shift": ((every.mean(axis=0) - minimum.point) / errors).tolist(),
         "laplace_ratio": (every.std(axis=0) / errors).tolist(),
     }

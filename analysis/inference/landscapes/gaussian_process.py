@@ -83,8 +83,8 @@ class Process:
         """Standard error of the mean, (m,)."""
         known = self.kernel(points)
         prior = PARABOLA * (1 + (points**2).sum(axis=1)) ** 2 + self.height
-        told = (known * cho_solve(self.factor, known.T).T).sum(axis=1)
-        found: Floats = self.scale * np.sqrt(np.maximum(prior - told, 0))
+        explained = (known * cho_solve(self.factor, known.T).T).sum(axis=1)
+        found: Floats = self.scale * np.sqrt(np.maximum(prior - explained, 0))
         return found
 
     def slope_covariance(self, point: Floats) -> Floats:

@@ -201,10 +201,10 @@ def mean_covariance(
     """
     images, classes = landscape.sizes["image"], landscape.sizes["configuration"]
     unknown = np.full((images, classes, classes), np.nan)
-    told = "covariance of counts of one simulated configuration, per neighbourhood"
+    long_name = "covariance of counts of one simulated configuration, per neighbourhood"
     dims = ("image", "configuration", "configuration_2")
     found = np.mean(covariances, axis=0) if covariances else unknown
-    return xr.Variable(dims, found, {"long_name": told, "units": "1"})
+    return xr.Variable(dims, found, {"long_name": long_name, "units": "1"})
 
 
 def p_values(s2: npt.ArrayLike, n: npt.ArrayLike, dof: npt.ArrayLike) -> npt.NDArray[np.float64]:

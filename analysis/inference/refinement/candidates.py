@@ -1,14 +1,16 @@
 """Places around a minimum where points may be added, and where a lower one may be."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import RegularGridInterpolator
+from scipy.linalg import solve_triangular
 from scipy.stats import norm
 
 from latticescape.analysis.inference.estimation.deviance import Deviance
+from latticescape.analysis.inference.landscapes.gaussian_process import LEAST_NOISE, Process
 from latticescape.analysis.inference.landscapes.interpolation import (
     HIGH,
     Interpolation,
@@ -16,6 +18,7 @@ from latticescape.analysis.inference.landscapes.interpolation import (
 )
 
 Floats = npt.NDArray[np.float64]
+
 Values = dict[str, tuple[float, ...]]
 
 # New values are chosen among so many an axis, by number of axes, and no fewer than this many times
@@ -63,16 +66,16 @@ def gap(axis: Floats, place: float) -> float:
 class Grid:
     """Places around a minimum where points may be added, and how noisy they will be."""
 
-    told: Deviance
+    deviances: Deviance
     between: Interpolation
     candidates: dict[str, list[float]]
     noise: RegularGridInterpolator
     high: float
 
     @classmethod
-    def of(cls, told: Deviance, between: Interpolation) -> "Grid":
-        order = [np.argsort(axis) for axis in told.axes.values()]
-        errors = told.errors[np.ix_(*order)]
+    def of(cls, deviances: Deviance, between: Interpolation) -> "Grid":
+        order = [np.argsort(axis) for axis in deviances.axes.values()]
+        errors = deviances.errors[np.ix_(*order)]
         known = errors[np.isfinite(errors) & (errors > 0)]
         least = float(known.min()) if known.size else 1e-6
         filled = np.log(np.where(np.isfinite(errors) & (errors > 0), errors, least))
@@ -81,16 +84,16 @@ class Grid:
         low, top = _zone(between, high)
         candidates = {
             name: _candidates(axis, float(low[k]), float(top[k]), len(between.axes))
-            for k, (name, axis) in enumerate(zip(told.names, between.axes, strict=True))
+            for k, (name, axis) in enumerate(zip(deviances.names, between.axes, strict=True))
         }
-        return cls(told, between, candidates, noise, high)
+        return cls(deviances, between, candidates, noise, high)
 
     def slab(self, name: str, value: float, chosen: Values) -> tuple[Floats, Floats]:
         """Scaled places and errors of the points that a value of an axis brings, near the
         minimum."""
         values = [
             np.array([value]) if n == name else np.array([*axis, *chosen.get(n, ())])
-            for n, axis in zip(self.told.names, self.between.axes, strict=True)
+            for n, axis in zip(self.deviances.names, self.between.axes, strict=True)
         ]
         mesh = np.stack(np.meshgrid(*values, indexing="ij"), axis=-1).reshape(-1, len(values))
         mesh = mesh[self.between.is_near(mesh)]
@@ -131,3 +134,91 @@ def rounded(values: Floats, width: float) -> list[float]:
     """Numbers of no more digits than a range asks for."""
     digits = 4 - int(np.floor(np.log10(width))) if width > 0 else 12
     return [float(np.round(value, digits)) for value in values]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What the slope at a minimum would be known to, with points added one set after the other.
+
+    Attributes
+    ----------
+    process
+        With the points there are and those added, whose values nobody knows yet.
+    place
+        (axes,), scaled: the minimum.
+    curvature
+        (axes, axes) there, of the values, scaled.
+    whitening
+        L⁻¹, L being the lower Cholesky factor of the kernel of all points with noise.
+    whitened_slope
+        (n, axes): L⁻¹ times the prior covariance of the slope with the points.
+    slope
+        (axes, axes): covariance of the slope, in the units of ``process.scale``.
+    """
+
+    process: Process
+    place: Floats
+    curvature: Floats
+    whitening: Floats
+    whitened_slope: Floats
+    slope: Floats
+
+    @classmethod
+    def of(cls, process: Process, place: Floats) -> "Forecast":
+        """With nothing added yet."""
+        factor = np.tril(process.factor[0])
+        whitening = solve_triangular(factor, np.eye(len(factor)), lower=True)
+        prior = process.slope_kernel(place[None])[0]
+        return cls(
+            process=process,
+            place=place,
+            curvature=process.derivatives(place[None])[2][0] / process.scale,
+            whitening=whitening,
+            whitened_slope=whitening @ prior.T,
+            slope=process.slope_covariance(place) / process.scale**2,
+        )
+
+    @property
+    def covariance(self) -> Floats:
+        """Of the minimum's place, (axes, axes), scaled."""
+        return self.covariance_of(self.slope)
+
+    def covariance_of(self, slope: Floats) -> Floats:
+        """Of the minimum's place, if this is that of the slope."""
+        inverse = np.linalg.pinv(self.curvature, rcond=1e-10, hermitian=True)
+        found: Floats = inverse @ slope @ inverse
+        return found
+
+    def slope_with(self, points: Floats, noise: Floats) -> Floats:
+        """Covariance of the slope with points (m, axes) of standard errors (m,) in addition."""
+        _, lower, gain = self._conditioned(points, noise)
+        share = np.linalg.solve(lower, gain)
+        found: Floats = self.slope - share.T @ share
+        return found
+
+    def with_points(self, points: Floats, noise: Floats) -> "Forecast":
+        """With these points added."""
+        cross, lower, gain = self._conditioned(points, noise)
+        share, ours = np.linalg.solve(lower, gain), np.linalg.inv(lower)
+        old = len(self.whitening)
+        whitening = np.zeros((old + len(points),) * 2)
+        whitening[:old, :old], whitening[old:, old:] = self.whitening, ours
+        whitening[old:, :old] = -ours @ cross.T @ self.whitening
+        return replace(
+            self,
+            process=replace(self.process, points=np.vstack([self.process.points, points])),
+            whitening=whitening,
+            whitened_slope=np.vstack([self.whitened_slope, share]),
+            slope=self.slope - share.T @ share,
+        )
+
+    def _conditioned(self, points: Floats, noise: Floats) -> tuple[Floats, Floats, Floats]:
+        """New points beside the old: L⁻¹K(old, new), the factor of what is left of K(new, new), and
+        the slope's covariance with them, (new, axes)."""
+        alone = replace(self.process, points=points)
+        cross = self.whitening @ self.process.kernel(points).T
+        left = alone.kernel(points) - cross.T @ cross
+        left += np.diag(np.maximum(noise / self.process.scale, LEAST_NOISE) ** 2)
+        lower = np.asarray(np.linalg.cholesky(left), np.float64)
+        gain = alone.slope_kernel(self.place[None])[0].T - cross.T @ self.whitened_slope
+        return cross, lower, gain

@@ -13,11 +13,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from scipy.linalg import solve_triangular
 
 from latticescape.analysis.inference.estimation.deviance import Deviance, Overlap, deviance
-from latticescape.analysis.inference.estimation.fit import Fit, Located, interpolated, located
-from latticescape.analysis.inference.estimation.forecast import Forecast
+from latticescape.analysis.inference.estimation.fit import Fit, Minimum, find_minimum, interpolated
+from latticescape.analysis.inference.landscapes.interpolation import Interpolation
 from latticescape.analysis.inference.refinement.candidates import (
+    Forecast,
     Grid,
     Values,
     expected_improvement,
@@ -25,10 +27,10 @@ from latticescape.analysis.inference.refinement.candidates import (
     middles,
     rounded,
 )
-from latticescape.analysis.inference.refinement.errors import data_errors, numerical_errors
-from latticescape.analysis.inference.refinement.targets import check_budget, check_target
+from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
+
 Status = Literal["reached", "sharpen", "search", "extend", "flat", "exhausted"]
 
 # The next landscape tells better than this one where points are of use: a round adds at most this
@@ -148,14 +150,14 @@ def propose(
     >>> propose(landscape, {"w1": 0.1}).status
     'reached'
     """
-    told = deviance(landscape, overlap)
-    check_target(target_error, told)
+    deviances = deviance(landscape, overlap)
+    check_target(target_error, deviances)
     check_budget(budget)
-    between = interpolated(told)
+    between = interpolated(deviances)
     if between is None:
-        return _Task(told, dict(target_error), budget, limits or {}).blind()
-    return _Task(told, dict(target_error), budget, limits or {}).of(
-        located(landscape, told, between)
+        return _Task(deviances, dict(target_error), budget, limits or {}).blind()
+    return _Task(deviances, dict(target_error), budget, limits or {}).of(
+        find_minimum(landscape, deviances, between)
     )
 
 
@@ -163,19 +165,19 @@ def propose(
 class _Task:
     """What is asked."""
 
-    told: Deviance
+    deviances: Deviance
     target: dict[str, float]
     budget: int | None
     limits: Mapping[str, tuple[float, float]]
 
-    def of(self, found: Located) -> Proposal:
+    def of(self, minimum: Minimum) -> Proposal:
         """The proposal for a landscape with a curve through it."""
-        result, names = found.fit, self.told.names
+        result, names = minimum.fit, self.deviances.names
         # How far a minimum lies beyond the border is not known.
-        errors = {**numerical_errors(found), **dict.fromkeys(result.border, float("inf"))}
+        errors = {**numerical_errors(minimum), **dict.fromkeys(result.border, float("inf"))}
         data = data_errors(result)
         estimate = {name: result.parameters[name][0] for name in names}
-        known = (self.told, estimate, errors, data)
+        known = (self.deviances, estimate, errors, data)
         reached = all(errors[name] <= error for name, error in self.target.items())
         lost = {
             n for d in result.flat for n, part in d.direction.items() if part and n in self.target
@@ -188,30 +190,34 @@ class _Task:
         notes = _notes(self.target, data)
         if reached:
             return _proposal("reached", {}, *known, notes=notes)
-        search = self._search(found, unknown=bool(np.isinf(list(errors.values())).any()))
+        search = self._search(minimum, unknown=bool(np.isinf(list(errors.values())).any()))
         if search:
             return self._limited("search", search, *known, notes=notes)
-        axes, expected = self._sharpened(found, errors)
+        axes, expected = self._sharpened(minimum, errors)
         if not axes:
-            return self._limited("sharpen", self._halved(found), *known, notes=notes)
+            return self._limited("sharpen", self._halved(minimum), *known, notes=notes)
         return _proposal("sharpen", axes, *known, expected=expected, notes=notes)
 
     def blind(self) -> Proposal:
         """The proposal where there are too few points for a curve."""
-        names = self.told.names
-        least = np.unravel_index(int(np.nanargmin(self.told.values)), self.told.values.shape)
-        axes = self.told.axes
+        names = self.deviances.names
+        least = np.unravel_index(
+            int(np.nanargmin(self.deviances.values)), self.deviances.values.shape
+        )
+        axes = self.deviances.axes
         estimate = {n: float(axes[n][i]) for n, i in zip(names, least, strict=True)}
         unknown = dict.fromkeys(names, float("inf"))
         values = {n: middles(np.sort(axes[n]), estimate[n]) for n in names}
         why = "too few points are computed for a curve: their gaps are halved"
-        return self._limited("search", values, self.told, estimate, unknown, unknown, notes=(why,))
+        return self._limited(
+            "search", values, self.deviances, estimate, unknown, unknown, notes=(why,)
+        )
 
     def _limited(
         self,
         status: Status,
         values: Values,
-        told: Deviance,
+        deviances: Deviance,
         estimate: dict[str, float],
         errors: dict[str, float],
         data: dict[str, float],
@@ -223,21 +229,21 @@ class _Task:
         for depth in range(max(map(len, values.values()), default=0)):
             for name, some in values.items():
                 more = {**chosen, name: (*chosen.get(name, ()), *some[depth : depth + 1])}
-                if self.budget is None or _cost(told, more) <= self.budget:
+                if self.budget is None or _cost(deviances, more) <= self.budget:
                     chosen = {n: v for n, v in more.items() if v}
-        known = (told, estimate, errors, data)
+        known = (deviances, estimate, errors, data)
         if chosen:
             return _proposal(status, chosen, *known, notes=notes)
-        told_why = "the budget does not allow one more value"
+        reason = "the budget does not allow one more value"
         if not any(values.values()):
-            told_why = "there is no room for more values"
-        return _proposal("exhausted", {}, *known, notes=(*notes, told_why))
+            reason = "there is no room for more values"
+        return _proposal("exhausted", {}, *known, notes=(*notes, reason))
 
     def _outward(self, result: Fit) -> Values:
         """Values beyond the edges at which the minimum lies, the nearest first."""
         found: Values = {}
         for name in result.border:
-            axis = np.sort(self.told.axes[name])
+            axis = np.sort(self.deviances.axes[name])
             start, stop = result.extension.get(name, (axis[0], axis[-1]))
             down = start < axis[0]
             edge, end = (axis[0], start) if down else (axis[-1], stop)
@@ -250,14 +256,14 @@ class _Task:
             found[name] = tuple(v for v in rounded(beyond, width) if low < v < high and v != edge)
         return found
 
-    def _search(self, found: Located, *, unknown: bool) -> Values:
+    def _search(self, minimum: Minimum, *, unknown: bool) -> Values:
         """Values where a lower point is expected, and around the lowest if its shape is unknown."""
-        between, axes = found.between, self.told.axes
+        between, axes = minimum.between, self.deviances.axes
         place, improvement = expected_improvement(between)
         values: Values = {}
-        for k, name in enumerate(self.told.names):
+        for k, name in enumerate(self.deviances.names):
             axis = np.sort(axes[name])
-            wanted = list(middles(axis, float(found.point[k]))) if unknown else []
+            wanted = list(middles(axis, float(minimum.point[k]))) if unknown else []
             if improvement > IMPROVEMENT:
                 width = gap(axis, place[k])
                 if np.abs(axis - place[k]).min() > width / 8:
@@ -265,23 +271,23 @@ class _Task:
             values[name] = tuple(dict.fromkeys(v for v in wanted if v not in axis))
         return {name: some for name, some in values.items() if some}
 
-    def _halved(self, found: Located) -> Values:
+    def _halved(self, minimum: Minimum) -> Values:
         """The cheapest there is, where nothing better fits the budget."""
         cheap = {
-            name: middles(np.sort(self.told.axes[name]), float(found.point[k]))[:1]
-            for k, name in enumerate(self.told.names)
+            name: middles(np.sort(self.deviances.axes[name]), float(minimum.point[k]))[:1]
+            for k, name in enumerate(self.deviances.names)
         }
-        return dict(sorted(cheap.items(), key=lambda pair: _cost(self.told, dict([pair]))))
+        return dict(sorted(cheap.items(), key=lambda pair: _cost(self.deviances, dict([pair]))))
 
     def _sharpened(
-        self, found: Located, errors: dict[str, float]
+        self, minimum: Minimum, errors: dict[str, float]
     ) -> tuple[Values, dict[str, float]]:
         """Values that make the forecast error of the minimum's place least, one after the other."""
-        told, between = self.told, found.between
-        grid = Grid.of(told, between)
-        forecast = Forecast.of(between.process, between.scaled(found.point[None])[0])
+        deviances, between = self.deviances, minimum.between
+        grid = Grid.of(deviances, between)
+        forecast = Forecast.of(between.process, between.scaled(minimum.point[None])[0])
         begin = np.diag(forecast.covariance)
-        aim = np.array([AIM * self.target.get(n, np.inf) / errors[n] for n in told.names]) ** 2
+        aim = np.array([AIM * self.target.get(n, np.inf) / errors[n] for n in deviances.names]) ** 2
         chosen: Values = {}
         while (np.diag(forecast.covariance) > aim * begin).any():
             best = self._best(forecast, grid, chosen, begin, aim)
@@ -291,7 +297,9 @@ class _Task:
             forecast = forecast.with_points(*grid.slab(name, value, chosen))
             chosen = {**chosen, name: (*chosen.get(name, ()), value)}
         share = np.sqrt(np.diag(forecast.covariance) / begin)
-        return chosen, {n: float(errors[n] * s) for n, s in zip(told.names, share, strict=True)}
+        return chosen, {
+            n: float(errors[n] * s) for n, s in zip(deviances.names, share, strict=True)
+        }
 
     def _best(
         self,
@@ -305,11 +313,11 @@ class _Task:
         now = np.diag(forecast.covariance)
         asked = np.isfinite(aim)
         known = float(np.sum((now / begin / aim)[asked]))
-        spent, best, found = _cost(self.told, chosen), 0.0, None
+        spent, best, found = _cost(self.deviances, chosen), 0.0, None
         for name, candidates in grid.candidates.items():
             taken = chosen.get(name, ())
-            cost = _cost(self.told, {**chosen, name: (*taken, np.nan)}) - spent
-            late = chosen and spent + cost > GROWTH * self.told.values.size
+            cost = _cost(self.deviances, {**chosen, name: (*taken, np.nan)}) - spent
+            late = chosen and spent + cost > GROWTH * self.deviances.values.size
             if late or (self.budget is not None and spent + cost > self.budget):
                 continue
             for value in candidates:
@@ -337,7 +345,7 @@ def _notes(target: Mapping[str, float], data: Mapping[str, float]) -> tuple[str,
 def _proposal(
     status: Status,
     axes: Values,
-    told: Deviance,
+    deviances: Deviance,
     estimate: dict[str, float],
     errors: dict[str, float],
     data: dict[str, float],
@@ -346,12 +354,82 @@ def _proposal(
     notes: tuple[str, ...] = (),
 ) -> Proposal:
     ordered = {n: tuple(sorted(v)) for n, v in axes.items()}
-    points = _cost(told, ordered)
+    points = _cost(deviances, ordered)
     return Proposal(status, ordered, points, estimate, errors, data, expected or {}, notes)
 
 
-def _cost(told: Deviance, new: Values) -> int:
+def _cost(deviances: Deviance, new: Values) -> int:
     """Points that new values bring."""
-    sizes = [len(axis) for axis in told.axes.values()]
-    more = [len(axis) + len(new.get(name, ())) for name, axis in told.axes.items()]
+    sizes = [len(axis) for axis in deviances.axes.values()]
+    more = [len(axis) + len(new.get(name, ())) for name, axis in deviances.axes.items()]
     return int(np.prod(more)) - int(np.prod(sizes))
+
+
+def numerical_errors(minimum: Minimum) -> dict[str, float]:
+    """Standard errors of the minimum's place by Monte Carlo noise and interpolation.
+
+    Those of the Gaussian process, widened where points left out lie further off than it says;
+    infinite where there are too few points to say.
+    """
+    between, names = minimum.between, minimum.deviances.names
+    process, axes = between.process, len(names)
+    terms = (axes + 1) * (axes + 2) // 2
+    bend = process.derivatives(between.scaled(minimum.point[None]))[2][0]
+    if len(process.points) <= 2 * terms or np.linalg.eigvalsh(bend)[0] <= 0:
+        return dict.fromkeys(names, float("inf"))
+    wide = max(1.0, left_out_scatter(between))
+    every = list(minimum.fit.parameters)
+    variances = np.diag(minimum.fit.monte_carlo_covariance)
+    return {n: float(wide * np.sqrt(variances[every.index(n)])) for n in names}
+
+
+def left_out_scatter(between: Interpolation) -> float:
+    """Root mean square of (value − forecast from all others)/its error: 1 if the errors are right.
+
+    Rasmussen and Williams, eqs. 5.10–5.12.
+    """
+    process = between.process
+    inverse = solve_triangular(np.tril(process.factor[0]), np.eye(len(process.points)), lower=True)
+    precision = (inverse**2).sum(axis=0)
+    return float(np.sqrt(np.mean(process.weights**2 / precision)))
+
+
+def data_errors(fit: Fit) -> dict[str, float]:
+    """Standard errors by the number of counts, which no simulation makes smaller."""
+    rest = np.diag(fit.covariance) - np.diag(fit.monte_carlo_covariance)
+    return {n: float(np.sqrt(max(v, 0.0))) for n, v in zip(fit.parameters, rest, strict=True)}
+
+
+def check_target(target: Mapping[str, float], deviances: Deviance) -> None:
+    if not target:
+        raise RequestError(
+            "no target error is given", allowed=" | ".join(deviances.names), hint='{"w1": 0.005}'
+        )
+    for name, error in target.items():
+        if name not in deviances.names:
+            raise RequestError(
+                f"no target can be set for {name}: the landscape has no such axis",
+                came=name,
+                allowed=" | ".join(deviances.names) + ", each of more than one value",
+                hint=f"--target {(*deviances.names, 'w1')[0]}=0.005",
+            )
+        number = isinstance(error, (int, float, np.floating)) and not isinstance(error, bool)
+        if not number or not 0 < error < np.inf:
+            raise RequestError(
+                f"the target error of {name} is not above 0",
+                came=error,
+                allowed="a number above 0, in the units of the parameter",
+                hint=f"--target {name}=0.005",
+            )
+
+
+def check_budget(budget: int | None) -> None:
+    if budget is None:
+        return
+    if isinstance(budget, bool) or not isinstance(budget, (int, np.integer)) or budget < 1:
+        raise RequestError(
+            "the budget is no whole number of points above 0",
+            came=budget,
+            allowed="1 or more",
+            hint="--budget 100",
+        )

@@ -141,12 +141,12 @@ def _masked(part: xr.Dataset, landscape: xr.Dataset, observed: xr.Dataset) -> xr
         for name, values in landscape.data_vars.items()
         if parameters & set(values.dims)
     }
-    told = {
+    quality = {
         "trusted": masks[False].assign_attrs(part["trusted"].attrs),
         "effective_n": number.min("image").assign_attrs(part["effective_n"].attrs),
         "distance": distance.max("image").assign_attrs(part["distance"].attrs),
     }
-    return landscape.assign({**found, **told})
+    return landscape.assign({**found, **quality})
 
 
 def _at(part: xr.Dataset, observed: xr.Dataset, image: str) -> xr.Dataset:

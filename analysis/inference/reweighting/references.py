@@ -123,11 +123,11 @@ class Simulated:
             If a parameter is missing, unknown or out of bounds, or acts on a feature that was not
             measured.
         """
-        told = {name: np.atleast_1d(np.asarray(v, float)) for name, v in points.items()}
-        freed = dict.fromkeys(told.keys() & self.model.fixed_parameters.keys())
-        model, number = replace(self.model, **freed), len(next(iter(told.values())))
+        values_of = {name: np.atleast_1d(np.asarray(v, float)) for name, v in points.items()}
+        freed = dict.fromkeys(values_of.keys() & self.model.fixed_parameters.keys())
+        model, number = replace(self.model, **freed), len(next(iter(values_of.values())))
         features = [str(name) for name in self.ds["feature"].values]
-        acting = [name for name, values in told.items() if np.any(values)]
+        acting = [name for name, values in values_of.items() if np.any(values)]
         asked = features_of(
             model.orbits(self.lattice, parameters_used(model, dict.fromkeys(acting)))
         )
@@ -138,7 +138,7 @@ class Simulated:
                 allowed=f"parameters that act on {', '.join(features)}",
                 hint="a sweep in which the parameter is an axis, or given",
             )
-        full = complete(model, told, number)
+        full = complete(model, values_of, number)
         return model.coefficients(full, features) / full["T"][:, None], full["T"]
 
 

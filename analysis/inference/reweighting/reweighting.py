@@ -14,7 +14,7 @@ from latticescape.analysis.inference.reweighting.references import (
     References,
     Simulated,
 )
-from latticescape.analysis.inference.reweighting.solver import Ready, nothing
+from latticescape.analysis.inference.reweighting.solver import Solver, nothing
 from latticescape.analysis.inference.reweighting.trust import FEWEST, checked
 from latticescape.physics.errors import RequestError
 from latticescape.physics.variables import variable
@@ -104,7 +104,7 @@ class Reweighting:
     def __init__(self, ds: xr.Dataset, fewest: float = FEWEST, *, observables: bool = True) -> None:
         self.simulated = Simulated(ds)
         self.fewest, self.observables = checked(fewest), observables
-        self._ready: dict[tuple[float, ...], Ready | None] = {}
+        self._solvers: dict[tuple[float, ...], Solver | None] = {}
 
     def at(self, axes: Axes) -> xr.Dataset:
         """Reweighted to these points."""
@@ -153,11 +153,11 @@ class Reweighting:
         points = {name: grid.ravel() for name, grid in zip(values, grids, strict=True)}
         fixed = {name: np.full(grids[0].size, value) for name, value in place.items()}
         reduced, temperatures = self.simulated.reduced({**points, **fixed})
-        ready, classes = self._references(place), self.simulated.ds.sizes["configuration"]
+        solver, classes = self._references(place), self.simulated.ds.sizes["configuration"]
         found = (
             nothing(reduced, classes, observables=self.observables)
-            if ready is None
-            else ready.arrays(reduced, temperatures)
+            if solver is None
+            else solver.arrays(reduced, temperatures)
         )
         variables = {
             name: (
@@ -175,17 +175,17 @@ class Reweighting:
             self.simulated.composition(place)
         )
 
-    def _references(self, place: dict[str, float]) -> Ready | None:
+    def _references(self, place: dict[str, float]) -> Solver | None:
         key = tuple(place.values())
-        if key not in self._ready:
+        if key not in self._solvers:
             references = References.of(self.simulated, place)
             kind = self.simulated.lattice.kind
-            self._ready[key] = (
+            self._solvers[key] = (
                 None
                 if references is None
-                else Ready(references, kind, self.fewest, observables=self.observables)
+                else Solver(references, kind, self.fewest, observables=self.observables)
             )
-        return self._ready[key]
+        return self._solvers[key]
 
     def _attrs(self, name: str) -> dict[str, Any]:
         if name in TOLD:

@@ -1,4 +1,4 @@
-"""The samples of one ensemble, solved and laid out, ready for any number of points."""
+"""Reweight the samples of one ensemble to any number of points."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latticescape.analysis.inference.reweighting.mixture import Mixture
+from latticescape.analysis.inference.reweighting.mixture import Mixture, Weighed, Weigher
 from latticescape.analysis.inference.reweighting.references import References
 from latticescape.analysis.inference.reweighting.trust import Reach
-from latticescape.analysis.inference.reweighting.weights import Weighed, Weigher
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.observables import estimates
@@ -28,8 +27,8 @@ OBSERVABLES = (
 )
 
 
-class Ready:
-    """References with their free energies and the columns that are weighed.
+class Solver:
+    """References with their free energies and the columns that are weighted.
 
     Parameters
     ----------
@@ -61,7 +60,7 @@ class Ready:
         """Every variable at points, points first."""
         found: Arrays = {}
         for part, weighed in self.weigher.weigh(reduced):
-            some = self._counts(weighed) | self.reach.told(reduced[part], weighed)
+            some = self._counts(weighed) | self.reach.quality(reduced[part], weighed)
             if self.observables:
                 some |= self._observed(weighed.sums, reduced[part], temperatures[part])
             for name, values in some.items():

@@ -16,8 +16,7 @@ import numpy.typing as npt
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import Delaunay
 
-from latticescape.analysis.inference.reweighting.mixture import Mixture, distances
-from latticescape.analysis.inference.reweighting.weights import Weighed
+from latticescape.analysis.inference.reweighting.mixture import Mixture, Weighed, distances
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
@@ -53,7 +52,7 @@ class Reach:
     mixture: Mixture
     fewest: float
 
-    def told(self, reduced: Floats, weighed: Weighed) -> dict[str, npt.NDArray[np.generic]]:
+    def quality(self, reduced: Floats, weighed: Weighed) -> dict[str, npt.NDArray[np.generic]]:
         """What is known of points, (points,) each, and whether they are trusted."""
         nearest = distances(self.mixture.references, reduced).min(axis=1)
         beyond = self._beyond(reduced)
