@@ -565,11 +565,11 @@ MUTANTS = (
         "cli",
     ),
     mutant(
-        "deploy/cli/fit.py",
+        "analysis/inference/estimation/fit.py",
         '"low68": -0.994458',
         '"low68": 0.994458',
         "sign of a lower bound",
-        "cli fit_tells",
+        "estimation intervals",
     ),
     mutant(
         "deploy/cli/fit.py",

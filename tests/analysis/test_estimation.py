@@ -3,12 +3,15 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from click.testing import CliRunner
+from scipy.stats import norm
 
 from latticescape.analysis import (
     bootstrap,
@@ -25,6 +28,7 @@ from latticescape.analysis.counts.counting import count_atoms, counts_dataset
 from latticescape.analysis.counts.overlap import count_covariance, neighborhoods_overlap
 from latticescape.analysis.inference.estimation import posterior as markov_chains
 from latticescape.analysis.inference.estimation.deviance import count_bias, deviance
+from latticescape.analysis.inference.estimation.fit import intervals
 from latticescape.analysis.inference.estimation.posterior import ConvergenceError
 from latticescape.deploy.cli.main import main
 from latticescape.deploy.examples import example
@@ -289,6 +293,46 @@ def test_bootstrap_posterior_and_curvature_agree(surface: xr.Dataset) -> None:
     assert (high - low) / 2 == pytest.approx(error, rel=0.15)
     assert abs(chains.attrs["laplace_ratio"][0] - 1) < 0.06
     assert chains.p.attrs["r_hat"] < 1.02
+
+
+def test_the_posterior_is_the_same_by_the_interface_of_arviz_1(
+    surface: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ArviZ 1 takes the groups as one mapping, returns a DataTree, and needs a tail's ends."""
+    installed = markov_chains.imported_arviz()
+    expected = posterior(surface, seed=3).posterior
+
+    def ess(chain: np.ndarray, *, method: str, prob: tuple[float, float] | None = None) -> float:
+        assert (prob is not None) == (method == "tail")
+        return float(installed.ess(chain, method=method, prob=prob))
+
+    def from_dict(groups: dict[str, Any], *, coords: Any, dims: Any) -> xr.DataTree:
+        sizes = {
+            name: ("chain", "draw", *dims.get(name, ())) for g in groups.values() for name in g
+        }
+        made = {
+            group: xr.Dataset({name: (sizes[name], array) for name, array in arrays.items()})
+            for group, arrays in groups.items()
+        }
+        made["log_likelihood"] = made["log_likelihood"].assign_coords(coords)
+        return xr.DataTree.from_dict(made)
+
+    version_1 = SimpleNamespace(
+        __version__="1.2.0", rhat=installed.rhat, ess=ess, from_dict=from_dict
+    )
+    monkeypatch.setattr(markov_chains, "imported_arviz", lambda: version_1)
+    found = posterior(surface, seed=3)
+    assert found.log_likelihood.counts.dims == ("chain", "draw", "image")
+    assert np.array_equal(found.posterior.p, expected.p)
+    assert found.posterior.p.attrs == expected.p.attrs
+    assert found.posterior.attrs["laplace_ratio"] == expected.attrs["laplace_ratio"]
+
+
+def test_intervals_are_those_of_a_gaussian() -> None:
+    ends = {"low68": 0.16, "high68": 0.84, "low95": 0.025, "high95": 0.975}
+    row = intervals(2.0, 0.5)
+    assert (row.pop("value"), row.pop("se")) == (2.0, 0.5)
+    assert row == pytest.approx({name: 2 + 0.5 * norm.ppf(p) for name, p in ends.items()}, abs=1e-6)
 
 
 def test_draws_are_those_of_the_seed(surface: xr.Dataset) -> None:

@@ -179,10 +179,10 @@ def posterior(
 
     Returns
     -------
-    arviz.InferenceData
-        ``posterior`` (chain, draw): a variable a parameter, its diagnostics in its attributes;
-        ``log_likelihood``: by image; ``sample_stats``: ``lp``. Attributes of ``posterior`` tell the
-        ``notes`` in words, whether it is ``multimodal``, and how it agrees with Laplace's
+    arviz.InferenceData or xarray.DataTree
+        The latter since ArviZ 1. ``posterior`` (chain, draw): one variable per parameter, with its
+        diagnostics in its attributes; ``log_likelihood``: by image; ``sample_stats``: ``lp``.
+        Attributes of ``posterior`` hold the ``notes`` in words, whether it is ``multimodal``, and how it agrees with Laplace's
         approximation: ``laplace_shift`` (means, in standard errors) and ``laplace_ratio`` (widths).
 
     Raises
@@ -298,7 +298,7 @@ def _diagnostics(names: tuple[str, ...], kept: Floats) -> dict[str, dict[str, fl
         found[name] = {
             "r_hat": float(arviz.rhat(chain)),
             "ess_bulk": min(float(arviz.ess(chain, method="bulk")), ess),
-            "ess_tail": float(arviz.ess(chain, method="tail")),
+            "ess_tail": float(arviz.ess(chain, method="tail", prob=(0.05, 0.95))),
             "autocorrelation": time,
         }
     return found
@@ -334,12 +334,19 @@ def _described(
     process = minimum.between.process.of(parts.T)
     places = minimum.between.scaled(density.adjusted(flat.reshape(-1, len(names))))
     likelihood = -density.factor * process.mean(places).reshape(*flat.shape[:2], -1) / 2
-    found = arviz.from_dict(
-        posterior={name: draws[name] for name in minimum.fit.parameters},
-        log_likelihood={"counts": likelihood},
-        sample_stats={"lp": lp.reshape(number, -1)},
-        coords={part: [str(name) for name in landscape[part].values]},
-        dims={"counts": [part]},
+    groups = {
+        "posterior": {name: draws[name] for name in minimum.fit.parameters},
+        "log_likelihood": {"counts": likelihood},
+        "sample_stats": {"lp": lp.reshape(number, -1)},
+    }
+    labels: dict[str, Any] = {
+        "coords": {part: [str(name) for name in landscape[part].values]},
+        "dims": {"counts": [part]},
+    }
+    # Since version 1 ArviZ takes the groups as one mapping, and returns a DataTree.
+    one_mapping = not arviz.__version__.startswith("0.")
+    found = (
+        arviz.from_dict(groups, **labels) if one_mapping else arviz.from_dict(**groups, **labels)
     )
     for name, one in diagnostics.items():
         found.posterior[name].attrs.update(one)
