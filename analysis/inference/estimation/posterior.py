@@ -182,8 +182,9 @@ def posterior(
     arviz.InferenceData or xarray.DataTree
         The latter since ArviZ 1. ``posterior`` (chain, draw): one variable per parameter, with its
         diagnostics in its attributes; ``log_likelihood``: by image; ``sample_stats``: ``lp``.
-        Attributes of ``posterior`` hold the ``notes`` in words, whether it is ``multimodal``, and how it agrees with Laplace's
-        approximation: ``laplace_shift`` (means, in standard errors) and ``laplace_ratio`` (widths).
+        Attributes of ``posterior`` hold the ``notes`` in words, whether it is ``multimodal``, and
+        how it agrees with Laplace's approximation: ``laplace_shift`` (means, in standard errors)
+        and ``laplace_ratio`` (widths).
 
     Raises
     ------
