@@ -26,7 +26,7 @@ QUOTED = {
     "recover-from-failures.md": (
         "while it computed this and nothing else",
         "the scheduler is lost",
-        "the same command once more",
+        "the same command again",
         "took over from",
         "cannot write into the store",
         "no object storage answers for",
