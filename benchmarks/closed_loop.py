@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from latticescape.deploy.examples import example
-from latticescape.deploy.synthetic_check import Rehearsal, rehearse
+from latticescape.deploy.synthetic_check import SyntheticCheck, run_synthetic_check
 from latticescape.sweeps import Sweep, open_sweep
 from latticescape.sweeps.execution.run import execute
 
@@ -23,15 +23,15 @@ WIDEST = 0.25
 
 def simulated(folder: Path) -> xr.Dataset:
     """The sweep that all trials are compared with, in memory."""
-    store = folder / "rehearsal.zarr"
-    execute(Sweep.from_file(example("rehearsal.toml")), store, progress=False)
+    store = folder / "synthetic_check.zarr"
+    execute(Sweep.from_file(example("synthetic_check.toml")), store, progress=False)
     return open_sweep(store)[["histogram_replica", "composition"]].load()
 
 
-def trial(number: int, sweep: xr.Dataset) -> Rehearsal:
+def trial(number: int, sweep: xr.Dataset) -> SyntheticCheck:
     """One turn of the loop, at a w1 of its own."""
     w1 = float(np.random.default_rng(1000 + number).uniform(-WIDEST, WIDEST))
-    return rehearse(sweep, w1, seed=100 * number)
+    return run_synthetic_check(sweep, w1, seed=100 * number)
 
 
 def report(trials: int = 100, first: int = 0) -> str:
@@ -41,7 +41,7 @@ def report(trials: int = 100, first: int = 0) -> str:
         sweep = simulated(Path(folder))
     found = [trial(first + k, sweep) for k in range(trials)]
     z = np.array([(t.fitted - t.true) / t.error for t in found])
-    held = sum(t.held(CONFIDENCE) for t in found)
+    held = sum(t.contains_truth(CONFIDENCE) for t in found)
     return "\n".join(
         [
             f"the true w1 inside the {CONFIDENCE:.0%} interval: {held} of {trials}",

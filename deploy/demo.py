@@ -1,4 +1,4 @@
-"""The main job on real data: four images of Mo(1-x)Re(x)S2, and the interactions they show."""
+"""The demo: fit the interactions of Mo(1-x)Re(x)S2 to four images."""
 
 import time
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from latticescape.analysis.inference.landscapes.landscape import landscape, rand
 from latticescape.analysis.plots.maps import Picture, landscape_map, save
 from latticescape.analysis.plots.pictures import measured_maps
 from latticescape.deploy.examples import example
-from latticescape.deploy.synthetic_check import Rehearsal, rehearse
+from latticescape.deploy.synthetic_check import SyntheticCheck, run_synthetic_check
 from latticescape.sweeps.execution.run import Report, execute
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.store import open_sweep
@@ -24,31 +24,31 @@ from latticescape.sweeps.store.store import open_sweep
 # Two sweeps over (w1, w2); the pair model of nearest neighbours is the cut w2 = 0 of the first.
 SWEEPS = {"pair_nnn": "mores2_pair.toml", "three_body": "mores2_three_body.toml"}
 
-# The interaction that images are drawn from, to be found again in them.
-DRAWN_W1 = -0.15
+# The interaction of the synthetic images, which the fit has to recover.
+SYNTHETIC_W1 = -0.15
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo found and where it put it.
+    """The results of the demo, and their files.
 
     Attributes
     ----------
     reports
-        Of each sweep.
+        The report of each sweep.
     fits
-        Of each model with parameters.
+        The fit of each model with parameters.
     published_fits
-        The same by the published convention: the minimum of S², with the Laplace error of
+        The fits by the published convention: the minimum of S², with the Laplace error of
         independent counts.
     comparison, published
-        The table of all models, and the published one.
-    rehearsal
-        The same job on images drawn from a known interaction.
+        The comparison of all models, and the published table.
+    synthetic_check
+        The fit of synthetic images with a known interaction.
     pictures
-        The landscapes, and the first of the drawn images.
+        The landscapes, and the first of the synthetic images.
     seconds
-        Wall time of everything.
+        Wall time in seconds.
     """
 
     reports: Mapping[str, Report]
@@ -56,17 +56,17 @@ class Demo:
     published_fits: Mapping[str, Fit]
     comparison: xr.Dataset
     published: pd.DataFrame
-    rehearsal: Rehearsal
+    synthetic_check: SyntheticCheck
     pictures: tuple[Path, ...]
     seconds: float
 
     @property
     def failed(self) -> int:
-        """Points that could not be computed."""
+        """Number of points that could not be computed."""
         return sum(report.failed for report in self.reports.values())
 
     def as_dict(self) -> dict[str, object]:
-        """The findings as one JSON object; ``parameters`` are those of the pair model."""
+        """The results as one JSON object; ``parameters`` are those of the pair model."""
         by_model = self.comparison.set_index(model="model").to_dict(data="list")["data_vars"]
         fits = {model: estimate.table for model, estimate in self.fits.items()}
         published = {model: estimate.table for model, estimate in self.published_fits.items()}
@@ -82,24 +82,24 @@ class Demo:
             "fits": fits,
             "published_convention_independent_counts": published,
             "parameters": fits["pair"],
-            "rehearsal": self.rehearsal.as_dict(),
+            "synthetic_check": self.synthetic_check.as_dict(),
             "pictures": [str(path) for path in self.pictures],
             "seconds": self.seconds,
         }
 
 
 def demo(folder: Path, *, progress: bool = True) -> Demo:
-    """Sweep two models, measure their distance to the images, compare them with the random alloy.
+    """Sweep two models, fit them to the images, and compare them with the random alloy.
 
-    Before that the same job on images drawn from a known interaction, which it has to find again.
+    The same workflow is first checked on synthetic images with a known interaction.
 
     Parameters
     ----------
     folder
-        Where the stores and the pictures go; run again in the same folder, it computes only what
-        is missing.
+        The folder of the stores and the pictures; in the same folder a second run computes only
+        what is missing.
     progress
-        Show a bar in a terminal.
+        Show a progress bar in a terminal.
     """
     begin = time.perf_counter()
     observed = observed_counts(example("mores2_counts.csv"), lattice="triangular")
@@ -107,9 +107,10 @@ def demo(folder: Path, *, progress: bool = True) -> Demo:
         name: execute(
             Sweep.from_file(example(spec)), folder / f"{Path(spec).stem}.zarr", progress=progress
         )
-        for name, spec in {"rehearsal": "rehearsal.toml", **SWEEPS}.items()
+        for name, spec in {"synthetic_check": "synthetic_check.toml", **SWEEPS}.items()
     }
-    rehearsal = rehearse(open_sweep(reports["rehearsal"].store), DRAWN_W1, seed=1)
+    check_sweep = open_sweep(reports["synthetic_check"].store)
+    synthetic_check = run_synthetic_check(check_sweep, SYNTHETIC_W1, seed=1)
     sweeps = {model: open_sweep(reports[model].store) for model in SWEEPS}
     pair = sweeps["pair_nnn"].sel(w2=0.0, method="nearest", drop=True)
     surfaces = {model: landscape(sweep, observed) for model, sweep in sweeps.items()}
@@ -121,7 +122,7 @@ def demo(folder: Path, *, progress: bool = True) -> Demo:
         published_fits={model: argmin_s2(surface) for model, surface in models.items()},
         comparison=compare({"random": random_mixing(observed), **models}),
         published=pd.read_csv(example("mores2_published.csv"), comment="#"),
-        rehearsal=rehearsal,
+        synthetic_check=synthetic_check,
         pictures=(
             *(
                 _saved(
@@ -131,15 +132,15 @@ def demo(folder: Path, *, progress: bool = True) -> Demo:
                 for model, surface in surfaces.items()
                 for kind in ("png", "html")
             ),
-            _drawn(rehearsal, folder / "rehearsal.png"),
+            _drawn(synthetic_check, folder / "synthetic_check.png"),
         ),
         seconds=time.perf_counter() - begin,
     )
 
 
-def _drawn(rehearsal: Rehearsal, path: Path) -> Path:
-    first = next(iter(rehearsal.images))
-    return _saved(measured_maps(rehearsal.images[first], rehearsal.atoms[first]), path)
+def _drawn(synthetic_check: SyntheticCheck, path: Path) -> Path:
+    first = next(iter(synthetic_check.images))
+    return _saved(measured_maps(synthetic_check.images[first], synthetic_check.atoms[first]), path)
 
 
 def _saved(picture: Picture, path: Path) -> Path:

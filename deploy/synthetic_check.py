@@ -1,4 +1,4 @@
-"""A rehearsal: images drawn from a known interaction, measured and fitted like real ones."""
+"""Check of the workflow: synthetic images with a known interaction, measured and fitted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,22 +25,22 @@ COMPOSITION = 0.5
 SPACING = 12.0
 SPECIES = ("dim", "bright")
 
-# Long enough that nothing is left of the random start.
+# Long enough to forget the random start.
 SCHEDULE = Schedule(equilibration_mcs=400, samples=2, stride_mcs=1)
 
 
 @dataclass(frozen=True)
-class Rehearsal:
-    """What came out, beside what had gone in.
+class SyntheticCheck:
+    """The fitted interaction and the true one.
 
     Attributes
     ----------
     true
-        The w1 of the simulation that the images were drawn from.
+        The w1 of the simulation that the images show.
     fitted, error
-        The fitted one, and its standard error.
+        The fitted w1, and its standard error.
     images, atoms
-        As drawn, and as found in them.
+        The synthetic images, and the atoms measured in them.
     """
 
     true: float
@@ -49,12 +49,12 @@ class Rehearsal:
     images: Mapping[str, xr.DataArray]
     atoms: Mapping[str, xr.Dataset]
 
-    def held(self, confidence: float) -> bool:
-        """Whether the interval of that confidence holds the truth."""
+    def contains_truth(self, confidence: float) -> bool:
+        """Whether the confidence interval contains the true w1."""
         return bool(abs(self.fitted - self.true) <= norm.ppf(0.5 + confidence / 2) * self.error)
 
     def as_dict(self) -> dict[str, object]:
-        """The figures."""
+        """The values as one JSON object."""
         return {
             "true": self.true,
             "fitted": self.fitted,
@@ -63,33 +63,35 @@ class Rehearsal:
         }
 
 
-def rehearse(simulated: xr.Dataset, w1: float, *, images: int = 4, seed: int) -> Rehearsal:
-    """Simulate, draw, measure, fit.
+def run_synthetic_check(
+    simulated: xr.Dataset, w1: float, *, images: int = 4, seed: int
+) -> SyntheticCheck:
+    """Simulate an alloy, draw images of it, measure them and fit w1.
 
     A pair alloy on the triangular lattice is simulated at a known w1, and some of its replicas are
-    drawn as noisy images. These are measured without being told anything but the lattice and that
-    there are two species, and w1 is fitted to the counts.
+    drawn as noisy images. The measurement knows only the lattice and that there are two species;
+    w1 is fitted to the counts.
 
     Parameters
     ----------
     simulated
-        A sweep of ``pair_alloy`` over x and w1, as ``examples/rehearsal.toml`` asks for.
+        A sweep of ``pair_alloy`` over x and w1, as ``examples/synthetic_check.toml`` defines.
     w1
         The true interaction, in k_B·T.
     images
-        How many, 1 to 64.
+        The number of images, 1 to 64.
     seed
-        Of the simulation, of the atoms' places and of the noise.
+        The seed of the simulation, of the atoms' positions and of the noise.
     """
     drawn = draw_images(w1, images=images, seed=seed)
     atoms = {name: measure(image, LATTICE, SPECIES) for name, image in drawn.items()}
     observed = count_measured(atoms, seed=seed)
     value, error = fit(landscape(simulated, observed)).parameters["w1"]
-    return Rehearsal(w1, value, error, drawn, atoms)
+    return SyntheticCheck(w1, value, error, drawn, atoms)
 
 
 def draw_images(w1: float, *, images: int, seed: int) -> dict[str, xr.DataArray]:
-    """Configurations of an alloy: turned, with a second sublattice, vacancies, drift, noise."""
+    """Draw an alloy: rotated, with a second sublattice, vacancies, drift and noise."""
     alloy, lattice = PairAlloy(x=COMPOSITION, w1=w1), triangular(SIZE)
     seeds = point_seeds(seed, [alloy.fixed_parameters])
     samples = sample(alloy, lattice, {}, SCHEDULE, seeds, keep=("spins",))

@@ -2,33 +2,10 @@
 
 from collections.abc import Mapping
 
-import pandas as pd
 import xarray as xr
 from rich.table import Table
 
-from latticescape.analysis.inference.estimation.fit import Fit
 from latticescape.deploy.refinement import Round
-from latticescape.deploy.synthetic_check import Rehearsal
-
-
-def lecture_table(comparison: xr.Dataset, published: pd.DataFrame, model: str) -> Table:
-    """One model's columns of the lecture's table, each figure beside the published one."""
-    at = comparison.sel(model=model)
-    parameters = f"{int(at.parameters)} parameter{'' if int(at.parameters) == 1 else 's'}"
-    table = Table(title=f"{model} alloy, {parameters} fitted", title_justify="left")
-    table.add_column("image")
-    for head in ("N", "S² ± Monte Carlo", "published", "p (χ²)", "published"):
-        table.add_column(head, justify="right")
-    for row in published.to_dict("records"):
-        image = str(row["image"])
-        s2, error, p = _figures(at, image)
-        theirs = (f"{row[f's2_{model}']:.4f}", f"{row[f'p_{model}']:.4f}")
-        ours = f"{s2:.5f} ± {error:.5f}" if error else f"{s2:.5f}"
-        table.add_row(image, str(row["n"]), ours, theirs[0], f"{p:.4f}", theirs[1])
-    table.add_section()
-    theirs_bic = published[f"bic_{model}"].dropna().item()
-    table.add_row("BIC", "", f"{float(at.bic):.1f}", f"{theirs_bic:.1f}")
-    return table
 
 
 def comparison_table(
@@ -62,7 +39,7 @@ def comparison_table(
 
 
 def _cell(at: xr.Dataset, image: str) -> str:
-    s2, error, p = _figures(at, image)
+    s2, error, p = figures(at, image)
     tested = f", {p:.4f}" if p == p else ""
     return f"{s2:.4f}" + (f" ± {error:.4f}" if error else "") + tested
 
@@ -75,37 +52,12 @@ def _best(at: xr.Dataset) -> str:
     return "\n".join(told) or "none"
 
 
-def _figures(at: xr.Dataset, image: str) -> tuple[float, float, float]:
+def figures(at: xr.Dataset, image: str) -> tuple[float, float, float]:
     """S², its Monte Carlo error, and the p-value of one image or of all."""
     if image == "total":
         return float(at.s2_total), float(at.s2_total_se), float(at.p_value_total)
     one = at.sel(image=image)
     return float(one.s2), float(one.s2_se), float(one.p_value)
-
-
-def estimates_table(fits: Mapping[str, Fit], published: Mapping[str, Fit]) -> Table:
-    """The parameters of each model as ``fit`` estimates them, next to the published convention."""
-    table = Table(title="parameters", title_justify="left")
-    for head in ("model", "parameter"):
-        table.add_column(head)
-    table.add_column("fit", justify="right")
-    table.add_column("published convention, independent counts", justify="right")
-    table.add_column("note")
-    for model, fit in fits.items():
-        for name, (value, error) in fit.parameters.items():
-            theirs = published[model].parameters[name]
-            note = "at the edge of the grid: extend the axis" if name in fit.border else ""
-            cells = [f"{v:.4f} ± {e:.4f}" for v, e in ((value, error), theirs)]
-            table.add_row(model, name, *cells, note)
-    return table
-
-
-def rehearsal_line(rehearsal: Rehearsal) -> str:
-    """What was found in drawn images, beside the truth."""
-    return (
-        f"{len(rehearsal.images)} images drawn at w1 = {rehearsal.true:.3f}, measured and fitted: "
-        f"w1 = {rehearsal.fitted:.3f} ± {rehearsal.error:.3f}"
-    )
 
 
 def round_lines(found: Round) -> list[str]:

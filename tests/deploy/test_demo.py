@@ -92,6 +92,6 @@ def test_all_pictures_are_there(found: dict[str, Any]) -> None:
 
 
 def test_drawn_images_give_back_the_interaction_they_were_drawn_from(found: dict[str, Any]) -> None:
-    drawn = found["rehearsal"]
+    drawn = found["synthetic_check"]
     assert abs(drawn["fitted"] - drawn["true"]) < 3 * drawn["error"]
     assert drawn["error"] < 0.05

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from latticescape.deploy.clusters import runs
+from latticescape.deploy.cli import run as runs
 from latticescape.deploy.clusters.profiles import Local, Slurm
 from latticescape.sweeps import Sweep
 from latticescape.sweeps.execution.run import Report
