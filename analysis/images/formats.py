@@ -165,6 +165,11 @@ def read_raw(path: Path, part: str | None) -> Raw:
         return reader(path, part)
     except RequestError as error:
         raise error.within(str(path)) from None
+    except ImportError as error:
+        raise RequestError(
+            f"cannot read the image {path}: {error.name} is not installed",
+            hint='pip install "latticescape[images]"',
+        ) from None
     except Exception as error:  # the readers of broken files raise errors of any kind
         raise RequestError(
             f"cannot read the image {path}",

@@ -55,16 +55,16 @@ def noise(level: float = 10.0, size: int = 128) -> Floats:
 @pytest.mark.statistical
 def test_the_reference_image_is_measured_at_the_bound_and_errors_are_honest() -> None:
     scene = SCENES[0]
-    found = find_atoms(scene.image)
-    reached = score(scene, places(found), errors(found))
+    measured = find_atoms(scene.image)
+    reached = score(scene, places(measured), errors(measured))
     bound = position_bound(scene)
     assert (reached.recall, reached.precision) == (1.0, 1.0)
     assert reached.rms < 1.1 * bound < 0.067
     assert reached.pull == pytest.approx(1.0, abs=0.06)
-    assert np.median(errors(found)) == pytest.approx(bound, rel=0.03)
-    assert found.attrs["spacing_px"] == pytest.approx(17.0, abs=0.15)
-    assert found.attrs["noise_gain"] == pytest.approx(1.0, abs=0.05)
-    heights = (found.intensity - 100) / found.intensity_err
+    assert np.median(errors(measured)) == pytest.approx(bound, rel=0.03)
+    assert measured.attrs["spacing_px"] == pytest.approx(17.0, abs=0.15)
+    assert measured.attrs["noise_gain"] == pytest.approx(1.0, abs=0.05)
+    heights = (measured.intensity - 100) / measured.intensity_err
     assert float(np.sqrt((heights**2).mean())) == pytest.approx(1.0, abs=0.15)
 
 
@@ -85,8 +85,8 @@ def test_the_reference_image_is_measured_at_the_bound_and_errors_are_honest() ->
 )
 def test_other_images_as_well(changes: dict[str, float], model_tolerance: float) -> None:
     scene = replace(SMALL, **{"seed": 2, **changes})
-    found = find_atoms(scene.image)
-    reached = score(scene, places(found), errors(found))
+    measured = find_atoms(scene.image)
+    reached = score(scene, places(measured), errors(measured))
     assert min(reached.recall, reached.precision) >= 0.995
     assert reached.rms < model_tolerance * position_bound(scene)
     assert reached.pull == pytest.approx(1.0, abs=0.12)
@@ -98,18 +98,18 @@ def test_other_images_as_well(changes: dict[str, float], model_tolerance: float)
 @pytest.mark.parametrize("width", [0.6, 1.0, 1.5])
 def test_correlated_noise_makes_errors_larger_and_they_stay_honest(width: float) -> None:
     smooth = ndimage.gaussian_filter(SMALL.image.values, width)
-    found = find_atoms(smooth)
-    reached = score(SMALL, places(found), errors(found))
+    measured = find_atoms(smooth)
+    reached = score(SMALL, places(measured), errors(measured))
     assert reached.pull == pytest.approx(1.0, abs=0.15)
-    assert min(found.attrs["noise_correlation"]) > 1.5
+    assert min(measured.attrs["noise_correlation"]) > 1.5
 
 
 def test_the_bound_is_that_of_one_atom_in_closed_form_without_background() -> None:
     # Of N = 2π σ² A counts in a Gaussian each tells the place to σ: σ / √N an axis.
-    alone = Scene("alone", size=256)
-    tight = position_bound(replace(alone, peak=1e4))
+    single = Scene("single", size=256)
+    tight = position_bound(replace(single, peak=1e4))
     assert tight / (3 / np.sqrt(2 * np.pi * 9 * 1e4)) == pytest.approx(1.314, abs=0.01)
-    assert position_bound(alone) == pytest.approx(10 * tight, rel=0.01)
+    assert position_bound(single) == pytest.approx(10 * tight, rel=0.01)
 
 
 def test_units_of_grey_values_do_not_matter() -> None:
@@ -133,26 +133,26 @@ def test_arrays_of_any_dtype_are_images_and_calibration_is_handed_on() -> None:
 # --- what images have
 
 
-def test_a_turned_square_lattice_on_half_a_frame_is_found() -> None:
+def test_a_rotated_square_lattice_on_half_a_frame_is_found() -> None:
     steps = np.mgrid[-30:30, -30:30].reshape(2, -1).T * 15.0
     turn = np.deg2rad(23)
     true = steps @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) + 128
     true = true[((true > 6) & (true < 250)).all(axis=1) & (true[:, 1] < 128)]
-    found = places(
+    measured = places(
         find_atoms(draw_image(true, shape=(256, 256), sigma=2.5, background=5, peak=80, seed=1))
     )
-    assert len(found) == len(true)
-    assert cKDTree(found).query(true)[0].max() < 0.3
+    assert len(measured) == len(true)
+    assert cKDTree(measured).query(true)[0].max() < 0.3
 
 
 def test_vacancies_stay_empty_and_atoms_cut_by_the_edge_have_larger_errors() -> None:
     scene = replace(SMALL, vacancies=0.1)
-    found = find_atoms(scene.image)
+    measured = find_atoms(scene.image)
     inside = ((scene.places >= 0) & (scene.places <= 255)).all(axis=1)
-    assert abs(found.sizes["atom"] - inside.sum()) <= 3
-    at_edge = places(found).min(axis=1) < 1
-    assert errors(found)[at_edge].max(axis=1).min() > 1.2 * np.median(errors(found))
-    assert ((places(found) >= 0) & (places(found) <= 255)).all()
+    assert abs(measured.sizes["atom"] - inside.sum()) <= 3
+    at_edge = places(measured).min(axis=1) < 1
+    assert errors(measured)[at_edge].max(axis=1).min() > 1.2 * np.median(errors(measured))
+    assert ((places(measured) >= 0) & (places(measured) <= 255)).all()
 
 
 def test_missing_pixels_and_dead_ones_are_left_out() -> None:
@@ -160,24 +160,24 @@ def test_missing_pixels_and_dead_ones_are_left_out() -> None:
     image[np.random.default_rng(1).random(image.shape) < 0.02] = np.nan
     image[100:140, 100:140] = np.nan
     image[200, 60] = 1e4
-    found = places(find_atoms(image))
-    distance, _ = cKDTree(SMALL.places).query(found)
+    measured = places(find_atoms(image))
+    distance, _ = cKDTree(SMALL.places).query(measured)
     assert distance.max() < 1.0
-    well_inside = ((found > 104) & (found < 136)).all(axis=1)
+    well_inside = ((measured > 104) & (measured < 136)).all(axis=1)
     assert not well_inside.any()
 
 
 def test_saturated_peaks_are_measured_by_their_flanks() -> None:
     clipped = np.minimum(SMALL.image.values, 60)
-    found = find_atoms(clipped)
-    reached = score(SMALL, places(found), errors(found))
+    measured = find_atoms(clipped)
+    reached = score(SMALL, places(measured), errors(measured))
     assert (reached.recall, reached.precision) == (1.0, 1.0)
     assert reached.pull == pytest.approx(1.0, abs=0.12)
-    assert float(found.intensity.median()) == pytest.approx(100, rel=0.03)
-    assert 0.05 < found.attrs["saturated"] < 0.2
+    assert float(measured.intensity.median()) == pytest.approx(100, rel=0.03)
+    assert 0.05 < measured.attrs["saturated"] < 0.2
 
 
-def test_overlapping_bright_and_dim_columns_are_kept_apart() -> None:
+def test_overlapping_bright_and_dim_columns_are_distinguished() -> None:
     scene = replace(SMALL, seed=3)
     bright = scene.places
     dim = bright + 17 / np.sqrt(3) * np.array([np.cos(0.2), np.sin(0.2)])
@@ -186,12 +186,12 @@ def test_overlapping_bright_and_dim_columns_are_kept_apart() -> None:
     drawing = draw_image(
         true, heights, shape=(256, 256), sigma=2.6, background=10, peak=1000, seed=1
     )
-    found = find_atoms(drawing)
-    reached, _ = cKDTree(places(found)).query(true[scene.inner(true)])
+    measured = find_atoms(drawing)
+    reached, _ = cKDTree(places(measured)).query(true[scene.inner(true)])
     assert (reached < 1.0).mean() >= 0.995
-    wrong, match = cKDTree(true).query(places(found))
-    assert (wrong[scene.inner(places(found))] < 1.0).mean() >= 0.995
-    ratio = found.intensity.values / (1000 * heights[match])
+    wrong, match = cKDTree(true).query(places(measured))
+    assert (wrong[scene.inner(places(measured))] < 1.0).mean() >= 0.995
+    ratio = measured.intensity.values / (1000 * heights[match])
     assert np.median(ratio) == pytest.approx(1.0, abs=0.03)
 
 
@@ -231,21 +231,23 @@ def fine() -> xr.DataArray:
         (lambda: np.zeros((8, 64)), "plane of real numbers"),
     ],
 )
-def test_what_fails_is_told(image: Callable[[], npt.ArrayLike], problem: str) -> None:
+def test_images_without_a_lattice_are_refused_with_the_reason(
+    image: Callable[[], npt.ArrayLike], problem: str
+) -> None:
     with pytest.raises(RequestError, match=problem):
         find_atoms(image())
 
 
-def test_atoms_at_random_are_found_if_their_distance_is_told() -> None:
+def test_random_atoms_are_found_if_their_spacing_is_known() -> None:
     rng = np.random.default_rng(4)
     true = rng.uniform(10, 246, (60, 2))
     true = true[[i for i, p in enumerate(true) if (np.hypot(*(true[:i] - p).T) > 14).all()]]
     image = draw_image(true, shape=(256, 256), sigma=2.5, background=10, seed=1)
     with pytest.raises(RequestError, match="no lattice found"):
         find_atoms(image)
-    found = places(find_atoms(image, spacing=15))
-    assert len(found) == len(true)
-    assert cKDTree(found).query(true)[0].max() < 0.4
+    measured = places(find_atoms(image, spacing=15))
+    assert len(measured) == len(true)
+    assert cKDTree(measured).query(true)[0].max() < 0.4
     with pytest.raises(RequestError, match="the strongest peak is"):
         find_atoms(noise(), spacing=15)
     with pytest.raises(RequestError, match="spacing"):
@@ -265,13 +267,13 @@ def test_information_and_gradient_are_those_of_numerical_derivatives() -> None:
     weight[:11], weight[23:], weight[:, :14], weight[:, 22:] = 0, 0, 0, 0
     slopes = np.empty((2, PARAMETERS, *owner.shape))
     for i, p in np.ndindex(2, PARAMETERS):
-        drawn = []
+        images = []
         for sign in (1, -1):
             moved = atoms.copy()
             moved[i, p] += sign * 1e-6
-            drawn.append(np.zeros(owner.shape))
-            draw_atoms(moved, owner, drawn[-1])
-        slopes[i, p] = (drawn[0] - drawn[1]) / 2e-6
+            images.append(np.zeros(owner.shape))
+            draw_atoms(moved, owner, images[-1])
+        slopes[i, p] = (images[0] - images[1]) / 2e-6
     gradient = np.empty((2, 5))
     gradients(atoms, owner, weight, residual, 12.0, gradient)
     np.testing.assert_allclose(
@@ -292,9 +294,9 @@ def test_noise_is_read_off_residuals_and_off_neighbouring_pixels() -> None:
     mean = np.add.outer(np.linspace(0, 50, 200), np.linspace(0, 50, 200))
     image = mean + np.random.default_rng(1).normal(0, np.sqrt(4 + 0.5 * mean))
     usable = np.ones(mean.shape, bool)
-    for found in (fit_noise(image - mean, mean, usable), estimate_noise(image, usable)):
-        assert found.gain == pytest.approx(0.5, abs=0.06)
-        assert found.variance(np.array([50.0]))[0] == pytest.approx(29, rel=0.05)
+    for measured in (fit_noise(image - mean, mean, usable), estimate_noise(image, usable)):
+        assert measured.gain == pytest.approx(0.5, abs=0.06)
+        assert measured.variance(np.array([50.0]))[0] == pytest.approx(29, rel=0.05)
 
 
 @pytest.mark.statistical
@@ -302,9 +304,9 @@ def test_rare_counts_are_noise_and_no_bad_pixels() -> None:
     mean = np.add.outer(np.linspace(0.05, 1, 200), np.linspace(0.05, 1, 200))
     image = np.random.default_rng(1).poisson(mean).astype(float)
     usable = np.ones(mean.shape, bool)
-    found = fit_noise(image - mean, mean, usable)
-    assert found.gain == pytest.approx(1.0, abs=0.06)
-    assert found.variance(np.array([0.2]))[0] == pytest.approx(0.2, rel=0.15)
+    measured = fit_noise(image - mean, mean, usable)
+    assert measured.gain == pytest.approx(1.0, abs=0.06)
+    assert measured.variance(np.array([0.2]))[0] == pytest.approx(0.2, rel=0.15)
     assert mask_hot_pixels(prepare_frame(image)).usable.all()
 
 
@@ -315,8 +317,12 @@ def test_inflation_is_that_of_templates_over_the_noise() -> None:
     smooth /= smooth.std()
     y, x = np.mgrid[-12:13, -12:13]
     bell = np.exp(-(y**2 + x**2) / 18)
-    found = error_inflation(smooth, 3.0)
-    for template, factor in ((y * bell, found.row), (x * bell, found.col), (bell, found.height)):
+    measured = error_inflation(smooth, 3.0)
+    for template, factor in (
+        (y * bell, measured.row),
+        (x * bell, measured.col),
+        (bell, measured.height),
+    ):
         answers = ndimage.correlate(smooth, template)[20:-20, 20:-20]
         assert answers.std() / np.sqrt((template**2).sum()) == pytest.approx(factor, rel=0.06)
 
@@ -329,9 +335,9 @@ def test_inflation_is_that_of_templates_over_the_noise() -> None:
 def test_all_metal_columns_of_a_real_image_are_found(name: str) -> None:
     image = skimage.io.imread(REAL / f"{name}.tiff")[..., 0]
     metals = np.loadtxt(REAL / f"{name}_atoms.csv", delimiter=",", skiprows=1, usecols=(0, 1))
-    found = places(find_atoms(image))
+    measured = places(find_atoms(image))
     constant = np.median(cKDTree(metals).query(metals, 7)[0][:, 1:].mean(axis=1))
-    distance, match = cKDTree(found).query(metals)
+    distance, match = cKDTree(measured).query(metals)
     assert (distance < 0.3 * constant).mean() >= 0.98
     assert len(np.unique(match)) == len(metals)  # no metal stands for two
-    assert np.quantile(cKDTree(found).query(found, 2)[0][:, 1], 0.01) > 0.25 * constant
+    assert np.quantile(cKDTree(measured).query(measured, 2)[0][:, 1], 0.01) > 0.25 * constant

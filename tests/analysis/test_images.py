@@ -180,7 +180,7 @@ def test_an_hdf5_file_with_several_images_names_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "resolution", "size", "told"),
+    ("unit", "resolution", "size", "units"),
     [
         ("nm", 50.0, 0.02, "nm"),
         ("\\u00B5m", 50_000.0, 0.02, "nm"),
@@ -193,16 +193,16 @@ def test_an_hdf5_file_with_several_images_names_them(tmp_path: Path) -> None:
     ],
 )
 def test_imagej_tells_the_calibration(
-    unit: str, resolution: float, size: float, told: str, tmp_path: Path
+    unit: str, resolution: float, size: float, units: str, tmp_path: Path
 ) -> None:
     look: dict[str, Any] = {"imagej": True, "resolution": (resolution, resolution)}
     tifffile.imwrite(tmp_path / "a.tif", GREY, metadata={"unit": unit}, **look)
     image = read_image(tmp_path / "a.tif")
     assert image.attrs["pixel_size"] == pytest.approx(size, rel=1e-6)
-    assert image.attrs["pixel_units"] == told
-    assert ("x" in image.coords) == (told != "px")
-    if told != "px":
-        assert image.x.units == told
+    assert image.attrs["pixel_units"] == units
+    assert ("x" in image.coords) == (units != "px")
+    if units != "px":
+        assert image.x.units == units
         assert image.x.values == pytest.approx(image.attrs["pixel_size"] * image.col.values)
 
 
@@ -250,8 +250,8 @@ def _signal(values: Values, scale: float, units: str) -> dict[str, Any]:
          "offset": 0.0, "scale": scale, "units": units}
         for k, (name, n) in enumerate(zip("yx", values.shape, strict=True))
     ]  # fmt: skip
-    told = {"General": {"title": "haadf"}, "Signal": {"signal_type": ""}}
-    return {"data": values, "axes": axes, "metadata": told, "original_metadata": {}}
+    metadata = {"General": {"title": "haadf"}, "Signal": {"signal_type": ""}}
+    return {"data": values, "axes": axes, "metadata": metadata, "original_metadata": {}}
 
 
 @pytest.mark.parametrize(("scale", "units", "expected"), [(0.02, "nm", 0.02), (1e-5, "µm", 0.01)])
@@ -269,13 +269,13 @@ def test_what_rosettasciio_writes_is_read(
 def test_a_hyperspy_file_is_read(tmp_path: Path) -> None:
     from rsciio import hspy
 
-    told = {"package": "hyperspy", "package_version": "2.3"}
+    metadata = {"package": "hyperspy", "package_version": "2.3"}
     more = {
         "models": {},
         "attributes": {"_lazy": False},
         "tmp_parameters": {},
         "learning_results": {},
-        "package_info": told,
+        "package_info": metadata,
     }
     hspy.file_writer(str(tmp_path / "a.hspy"), _signal(WIDE, 20.0, "pm") | more)
     image = read_image(tmp_path / "a.hspy")
@@ -311,6 +311,18 @@ def test_without_rosettasciio_the_extra_is_named(
     (tmp_path / "a.dm3").write_bytes(b"\0")
     with pytest.raises(RequestError, match=r"latticescape\[microscopy\]"):
         read_image(tmp_path / "a.dm3")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "library"), [("tif", "tifffile"), ("png", "PIL"), ("h5", "h5py")]
+)
+def test_without_a_library_for_images_the_extra_is_named(
+    suffix: str, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    (tmp_path / f"a.{suffix}").write_bytes(b"\0")
+    with pytest.raises(RequestError, match=rf"{library} is not installed.*latticescape\[images\]"):
+        read_image(tmp_path / f"a.{suffix}")
 
 
 @LEFT_OPEN
@@ -349,13 +361,13 @@ def test_numbers_that_are_no_grey_values_are_refused(
         read_image(tmp_path / "a.npy")
 
 
-def test_saturation_is_told(tmp_path: Path) -> None:
+def test_saturation_is_reported(tmp_path: Path) -> None:
     values = np.arange(100).reshape(10, 10)
     np.save(tmp_path / "a.npy", np.minimum(values, 89))
     assert read_image(tmp_path / "a.npy").attrs["saturated_fraction"] == pytest.approx(0.11)
 
 
-def test_missing_pixels_are_told(tmp_path: Path) -> None:
+def test_missing_pixels_are_reported(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([[np.nan, 1.0], [2.0, 2.0]]))
     image = read_image(tmp_path / "a.npy")
     assert np.isnan(image.values).tolist() == [[True, False], [False, False]]

@@ -131,15 +131,15 @@ def test_rates_after_many_hops_are_those_of_the_arrangement(name: str) -> None:
 def test_populations_and_energies_are_those_of_enumeration(name: str) -> None:
     lattice, model = SYSTEMS[name]
     T = np.array([300.0, 600.0])
-    found = computed(lattice, model, T)
+    result = computed(lattice, model, T)
     z = []
-    number = round(float(found["coverage_realised"][0]) * lattice.sites)
+    number = round(float(result["coverage_realised"][0]) * lattice.sites)
     for p, t in enumerate(T):
         population, each = exact(lattice, model, t, number)
-        z += [*((found["population"][p] - population) / found["population_se"][p])]
-        z += [(found["energy"][p] - each) / found["energy_se"][p]]
+        z += [*((result["population"][p] - population) / result["population_se"][p])]
+        z += [(result["energy"][p] - each) / result["energy_se"][p]]
         wrong, _ = exact(lattice, model, 1.1 * t, number)
-        assert np.max(np.abs(found["population"][p] - wrong) / found["population_se"][p]) > 5
+        assert np.max(np.abs(result["population"][p] - wrong) / result["population_se"][p]) > 5
     assert np.max(np.abs(z)) < 5
     assert np.sqrt(np.mean(np.square(z))) < 2
 
@@ -148,18 +148,18 @@ def test_populations_and_energies_are_those_of_enumeration(name: str) -> None:
 def test_independent_adatoms_are_where_boltzmann_puts_them() -> None:
     lattice = square(8)
     model = Adatoms(E_b=0.4, adatoms=1, eps=[0.0, 0.04, 0.07], pattern=[[0, 1], [2, 1]])
-    found = computed(lattice, model, np.array([350.0]), Schedule(100, 20, 100))
-    share = found["occupation_time"][0] / found["occupation_time"][0].sum(axis=1, keepdims=True)
+    result = computed(lattice, model, np.array([350.0]), Schedule(100, 20, 100))
+    share = result["occupation_time"][0] / result["occupation_time"][0].sum(axis=1, keepdims=True)
     weights = np.bincount(model.types(lattice)) * np.exp(
         -np.array([0.0, 0.04, 0.07]) / (BOLTZMANN_EV * 350)
     )
-    away = found["population"][0] - weights / weights.sum()
+    away = result["population"][0] - weights / weights.sum()
     inverse = np.linalg.inv(np.cov(share[:, 1:].T) / len(share))
     assert chi2.sf(away[1:] @ inverse @ away[1:], 2) > 0.01
     energies = site_energies(
-        found["population"][0],
+        result["population"][0],
         350.0,
-        errors=found["population_se"][0],
+        errors=result["population_se"][0],
         degeneracy=np.bincount(model.types(lattice)),
     )
     z = (energies.energy.values - [0.0, 0.04, 0.07])[1:] / energies.energy_se.values[1:]
@@ -171,14 +171,14 @@ def test_independent_adatoms_are_where_boltzmann_puts_them() -> None:
 def test_one_adatom_diffuses_by_its_rate(lattice: Lattice) -> None:
     T = np.array([250.0, 400.0])
     model = Adatoms(E_b=0.4, nu0=3e12, adatoms=1, a=0.3)
-    found = computed(lattice, model, T, Schedule(5, 100, 20))
+    result = computed(lattice, model, T, Schedule(5, 100, 20))
     rate = 3e12 * np.exp(-0.4 / (BOLTZMANN_EV * T))
     D = rate * 0.3**2 * lattice.coordination / 4
-    assert np.all(np.abs(found["diffusion_constant"] - D) < 4 * found["diffusion_constant_se"])
-    assert np.all(found["diffusion_constant_se"] < 0.03 * D)
+    assert np.all(np.abs(result["diffusion_constant"] - D) < 4 * result["diffusion_constant_se"])
+    assert np.all(result["diffusion_constant_se"] < 0.03 * D)
     jumps = lattice.coordination * rate
-    assert np.allclose(found["hop_rate"][:, 0, 0], jumps, rtol=0.02)
-    assert np.allclose(found["residence_time"][:, 0], 1 / jumps, rtol=0.02)
+    assert np.allclose(result["hop_rate"][:, 0, 0], jumps, rtol=0.02)
+    assert np.allclose(result["residence_time"][:, 0], 1 / jumps, rtol=0.02)
 
 
 def films(lattice: Lattice, model: Adatoms, T: float, tau: float, frames: int, seed: int) -> Any:
@@ -214,14 +214,14 @@ def test_the_rate_of_a_film_is_corrected_for_unseen_hops(hops: float) -> None:
     z, naive = [], []
     for seed in range(12):
         tracks = films(LATTICE, MODEL, T, hops / truth, 400, seed)
-        found = hop_rates(tracks, patch(25), hops / truth)
-        z.append((found.rate.item() - truth) / found.rate_se.item())
-        naive.append(found.moves.item() / found.exposure.item() / truth)
+        result = hop_rates(tracks, patch(25), hops / truth)
+        z.append((result.rate.item() - truth) / result.rate_se.item())
+        naive.append(result.moves.item() / result.exposure.item() / truth)
     assert abs(np.mean(z)) < 4 / np.sqrt(len(z))
     assert 0.5 < np.std(z) < 1.7
     if hops > 0.5:
         assert np.mean(naive) < 0.85
-        assert found.hops_per_frame.item() == pytest.approx(hops, rel=0.3)
+        assert result.hops_per_frame.item() == pytest.approx(hops, rel=0.3)
 
 
 @pytest.mark.statistical
@@ -235,8 +235,8 @@ def test_the_barrier_comes_back_from_films_in_most_trials(capsys: Any) -> None:
         counts = xr.Dataset({"hops": ("T", hops), "exposure": ("T", exposure)}, {"T": T})
         of_counts = arrhenius(counts)
         of_rates = arrhenius(hops / exposure, np.sqrt(hops) / exposure, T=T)
-        for name, found in (("hops", of_counts), ("rates", of_rates)):
-            covered[name] += abs(float(found.barrier) - 0.35) < 1.96 * float(found.barrier_se)
+        for name, result in (("hops", of_counts), ("rates", of_rates)):
+            covered[name] += abs(float(result.barrier) - 0.35) < 1.96 * float(result.barrier_se)
     with capsys.disabled():
         print(f"\nbarriers within 95 % in {covered} of 50 trials")
     assert min(covered.values()) >= 43
@@ -250,8 +250,8 @@ def test_the_barrier_comes_back_from_simulated_rates() -> None:
     for seed in range(50):
         kinetics = AdatomKernel(square(6), MODEL, Schedule(0, 2, 10), ("T",))
         seeds = point_seeds(seed, [kinetics.parameters({"T": t}) for t in T])
-        found = kinetics.compute({"T": T}, seeds)
-        fit = arrhenius(found["hop_rate"][:, 0, 0], found["hop_rate_se"][:, 0, 0], T=T)
+        result = kinetics.compute({"T": T}, seeds)
+        fit = arrhenius(result["hop_rate"][:, 0, 0], result["hop_rate_se"][:, 0, 0], T=T)
         inside += abs(float(fit.barrier) - 0.35) < 1.96 * float(fit.barrier_se)
     assert inside >= 43
 
@@ -295,7 +295,7 @@ def test_units_change_the_number_and_not_the_energy() -> None:
 def test_site_energies_have_honest_errors() -> None:
     rng, truth = np.random.default_rng(3), np.array([0.0, 0.03, 0.06])
     weights = np.array([1, 2, 4]) * np.exp(-truth / (BOLTZMANN_EV * 300))
-    found = [
+    result = [
         site_energies(
             rng.multinomial(400, weights / weights.sum()),
             300.0,
@@ -304,9 +304,9 @@ def test_site_energies_have_honest_errors() -> None:
         )
         for _ in range(200)
     ]
-    z = np.array([(f.energy.values - truth)[1:] / f.energy_se.values[1:] for f in found])
+    z = np.array([(f.energy.values - truth)[1:] / f.energy_se.values[1:] for f in result])
     assert np.all(np.abs(z.std(axis=0) - 1) < 0.2)
-    p = np.array([float(f.p_value) for f in found])
+    p = np.array([float(f.p_value) for f in result])
     assert 0.02 < np.mean(p < 0.1) < 0.2
 
 
@@ -475,7 +475,7 @@ BAD: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_is_refused(name: str) -> None:
-    ask, told = BAD[name]
-    with pytest.raises(RequestError, match=told):
+def test_impossible_requests_are_refused(name: str) -> None:
+    ask, problem = BAD[name]
+    with pytest.raises(RequestError, match=problem):
         ask()

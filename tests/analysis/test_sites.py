@@ -90,14 +90,14 @@ def test_half_the_frame_may_be_empty() -> None:
 
 
 def test_vacancies_are_listed_where_they_are() -> None:
-    whole = crystal(rotation=25.0, size=16, disorder=0.01)
-    middle = np.hypot(whole.row - whole.row.mean(), whole.col - whole.col.mean())
+    complete = crystal(rotation=25.0, size=16, disorder=0.01)
+    middle = np.hypot(complete.row - complete.row.mean(), complete.col - complete.col.mean())
     hole = int(np.argmin(middle.values))
-    sites = fit_sites(whole.isel(atom=np.delete(np.arange(whole.sizes["atom"]), hole)))
+    sites = fit_sites(complete.isel(atom=np.delete(np.arange(complete.sizes["atom"]), hole)))
     assert sites.sizes["vacancy"] == 1
-    assert abs(float(sites.vacancy_row[0] - whole.row[hole])) < 1
-    assert abs(float(sites.vacancy_col[0] - whole.col[hole])) < 1
-    assert fit_sites(whole).sizes["vacancy"] == 0
+    assert abs(float(sites.vacancy_row[0] - complete.row[hole])) < 1
+    assert abs(float(sites.vacancy_col[0] - complete.col[hole])) < 1
+    assert fit_sites(complete).sizes["vacancy"] == 0
 
 
 def test_residuals_are_the_distortion_not_the_bend() -> None:

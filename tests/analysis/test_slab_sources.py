@@ -140,9 +140,9 @@ def test_a_page_of_a_slab_offers_no_snapshot(sweep: xr.Dataset) -> None:
 
 
 def test_the_published_targets_are_read() -> None:
-    found = targets()
-    assert (found["SO"].sum(), found["SN"].sum()) == (601, 425)
-    assert len(found["PR"]["value"]) == 16
+    published = targets()
+    assert (published["SO"].sum(), published["SN"].sum()) == (601, 425)
+    assert len(published["PR"]["value"]) == 16
 
 
 Change = Callable[[xr.Dataset], xr.Dataset]
@@ -191,12 +191,12 @@ def slab_run(folder: Path, sources: str) -> list[str]:
 def test_the_command_line_takes_a_file_of_sources(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, slab_run(tmp_path, SOURCES))
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
+    facts = json.loads(done.stdout)
     profile = {"value": [0.5, 0.4, 0.3], "error": [0.02] * 3}
     data = {"SO": [54, 233, 169, 61, 76, 8], "PR": profile}
     result = fit(slab_landscape(open_sweep(tmp_path / "s.zarr").load(), data))
-    assert told["images"] == ["SO", "PR"]
-    assert told["s2"] == pytest.approx(result.s2.values.tolist())
+    assert facts["images"] == ["SO", "PR"]
+    assert facts["s2"] == pytest.approx(result.s2.values.tolist())
     for old, new, words in (
         ("[SO]", "[XPS]", "XPS"),
         ('"with"', '"without"', "has no column without"),

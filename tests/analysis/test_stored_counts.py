@@ -23,11 +23,11 @@ def test_stores_come_back_joined(tmp_path: Path) -> None:
     one, two = counted("a", "b"), counted("c", seed=2)
     write_new(one, tmp_path / "one.zarr")
     write_new(two, tmp_path / "two.zarr")
-    found = stored_counts([tmp_path / "one.zarr", tmp_path / "two.zarr"])
-    assert found["image"].values.tolist() == ["a", "b", "c"]
-    assert np.array_equal(found["counts"], [*one["counts"], *two["counts"]])
-    assert found["label"].values.tolist() == one["label"].values.tolist()
-    assert found.attrs == one.attrs
+    result = stored_counts([tmp_path / "one.zarr", tmp_path / "two.zarr"])
+    assert result["image"].values.tolist() == ["a", "b", "c"]
+    assert np.array_equal(result["counts"], [*one["counts"], *two["counts"]])
+    assert result["label"].values.tolist() == one["label"].values.tolist()
+    assert result.attrs == one.attrs
 
 
 @pytest.mark.parametrize(

@@ -30,13 +30,13 @@ def scattered(atoms: int, shape: tuple[int, int], spacing: float, seed: int) -> 
 
 def centroids(image: xr.DataArray, near: Floats, reach: int) -> Floats:
     """Centres of mass of the pixels within reach of each place."""
-    found = []
+    centres = []
     for row, col in np.rint(near).astype(int):
         top, left = row - reach, col - reach
         window = image.values[top : row + reach + 1, left : col + reach + 1]
         grid = np.indices(window.shape)
-        found.append((grid * window).sum(axis=(1, 2)) / window.sum() + [top, left])
-    return np.array(found)
+        centres.append((grid * window).sum(axis=(1, 2)) / window.sum() + [top, left])
+    return np.array(centres)
 
 
 def test_without_noise_the_image_is_the_sum_of_gaussians() -> None:
@@ -84,7 +84,7 @@ def test_without_readout_counts_are_whole() -> None:
 
 
 @pytest.mark.parametrize("drift", [(0.0, 6.0), (5.0, 0.0), (-4.0, 3.0)])
-def test_drift_moves_atoms_as_told(drift: tuple[float, float]) -> None:
+def test_drift_moves_atoms_as_requested(drift: tuple[float, float]) -> None:
     places = scattered(16, (200, 200), 40, 1)
     image = draw_image(places, shape=(200, 200), sigma=3.0, drift=drift, dose=False, seed=0)
     moved = drifted(places, drift, 200)
@@ -95,14 +95,14 @@ def test_drift_moves_atoms_as_told(drift: tuple[float, float]) -> None:
 def test_scan_noise_moves_rows_of_pixels_and_keeps_places_in_the_mean() -> None:
     places = scattered(16, (200, 200), 40, 1)
     look = {"shape": (200, 200), "sigma": 3.0, "dose": False}
-    found = np.array(
+    centres = np.array(
         [
             centroids(draw_image(places, seed=k, scan_noise=1.0, **look), places, 18)
             for k in range(40)
         ]
     )
-    assert np.abs(found[..., 0] - places[:, 0]).max() < 0.5
-    assert np.abs(found[..., 1].mean(axis=0) - places[:, 1]).max() < 5 * 0.4 / np.sqrt(40)
+    assert np.abs(centres[..., 0] - places[:, 0]).max() < 0.5
+    assert np.abs(centres[..., 1].mean(axis=0) - places[:, 1]).max() < 5 * 0.4 / np.sqrt(40)
     one = draw_image(places, seed=0, scan_noise=1.0, **look).values
     rows = np.arange(200)[one.max(axis=1) > 50]
     middles = (one[rows] * np.arange(200)).sum(axis=1) / one[rows].sum(axis=1)
@@ -117,7 +117,7 @@ def test_blur_keeps_the_volume_and_lowers_the_peak() -> None:
     assert float(blurred.max()) == pytest.approx(100 * 9 / 25)
 
 
-def test_the_background_rises_as_told_and_keeps_its_mean() -> None:
+def test_the_background_slope_keeps_its_mean() -> None:
     image = draw_image(
         np.empty((0, 2)), shape=(50, 70), sigma=3.0, background=10,
         background_slope=(4.0, -6.0), dose=False, seed=0,
@@ -212,7 +212,7 @@ def test_distortion_makes_two_distances_between_rows() -> None:
     assert np.diff(rows) == pytest.approx([gap - 4, gap + 4] * 3 + [gap - 4])
 
 
-def test_vacancies_and_disorder_are_as_many_and_as_wide_as_told() -> None:
+def test_vacancies_and_disorder_have_the_requested_size() -> None:
     lattice = triangular(60)
     flat = np.zeros(3600, int)
     atoms = place_atoms(lattice, flat, spacing=10.0, vacancies=0.1, disorder=0.05, seed=4)

@@ -46,13 +46,13 @@ def mixed(q: int, windows: int = 60, features: int = 12) -> tuple[Floats, Floats
 @pytest.mark.parametrize("seed", range(3))
 def test_planted_vertices_are_found_exactly(q: int, seed: int) -> None:
     vectors, shares = mixed(q)
-    found = unmix(as_spectra(vectors), q, seed=seed)
+    result = unmix(as_spectra(vectors), q, seed=seed)
     order = np.argsort(-shares.mean(axis=0), kind="stable")
-    assert found.vertex.values[:, 1].tolist() == order.tolist()
-    np.testing.assert_allclose(found.endmember[:, 0], vectors[order], atol=1e-9)
-    np.testing.assert_allclose(found.abundance[:, 0].T, shares[:, order], atol=1e-9)
-    assert float(found.variance_explained) == pytest.approx(1)
-    assert float(found.residual.max()) < 1e-9
+    assert result.vertex.values[:, 1].tolist() == order.tolist()
+    np.testing.assert_allclose(result.endmember[:, 0], vectors[order], atol=1e-9)
+    np.testing.assert_allclose(result.abundance[:, 0].T, shares[:, order], atol=1e-9)
+    assert float(result.variance_explained) == pytest.approx(1)
+    assert float(result.residual.max()) < 1e-9
 
 
 @pytest.mark.parametrize("q", [2, 3, 4])
@@ -67,10 +67,10 @@ def test_the_simplex_is_the_largest_of_all(q: int, seed: int) -> None:
 def test_abundances_are_the_constrained_minimum(q: int) -> None:
     rng = np.random.default_rng(q)
     ends, vectors = rng.standard_normal((q, 6)), rng.standard_normal((20, 6))
-    found = abundances(vectors, ends)
-    assert (found >= 0).all()
-    np.testing.assert_allclose(found.sum(axis=1), 1)
-    for x, shares in zip(vectors, found, strict=True):
+    result = abundances(vectors, ends)
+    assert (result >= 0).all()
+    np.testing.assert_allclose(result.sum(axis=1), 1)
+    for x, shares in zip(vectors, result, strict=True):
         best = minimize(
             lambda a, x=x: ((x - a @ ends) ** 2).sum(),
             np.full(q, 1 / q),
@@ -85,8 +85,8 @@ def test_abundances_are_the_constrained_minimum(q: int) -> None:
 
 def test_endmembers_that_are_mixtures_of_others_are_no_hindrance() -> None:
     ends = np.array([[0.0, 0], [1, 0], [0.5, 0], [0, 0]])
-    found = abundances(np.array([[0.3, 0], [2, 5], [-1, 0]]), ends)
-    np.testing.assert_allclose(found @ ends, [[0.3, 0], [1, 0], [0, 0]], atol=1e-12)
+    result = abundances(np.array([[0.3, 0], [2, 5], [-1, 0]]), ends)
+    np.testing.assert_allclose(result @ ends, [[0.3, 0], [1, 0], [0, 0]], atol=1e-12)
 
 
 def test_components_are_those_of_all_spectra_at_once() -> None:
@@ -104,10 +104,10 @@ def test_half_a_plane_says_all() -> None:
     image, _ = two_phases("stripes", shape=(120, 110), spacing=6, seed=1)
     for window in (24, 25):
         half = sliding_fft(image, window=window).compute()
-        whole = half.assign_attrs(inversion_symmetric=0)
+        complete = half.assign_attrs(inversion_symmetric=0)
         assert WindowVectors.of(half).matrix.shape[1] == window * (window // 2 + 1)
-        assert WindowVectors.of(whole).matrix.shape[1] == window**2
-        one, other = unmix(half), unmix(whole)
+        assert WindowVectors.of(complete).matrix.shape[1] == window**2
+        one, other = unmix(half), unmix(complete)
         for name in ("endmember", "abundance", "residual", "variance_explained"):
             np.testing.assert_allclose(one[name], other[name], atol=3e-3)
         cropped = half.isel(k_row=slice(2, None), k_col=slice(3, -1))
@@ -121,12 +121,12 @@ def phase_parts(phase: xr.DataArray, window: int, step: int) -> Floats:
     return parts
 
 
-def boundary(found: xr.Dataset) -> float:
+def boundary(result: xr.Dataset) -> float:
     """The row where the mean abundances of the two cross."""
-    part = found.abundance.isel(endmember=0).mean("window_col").to_numpy()
+    part = result.abundance.isel(endmember=0).mean("window_col").to_numpy()
     part = part if part[0] > part[-1] else 1 - part
     rows, (crossing,) = (
-        found.window_row.to_numpy(),
+        result.window_row.to_numpy(),
         np.flatnonzero((part[:-1] >= 0.5) & (part[1:] < 0.5)),
     )
     slope = (part[crossing] - 0.5) / (part[crossing] - part[crossing + 1])
@@ -157,18 +157,20 @@ def phases(request: pytest.FixtureRequest) -> tuple[xr.DataArray, Floats, str]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_two_phases_are_told_apart(phases: tuple[xr.DataArray, Floats, str], method: Any) -> None:
+def test_two_phases_are_distinguished(
+    phases: tuple[xr.DataArray, Floats, str], method: Any
+) -> None:
     spectra, parts, _ = phases
-    found = unmix(spectra, method=method)
-    chosen = found.abundance.argmax("endmember").to_numpy()
+    result = unmix(spectra, method=method)
+    chosen = result.abundance.argmax("endmember").to_numpy()
     pure = (parts == 0) | (parts == 1)
     right = float((chosen == (parts > 0.5))[pure].mean())
     assert max(right, 1 - right) >= 0.99
-    assert abs(boundary(found) - 0.45 * 260) <= spectra.attrs["window"] / 2
-    means = found.abundance.mean(("window_row", "window_col")).to_numpy()
+    assert abs(boundary(result) - 0.45 * 260) <= spectra.attrs["window"] / 2
+    means = result.abundance.mean(("window_row", "window_col")).to_numpy()
     assert means[0] >= means[1]
-    assert float(found.abundance.min()) >= 0
-    np.testing.assert_allclose(found.abundance.sum("endmember"), 1, atol=1e-6)
+    assert float(result.abundance.min()) >= 0
+    np.testing.assert_allclose(result.abundance.sum("endmember"), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["stripes", "dimers"])
@@ -184,9 +186,9 @@ def test_suppressed_spots_are_those_of_the_right_endmember(
     phases: tuple[xr.DataArray, Floats, str],
 ) -> None:
     spectra, parts, kind = phases
-    found = unmix(spectra)
-    perfect = int(found.abundance.values[:, parts == 0].mean(axis=1).argmax())
-    best = spots(found, most=1).isel(endmember=perfect, spot=0)
+    result = unmix(spectra)
+    perfect = int(result.abundance.values[:, parts == 0].mean(axis=1).argmax())
+    best = spots(result, most=1).isel(endmember=perfect, spot=0)
     # Stripes along the rows' or dimers along the columns' turned axis: 16 and 12 px, turned by 12°.
     period = {"stripes": 16, "dimers": 12}[kind]
     k = np.array([np.cos(np.deg2rad(12)), -np.sin(np.deg2rad(12))]) / period
@@ -202,9 +204,9 @@ def test_suppressed_spots_are_those_of_the_right_endmember(
 def test_stripes_have_their_direction_and_period(rotation: float) -> None:
     image, _ = two_phases("stripes", shape=(220, 200), spacing=8, rotation=rotation, seed=2)
     spectra = sliding_fft(image, window=56)
-    found = unmix(spectra)
-    upper = int(found.abundance.values[:, 0].mean(axis=-1).argmax())
-    lines = stripes(found)
+    result = unmix(spectra)
+    upper = int(result.abundance.values[:, 0].mean(axis=-1).argmax())
+    lines = stripes(result)
     for endmember, angle in ((upper, rotation), (1 - upper, rotation + 90)):
         one = lines.isel(endmember=endmember)
         off = (float(one.angle) - angle + 90) % 180 - 90
@@ -246,16 +248,16 @@ def test_bayesian_errors_are_the_scatter() -> None:
         rng = np.random.default_rng([7, trial])
         truth = np.array([[9.0, 1, 4, 2, 7], [2, 8, 5, 1, 3], [5, 4, 1, 9, 6]])
         shares = rng.dirichlet(np.ones(3), 80)
-        found = unmix(as_spectra(shares @ truth + rng.normal(0, 0.15, (80, 5))), 3, method="bayes")
-        assert found.attrs["r_hat"] < 1.5
-        assert found.attrs["noise"] == pytest.approx(0.15, rel=0.25)
-        nearest = ((found.endmember.values[:, None, 0] - truth) ** 2).sum(axis=-1).argmin(axis=1)
+        result = unmix(as_spectra(shares @ truth + rng.normal(0, 0.15, (80, 5))), 3, method="bayes")
+        assert result.attrs["r_hat"] < 1.5
+        assert result.attrs["noise"] == pytest.approx(0.15, rel=0.25)
+        nearest = ((result.endmember.values[:, None, 0] - truth) ** 2).sum(axis=-1).argmin(axis=1)
         assert sorted(nearest) == [0, 1, 2]
-        off = found.abundance.values[:, 0].T - shares[:, nearest]
-        scores.append(off / found.abundance_se.values[:, 0].T)
+        off = result.abundance.values[:, 0].T - shares[:, nearest]
+        scores.append(off / result.abundance_se.values[:, 0].T)
         # Endmembers lie in the plane of the components, as the sampler has it.
-        ends.append((found.endmember.values[:, 0] - truth[nearest]) / 0.15)
-        own.append(found.endmember_se.values[:, 0] / 0.15)
+        ends.append((result.endmember.values[:, 0] - truth[nearest]) / 0.15)
+        own.append(result.endmember_se.values[:, 0] / 0.15)
     assert 0.85 < np.sqrt(np.mean(np.square(scores))) < 1.2
     assert np.sqrt(np.mean(np.square(ends))) < 1.5 * np.sqrt(np.mean(np.square(own)))
 
@@ -284,35 +286,39 @@ def test_a_seed_gives_the_same_bits_wherever_it_runs(
 def test_everything_is_named_and_can_be_stored(tmp_path: Path) -> None:
     values = np.random.default_rng(1).poisson(9, (50, 40))
     image = labelled_image(values, name="a", source="b", pixel_size=0.1, pixel_units="nm")
-    found = unmix(sliding_fft(image, window=16), method="bayes", seed=2)
-    assert found.endmember.dims == ("endmember", "k_row", "k_col")
-    assert found.abundance.dims == ("endmember", "window_row", "window_col")
-    assert found.k_x.attrs["units"] == "1/nm"
-    assert all({"long_name", "units"} <= set(found[name].attrs) for name in found.variables)
-    assert (found.attrs["method"], found.attrs["seed"], found.attrs["image"]) == ("bayes", 2, "a")
-    assert {"r_hat", "noise", "pixel_size"} <= set(found.attrs)
-    found.to_zarr(tmp_path / "phases.zarr", consolidated=False)
+    result = unmix(sliding_fft(image, window=16), method="bayes", seed=2)
+    assert result.endmember.dims == ("endmember", "k_row", "k_col")
+    assert result.abundance.dims == ("endmember", "window_row", "window_col")
+    assert result.k_x.attrs["units"] == "1/nm"
+    assert all({"long_name", "units"} <= set(result[name].attrs) for name in result.variables)
+    assert (result.attrs["method"], result.attrs["seed"], result.attrs["image"]) == (
+        "bayes",
+        2,
+        "a",
+    )
+    assert {"r_hat", "noise", "pixel_size"} <= set(result.attrs)
+    result.to_zarr(tmp_path / "phases.zarr", consolidated=False)
     stored = xr.open_zarr(tmp_path / "phases.zarr", consolidated=False).load()
-    xr.testing.assert_identical(found, stored)
-    told = (spots(found), stripes(found), count_endmembers(sliding_fft(image, window=12)))
-    assert all({"long_name", "units"} <= set(ds[name].attrs) for ds in told for name in ds)
+    xr.testing.assert_identical(result, stored)
+    problem = (spots(result), stripes(result), count_endmembers(sliding_fft(image, window=12)))
+    assert all({"long_name", "units"} <= set(ds[name].attrs) for ds in problem for name in ds)
 
 
 def test_a_stack_is_unmixed_as_one() -> None:
     image, _ = two_phases("stripes", shape=(120, 100), spacing=6, seed=1)
     stack = np.stack([image.values[:60], image.values[60:]])
-    found = unmix(sliding_fft(stack, window=36, step=6))
-    assert found.abundance.dims == ("endmember", "image", "window_row", "window_col")
-    means = found.abundance.mean(("window_row", "window_col")).to_numpy()
+    result = unmix(sliding_fft(stack, window=36, step=6))
+    assert result.abundance.dims == ("endmember", "image", "window_row", "window_col")
+    means = result.abundance.mean(("window_row", "window_col")).to_numpy()
     assert abs(means[0, 0] - means[0, 1]) > 0.7
 
 
 def test_one_endmember_is_the_mean() -> None:
     vectors, _ = mixed(3)
-    found = unmix(as_spectra(vectors), 1)
-    np.testing.assert_allclose(found.endmember[0, 0], vectors.mean(axis=0))
-    assert (found.abundance == 1).all()
-    assert float(found.variance_explained) == pytest.approx(0, abs=1e-9)
+    result = unmix(as_spectra(vectors), 1)
+    np.testing.assert_allclose(result.endmember[0, 0], vectors.mean(axis=0))
+    assert (result.abundance == 1).all()
+    assert float(result.variance_explained) == pytest.approx(0, abs=1e-9)
 
 
 def test_spectra_never_stand_in_memory_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,9 +355,9 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_wrong_request_is_told(case: str) -> None:
-    spectra, options, told = BAD[case]
-    with pytest.raises(RequestError, match=told):
+def test_a_wrong_request_is_refused(case: str) -> None:
+    spectra, options, problem = BAD[case]
+    with pytest.raises(RequestError, match=problem):
         unmix(spectra, **options)
 
 
@@ -367,8 +373,8 @@ def test_what_are_no_endmembers_has_no_spots() -> None:
 def test_llto_falls_into_its_two_domains(method: Any) -> None:
     skimage_io = pytest.importorskip("skimage.io")
     spectra = sliding_fft(skimage_io.imread(LLTO))
-    found = unmix(spectra, method=method)
-    assert abs(boundary(found) - 253) <= 14 + spectra.attrs["step"]
-    angle = stripes(found).angle.to_numpy()
+    result = unmix(spectra, method=method)
+    assert abs(boundary(result) - 253) <= 14 + spectra.attrs["step"]
+    angle = stripes(result).angle.to_numpy()
     assert abs(abs(angle[0] - angle[1]) - 90) <= 5
     assert count_endmembers(spectra).attrs["endmembers"] == 2
