@@ -1,4 +1,4 @@
-"""Where the example files are: beside the packages in a checkout, inside this one in a wheel."""
+"""Paths of the example files: in ``examples/`` of a checkout, inside this package in a wheel."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def example(name: str) -> Path:
-    """Path of a file in ``examples/``.
+    """The path of an example file.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The DaskCluster that the Dask operator for Kubernetes makes a scheduler and workers of."""
+"""The manifest of a DaskCluster, for the Dask operator for Kubernetes."""
 
 import math
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ CERTIFICATES = Path("/certificates")
 SCRATCH = "/tmp"
 PORT, DASHBOARD_PORT = 8786, 8787
 
-# Who the processes of a pod are: nobody that the node knows.
+# The user of the processes in a pod, unknown to the node.
 USER = 1000
 
 _HEALTH = (
@@ -30,7 +30,7 @@ _HEALTH = (
 
 
 def manifest(profile: Kubernetes) -> dict[str, Any]:
-    """The DaskCluster of a profile, for ``kubectl apply``.
+    """The DaskCluster resource of a profile, for ``kubectl apply``.
 
     Examples
     --------
@@ -49,12 +49,12 @@ def manifest(profile: Kubernetes) -> dict[str, Any]:
 
 
 def manifest_text(profile: Kubernetes) -> str:
-    """The same in YAML."""
+    """The DaskCluster resource as YAML."""
     return str(yaml.safe_dump(manifest(profile), sort_keys=False, width=100))
 
 
 def _scheduler(profile: Kubernetes) -> dict[str, Any]:
-    # The dashboard asks nobody who they are: kubectl port-forward reaches it, and no other pod.
+    # The dashboard has no password: kubectl port-forward reaches it, and other pods cannot.
     dashboard = f"127.0.0.1:{DASHBOARD_PORT}"
     return {
         **_container(profile, "scheduler", ["--port", str(PORT), "--dashboard-address", dashboard]),
@@ -108,11 +108,11 @@ def _container(profile: Kubernetes, role: Role, arguments: list[str]) -> dict[st
 
 
 def _volumes(profile: Kubernetes, role: Role) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Every volume of a pod: where it is mounted, and what it is."""
+    """Each volume of a pod: its mount, and the volume itself."""
     yield {"name": "scratch", "mountPath": SCRATCH}, {"name": "scratch", "emptyDir": {}}
     if profile.tls_secret:
         files = [AUTHORITY, f"{role}.pem", f"{role}-key.pem"]
-        # The pod's own group reads the key, and nobody else does.
+        # Only the pod's own group can read the key.
         secret = {
             "secretName": profile.tls_secret,
             "defaultMode": 0o440,

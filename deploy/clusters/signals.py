@@ -1,4 +1,4 @@
-"""Signals that end a process: as Ctrl-C does, they let it cancel its jobs and remove its keys."""
+"""Signals that end a process: like Ctrl-C, they let it cancel its jobs and remove its keys."""
 
 import signal
 import threading
@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-# What a shell that is closed sends, and what ``kill``, ``timeout`` and a login node's watchman do.
+# Sent by a shell that closes; and by ``kill``, ``timeout`` and the limits of login nodes.
 ENDING = (signal.SIGHUP, signal.SIGTERM)
 
 
 @contextmanager
 def orderly_end() -> Iterator[None]:
-    """Within the block these signals raise ``SystemExit``, so that everything is closed.
+    """Raise ``SystemExit`` on these signals within the block, so that everything is closed.
 
-    One that is ignored, as ``nohup`` has it, stays so. The exit code is a shell's: 128 and the
-    signal's number.
+    An ignored signal stays ignored, as under ``nohup``. The exit code is that of a shell: 128 plus
+    the number of the signal.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may say what a signal does
+        yield  # only the main thread can set signal handlers
         return
     before = {number: signal.getsignal(number) for number in ENDING}
     ours = [number for number, handler in before.items() if handler is signal.SIG_DFL]
@@ -33,18 +33,20 @@ def orderly_end() -> Iterator[None]:
 
 @contextmanager
 def kept_signals() -> Iterator[None]:
-    """For imports that would say what a signal does in the whole process, and only in its main
-    thread can."""
-    said = signal.signal
+    """Ignore signal handlers that are set within the block.
+
+    For imports that would set a handler for the whole process, and fail outside its main thread.
+    """
+    set_handler = signal.signal
     signal.signal = lambda signalnum, handler: signal.getsignal(signalnum)
     try:
         yield
     finally:
-        signal.signal = said
+        signal.signal = set_handler
 
 
 def _end(number: int, _: object) -> NoReturn:
-    # A second one must not interrupt what the first one began.
+    # A second signal must not interrupt the cleanup that the first one started.
     for other in ENDING:
         signal.signal(other, signal.SIG_IGN)
     raise SystemExit(128 + number)
