@@ -276,7 +276,7 @@ def _check_whole(name: str, given: Any) -> None:
         return
     if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1:
         raise RequestError(
-            f"{name} is no whole number above 0",
+            f"{name} must be a positive whole number",
             came=given,
             allowed="1 or more",
             hint=f"--{name} 6",

@@ -1,4 +1,4 @@
-"""How much data: neighbourhoods and images for an error, or to tell two models apart."""
+"""Sample size: neighbourhoods and images for a wanted error, or to distinguish two models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ class Need:
     there
         Neighbourhoods there are now.
     by_parameter
-        Neighbourhoods for each parameter's error alone; empty where models are told apart.
+        Neighbourhoods for each parameter's error alone; empty where two models are compared.
     s2
         S² between the two models, the second at its best.
     power
@@ -66,10 +66,11 @@ def sample_size(
     draws: int = 0,
     seed: int = 1,
 ) -> Need:
-    """Neighbourhoods needed for the errors of parameters, or to tell a model from another.
+    """Neighbourhoods needed for wanted errors of parameters, or to distinguish two models.
 
-    Either ``errors`` or ``against``. Errors: Cov = (2 N f ∂²S²)⁻¹ at the minimum, so N goes as one
-    over the error's square. Telling apart: ``model``, at its best, is taken as true, and
+    Give either ``errors`` or ``against``. For errors, Cov = (2 N f ∂²S²)⁻¹ at the minimum, so N
+    scales as one over the error squared. To distinguish models, ``model``, at its best, is taken as
+    true, and
     ``against`` is fitted to it, which leaves the distance s. The likelihood ratio
     4 N f (S²_against − S²_model) then follows a non-central χ² with λ = 4 N f s² and as many
     degrees of freedom as ``model`` has parameters more, at least one (Kendall and Stuart, The
@@ -85,7 +86,7 @@ def sample_size(
     errors
         Standard error wanted, by parameter.
     against
-        The model to be told from: a sweep's Dataset or ``"random"``.
+        The model to distinguish it from: a sweep's Dataset or ``"random"``.
     power, alpha
         Of the test, between 0 and 1.
     fraction
@@ -122,9 +123,9 @@ def sample_size(
     """
     if (errors is None) == (against is None):
         raise RequestError(
-            "data is needed for one thing at a time",
+            "ask for errors or for a comparison, not both",
             came="both" if errors else "neither",
-            allowed="errors of parameters, or a model to be told from",
+            allowed="errors of parameters, or a model to compare with",
             hint='errors={"w1": 0.01}, or against="random"',
         )
     if errors is not None:
@@ -134,7 +135,9 @@ def sample_size(
         if not 0 < value < 1:
             raise RequestError(f"{name} is a probability", came=value, allowed="above 0, below 1")
     if power <= alpha:
-        raise RequestError("a test as weak as chance", came=f"power {power}", allowed=f"> {alpha}")
+        raise RequestError(
+            "the power of the test must exceed alpha", came=f"power {power}", allowed=f"> {alpha}"
+        )
     return _to_tell(model, against, observed, power, alpha, fraction, draws, seed)
 
 
@@ -165,7 +168,9 @@ def _ratio(name: str, fit: Fit, wanted: float) -> float:
             allowed=", ".join(fit.parameters) or "none",
         )
     if not wanted > 0:
-        raise RequestError(f"the error of {name} cannot be so small", came=wanted, allowed="> 0")
+        raise RequestError(
+            f"the wanted error of {name} must be positive", came=wanted, allowed="> 0"
+        )
     error = fit.parameters[name][1]
     if not np.isfinite(error):
         raise RequestError(
@@ -222,7 +227,7 @@ def _to_tell(
     dof = max(1, len(mine.names) - len(other.names))
     if s2 < 1e-9:
         raise RequestError(
-            "the two models say the same, and no data tells them apart",
+            "the two models are identical at their best, so no amount of data distinguishes them",
             came=f"S² = {s2:.1e} between them",
             allowed="models that differ at their best",
         )

@@ -1,4 +1,4 @@
-"""Verbs that choose: ``compare`` sets models side by side, ``need`` says what data it takes."""
+"""The verbs ``compare`` and ``sample-size``."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -222,10 +222,10 @@ def _check_images(models: Mapping[str, Any]) -> None:
     slabs = slabs_among(models)
     if slabs:
         raise RequestError(
-            "how much data it takes is told of images, and a slab is seen by sources",
+            "sample-size works with images, and a slab is observed by sources",
             came=", ".join(slabs),
             allowed="sweeps on other lattices",
-            hint="latticescape fit runs/lcmo.zarr sources.toml tells the errors there are",
+            hint="latticescape fit runs/lcmo.zarr sources.toml, for the present errors",
         )
 
 

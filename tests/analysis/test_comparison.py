@@ -336,7 +336,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
         ({"way": "magic"}, "unknown way"),
         ({"draws": 0}, "too few draws"),
         ({"composition": "guessed"}, "unknown treatment"),
-        ({"fraction": [1.5]}, "fractions of effective"),
+        ({"fraction": [1.5]}, "effective fractions must lie in"),
     ):
         with pytest.raises(RequestError, match=said):
             p_values(SWEEP, observed, **options)  # type: ignore[arg-type]
@@ -375,12 +375,12 @@ def test_the_power_that_is_asked_for_is_found_by_simulation() -> None:
 @pytest.mark.parametrize(
     ("question", "said"),
     [
-        ({}, "one thing at a time"),
+        ({}, "not both"),
         ({"errors": {"v": 0.1}}, "no parameter v"),
-        ({"errors": {"w": 0.0}}, "cannot be so small"),
+        ({"errors": {"w": 0.0}}, "must be positive"),
         ({"against": "random", "power": 1.5}, "power is a probability"),
-        ({"against": "random", "power": 0.01}, "as weak as chance"),
-        ({"against": SWEEP}, "say the same"),
+        ({"against": "random", "power": 0.01}, "must exceed alpha"),
+        ({"against": SWEEP}, "are identical at their best"),
     ],
 )
 def test_questions_without_an_answer_are_refused(question: Any, said: str) -> None:

@@ -208,7 +208,7 @@ def test_a_direction_that_changes_nothing_is_named(flat_landscape: xr.Dataset) -
     assert result.flat[0].direction == pytest.approx({"w1": 1, "w2": -1}, abs=0.05) or result.flat[
         0
     ].direction == pytest.approx({"w1": -1, "w2": 1}, abs=0.05)
-    assert "w1, w2 are not identifiable apart" in result.notes[0]
+    assert "w1, w2 are not identifiable separately" in result.notes[0]
     sums = np.ones(2) @ result.covariance @ np.ones(2)
     assert np.sqrt(sums) == pytest.approx(known_error(4000), rel=0.25)
     assert result.parameters["w1"][1] > 5 * np.sqrt(sums)
@@ -219,7 +219,7 @@ def test_a_parameter_that_changes_nothing_is_named() -> None:
     sweep = sweep_of(CLASSES.random_mixing(p), {"p": GRID, "idle": np.linspace(0, 1, 5)})
     result = fit(landscape(sweep, observed(counts_of(TRUTH, NUMBER, 1))))
     assert [d.sentence for d in result.flat] == [
-        "idle is not identifiable: the whole grid is as likely"
+        "idle is not identifiable: all its values are equally likely"
     ]
     assert result.border == ()
 

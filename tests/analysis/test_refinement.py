@@ -186,7 +186,7 @@ BAD = {
     "negative": ({"w1": -1.0}, None, "not above 0"),
     "no number": ({"w1": float("nan")}, None, "not above 0"),
     "no target": ({}, None, "no target error is given"),
-    "no budget": ({"w1": 0.1}, 0, "the budget is no whole number"),
+    "no budget": ({"w1": 0.1}, 0, "the budget must be a positive whole number"),
 }
 
 

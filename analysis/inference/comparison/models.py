@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def landscape_of(name: str, model: Model, observed: xr.Dataset | None = None) -> xr.Dataset:
-    """A model's landscape: as it stands, or of a sweep or the random alloy and the images.
+    """The landscape of a model: given, or computed from a sweep or the random alloy and counts.
 
     Parameters
     ----------
@@ -211,9 +211,9 @@ def effective_numbers(
     share = np.asarray(fraction, float)
     if not (np.all((share > 0) & (share <= 1)) and share.shape in ((), n.shape)):
         raise RequestError(
-            "fractions of effective neighbourhoods cannot be so",
+            "effective fractions must lie in (0, 1]",
             came=fraction,
-            allowed=f"one number, or {n.size}, each above 0 and at most 1",
+            allowed=f"one number, or {n.size}, one per image",
             hint="fraction=[0.32, 0.78, 0.69, 0.53]",
         )
     effective: Floats = n * share

@@ -1,4 +1,4 @@
-"""Directions in which a landscape does not tell its parameters apart."""
+"""Flat directions: combinations of parameters that the data do not determine."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def named_directions(
     --------
     >>> directions = named_directions(["w1", "w2"], np.diag([0.0, 90.0]), np.ones(2))
     >>> directions[0].sentence
-    'w1 is not identifiable: the whole grid is as likely'
+    'w1 is not identifiable: all its values are equally likely'
     """
     _, vectors, flat = flat_subspace(curvature, half)
     if not flat.any():
@@ -107,10 +107,10 @@ def _sentence(direction: Mapping[str, float], fixed_composition: bool) -> str:
     where = " at fixed composition" if fixed_composition else ""
     parts = {name: value for name, value in direction.items() if value}
     if len(parts) == 1:
-        return f"{next(iter(parts))} is not identifiable{where}: the whole grid is as likely"
+        return f"{next(iter(parts))} is not identifiable{where}: all its values are equally likely"
     first, *others = parts
     moves = ", ".join(f"{name} by {parts[name] / parts[first]:+.2g}" for name in others)
     return (
-        f"{', '.join(parts)} are not identifiable apart{where}: "
+        f"{', '.join(parts)} are not identifiable separately{where}: "
         f"{first} by +1 with {moves} changes nothing"
     )

@@ -183,7 +183,7 @@ class _Task:
             n for d in result.flat for n, part in d.direction.items() if part and n in self.target
         }
         if lost:
-            needed = "the data do not determine it: more counts are needed, not more points"
+            needed = "the data do not determine it: add counts, not points"
             return _proposal("flat", {}, *known, notes=(*result.notes, needed))
         if result.border:
             return self._limited("extend", self._outward(result), *known, notes=result.notes)
@@ -236,7 +236,7 @@ class _Task:
             return _proposal(status, chosen, *known, notes=notes)
         reason = "the budget does not allow one more value"
         if not any(values.values()):
-            reason = "there is no room for more values"
+            reason = "no more values fit into the limits"
         return _proposal("exhausted", {}, *known, notes=(*notes, reason))
 
     def _outward(self, result: Fit) -> Values:
@@ -428,7 +428,7 @@ def check_budget(budget: int | None) -> None:
         return
     if isinstance(budget, bool) or not isinstance(budget, (int, np.integer)) or budget < 1:
         raise RequestError(
-            "the budget is no whole number of points above 0",
+            "the budget must be a positive whole number of points",
             came=budget,
             allowed="1 or more",
             hint="--budget 100",

@@ -140,7 +140,7 @@ class Reweighting:
         apart = np.abs(there - asked[:, None])
         if apart.min(axis=1).max() > SAME:
             raise RequestError(
-                "samples of one composition tell nothing of another",
+                "samples of one composition cannot be reweighted to another",
                 came=", ".join(f"x = {x:g}" for x in asked),
                 allowed=", ".join(f"x = {x:g}" for x in there),
                 hint="leave x out",
