@@ -14,8 +14,7 @@ from latticescape.physics import Ising, Schedule, square
 from latticescape.physics.models.model import REPLICAS
 from latticescape.sweeps import Sweep
 from latticescape.sweeps.execution.run import Report, execute
-from latticescape.sweeps.execution.warmup import warmed
-from latticescape.sweeps.execution.workers import embedded
+from latticescape.sweeps.execution.workers import embedded, warmed
 
 TARGET = 0.92
 

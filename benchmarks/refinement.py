@@ -22,7 +22,7 @@ from latticescape.analysis.inference.estimation.fit import find_minimum, interpo
 from latticescape.analysis.inference.refinement.proposal import numerical_errors, propose
 from latticescape.physics import PairAlloy, Schedule, configurations, sample, triangular
 from latticescape.physics.models.model import REPLICAS
-from latticescape.sweeps.spec.seeding import point_seeds
+from latticescape.sweeps.spec.sweep import point_seeds
 
 Floats = npt.NDArray[np.float64]
 Axes = Mapping[str, Floats]

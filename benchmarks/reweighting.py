@@ -17,7 +17,7 @@ from latticescape.analysis import landscape, reweight, reweighted_landscape
 from latticescape.analysis.counts.counting import counts_dataset
 from latticescape.physics import Schedule, ThreeBodyAlloy, configurations, triangular
 from latticescape.sweeps import Sweep
-from latticescape.sweeps.spec.seeding import point_seeds
+from latticescape.sweeps.spec.sweep import point_seeds
 
 BOX = {"w1": (-0.30, 0.10), "w2": (-0.25, 0.15)}
 TRUE = {"w1": [-0.13], "w2": [-0.04]}

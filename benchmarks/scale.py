@@ -28,10 +28,10 @@ from distributed import Client, Scheduler, Worker, as_completed
 from benchmarks.timing import seconds_of
 from latticescape.physics import Ising, Schedule, square
 from latticescape.sweeps import Sweep, consolidate, kernel, plan, status, verify
-from latticescape.sweeps.execution.lease import PULSE_SECONDS, WATCH_SECONDS, LeaseCheck, end, take
 from latticescape.sweeps.execution.run import Report, execute
-from latticescape.sweeps.execution.submit import put
+from latticescape.sweeps.execution.submit import acquire, submit_blocks
 from latticescape.sweeps.execution.tasks import TaskResult
+from latticescape.sweeps.store.status import PULSE_SECONDS, WATCH_SECONDS, LeaseCheck, end_lease
 from latticescape.sweeps.store.store import DONE, Store, create
 
 # Points a block of a lattice model, and processes that all workers share.
@@ -93,7 +93,7 @@ def block_lines(blocks: int) -> Iterator[str]:
                 store.write(block, results)
 
         yield _each("write, flushed to disk", seconds_of(lambda: write(store)), blocks)
-        with patch("latticescape.sweeps.store.location.flush"):
+        with patch("latticescape.sweeps.store.location.fsync"):
             other = created(ising(blocks), Path(folder, "not_flushed.zarr"), BLOCK)
             yield _each("write, not flushed", seconds_of(lambda: write(other)), blocks)
         yield _each("verify", seconds_of(lambda: verify(store.path)), blocks)
@@ -134,9 +134,9 @@ def task_lines(tasks: int) -> Iterator[str]:
     """What tasks that wait cost, what comes back, and what a look at the lease takes."""
     with tempfile.TemporaryDirectory() as folder, crowd(0) as client:
         store = created(numbered(tasks), Path(folder, "s.zarr"))
-        lease, _ = take(store, client)
+        lease, _ = acquire(store, client)
         before = _used(client), _here()
-        futures = put(client, store, lease, list(store.blocks))
+        futures = submit_blocks(client, store, lease, list(store.blocks))
         while client.run_on_scheduler(_tasks) < tasks:
             time.sleep(0.1)
         after = _used(client), _here()
@@ -144,11 +144,11 @@ def task_lines(tasks: int) -> Iterator[str]:
             told = f"{name}, a task that waits"
             yield f"{told:<40}{(other.rss - one.rss) / tasks:9.0f} bytes"
         del futures
-        cancel_check, looks = LeaseCheck(store.notes, lease.id), 200
+        cancel_check, looks = LeaseCheck(store.records, lease.id), 200
         cancel_check.look()
         seconds = seconds_of(lambda: [cancel_check.look() for _ in range(looks)])
         yield _each("a look at the lease", seconds, looks, "ms")
-        end(store.notes)
+        end_lease(store.records)
     receipt = pickle.dumps(TaskResult(12_345, computed=8, kernel_seconds=1.5, worker_seconds=1.6))
     yield f"{'a receipt':<40}{len(receipt):9} bytes"
     reads = f"{1000 / WATCH_SECONDS:9.0f} times/s, and one renews it every {PULSE_SECONDS:g} s"

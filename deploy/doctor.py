@@ -22,8 +22,8 @@ from latticescape.physics.kernels.sampler import KERNEL_VERSIONS
 from latticescape.physics.kernels.schedule import Schedule
 from latticescape.physics.lattices.lattice import square
 from latticescape.physics.models.ising import Ising
+from latticescape.physics.provenance import HOME, git_revision, package_digest, versions
 from latticescape.sweeps.execution.workers import check_workers
-from latticescape.sweeps.store.provenance import HOME, git_revision, source_digest, versions
 
 # Instruction sets that speed up vectors of 64-bit words.
 VECTOR_FEATURES = ("neon", "avx2", "avx512f", "avx512bw", "avx512vbmi")
@@ -69,7 +69,7 @@ def examine(cluster: str = "local", *, compiling: bool = False) -> list[Finding]
     checks: list[tuple[str, Callable[[], str]]] = [
         ("python", platform.python_version),
         ("versions", lambda: ", ".join(f"{n} {v}" for n, v in versions().items())),
-        ("source", lambda: f"{source_digest()[:12]} {git_revision()}".strip()),
+        ("source", lambda: f"{package_digest()[:12]} {git_revision()}".strip()),
         ("package", _package),
         ("extras", _extras),
         ("kernel", lambda: _kernel(compiling)),

@@ -14,10 +14,10 @@ from latticescape.analysis.inference.refinement.proposal import Proposal, propos
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.execution.run import IncompleteError, Report
 from latticescape.sweeps.execution.run import execute as execute_sweep
-from latticescape.sweeps.execution.status import status
 from latticescape.sweeps.execution.workers import Cluster
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.location import StorePath
+from latticescape.sweeps.store.status import status
 from latticescape.sweeps.store.store import Store, open_sweep
 
 ROUNDS = 8

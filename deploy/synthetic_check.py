@@ -17,7 +17,7 @@ from latticescape.physics.kernels.schedule import Schedule
 from latticescape.physics.lattices.lattice import triangular
 from latticescape.physics.models.alloys import PairAlloy
 from latticescape.physics.variables import unpack_replicas
-from latticescape.sweeps.spec.seeding import point_seeds
+from latticescape.sweeps.spec.sweep import point_seeds
 
 LATTICE = "triangular"
 SIZE = 24

@@ -75,20 +75,20 @@ from .physics.slab.lattice import slab as slab
 from .physics.slab.model import SegregationSlab as SegregationSlab
 from .physics.structure_factor import structure_factor as structure_factor
 from .physics.variables import Variable as Variable
-from .sweeps.execution.calibrate import calibrate as calibrate
 from .sweeps.execution.run import IncompleteError as IncompleteError
 from .sweeps.execution.run import run as run
-from .sweeps.execution.status import Status as Status
-from .sweeps.execution.status import status as status
 from .sweeps.execution.submit import cancel as cancel
 from .sweeps.execution.submit import submit as submit
 from .sweeps.functions.function import FunctionKernel as FunctionKernel
 from .sweeps.functions.function import kernel as kernel
 from .sweeps.spec.plan import Plan as Plan
+from .sweeps.spec.plan import calibrate as calibrate
 from .sweeps.spec.plan import plan as plan
 from .sweeps.spec.sweep import Sweep as Sweep
 from .sweeps.store.consolidate import Consolidated as Consolidated
 from .sweeps.store.consolidate import consolidate as consolidate
+from .sweeps.store.status import Status as Status
+from .sweeps.store.status import status as status
 from .sweeps.store.store import open_sweep as open_sweep
 from .sweeps.store.verify import verify as verify
 

@@ -1,17 +1,17 @@
-from .execution.calibrate import calibrate as calibrate
 from .execution.run import IncompleteError as IncompleteError
 from .execution.run import run as run
-from .execution.status import Status as Status
-from .execution.status import status as status
 from .execution.submit import cancel as cancel
 from .execution.submit import submit as submit
 from .functions.function import FunctionKernel as FunctionKernel
 from .functions.function import kernel as kernel
 from .spec.plan import Plan as Plan
+from .spec.plan import calibrate as calibrate
 from .spec.plan import plan as plan
 from .spec.sweep import Sweep as Sweep
 from .store.consolidate import Consolidated as Consolidated
 from .store.consolidate import consolidate as consolidate
+from .store.status import Status as Status
+from .store.status import status as status
 from .store.store import open_sweep as open_sweep
 from .store.verify import verify as verify
 

@@ -37,7 +37,7 @@ from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.sweeps import Sweep, run
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.execution.workers import embedded
-from latticescape.sweeps.spec.seeding import point_seeds
+from latticescape.sweeps.spec.sweep import point_seeds
 from latticescape.sweeps.store.store import Store
 from tests.support.runs import SPEC, alloy_sweep, assert_same_bits, ising_sweep
 

@@ -15,8 +15,7 @@ from latticescape.deploy.sources import SlabSources, check_no_sources, is_slab, 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.kernel import ModelKernel
 from latticescape.physics.variables import SPINS
-from latticescape.sweeps.spec.seeding import point_seeds
-from latticescape.sweeps.spec.sweep import Sweep
+from latticescape.sweeps.spec.sweep import Sweep, point_seeds
 from latticescape.sweeps.store.location import StorePath, locate
 from latticescape.sweeps.store.store import Store
 
@@ -62,7 +61,7 @@ def browse(
     from latticescape.analysis.app.reader import Reader
     from latticescape.analysis.app.view import Shown, Sources
 
-    reader = Reader(lambda: xr.open_zarr(opened.location.zarr, chunks=None), opened.whole)
+    reader = Reader(lambda: xr.open_zarr(opened.location.zarr, chunks=None), opened.values)
     slab = _slab_sources(store, reader.ds, observed)
     counts = None if slab else _observed(store, reader.ds, observed, names)
     stored = None if landscape is None else _stored_landscape(landscape)
@@ -139,7 +138,7 @@ def _stored_landscape(path: StorePath) -> xr.Dataset:
     from latticescape.analysis.plots.values import check_landscape
 
     place = locate(path)
-    place.check_there()
+    place.check_exists()
     try:
         landscape: xr.Dataset = xr.open_zarr(place.zarr).load()
     except (OSError, ValueError, KeyError) as error:

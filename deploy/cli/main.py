@@ -12,7 +12,7 @@ import click
 from latticescape.deploy.clusters.signals import orderly_end
 from latticescape.physics.errors import RequestError
 from latticescape.physics.extras import optional_imports
-from latticescape.sweeps.store.provenance import package_version
+from latticescape.physics.provenance import package_version
 
 # Every verb by section: the module in latticescape.deploy.cli that defines it, and what it does.
 # They stand here, so that the help of the group imports no module of a verb.

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from latticescape.physics.errors import RequestError
-from latticescape.sweeps.store.atomic_write import check_place
+from latticescape.sweeps.store.atomic_write import check_parent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,14 +109,14 @@ def check_pictures(paths: Sequence[Path]) -> None:
                 allowed=f"a file that ends in {' or '.join(PICTURES)}",
                 hint=str(path.with_suffix(".png")),
             )
-        check_place(path)
+        check_parent(path)
 
 
 def check_file(path: Path) -> None:
     """Check that a file can be written, before anything is computed."""
     if path.is_dir():
         raise RequestError(f"{path} is a folder", allowed="a file", hint=str(path / "atoms.csv"))
-    check_place(path)
+    check_parent(path)
 
 
 def check_new(out: "StorePath") -> None:
@@ -126,7 +126,7 @@ def check_new(out: "StorePath") -> None:
     place = locate(out)
     if not place.is_free():
         raise RequestError(f"{out} already exists", allowed="a new path", hint="--out another.zarr")
-    place.check_room(0)
+    place.check_space(0)
 
 
 def write_table(table: "pd.DataFrame", path: Path) -> None:

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from latticescape.deploy.cli.options import STORE, as_json, example
 from latticescape.deploy.cli.outputs import duration_text, fact_table, show
-from latticescape.sweeps.execution.status import Status
-from latticescape.sweeps.execution.status import status as store_status
 from latticescape.sweeps.store.location import StorePath
+from latticescape.sweeps.store.status import Status
+from latticescape.sweeps.store.status import status as store_status
 
 
 def watch_store(

@@ -118,7 +118,7 @@ def _axis(values: list[float]) -> str:
 def verify(store: StorePath, repair: bool, json_: bool) -> None:
     """Check every point against its checksum. Exit code 1 if any is damaged, repaired or not."""
     result = verify_store(store, repair=repair)
-    damages = [damage.told for damage in result.damages]
+    damages = [str(damage) for damage in result.damages]
     facts = {
         "store": result.store,
         "points": result.points,

@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from latticescape.deploy.clusters.certificates import AUTHORITY, ROLES, Certificates
 from latticescape.physics.errors import RequestError
-from latticescape.sweeps.store.atomic_write import check_place, is_free, made_whole
+from latticescape.sweeps.store.atomic_write import atomic_write, check_parent, is_free
 
 ENVIRONMENT = "environment.sh"
 DAYS = 365
@@ -65,13 +65,13 @@ def make_certificates(
         )
     own = ("localhost", "127.0.0.1", platform.node() or "localhost")
     names = [_host(name) for name in dict.fromkeys((*own, *hosts))]
-    check_place(out)
+    check_parent(out)
     now = datetime.now(UTC)
     until = now + timedelta(days=days)
     authority_key = ec.generate_private_key(ec.SECP256R1())
     # A unique name, so that TLS reports another authority as unknown, not as a bad signature.
     authority = _name(f"authority {x509.random_serial_number():x}"[:40])
-    with made_whole(out) as draft:
+    with atomic_write(out) as draft:
         draft.mkdir(mode=0o700)
         trusted = _certificate(authority, authority, authority_key.public_key(), now, until)
         trusted = trusted.add_extension(

@@ -10,7 +10,7 @@ from latticescape import Schedule, Sweep, fit, landscape, run, sample, square
 from latticescape.analysis.counts.counting import count_lattices
 from latticescape.analysis.plots import landscape_map, save
 from latticescape.physics.variables import unpack_replicas
-from latticescape.sweeps.spec.seeding import point_seed
+from latticescape.sweeps.spec.sweep import point_seed
 
 HERE = Path(__file__).parent
 

@@ -20,7 +20,7 @@ from latticescape import (
     slab_landscape,
 )
 from latticescape.physics.slab.kernel import SlabKernel
-from latticescape.sweeps.spec.seeding import point_seed
+from latticescape.sweeps.spec.sweep import point_seed
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

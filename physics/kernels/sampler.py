@@ -176,7 +176,7 @@ def sample(
             "seeds must have 256 bits for each point",
             came=f"{words.dtype} of shape {words.shape}",
             allowed="uint64 of shape (points, 4)",
-            hint="point_seeds(7, points) of latticescape.sweeps.spec.seeding",
+            hint="point_seeds(7, points) of latticescape.sweeps.spec.sweep",
         )
     full = complete(model, points, len(seeds))
     used = parameters_used(model, points)

@@ -1,37 +1,52 @@
-"""``run``: blocks become Dask tasks that write into the store; only receipts come back."""
+"""``run``: compute a sweep as Dask tasks that write into the store and return only summaries."""
 
+import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import xarray as xr
 from distributed import Client, Future, as_completed
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
-from latticescape.sweeps.execution.disconnect import unless_lost
-from latticescape.sweeps.execution.lease import Lease, leave, take
-from latticescape.sweeps.execution.patience import install_patience
-from latticescape.sweeps.execution.progress import SweepProgress
-from latticescape.sweeps.execution.submit import put
-from latticescape.sweeps.execution.tasks import TaskResult, error_text, forgive, revive
-from latticescape.sweeps.execution.warmup import warmed
+from latticescape.sweeps.execution.fault_tolerance import ignore_disconnect, install_retries
+from latticescape.sweeps.execution.submit import acquire, release, submit_blocks
+from latticescape.sweeps.execution.tasks import (
+    TaskResult,
+    clear_attempts,
+    error_text,
+    reset_failed,
+)
 from latticescape.sweeps.execution.workers import (
     Cluster,
     ForeignWorkerError,
     attached,
     check_reach,
     check_workers,
+    warmed,
 )
-from latticescape.sweeps.functions.returned import ReturnedError
+from latticescape.sweeps.functions.function import OutputError
 from latticescape.sweeps.spec.plan import Block, plan
 from latticescape.sweeps.spec.sweep import Sweep
-from latticescape.sweeps.store.disk_full import DiskFullError, full_disk_told
+from latticescape.sweeps.store.atomic_write import DiskFullError, report_full_disk
 from latticescape.sweeps.store.extension import base_of, take_over
 from latticescape.sweeps.store.location import StorePath, locate
 from latticescape.sweeps.store.object_store import UnreachableError
+from latticescape.sweeps.store.status import Lease
 from latticescape.sweeps.store.store import (
     DONE,
     FAILED,
@@ -44,48 +59,48 @@ from latticescape.sweeps.store.store import (
 )
 
 # Tasks the scheduler has at a time: enough to keep any cluster busy, few enough that a million
-# blocks do not fill its memory. New ones are put when a quarter is done, so that no worker waits
-# for the last of a wave.
+# blocks do not fill its memory. New ones are submitted when a quarter is done, so that no worker
+# waits for the last task of a wave.
 WAVE = 4096
 
 CANCELLED = "cancelled, or taken over by another scheduler"
 LOST = "the scheduler is lost"
-UNMARKED = "they were done, and their marks are gone. Try: latticescape verify, with --repair"
+UNMARKED = "their done marks are lost. Try: latticescape verify, with --repair"
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a run did.
+    """The result of a run.
 
     Attributes
     ----------
     store, digest
-        Where the results are, and of which sweep.
+        The store, and the digest of its sweep.
     points, blocks
-        Number in the whole sweep.
+        Number of points and blocks of the sweep.
     computed, failed
-        Points computed by this run, and points that it tried and could not compute.
+        Points that this run computed, and points that it tried and that failed.
     taken_over
-        Points that it took from the store of a smaller sweep instead.
+        Points copied from the store of a smaller sweep.
     poisoned
-        Points of the store that nobody tries any more, since they kill the worker that does.
+        Points that are no longer tried, because they kill their worker.
     pending
         Points that are left because the run was cancelled.
     computed_blocks
         Blocks of which this run computed points.
     seconds, kernel_seconds, worker_seconds
-        Wall time, the sum of all workers' time in kernels, and in tasks as a whole: reading the
-        spec, computing, writing.
+        Wall time; total time of all workers in kernels; and in tasks, which read the spec, compute
+        and write.
     updates
-        Attempted flips or swaps of this run, all replicas.
+        Attempted flips or exchanges of this run, all replicas.
     workers
-        Workers there were at the start.
+        Number of workers at the start.
     error
-        That of the first point that failed or is poisoned, "" if there is none.
+        Error of the first point that failed or is poisoned, "" if none.
     note
         From whom the store was taken over, "" if from nobody.
     lost
-        Whether the scheduler was lost before the end.
+        Whether the scheduler is lost.
     """
 
     store: str
@@ -113,13 +128,13 @@ class Report:
         return not (self.failed or self.poisoned or self.pending)
 
     @property
-    def told(self) -> str:
-        """What is missing, in one sentence or two."""
+    def summary(self) -> str:
+        """Which points are missing, and why."""
         kinds = {"failed": self.failed, "are poisoned": self.poisoned, "are pending": self.pending}
         missing = " and ".join(f"{number} {verb}" for verb, number in kinds.items() if number)
         return (
-            f"of {self.points} points {missing}, the rest are stored in {self.store}; run again "
-            f"to go on. First error: {self.error}"
+            f"of {self.points} points {missing}, the others are stored in {self.store}; run again "
+            f"to continue. First error: {self.error}"
         )
 
     def as_dict(self) -> dict[str, object]:
@@ -128,13 +143,13 @@ class Report:
 
 
 class IncompleteError(RuntimeError):
-    """Some points could not be computed; all others are stored, and ``run`` tries these again.
+    """Some points could not be computed; the others are stored, and ``run`` tries these again.
 
-    Poisoned points it does not try: ``retry-failed`` does, when the cause is gone.
+    ``run`` does not try poisoned points again; ``retry-failed`` does, once the cause is removed.
     """
 
     def __init__(self, report: Report) -> None:
-        super().__init__(report.told)
+        super().__init__(report.summary)
         self.report = report
 
 
@@ -148,7 +163,7 @@ def run(
     poisoned: bool = False,
     base: StorePath | None = None,
 ) -> xr.Dataset:
-    """Compute a sweep into a store; go on where an earlier run stopped.
+    """Compute a sweep into a store; continue where an earlier run stopped.
 
     Parameters
     ----------
@@ -160,17 +175,18 @@ def run(
         done are computed; if it holds another, it is refused.
     client
         A ``distributed.Client``, a scheduler's address, a context that yields a Client such as
-        ``latticescape.deploy.connect(…)``, entered only if there is work, or None for a cluster of
-        this machine's own that ends with the run.
+        ``latticescape.deploy.connect(…)``, entered only if there is work, or None for a cluster on
+        this machine that ends with the run.
     block_points
-        Most points a block; by default blocks take some 15 s. Changes no bit of the result.
+        Maximum number of points in a block; by default blocks take about 15 s. Changes no bit of
+        the result.
     progress
-        Show a bar in a terminal or notebook.
+        Show a progress bar in a terminal or notebook.
     poisoned
-        Try poisoned points again as well, as if nothing had ever failed.
+        Also try failed and poisoned points again, as if they had never been tried.
     base
         Store of a sweep that this one extends (:meth:`Sweep.extended`): points that are done there
-        are taken over, and not computed.
+        are copied, not computed.
 
     Returns
     -------
@@ -181,9 +197,9 @@ def run(
     ------
     RequestError
         If the sweep, store or cluster cannot be used, another scheduler works on the store, or the
-        sweep does not extend that of ``base``; before anything is spent.
+        sweep does not extend that of ``base``; before anything is computed.
     IncompleteError
-        If some points failed, are poisoned, or were left by a cancel; the rest are stored.
+        If some points failed, are poisoned, or are left because of a cancel; the others are stored.
 
     Examples
     --------
@@ -218,7 +234,7 @@ def execute(
     poisoned: bool = False,
     base: StorePath | None = None,
 ) -> Report:
-    """As :func:`run`, but return what was done and took how long, failures included."""
+    """As :func:`run`, but return a report, also if points failed."""
     begin = time.perf_counter()
     cut = plan(sweep, block_points=block_points)
     origin = None if base is None else base_of(base, sweep)
@@ -231,80 +247,75 @@ def execute(
         if existing is not None:
             existing.check_writable()
         # The store is created last, so that a cluster that cannot be used leaves nothing behind.
-        with attached(client) as ready:
-            report = replace(report, workers=check_workers(ready))
-            check_reach(ready, locate(store))
-            install_patience(ready)
-            with warmed(ready, sweep):
+        with attached(client) as connected:
+            report = replace(report, workers=check_workers(connected))
+            check_reach(connected, locate(store))
+            install_retries(connected)
+            with warmed(connected, sweep):
                 existing = existing or create(store, sweep, cut)
-                with full_disk_told(store):
-                    lease, note = take(existing, ready)
+                with report_full_disk(store):
+                    lease, note = acquire(existing, connected)
                     if poisoned:
-                        revive(existing)
-                    taken = 0 if origin is None else take_over(existing, origin)
-                    report = replace(report, note=note, taken_over=taken)
-                report = _compute(ready, existing, lease, report, progress)
+                        reset_failed(existing)
+                    copied = 0 if origin is None else take_over(existing, origin)
+                    report = replace(report, note=note, taken_over=copied)
+                report = _compute(connected, existing, lease, report, progress)
     done += report.taken_over
-    return replace(_judged(report, existing, done), seconds=time.perf_counter() - begin)
+    return replace(_final(report, existing, done), seconds=time.perf_counter() - begin)
 
 
 def _compute(client: Client, store: Store, lease: Lease, report: Report, progress: bool) -> Report:
     kernel, states, broken = store.sweep.kernel, store.states(), list[Block]()
     with (
         SweepProgress(report.points, int((states == DONE).sum()), shown=progress) as bar,
-        _left(store, client, lease),
+        _released(store, client, lease),
         closing(_outcomes(client, store, lease, store.pending(states))) as outcomes,
     ):
         for block, outcome in outcomes:
-            if isinstance(outcome, (ReturnedError, ForeignWorkerError)):
-                raise outcome  # as would all the blocks that are still to come
+            if isinstance(outcome, (OutputError, ForeignWorkerError)):
+                raise outcome  # all further blocks would raise it too
             if isinstance(outcome, DiskFullError):
                 report = replace(report, error=str(outcome))
-                break  # nor can anything else be stored: the rest stays pending
+                break  # no further block can be stored: they stay pending
             if isinstance(outcome, BaseException):
                 broken.append(block)
                 report = replace(report, error=report.error or error_text(outcome))
             else:
-                updates = kernel.updates(outcome.computed)
-                bar.add(outcome.computed, updates, outcome.kernel_seconds)
-                report = _counted(report, outcome)
+                bar.add(outcome.computed, kernel.updates(outcome.computed), outcome.kernel_seconds)
+                cancelled = CANCELLED if outcome.cancelled else ""
+                report = replace(
+                    report,
+                    computed_blocks=report.computed_blocks + bool(outcome.computed),
+                    kernel_seconds=report.kernel_seconds + outcome.kernel_seconds,
+                    worker_seconds=report.worker_seconds + outcome.worker_seconds,
+                    error=report.error or outcome.error or cancelled,
+                    lost=report.lost or outcome.error == LOST,
+                )
     if client.status != "running" and store.pending():
         report = replace(report, error=report.error or LOST, lost=True)
-    # All that such a task was to do, and has not done by now, whoever may have tried after it.
-    unwritten = sum(int((store.states_of(block) == PENDING).sum()) for block in broken)
-    return replace(report, failed=unwritten)
+    # Points of a broken task count as failed unless another task has computed them since.
+    failed = sum(int((store.states_of(block) == PENDING).sum()) for block in broken)
+    return replace(report, failed=failed)
 
 
 @contextmanager
-def _left(store: Store, client: Client, lease: Lease) -> Iterator[None]:
-    """Give the lease back however this ends; a lost scheduler's is taken over by the next run."""
+def _released(store: Store, client: Client, lease: Lease) -> Iterator[None]:
+    """Release the lease at the end; the next run takes over that of a lost scheduler."""
     try:
         yield
     finally:
-        with suppress(OSError, UnreachableError), unless_lost(client):
-            if leave(store, client, lease):
-                forgive(store.notes)
+        with suppress(OSError, UnreachableError), ignore_disconnect(client):
+            if release(store, client, lease):
+                clear_attempts(store.records)
 
 
-def _counted(report: Report, receipt: TaskResult) -> Report:
-    return replace(
-        report,
-        computed_blocks=report.computed_blocks + bool(receipt.computed),
-        kernel_seconds=report.kernel_seconds + receipt.kernel_seconds,
-        worker_seconds=report.worker_seconds + receipt.worker_seconds,
-        error=report.error or receipt.error or (CANCELLED if receipt.cancelled else ""),
-        lost=report.lost or receipt.error == LOST,
-    )
-
-
-def _judged(report: Report, store: Store, done: int) -> Report:
-    """The report with what became of the points, as the store has it: a task may have stored some
-    and died before it could tell."""
+def _final(report: Report, store: Store, done: int) -> Report:
+    """The report with the states of the store: a task may store points and die afterwards."""
     states = store.states()
     computed = int((states == DONE).sum()) - done
-    blamed = (states == POISONED) | (states == FAILED)
-    first = np.unravel_index(int(np.argmax(blamed)), blamed.shape)
-    cause = store.error_at(first) if blamed.any() else UNMARKED
+    failed = (states == POISONED) | (states == FAILED)
+    first = np.unravel_index(int(np.argmax(failed)), failed.shape)
+    cause = store.error_at(first) if failed.any() else UNMARKED
     return replace(
         report,
         computed=computed,
@@ -319,21 +330,21 @@ def _judged(report: Report, store: Store, done: int) -> Report:
 def _outcomes(
     client: Client, store: Store, lease: Lease, pending: list[Block]
 ) -> Generator[tuple[Block, TaskResult | BaseException]]:
-    """These blocks, each with its receipt or error, as they finish."""
+    """These blocks, each with the result or error of its task, as they finish."""
     blocks, held = iter(pending), dict[str, tuple[Future, Block]]()
     finished = as_completed(loop=client.loop)
     try:
-        while client.status == "running":  # else its scheduler was lost
+        while client.status == "running":  # else the scheduler is lost
             some = list(islice(blocks, WAVE - len(held)))
             if not (some or held):
                 return
-            with unless_lost(client):
-                futures = put(client, store, lease, some) if some else []
+            with ignore_disconnect(client):
+                futures = submit_blocks(client, store, lease, some) if some else []
                 held |= {f.key: (f, block) for f, block in zip(futures, some, strict=True)}
                 finished.update(futures)
             enough = WAVE - max(1, WAVE // 4) if some else 0
             while len(held) > enough:
-                for future, outcome in _outcomes_of(client, finished.next_batch(), held):
+                for future, outcome in _batch_outcomes(client, finished.next_batch(), held):
                     _, block = held.pop(future.key)
                     future.release()
                     yield block, outcome
@@ -342,28 +353,82 @@ def _outcomes(
             future.release()
 
 
-def _outcomes_of(
+def _batch_outcomes(
     client: Client, batch: Iterable[Future], held: Mapping[str, tuple[Future, Block]]
 ) -> Iterator[tuple[Future, TaskResult | BaseException]]:
-    """Of tasks that ended, in one question to the cluster if all is well."""
+    """The outcomes of finished tasks, with one request to the cluster if none of them failed."""
     finished = [future for future in batch if future.status == "finished"]
     try:
-        receipts = dict(zip(finished, client.gather(finished), strict=True))
-    except Exception:  # one of many; each is asked alone what it was
-        receipts = {}
+        results = dict(zip(finished, client.gather(finished), strict=True))
+    except Exception:  # of one of them, so each is asked separately
+        results = {}
     for future in batch:
-        yield future, receipts.get(future) or _outcome(future, held[future.key][1])
+        yield future, results.get(future) or _outcome(future, held[future.key][1])
 
 
 def _outcome(future: Future, block: Block) -> TaskResult | BaseException:
     lost = TaskResult(block.number, cancelled=True, error=LOST)
     try:
         if future.status == "finished":
-            receipt: TaskResult = future.result()
-            return receipt
+            result: TaskResult = future.result()
+            return result
         if future.status == "error":
             error: BaseException = future.exception()
             return error
     except (OSError, RuntimeError, CancelledError):
-        return lost  # the scheduler died before it could hand the receipt over
+        return lost  # the scheduler died before it could return the result
     return lost
+
+
+class SweepProgress:
+    """A progress bar with rate and time left, on standard error.
+
+    Parameters
+    ----------
+    points
+        Number of points of the sweep.
+    done
+        Number of points done before.
+    shown
+        Show the bar in a terminal or notebook. It is never shown in a pipe.
+    """
+
+    def __init__(self, points: int, done: int, *, shown: bool) -> None:
+        self.updates, self.seconds = 0, 0.0
+        console = Console(file=sys.stderr)
+        self.bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("points"),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+            disable=not (shown and (console.is_terminal or console.is_jupyter)),
+        )
+        self.task = self.bar.add_task("sweep", total=points, completed=done, rate="")
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+
+    def add(self, points: int, updates: int, seconds: float) -> None:
+        """Add a finished block; the rate is that of one core."""
+        self.updates += updates
+        self.seconds += seconds
+        rate = ""
+        if self.seconds:
+            per_second = self.updates / self.seconds
+            number = f"{per_second / 1e6:.1f} M" if per_second >= 1e5 else f"{per_second:.3g}"
+            rate = f"{number} updates/s per core"
+        self.bar.update(self.task, advance=points, rate=rate)

@@ -1,24 +1,35 @@
-"""Clients and workers: an embedded cluster, a client to an address, the same code everywhere."""
+"""Clients and workers: an embedded cluster, a client of an address, checks and warm-up."""
 
 import asyncio
 import json
 import logging
 import os
+import platform
 import socket
 import ssl
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from distributed import Client, Scheduler, Security, SpecCluster
+from distributed import (
+    Client,
+    Scheduler,
+    Security,
+    SpecCluster,
+    Worker,
+    WorkerPlugin,
+)
 from distributed.deploy.subprocess import SubprocessWorker
 
 from latticescape.physics.errors import RequestError
+from latticescape.physics.provenance import HOME, package_digest, package_version
+from latticescape.sweeps.execution.fault_tolerance import ignore_disconnect
+from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.location import Location, locate
-from latticescape.sweeps.store.provenance import HOME, package_version, source_digest
 
 WAIT_SECONDS = 30.0
 LOOPBACK = "127.0.0.1"
@@ -27,8 +38,8 @@ LOOPBACK = "127.0.0.1"
 class OwnWorker(SubprocessWorker):  # type: ignore[misc]
     """A worker in a fresh interpreter that finds the same packages as this one.
 
-    Dask's own local workers import the user's script anew, so that a script without a main guard
-    starts itself again and again.
+    Dask's own local workers import the user's script again, so that a script without a main guard
+    would start itself again and again.
     """
 
     async def _start(self) -> None:
@@ -47,16 +58,16 @@ class OwnWorker(SubprocessWorker):  # type: ignore[misc]
 def embedded(
     workers: int | None = None, threads: int = 1, *, security: dict[str, Any] | None = None
 ) -> Iterator[Client]:
-    """A Dask cluster of this machine's own, for as long as the block lasts.
+    """A Dask cluster on this machine, closed at the end of the context.
 
     Parameters
     ----------
     workers
-        Worker processes; by default one a core.
+        Number of worker processes; by default one per core.
     threads
-        Threads a worker. Kernels hold no interpreter lock, so threads run side by side.
+        Threads per worker. Kernels release the interpreter lock, so threads run in parallel.
     security
-        Keywords of Dask's ``Security``: on a machine with other users, they keep these out.
+        Keywords of Dask's ``Security``, to keep other users of this machine out.
     """
     number = workers if workers is not None else os.cpu_count() or 1
     for name, value in (("workers", number), ("threads", threads)):
@@ -65,8 +76,8 @@ def embedded(
     options = {"nthreads": threads, "host": LOOPBACK, "death_timeout": WAIT_SECONDS}
     secured = {"security": security} if security else {}
     worker = {"cls": OwnWorker, "options": {"worker_kwargs": options | secured}}
-    # No client here is Dask's default: a lazy Dataset is read by this process, and does not wait
-    # for the workers of a cluster that is busy, or has none.
+    # No client here is Dask's default: this process reads a lazy Dataset itself, instead of waiting
+    # for the workers of a cluster that is busy or has none.
     served = {"host": LOOPBACK, "port": 0, "dashboard": True, "dashboard_address": f"{LOOPBACK}:0"}
     with (
         SpecCluster(
@@ -82,10 +93,10 @@ def embedded(
 
 
 class OwnClient(Client):  # type: ignore[misc]
-    """A client that closes itself where it cannot be made.
+    """A client that closes itself if its creation fails.
 
-    Left to the garbage collector, it is closed at any time: in the thread of a new client that
-    starts, while that client holds the lock that closing needs, both wait for ever.
+    The garbage collector would close it at any time: in the thread of a new client that holds the
+    lock which closing needs, both would deadlock.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -103,9 +114,20 @@ def at_address(address: str, *, timeout: float = 10.0, security: Any = None) -> 
     Raises
     ------
     RequestError
-        If the address is no ``tcp://host:port`` or ``tls://host:port``, or nothing answers there.
+        If the address is not ``tcp://host:port`` or ``tls://host:port``, or nothing answers there.
     """
-    _check_address(address)
+    try:
+        parts = urlsplit(address)
+        valid = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port
+    except ValueError:
+        valid = False
+    if not valid:
+        raise RequestError(
+            "the address of the scheduler is not valid",
+            came=address,
+            allowed="tcp://host:port | tls://host:port",
+            hint="--cluster tcp://127.0.0.1:8786",
+        )
     try:
         client = OwnClient(address, timeout=timeout, security=security, set_as_default=False)
     except TypeError:
@@ -133,15 +155,15 @@ def _unreachable(address: str, error: OSError, timeout: float, security: Any) ->
         f"no scheduler answers at {address}",
         came=getattr(error.__cause__, "strerror", None) or f"nothing within {timeout:g} s",
         allowed="the address that dask scheduler prints",
-        hint="tls:// in place of tcp://: one that is encrypted answers so"
+        hint="tls:// instead of tcp://: an encrypted scheduler answers like this"
         if reset
         else "dask scheduler, and then --cluster tcp://127.0.0.1:8786",
     )
 
 
 def _alert(address: str, timeout: float, security: Security) -> str:
-    """Why a handshake fails. Dask's client writes at once, and often is cut off before it can read
-    that; this one only listens."""
+    """Why a TLS handshake fails. Dask's client writes at once, and is often disconnected before it
+    can read the reason; this one only listens."""
     parts = urlsplit(address)
     context = security.get_connection_args("client")["ssl_context"]
     try:
@@ -154,7 +176,7 @@ def _alert(address: str, timeout: float, security: Security) -> str:
         return str(error.reason)
     except OSError as error:
         return str(error.strerror or error)
-    return "the connection was closed while they met"
+    return "the connection was closed during the handshake"
 
 
 Cluster: TypeAlias = Client | str | AbstractContextManager[Client] | None
@@ -162,7 +184,7 @@ Cluster: TypeAlias = Client | str | AbstractContextManager[Client] | None
 
 @contextmanager
 def attached(cluster: Cluster) -> Iterator[Client]:
-    """A ready client from what the user gave: a Client, an address, a context, or nothing."""
+    """A connected client from a Client, an address, a context that yields one, or None."""
     if isinstance(cluster, Client):
         yield cluster
         return
@@ -172,7 +194,7 @@ def attached(cluster: Cluster) -> Iterator[Client]:
 
 
 def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
-    """Wait for a worker, and make sure that all of them run this very code.
+    """Wait for a worker, and check that all workers run the same code as this process.
 
     Returns
     -------
@@ -182,14 +204,14 @@ def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
     Raises
     ------
     RequestError
-        If none comes.
+        If there is none within the timeout.
     ForeignWorkerError
         If one has another version or source; both paths are named.
     """
     end = time.monotonic() + timeout
-    found: dict[str, Any] = {}
-    # Of the workers that are asked, some or all may be lost before they answer.
-    while not found:
+    codes: dict[str, Any] = {}
+    # Some or all workers may be lost before they answer.
+    while not codes:
         try:
             client.wait_for_workers(1, timeout=max(0.01, end - time.monotonic()))
         except TimeoutError:
@@ -200,29 +222,29 @@ def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
                 hint=f"dask worker {client.scheduler.address}",
             ) from None
         answers = client.run(code_identity, on_error="return")
-        found = {name: told for name, told in answers.items() if not isinstance(told, OSError)}
+        codes = {name: code for name, code in answers.items() if not isinstance(code, OSError)}
     ours = code_identity()
-    for worker, theirs in found.items():
+    for worker, theirs in codes.items():
         if isinstance(theirs, Exception):
             raise _foreign_worker(worker, f"{type(theirs).__name__}: {theirs}", ours)
         _compare(worker, theirs, ours)
-    return len(found)
+    return len(codes)
 
 
 Code: TypeAlias = tuple[str, str, str]
 
 
 class ForeignWorkerError(RequestError):
-    """A worker runs other code than the process that gave it a task."""
+    """A worker runs other code than the process that submitted its task."""
 
 
 def check_reach(client: Client, location: Location) -> None:
-    """Make sure that all workers reach the bucket a store is in; disks are not looked at.
+    """Check that all workers can access the bucket of a store; folders are not checked.
 
     Raises
     ------
     RequestError
-        If one does not; it is named.
+        If a worker cannot; it is named.
     """
     if not location.shared:
         return
@@ -236,53 +258,102 @@ def _reach(address: str) -> None:
 
 
 def code_identity() -> Code:
-    """Version, source digest and folder of the code that runs here."""
-    return package_version(), source_digest(), str(HOME)
+    """Version, source digest and folder of the code of this process."""
+    return package_version(), package_digest(), str(HOME)
 
 
 def check_code(ours: Code) -> None:
-    """On a worker, make sure that it runs the code of the process that gave it a task.
+    """Check, on a worker, that it runs the same code as the process that submitted its task.
 
-    :func:`check_workers` asks those that are there; others join in the middle of a sweep, and an
-    environment that was changed meanwhile gives them other code.
+    :func:`check_workers` checks the workers at the start of a run; others may join later, from an
+    environment that has changed meanwhile.
 
     Raises
     ------
     ForeignWorkerError
-        If its version or source is another; both paths are named.
+        If its version or source differs; both paths are named.
     """
     _compare(f"on {socket.gethostname()}", code_identity(), ours)
 
 
 def _compare(worker: str, theirs: Code, ours: Code) -> None:
     if tuple(theirs[:2]) != tuple(ours[:2]):
-        raise _foreign_worker(worker, _told(theirs), ours)
+        raise _foreign_worker(worker, _label(theirs), ours)
 
 
 def _foreign_worker(worker: str, theirs: str, ours: Code) -> ForeignWorkerError:
     return ForeignWorkerError(
         f"the worker {worker} runs other code than this process",
         came=theirs,
-        allowed=_told(ours),
+        allowed=_label(ours),
         hint="install the same latticescape on every worker and restart them",
     )
 
 
-def _told(identity: Code) -> str:
+def _label(identity: Code) -> str:
     version, digest, folder = identity
     return f"version {version}, source {digest[:12]}, in {folder}"
 
 
-def _check_address(address: str) -> None:
+_lock = threading.Lock()
+_warm: set[str] = set()
+
+
+def warm_up(sweep: Sweep) -> None:
+    """Compile the kernel of a sweep in this process; all but the first call return at once.
+
+    Raises
+    ------
+    RequestError
+        If the kernel fails.
+    """
+    with _lock:
+        if sweep.digest in _warm:
+            return
+        try:
+            sweep.kernel.warm_up(sweep.axes)
+        except RequestError:
+            raise
+        except Exception as error:
+            raise RequestError(
+                f"the kernel {sweep.kernel.name} fails before its first block on {platform.node()}",
+                came=f"{type(error).__name__}: {error}",
+                hint="latticescape doctor --compile, on that machine",
+            ) from error
+        _warm.add(sweep.digest)
+
+
+class WarmUp(WorkerPlugin):  # type: ignore[misc]
+    """Warms up all workers, and any worker that joins later.
+
+    Dask sets up a worker's plugins before it sends it a task, but accepts a worker whose plugin
+    failed. So every task calls the warm-up too, and fails with its error.
+    """
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+        self.name = f"latticescape-warm-up-{sweep.digest}"
+
+    async def setup(self, worker: Worker) -> None:
+        # In a thread, since a worker must answer the scheduler while it compiles.
+        await asyncio.to_thread(warm_up, self.sweep)
+
+
+@contextmanager
+def warmed(client: Client, sweep: Sweep) -> Iterator[None]:
+    """Warm up all workers of a cluster, and those that join within the context.
+
+    Raises
+    ------
+    RequestError
+        If the kernel fails on a worker.
+    """
+    plugin = WarmUp(sweep)
     try:
-        parts = urlsplit(address)
-        good = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port
-    except ValueError:
-        good = False
-    if not good:
-        raise RequestError(
-            "the scheduler's address cannot be read",
-            came=address,
-            allowed="tcp://host:port | tls://host:port",
-            hint="--cluster tcp://127.0.0.1:8786",
-        )
+        with suppress(OSError):  # a worker was lost; the others continue
+            client.register_plugin(plugin)
+        yield
+    finally:
+        # ValueError: another run of the same sweep has removed the plugin already.
+        with suppress(OSError, ValueError), ignore_disconnect(client):
+            client.unregister_worker_plugin(plugin.name)

@@ -17,8 +17,7 @@ from latticescape.physics.kernels.cancellation import CancelCheck, never_cancell
 from latticescape.physics.kernels.kernel import Coordinates
 from latticescape.physics.models.parameters import Parameter
 from latticescape.physics.variables import Variable
-from latticescape.sweeps.functions.returned import ReturnedError, by_variable, fitted
-from latticescape.sweeps.functions.source import Function, Source
+from latticescape.sweeps.functions.source_digest import Function, Source
 
 if TYPE_CHECKING:
     from latticescape.sweeps.functions.kernel_schema import Dims
@@ -33,17 +32,17 @@ class FunctionKernel:
     Parameters
     ----------
     source
-        The function; or its name and digest where it is not at hand, as in a store just opened.
+        The function; or only its name and digest, as in a store just opened.
     version
-        Raised by the user where results change and the text of the function does not.
+        Incremented by the user when results change and the source of the function does not.
     variables
         What it returns, in order.
     dims
-        Dimensions of arrays besides the axes: a length, or the values of the coordinate.
+        Length of each dimension of the returned arrays, or the values of its coordinate.
     arguments
         Its parameters.
     seconds
-        What a point takes, about: decides how many points make a block, and no result.
+        Approximate time of one point, which decides only how many points make a block.
     """
 
     source: Source
@@ -240,10 +239,10 @@ class FunctionKernel:
         # Not if its signatures were written out: then it is compiled, and for no others.
         if isinstance(function, Dispatcher) and getattr(function, "_can_compile", True):
             point = {name: float(values[0]) for name, values in axes.items()}
-            given = self._given(point, np.zeros(4, np.uint64))
+            arguments = self._arguments_of(point, np.zeros(4, np.uint64))
             order = inspect.signature(function.py_func).parameters
             with one_compiles():
-                function.compile(tuple(typeof(given[name]) for name in order))
+                function.compile(tuple(typeof(arguments[name]) for name in order))
 
     def compute(
         self,
@@ -264,28 +263,28 @@ class FunctionKernel:
 
         Raises
         ------
-        ReturnedError
+        OutputError
             If the function returns something else than declared; the point is named.
         """
         shapes = {v.name: tuple(self.sizes[dim] for dim in v.dims) for v in self.variables}
-        found = {v.name: np.empty((len(seeds), *shapes[v.name]), v.dtype) for v in self.variables}
+        results = {v.name: np.empty((len(seeds), *shapes[v.name]), v.dtype) for v in self.variables}
         for number, seed in enumerate(seeds):
             cancel_check()
             point = {name: float(values[number]) for name, values in points.items()}
+            label = f"{self.name} at {', '.join(f'{n}={value:g}' for n, value in point.items())}"
             try:
-                returned = self.function(**self._given(point, seed))
-                values = by_variable(returned, self.variables)
-                for variable, value in zip(self.variables, values, strict=True):
-                    found[variable.name][number] = fitted(value, variable, shapes[variable.name])
-            except ReturnedError as error:
-                raise error.within(f"{self.name} at {_told(point)}") from None
+                output = self.function(**self._arguments_of(point, seed))
+                for name, value in validate_output(output, self.variables, shapes).items():
+                    results[name][number] = value
+            except OutputError as error:
+                raise error.within(label) from None
             except Exception as error:
-                error.add_note(f"{self.name} at {_told(point)}")
+                error.add_note(label)
                 raise
-        return found
+        return results
 
     @cached_property
-    def _asked(self) -> tuple[str, ...]:
+    def _random(self) -> tuple[str, ...]:
         from latticescape.sweeps.functions.kernel_schema import RANDOM, signature_of
 
         return tuple(name for name in RANDOM if name in signature_of(self.function))
@@ -294,21 +293,19 @@ class FunctionKernel:
     def _defaults(self) -> Point:
         return {a.name: a.default for a in self.arguments if a.default is not None}
 
-    @cached_property
-    def _whole(self) -> tuple[str, ...]:
-        return tuple(a.name for a in self.arguments if a.whole)
-
-    def _given(self, point: Point, seed: npt.NDArray[np.uint64]) -> dict[str, Any]:
+    def _arguments_of(self, point: Point, seed: npt.NDArray[np.uint64]) -> dict[str, Any]:
         """The arguments of one call."""
-        given: dict[str, Any] = {**self._defaults, **point}
-        for name in self._whole:
-            given[name] = int(given[name])
-        if "rng" in self._asked:
+        arguments: dict[str, Any] = {**self._defaults, **point}
+        for argument in self.arguments:
+            if argument.whole:
+                arguments[argument.name] = int(arguments[argument.name])
+        if "rng" in self._random:
             # The bit generator is named, since numpy's default may change.
-            given["rng"] = np.random.Generator(np.random.PCG64DXSM([int(word) for word in seed]))
-        if "seed" in self._asked:
-            given["seed"] = np.array(seed, np.uint64)
-        return given
+            bits = np.random.PCG64DXSM([int(word) for word in seed])
+            arguments["rng"] = np.random.Generator(bits)
+        if "seed" in self._random:
+            arguments["seed"] = np.array(seed, np.uint64)
+        return arguments
 
 
 def kernel(
@@ -375,8 +372,88 @@ def kernel(
     return decorate
 
 
-def _told(point: Point) -> str:
-    return ", ".join(f"{name}={value:g}" for name, value in point.items())
+# A value may be converted to a kind of the same or a higher rank.
+_RANKS = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}
+
+
+class OutputError(RequestError):
+    """A function returned something else than it declared."""
+
+
+def validate_output(
+    output: object, variables: Sequence[Variable], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, npt.NDArray[Any]]:
+    """The values that a function returned for one point, as arrays of declared shape and dtype.
+
+    Raises
+    ------
+    OutputError
+        If the number or names of the values differ, or a value has another shape, is of a kind that
+        the declared dtype cannot hold (a float for an integer), or too large for it.
+
+    Examples
+    --------
+    >>> a, b = Variable("a"), Variable("b", ("bin",), "int64")
+    >>> validate_output({"b": [1, 2], "a": 3}, [a, b], {"a": (), "b": (2,)})
+    {'a': array(3.), 'b': array([1, 2])}
+    >>> validate_output((1, 2, 3), [a, b], {"a": (), "b": (2,)})
+    Traceback (most recent call last):
+    ...
+    latticescape...OutputError: the function must return 2 values (came: 3; allowed: a, b)
+    >>> validate_output(300, [Variable("n", dtype="uint8")], {"n": ()})
+    Traceback (most recent call last):
+    ...
+    latticescape...OutputError: n does not fit its dtype (came: 300; allowed: uint8)...
+    """
+    names = [variable.name for variable in variables]
+    values = (output,) if len(variables) == 1 and not isinstance(output, Mapping) else output
+    if isinstance(values, Mapping):
+        if set(values) != set(names):
+            raise OutputError(
+                "the function returned other names",
+                came=", ".join(map(str, values)),
+                allowed=", ".join(names),
+            )
+        values = tuple(values[name] for name in names)
+    if not isinstance(values, tuple) or len(values) != len(names):
+        raise OutputError(
+            f"the function must return {len(names)} values",
+            came=len(values) if isinstance(values, tuple) else repr(values),
+            allowed=", ".join(names),
+        )
+    return {
+        variable.name: _converted(value, variable, shapes[variable.name])
+        for variable, value in zip(variables, values, strict=True)
+    }
+
+
+def _converted(value: object, variable: Variable, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        array = np.array(None)
+    dtype = np.dtype(variable.dtype)
+    if array.dtype == dtype and array.shape == shape:
+        return array
+    hint = f"Variable({variable.name!r}, dims, dtype) as the function returns it"
+    if _RANKS.get(array.dtype.kind, 9) > _RANKS[dtype.kind] or array.shape != shape:
+        numeric = array.dtype.kind in _RANKS
+        raise OutputError(
+            f"{variable.name} is not what was declared",
+            came=f"{array.dtype} of shape {array.shape}" if numeric else repr(value),
+            allowed=f"{dtype} of shape {shape}",
+            hint=hint,
+        )
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype)
+    if dtype.kind in "iu" and not np.array_equal(cast, array):
+        raise OutputError(
+            f"{variable.name} does not fit its dtype",
+            came=array.flat[np.argmax(np.abs(array))],
+            allowed=dtype,
+            hint=hint,
+        )
+    return cast
 
 
 def _variable(*, dims: Sequence[str] = (), flags: Sequence[str] = (), **fields: str) -> Variable:

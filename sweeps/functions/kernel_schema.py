@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from latticescape.physics.errors import RequestError
 from latticescape.physics.models.parameters import Parameter
 from latticescape.physics.variables import BOOKKEEPING, Variable
-from latticescape.sweeps.functions.dependencies import python_function
+from latticescape.sweeps.functions.source_digest import python_function
 from latticescape.sweeps.spec.schema import Choice, Table
 
 # Length of a dimension, or the values of its coordinate.

@@ -1,6 +1,7 @@
-"""``plan``: a sweep cut into blocks, with what it costs; pure, runs nothing."""
+"""``plan``: cut a sweep into blocks and tell what it costs; ``calibrate``: measure the rate."""
 
 import math
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -14,18 +15,17 @@ from latticescape.physics.variables import BOOKKEEPING, Variable
 if TYPE_CHECKING:
     from latticescape.sweeps.spec.sweep import Sweep
 
-# A block is the unit of work and of loss: long enough that scheduling is nothing beside it, short
-# enough that a killed worker costs little. The rate is a cautious guess for one core; a block's
-# size changes no result.
+# A block is the unit of work and of loss: long enough that scheduling costs little, short enough
+# that a killed worker loses little. A block's size changes no result.
 BLOCK_SECONDS = 15.0
-MOST_BLOCKS = 10_000
-FEWEST_BLOCKS = 16
+MAX_BLOCKS = 10_000
+MIN_BLOCKS = 16
 
-# A worker holds a block several times over: as computed, in its order on disk, compressed.
+# A worker holds several copies of a block: as computed, in its order on disk, and compressed.
 BLOCK_BYTES = 128 * 2**20
 
-# A compressor counts with 31 bits.
-MOST_CHUNK_BYTES = 2**31 - 2**20
+# Compressors take at most 2^31 bytes.
+MAX_CHUNK_BYTES = 2**31 - 2**20
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a sweep is cut and what it costs.
+    """How a sweep is cut into blocks, and what it costs.
 
     Attributes
     ----------
     shape, block_shape
-        Points along every axis, of the grid and of a whole block.
+        Points along every axis, of the grid and of a block.
     blocks
         All blocks, in order.
     bytes
@@ -92,41 +92,56 @@ def plan(sweep: "Sweep", *, block_points: int | None = None) -> Plan:
     sweep
         The sweep.
     block_points
-        Most points in a block. By default a block takes some 15 s on a slow core and at most
-        128 MiB, there are at least 16 blocks and at most 10 000. It changes no bit of the result.
-        Axes that a kernel needs whole, as T with parallel tempering, stay whole even if that makes
-        a block larger.
+        Maximum number of points in a block. By default a block takes about 15 s on a slow core and
+        at most 128 MiB, and there are 16 to 10 000 blocks. It changes no bit of the result. Axes
+        whose points a kernel computes together, such as T with parallel tempering, are not cut even
+        if that makes a block larger.
 
     Raises
     ------
     RequestError
-        If ``block_points`` is no whole number above 0, or a block too large to be one chunk.
+        If ``block_points`` is not a whole number above 0, or a block is too large for a chunk.
 
     Examples
     --------
-    >>> from latticescape import Ising, Schedule, square
+    >>> from latticescape import Ising, Schedule, Sweep, square
     >>> sweep = Sweep(square(8), Ising(), {"T": [2.0, 2.5], "H": [0.0, 1, 2]}, Schedule(10, 5, 2))
     >>> cut = plan(sweep, block_points=2)
     >>> cut.points, len(cut.blocks), cut.block_shape
     (6, 4, (1, 2))
     """
-    most = _block_points(sweep) if block_points is None else block_points
-    if isinstance(most, bool) or not isinstance(most, (int, np.integer)) or most < 1:
+    if block_points is None:
+        block_points = _default_block_points(sweep)
+    elif isinstance(block_points, bool) or not isinstance(block_points, (int, np.integer)):
+        raise _wrong_block_points(block_points)
+    if block_points < 1:
+        raise _wrong_block_points(block_points)
+    together = {list(sweep.axes).index(name) for name in sweep.kernel.uncut_axes}
+    block_shape = _block_shape(sweep.shape, int(block_points), together, sweep.kernel.batch_size)
+    points = math.prod(block_shape)
+    size, name = max((points * _bytes_of(v, sweep), v.name) for v in sweep.kernel.variables)
+    if size > MAX_CHUNK_BYTES:
         raise RequestError(
-            "block_points is no whole number above 0",
-            came=repr(most),
-            allowed="1 or more",
-            hint="block_points=8",
+            f"{name} of a block is too large for a chunk",
+            came=f"{size / 2**20:.0f} MiB in {points} points",
+            allowed=f"up to {MAX_CHUNK_BYTES // 2**20} MiB",
+            hint="fewer points in a block, or less in keep",
         )
-    whole = {list(sweep.axes).index(name) for name in sweep.kernel.uncut_axes}
-    block_shape = _block_shape(sweep.shape, int(most), whole, sweep.kernel.batch_size)
-    _check_chunks(sweep, math.prod(block_shape))
     return Plan(
         shape=sweep.shape,
         block_shape=block_shape,
         blocks=cut(sweep.shape, block_shape),
         bytes=sweep.points * point_bytes(sweep),
         updates=sweep.kernel.updates(sweep.points),
+    )
+
+
+def _wrong_block_points(block_points: object) -> RequestError:
+    return RequestError(
+        "block_points must be a whole number above 0",
+        came=repr(block_points),
+        allowed="1 or more",
+        hint="block_points=8",
     )
 
 
@@ -144,7 +159,7 @@ def cut(shape: tuple[int, ...], block_shape: tuple[int, ...]) -> tuple[Block, ..
 
 
 def box_shape(shape: tuple[int, ...], block_shape: tuple[int, ...], most: int) -> tuple[int, ...]:
-    """Points along every axis of a box of whole blocks, at most so many, but one or more.
+    """Points along every axis of a box of at least one and at most ``most`` blocks.
 
     Examples
     --------
@@ -166,45 +181,73 @@ def _bytes_of(variable: Variable, sweep: "Sweep") -> int:
     return np.dtype(variable.dtype).itemsize * values
 
 
-def _check_chunks(sweep: "Sweep", points: int) -> None:
-    """Refuse blocks of which a variable does not fit a chunk."""
-    size, name = max((points * _bytes_of(v, sweep), v.name) for v in sweep.kernel.variables)
-    if size > MOST_CHUNK_BYTES:
-        raise RequestError(
-            f"{name} of a block is too large for a chunk",
-            came=f"{size / 2**20:.0f} MiB in {points} points",
-            allowed=f"up to {MOST_CHUNK_BYTES // 2**20} MiB",
-            hint="fewer points in a block, or less in keep",
-        )
-
-
-def _block_points(sweep: "Sweep") -> int:
+def _default_block_points(sweep: "Sweep") -> int:
     kernel = sweep.kernel
     seconds = kernel.updates(1) / kernel.nominal_rate
     by_time = int(BLOCK_SECONDS / seconds)
-    by_number = sweep.points // FEWEST_BLOCKS
+    by_number = sweep.points // MIN_BLOCKS
     by_bytes = BLOCK_BYTES // point_bytes(sweep)
-    fewest = max(kernel.batch_size, -(-sweep.points // MOST_BLOCKS))
+    fewest = max(kernel.batch_size, -(-sweep.points // MAX_BLOCKS))
     return max(min(by_time, by_number, by_bytes), fewest)
 
 
 def _block_shape(
-    shape: Sequence[int], most: int, whole: Collection[int] = (), group: int = 1
+    shape: Sequence[int], most: int, together: Collection[int] = (), group: int = 1
 ) -> tuple[int, ...]:
-    """The axes that stay whole, then the last axis as far as it fits, then the one before it."""
+    """The axes computed together, then as much as fits of the last axis, then of the one before."""
     lengths = list(shape)
-    points = math.prod(lengths[axis] for axis in whole)
+    points = math.prod(lengths[axis] for axis in together)
     for axis in reversed(range(len(lengths))):
-        if axis in whole:
+        if axis in together:
             continue
         if lengths[axis] * points > most:
-            lengths[axis] = _fitting(points, max(1, most // points), group)
+            rows = max(1, most // points)
+            # Of at least half of the rows that fit, take the number that fills groups best.
+            lengths[axis] = max(
+                range(-(-rows // 2), rows + 1),
+                key=lambda n: (n * points / -(-n * points // group), n),
+            )
         points *= lengths[axis]
     return tuple(lengths)
 
 
-def _fitting(points: int, most: int, group: int) -> int:
-    """How many rows of so many points: of at least half the most, those that fill groups best."""
-    return max(
-        range(-(-most // 2), most + 1), key=lambda n: (n * points / -(-n * points // group), n)
-    )
+def calibrate(sweep: "Sweep", *, points: int = 3, seconds: float = 0.3) -> float:
+    """Attempted updates per second of one core, from a few short points spread over the grid.
+
+    Parameters
+    ----------
+    sweep
+        The sweep; nothing of it is stored.
+    points
+        How many points to try, from the first to the last.
+    seconds
+        About how long to measure; compilation is not counted.
+
+    Examples
+    --------
+    >>> from latticescape import Ising, Schedule, Sweep, square
+    >>> sweep = Sweep(square(8), Ising(), {"T": [2.0, 2.5]}, Schedule(10, 5, 2))
+    >>> calibrate(sweep, seconds=0.01) > 0
+    True
+    """
+    numbers = np.unique(np.linspace(0, sweep.points - 1, points).round().astype(int))
+    corners = np.stack(np.unravel_index(numbers, sweep.shape), axis=-1)
+    regions = [tuple(slice(i, i + 1) for i in corner) for corner in corners]
+    chosen = [sweep.coordinates(region)[0] for region in regions]
+    mcs, updates, elapsed = 1, 0, 0.0
+    sweep.kernel.warm_up(sweep.axes)
+    _time(sweep, chosen[:1], mcs)  # a function may compile more when it is first called
+    while elapsed < seconds and mcs < 10**6:
+        updates, elapsed = _time(sweep, chosen, mcs)
+        mcs = 2 * mcs if elapsed == 0 else int(mcs * min(16.0, max(1.5, seconds / elapsed)))
+    return updates / elapsed
+
+
+def _time(sweep: "Sweep", points: list[dict[str, float]], mcs: int) -> tuple[int, float]:
+    kernel = sweep.kernel.shortened(mcs)
+    if kernel is sweep.kernel:  # the duration of its points is fixed, so repeat them
+        points = points * mcs
+    axes, seeds = sweep.kernel_inputs(points)
+    begin = time.perf_counter()
+    kernel.compute(axes, seeds)
+    return kernel.updates(len(points)), time.perf_counter() - begin

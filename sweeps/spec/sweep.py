@@ -1,10 +1,11 @@
-"""``Sweep``: what to simulate, where, and for how long; frozen, checked, TOML both ways."""
+"""``Sweep``: a model or function over a grid of parameters, its seeds, and its spec file."""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tomlkit
 
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import LARGEST, RequestError
 from latticescape.physics.kernels.kernel import Kernel, ModelKernel
 from latticescape.physics.kernels.schedule import Schedule
 from latticescape.physics.lattices.lattice import Lattice
@@ -22,11 +23,119 @@ from latticescape.physics.models.model import ParametricModel
 from latticescape.physics.registry import kernel_for
 from latticescape.physics.variables import checked_keep
 from latticescape.sweeps.functions.function import FunctionKernel
-from latticescape.sweeps.functions.source import Source
-from latticescape.sweeps.spec.axis import Axis, AxisLike
+from latticescape.sweeps.functions.source_digest import Source
 
-MOST_POINTS = 10**7
+MAX_POINTS = 10**7
 FORMAT = 1
+
+# Values closer than this fraction of the smallest step of an axis differ only by rounding.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The values of one swept parameter, in order; ``spaced`` if written as start, stop, num."""
+
+    values: tuple[float, ...]
+    spaced: bool = field(default=False, compare=False)
+
+    @classmethod
+    def of(cls, name: str, values: object) -> "Axis":
+        """An axis from a list, an array, or a table of start, stop and num.
+
+        Examples
+        --------
+        >>> Axis.of("T", {"start": 1.0, "stop": 2.0, "num": 3}).values
+        (1.0, 1.5, 2.0)
+        """
+        if isinstance(values, Axis):
+            return values
+        if isinstance(values, Mapping):
+            return cls(_linspace(name, values), spaced=True)
+        if isinstance(values, np.ndarray) and values.ndim:
+            numbers = _numbers(name, values)
+            spaced = np.linspace(numbers[0], numbers[-1], len(numbers))
+            return cls(numbers, spaced=len(numbers) > 2 and numbers == tuple(spaced))
+        if isinstance(values, Sequence) and not isinstance(values, str):
+            return cls(_numbers(name, values))
+        raise _axis_error(name, "is not a list", repr(values))
+
+    def united(self, name: str, values: object) -> "Axis":
+        """This axis with more values: sorted if it is sorted, else appended.
+
+        A new value within rounding of an old one is the old one.
+
+        Examples
+        --------
+        >>> Axis((0.0, 0.3)).united("T", [0.1 + 0.2, 0.2]).values
+        (0.0, 0.2, 0.3)
+        """
+        old = self.values
+        new = [value for value in Axis.of(name, values).values if not self._holds(value)]
+        if old == tuple(sorted(old)):
+            return Axis.of(name, np.sort([*old, *new]))
+        if old == tuple(sorted(old, reverse=True)):
+            return Axis.of(name, np.sort([*old, *new])[::-1])
+        return Axis.of(name, [*old, *new])
+
+    def _holds(self, value: float) -> bool:
+        gaps = np.abs(np.diff(np.sort(self.values)))
+        near = ROUNDING * (float(gaps.min()) if gaps.size else abs(self.values[0]))
+        return bool((np.abs(np.array(self.values) - value) <= near).any())
+
+    @property
+    def spec(self) -> list[float] | dict[str, float | int]:
+        """The axis as it is written in a spec file."""
+        if self.spaced:
+            return {"start": self.values[0], "stop": self.values[-1], "num": len(self.values)}
+        return list(self.values)
+
+
+AxisLike = Sequence[float] | npt.NDArray[Any] | Mapping[str, float] | Axis
+
+
+def _axis_error(name: str, problem: str, came: object) -> RequestError:
+    return RequestError(
+        f"grid.{name} {problem}",
+        came=came,
+        allowed="a list of different finite numbers, or a table of start, stop and num",
+        hint=f"{name} = {{ start = 1.5, stop = 3.5, num = 41 }}",
+    )
+
+
+def _linspace(name: str, table: Mapping[str, object]) -> tuple[float, ...]:
+    if set(table) != {"start", "stop", "num"}:
+        raise _axis_error(name, "is not a table of start, stop and num", ", ".join(table) or "{}")
+    num = table["num"]
+    if isinstance(num, bool) or not isinstance(num, (int, np.integer)) or num < 1:
+        raise _axis_error(name, "has a num that is not a whole number above 0", repr(num))
+    if num > MAX_POINTS:
+        raise _axis_error(name, f"has more than {MAX_POINTS} values", num)
+    start, stop = (_numbers(name, [table[key]])[0] for key in ("start", "stop"))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _numbers(name, np.linspace(start, stop, int(num)))
+
+
+def _numbers(name: str, values: Sequence[Any] | npt.NDArray[Any]) -> tuple[float, ...]:
+    """Different finite numbers."""
+    if not len(values):
+        raise _axis_error(name, "is empty", "[]")
+    if not (isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and values.ndim == 1):
+        for value in (values := list(values)):
+            number = isinstance(value, (int, float, np.integer, np.floating))
+            if isinstance(value, bool) or not number:
+                raise _axis_error(name, "holds a value that is not a number", repr(value))
+            if not -LARGEST <= value <= LARGEST:
+                raise _axis_error(name, "holds a number that is not finite", value)
+    array = np.array(values, float)
+    infinite = ~(np.abs(array) <= LARGEST)
+    if infinite.any():
+        raise _axis_error(name, "holds a number that is not finite", array[infinite][0])
+    numbers = tuple((array + 0.0).tolist())
+    if len(set(numbers)) < len(numbers):
+        twice = next(v for i, v in enumerate(numbers) if v in numbers[:i])
+        raise _axis_error(name, "holds a value twice", twice)
+    return numbers
 
 
 _KINDS: dict[str, tuple[type, str]] = {
@@ -42,14 +151,14 @@ Grid = Mapping[str, AxisLike]
 
 @dataclass(frozen=True, eq=False, init=False)
 class Sweep:
-    """A lattice model, or a function of one's own, over a grid of parameters.
+    """A lattice model, or a user's own function, over a grid of parameters.
 
     Parameters
     ----------
     lattice, model, schedule
-        What is simulated at every point; or
+        What to simulate at every point; or
     kernel
-        a function of the user's own that is computed there, see :func:`latticescape.kernel`.
+        a user's own function to compute there, see :func:`latticescape.kernel`.
     grid
         The swept parameters in order: each a list or array of values, or a mapping with start,
         stop and num. They become the dimensions of the Dataset.
@@ -63,7 +172,7 @@ class Sweep:
     Raises
     ------
     RequestError
-        If anything in it cannot be computed; nothing is spent before.
+        If anything in it cannot be computed.
 
     Examples
     --------
@@ -103,14 +212,28 @@ class Sweep:
         kernel: FunctionKernel | None = None,
         keep: Sequence[str] = (),
     ) -> None:
-        axes = _axes(_checked("grid", grid))
+        if not _instance("grid", grid):
+            raise RequestError(
+                "grid is empty: nothing is swept",
+                allowed="at least one axis",
+                hint="T = { start = 1.5, stop = 3.5, num = 41 } in [grid]",
+            )
+        axes = {str(name): Axis.of(str(name), values) for name, values in (grid or {}).items()}
+        integer = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
+        if not integer or not 0 <= seed < 2**63:
+            raise RequestError(
+                "seed is out of range",
+                came=repr(seed),
+                allowed="a whole number from 0 to 2^63 - 1",
+                hint="seed = 2026",
+            )
         object.__setattr__(self, "grid", MappingProxyType(axes))
-        object.__setattr__(self, "seed", _checked_seed(seed))
-        if self.points > MOST_POINTS:
+        object.__setattr__(self, "seed", int(seed))
+        if self.points > MAX_POINTS:
             raise RequestError(
                 "the grid has too many points",
                 came=self.points,
-                allowed=f"up to {MOST_POINTS}",
+                allowed=f"up to {MAX_POINTS}",
                 hint="a coarser grid, or several sweeps",
             )
         parts = {"lattice": lattice, "model": model, "schedule": schedule}
@@ -119,9 +242,11 @@ class Sweep:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if isinstance(self.kernel, FunctionKernel):
-            return _of_kernel, (self.kernel, dict(self.grid), self.seed)
-        parts = (self.lattice, self.model, dict(self.grid), self.schedule, self.seed, self.keep)
-        return _of_model, parts
+            parts: dict[str, Any] = {"kernel": self.kernel}
+        else:
+            parts = {"lattice": self.lattice, "model": self.model, "schedule": self.schedule}
+            parts["keep"] = self.keep
+        return partial(Sweep, grid=dict(self.grid), seed=self.seed, **parts), ()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sweep) and self.digest == other.digest
@@ -131,7 +256,7 @@ class Sweep:
 
     @property
     def lattice(self) -> Lattice:
-        """The lattice; a sweep of a function has none, no model, and no schedule."""
+        """The lattice; a sweep of a function has no lattice, model and schedule."""
         return self._simulation.lattice
 
     @property
@@ -146,7 +271,7 @@ class Sweep:
 
     @property
     def keep(self) -> tuple[str, ...]:
-        """What is stored besides the averages; a function yields what it declares."""
+        """What is stored besides the averages; () for a function."""
         return self.kernel.keep if isinstance(self.kernel, ModelKernel) else ()
 
     @property
@@ -157,12 +282,12 @@ class Sweep:
 
     @property
     def source(self) -> Source | None:
-        """What a worker needs besides the store: a user's function; None if there is none.
+        """The user's function, which a worker needs besides the store; None for a lattice model.
 
         Raises
         ------
         RequestError
-            If the function is needed and not at hand, as after :meth:`from_toml`.
+            If the function is not available, as after :meth:`from_toml`.
         """
         if not isinstance(self.kernel, FunctionKernel):
             return None
@@ -170,7 +295,7 @@ class Sweep:
         return self.kernel.source
 
     def with_source(self, source: Source | None) -> Self:
-        """The same sweep with its function at hand."""
+        """The same sweep with its function available."""
         if source is None or not isinstance(self.kernel, FunctionKernel):
             return self
         return type(self)(kernel=self.kernel.with_source(source), grid=self.grid, seed=self.seed)
@@ -178,14 +303,13 @@ class Sweep:
     def extended(self, axes: Grid) -> Self:
         """The same sweep with more values on some of its axes.
 
-        A point's random numbers come from its own parameters alone: old points keep every bit, so
-        that ``run(extended, new_store, base=old_store)`` takes them over.
+        A point's random numbers depend only on its own parameters: old points keep every bit, so
+        that ``run(extended, new_store, base=old_store)`` copies them.
 
         Parameters
         ----------
         axes
-            New values by axis, beside those there are; a value within rounding of an old one is
-            the old one.
+            Additional values by axis; a value within rounding of an old one is the old one.
 
         Raises
         ------
@@ -233,6 +357,19 @@ class Sweep:
         parts = [values[part] for values, part in zip(self.axes.values(), region, strict=True)]
         return [dict(zip(self.axes, map(float, values), strict=True)) for values in product(*parts)]
 
+    def kernel_inputs(
+        self, points: Sequence[Mapping[str, float]]
+    ) -> tuple[dict[str, npt.NDArray[np.float64]], npt.NDArray[np.uint64]]:
+        """What the kernel computes points from: coordinates by axis, and seeds.
+
+        Returns
+        -------
+        axes, seeds
+            (points,) float64 each, and (points, 4) uint64.
+        """
+        axes = {name: np.array([point[name] for point in points]) for name in self.grid}
+        return axes, point_seeds(self.seed, map(self.kernel.parameters, points))
+
     @property
     def description(self) -> dict[str, Any]:
         """Everything that decides the result, flat and in order, for digest and comparison."""
@@ -246,7 +383,7 @@ class Sweep:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the description: the same on every machine, another for another result."""
+        """SHA-256 of the description: the same on every machine, different for other results."""
         return hashlib.sha256(json.dumps(self.description).encode()).hexdigest()
 
     def to_toml(self) -> str:
@@ -281,7 +418,7 @@ class Sweep:
         Raises
         ------
         RequestError
-            If it is no TOML, a key is unknown or missing, or a value cannot be simulated.
+            If it is not TOML, a key is unknown or missing, or a value cannot be simulated.
 
         Examples
         --------
@@ -314,34 +451,13 @@ class Sweep:
         RequestError
             If it cannot be read, or as :meth:`from_toml`; the message names the file.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RequestError(
-                f"cannot read the spec file {path}",
-                came=getattr(error, "strerror", None) or "no UTF-8 text",
-                allowed="a TOML file",
-                hint="latticescape plan ising.toml",
-            ) from None
+        from latticescape.sweeps.spec.schema import read_text
+
+        text = read_text(Path(path), "the spec file", "latticescape plan ising.toml")
         try:
             return cls.from_toml(text)
         except RequestError as error:
             raise error.within(str(path)) from None
-
-
-def _of_kernel(kernel: FunctionKernel, grid: Grid, seed: int) -> Sweep:
-    return Sweep(kernel=kernel, grid=grid, seed=seed)
-
-
-def _of_model(
-    lattice: Lattice,
-    model: ParametricModel,
-    grid: Grid,
-    schedule: Schedule,
-    seed: int,
-    keep: tuple[str, ...],
-) -> Sweep:
-    return Sweep(lattice, model, grid, schedule, seed, keep=keep)
 
 
 def _kernel(
@@ -351,48 +467,70 @@ def _kernel(
     keep: Sequence[str],
 ) -> Kernel:
     if kernel is None:
-        lattice, model, schedule = (_checked(name, part) for name, part in parts.items())
+        lattice, model, schedule = (_instance(name, part) for name, part in parts.items())
         return kernel_for(lattice, model, schedule, swept, checked_keep(keep))
-    given = [name for name, part in parts.items() if part is not None] + ["keep"] * bool(keep)
-    if given:
+    others = [name for name, part in parts.items() if part is not None] + ["keep"] * bool(keep)
+    if others:
         raise RequestError(
             "a sweep is of a kernel, or of a model on a lattice",
-            came=f"kernel and {', '.join(given)}",
+            came=f"kernel and {', '.join(others)}",
             allowed="kernel and grid; or lattice, model, grid and schedule",
         )
-    found: FunctionKernel = _checked("kernel", kernel)
-    return found.taken()
+    function: FunctionKernel = _instance("kernel", kernel)
+    return function.taken()
 
 
-def _axes(grid: Grid) -> dict[str, Axis]:
-    if not grid:
-        raise RequestError(
-            "grid is empty: nothing is swept",
-            allowed="at least one axis",
-            hint="T = { start = 1.5, stop = 3.5, num = 41 } in [grid]",
-        )
-    return {str(name): Axis.of(str(name), values) for name, values in grid.items()}
-
-
-def _checked_seed(seed: Any) -> int:
-    whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
-    if not whole or not 0 <= seed < 2**63:
-        raise RequestError(
-            "seed is out of range",
-            came=repr(seed),
-            allowed="a whole number from 0 to 2^63 - 1",
-            hint="seed = 2026",
-        )
-    return int(seed)
-
-
-def _checked(name: str, given: object) -> Any:
+def _instance(name: str, part: object) -> Any:
+    """A part of a sweep, checked to be of its type."""
     kind, example = _KINDS[name]
-    if not isinstance(given, kind):
+    if not isinstance(part, kind):
         raise RequestError(
-            f"{name} is no {kind.__name__}",
-            came=repr(given),
+            f"{name} must be a {kind.__name__}",
+            came=repr(part),
             allowed=f"a {kind.__name__}",
             hint=f"{name}={example}",
         )
-    return given
+    return part
+
+
+def point_seed(seed: int, parameters: Mapping[str, float]) -> npt.NDArray[np.uint64]:
+    """The seed of one point: 256 bits that depend only on the sweep's seed and the parameters.
+
+    They never depend on an index, a block or a worker: a grid can be cut, reordered and extended,
+    and every old point keeps its bits. Randomness as a function of its input follows kwant's
+    ``digest``.
+
+    Parameters
+    ----------
+    seed
+        The sweep's seed.
+    parameters
+        The point's parameters; their order does not matter, and −0.0 is 0.0.
+
+    Returns
+    -------
+    ndarray
+        (4,) uint64, from BLAKE2b (RFC 7693) of the names and the IEEE 754 values.
+
+    Examples
+    --------
+    >>> a = point_seed(1, {"T": 2.0, "H": 0.0})
+    >>> b = point_seed(1, {"H": -0.0, "T": 2.0})
+    >>> bool((a == b).all()), bool((a == point_seed(2, {"T": 2.0, "H": 0.0})).any())
+    (True, False)
+    """
+    words: npt.NDArray[np.uint64] = point_seeds(seed, [parameters])[0]
+    return words
+
+
+def point_seeds(seed: int, points: Iterable[Mapping[str, float]]) -> npt.NDArray[np.uint64]:
+    """Seeds of several points, (points, 4) uint64."""
+    digests = b"".join(_digest(seed, parameters) for parameters in points)
+    return np.frombuffer(digests, ">u8").astype(np.uint64).reshape(-1, 4)
+
+
+def _digest(seed: int, parameters: Mapping[str, float]) -> bytes:
+    message = b"latticescape point 1\0" + str(seed).encode()
+    for name, value in sorted(parameters.items()):
+        message += b"\0" + name.encode() + b"=" + struct.pack(">d", value + 0.0)
+    return hashlib.blake2b(message, digest_size=32).digest()

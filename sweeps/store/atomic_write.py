@@ -1,13 +1,22 @@
-"""Where something new is to be: checked before anything is spent, made whole or not at all."""
+"""Writing to disk: whole or not at all, durable, and with a clear error when the disk is full."""
 
+import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from latticescape.physics.errors import RequestError
+
+# A journalling file system commits files that are flushed together in one go: 27 chunks in 16 ms
+# instead of 130 ms one after the other, on the disk this was measured on.
+THREADS = 8
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_free(path: Path) -> bool:
@@ -21,41 +30,41 @@ def is_free(path: Path) -> bool:
     try:
         return not path.exists() or (path.is_dir() and not any(path.iterdir()))
     except OSError as error:
-        raise _unwritable(path, error.strerror) from None
+        raise _cannot_write(path, error.strerror) from None
 
 
-def check_place(path: Path) -> Path:
-    """The folder that is there already, above a path that may be written.
+def check_parent(path: Path) -> Path:
+    """The nearest existing folder above a path, checked to be writable.
 
     Raises
     ------
     RequestError
-        If that is no folder, or read-only.
+        If it is not a folder, or read-only.
 
     Examples
     --------
-    >>> check_place(Path("/nowhere/new/ising.zarr")).as_posix()
+    >>> check_parent(Path("/nowhere/new/ising.zarr")).as_posix()
     '/'
     """
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir():
-        raise _unwritable(path, f"{folder} is no folder")
+        raise _cannot_write(path, f"{folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise _unwritable(path, f"{folder} is read-only")
+        raise _cannot_write(path, f"{folder} is read-only")
     return folder
 
 
 @contextmanager
-def made_whole(path: Path) -> Iterator[Path]:
-    """A draft beside a path, renamed to it at the end.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a draft path next to a path, and rename it at the end.
 
-    After an error nothing is left, not even the folders made on the way.
+    After an error nothing is left, not even the folders that were made on the way.
 
     Examples
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "new" / "folder"
-    >>> with made_whole(path) as draft:
+    >>> with atomic_write(path) as draft:
     ...     draft.mkdir()
     >>> path.exists(), draft.exists()
     (True, False)
@@ -71,8 +80,90 @@ def made_whole(path: Path) -> Iterator[Path]:
             yield draft
             draft.rename(path)
         except OSError as error:
-            raise _unwritable(path, error.strerror or error) from None
+            raise _cannot_write(path, error.strerror or error) from None
         undo.pop_all()
+
+
+def fsync(paths: Iterable[Path], *, below: Path) -> None:
+    """Flush files and the names of their folders to disk; skip those that do not exist.
+
+    Parameters
+    ----------
+    paths
+        The files. A chunk that holds only fill values has none.
+    below
+        The folder whose own name is known to be on disk: all folders between it and the files are
+        flushed too.
+
+    Examples
+    --------
+    >>> fsync([Path("/nowhere/at/all")], below=Path("/nowhere"))
+    """
+    files, folders = [*paths], {below}
+    for file in files:
+        for folder in file.parents:
+            if folder in folders:
+                break
+            folders.add(folder)
+    # The order of folders and files does not matter: the names of the files exist already.
+    list(_threads(os.getpid()).map(_fsync, [*files, *folders]))
+
+
+class DiskFullError(RequestError):
+    """The disk is full; stop submitting blocks."""
+
+
+def write_error(store: object, error: OSError) -> RequestError:
+    """The error for a store that cannot be written to.
+
+    Examples
+    --------
+    >>> print(write_error("s.zarr", OSError(errno.ENOSPC, "No space left on device")))
+    cannot write to the store s.zarr (came: No space left on device; allowed: a writable disk with
+    free space). Try: free some space, then run the same command again
+    """
+    kind = DiskFullError if error.errno in FULL else RequestError
+    return kind(
+        f"cannot write to the store {store}",
+        came=error.strerror or error,
+        allowed="a writable disk with free space",
+        hint="free some space, then run the same command again",
+    )
+
+
+@contextmanager
+def report_full_disk(store: object) -> Iterator[None]:
+    """Turn the error of a full disk into a DiskFullError; pass on all others.
+
+    Examples
+    --------
+    >>> with report_full_disk("s.zarr"):
+    ...     raise OSError(errno.EDQUOT, "Disk quota exceeded")
+    Traceback (most recent call last):
+    ...
+    latticescape...DiskFullError: cannot write to the store s.zarr (came: Disk quota ...
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise write_error(store, error) from error
+
+
+@lru_cache(maxsize=1)
+def _threads(_process: int) -> ThreadPoolExecutor:
+    """Threads kept from block to block, one pool per process: a fork has no threads."""
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="latticescape-fsync")
+
+
+def _fsync(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _remove_empty(folder: Path) -> None:
@@ -80,7 +171,7 @@ def _remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _unwritable(path: Path, reason: object) -> RequestError:
+def _cannot_write(path: Path, reason: object) -> RequestError:
     return RequestError(
         f"cannot write {path}",
         came=reason,

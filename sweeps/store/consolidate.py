@@ -1,45 +1,43 @@
-"""``consolidate``: copy a finished store into a few large files, to be shared and only read."""
+"""``consolidate``: copy a finished store into a few large files, to share and only read."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import zarr
 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.variables import BOOKKEEPING
-from latticescape.sweeps.execution.status import Status, status
-from latticescape.sweeps.spec.plan import Block, box_shape, cut
-from latticescape.sweeps.store.atomic_write import check_place, is_free, made_whole
-from latticescape.sweeps.store.chunks import DAMAGE
-from latticescape.sweeps.store.fsync import flush
+from latticescape.sweeps.spec.plan import box_shape, cut
+from latticescape.sweeps.store.arrays import DAMAGE
+from latticescape.sweeps.store.atomic_write import atomic_write, check_parent, fsync, is_free
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.object_store import is_url
+from latticescape.sweeps.store.status import Status, status
 from latticescape.sweeps.store.store import Store, consolidate_metadata
 from latticescape.sweeps.store.verify import verify
 
-# A shard before compression: few files, each of a size that copies well, and so much memory a few
-# times over is all that packing takes.
+# Uncompressed size of a shard: few files of a size that copies well. Consolidating needs a few
+# times this memory.
 SHARD_BYTES = 128 * 2**20
 
-# Of damaged blocks so many are named.
-MOST_NAMED = 8
+# How many damaged blocks an error names.
+MAX_NAMED = 8
 
 
 @dataclass(frozen=True)
 class Consolidated:
-    """What was packed.
+    """A consolidated store.
 
     Attributes
     ----------
     store, digest
-        The new store, and of which sweep it is.
+        The new store, and the digest of its sweep.
     points, done
-        Points of the sweep, and those that are done: all of them unless asked for a part.
+        The number of points of the sweep, and of those done: all, unless ``partial``.
     files, bytes
-        Files of the new store, and their size.
+        The number of files of the new store, and their size.
     """
 
     store: str
@@ -50,32 +48,32 @@ class Consolidated:
     bytes: int
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as one flat JSON object."""
+        """All fields as one flat JSON object."""
         return asdict(self)
 
 
 def consolidate(store: StorePath, out: StorePath, *, partial: bool = False) -> Consolidated:
     """Copy a finished store into shards: the same arrays and bits in a few files a variable.
 
-    A shard holds many blocks, and two processes that write two of them destroy each other's: the
-    new store can be read, and not be written.
+    A shard holds many blocks, and two processes that write two of them would overwrite each other:
+    the new store can be read, and not be written to.
 
     Parameters
     ----------
     store
         The finished store, a folder or URL.
     out
-        Folder of the new one. It is made whole or not at all, and its points are compared with
+        Folder of the new store. It is written whole or not at all: its points are compared with
         their checksums before it gets its name.
     partial
-        Pack a store as well that has points which are not done, such as poisoned ones. They are not
-        done in the new store either, and cannot be computed there any more.
+        Accept a store with points that are not done, such as poisoned ones. They are not done in
+        the new store either, and cannot be computed there.
 
     Raises
     ------
     RequestError
         If there is no store, it is damaged, somebody works on it or points are missing; or if
-        something else is at ``out``, or it cannot be written.
+        ``out`` exists or cannot be written.
 
     Examples
     --------
@@ -88,75 +86,77 @@ def consolidate(store: StorePath, out: StorePath, *, partial: bool = False) -> C
     >>> open_sweep(consolidated.store).identical(ds), consolidated.done
     (True, 2)
     """
-    source, out = Store(store), _folder(out)
-    _check_out(source, out)
-    found = status(store)
-    _check_finished(found, partial)
-    with made_whole(out) as draft:
+    source, out = Store(store), _check_out(store, out)
+    state = status(store)
+    _check_finished(state, partial)
+    with atomic_write(out) as draft:
         _copy(source, zarr.open_group(draft, mode="w-", zarr_format=3))
         consolidate_metadata(draft)
-        _check_copy(source, draft)
+        if verify(draft).damages:
+            raise _damaged(source)
         files = [path for path in draft.rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
-        flush(files, below=draft)
-    flush([out], below=out.parent)
-    return Consolidated(str(out), found.digest, found.points, found.done, len(files), size)
+        fsync(files, below=draft)
+    fsync([out], below=out.parent)
+    return Consolidated(str(out), state.digest, state.points, state.done, len(files), size)
 
 
-def _folder(out: StorePath) -> Path:
+def _check_out(store: StorePath, out: StorePath) -> Path:
+    """The folder of the new store, checked."""
     if is_url(out):
         raise RequestError(
-            "a store is packed into a folder",
+            "a store can only be consolidated into a folder",
             came=out,
             allowed="a path on a disk",
-            hint="latticescape consolidate STORE packed.zarr, and copy that folder into the bucket",
+            hint="latticescape consolidate STORE consolidated.zarr, and copy it into the bucket",
         )
-    return Path(out)
-
-
-def _check_out(source: Store, out: Path) -> None:
-    if not is_free(out):
+    path = Path(out)
+    hint = f"latticescape consolidate {store} another.zarr"
+    if not is_free(path):
+        raise RequestError(f"{path} exists already", allowed="a new path", hint=hint)
+    if not is_url(store) and Path(store).resolve() in path.resolve().parents:
         raise RequestError(
-            f"{out} is there already",
-            allowed="a new path",
-            hint=f"latticescape consolidate {source.path} another.zarr",
-        )
-    if isinstance(source.path, Path) and source.path.resolve() in out.resolve().parents:
-        raise RequestError(
-            f"{out} is inside the store that is to be packed",
-            came=out,
+            f"{path} is inside the store to be consolidated",
+            came=path,
             allowed="a path outside of it",
-            hint=f"latticescape consolidate {source.path} another.zarr",
+            hint=hint,
         )
-    check_place(out)
+    check_parent(path)
+    return path
 
 
-def _check_finished(found: Status, partial: bool) -> None:
-    if found.active:
+def _check_finished(state: Status, partial: bool) -> None:
+    if state.active:
         raise RequestError(
-            f"somebody works on the store {found.store}",
-            came=found.owner,
-            allowed="a store that nobody writes into",
-            hint=f"latticescape watch {found.store}, or latticescape cancel {found.store}",
+            f"somebody works on the store {state.store}",
+            came=state.owner,
+            allowed="a store that nobody writes to",
+            hint=f"latticescape watch {state.store}, or latticescape cancel {state.store}",
         )
-    states = {name: getattr(found, name) for name in ("pending", "failed", "poisoned")}
-    told = ", ".join(f"{number} {name}" for name, number in states.items() if number)
-    if told and not partial:
-        again = f"retry-failed {found.store}" if found.failed or found.poisoned else "run"
+    counts = {name: getattr(state, name) for name in ("pending", "failed", "poisoned")}
+    unfinished = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
+    if unfinished and not partial:
+        again = f"retry-failed {state.store}" if state.failed or state.poisoned else "run"
         raise RequestError(
-            f"the store {found.store} is not finished",
-            came=f"of {found.points} points {told}",
+            f"the store {state.store} is not finished",
+            came=f"of {state.points} points {unfinished}",
             allowed="all points done",
             hint=f"latticescape {again}, or --partial for a copy without these points",
         )
 
 
 def _copy(source: Store, group: zarr.Group) -> None:
-    """All arrays of a store into an empty group, a shard at a time."""
-    marks = {variable.name for variable in (*source.sweep.kernel.variables, *BOOKKEEPING)}
+    """Copy all arrays of a store into an empty group, a shard at a time."""
+    grid = source.sweep.shape
+    blocked = {variable.name for variable in (*source.sweep.kernel.variables, *BOOKKEEPING)}
     for name, array in source.group.arrays():
-        shards = _shards(source, array) if name in marks else None
-        copied = zarr.from_array(
+        shards = None
+        if name in blocked:  # shards of complete blocks with all their values
+            chunk = array.chunks
+            per_shard = SHARD_BYTES // (int(np.prod(chunk)) * array.dtype.itemsize)
+            box = box_shape(grid, chunk[: len(grid)], per_shard)
+            shards = (*box, *chunk[len(grid) :])
+        copy = zarr.from_array(
             group.store_path.store,
             data=array,
             name=name,
@@ -166,49 +166,30 @@ def _copy(source: Store, group: zarr.Group) -> None:
             attributes=array.attrs.asdict(),
         )
         if shards is None:
-            copied[...] = array[...]
-        else:
-            grid = source.sweep.shape
-            for box in cut(grid, shards[: len(grid)]):
-                copied[box.region] = _read(source, array, box)
+            copy[...] = array[...]
+            continue
+        for part in cut(grid, shards[: len(grid)]):
+            try:
+                copy[part.region] = np.asarray(array[part.region])
+            except DAMAGE:
+                raise _damaged(source) from None
     group.attrs.update(source.group.attrs.asdict())
 
 
-def _shards(source: Store, array: "zarr.Array[Any]") -> tuple[int, ...]:
-    """The shape of a variable's shards: whole blocks, of all its values."""
-    grid = source.sweep.shape
-    chunk = array.chunks
-    most = SHARD_BYTES // (int(np.prod(chunk)) * array.dtype.itemsize)
-    return (*box_shape(grid, chunk[: len(grid)], most), *chunk[len(grid) :])
-
-
-def _read(source: Store, array: "zarr.Array[Any]", box: Block) -> npt.NDArray[Any]:
-    try:
-        return np.asarray(array[box.region])
-    except DAMAGE:
-        raise _damaged(source) from None
-
-
-def _check_copy(source: Store, draft: Path) -> None:
-    """Compare the copy, as it is on disk, with the checksums that came with it."""
-    if verify(draft).damages:
-        raise _damaged(source)
-
-
 def _damaged(source: Store) -> RequestError:
-    """Why a copy is not what was computed."""
+    """The error for a copy that differs from what was computed."""
     damages = verify(source.path).damages
     if not damages:
         return RequestError(
-            f"what was read from the store {source.path} or written beside it is not what is there",
+            f"the copy of the store {source.path} differs from it, and the store is not damaged",
             allowed="disks that keep what is written",
-            hint="latticescape consolidate once more, to another disk",
+            hint="latticescape consolidate again, to another disk",
         )
-    some = ", ".join(str(damage.block) for damage in damages[:MOST_NAMED])
-    more = ", …" if len(damages) > MOST_NAMED else ""
+    blocks = ", ".join(str(damage.block) for damage in damages[:MAX_NAMED])
+    more = ", …" if len(damages) > MAX_NAMED else ""
     return RequestError(
         f"the store {source.path} is damaged",
-        came=f"{len(damages)} damaged blocks: {some}{more}",
-        allowed="a whole store",
+        came=f"{len(damages)} damaged blocks: {blocks}{more}",
+        allowed="a store without damage",
         hint=f"latticescape verify {source.path} --repair, and latticescape run",
     )

@@ -1,7 +1,6 @@
-"""Extension: a larger sweep takes the points of a smaller one over instead of computing them."""
+"""Extension: copy the points of a smaller sweep into the store of a larger one."""
 
 from collections.abc import Sequence
-from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -9,15 +8,14 @@ import numpy.typing as npt
 from latticescape.physics.errors import RequestError, shortened
 from latticescape.sweeps.spec.plan import Block
 from latticescape.sweeps.spec.sweep import Sweep
-from latticescape.sweeps.store.checksums import checksums
-from latticescape.sweeps.store.chunks import DamageError
+from latticescape.sweeps.store.arrays import DamageError, checksums
 from latticescape.sweeps.store.location import StorePath
-from latticescape.sweeps.store.store import Store
+from latticescape.sweeps.store.store import Store, first_difference
 
-# By axis of the larger sweep: where each of its values stands in the smaller one, or NOWHERE.
+# For each axis of the larger sweep, the index of each of its values in the smaller one, or ABSENT.
 Places = Sequence[npt.NDArray[np.intp]]
 
-NOWHERE = -1
+ABSENT = -1
 
 
 def base_of(base: StorePath, sweep: Sweep) -> Store:
@@ -26,8 +24,8 @@ def base_of(base: StorePath, sweep: Sweep) -> Store:
     Raises
     ------
     RequestError
-        If there is none, or it is of a sweep that this one does not extend; the first field that
-        differs is named.
+        If there is none, or its sweep is not extended by this one; the first field that differs is
+        named.
 
     Examples
     --------
@@ -39,94 +37,86 @@ def base_of(base: StorePath, sweep: Sweep) -> Store:
     latticescape.RequestError: there is no store at nowhere.zarr ...
     """
     store = Store(base)
-    _check_kernel(store, sweep)
+    problem = f"the sweep does not extend that of the store {store.path}"
+    # Everything but the values of the axes must be the same: model, schedule, seed, …
+    ours, theirs = (
+        {name: value for name, value in s.description.items() if not name.startswith("grid.")}
+        for s in (sweep, store.sweep)
+    )
+    if difference := first_difference(ours, theirs):
+        name, here, there = difference
+        raise _differs(f"{problem}: {name} differs", here, there)
+    if store.digest != store.sweep.digest:
+        problem = f"the store {store.path} was made by {store.made_by}, which computes it otherwise"
+        raise _differs(problem, store.sweep.digest, store.digest)
     for name, values in sweep.axes.items():
-        _check_axis(store, name, values, whole=name in sweep.kernel.uncut_axes)
+        old = store.sweep.axes[name]
+        missing = old[~np.isin(old, values)]
+        if missing.size:
+            raise RequestError(
+                f"{problem}: grid.{name} lacks a value",
+                came=f"{shortened(values.tolist(), 80)} without {missing[0]}",
+                allowed="all values of the store, and more",
+                hint=f"Sweep.extended({{{name!r}: […]}})",
+            )
+        if name in sweep.kernel.uncut_axes and len(old) != len(values):
+            raise RequestError(
+                f"the axis {name} cannot be extended: all its points were computed together",
+                came=f"{len(values)} values of {name} in the sweep, {len(old)} in the store",
+                allowed="the same values: parallel tempering exchanges between them",
+                hint="more values of another axis, or a run without --base",
+            )
     return store
 
 
 def take_over(store: Store, base: Store) -> int:
-    """Write all points into a store that are done in that of a smaller sweep, block by block.
+    """Copy the points that are done in the store of a smaller sweep, block by block.
 
-    Points that do not fit their checksum there are left to be computed, as are those that failed.
+    Points that do not match their checksum there are left to be computed, as are failed ones.
 
     Returns
     -------
     int
-        Points taken over.
+        Number of points copied.
 
     Raises
     ------
     DiskFullError
-        If they cannot be written.
+        If the disk is full.
     """
-    theirs = base.sweep.axes
-    places = [_places(ours, theirs[name]) for name, ours in store.sweep.axes.items()]
+    places = [_indices(ours, base.sweep.axes[name]) for name, ours in store.sweep.axes.items()]
     return sum(_take_block(store, base, block, places) for block in store.pending())
+
+
+def _indices(
+    ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]
+) -> npt.NDArray[np.intp]:
+    index = {value: i for i, value in enumerate(theirs.tolist())}
+    return np.array([index.get(value, ABSENT) for value in ours.tolist()], np.intp)
 
 
 def _take_block(store: Store, base: Store, block: Block, places: Places) -> int:
     there = [place[part] for place, part in zip(places, block.region, strict=True)]
-    old = [np.flatnonzero(place != NOWHERE) for place in there]
+    old = [np.flatnonzero(place != ABSENT) for place in there]
     if not all(map(len, old)):
         return 0
     crossings = np.meshgrid(*old, indexing="ij")
     points = np.ravel_multi_index(crossings, block.shape).ravel()
-    from_ = [place[chosen] for place, chosen in zip(there, old, strict=True)]
+    source = [place[chosen] for place, chosen in zip(there, old, strict=True)]
     wanted = store.open_points(block)[points]
     try:
-        wanted &= base.at("done", from_)
+        wanted &= base.at("done", source)
         if not wanted.any():
             return 0
-        values = {v.name: base.at(v.name, from_) for v in store.sweep.kernel.variables}
-        wanted &= checksums(values) == base.at("checksum", from_)
-        attempts = base.at("attempts", from_)[wanted]
+        values = {v.name: base.at(v.name, source) for v in store.sweep.kernel.variables}
+        wanted &= checksums(values) == base.at("checksum", source)
+        attempts = base.at("attempts", source)[wanted]
     except DamageError:
         return 0
     if wanted.any():
-        chosen_values = {name: some[wanted] for name, some in values.items()}
-        store.write(block, chosen_values, points[wanted], attempts=attempts)
+        wanted_values = {name: some[wanted] for name, some in values.items()}
+        store.write(block, wanted_values, points[wanted], attempts=attempts)
     return int(wanted.sum())
-
-
-def _places(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-    place = {value: i for i, value in enumerate(theirs.tolist())}
-    return np.array([place.get(value, NOWHERE) for value in ours.tolist()], np.intp)
-
-
-def _check_kernel(store: Store, sweep: Sweep) -> None:
-    """Refuse another model, schedule, seed, …: everything that is not a value of an axis."""
-    here, there = (
-        {name: told for name, told in whose.description.items() if not name.startswith("grid.")}
-        for whose in (sweep, store.sweep)
-    )
-    fields = [name for pair in zip_longest(here, there) for name in pair if name is not None]
-    for name in fields:
-        if here.get(name) != there.get(name):
-            problem = f"the sweep does not extend that of the store {store.path}: {name} differs"
-            raise _differs(problem, here.get(name, "(absent)"), there.get(name, "(absent)"))
-    if store.group.attrs["digest"] != store.sweep.digest:
-        problem = f"the store {store.path} was made by another version of the program"
-        raise _differs(problem, store.sweep.digest, store.group.attrs["digest"])
-
-
-def _check_axis(store: Store, name: str, values: npt.NDArray[np.float64], *, whole: bool) -> None:
-    theirs = store.sweep.axes[name]
-    lost = theirs[~np.isin(theirs, values)]
-    if lost.size:
-        raise RequestError(
-            f"the sweep does not extend that of the store {store.path}: grid.{name} lacks a value",
-            came=f"{shortened(values.tolist(), 80)} without {lost[0]}",
-            allowed="all values of the store, and more",
-            hint=f"Sweep.extended({{{name!r}: […]}})",
-        )
-    if whole and len(theirs) != len(values):
-        raise RequestError(
-            f"the axis {name} cannot be extended: all its points were computed together",
-            came=f"{len(values)} values of {name} in the sweep, {len(theirs)} in the store",
-            allowed="the same values: parallel tempering trades between them",
-            hint="more values of another axis, or a run without --base",
-        )
 
 
 def _differs(problem: str, here: object, there: object) -> RequestError:

@@ -1,4 +1,4 @@
-"""``Location``: where a store is, in a folder or a bucket, and how one is made and kept there."""
+"""Where a store is: in a folder or a bucket, which have the same methods."""
 
 import io
 import math
@@ -9,81 +9,39 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
-from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
 from latticescape.physics.errors import RequestError
-from latticescape.sweeps.store.atomic_write import check_place, is_free, made_whole
-from latticescape.sweeps.store.fsync import flush
-from latticescape.sweeps.store.object_store import Objects, is_url
-from latticescape.sweeps.store.records import FOLDER, FolderNotes, Notes, ObjectNotes
+from latticescape.sweeps.store.atomic_write import atomic_write, check_parent, fsync, is_free
+from latticescape.sweeps.store.object_store import (
+    RECORDS,
+    FolderObjects,
+    Objects,
+    Records,
+    is_url,
+)
 
 StorePath = str | Path
 
-# Writes a whole zarr group where it is told to.
+# Writes a zarr group into a folder or a store of zarr.
 Writer = Callable[[Any], None]
 
 ROOT = "zarr.json"
-DRAFT = f"{FOLDER[0]}/draft.zip"
+DRAFT = "done/draft.zip"
 THREADS = 8
 
 _HINT = "latticescape run SPEC --store runs/ising.zarr"
 
 
-class Location(Protocol):
-    """Where a store is or will be."""
-
-    @property
-    def path(self) -> StorePath:
-        """As it was given."""
-
-    @property
-    def address(self) -> str:
-        """The same place for any other process."""
-
-    @property
-    def zarr(self) -> Any:
-        """As zarr and xarray take it."""
-
-    @property
-    def notes(self) -> Notes:
-        """Notes about work under way."""
-
-    @property
-    def shared(self) -> bool:
-        """Whether each worker has its own way to it, which may be blocked."""
-
-    def is_free(self) -> bool:
-        """Whether a store can be made there."""
-
-    def check_there(self) -> None:
-        """Raise RequestError if nothing is there, or something that is surely no store."""
-
-    def check_room(self, needed: int) -> None:
-        """Raise RequestError if a store of so many bytes cannot be written there."""
-
-    def free(self) -> float:
-        """How many bytes can be written into the store that is there."""
-
-    def create(self, write: Writer) -> None:
-        """Make a zarr group there, whole or not at all."""
-
-    def chunk(self, key: str) -> StorePath:
-        """A file of the store."""
-
-    def flush(self, chunks: Iterable[StorePath]) -> None:
-        """Have what was written stay written."""
-
-
-def locate(path: StorePath) -> Location:
-    """Where a path or URL leads to.
+def locate(path: StorePath) -> "Location":
+    """The location of a path or URL.
 
     Raises
     ------
     RequestError
-        If it is a URL that leads to no object storage.
+        If it is a URL of anything but an object storage.
 
     Examples
     --------
@@ -96,7 +54,15 @@ def locate(path: StorePath) -> Location:
 
 
 class Folder:
-    """A folder of this machine, or of a disk that machines share."""
+    """A folder of this machine, or of a disk that machines share.
+
+    Attributes
+    ----------
+    path
+        The path as it was passed.
+    shared
+        Whether each worker has its own access to the store, which may be blocked.
+    """
 
     shared = False
 
@@ -110,30 +76,32 @@ class Folder:
 
     @property
     def zarr(self) -> Path:
-        """As zarr and xarray take it."""
+        """The place as zarr and xarray take it."""
         return self.path
 
     @cached_property
-    def notes(self) -> Notes:
-        """Notes about work under way."""
-        return FolderNotes(self.path)
+    def records(self) -> Records:
+        """Records of work under way."""
+        return Records(FolderObjects(self.path))
 
     def is_free(self) -> bool:
         """Whether nothing is there, or an empty folder."""
         return is_free(self.path)
 
-    def check_there(self) -> None:
+    def check_exists(self) -> None:
         """Raise RequestError if nothing is there, or a file."""
         if not self.path.exists():
             raise _absent(self.path)
         if not self.path.is_dir():
             raise RequestError(
-                f"{self.path} is a file, no store", allowed="a new path, or a store", hint=_HINT
+                f"{self.path} is a file, not a store",
+                allowed="a new path, or the folder of a store",
+                hint=_HINT,
             )
 
-    def check_room(self, needed: int) -> None:
+    def check_space(self, needed: int) -> None:
         """Raise RequestError if the folder cannot be made, or its disk lacks so many bytes."""
-        free = shutil.disk_usage(check_place(self.path)).free
+        free = shutil.disk_usage(check_parent(self.path)).free
         if free < needed:
             from dask.utils import format_bytes  # lazy: Dask is slow to import
 
@@ -145,32 +113,32 @@ class Folder:
             )
 
     def free(self) -> float:
-        """How many bytes its disk has left."""
+        """Free bytes of its disk."""
         return shutil.disk_usage(self.path).free
 
     def create(self, write: Writer) -> None:
-        """Make a zarr group there, whole or not at all: beside it first, and renamed."""
-        with made_whole(self.path) as draft:
+        """Create a zarr group in a draft folder, and rename it."""
+        with atomic_write(self.path) as draft:
             write(draft)
-            flush(draft.rglob("*.json"), below=draft)
-        flush([self.path], below=self.path.parent)
+            fsync(draft.rglob("*.json"), below=draft)
+        fsync([self.path], below=self.path.parent)
 
     def chunk(self, key: str) -> Path:
         """A file of the store."""
         return self.path / key
 
-    def flush(self, chunks: Iterable[StorePath]) -> None:
-        """Have files and their names written to disk."""
-        flush([Path(chunk) for chunk in chunks], below=self.path)
+    def fsync(self, chunks: Iterable[StorePath]) -> None:
+        """Flush files and their names to disk."""
+        fsync([Path(chunk) for chunk in chunks], below=self.path)
 
 
 class Bucket:
-    """A place in an object storage. What was written there once is kept: nothing is to be flushed.
+    """A place in an object storage. A write that succeeded is durable: nothing needs a flush.
 
-    A store begins with its draft, *one* object that only one process can create: it holds all of
-    the new store. Whoever finds a draft copies what is in it, the group's own ``zarr.json`` last,
-    and removes it. So of two processes that begin at the same time both go on with the same store,
-    and one that was killed meanwhile leaves a draft that the next ``run`` makes a store of.
+    A store begins with its draft, *one* object that only one process can create, which holds all of
+    the new store. Every process that finds a draft copies its content, the group's own
+    ``zarr.json`` last, and removes it. So two processes that begin at the same time both continue
+    with the same store, and the next ``run`` completes the draft of a process that was killed.
     """
 
     shared = True
@@ -180,70 +148,69 @@ class Bucket:
 
     @property
     def path(self) -> str:
-        """As it was given."""
+        """The URL."""
         return self.objects.url
 
     address = path
 
     @cached_property
     def zarr(self) -> Any:
-        """As zarr and xarray take it."""
+        """The place as zarr and xarray take it."""
         return self.objects.zarr()
 
     @cached_property
-    def notes(self) -> Notes:
-        """Notes about work under way."""
-        return ObjectNotes(self.objects)
+    def records(self) -> Records:
+        """Records of work under way."""
+        return Records(self.objects)
 
     def is_free(self) -> bool:
-        """Whether nothing is there, or no more than a draft and what was copied of it."""
+        """Whether nothing is there, or only a draft and what was copied from it."""
         names = self.objects.names()
         return not names or (ROOT not in names and self.objects.read(DRAFT) is not None)
 
-    def check_there(self) -> None:
+    def check_exists(self) -> None:
         """Raise RequestError if nothing is there."""
         if self.is_free():
             raise _absent(self.path)
 
-    def check_room(self, needed: int) -> None:
+    def check_space(self, needed: int) -> None:
         """Raise RequestError if nothing can be written there; a bucket is never full."""
-        self.objects.check_writable(f"{FOLDER[0]}/{uuid.uuid4().hex}")
+        self.objects.check_writable(f"{RECORDS.partition('/')[0]}/{uuid.uuid4().hex}")
 
     def free(self) -> float:
-        """As many as you like."""
+        """Unlimited."""
         return math.inf
 
     def create(self, write: Writer) -> None:
-        """Make a zarr group there, whole or not at all; or go on with the draft there is."""
-        files: dict[str, Buffer] = {}
+        """Create a zarr group, or complete the draft that is there."""
+        files: dict[str, Any] = {}
         write(MemoryStore(files))
-        draft: bytes | None = _packed({name: file.to_bytes() for name, file in files.items()})
+        draft: bytes | None = zipped({name: file.to_bytes() for name, file in files.items()})
         if draft is not None and not self.objects.create(DRAFT, draft):
             draft = self.objects.read(DRAFT)
-        # Drafts go when the store is there. One that could be made since then is of no use.
+        # Drafts are removed once the store exists. One that was created since then is useless.
         if draft is not None and self.objects.read(ROOT) is None:
-            self._copy(_unpacked(draft))
+            with zipfile.ZipFile(io.BytesIO(draft)) as archive:
+                drafted = {name: archive.read(name) for name in archive.namelist()}
+            root = drafted.pop(ROOT)
+            with ThreadPoolExecutor(THREADS) as threads:
+                list(threads.map(self.objects.write, drafted.keys(), drafted.values()))
+            self.objects.create(ROOT, root)
         self.objects.remove(DRAFT)
-
-    def _copy(self, files: dict[str, bytes]) -> None:
-        root = files.pop(ROOT)
-        with ThreadPoolExecutor(THREADS) as threads:
-            list(threads.map(self.objects.write, files.keys(), files.values()))
-        self.objects.create(ROOT, root)
 
     def chunk(self, key: str) -> str:
         """A file of the store."""
         return f"{self.path}/{key}"
 
-    def flush(self, chunks: Iterable[StorePath]) -> None:
-        """Nothing: a write that succeeded is kept."""
+    def fsync(self, chunks: Iterable[StorePath]) -> None:
+        """No-op: a write that succeeded is durable."""
 
 
-def _absent(path: StorePath) -> RequestError:
-    return RequestError(f"there is no store at {path}", allowed="one made by run", hint=_HINT)
+Location: TypeAlias = Folder | Bucket
 
 
-def _packed(files: dict[str, bytes]) -> bytes:
+def zipped(files: dict[str, bytes]) -> bytes:
+    """Files in one archive: the draft of a store in a bucket."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, file in files.items():
@@ -251,6 +218,5 @@ def _packed(files: dict[str, bytes]) -> bytes:
     return content.getvalue()
 
 
-def _unpacked(content: bytes) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+def _absent(path: StorePath) -> RequestError:
+    return RequestError(f"there is no store at {path}", allowed="a store made by run", hint=_HINT)

@@ -1,27 +1,28 @@
-"""``Objects``: what is below a URL of an object storage, and what is wrong when it does not answer.
+"""Object storage: buckets, their errors in plain words, and records of work under way.
 
-Where it is and who may read it comes from environment variables alone (``AWS_ENDPOINT_URL``,
-``AWS_ACCESS_KEY_ID``, …), in every process its own: so no secret is in a store, a task or a log.
+The endpoint and credentials of a bucket come only from environment variables (``AWS_ENDPOINT_URL``,
+``AWS_ACCESS_KEY_ID``, …) of each process, so no secret is in a store, a task or a log.
 """
 
+import json
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import from_url
-from zarr.core.buffer import Buffer, BufferPrototype
+from obstore.store import LocalStore, from_url
 from zarr.storage import ObjectStore
 
 from latticescape.physics.errors import RequestError, shortened
 
-# Schemes, and how the variables of each begin.
+# Schemes, and the prefix of the environment variables of each.
 VARIABLES = {"s3": "AWS_", "gs": "GOOGLE_", "az": "AZURE_"}
 CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION",
@@ -29,13 +30,13 @@ CREDENTIALS = {
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
 
-# A first look fails within seconds. Work that is under way waits for a storage that is busy or
-# restarts, in all for so long as a credential surely lasts.
+# A first request fails within seconds. Work under way waits for a storage that is busy or restarts,
+# in all no longer than any credential is valid.
 QUICK: Any = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}
 PATIENT: Any = {"max_retries": 10, "retry_timeout": timedelta(seconds=60)}
 QUICK_ANSWER = {"connect_timeout": "3s", "timeout": "5s"}
 
-# Given once, these hide the same settings in the environment.
+# Client options passed to obstore hide these settings of the environment, so they are passed too.
 _CLIENT = ("allow_http", "allow_invalid_certificates", "proxy_url", "proxy_ca_certificate")
 
 _URL = re.compile(r"(?P<scheme>s3|gs|az)://(?P<bucket>[^/?#%@:\s]+)(?P<path>(/[^/?#%]+)*)/?")
@@ -43,22 +44,91 @@ _ANY_URL = re.compile(r"[A-Za-z][\w+.-]*:/")
 
 
 class UnreachableError(RequestError):
-    """An object storage that does not answer, or refuses."""
+    """An object storage does not answer, or denies access."""
 
 
 def is_url(path: object) -> bool:
-    """Whether a path is meant as a URL, be it one that ``pathlib`` took a slash of.
+    """Whether a path is meant as a URL, even if ``pathlib`` has removed a slash.
 
     Examples
     --------
     >>> is_url("s3://bucket/ising.zarr"), is_url("runs/ising.zarr"), is_url("C:/ising.zarr")
     (True, False, False)
     """
-    found = _ANY_URL.match(str(path))
-    return found is not None and found.end() > 3
+    match = _ANY_URL.match(str(path))
+    return match is not None and match.end() > 3
 
 
-class Objects:
+class FolderObjects:
+    """Objects below a folder, each written whole or not at all; the interface of a bucket's.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> objects = FolderObjects(Path(tempfile.mkdtemp()))
+    >>> objects.create("a/b", b"1"), objects.create("a/b", b"2"), objects.read("a/b")
+    (True, False, b'1')
+    >>> objects.remove("a/b")
+    >>> objects.read("a/b"), objects.names("a")
+    (None, [])
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def patient(self) -> Any:
+        """The obstore handle for work under way."""
+        return self.quick
+
+    @cached_property
+    def quick(self) -> Any:
+        """The obstore handle for a first request."""
+        return LocalStore(self.folder, automatic_cleanup=True)
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Translate errors of obstore into those of the operating system."""
+        return _os_errors(self.folder)
+
+    def read(self, key: str) -> bytes | None:
+        """An object; None if it does not exist."""
+        with self.errors():
+            try:
+                return bytes(obstore.get(self.patient, key).bytes())
+            except FileNotFoundError as error:
+                if _is_of_bucket(error):
+                    raise
+                return None
+
+    def write(self, key: str, content: bytes) -> None:
+        """Write an object, replacing any other."""
+        with self.errors():
+            obstore.put(self.patient, key, content)
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Write an object unless it exists; whether it was written."""
+        with self.errors():
+            return _created(self.patient, key, content)
+
+    def remove(self, key: str) -> None:
+        """Remove an object if it exists."""
+        with self.errors():
+            _removed(self.patient, key)
+
+    def names(self, folder: str = "") -> list[str]:
+        """Names of the objects in a folder, and of its folders with a slash at the end.
+
+        No other request comes before, so this fails at once if a storage cannot be reached.
+        """
+        with self.errors():
+            listing = obstore.list_with_delimiter(self.quick, folder or None)
+        start = len(f"{folder}/") if folder else 0
+        paths = [f"{path}/" for path in listing["common_prefixes"]]
+        paths += [entry["path"] for entry in listing["objects"]]
+        return sorted(path[start:] for path in paths)
+
+
+class Objects(FolderObjects):
     """Objects below a URL, each written whole or not at all.
 
     Parameters
@@ -69,7 +139,7 @@ class Objects:
     Raises
     ------
     RequestError
-        If it is no such URL, or the environment names an endpoint that is none.
+        If it is not such a URL, or the environment has an endpoint that is not a URL.
 
     Examples
     --------
@@ -80,93 +150,57 @@ class Objects:
     """
 
     def __init__(self, url: str) -> None:
-        found = _URL.fullmatch(url)
-        if found is None or {".", ".."} & {*found["path"].split("/")}:
+        match = _URL.fullmatch(url)
+        if match is None or {".", ".."} & {*match["path"].split("/")}:
             raise RequestError(
                 "a store cannot be kept there",
                 came=url,
                 allowed="a folder, or s3:// | gs:// | az:// with a bucket and a path",
                 hint="s3://bucket/runs/ising.zarr",
             )
-        self.url, self.scheme, self.bucket = url.rstrip("/"), found["scheme"], found["bucket"]
-        self._check_endpoint()
-
-    def _check_endpoint(self) -> None:
-        """Obstore panics where an endpoint is no URL, and a panic is no ``Exception``."""
+        self.url, self.scheme, self.bucket = url.rstrip("/"), match["scheme"], match["bucket"]
+        # Obstore panics on an endpoint that is not a URL, and a panic is not an Exception.
         for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"):
-            given = os.environ.get(name)
-            if given is not None and not re.match(r"https?://[^/\s]+", given):
+            endpoint = os.environ.get(name)
+            if endpoint is not None and not re.match(r"https?://[^/\s]+", endpoint):
                 raise RequestError(
-                    f"{name} is no URL",
-                    came=repr(given),
+                    f"{name} is not a URL",
+                    came=repr(endpoint),
                     allowed="http://host:port | https://host:port",
                     hint=f"{name}=http://127.0.0.1:9000, or unset {name}",
                 )
 
     @property
-    def quick(self) -> Any:
-        """Obstore's handle for a first look."""
-        return _handle(self.url, self._environment(), patient=False)
+    def patient(self) -> Any:
+        """The obstore handle for work under way."""
+        return _handle(self.url, self._environment(), patient=True)
 
     @property
-    def patient(self) -> Any:
-        """Obstore's handle for work that is under way."""
-        return _handle(self.url, self._environment(), patient=True)
+    def quick(self) -> Any:
+        """The obstore handle for a first request."""
+        return _handle(self.url, self._environment(), patient=False)
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Translate errors of obstore into what they mean for the user of the URL."""
+        return translated(self.url)
 
     def _environment(self) -> tuple[tuple[str, str], ...]:
         start = VARIABLES[self.scheme]
         return tuple(sorted(item for item in os.environ.items() if item[0].startswith(start)))
 
     def zarr(self) -> "ErrorTranslatingStore":
-        """The objects as zarr wants them."""
+        """The objects as a store of zarr."""
         return ErrorTranslatingStore(self.patient, url=self.url)
 
-    def read(self, key: str) -> bytes | None:
-        """An object; None if there is none."""
-        with told(self.url):
-            try:
-                return bytes(obstore.get(self.patient, key).bytes())
-            except FileNotFoundError as error:
-                if _is_of_bucket(error):
-                    raise
-                return None
-
-    def write(self, key: str, content: bytes) -> None:
-        """Write an object in place of the one there is."""
-        with told(self.url):
-            obstore.put(self.patient, key, content)
-
-    def create(self, key: str, content: bytes) -> bool:
-        """Write an object unless there is one; whether it was written."""
-        with told(self.url):
-            return _created(self.patient, key, content)
-
-    def remove(self, key: str) -> None:
-        """Remove an object if there is one."""
-        with told(self.url):
-            _removed(self.patient, key)
-
-    def names(self, folder: str = "") -> list[str]:
-        """What is in a folder: objects, and folders with a slash at the end.
-
-        Nothing else is asked first, so this tells at once whether a storage can be reached.
-        """
-        with told(self.url):
-            found = obstore.list_with_delimiter(self.quick, folder or None)
-        start = len(f"{folder}/") if folder else 0
-        paths = [f"{path}/" for path in found["common_prefixes"]]
-        paths += [entry["path"] for entry in found["objects"]]
-        return sorted(path[start:] for path in paths)
-
     def check_writable(self, key: str) -> None:
-        """Try to write, and to remove, with an object that is not there.
+        """Try to create a new object twice, and to remove it.
 
         Raises
         ------
         UnreachableError
-            If that is refused, or a second writer is not.
+            If that is denied, or the second writer is not.
         """
-        with told(self.url):
+        with self.errors():
             _created(self.quick, key, b"")
             try:
                 exclusive = not _created(self.quick, key, b"")
@@ -176,24 +210,24 @@ class Objects:
             raise UnreachableError(
                 f"the object storage of {self.url} lets two writers create the same object",
                 came="If-None-Match is ignored",
-                allowed="a storage with conditional writes, as those of AWS, Google and Azure",
-                hint="a newer version of it",
+                allowed="a storage with conditional writes, such as those of AWS, Google and Azure",
+                hint="a newer version of the storage",
             )
 
 
 @lru_cache(maxsize=32)
 def _handle(url: str, environment: tuple[tuple[str, str], ...], *, patient: bool) -> Any:
-    """A handle keeps its connections, so there is one for each URL and what obstore is told."""
-    given = {
+    """One handle for each URL and environment: it keeps its connections."""
+    client = {
         key: value for name, value in environment for key in _CLIENT if name.endswith(key.upper())
     }
-    options: dict[str, Any] = {} if patient else {"client_options": {**QUICK_ANSWER, **given}}
-    with told(url):
+    options: dict[str, Any] = {} if patient else {"client_options": {**QUICK_ANSWER, **client}}
+    with translated(url):
         return from_url(url, retry_config=PATIENT if patient else QUICK, **options)
 
 
 class ErrorTranslatingStore(ObjectStore[Any]):
-    """Zarr's store of objects, whose errors tell a user what is wrong."""
+    """A store of zarr whose errors say what is wrong with the bucket."""
 
     def __init__(self, store: Any, *, read_only: bool = False, url: str) -> None:
         super().__init__(store, read_only=read_only)
@@ -202,23 +236,84 @@ class ErrorTranslatingStore(ObjectStore[Any]):
     def with_read_only(self, read_only: bool = False) -> Self:
         return type(self)(self.store, read_only=read_only, url=self.url)
 
-    async def get(
-        self, key: str, prototype: BufferPrototype, byte_range: Any = None
-    ) -> Buffer | None:
-        with told(self.url):
+    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+        with translated(self.url):
             return await super().get(key, prototype, byte_range)
 
     async def exists(self, key: str) -> bool:
-        with told(self.url):
+        with translated(self.url):
             return await super().exists(key)
 
-    async def set(self, key: str, value: Buffer) -> None:
-        with told(self.url):
+    async def set(self, key: str, value: Any) -> None:
+        with translated(self.url):
             await super().set(key, value)
 
     async def delete(self, key: str) -> None:
-        with told(self.url):
+        with translated(self.url):
             await super().delete(key)
+
+
+Record = dict[str, Any]
+
+# Inside an array's folder, where no reader of a zarr group looks: next to the arrays, readers would
+# warn that a record is "not recognized as a component of a Zarr hierarchy".
+RECORDS = "done/notes"
+
+
+class Records:
+    """Small JSON records in a store about the work on it, removed when the work is done.
+
+    A reader gets a record whole, or as it was before, or not at all.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> records = Records(FolderObjects(Path(tempfile.mkdtemp())))
+    >>> records.write("block-7", {"trying": [1]})
+    >>> records.read("block-7"), records.read("block-8"), records.names()
+    ({'trying': [1]}, None, ['block-7'])
+    >>> records.create("block-7", {})
+    False
+    """
+
+    def __init__(self, objects: FolderObjects) -> None:
+        self.objects = objects
+
+    def read(self, name: str) -> Record | None:
+        """A record; None if there is none that can be read."""
+        try:
+            record = json.loads(self.objects.read(_key(name)) or b"")
+        except (OSError, ValueError):  # an UnreachableError is a ValueError too
+            return None
+        return record if isinstance(record, dict) else None
+
+    def has(self, name: str) -> bool:
+        """Whether a record exists, readable or not; True if the storage does not answer."""
+        try:
+            return self.objects.read(_key(name)) is not None
+        except (OSError, UnreachableError):
+            return True
+
+    def write(self, name: str, record: Record) -> None:
+        """Write a record, replacing any other."""
+        self.objects.write(_key(name), json.dumps(record).encode())
+
+    def create(self, name: str, record: Record) -> bool:
+        """Write a record unless it exists; whether it was written."""
+        return self.objects.create(_key(name), json.dumps(record).encode())
+
+    def remove(self, name: str) -> None:
+        """Remove a record if it exists."""
+        self.objects.remove(_key(name))
+
+    def names(self) -> list[str]:
+        """Names of all records."""
+        names = self.objects.names(RECORDS)
+        return [name.removesuffix(".json") for name in names if name.endswith(".json")]
+
+
+def _key(name: str) -> str:
+    return f"{RECORDS}/{name}.json"
 
 
 def _created(objects: Any, key: str, content: bytes) -> bool:
@@ -242,8 +337,19 @@ def _is_of_bucket(error: FileNotFoundError) -> bool:
 
 
 @contextmanager
-def told(url: str) -> Iterator[None]:
-    """Errors of obstore as what they mean to a user of a URL."""
+def _os_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(folder)) from None
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Translate errors of obstore into what they mean for the user of a URL."""
     try:
         yield
     except (BaseError, FileNotFoundError) as error:
@@ -256,83 +362,67 @@ _NO_CREDENTIALS = (
 )
 _DENIED = r"\b40[13] |AccessDenied|Signature|InvalidAccessKeyId|permission"
 _SILENT = "HTTP error|error sending request|timed out"
+_REASONS = (
+    "Connection refused|Connection reset|timed out|TimedOut|dns error|builder error|certificate"
+    r"|[Ii]nvalid\w*Message\w*"
+)
+_ANSWERS = {
+    "builder error": "http:// is used without AWS_ALLOW_HTTP=true",
+    "timed out": "no answer in time",
+    "TimedOut": "no answer in time",
+    "dns error": "no such host",
+}
 
 
 def _explained(url: str, error: str) -> UnreachableError:
-    kinds: dict[str, Callable[[str, str], UnreachableError]] = {
-        _NO_BUCKET: _no_bucket,
-        _NO_CREDENTIALS: _no_credentials,
-        _DENIED: _denied,
-        _SILENT: _silent,
-        "": _failed,
-    }
-    return next(make for kind, make in kinds.items() if re.search(kind, error))(url, error)
-
-
-def _no_bucket(url: str, _: str) -> UnreachableError:
-    bucket = "/".join(url.split("/")[:3])
-    return UnreachableError(
-        f"there is no bucket {bucket}",
-        came=url,
-        allowed="a bucket that exists",
-        hint="make it first, or another --store",
-    )
-
-
-def _no_credentials(url: str, _: str) -> UnreachableError:
-    return UnreachableError(
-        f"no credentials for {url}",
-        came="none in the environment of this process, and this machine has none of its own",
-        allowed=f"{CREDENTIALS[urlsplit(url).scheme]}, for workers as well",
-        hint="export them, and start again",
-    )
-
-
-def _denied(url: str, error: str) -> UnreachableError:
-    return UnreachableError(
-        f"access denied to {url}",
-        came=_answer(error),
-        allowed="credentials that may list, read, write and delete there",
-        hint=f"other {CREDENTIALS[urlsplit(url).scheme]}",
-    )
-
-
-def _silent(url: str, error: str) -> UnreachableError:
-    name = "AWS_ENDPOINT_URL"
-    asked = re.search(r"https?://[^/\s]+", error)
-    reason = re.search(
-        r"Connection refused|Connection reset|timed out|TimedOut|dns error|builder error"
-        r"|certificate|[Ii]nvalid\w*Message\w*",
-        error,
-    )
-    answers = {
-        "builder error": "http:// is used without AWS_ALLOW_HTTP=true",
-        "TimedOut": "nothing within the time",
-        "dns error": "no such host",
-    }
-    found = reason[0] if reason else "no connection"
-    return UnreachableError(
-        f"no object storage answers for {url}",
-        came=f"{answers.get(found, found)} at {asked[0] if asked else 'its endpoint'}",
-        allowed="an endpoint that this process reaches",
-        hint=f"{name} of the storage you mean, with AWS_ALLOW_HTTP=true if it begins with http://"
-        if url.startswith("s3")
-        else "the same once more, when the network is there",
-    )
-
-
-def _failed(url: str, error: str) -> UnreachableError:
+    """What an error of obstore means."""
+    scheme = urlsplit(url).scheme
+    if re.search(_NO_BUCKET, error):
+        return UnreachableError(
+            f"there is no bucket {scheme}://{urlsplit(url).netloc}",
+            came=url,
+            allowed="a bucket that exists",
+            hint="create the bucket first, or choose another --store",
+        )
+    if re.search(_NO_CREDENTIALS, error):
+        return UnreachableError(
+            f"no credentials for {url}",
+            came="none in the environment of this process, and none of this machine",
+            allowed=f"{CREDENTIALS[scheme]}, on the workers too",
+            hint="export them, and start again",
+        )
+    if re.search(_DENIED, error):
+        return UnreachableError(
+            f"access denied to {url}",
+            came=_answer(error),
+            allowed="credentials that may list, read, write and delete there",
+            hint=f"other {CREDENTIALS[scheme]}",
+        )
+    if re.search(_SILENT, error):
+        endpoint = re.search(r"https?://[^/\s]+", error)
+        match = re.search(_REASONS, error)
+        reason = match[0] if match else "no connection"
+        place = endpoint[0] if endpoint else "its endpoint"
+        hint = "run the same command again when the network is up"
+        if scheme == "s3":
+            hint = "set AWS_ENDPOINT_URL, and AWS_ALLOW_HTTP=true if it begins with http://"
+        return UnreachableError(
+            f"no object storage answers for {url}",
+            came=f"{_ANSWERS.get(reason, reason)} at {place}",
+            allowed="an endpoint that this process reaches",
+            hint=hint,
+        )
     return UnreachableError(
         f"the object storage of {url} failed",
         came=_answer(error),
-        hint="the same once more; if it stays, look at the endpoint and the region",
+        hint="run the same command again; if it fails again, check the endpoint and the region",
     )
 
 
 def _answer(error: str) -> str:
-    """What a storage said: its code, and its status."""
+    """The code and status in an error of a storage."""
     code = re.search(r"<Code>(\w+)</Code>", error)
     status = re.search(r"status code: (\d{3}[\w ]*)", error)
-    told = [found[1] for found in (code, status) if found]
-    # Tokens may be in the query of an address.
-    return ", ".join(told) or shortened(re.sub(r"\?\S*", "", error.partition("\n")[0]), 120)
+    parts = [match[1] for match in (code, status) if match]
+    # The query of an address may hold a token.
+    return ", ".join(parts) or shortened(re.sub(r"\?\S*", "", error.partition("\n")[0]), 120)

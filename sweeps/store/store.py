@@ -1,8 +1,8 @@
-"""The store is the job: a zarr group that holds results, spec, plan, and which blocks are done.
+"""``Store``: a zarr group with the results, spec and block plan of a sweep, and what is done.
 
-One block is one chunk of every variable, and only one task ever writes it. The done mark comes
-last, when everything else is on disk: chunks that exist prove nothing, since a chunk of nothing but
-fill values is never written.
+One block is one chunk of every variable, and only one task ever writes it. The done mark is written
+last, when everything else is on disk: an existing chunk proves nothing, since a chunk that holds
+only fill values is never written.
 """
 
 import errno
@@ -20,17 +20,23 @@ import numpy.typing as npt
 import zarr
 
 from latticescape.physics.errors import RequestError, shortened
-from latticescape.physics.variables import BOOKKEEPING, STATES, Variable
-from latticescape.sweeps.functions.source import Source
+from latticescape.physics.provenance import git_revision, package_digest, versions
+from latticescape.physics.variables import BOOKKEEPING, STATES
+from latticescape.sweeps.functions.source_digest import Source
 from latticescape.sweeps.spec.plan import Block, Plan, cut, point_bytes
-from latticescape.sweeps.store.checksums import canonical, checksums
-from latticescape.sweeps.store.chunks import DAMAGE, DamageError, empty, read_chunks, write_chunks
-from latticescape.sweeps.store.disk_full import unwritten
+from latticescape.sweeps.store.arrays import (
+    DAMAGE,
+    DamageError,
+    canonical,
+    checksums,
+    empty,
+    read_array,
+    read_chunks,
+    write_chunks,
+)
+from latticescape.sweeps.store.atomic_write import write_error
 from latticescape.sweeps.store.location import Location, StorePath, locate
-from latticescape.sweeps.store.object_store import UnreachableError
-from latticescape.sweeps.store.provenance import git_revision, source_digest, versions
-from latticescape.sweeps.store.read_array import scan
-from latticescape.sweeps.store.records import Notes
+from latticescape.sweeps.store.object_store import Records, UnreachableError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -53,14 +59,14 @@ class Store:
     Parameters
     ----------
     path
-        Its folder, or URL.
+        The store's folder, or URL.
     source
-        The user's function, where the sweep is of one and points are to be computed.
+        The user's function, if the sweep is of one and points are to be computed.
 
     Raises
     ------
     RequestError
-        If there is no store at that path, or it is something else.
+        If there is no store at that path, or something else.
     """
 
     def __init__(self, path: StorePath, source: Source | None = None) -> None:
@@ -96,19 +102,25 @@ class Store:
         return str(self.group.attrs["digest"])
 
     @property
+    def made_by(self) -> str:
+        """The version that made the store."""
+        versions: Any = self.group.attrs.get("versions", {})
+        return f"latticescape {versions.get('latticescape', 'of an unknown version')}"
+
+    @property
     def identity(self) -> str:
-        """Unlike the digest, different for every store ever created."""
+        """Identifier of the store: unlike the digest, different for every store ever created."""
         return str(self.group.attrs["store_id"])
 
     @cached_property
     def consolidated(self) -> bool:
-        """Whether many blocks share a file, so that none can be written."""
+        """Whether many blocks share a file, so that the store is read-only."""
         return self._opened("done", mode="r").shards is not None
 
     def check_writable(self) -> None:
-        """Refuse to write into a consolidated store.
+        """Refuse to write to a consolidated store.
 
-        Two processes that write blocks of one shard destroy each other's, and nobody is told.
+        Two processes that write blocks of one shard silently overwrite each other's blocks.
 
         Raises
         ------
@@ -118,14 +130,14 @@ class Store:
         if self.consolidated:
             raise RequestError(
                 f"the store {self.path} is consolidated and therefore read-only",
-                allowed="a store that run has made",
+                allowed="a store made by run",
                 hint="write to the original store, then latticescape consolidate again",
             )
 
     @property
-    def notes(self) -> Notes:
-        """Notes about work under way."""
-        return self.location.notes
+    def records(self) -> Records:
+        """Records of work under way."""
+        return self.location.records
 
     def done(self) -> npt.NDArray[np.bool_]:
         """Which points are done, read anew, in the shape of the grid."""
@@ -134,41 +146,38 @@ class Store:
     def states(self) -> npt.NDArray[np.int8]:
         """State of every point, read anew, in the shape of the grid."""
         done = self.done()
-        if done.all():  # a finished store is known by half of its marks, of which each has its file
+        if done.all():  # saves reading the second mark, which has as many files
             return np.full(done.shape, DONE, np.int8)
-        return _settled(done, self._marks("state"))
+        return _states(done, self._marks("state"))
 
     def states_of(self, block: Block) -> npt.NDArray[np.int8]:
         """State of every point of a block, flat."""
         done, state = self._kept(("done", "state"), block)
-        return _settled(done, state)
+        return _states(done, state)
 
     def error_at(self, place: tuple[Any, ...]) -> str:
         """Error of the last attempt at a point of the grid."""
         return str(self._marks("error")[place])
 
     def pending(self, states: npt.NDArray[np.int8] | None = None) -> list[Block]:
-        """Blocks with points to compute, in order: pending ones, and failed ones once more.
-
-        States are read anew, if they are not given.
-        """
+        """Blocks with pending or failed points, in order; by default of the states in the store."""
         open_ = _is_open(self.states() if states is None else states)
         return [block for block in self.blocks if open_[block.region].any()]
 
     def open_points(self, block: Block) -> npt.NDArray[np.bool_]:
-        """Which points of a block are to be computed, flat."""
+        """Which points of a block are pending or failed, flat."""
         return _is_open(self.states_of(block))
 
-    def check_room(self, block: Block) -> None:
-        """Make sure that a block's results find space, before they are computed.
+    def check_space(self, block: Block) -> None:
+        """Check, before a block is computed, that the disk has space for its results.
 
         Raises
         ------
         DiskFullError
-            If they do not.
+            If it has not.
         """
         if self.location.free() < block.points * point_bytes(self.sweep):
-            raise unwritten(self.path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+            raise write_error(self.path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
     def write(
         self,
@@ -178,18 +187,18 @@ class Store:
         *,
         attempts: int | npt.NDArray[np.int32] = 1,
     ) -> None:
-        """Write variables of a block, points first, and when they are on disk its done marks.
+        """Write the variables of a block, and its done marks when they are on disk.
 
         Parameters
         ----------
         block
             The block.
         results
-            Every variable of the kernel.
+            Every variable of the kernel, points first.
         points
-            Numbers of the points within the block; all of them by default.
+            Numbers of the points within the block; by default all.
         attempts
-            How often each was tried to get there.
+            How often each point was tried.
         """
         chosen = np.arange(block.points) if points is None else points
         values = {
@@ -198,18 +207,17 @@ class Store:
         }
         marks = {"state": DONE, "error": "", "checksum": checksums(values)}
         self._put(block, chosen, {**values, **marks})
-        # An attempt counts with its done mark: one that a kill ended before leaves no trace.
-        self._put(block, chosen, {**self._attempted(block, chosen, attempts), "done": True})
+        # The counter of attempts is written with the done mark: a kill before it leaves no trace.
+        self._put(block, chosen, {"attempts": attempts, "done": True})
 
     def fail(
         self, block: Block, points: Points, error: str, *, state: int = FAILED, attempts: int = 1
     ) -> None:
         """Mark points of a block as failed, or as poisoned."""
-        marks = {"state": state, "error": error}
-        self._put(block, points, {**marks, **self._attempted(block, points, attempts)})
+        self._put(block, points, {"state": state, "error": error, "attempts": attempts})
 
     def reset(self, block: Block, points: Points, *, results: bool = False) -> None:
-        """Make points of a block pending again; what there is of results is erased if asked for."""
+        """Make points of a block pending again; ``results`` erases their results as well."""
         self._put(block, points, {"done": False})
         marks = {"state": PENDING, "error": "", "checksum": 0}
         variables = self.sweep.kernel.variables if results else ()
@@ -224,14 +232,13 @@ class Store:
         DamageError
             If its chunk cannot be read.
         """
-        array = self._array(name)
-        (found,) = read_chunks([array], block)
-        if isinstance(found, DamageError):
-            raise found
-        return found
+        (values,) = read_chunks([self._array(name)], block)
+        if isinstance(values, DamageError):
+            raise values
+        return values
 
     def at(self, name: str, places: Sequence[Points]) -> npt.NDArray[Any]:
-        """A variable where these places of the axes cross, points first.
+        """A variable at the points where these indices along the axes cross, points first.
 
         Raises
         ------
@@ -240,15 +247,15 @@ class Store:
         """
         array = self._array(name)
         try:
-            found = np.asarray(array.oindex[tuple(places)])
+            values = np.asarray(array.oindex[tuple(places)])
         except UnreachableError:
             raise
         except DAMAGE as error:
             raise DamageError(str(error)) from error
-        return found.reshape(-1, *array.shape[len(places) :])
+        return values.reshape(-1, *array.shape[len(places) :])
 
     def erase(self, name: str, block: Block) -> None:
-        """Put the fill value in place of a block's chunk, which may be damaged."""
+        """Overwrite a block's chunk, which may be damaged, with the fill value."""
         self.check_writable()
         array = self._array(name)
         array[block.region] = array.fill_value
@@ -260,35 +267,29 @@ class Store:
         place += [0] * (array.ndim - len(place))
         return self.location.chunk(f"{name}/{array.metadata.encode_chunk_key(tuple(place))}")
 
-    def _attempted(
-        self, block: Block, points: Points, times: int | npt.NDArray[np.int32]
-    ) -> dict[str, Any]:
-        (attempts,) = self._kept(("attempts",), block)
-        return {"attempts": attempts[points] + times}
-
     def _put(self, block: Block, points: Points, values: Mapping[str, Any]) -> None:
-        """Write values at points of a block, and flush them."""
+        """Write values at points of a block, and flush them; attempts are added."""
         self.check_writable()
-        wholes = self._beside(list(values), block, len(points))
-        for whole, some in zip(wholes, values.values(), strict=True):
-            whole[points] = some
-        arrays = [self._array(name) for name in values]
+        arrays = {name: self._array(name) for name in values}
+        # What is kept of a block: its other points, and attempts to add to.
+        kept = [
+            n for n in values if n in _MARKS and (len(points) < block.points or n == "attempts")
+        ]
+        chunks = dict(zip(kept, self._kept(kept, block), strict=True))
+        for name, array in arrays.items():
+            if name not in chunks:
+                partial = len(points) < block.points
+                chunks[name] = self._required(name, block) if partial else empty(array, block)
+            added = chunks[name][points] if name == "attempts" else None
+            chunks[name][points] = values[name] if added is None else added + values[name]
         try:
-            write_chunks(arrays, block, wholes)
-            self.location.flush(self.chunk(name, block) for name in values)
+            write_chunks([*arrays.values()], block, [chunks[name] for name in arrays])
+            self.location.fsync(self.chunk(name, block) for name in arrays)
         except OSError as error:
-            raise unwritten(self.path, error) from error
+            raise write_error(self.path, error) from error
 
-    def _beside(self, names: Sequence[str], block: Block, points: int) -> list[npt.NDArray[Any]]:
-        """What a block holds of variables, to write so many points into it."""
-        if points == block.points:
-            return [empty(self._array(name), block) for name in names]
-        marks = [name for name in names if name in _MARKS]
-        found = dict(zip(marks, self._kept(marks, block), strict=True))
-        return [found[name] if name in found else self._whole(name, block) for name in names]
-
-    def _whole(self, name: str, block: Block) -> npt.NDArray[Any]:
-        """A variable of which a part is to be written, which must not lose the rest."""
+    def _required(self, name: str, block: Block) -> npt.NDArray[Any]:
+        """A variable of which only a part is written, so that the rest must be readable."""
         try:
             return self.read(name, block)
         except DamageError as error:
@@ -299,36 +300,36 @@ class Store:
             ) from error
 
     def _kept(self, names: Sequence[str], block: Block) -> list[npt.NDArray[Any]]:
-        """Marks at every point of a block, flat; what cannot be read is as if never written."""
+        """Marks at every point of a block, flat; an unreadable one counts as never written."""
         arrays = [self._array(name) for name in names]
         return [
             np.full(block.points, array.fill_value, array.dtype)
-            if isinstance(found, DamageError)
-            else found
-            for array, found in zip(arrays, read_chunks(arrays, block), strict=True)
+            if isinstance(chunk, DamageError)
+            else chunk
+            for array, chunk in zip(arrays, read_chunks(arrays, block), strict=True)
         ]
 
-    def whole(self, name: str) -> npt.NDArray[Any]:
+    def values(self, name: str) -> npt.NDArray[Any]:
         """A variable at every point of the grid, read anew.
 
         Raises
         ------
         RequestError
-            If the store has lost it.
+            If the store has lost the variable.
         """
-        return scan(self._opened(name, mode="r"), self.location.chunk(name))
+        return read_array(self._opened(name, mode="r"), self.location.chunk(name))
 
     def _marks(self, name: str) -> npt.NDArray[Any]:
-        """A mark at every point of the grid."""
+        """A mark at every point of the grid; an unreadable one counts as never written."""
         array = self._opened(name, mode="r")
         try:
-            return self.whole(name)
+            return self.values(name)
         except DAMAGE:
-            found = np.empty(array.shape, array.dtype)
+            marks = np.empty(array.shape, array.dtype)
             for block in self.blocks:
                 (kept,) = self._kept((name,), block)
-                found[block.region] = kept.reshape(block.shape)
-            return found
+                marks[block.region] = kept.reshape(block.shape)
+            return marks
 
     def _array(self, name: str) -> "zarr.Array[Any]":
         if name not in self._arrays:
@@ -341,15 +342,15 @@ class Store:
         except FileNotFoundError:
             raise RequestError(
                 f"the store {self.path} is damaged: it has lost the array {name}",
-                allowed="a whole store",
-                hint="a copy of it, or latticescape run with another --store",
+                allowed="a complete store",
+                hint="restore it from a copy, or run with another --store",
             ) from None
 
 
-def _settled(done: npt.NDArray[Any], state: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
-    """States, where the done mark counts and nothing else says that a point is done."""
-    found = np.where((state == FAILED) | (state == POISONED), state, PENDING)
-    return np.where(done, DONE, found).astype(np.int8)
+def _states(done: npt.NDArray[Any], state: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
+    """States of points; only the done mark decides that a point is done."""
+    states = np.where((state == FAILED) | (state == POISONED), state, PENDING)
+    return np.where(done, DONE, states).astype(np.int8)
 
 
 def _is_open(states: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:
@@ -358,31 +359,31 @@ def _is_open(states: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:
 
 @lru_cache(maxsize=8)
 def cached_store(path: str, identity: str, source: Source | None = None) -> Store:
-    """A worker's handle on a store, kept between blocks; refuses another store at that path."""
+    """A worker's store, kept between blocks; refuses another store at the same path."""
     store = Store(path, source)
     if store.identity != identity:
         raise RequestError(
-            f"the store {path} was replaced while the sweep ran",
+            f"the store {path} was replaced during the run",
             came=store.identity,
             allowed=identity,
-            hint="latticescape run once more",
+            hint="latticescape run again",
         )
     return store
 
 
 def open_existing(path: StorePath, sweep: "Sweep", plan: Plan) -> Store | None:
-    """The store of a sweep if there is one; None where it can be created.
+    """The store of a sweep; None if there is none yet and it can be created.
 
     Raises
     ------
     RequestError
-        If the store there was made by another spec (the first differing field is named), if
-        something else is there, if the place cannot be written or lacks the space, or if the
-        sweep is of a function that is not at hand.
+        If the store was made by another spec (the first differing field is named), if something
+        else is there, if the disk cannot be written or lacks space, or if the sweep is of a
+        function that is not available.
     """
     location, source = locate(path), sweep.source
     if location.is_free():
-        location.check_room(plan.bytes)
+        location.check_space(plan.bytes)
         return None
     _check_same(Store(path), sweep)
     return Store(path, source)
@@ -391,12 +392,12 @@ def open_existing(path: StorePath, sweep: "Sweep", plan: Plan) -> Store | None:
 def create(path: StorePath, sweep: "Sweep", plan: Plan) -> Store:
     """Create an empty store, whole or not at all.
 
-    In a bucket two processes may do so at the same time: the store is that of one of them.
+    If two processes create one in a bucket at the same time, both get the same store.
 
     Raises
     ------
     RequestError
-        If it cannot be written, or the other process made it of another spec.
+        If it cannot be written, or the other process created it for another spec.
     """
 
     def write(place: Any) -> None:
@@ -420,7 +421,7 @@ def open_sweep(path: StorePath) -> "xr.Dataset":
     -------
     Dataset
         Dims are the swept axes in order, then ``replica``, ``configuration``, ``moment``,
-        ``feature``; points not computed yet are NaN (counts: 0) and ``done`` is False there.
+        ``feature``; at points not computed yet, values are NaN (counts 0) and ``done`` is False.
 
     Raises
     ------
@@ -441,37 +442,52 @@ def open_sweep(path: StorePath) -> "xr.Dataset":
 
 
 def _open_group(location: Location) -> zarr.Group:
-    location.check_there()
+    location.check_exists()
     try:
         group = zarr.open_group(location.zarr, mode="r", use_consolidated=False)
         readable = {"spec", "digest", "block_shape", "store_id"} <= set(group.attrs)
     except UnreachableError:
         raise
     except (OSError, ValueError, TypeError, AttributeError):
-        readable = False  # zarr's error depends on what stands there in place of a group
+        readable = False  # the error of zarr depends on what is there instead of a group
     if not readable:
         raise RequestError(
-            f"{location.path} is no store of a sweep",
+            f"{location.path} is not a store of a sweep",
             allowed="a new path, or a store",
             hint="latticescape run SPEC --store runs/ising.zarr",
         )
     return group
 
 
+def first_difference(
+    ours: Mapping[str, object], theirs: Mapping[str, object]
+) -> tuple[str, object, object] | None:
+    """The first field of two descriptions that differs, with both values; None if they are equal.
+
+    Examples
+    --------
+    >>> first_difference({"seed": 1, "size": 8}, {"seed": 1})
+    ('size', 8, '(absent)')
+    """
+    for pair in zip_longest(ours, theirs):
+        for name in (name for name in pair if name is not None):
+            here, there = ours.get(name, "(absent)"), theirs.get(name, "(absent)")
+            if here != there:
+                return name, here, there
+    return None
+
+
 def _check_same(store: Store, sweep: "Sweep") -> None:
     """Refuse the store of another sweep."""
-    if store.sweep.digest == sweep.digest == store.group.attrs["digest"]:
+    if store.sweep.digest == sweep.digest == store.digest:
         return
-    theirs, ours = store.sweep.description, sweep.description
-    fields = [name for pair in zip_longest(ours, theirs) for name in pair if name is not None]
-    for name in fields:
-        there, here = theirs.get(name, "(absent)"), ours.get(name, "(absent)")
-        if there != here:
-            problem = f"the store {store.path} was made by another spec: {name} differs"
-            break
+    difference = first_difference(sweep.description, store.sweep.description)
+    if difference is not None:
+        name, here, there = difference
+        problem = f"the store {store.path} was made by another spec: {name} differs"
     else:
-        there, here = store.group.attrs["digest"], sweep.digest
-        problem = f"the store {store.path} was made by another version of the program"
+        here, there = sweep.digest, store.digest
+        problem = f"the store {store.path} was made by {store.made_by}, which computes it otherwise"
     raise RequestError(
         problem,
         came=f"{shortened(here, 80)} in the spec",
@@ -481,72 +497,53 @@ def _check_same(store: Store, sweep: "Sweep") -> None:
 
 
 def _write_layout(group: zarr.Group, sweep: "Sweep", plan: Plan) -> None:
-    kernel, dims = sweep.kernel, tuple(sweep.axes)
+    kernel, axes = sweep.kernel, tuple(sweep.axes)
     for variable in (*kernel.variables, *BOOKKEEPING):
-        _create_variable(group, variable, dims, kernel.sizes, plan)
-    for name, values in sweep.axes.items():
-        _create_coordinate(group, name, name, values, kernel.axis_attrs(name))
-    for name, (dim, coordinate, attrs) in kernel.coordinates.items():
-        _create_coordinate(group, name, dim, coordinate, attrs)
-    group.attrs.update(_attributes(sweep, plan))
-
-
-def _create_variable(
-    group: zarr.Group,
-    variable: Variable,
-    axes: tuple[str, ...],
-    sizes: Mapping[str, int],
-    plan: Plan,
-) -> None:
-    trailing = tuple(sizes[dim] for dim in variable.dims)
-    group.create_array(
-        variable.name,
-        shape=(*plan.shape, *trailing),
-        chunks=(*plan.block_shape, *trailing),
-        dtype=variable.dtype,
-        fill_value=_FILL[np.dtype(variable.dtype).kind],
-        dimension_names=(*axes, *variable.dims),
-        attributes=dict(variable.attrs),
+        trailing = tuple(kernel.sizes[dim] for dim in variable.dims)
+        group.create_array(
+            variable.name,
+            shape=(*plan.shape, *trailing),
+            chunks=(*plan.block_shape, *trailing),
+            dtype=variable.dtype,
+            fill_value=_FILL[np.dtype(variable.dtype).kind],
+            dimension_names=(*axes, *variable.dims),
+            attributes=dict(variable.attrs),
+        )
+    coordinates = {n: (n, values, kernel.axis_attrs(n)) for n, values in sweep.axes.items()}
+    for name, (dim, values, attrs) in {**coordinates, **kernel.coordinates}.items():
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            chunks=values.shape,
+            dtype=str if values.dtype.kind == "U" else values.dtype,
+            dimension_names=(dim,),
+            attributes=dict(attrs),
+        )
+        array[...] = values
+    labels = [name for name, (dim, _, _) in kernel.coordinates.items() if name != dim]
+    group.attrs.update(
+        {
+            "title": f"latticescape sweep over {', '.join(sweep.axes)}",
+            "coordinates": " ".join(labels),
+            **kernel.attrs,
+            "spec": sweep.to_toml(),
+            "digest": sweep.digest,
+            "seed": sweep.seed,
+            "kernel": f"{kernel.name} {kernel.version}",
+            "block_shape": list(plan.block_shape),
+            "store_id": uuid.uuid4().hex,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": versions(),
+            "source_digest": package_digest(),
+            "git_revision": git_revision(),
+        }
     )
-
-
-def _create_coordinate(
-    group: zarr.Group, name: str, dim: str, values: npt.NDArray[Any], attrs: dict[str, str]
-) -> None:
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        chunks=values.shape,
-        dtype=str if values.dtype.kind == "U" else values.dtype,
-        dimension_names=(dim,),
-        attributes=dict(attrs),
-    )
-    array[...] = values
-
-
-def _attributes(sweep: "Sweep", plan: Plan) -> dict[str, Any]:
-    beside = [n for n, (dim, _, _) in sweep.kernel.coordinates.items() if n != dim]
-    return {
-        "title": f"latticescape sweep over {', '.join(sweep.axes)}",
-        "coordinates": " ".join(beside),
-        **sweep.kernel.attrs,
-        "spec": sweep.to_toml(),
-        "digest": sweep.digest,
-        "seed": sweep.seed,
-        "kernel": f"{sweep.kernel.name} {sweep.kernel.version}",
-        "block_shape": list(plan.block_shape),
-        "store_id": uuid.uuid4().hex,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
-        "source_digest": source_digest(),
-        "git_revision": git_revision(),
-    }
 
 
 def consolidate_metadata(place: Any) -> None:
-    """Gather the metadata of all arrays in one file, where ``xarray.open_zarr`` looks for it."""
+    """Collect the metadata of all arrays in one file, which ``xarray.open_zarr`` reads."""
     with warnings.catch_warnings():
-        # zarr warns that consolidated metadata is not in its format-3 specification; it is only a
-        # cache, and without it every plain xarray.open_zarr warns its user instead.
+        # zarr warns that consolidated metadata is not part of its format 3. It is only a cache, and
+        # without it every plain xarray.open_zarr warns its user instead.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         zarr.consolidate_metadata(place)

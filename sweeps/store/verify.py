@@ -1,4 +1,4 @@
-"""``verify``: is every point that is marked done still what was computed?"""
+"""``verify``: compare every point that is marked done with its checksum."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -8,56 +8,53 @@ import numpy as np
 
 from latticescape.physics.variables import BOOKKEEPING
 from latticescape.sweeps.spec.plan import Block, box_shape, cut, point_bytes
-from latticescape.sweeps.store.checksums import checksums
-from latticescape.sweeps.store.chunks import DamageError
+from latticescape.sweeps.store.arrays import DamageError, checksums
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.store import DONE, Points, Store
 
 MARKS = tuple(variable.name for variable in BOOKKEEPING)
 
-# So much is read at a time: a read costs a part of a millisecond for each of 32 arrays.
+# Bytes read at a time: every read costs a part of a millisecond for each of 32 arrays.
 BOX_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
 class Damage:
-    """What is wrong in a block.
+    """The damage of a block.
 
     Attributes
     ----------
     block
-        Its number.
+        Number of the block.
     chunks
         Variables whose chunk cannot be read.
     points
-        Numbers within the block of points that are marked done, and are not what was computed.
+        Numbers within the block of points that are marked done and do not match their checksum.
     """
 
     block: int
     chunks: tuple[str, ...]
     points: tuple[int, ...]
 
-    @property
-    def told(self) -> str:
-        """The damage, as a reader wants it."""
+    def __str__(self) -> str:
         unreadable = f"; cannot read {', '.join(self.chunks)}" if self.chunks else ""
         return f"block {self.block}: {len(self.points)} points are damaged{unreadable}"
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What a verification found.
+    """The result of a verification.
 
     Attributes
     ----------
     store
-        Where it is.
+        The store.
     points, done
-        Points of the sweep, and those that were marked done.
+        The number of points of the sweep, and of those marked done.
     damages
-        What is wrong, block by block.
+        The damage, block by block.
     hint
-        What to type against it.
+        What to type to repair it.
     """
 
     store: str
@@ -78,15 +75,16 @@ def verify(store: StorePath, *, repair: bool = False) -> Verification:
     Parameters
     ----------
     store
-        The store's folder, or URL. Blocks that are being written meanwhile may seem damaged.
+        The store's folder, or URL. Blocks that are written meanwhile may seem damaged.
     repair
-        Erase what is damaged and make those points pending: the next ``run`` computes them again,
-        to the same bits.
+        Erase damaged points and make them pending: the next ``run`` computes them again, to the
+        same bits.
 
     Raises
     ------
     RequestError
-        If there is no store of a sweep, it lost a whole array, or it is to be repaired and packed.
+        If there is no store of a sweep, it lacks an array, or ``repair`` is asked for a
+        consolidated store.
 
     Examples
     --------
@@ -105,23 +103,24 @@ def verify(store: StorePath, *, repair: bool = False) -> Verification:
         opened.check_writable()
         for damage in damages:
             _repair(opened, damage)
-    consolidated = "latticescape consolidate once more, from the store that it was packed from"
-    hint = consolidated if opened.consolidated else f"latticescape verify {store} --repair"
+    hint = f"latticescape verify {store} --repair"
+    if opened.consolidated:
+        hint = "latticescape consolidate again, from the original store"
     return Verification(str(store), opened.sweep.points, done, damages, hint)
 
 
 def _damages(store: Store) -> Iterator[Damage]:
-    """Box by box, and only where something is wrong block by block."""
+    """Check box by box, and the blocks of a box only if the box is damaged."""
     for box, blocks in _boxes(store):
-        if any(map(len, _examined(store, box))):
+        if any(map(len, _damage_of(store, box))):
             for block in blocks:
-                chunks, points = _examined(store, block)
+                chunks, points = _damage_of(store, block)
                 if chunks or len(points):
                     yield Damage(block.number, chunks, tuple(points.tolist()))
 
 
 def _boxes(store: Store) -> Iterator[tuple[Block, list[Block]]]:
-    """Boxes of whole blocks that fit the memory, each with its blocks, in order."""
+    """Boxes of blocks that fit into memory, each with its blocks, in order."""
     grid, first = store.sweep.shape, store.blocks[0]
     most = BOX_BYTES // (point_bytes(store.sweep) * first.points)
     shape = box_shape(grid, first.shape, most)
@@ -131,25 +130,25 @@ def _boxes(store: Store) -> Iterator[tuple[Block, list[Block]]]:
     return ((box, inside[box.start]) for box in boxes)
 
 
-def _examined(store: Store, block: Block) -> tuple[tuple[str, ...], Points]:
+def _damage_of(store: Store, block: Block) -> tuple[tuple[str, ...], Points]:
     """Unreadable variables of a block or box, and its damaged points."""
     done = np.flatnonzero(store.states_of(block) == DONE)
-    found, unreadable = {}, []
+    values, unreadable = {}, []
     names = [variable.name for variable in store.sweep.kernel.variables]
     for name in (*names, *MARKS):
         try:
-            found[name] = store.read(name, block)
+            values[name] = store.read(name, block)
         except DamageError:
             unreadable.append(name)
     if {*names, "checksum", "state"} & {*unreadable} or not len(done):
         return tuple(unreadable), done
-    expected = found["checksum"][done]
-    same = checksums({name: found[name][done] for name in names}) == expected
+    expected = values["checksum"][done]
+    same = checksums({name: values[name][done] for name in names}) == expected
     return tuple(unreadable), done[~same]
 
 
 def _repair(store: Store, damage: Damage) -> None:
-    """Marks go first: nobody must take for done what is being erased."""
+    """Erase the marks first, so that no reader takes erased points for done."""
     block, points = store.blocks[damage.block], np.array(damage.points, np.intp)
     for name in sorted(damage.chunks, key=lambda name: name not in MARKS):
         store.erase(name, block)

@@ -84,7 +84,7 @@ def ising(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fill(store: Store, blocks: Any) -> None:
     """What workers do, here."""
-    from latticescape.sweeps.spec.seeding import point_seeds
+    from latticescape.sweeps.spec.sweep import point_seeds
 
     kernel = store.sweep.kernel
     for block in blocks:
@@ -96,7 +96,7 @@ def fill(store: Store, blocks: Any) -> None:
 
 def reader_of(path: Path) -> Reader:
     store = Store(path)
-    return Reader(lambda: xr.open_zarr(path, chunks=None), store.whole)
+    return Reader(lambda: xr.open_zarr(path, chunks=None), store.values)
 
 
 @lru_cache(maxsize=8)
@@ -481,13 +481,13 @@ def test_files_of_chunks_are_read_as_zarr_reads_them(tmp_path: Path) -> None:
     fill(store, store.blocks[10:40])
     ds = xr.open_zarr(tmp_path / "many.zarr")
     for name in ("done", "energy", "attempts", "histogram", "error"):
-        found = store.whole(name)
+        found = store.values(name)
         assert found.dtype == ds[name].dtype
         np.testing.assert_array_equal(found, ds[name].to_numpy())
     chunk = store.chunk("energy", store.blocks[20])
     Path(chunk).write_bytes(b"no zstd")
     with pytest.raises((RuntimeError, ValueError)):
-        store.whole("energy")
+        store.values("energy")
 
 
 @pytest.mark.parametrize(

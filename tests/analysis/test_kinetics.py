@@ -25,7 +25,7 @@ from latticescape.physics.kinetics import hopping
 from latticescape.physics.kinetics.adatoms import BOLTZMANN_EV
 from latticescape.physics.kinetics.kernel import AdatomKernel, surface_of, walkers_of
 from latticescape.sweeps import Sweep, run
-from latticescape.sweeps.spec.seeding import point_seeds
+from latticescape.sweeps.spec.sweep import point_seeds
 
 Floats = npt.NDArray[np.float64]
 

@@ -27,7 +27,7 @@ from latticescape.sweeps import Sweep, kernel
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.execution.workers import ForeignWorkerError, at_address, check_workers
 from latticescape.sweeps.spec.plan import plan
-from latticescape.sweeps.store.atomic_write import made_whole
+from latticescape.sweeps.store.atomic_write import atomic_write
 from latticescape.sweeps.store.store import Store, create
 from tests.support.own_kernels import logistic, percolation
 from tests.support.runs import SPEC
@@ -580,25 +580,25 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "a run of a function by its name": (
         "run own.toml --store new/s.zarr",
-        ("nobody:energy is not at hand", "run(Sweep(kernel=energy"),
+        ("nobody:energy is not available", "run(Sweep(kernel=energy"),
     ),
     "a retry of a function by its name": (
         "retry-failed own.zarr",
-        ("tests.support.own_kernels:percolation is not at hand", "run(Sweep(kernel=percolation"),
+        ("tests.support.own_kernels:percolation is not available", "run(Sweep(kernel=percolation"),
     ),
     "a landscape of a function": (
         "landscape own.zarr counts.csv",
         ("own.zarr", "tests.support.own_kernels:percolation", "lattice model"),
     ),
-    "a speed of a function": ("plan own.toml", ("nobody:energy is not at hand",)),
+    "a speed of a function": ("plan own.toml", ("nobody:energy is not available",)),
     "a store that is a file": ("run ising.toml --store ising.toml", ("ising.toml is a file",)),
     "a store that is no store": (
         "run ising.toml --store folder",
-        ("folder is no store", "--store"),
+        ("folder is not a store", "--store"),
     ),
     "a store below a file": (
         "run ising.toml --store ising.toml/new/s.zarr",
-        ("ising.toml is no folder",),
+        ("ising.toml is not a folder",),
     ),
     "a store in /proc": ("run ising.toml --store /proc/new/s.zarr", ("/proc/new/s.zarr",)),
     "a store with a name too long": (
@@ -609,15 +609,15 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "status no.zarr",
         ("no store at no.zarr", "latticescape run"),
     ),
-    "the status of a folder": ("status folder", ("folder is no store", "latticescape run")),
+    "the status of a folder": ("status folder", ("folder is not a store", "latticescape run")),
     "the status of a file": ("status ising.toml --json", ("ising.toml is a file",)),
-    "the status of a store of rubbish": ("status rubbish.zarr", ("rubbish.zarr is no store",)),
+    "the status of a store of rubbish": ("status rubbish.zarr", ("rubbish.zarr is not a store",)),
     "the status of a damaged store": ("status damaged.zarr", ("damaged.zarr", "done")),
     "no store to watch": ("watch no.zarr", ("no store at no.zarr", "latticescape run")),
     "watching no seconds": ("watch ising.zarr --every 0", ("--every", "x>=0.1", "watch --help")),
     "no store to cancel": ("cancel no.zarr", ("no store at no.zarr", "latticescape run")),
     "nothing to cancel": ("cancel ising.zarr --json", ("nobody works", "status ising.zarr")),
-    "no store to retry": ("retry-failed folder", ("folder is no store", "latticescape run")),
+    "no store to retry": ("retry-failed folder", ("folder is not a store", "latticescape run")),
     "retrying on an unknown cluster": ("retry-failed ising.zarr --cluster moon", ("moon",)),
     "no store to verify": ("verify no.zarr", ("no store at no.zarr", "latticescape run")),
     "a store that lost an array": ("verify damaged.zarr --repair", ("damaged.zarr", "array done")),
@@ -628,7 +628,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "packing into something": (
         "consolidate ising.zarr folder --partial",
-        ("folder is there already", "a new path", "consolidate ising.zarr another.zarr"),
+        ("folder exists already", "a new path", "consolidate ising.zarr another.zarr"),
     ),
     "packing a store into itself": (
         "consolidate ising.zarr ising.zarr/packed --partial",
@@ -636,7 +636,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "packing below a file": (
         "consolidate ising.zarr ising.toml/p.zarr --partial",
-        ("ising.toml is no folder",),
+        ("ising.toml is not a folder",),
     ),
     "packing into /proc": (
         "consolidate ising.zarr /proc/p.zarr --partial",
@@ -718,7 +718,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "certificates below a file": (
         "cluster certificates --out ising.toml/tls",
-        ("ising.toml is no folder",),
+        ("ising.toml is not a folder",),
     ),
     "a certificate for an address with port": (
         "cluster certificates --out new --host login1:8786",
@@ -790,7 +790,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "a picture below a file": (
         "map ising.zarr energy --out ising.toml/e.png",
-        ("ising.toml is no folder",),
+        ("ising.toml is not a folder",),
     ),
     "a landscape's picture of another suffix": (
         "landscape alloy.zarr counts.csv --out new/l.zarr --picture new/l.svg",
@@ -802,7 +802,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "a landscape below a file": (
         "landscape alloy.zarr counts.csv --out ising.toml/l.zarr",
-        ("ising.toml is no folder",),
+        ("ising.toml is not a folder",),
     ),
     "a landscape of nothing computed": (
         "landscape alloy.zarr counts.csv --out new/l.zarr",
@@ -862,7 +862,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "landscape alloy.zarr atoms.csv folder/atoms.csv --species Mo,Re",
         ("atoms",),
     ),
-    "a demo below a file": ("demo --out ising.toml", ("ising.toml is no folder",)),
+    "a demo below a file": ("demo --out ising.toml", ("ising.toml is not a folder",)),
 }
 
 SLURM = """\
@@ -1244,7 +1244,7 @@ def test_what_cannot_be_made_whole_leaves_no_folder_behind(tmp_path: Path) -> No
     sweep = Sweep.from_toml(ISING)
     with pytest.raises(RequestError, match="File name too long"):
         create(tmp_path / "new" / "deep" / (250 * "a"), sweep, plan(sweep))
-    with suppress(KeyboardInterrupt), made_whole(tmp_path / "new" / "s.zarr") as draft:
+    with suppress(KeyboardInterrupt), atomic_write(tmp_path / "new" / "s.zarr") as draft:
         draft.mkdir()
         raise KeyboardInterrupt
     assert everything(tmp_path) == {}
@@ -1295,7 +1295,7 @@ CALLS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "a model that is a class": (lambda: make(model=Ising), ("model", "Ising", "Ising()")),
     "a grid that is a list": (
         lambda: make(grid=[("T", [2.0])]),
-        ("grid is no Mapping", "[('T', [2.0])]", '{"T": [2.0, 2.5]}'),
+        ("grid must be a Mapping", "[('T', [2.0])]", '{"T": [2.0, 2.5]}'),
     ),
     "a grid that is empty": (lambda: make(grid={}), ("grid is empty", "at least one axis")),
     "a schedule that is a tuple": (
@@ -1306,7 +1306,7 @@ CALLS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "an axis of complex numbers": (lambda: make(grid={"T": np.array([2j])}), ("grid.T", "2j")),
     "an axis with two dimensions": (
         lambda: make(grid={"T": np.ones((2, 2))}),
-        ("grid.T", "no number"),
+        ("grid.T", "not a number"),
     ),
     "a negative count": (lambda: statistical_distance([1, -2], [1, 2]), ("negative", "-2", ">= 0")),
     "other numbers of classes": (
@@ -1329,7 +1329,7 @@ CALLS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
         lambda: sweep_own(lattice=square(4), schedule=Schedule(1, 2, 1)),
         ("kernel and lattice, schedule", "kernel and grid; or lattice"),
     ),
-    "a kernel without a grid": (lambda: sweep_own(grid=None), ("grid is no Mapping", "None")),
+    "a kernel without a grid": (lambda: sweep_own(grid=None), ("grid must be a Mapping", "None")),
     "a kernel with an empty grid": (lambda: sweep_own(grid={}), ("grid is empty",)),
     "a parameter that the function has not": (
         lambda: sweep_own(grid={"r": [3.5], "R": [1.0]}),
@@ -1392,7 +1392,7 @@ CALLS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "a seed of signed words": (lambda: simulate(SEED.astype(int)), ("seeds", "int64", "uint64")),
     "points without seeds": (
         lambda: simulate(SEED, T=[2.0, 3.0]),
-        ("T", "2 values", "1, one a seed"),
+        ("T", "2 values", "1, one for each seed"),
     ),
 }
 

@@ -101,7 +101,7 @@ def test_pictures_and_pages_show_the_fit_and_its_contours(store: Path, surface: 
     assert cross.array()[0].tolist() == value
     pane = LandscapePane(surface, None, (Span(), Span()), print)
     opened = Store(store)
-    reader = Reader(lambda: xr.open_zarr(store, chunks=None), opened.whole)
+    reader = Reader(lambda: xr.open_zarr(store, chunks=None), opened.values)
     pane.draw(View.of(reader, pane.images), {})
     marked = {axis: pane.large.best.data[end][0] for axis, end in zip(pane.axes, "xy", strict=True)}
     assert [marked["w1"], marked["w2"]] == value

@@ -96,7 +96,7 @@ def test_a_forged_certificate_is_refused(address: str, scene: Path) -> None:
     """The server closes as it sends its alert: sometimes the client finds it closed first."""
     (scene / "lab.toml").write_text(f'kind = "address"\naddress = "{address}"\n{FORGED}\n')
     told = refused("lab.toml")
-    words = ("TLSV1_ALERT_UNKNOWN_CA", "the connection was closed while they met")
+    words = ("TLSV1_ALERT_UNKNOWN_CA", "the connection was closed during the handshake")
     both = [f"do not trust each other (came: {word}" for word in words]
     assert [word for word in both if word in told], told
     assert [word for word in both if f"`{word}`" not in PAGE] == []

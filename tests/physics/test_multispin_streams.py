@@ -27,7 +27,7 @@ from latticescape.physics.kernels.multispin.thresholds import (
     seed_state,
     threshold_planes,
 )
-from latticescape.sweeps.spec.seeding import point_seeds
+from latticescape.sweeps.spec.sweep import point_seeds
 from tests.support.plane_table import LANES, Plane, PlaneTable, lane_bits, numbers_of
 from tests.support.statistics import seed_of, seeds_of
 from tests.support.stream_battery import (

@@ -13,7 +13,7 @@ from latticescape.physics.kernels.streams import (
     next_word,
     replica_state,
 )
-from latticescape.sweeps.spec.seeding import point_seeds
+from latticescape.sweeps.spec.sweep import point_seeds
 from tests.support.stream_battery import failures
 
 MASK = 2**64 - 1

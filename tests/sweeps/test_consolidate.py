@@ -16,10 +16,10 @@ from distributed import Client
 from latticescape.deploy.cli.main import main
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps import cancel, consolidate, open_sweep, run, status, submit, verify
-from latticescape.sweeps.execution.lease import take
 from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.execution.submit import acquire
 from latticescape.sweeps.spec.plan import plan
-from latticescape.sweeps.store.fsync import flush
+from latticescape.sweeps.store.atomic_write import fsync
 from latticescape.sweeps.store.store import FAILED, POISONED, Store, create
 from tests.support.runs import alloy_sweep, assert_same_bits, ising_sweep
 
@@ -210,7 +210,7 @@ def test_a_failed_point_of_a_part_keeps_its_error(tmp_path: Path) -> None:
 def test_a_store_at_work_is_refused(client: Client, own: Path, tmp_path: Path) -> None:
     store = Store(own)
     store.reset(store.blocks[0], np.array([0]))
-    take(store, client)
+    acquire(store, client)
     for partial in (False, True):
         with pytest.raises(RequestError, match=r"somebody works on .* latticescape watch"):
             consolidate(own, tmp_path / "p.zarr", partial=partial)
@@ -275,7 +275,7 @@ def test_all_files_are_flushed_before_the_store_has_its_name(
 
     def noted(paths, *, below):  # type: ignore[no-untyped-def]
         flushed.extend(map(Path, paths))
-        flush(flushed, below=below)
+        fsync(flushed, below=below)
 
     monkeypatch.setattr(MODULE, "flush", noted)
     consolidate(finished, tmp_path / "p.zarr")

@@ -15,8 +15,7 @@ from distributed import Client
 from latticescape.physics import Ising, Schedule, square
 from latticescape.sweeps import Sweep
 from latticescape.sweeps.execution.run import execute
-from latticescape.sweeps.execution.tasks import compute_block
-from latticescape.sweeps.execution.work_units import Trial, bisected
+from latticescape.sweeps.execution.tasks import RetryState, bisect_failures, compute_block
 from latticescape.sweeps.execution.workers import embedded
 from latticescape.sweeps.spec.plan import plan
 from latticescape.sweeps.store.store import DONE, FAILED, PENDING, POISONED, Store, create
@@ -104,7 +103,7 @@ def test_a_set_that_died_is_halved_and_the_guilty_unit_poisoned() -> None:
     """What the worker dies of is unit 5 of 8; every innocent one is stored on the way."""
     note, stored, deaths = None, set[int](), 0
     while True:
-        trial = Trial.of([unit for unit in range(8) if unit not in stored], note)
+        trial = RetryState.of([unit for unit in range(8) if unit not in stored], note)
         if trial.poisoned:
             break
         for _ in range(len(trial.sets)):
@@ -112,16 +111,16 @@ def test_a_set_that_died_is_halved_and_the_guilty_unit_poisoned() -> None:
                 break
             stored |= set(trial.sets[0])
             trial = trial.rest
-        note, deaths = trial.noted(trying=True), deaths + 1
+        note, deaths = trial.record(trying=True), deaths + 1
     assert trial.poisoned == (5,)
     assert stored == {0, 1, 2, 3, 4, 6, 7}
     assert deaths == 3 + 3
 
 
 def test_halves_know_no_more_than_the_units_there_are() -> None:
-    found = list(bisected((3,), lambda units: 1 / 0))
+    found = list(bisect_failures((3,), lambda units: 1 / 0))
     assert [units for units, _ in found] == [(3,)]
-    trial = Trial.of([1, 2], {"trying": [0, 1, 2, 3], "sets": [[4]], "deaths": []})
+    trial = RetryState.of([1, 2], {"trying": [0, 1, 2, 3], "sets": [[4]], "deaths": []})
     assert trial.sets == ((1,), (2,))
 
 
@@ -130,14 +129,14 @@ def test_one_death_of_an_innocent_block_costs_only_another_grouping(
 ) -> None:
     sweep = ising_sweep()
     store = begun(tmp_path / "s.zarr", sweep, 9)
-    store.notes.write("block-0", {"trying": [*range(9)], "sets": [], "deaths": []})
+    store.records.write("block-0", {"trying": [*range(9)], "sets": [], "deaths": []})
     with monkeypatch.context() as patch:
         calls = preceded(patch, lambda points: None)
         report = execute(sweep, store.path, client)
     assert [len(call) for call in calls if len(call) > 2] == [4, 5]
     assert (report.computed, report.failed, report.poisoned) == (9, 0, 0)
-    assert store.notes.names() == []
-    assert not store.notes.folder.exists()
+    assert store.records.names() == []
+    assert not (store.location.chunk("done/notes")).exists()
     execute(sweep, tmp_path / "calm.zarr", client, block_points=9)
     assert_same_bits(tmp_path / "calm.zarr", store.path)
 
@@ -153,11 +152,11 @@ def test_what_ends_without_a_death_leaves_no_suspicion(
     monkeypatch.setattr("latticescape.sweeps.execution.tasks.warm_up", lambda sweep: None)
     with pytest.raises(KeyboardInterrupt):
         compute(store)
-    assert store.notes.names() == []
-    store.notes.write("block-0", {"trying": [3], "sets": [[*range(3)]], "deaths": [[3, 1]]})
+    assert store.records.names() == []
+    store.records.write("block-0", {"trying": [3], "sets": [[*range(3)]], "deaths": [[3, 1]]})
     with pytest.raises(KeyboardInterrupt):
         compute(store)
-    note = store.notes.read("block-0")
+    note = store.records.read("block-0")
     assert note is not None
     assert (note["trying"], dict(note["deaths"])) == ([], {3: 2})
 
@@ -179,10 +178,10 @@ def test_ctrl_c_of_a_run_is_no_death_of_its_blocks(
 
     with monkeypatch.context() as patch:
         preceded(patch, wait)
-        patch.setattr("latticescape.sweeps.execution.progress.SweepProgress.add", interrupt)
+        patch.setattr("latticescape.sweeps.execution.run.SweepProgress.add", interrupt)
         with pytest.raises(KeyboardInterrupt):
             execute(ising_sweep(), store.path, client)
-        assert [name for name in store.notes.names() if name.startswith("block")] == []
+        assert [name for name in store.records.names() if name.startswith("block")] == []
         gate.set()
     report = execute(ising_sweep(), store.path, client)
     assert (report.complete, report.poisoned) == (True, 0)

@@ -11,19 +11,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import obstore
 import pytest
 import xarray as xr
 from click.testing import CliRunner, Result
 from distributed import Client
+from obstore.exceptions import GenericError
 
 from latticescape.deploy.cli.main import main
-from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.sweeps import verify
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.spec.plan import plan
-from latticescape.sweeps.store.checksums import canonical, checksums
-from latticescape.sweeps.store.fsync import flush
+from latticescape.sweeps.store.arrays import canonical, checksums
+from latticescape.sweeps.store.atomic_write import DiskFullError, fsync
 from latticescape.sweeps.store.store import PENDING, Store, create
 from tests.support.faulty import preceded
 from tests.support.runs import assert_same_bits, ising_sweep
@@ -157,7 +158,7 @@ def test_a_done_mark_follows_what_it_marks_to_the_disk(
 ) -> None:
     """Every chunk and every folder down to it is flushed, the done mark and its folders last."""
     flushed: list[Path] = []
-    monkeypatch.setattr("latticescape.sweeps.store.fsync._flush", flushed.append)
+    monkeypatch.setattr("latticescape.sweeps.store.atomic_write._fsync", flushed.append)
     sweep = ising_sweep()
     store = create(tmp_path / "s.zarr", sweep, plan(sweep, block_points=9))
     execute(sweep, store.path, client)
@@ -174,7 +175,7 @@ def test_flushing_asks_the_system_for_it(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "c" / "0").touch()
     seen: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: seen.append(os.fstat(descriptor).st_ino))
-    flush([tmp_path / "c" / "0", tmp_path / "c" / "none"], below=tmp_path)
+    fsync([tmp_path / "c" / "0", tmp_path / "c" / "none"], below=tmp_path)
     paths = (tmp_path / "c" / "0", tmp_path / "c", tmp_path)
     assert sorted(seen) == sorted(path.stat().st_ino for path in paths)
 
@@ -210,7 +211,7 @@ def test_a_disk_that_is_full_costs_what_it_cannot_take(client: Client, tmp_path:
     )
     failed, computed, *error = done.stdout.split()
     assert (failed, computed) == ("9", "0")
-    assert " ".join(error).startswith(f"RequestError: cannot write into the store {path}")
+    assert " ".join(error).startswith(f"RequestError: cannot write to the store {path}")
     assert "File too large" in done.stdout
     assert not [*path.rglob(".*"), *path.rglob("*.partial")]
     states = Store(path).states()
@@ -232,9 +233,9 @@ def test_no_block_is_computed_for_a_disk_without_space(
         report = execute(ising_sweep(), path, client)
     assert calls == []
     assert (report.computed, report.failed, report.pending) == (0, 0, 9)
-    assert report.error.startswith(f"cannot write into the store {path} (came: No space left")
-    assert report.error.endswith("once more, when there is space")
-    assert store.notes.names() == []
+    assert report.error.startswith(f"cannot write to the store {path} (came: No space left")
+    assert report.error.endswith("then run the same command again")
+    assert store.records.names() == []
     assert execute(ising_sweep(), path, client).computed == 9
 
 
@@ -249,7 +250,7 @@ def test_a_disk_that_fills_stops_the_run_at_its_first_block(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("latticescape.sweeps.store.fsync._flush", full)
+        patch.setattr("latticescape.sweeps.store.atomic_write._fsync", full)
         report = execute(ising_sweep(), path, client)
     assert (report.failed, report.pending, report.computed) == (0, 9, 0)
     assert "came: No space left on device" in report.error
@@ -257,17 +258,17 @@ def test_a_disk_that_fills_stops_the_run_at_its_first_block(
     assert execute(ising_sweep(), path, client).computed == 9
 
 
-def test_a_full_disk_is_told_when_it_is_run_again(
+def test_a_full_disk_is_reported_when_it_is_run_again(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "s.zarr"
     create(path, ising_sweep(), plan(ising_sweep()))
 
-    def full(self: Path, text: str) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def full(*_: object, **__: object) -> None:
+        raise GenericError("Unable to copy data to file: No space left on device (os error 28)")
 
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(RequestError, match="cannot write into the store"):
+    monkeypatch.setattr(obstore, "put", full)
+    with pytest.raises(DiskFullError, match="cannot write to the store"):
         execute(ising_sweep(), path, client)
 
 
@@ -283,7 +284,7 @@ def test_marks_that_are_damaged_meanwhile_are_told(
                 noise(store.chunk("done", block))
 
     with monkeypatch.context() as patch:
-        patch.setattr("latticescape.sweeps.execution.progress.SweepProgress.add", damaging)
+        patch.setattr("latticescape.sweeps.execution.run.SweepProgress.add", damaging)
         report = execute(ising_sweep(), path, client)
     assert (report.pending, report.failed) == (3, 0)
     assert "latticescape verify" in report.error
@@ -291,18 +292,26 @@ def test_marks_that_are_damaged_meanwhile_are_told(
     assert execute(ising_sweep(), path, client).complete
 
 
-def test_a_note_that_finds_no_space_leaves_nothing(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(self: Path, text: str) -> int:
-        self.touch()
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full)
-        with pytest.raises(OSError, match="No space left"):
-            store.notes.write("block-0", {})
-    assert list(store.notes.folder.iterdir()) == []
-    store.notes.write("block-0", {"trying": [0]})
-    store.notes.remove("block-0")
-    assert not store.notes.folder.exists()
+def test_a_record_that_cannot_be_written_leaves_nothing(store: Store) -> None:
+    """In a process of its own, whose files may have no more than a few bytes."""
+    code = f"""
+import os, resource
+from pathlib import Path
+from latticescape.sweeps.store.object_store import FolderObjects, Records
+records = Records(FolderObjects(Path({str(store.path)!r})))
+records.write("block-0", {{}})
+resource.setrlimit(resource.RLIMIT_FSIZE, (4, 4))
+try:
+    records.write("block-0", {{"trying": [0]}})
+except OSError as error:
+    os._exit(error.errno)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == errno.EFBIG
+    assert store.records.names() == ["block-0"]
+    assert store.records.read("block-0") == {}
+    folder = store.location.chunk("done/notes")
+    assert isinstance(folder, Path)
+    assert [path.name for path in folder.iterdir()] == ["block-0.json"]
+    store.records.remove("block-0")
+    assert not folder.exists()

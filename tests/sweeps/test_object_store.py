@@ -23,13 +23,14 @@ from zarr.storage import ObjectStore
 from latticescape.deploy.cli.status import watch_store
 from latticescape.physics import RequestError
 from latticescape.sweeps import Sweep, cancel, consolidate, open_sweep, run, status, submit, verify
-from latticescape.sweeps.execution.lease import lease_of, take
 from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.execution.submit import acquire
 from latticescape.sweeps.execution.tasks import compute_block
 from latticescape.sweeps.execution.workers import embedded
 from latticescape.sweeps.spec.plan import plan
 from latticescape.sweeps.store.location import DRAFT, ROOT, Bucket
 from latticescape.sweeps.store.object_store import Objects, UnreachableError
+from latticescape.sweeps.store.status import read_lease
 from latticescape.sweeps.store.store import Store, create
 from tests.support.command_line import latticescape, told
 from tests.support.faulty import preceded
@@ -121,7 +122,7 @@ def test_a_store_in_a_bucket_is_packed_and_verified(
         told("verify", tmp_path / "packed.zarr")["damaged"] == told("verify", url)["damaged"] == 0
     )
     assert_same_bits(local, tmp_path / "packed.zarr")
-    with pytest.raises(RequestError, match="packed into a folder"):
+    with pytest.raises(RequestError, match="consolidated into a folder"):
         consolidate(url, f"{url}-packed")
 
 
@@ -144,7 +145,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(
     assert "took over from" in report.note
     execute(sweep, tmp_path / "calm.zarr", client, progress=False)
     assert_same_bits(tmp_path / "calm.zarr", url, attempts=False)
-    assert Store(url).notes.names() == []
+    assert Store(url).records.names() == []
 
 
 def test_of_many_who_create_the_same_object_one_does(url: str) -> None:
@@ -233,7 +234,7 @@ def test_another_spec_is_refused_and_the_field_named(url: str) -> None:
 def test_what_is_no_store_is_left_alone(url: str) -> None:
     Objects(url).write("somebody/elses", b"work")
     for ask_it in (status, open_sweep, lambda place: execute(ising_sweep(), place)):
-        with pytest.raises(RequestError, match="is no store of a sweep"):
+        with pytest.raises(RequestError, match="is not a store of a sweep"):
             ask_it(url)
     assert keys(url) == {"somebody/elses"}
 
@@ -245,7 +246,7 @@ def test_a_store_is_of_one_scheduler_and_is_watched_and_cancelled_from_anywhere(
     preceded(monkeypatch, lambda points: [gate.wait(60)])
     try:
         job = submit(ising_sweep(), url, client, block_points=2)
-        lease = lease_of(Store(url).notes)
+        lease = read_lease(Store(url).records)
         assert lease is not None
         assert lease.id == job
         eventually(lambda: status(url).blocks_running == 2)
@@ -254,7 +255,7 @@ def test_a_store_is_of_one_scheduler_and_is_watched_and_cancelled_from_anywhere(
             in_process(threads=2) as other,
             pytest.raises(RequestError, match="another scheduler works on"),
         ):
-            take(Store(url), other)
+            acquire(Store(url), other)
         assert cancel(url) == lease
         assert not status(url).active
     finally:
@@ -326,7 +327,7 @@ def test_an_endpoint_that_is_not_there_is_named(url: str, monkeypatch: pytest.Mo
     assert error.problem == f"no object storage answers for {url}"
     assert error.came == f"Connection refused at {address}"
     monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:9000")
-    assert refused(url).problem == "AWS_ENDPOINT_URL is no URL"
+    assert refused(url).problem == "AWS_ENDPOINT_URL is not a URL"
 
 
 def test_an_endpoint_that_never_answers_is_given_up(
@@ -338,7 +339,7 @@ def test_an_endpoint_that_never_answers_is_given_up(
         with pytest.raises(UnreachableError, match="no object storage answers") as told:
             status(url)
         assert time.monotonic() - begin < QUICKLY
-        assert told.value.came == f"nothing within the time at {address}"
+        assert told.value.came == f"no answer in time at {address}"
 
 
 def test_an_endpoint_without_encryption_must_be_allowed(

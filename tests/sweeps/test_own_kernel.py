@@ -42,9 +42,9 @@ from latticescape.sweeps import (
 )
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.execution.workers import embedded
-from latticescape.sweeps.functions.returned import ReturnedError
-from latticescape.sweeps.functions.source import Source
-from latticescape.sweeps.spec.seeding import point_seeds
+from latticescape.sweeps.functions.function import OutputError
+from latticescape.sweeps.functions.source_digest import Source
+from latticescape.sweeps.spec.sweep import point_seeds
 from latticescape.sweeps.store.store import Store
 from tests.support.own_kernels import cluster_numbers, logistic, percolation, period_two
 from tests.support.runs import assert_same_bits
@@ -79,7 +79,10 @@ def computed(sweep: Sweep, points: list[dict[str, float]]) -> dict[str, np.ndarr
 def imported(folder: Path, text: str, name: str = "own") -> ModuleType:
     """A module of that text, with the imports that a kernel needs."""
     path = folder / f"{name}.py"
-    imports = "import functools\nimport numpy as np\nfrom numba import njit\nfrom sweeps import *\n"
+    imports = (
+        "import functools\nimport numpy as np\nfrom numba import njit\n"
+        "from latticescape import Variable, kernel\n"
+    )
     path.write_text(imports + text)
     linecache.clearcache()  # files of one second may be of one size
     spec = importlib.util.spec_from_file_location(name, path)
@@ -326,9 +329,9 @@ def test_a_store_can_be_read_and_asked_where_the_function_is_not(
     status = CliRunner().invoke(main, ["status", str(store), "--json"])
     assert json.loads(status.stdout)["done"] == 2
     assert CliRunner().invoke(main, ["verify", str(store)]).exit_code == 0
-    with pytest.raises(RequestError, match="own:energy is not at hand"):
+    with pytest.raises(RequestError, match="own:energy is not available"):
         execute(told, store, client)
-    with pytest.raises(RequestError, match="own:energy is not at hand"):
+    with pytest.raises(RequestError, match="own:energy is not available"):
         calibrate(told)
 
 
@@ -342,7 +345,7 @@ def test_a_spec_never_imports_what_it_names(tmp_path: Path, monkeypatch: Any) ->
     )
     sweep = Sweep.from_toml(text)
     assert plan(sweep).points == 7
-    with pytest.raises(RequestError, match="trap:spring is not at hand"):
+    with pytest.raises(RequestError, match="trap:spring is not available"):
         execute(sweep, tmp_path / "s.zarr")
     assert not (tmp_path / "s.zarr").exists()
 
@@ -456,7 +459,9 @@ def test_a_worker_that_imported_the_file_before_it_changed_is_told(tmp_path: Pat
     assert pickle.loads(travelling).function(1.0)[0] == 4.0
     sys.modules["own"] = old
     assert Source.of(old.energy.function).digest == Source.of(new.energy.function).digest
-    with pytest.raises(RequestError, match=r"another one here .*own\.py.*own\.py.*after its last"):
+    with pytest.raises(
+        RequestError, match=r"differs between client and worker .*own\.py.*own\.py.*after its last"
+    ):
         _ = pickle.loads(travelling).function
 
 
@@ -466,7 +471,7 @@ def test_a_worker_that_lacks_the_module_is_told_before_anything_is_written(
     sweep = sweep_of(tmp_path, BASE)
     with embedded(workers=1) as client:
         with pytest.raises(
-            RequestError, match=r"own:energy cannot be had here .*No module"
+            RequestError, match=r"own:energy cannot be imported here .*No module"
         ) as told:
             execute(sweep, tmp_path / "s.zarr", client)
         assert "register_pickle_by_value(own)" in str(told.value)
@@ -490,9 +495,13 @@ RETURNS: dict[str, tuple[Any, Callable[..., Any], tuple[str, ...]]] = {
     "a number too large": (
         Variable("e", dtype="int8"),
         lambda T: 128,
-        ("too large", "128", "int8"),
+        ("e does not fit its dtype", "128", "int8"),
     ),
-    "a negative number": (Variable("e", dtype="uint8"), lambda T: -1, ("too large", "1", "uint8")),
+    "a negative number": (
+        Variable("e", dtype="uint8"),
+        lambda T: -1,
+        ("e does not fit its dtype", "-1", "uint8"),
+    ),
     "another name": (Variable("e"), lambda T: {"f": 1.0}, ("other names", "f", "e")),
 }
 
@@ -506,7 +515,7 @@ def test_a_wrong_return_is_told_with_the_point_and_what_was_declared(
         return body(T)
 
     sweep = Sweep(kernel=wrong, grid={"T": [2.5]})
-    with pytest.raises(ReturnedError) as caught:
+    with pytest.raises(OutputError) as caught:
         computed(sweep, points_of(sweep))
     told = str(caught.value)
     assert [word for word in (":test_a_wrong_return", "T=2.5", *words) if word not in told] == []
@@ -572,7 +581,7 @@ def test_a_wrong_return_amid_good_ones_fails_its_point_alone(
     sweep = Sweep(kernel=energy, grid={"T": [1.0, 2.0, 3.0, 4.0]})
     report = execute(sweep, tmp_path / "e.zarr", client, block_points=4)
     assert (report.computed, report.failed) == (2, 2)
-    assert report.error.startswith("ReturnedError: tests.sweeps.test_own_kernel:")
+    assert report.error.startswith("OutputError: tests.sweeps.test_own_kernel:")
     assert "energy at T=3: e is not what was declared" in report.error
 
 
@@ -586,7 +595,7 @@ def test_a_run_whose_first_return_is_wrong_stops_at_once(client: Client, tmp_pat
         return np.ones(3)
 
     sweep = Sweep(kernel=wrong, grid={"T": np.arange(500.0)})
-    with pytest.raises(ReturnedError, match="e is not what was declared"):
+    with pytest.raises(OutputError, match="e is not what was declared"):
         execute(sweep, tmp_path / "w.zarr", client, block_points=1)
     assert len(list(calls.iterdir())) < 250
 

@@ -1,6 +1,6 @@
 """Seeds of points: the same on every machine, of the parameters alone."""
 
-from latticescape.sweeps.spec.seeding import point_seed, point_seeds
+from latticescape.sweeps.spec.sweep import point_seed, point_seeds
 
 
 def test_seeds_are_those_that_stores_were_computed_with() -> None:

@@ -24,18 +24,10 @@ from latticescape.deploy.cli.status import watch_store
 from latticescape.physics import RequestError
 from latticescape.physics.kernels.cancellation import Cancelled
 from latticescape.sweeps import IncompleteError, Sweep, cancel, kernel, run, status, submit
-from latticescape.sweeps.execution.lease import (
-    DEAD_SECONDS,
-    NAME,
-    Lease,
-    LeaseCheck,
-    lease_of,
-    leave,
-    take,
-    tasks_known,
-)
 from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.execution.submit import acquire, release, tasks_known
 from latticescape.sweeps.spec.plan import plan
+from latticescape.sweeps.store.status import DEAD_SECONDS, NAME, Lease, LeaseCheck, read_lease
 from latticescape.sweeps.store.store import PENDING, POISONED, Store, create
 from tests.support.command_line import latticescape, told
 from tests.support.faulty import preceded
@@ -101,7 +93,7 @@ def test_what_is_submitted_goes_on_without_its_client(
     path, sweep = tmp_path / "s.zarr", ising_sweep()
     with Client(address, set_as_default=False) as client:
         job = submit(sweep, path, client, block_points=1)
-    lease = lease_of(Store(path).notes)
+    lease = read_lease(Store(path).records)
     assert lease is not None
     assert lease.id == job
     eventually(lambda: status(path).blocks_running == 2)
@@ -134,7 +126,7 @@ def test_a_second_client_joins_and_no_block_is_computed_twice(
     assert all(report.complete for report in reports)
     assert len(calls) == len(set(map(tuple, calls))) == 9
     assert xr.open_zarr(path).attempts.values.max() == 1
-    assert store.notes.names() == []
+    assert store.records.names() == []
     assert_same_bits(calm, path)
 
 
@@ -159,13 +151,13 @@ def test_a_dead_schedulers_lease_is_taken_over_at_once(
     path, sweep = tmp_path / "s.zarr", ising_sweep()
     store = begun(path)
     with scheduler() as cluster, Client(cluster, set_as_default=False) as client:
-        lease, _ = take(store, client)
+        lease, _ = acquire(store, client)
     begin = time.monotonic()
     report = execute(sweep, path, address, progress=False)
     assert time.monotonic() - begin < 10
-    assert report.note == f"took over from {lease.owner}, which works on it no more"
+    assert report.note == f"took over from {lease.owner}, which no longer works on it"
     assert report.complete
-    assert store.notes.names() == []
+    assert store.records.names() == []
     assert_same_bits(calm, path)
 
 
@@ -174,10 +166,10 @@ def test_a_living_scheduler_without_tasks_of_it_does_not_keep_a_store(
 ) -> None:
     store = begun(tmp_path / "s.zarr")
     with scheduler() as cluster, Client(cluster, set_as_default=False) as other:
-        take(store, other)
-        lease, note = take(store, client)
+        acquire(store, other)
+        lease, note = acquire(store, client)
     assert "took over" in note
-    assert lease_of(store.notes) == lease
+    assert read_lease(store.records) == lease
 
 
 @pytest.mark.parametrize(
@@ -194,29 +186,29 @@ def test_who_cannot_be_asked_works_as_long_as_there_are_signs_of_life(
     client: Client, tmp_path: Path, changes: dict[str, Any], works: bool
 ) -> None:
     store = begun(tmp_path / "s.zarr")
-    lease, _ = take(store, client)
-    store.notes.write(NAME, asdict(replace(lease, **{"scheduler": "another", **changes})))
+    lease, _ = acquire(store, client)
+    store.records.write(NAME, asdict(replace(lease, **{"scheduler": "another", **changes})))
     if works:
         with pytest.raises(RequestError, match="another scheduler"):
-            take(store, client)
+            acquire(store, client)
         changed = asdict(replace(lease, **{"scheduler": "another", **changes, "since": 0.0}))
-        store.notes.write(NAME, changed)
-    assert "took over" in take(store, client)[1]
+        store.records.write(NAME, changed)
+    assert "took over" in acquire(store, client)[1]
 
 
 def test_a_lease_is_given_back_when_nobody_waits_for_its_tasks(
     client: Client, tmp_path: Path
 ) -> None:
     store = begun(tmp_path / "s.zarr")
-    lease, _ = take(store, client)
+    lease, _ = acquire(store, client)
     future = client.submit(time.sleep, 5, key=lease.key(3), pure=False)
     eventually(lambda: any(tasks_known(client, lease, store.blocks)))
-    assert not leave(store, client, lease)
-    assert lease_of(store.notes) == lease
+    assert not release(store, client, lease)
+    assert read_lease(store.records) == lease
     future.release()
-    assert leave(store, client, lease)
-    assert lease_of(store.notes) is None
-    assert not leave(store, client, lease)
+    assert release(store, client, lease)
+    assert read_lease(store.records) is None
+    assert not release(store, client, lease)
 
 
 def test_a_client_without_scheduler_leaves_the_lease_and_says_so(
@@ -224,28 +216,32 @@ def test_a_client_without_scheduler_leaves_the_lease_and_says_so(
 ) -> None:
     """One that has given its scheduler up can neither ask it nor put blocks on it."""
     module = sys.modules["latticescape.sweeps.execution.run"]
-    put = module.put
+    submit_blocks = module.submit_blocks
 
     def put_and_closed(client: Client, *given: Any) -> list[Future]:
-        futures: list[Future] = put(client, *given)
+        futures: list[Future] = submit_blocks(client, *given)
         client.close()
         return futures
 
-    monkeypatch.setattr(module, "put", put_and_closed)
+    monkeypatch.setattr(module, "submit_blocks", put_and_closed)
     path = tmp_path / "s.zarr"
     with Client(address, set_as_default=False) as client:
         told = execute(ising_sweep(), path, client, block_points=1, progress=False)
-    assert (told.error, told.lost, told.failed) == ("the scheduler is lost", True, 0)
-    assert lease_of(Store(path).notes) is not None
+    assert (told.error, told.lost, told.failed) == (
+        "the scheduler is lost",
+        True,
+        0,
+    )
+    assert read_lease(Store(path).records) is not None
 
 
 def test_a_task_looks_after_its_lease(client: Client, tmp_path: Path) -> None:
-    notes = begun(tmp_path / "s.zarr").notes
-    lease, _ = take(Store(tmp_path / "s.zarr"), client)
+    notes = begun(tmp_path / "s.zarr").records
+    lease, _ = acquire(Store(tmp_path / "s.zarr"), client)
     look = LeaseCheck(notes, lease.id)
     look()
     assert notes.read("pulse") is not None
-    (notes.folder / "lease.json").write_text("{")
+    (tmp_path / "s.zarr" / "done" / "notes" / "lease.json").write_text("{")
     look.look()
     notes.write(NAME, asdict(replace(lease, id="another")))
     look()
@@ -271,7 +267,7 @@ def test_cancel_is_noticed_inside_a_block_within_seconds(address: str, tmp_path:
     assert "cancelled" in caught.value.report.error
     store = Store(path)
     assert (store.states() == PENDING).all()
-    assert store.notes.names() == []
+    assert store.records.names() == []
     with pytest.raises(RequestError, match="nobody works on the store"):
         cancel(path)
 
@@ -281,14 +277,14 @@ def test_what_was_cancelled_goes_on_when_run_again(
 ) -> None:
     sweep, path = ising_sweep(), tmp_path / "s.zarr"
     begun(path)
-    monkeypatch.setattr("latticescape.sweeps.execution.lease.WATCH_SECONDS", 0.0)
+    monkeypatch.setattr("latticescape.sweeps.store.status.WATCH_SECONDS", 0.0)
     with monkeypatch.context() as patch:
         preceded(patch, lambda points: time.sleep(0.2))
         with Client(address, set_as_default=False) as client:
             submit(sweep, path, client)
         eventually(lambda: status(path).done >= 2)
         cancel(path)
-        eventually(lambda: Store(path).notes.names() == [])
+        eventually(lambda: Store(path).records.names() == [])
     done = status(path).done
     assert done < 9
     report = execute(sweep, path, address, progress=False)
@@ -300,7 +296,7 @@ def test_what_was_cancelled_goes_on_when_run_again(
 def test_retry_failed_tries_poisoned_points_again(address: str, calm: Path, tmp_path: Path) -> None:
     path = tmp_path / "s.zarr"
     store = begun(path, 9)
-    store.notes.write("block-0", {"trying": [4], "sets": [], "deaths": [[4, 2]]})
+    store.records.write("block-0", {"trying": [4], "sets": [], "deaths": [[4, 2]]})
     found = latticescape("run", _spec(tmp_path), "--store", path, "--cluster", address, "--json")
     report = json.loads(found.stdout)
     assert found.exit_code == 1
@@ -330,7 +326,7 @@ def test_the_commands_submit_watch_and_cancel(
     assert told("cancel", path)["id"] == job["id"]
     gate.set()
     assert latticescape("watch", path).exit_code == 1
-    eventually(lambda: Store(path).notes.names() == [])
+    eventually(lambda: Store(path).records.names() == [])
     told("submit", spec, "--store", path, "--cluster", address)
     seen = latticescape("watch", path, "--every", 0.1)
     assert seen.exit_code == 0
@@ -340,14 +336,14 @@ def test_the_commands_submit_watch_and_cancel(
 
 def test_watching_ends_when_there_is_no_sign_of_life(client: Client, tmp_path: Path) -> None:
     store = begun(tmp_path / "s.zarr")
-    lease, _ = take(store, client)
+    lease, _ = acquire(store, client)
     out, looks = io.StringIO(), list[float]()
 
     def sleep(seconds: float) -> None:
         looks.append(seconds)
         if len(looks) == 3:
             since = lease.since - DEAD_SECONDS
-            store.notes.write(NAME, asdict(replace(lease, since=since)))
+            store.records.write(NAME, asdict(replace(lease, since=since)))
 
     found = watch_store(store.path, console=Console(file=out, width=100), sleep=sleep)
     assert looks == [1.0] * 3
@@ -359,7 +355,7 @@ def test_watching_ends_when_there_is_no_sign_of_life(client: Client, tmp_path: P
 def test_waves_bound_what_the_scheduler_holds(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from latticescape.sweeps.execution.submit import put
+    from latticescape.sweeps.execution.submit import submit_blocks
 
     sizes: list[int] = []
 
@@ -368,12 +364,12 @@ def test_waves_bound_what_the_scheduler_holds(
             lambda dask_scheduler: sum("latticescape" in key for key in dask_scheduler.tasks)
         )
         sizes.append(len(blocks) + held)
-        return put(client, store, lease, blocks)
+        return submit_blocks(client, store, lease, blocks)
 
     module = sys.modules[
         "latticescape.sweeps.execution.run"
     ]  # the package's name of that is the function
-    monkeypatch.setattr(module, "put", counted)
+    monkeypatch.setattr(module, "submit_blocks", counted)
     monkeypatch.setattr(module, "WAVE", 4)
     assert execute(ising_sweep(), tmp_path / "s.zarr", address, block_points=1).computed == 9
     assert 3 <= len(sizes) <= 6  # four, and then those for which others are done, one or more
@@ -425,7 +421,11 @@ def test_kill_9_of_scheduler_and_client_costs_the_blocks_in_flight(tmp_path: Pat
         eventually(lambda: status(path).done >= 2)
     told = waiting.result()
     done = status(path).done
-    assert (told.pending, told.failed, told.error) == (9 - done, 0, "the scheduler is lost")
+    assert (told.pending, told.failed, told.error) == (
+        9 - done,
+        0,
+        "the scheduler is lost",
+    )
     assert 2 <= done < 9
     report = execute(sweep, path, progress=False)
     assert (report.computed, report.complete) == (9 - done, True)

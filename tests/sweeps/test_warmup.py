@@ -31,8 +31,7 @@ from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.sweeps import Sweep
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.execution.tasks import compute_block
-from latticescape.sweeps.execution.warmup import warm_up, warmed
-from latticescape.sweeps.execution.workers import embedded
+from latticescape.sweeps.execution.workers import embedded, warm_up, warmed
 from latticescape.sweeps.store.store import Store
 from tests.support.runs import ising_sweep
 
@@ -76,7 +75,7 @@ COUNT = """
 import gc, json, sys
 from numba.core.dispatcher import Dispatcher
 from latticescape import Sweep
-from latticescape.sweeps.spec.seeding import point_seeds
+from latticescape.sweeps.spec.sweep import point_seeds
 
 def ready():
     found = [o for o in gc.get_objects() if isinstance(o, Dispatcher)]
@@ -105,7 +104,7 @@ print(json.dumps(counts))
 @pytest.fixture(autouse=True)
 def _cold(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process has not warmed up for any sweep."""
-    monkeypatch.setattr("latticescape.sweeps.execution.warmup._warm", set())
+    monkeypatch.setattr("latticescape.sweeps.execution.workers._warm", set())
 
 
 @pytest.fixture
@@ -195,7 +194,7 @@ def test_a_worker_that_joins_later_is_warmed_up_during_the_run_alone(
     cluster: LocalCluster, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Sweep] = []
-    monkeypatch.setattr("latticescape.sweeps.execution.warmup.warm_up", seen.append)
+    monkeypatch.setattr("latticescape.sweeps.execution.workers.warm_up", seen.append)
     with warmed(client, ising_sweep()):
         assert len(seen) == 1
         cluster.scale(2)
@@ -237,7 +236,7 @@ def test_a_block_is_not_computed_where_the_warm_up_fails(
     execute(ising_sweep(), tmp_path / "i.zarr", client, block_points=3)
     store = Store(tmp_path / "i.zarr")
     store._array("done")[...] = False
-    monkeypatch.setattr("latticescape.sweeps.execution.warmup._warm", set())
+    monkeypatch.setattr("latticescape.sweeps.execution.workers._warm", set())
     monkeypatch.setattr(LatticeKernel, "warm_up", failing(ArithmeticError("no root")))
     with pytest.raises(RequestError, match="no root"):
         compute_block(str(store.path), store.identity, 0)

@@ -1,4 +1,4 @@
-"""Which code this is: version, digest of the source, git revision, versions of what it rests on."""
+"""Provenance: version, digest and git revision of this package, and versions of its libraries."""
 
 import hashlib
 import platform
@@ -8,10 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 # The folder that holds the four parts of this package.
-HOME = Path(__file__).parents[2]
+HOME = Path(__file__).parents[1]
 # The parts whose code decides a result's bits.
 PARTS = ("physics", "sweeps")
-RESTS_ON = ("dask", "distributed", "numba", "numpy", "xarray", "zarr")
+LIBRARIES = ("dask", "distributed", "numba", "numpy", "xarray", "zarr")
 
 
 def package_version() -> str:
@@ -23,7 +23,7 @@ def package_version() -> str:
 
 
 @cache
-def source_digest() -> str:
+def package_digest() -> str:
     """SHA-256 over every Python file of physics and sweeps, by name and content."""
     digest = hashlib.sha256()
     for part in PARTS:
@@ -49,9 +49,9 @@ def git_revision() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, this package, and the libraries that results rest on."""
+    """Versions of Python, this package, and the libraries that decide results."""
     return {
         "latticescape": package_version(),
         "python": platform.python_version(),
-        **{name: version(name) for name in RESTS_ON},
+        **{name: version(name) for name in LIBRARIES},
     }

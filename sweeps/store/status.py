@@ -1,0 +1,222 @@
+"""``status``: how much of a store is done, and which scheduler works on it.
+
+A scheduler that works on a store holds its lease, a record in the store, so that no other one works
+on it at the same time. Every task carries the lease's id and checks it every few seconds: when the
+lease has ended, or belongs to another scheduler, the task stops. This is also how ``cancel`` works.
+"""
+
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from latticescape.physics.kernels.cancellation import Cancelled
+from latticescape.physics.variables import STATES
+from latticescape.sweeps.store.location import StorePath
+from latticescape.sweeps.store.object_store import Record, Records, UnreachableError
+from latticescape.sweeps.store.store import PENDING, Store
+
+# The keys of all tasks start with it.
+KEY = "latticescape"
+
+NAME, PULSE = "lease", "pulse"
+
+# How often a task checks the lease, the age of a sign of life that is renewed, and the age from
+# which it no longer counts.
+WATCH_SECONDS, PULSE_SECONDS, DEAD_SECONDS = 2.0, 20.0, 180.0
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Which scheduler works on a store.
+
+    Attributes
+    ----------
+    id
+        Identifier of the lease, part of the keys of all its tasks.
+    scheduler, address
+        Identifier and address of the scheduler.
+    host, user, pid
+        The client that acquired the lease.
+    since, done
+        When it did, in seconds since 1970, and the number of points done then.
+    """
+
+    id: str
+    scheduler: str
+    address: str
+    host: str
+    user: str
+    pid: int
+    since: float
+    done: int
+
+    def key(self, block: int) -> str:
+        """The key of a block's task: the same for every client of the lease."""
+        return f"{KEY}-{self.id}-{block}"
+
+    @property
+    def owner(self) -> str:
+        """The owner, for people."""
+        return f"{self.user}@{self.host}, scheduler {self.address}"
+
+
+class LeaseCheck:
+    """A cancellation check of a task: raises Cancelled once its lease has ended, else renews it."""
+
+    def __init__(self, records: Records, lease: str) -> None:
+        self.records, self.lease = records, lease
+        self._next = 0.0
+
+    def __call__(self) -> None:
+        if time.monotonic() >= self._next:
+            self.look()
+
+    def look(self) -> None:
+        """Check the lease now.
+
+        Raises
+        ------
+        Cancelled
+            If the lease has ended.
+        """
+        self._next = time.monotonic() + WATCH_SECONDS
+        lease = self.records.read(NAME)
+        if lease is None and self.records.has(NAME):
+            return  # unreadable for the moment: the next check decides
+        if lease is None or lease["id"] != self.lease:
+            raise Cancelled
+        if _age(self.records.read(PULSE)) > PULSE_SECONDS:
+            # A failed write is not the fault of the points; the block reports it when it is stored.
+            with suppress(OSError, UnreachableError):
+                self.records.write(PULSE, {"time": time.time()})
+
+
+def read_lease(records: Records) -> Lease | None:
+    """The lease of a store; None if nobody works on it."""
+    record = records.read(NAME)
+    try:
+        return None if record is None else Lease(**record)
+    except TypeError:
+        return None  # written by another version
+
+
+def end_lease(records: Records) -> None:
+    """End the lease of a store, whoever holds it: its tasks stop within seconds."""
+    records.remove(NAME)
+    records.remove(PULSE)
+
+
+def seconds_silent(lease: Lease, records: Records) -> float:
+    """Seconds since the last sign of life of a lease's tasks."""
+    return min(_age(records.read(PULSE)), time.time() - lease.since)
+
+
+def block_record(number: int) -> str:
+    """Name of the record of the work on a block."""
+    return f"block-{number}"
+
+
+def _age(pulse: Record | None) -> float:
+    return time.time() - pulse["time"] if pulse else float("inf")
+
+
+@dataclass(frozen=True)
+class Status:
+    """How much of a store is done.
+
+    Attributes
+    ----------
+    store, digest
+        The store, and the digest of its sweep.
+    points, done, running, pending, failed, poisoned
+        The number of points, and how many are in each state. Points of blocks that are being
+        computed are running, not pending.
+    blocks, blocks_running, blocks_pending
+        The number of blocks, of those being computed, and of others with points to compute.
+    rate, seconds_left
+        Points per second of all workers since the lease was acquired, and the time left at that
+        rate; None if unknown. All points of a sweep cost the same.
+    owner
+        Who works on the store, "" if nobody.
+    silent
+        Seconds since the owner's last sign of life; None without owner.
+    """
+
+    store: str
+    digest: str
+    points: int
+    done: int
+    running: int
+    pending: int
+    failed: int
+    poisoned: int
+    blocks: int
+    blocks_running: int
+    blocks_pending: int
+    rate: float | None
+    seconds_left: float | None
+    owner: str
+    silent: float | None
+
+    @property
+    def active(self) -> bool:
+        """Whether somebody works on the store."""
+        left = self.running + self.pending
+        return bool(left) and self.silent is not None and self.silent < DEAD_SECONDS
+
+    @property
+    def complete(self) -> bool:
+        """Whether every point is done."""
+        return self.done == self.points
+
+    def as_dict(self) -> dict[str, Any]:
+        """The status as one flat JSON object."""
+        return asdict(self)
+
+
+def status(store: StorePath) -> Status:
+    """How much of a store is done; reads only the store, from any machine.
+
+    Parameters
+    ----------
+    store
+        The store's folder, or URL.
+
+    Raises
+    ------
+    RequestError
+        If there is no store of a sweep.
+
+    Examples
+    --------
+    >>> status("nowhere.zarr")
+    Traceback (most recent call last):
+    ...
+    latticescape.RequestError: there is no store at nowhere.zarr ...
+    """
+    opened = Store(store)
+    records = opened.records
+    states, lease = opened.states(), read_lease(records)
+    count = {name: int((states == state).sum()) for state, name in enumerate(STATES)}
+    unfinished = opened.pending(states)
+    tried = {name for name in records.names() if (records.read(name) or {}).get("trying")}
+    at_work = [block for block in unfinished if lease and block_record(block.number) in tried]
+    running = sum(int((states[block.region] == PENDING).sum()) for block in at_work)
+    rate = None
+    if lease is not None and count["done"] > lease.done:
+        rate = (count["done"] - lease.done) / max(1e-3, time.time() - lease.since)
+    return Status(
+        store=str(store),
+        digest=opened.digest,
+        points=states.size,
+        **{**count, "pending": count["pending"] - running},
+        running=running,
+        blocks=len(opened.blocks),
+        blocks_running=len(at_work),
+        blocks_pending=len(unfinished) - len(at_work),
+        rate=rate,
+        seconds_left=None if rate is None else count["pending"] / rate,
+        owner="" if lease is None else lease.owner,
+        silent=None if lease is None else seconds_silent(lease, records),
+    )
