@@ -191,8 +191,8 @@ MUTANTS = (
     ),
     mutant(
         "physics/kernels/boltzmann.py",
-        "np.where(given > 0, factor, 1.0)",
-        "np.where(given < 0, factor, 1.0)",
+        "np.where(energy > 0, factor, 1.0)",
+        "np.where(energy < 0, factor, 1.0)",
         "occupation mirrored",
         "multispin",
     ),

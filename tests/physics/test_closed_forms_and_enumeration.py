@@ -194,7 +194,7 @@ def test_a_hash_table_that_fills_up_changes_nothing(monkeypatch: pytest.MonkeyPa
     whole = enumerate_states(triangular(4), PairAlloy())
     monkeypatch.setattr(enumeration, "FIRST_SLOTS", 2)
     parts = enumerate_states(triangular(4), PairAlloy())
-    for name in ("values", "ones", "degeneracy", "class_counts"):
+    for name in ("values", "n_species1", "degeneracy", "class_counts"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
 
 
@@ -202,7 +202,7 @@ def test_one_composition_is_the_same_as_its_rows_of_all() -> None:
     point = {"x": 5 / 16, "w1": -0.3, "w2": 0.1}
     every = enumerate_states(triangular(4), PairAlloy())
     one = enumerate_states(triangular(4), PairAlloy(), n_species1=5)
-    rows = every.ones == 5
+    rows = every.n_species1 == 5
     np.testing.assert_array_equal(one.values, every.values[rows])
     np.testing.assert_array_equal(one.class_counts, every.class_counts[rows])
     assert one.degeneracy.sum() == comb(16, 5)
@@ -243,7 +243,7 @@ def test_three_body_alloy_with_equal_energies_is_the_pair_alloy(three_body: Stat
 
 def test_triangle_features_obey_the_identities_row_by_row(three_body: States) -> None:
     t1, t2 = three_body.values.T
-    n = three_body.ones
+    n = three_body.n_species1
     t3, remainder = np.divmod(6 * n - t1 - 2 * t2, 3)
     assert np.all(remainder == 0)
     assert np.all((t3 >= 0) & (t1 + t2 + t3 <= 2 * 16))
