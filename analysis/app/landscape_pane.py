@@ -135,7 +135,7 @@ class LandscapePane:
             best = [estimate.fit.parameters[axis][0] for axis in self.axes]
             figure.mark(figure.best, np.array([best]))
             figure.contour(estimate.contours)
-            lines = [estimate.text]
+            lines = [estimate.text.replace(" at ", "\nat ") if small else estimate.text]
             if not small:
                 lines += [f"cut at {at}"] if at else []
                 lines += ["contours: 68 % (solid), 95 % (dashed)"] if estimate.contours else []

@@ -85,7 +85,7 @@ class HistogramPane:
         tops = [(one.shares + one.errors).max() for one in (simulated, *shown)]
         self.figure.y_range.end = 1.05 * max(tops)
         place = view.words(self.reader, self.reader.axes)
-        self.figure.title.text = f"Configurations at {place}"
+        self.figure.title.text = f"Configurations\nat {place}"
 
     def _observed(self, view: View, simulated: Shares, *, per_image: bool) -> list[Shares]:
         """Return the chosen image, or those of the point's composition, together or each."""

@@ -93,6 +93,8 @@ def label_of(array: xr.DataArray, species: Species | None = None) -> str:
         return f"{symbol_of(name)}, {words}"
     if name not in array.dims or words.split()[-1] == name:
         return words if words != name else symbol_of(name)
+    if words.startswith("fraction of"):
+        return words.replace("fraction", f"fraction {symbol_of(name)}", 1)
     return f"{words} {symbol_of(name)}"
 
 

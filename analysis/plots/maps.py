@@ -126,7 +126,7 @@ def variable_map(
     notes = [place, _missing(table[variable]), means]
     if ridge:
         parts.append(_ridge(table, axes, species))
-        notes.append(f"orange: maximum along {axes[0]}")
+        notes.append(f"orange: maximum along {symbol_of(axes[0])}")
     title = _title(label_of(table[variable], species), notes)
     return _framed(parts, title, {"logy": log and len(axes) == 1})
 

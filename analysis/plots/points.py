@@ -95,10 +95,10 @@ def configuration_chart(
             title.append(f"blue dots: {shares.name}, S² = {shares.s2:.4f}")
     ticks = list(zip(range(len(labels)), labels, strict=True))
     heading = f"Configurations at {words}\n{'; '.join(title)}"
-    look = {"title": heading, "fontsize": FONTS, "xticks": ticks, "xrotation": 90}
-    size = {"width": 900, "height": 480, "xlabel": meaning, "ylabel": "share of sites"}
-    inches = {"fig_inches": (11, 5), "aspect": "auto", "xlabel": meaning}
-    return dressed(hv.Overlay(parts), {**look, "show_legend": False}, size, inches)
+    look: dict[str, object] = {"title": heading, "fontsize": FONTS, "xticks": ticks}
+    look |= {"xrotation": 90, "xlabel": meaning, "ylabel": "share of sites", "show_legend": False}
+    size = {"width": 900, "height": 480}
+    return dressed(hv.Overlay(parts), look, size, {"fig_inches": (11, 5), "aspect": "auto"})
 
 
 def _dots(shares: Shares, classes: Floats, dims: list[Any], colour: str) -> list[Picture]:

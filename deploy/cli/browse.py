@@ -109,6 +109,8 @@ def _observed(
     from latticescape.analysis.inference.landscapes.landscape import landscape
 
     counts = observed_counts(files, lattice=ds.attrs["lattice"], species=species)
+    if species is not None:
+        counts.attrs.setdefault("species", list(species))
     landscape(_one_point(ds), counts)
     return counts
 

@@ -12,7 +12,13 @@ import xarray as xr
 from PIL import Image
 
 from latticescape.analysis import fit
-from latticescape.analysis.plots import Picture, landscape_map, save, variable_map
+from latticescape.analysis.plots import (
+    Picture,
+    configuration_chart,
+    landscape_map,
+    save,
+    variable_map,
+)
 from latticescape.analysis.plots.labels import axis_label, value_text
 from latticescape.physics import MODELS
 from latticescape.physics.errors import RequestError
@@ -253,6 +259,20 @@ def test_a_landscape_of_measured_images_names_their_species() -> None:
     ds = ds.assign_coords(T=[1.0, 2.0, 3.0]).assign_attrs(species=["Mo", "Re"])
     assert "at 60 % Re" in title(variable_map(ds, "energy", at={"x": 0.6}))
     assert variable_map(ds, "energy").get(0).kdims[0].pprint_label == "Re fraction x"
+    unnamed = variable_map(ds.drop_attrs(deep=False), "energy").get(0)
+    assert unnamed.kdims[0].pprint_label == "fraction x of species 1"
+
+
+@pytest.mark.parametrize("backend", ["bokeh", "matplotlib"])
+def test_a_chart_of_configurations_names_species_on_both_axes(backend: str) -> None:
+    counts = np.ones((2, 64, 4), int) * [1, 2, 3, 4]
+    labels = ("configuration", ["0 | 0", "0 | 1", "1 | 0", "1 | 1"])
+    ds = xr.Dataset({"histogram_replica": (("T", "replica", "configuration"), counts)})
+    ds = ds.assign_coords(T=[1.0, 2.0], label=labels).assign_attrs(species=["Mo", "Re"])
+    chart = configuration_chart(ds, at={"T": 1.0})
+    options = hv.Store.lookup_options(backend, chart, "plot").kwargs
+    assert (options["xlabel"], options["ylabel"]) == ("centre | Re neighbours", "share of sites")
+    assert [text for _, text in options["xticks"]] == ["Mo|0", "Mo|1", "Re|0", "Re|1"]
 
 
 def test_a_landscape_with_holes_or_of_one_column_is_drawn(tmp_path: Path) -> None:
