@@ -3,7 +3,10 @@
 import importlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 # Bounds-checked kernels are cached apart from a user's own.
 os.environ.setdefault("NUMBA_BOUNDSCHECK", "1")
@@ -15,3 +18,29 @@ os.environ.setdefault(
 def pytest_configure() -> None:
     """Else doctests of a module that is imported first import it twice, and its classes with it."""
     importlib.import_module("latticescape.sweeps")
+
+
+WORKERS = "latticescape.sweeps.execution.workers"
+USERS = (WORKERS, "latticescape.deploy.clusters.connect")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def embedded() -> Iterator[object]:
+    """Let embedded workers be threads of this process, which start at once; yield the real ones.
+
+    Tests of the processes call ``embedded`` themselves, use ``processes``, or start the command
+    line as a user does.
+    """
+    real = importlib.import_module(WORKERS).embedded
+    stand_in = importlib.import_module("tests.support.runs").embedded_in_process
+    with pytest.MonkeyPatch.context() as patch:
+        for module in USERS:
+            patch.setattr(f"{module}.embedded", stand_in)
+        yield real
+
+
+@pytest.fixture
+def processes(embedded: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let embedded workers be processes, as they are for users."""
+    for module in USERS:
+        monkeypatch.setattr(f"{module}.embedded", embedded)

@@ -29,7 +29,7 @@ NAMES = (
 )
 
 
-class Benchmarks(click.Batch):
+class Benchmarks(click.Group):
     """Several may be named at once, and a name that is none is answered with those that are."""
 
     def resolve_command(

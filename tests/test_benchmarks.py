@@ -4,6 +4,7 @@ import importlib.util
 import os
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -20,6 +21,7 @@ from benchmarks import (
     kaufman,
     kernels,
     lecture_table,
+    mutants,
     peers,
     refinement,
     reweighting,
@@ -339,3 +341,60 @@ def test_refinement_is_set_beside_uniform_grids() -> None:
     assert len(lines) == 3
     assert float(lines[1].split()[-1]) > 0
     assert "geometric mean" in lines[2]
+
+
+def test_every_mutant_applies_and_its_tests_are_there() -> None:
+    """Move an entry's file, text or tests along with the code."""
+    stale = []
+    for mutant in mutants.MUTANTS:
+        try:
+            compile(mutant.applied(mutants.ROOT), mutant.file, "exec")
+        except ValueError as error:
+            stale.append(str(error))
+        folder = mutants.ROOT / "tests" / mutant.package
+        stale += [test for test in mutant.tests if not (folder / test.split()[0]).is_file()]
+    assert stale == []
+
+
+def test_mutants_are_spread_over_all_packages() -> None:
+    assert len(mutants.MUTANTS) >= 60
+    assert len({(mutant.file, mutant.old) for mutant in mutants.MUTANTS}) == len(mutants.MUTANTS)
+    assert {mutant.package for mutant in mutants.MUTANTS} == set(mutants.PARTS)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A package of one file with one test."""
+    for name, text in {
+        "physics/__init__.py": "",
+        "physics/twice.py": "def twice(x):\n    return 2 * x  # twice\n",
+        "tests/physics/test_twice.py": (
+            "from physics.twice import twice\n\ndef test_twice():\n    assert twice(3) == 6\n"
+        ),
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_a_mutant_is_killed_by_a_test_that_fails_and_survives_if_all_pass(tree: Path) -> None:
+    before = (tree / "physics" / "twice.py").read_text()
+    file = "physics/twice.py"
+    assert mutants.mutant(file, "2 * x", "3 * x", "factor", "twice").killed(tree)
+    assert not mutants.mutant(file, "# twice", "# thrice", "comment", "twice").killed(tree)
+    assert (tree / "physics" / "twice.py").read_text() == before
+    with pytest.raises(RuntimeError, match="did not run"):
+        mutants.mutant(file, "2 * x", "3 * x", "factor", "twice nothing").killed(tree)
+
+
+@pytest.mark.parametrize("old", ["x", "three"])
+def test_a_mutant_that_does_not_apply_exactly_once_is_refused(tree: Path, old: str) -> None:
+    with pytest.raises(ValueError, match="times in it"):
+        mutants.mutant("physics/twice.py", old, "y", "", "twice").applied(tree)
+
+
+@pytest.mark.slow
+def test_a_wrong_sign_of_the_drift_is_noticed_by_the_tests_of_its_package() -> None:
+    result = CliRunner().invoke(mutants.main, ["sign of energy_drift"])
+    assert result.exit_code == 0, result.output
+    assert "1 of 1 killed" in result.output

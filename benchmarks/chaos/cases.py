@@ -18,6 +18,8 @@ from benchmarks.chaos.processes import until
 from benchmarks.chaos.sites import Daemons, Site
 from benchmarks.chaos.strikes import KINDS, Kind, Scene, Strike
 from benchmarks.chaos.user import Typed, User
+from latticescape.sweeps import Sweep
+from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.store.store import Store
 
 MOST_RUNS = 3
@@ -128,12 +130,12 @@ def undisturbed(work: Work, folder: Path) -> Arrays:
     RuntimeError
         If it fails all the same.
     """
-    with Daemons(folder) as site:
-        user = _user(site, folder, folder / "s.zarr", work)
-        typed = user.runs().wait()
-    if typed.code:
-        raise RuntimeError(f"the undisturbed run failed: {' '.join(typed.seen)}")
-    return _arrays(user.store)
+    store = folder / "s.zarr"
+    sweep = Sweep.from_toml(work.spec)
+    report = execute(sweep, store, block_points=BLOCK_POINTS, progress=False)
+    if not report.complete:
+        raise RuntimeError(f"the undisturbed run failed: {report.error}")
+    return _arrays(store)
 
 
 def _played(

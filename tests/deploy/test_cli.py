@@ -172,6 +172,7 @@ def test_a_second_run_computes_nothing(spec: str, address: str) -> None:
     assert (second["updates"], second["kernel_seconds"]) == (0, 0)
 
 
+@pytest.mark.usefixtures("processes")
 def test_run_on_its_own_cluster_gives_the_same_bits(spec: str, address: str) -> None:
     found = told(f"run {spec} --store own.zarr --workers 1 --threads 2 --quiet --json")
     assert (found["computed"], found["workers"]) == (POINTS, 1)

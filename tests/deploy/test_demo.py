@@ -1,14 +1,15 @@
 """The main job, as a user runs it: real counts in, the published table out."""
 
-import json
-import subprocess
-import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
+
+from benchmarks.closed_loop import simulated, trial
+from tests.support.command_line import told
 
 pytestmark = [pytest.mark.slow, pytest.mark.statistical]
 
@@ -17,13 +18,9 @@ PUBLISHED = "published_convention_independent_counts"
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("demo")
-    command = [sys.executable, "-m", "latticescape", "demo", "--out", str(folder), "--json"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
-    )
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # as for a user
+        return told("demo", "--out", tmp_path_factory.mktemp("demo"))
 
 
 def row(found: dict[str, Any], name: str, model: str) -> Any:
@@ -102,3 +99,13 @@ def test_drawn_images_give_back_the_interaction_they_were_drawn_from(found: dict
     drawn = found["synthetic_check"]
     assert abs(drawn["fitted"] - drawn["true"]) < 3 * drawn["error"]
     assert drawn["error"] < 0.05
+
+
+def test_the_loop_closes(found: dict[str, Any]) -> None:
+    """Simulate, draw, measure, fit: within three standard errors of a w1 of another draw, which are
+    small enough to tell it from 0."""
+    folder = Path(found["stores"]["rehearsal"]).parent
+    drawn = trial(1, simulated(folder))
+    assert abs(drawn.fitted - drawn.true) < 3 * drawn.error
+    assert drawn.error < 0.05
+    assert len(drawn.images) == 4

@@ -99,6 +99,7 @@ def test_a_profile_of_the_site_is_found_behind_the_users(
     assert (profile_of("lab"), profile_of("slurm")) == (Local(threads=3), Local(threads=2))
 
 
+@pytest.mark.usefixtures("processes")
 def test_connect_takes_a_profile_and_what_is_asked_beside_it(home: Path) -> None:
     (home / "lab.toml").write_text('kind = "local"\nworkers = 1\nthreads = 3\n')
     with connect("lab") as client:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from latticescape.deploy.cli import run as runs
+from latticescape.deploy.cli import run as command
 from latticescape.deploy.clusters.profiles import Local, Slurm
 from latticescape.sweeps import Sweep
 from latticescape.sweeps.execution.run import Report
@@ -14,10 +14,10 @@ from tests.support.runs import SPEC
 def reports(patch: pytest.MonkeyPatch, profile: object, *each: dict[str, Any]) -> Report:
     """What ``execute_on`` reports if its runs end like this, one after the other."""
     left = iter([Report("s.zarr", "", points=9, blocks=3, **facts) for facts in each])
-    patch.setattr(runs, "execute", lambda *arguments, **options: next(left))
-    patch.setattr(runs, "connect", lambda *arguments, **options: None)
-    patch.setattr(runs, "profile_of", lambda cluster: profile)
-    return runs.execute_on("lab", Sweep.from_toml(SPEC), "s.zarr")
+    patch.setattr(command, "execute", lambda *arguments, **options: next(left))
+    patch.setattr(command, "connect", lambda *arguments, **options: None)
+    patch.setattr(command, "profile_of", lambda cluster: profile)
+    return command.execute_on("lab", Sweep.from_toml(SPEC), "s.zarr")
 
 
 INSIDE = Slurm(jobs=2, memory="1 GB", walltime="00:10:00", scheduler="inside")

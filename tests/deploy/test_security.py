@@ -205,6 +205,7 @@ def listening() -> set[str]:
     return {s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(("name", "scheme"), [("local", "tcp"), ("local-tls", "tls")])
 def test_a_cluster_of_this_machine_listens_to_this_machine_alone(
     name: str, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,5 +1,6 @@
 """Small sweeps for tests, and how their stores are held against each other."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,15 @@ def in_process(threads: int | None = None) -> Iterator[Client]:
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
+        yield client
+
+
+@contextmanager
+def embedded_in_process(
+    workers: int | None = None, threads: int = 1, **_: object
+) -> Iterator[Client]:
+    """Stand in for embedded worker processes: one worker in this process, with as many threads."""
+    with in_process((workers or os.cpu_count() or 1) * threads) as client:
         yield client
 
 

@@ -1,8 +1,8 @@
 """Small runs of every lattice kind, their digests, and what machine code they were compiled to.
 
-``python -m tests.support.small_runs [HIDDEN ...]`` prints them as JSON, on a processor that lacks
-the hidden features; environment variables of Numba and NumPy choose what is compiled and
-dispatched.
+``python -m tests.support.small_runs RUNS [HIDDEN ...]`` prints those of some runs (names in a JSON
+list) as JSON, on a processor that lacks the hidden features; environment variables of Numba and
+NumPy choose what is compiled and dispatched.
 """
 
 import hashlib
@@ -73,9 +73,9 @@ RUNS = {
 VECTOR = re.compile(r"%([xyz]mm)\d|\b(v)\d+\.(?:2d|16b)")
 
 
-def digests() -> dict[str, str]:
+def digests(names: Collection[str] = tuple(RUNS)) -> dict[str, str]:
     """SHA-256 of everything that each run yields: sums, and the floats derived from them."""
-    return {name: _digest(small_run) for name, small_run in RUNS.items()}
+    return {name: _digest(RUNS[name]) for name in names}
 
 
 def _digest(run: SmallRun) -> str:
@@ -98,15 +98,15 @@ def vector_registers(assembly: Iterable[str]) -> list[str]:
     return sorted({"".join(found) for text in assembly for found in VECTOR.findall(text)})
 
 
-def main(hidden: Collection[str]) -> None:
+def main(names: Collection[str], hidden: Collection[str]) -> None:
     features = llvm.get_host_cpu_features()
     for name in hidden:
         features[name] = False
     llvm.get_host_cpu_features = lambda: features
-    found = digests()
-    told = {"digests": found, "registers": vector_registers(heat_bath.inspect_asm().values())}
-    print(json.dumps(told | {"words": len(native_width())}))
+    report = {"digests": digests(names), "words": len(native_width())}
+    report["registers"] = vector_registers(heat_bath.inspect_asm().values())
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(json.loads(sys.argv[1]), sys.argv[2:])

@@ -79,7 +79,7 @@ from latticescape.sweeps.spec.sweep import point_seeds
 
 def ready():
     found = [o for o in gc.get_objects() if isinstance(o, Dispatcher)]
-    return sum(len(d.overloads) for d in found if d.__module__.startswith("physics."))
+    return sum(len(d.overloads) for d in found if d.__module__.startswith("latticescape.physics."))
 
 def compute(sweep, points):
     axes = {name: np.array([point[name] for point in points]) for name in sweep.axes}
