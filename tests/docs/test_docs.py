@@ -24,17 +24,17 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("
 # Parts of messages that pages quote, as they stand in the code.
 QUOTED = {
     "recover-from-failures.md": (
-        "while it computed this and nothing else",
+        "while it computed only this",
         "the scheduler is lost",
         "the same command again",
         "took over from",
-        "cannot write into the store",
+        "cannot write to the store",
         "no object storage answers for",
-        "and their marks are gone",
+        "their done marks are lost",
         "The job that holds the scheduler is lost; submitting another one.",
         "runs other code than this process",
         "waiting for a worker:",
-        "when there is space",
+        "free some space, then run the same command again",
     ),
     "secure-a-cluster.md": (
         "do not trust each other",
