@@ -1,6 +1,7 @@
 from .counts.counting import count_atoms as count_atoms
 from .counts.counting import count_measured as count_measured
 from .counts.counting import observed_counts as observed_counts
+from .counts.distances import statistical_distance as statistical_distance
 from .images.atoms.finding import find_atoms as find_atoms
 from .images.measurement import measure as measure
 from .images.neighborhoods import neighborhoods as neighborhoods
@@ -24,7 +25,6 @@ from .inference.estimation.confidence_regions import joint_region as joint_regio
 from .inference.estimation.fit import Fit as Fit
 from .inference.estimation.fit import fit as fit
 from .inference.estimation.posterior import posterior as posterior
-from .inference.landscapes.distances import statistical_distance as statistical_distance
 from .inference.landscapes.interpolation import interpolate as interpolate
 from .inference.landscapes.landscape import landscape as landscape
 from .inference.landscapes.landscape import random_mixing as random_mixing

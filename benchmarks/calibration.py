@@ -32,8 +32,8 @@ from latticescape.physics import (
     triangular,
 )
 from latticescape.physics.kernels.kernel import complete
+from latticescape.physics.kernels.observables import observe
 from latticescape.physics.models.model import REPLICAS
-from latticescape.physics.observables import observe
 
 LEVELS = (0.68, 0.95)
 METHODS = ("curvature", "bootstrap", "posterior")

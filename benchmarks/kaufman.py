@@ -13,8 +13,8 @@ import numpy as np
 from latticescape.physics import Ising, Schedule, sample, square
 from latticescape.physics.exact.closed_forms import CRITICAL_TEMPERATURE, kaufman
 from latticescape.physics.kernels.kernel import complete
+from latticescape.physics.kernels.observables import observe
 from latticescape.physics.models.model import REPLICAS
-from latticescape.physics.observables import observe
 
 SIZE = 32
 TEMPERATURES = np.array([1.8, 2.0, 2.2, CRITICAL_TEMPERATURE["square"], 2.4, 2.6, 3.0, 4.0])

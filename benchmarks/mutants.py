@@ -77,7 +77,7 @@ def mutant(file: str, old: str, new: str, why: str, *tests: str) -> Mutant:
     return Mutant(file, old, new, why, tuple(f"test_{a}.py{b}{c}" for a, b, c in names))
 
 
-OBSERVABLES = "physics/observables.py"
+OBSERVABLES = "physics/kernels/observables.py"
 CLOSED_FORMS = "physics/exact/closed_forms.py"
 LATTICE = "physics/lattices/lattice.py"
 MUTANTS = (
@@ -318,14 +318,14 @@ MUTANTS = (
     ),
     # analysis
     mutant(
-        "analysis/inference/landscapes/distances.py",
+        "analysis/counts/distances.py",
         "2 * np.arcsin(",
         "np.arcsin(",
         "half of the statistical distance",
         "landscape",
     ),
     mutant(
-        "analysis/inference/landscapes/distances.py",
+        "analysis/counts/distances.py",
         "np.where(total > 0, total, np.nan)",
         "np.where(total > 0, total, 1)",
         "an empty histogram has a distance",

@@ -1,6 +1,7 @@
 from .analysis.counts.counting import count_atoms as count_atoms
 from .analysis.counts.counting import count_measured as count_measured
 from .analysis.counts.counting import observed_counts as observed_counts
+from .analysis.counts.distances import statistical_distance as statistical_distance
 from .analysis.images.atoms.finding import find_atoms as find_atoms
 from .analysis.images.measurement import measure as measure
 from .analysis.images.neighborhoods import neighborhoods as neighborhoods
@@ -24,7 +25,6 @@ from .analysis.inference.estimation.confidence_regions import joint_region as jo
 from .analysis.inference.estimation.fit import Fit as Fit
 from .analysis.inference.estimation.fit import fit as fit
 from .analysis.inference.estimation.posterior import posterior as posterior
-from .analysis.inference.landscapes.distances import statistical_distance as statistical_distance
 from .analysis.inference.landscapes.interpolation import interpolate as interpolate
 from .analysis.inference.landscapes.landscape import landscape as landscape
 from .analysis.inference.landscapes.landscape import random_mixing as random_mixing

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.stats import chi2
 
-from latticescape.analysis.inference.landscapes.distances import statistical_distance
+from latticescape.analysis.counts.distances import statistical_distance
 from latticescape.physics.lattices.configurations import (
     Configurations,
     add_configurations,

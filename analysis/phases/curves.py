@@ -18,8 +18,8 @@ from numpy.polynomial import Polynomial
 from scipy.stats import chi2
 
 from latticescape.physics.errors import RequestError
+from latticescape.physics.kernels.observables import estimates
 from latticescape.physics.lattices.lattice import Lattice
-from latticescape.physics.observables import estimates
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,13 +13,13 @@ from scipy.spatial import cKDTree
 from scipy.stats import chi2
 from skimage.measure import find_contours
 
+from latticescape.analysis.counts.distances import statistical_distance
 from latticescape.analysis.inference.estimation.confidence_regions import (
     fit_with_excess,
     of_one_part,
 )
 from latticescape.analysis.inference.estimation.deviance import Overlap, part_of
 from latticescape.analysis.inference.estimation.fit import Fit
-from latticescape.analysis.inference.landscapes.distances import statistical_distance
 from latticescape.analysis.inference.landscapes.landscape import COMPOSITION, parameters_of
 from latticescape.analysis.plots.labels import (
     WITHIN_A_POINT,

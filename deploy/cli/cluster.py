@@ -21,7 +21,7 @@ from latticescape.deploy.clusters.profiles import (
     read_profile,
 )
 from latticescape.physics.errors import RequestError
-from latticescape.sweeps.spec.schema import allowed_text, example_line
+from latticescape.sweeps.schema import allowed_text, example_line
 
 
 @click.group()

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from latticescape.deploy.clusters.certificates import ROLES, Certificates, Pair, Role
 from latticescape.physics.errors import RequestError
-from latticescape.sweeps.spec.schema import Table, parse_toml, read_kind, read_text
+from latticescape.sweeps.schema import Table, parse_toml, read_kind, read_text
 
 HERE = Path(__file__).parents[1]
 SHIPPED = (HERE / "profiles", HERE / "slurm", HERE / "kubernetes")

@@ -18,6 +18,7 @@ from latticescape.physics.kernels.kernel import (
     described,
 )
 from latticescape.physics.kernels.multispin.simd import WORDS
+from latticescape.physics.kernels.observables import observe
 from latticescape.physics.kernels.reference import MOMENTS
 from latticescape.physics.kernels.sampler import (
     CLUSTER,
@@ -31,7 +32,6 @@ from latticescape.physics.kernels.sampler import (
 from latticescape.physics.kernels.swendsen_wang import check_clusters
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.models.model import REPLICAS, Model, Orbit, features_of
-from latticescape.physics.observables import observe
 from latticescape.physics.variables import (
     COUNTS,
     ESTIMATES,

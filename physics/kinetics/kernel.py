@@ -19,12 +19,12 @@ from latticescape.physics.kernels.kernel import (
     corners,
     described,
 )
+from latticescape.physics.kernels.observables import Estimates
 from latticescape.physics.kinetics import hopping
 from latticescape.physics.kinetics.adatoms import BOLTZMANN_EV, ENERGIES, Adatoms
 from latticescape.physics.kinetics.hopping import Sums, Surface, Walkers
 from latticescape.physics.lattices.lattice import Lattice, neighbor_steps
 from latticescape.physics.models.model import REPLICAS, Points
-from latticescape.physics.observables import Estimates
 from latticescape.physics.variables import KEPT, SAMPLES, SPINS, Variable, pack_replicas
 
 Floats = npt.NDArray[np.float64]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from latticescape.physics.kernels.observables import Estimates, jackknife
 from latticescape.physics.models.model import REPLICAS
-from latticescape.physics.observables import Estimates, jackknife
 from latticescape.physics.slab.lattice import ARRANGEMENTS, Slab
 from latticescape.physics.slab.model import GAS_CONSTANT, SPECIES
 from latticescape.physics.variables import Variable

@@ -12,7 +12,7 @@ from latticescape.physics.errors import RequestError
 from latticescape.physics.models.parameters import Parameter
 from latticescape.physics.variables import BOOKKEEPING, Variable
 from latticescape.sweeps.functions.source_digest import python_function
-from latticescape.sweeps.spec.schema import Choice, Table
+from latticescape.sweeps.schema import Choice, Table
 
 # Length of a dimension, or the values of its coordinate.
 Dims: TypeAlias = dict[str, int | tuple[int | float | str, ...]]

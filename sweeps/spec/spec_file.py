@@ -11,7 +11,7 @@ from latticescape.physics.models.model import ParametricModel
 from latticescape.physics.registry import LATTICES, MODELS, lattice_of
 from latticescape.sweeps.functions.function import FunctionKernel
 from latticescape.sweeps.functions.kernel_schema import KernelTable
-from latticescape.sweeps.spec.schema import Choice, Table, parse_toml
+from latticescape.sweeps.schema import Choice, Table, parse_toml
 
 # Values are checked where a sweep is made in Python too: by Sweep, Axis, Schedule, the lattices and
 # the models. The schemas check what only a file can have wrong: its tables and keys.

@@ -451,7 +451,7 @@ class Sweep:
         RequestError
             If it cannot be read, or as :meth:`from_toml`; the message names the file.
         """
-        from latticescape.sweeps.spec.schema import read_text
+        from latticescape.sweeps.schema import read_text
 
         text = read_text(Path(path), "the spec file", "latticescape plan ising.toml")
         try:

@@ -43,7 +43,7 @@ from latticescape.physics import (
     triangular,
 )
 from latticescape.physics.kernels.kernel import complete
-from latticescape.physics.observables import observe
+from latticescape.physics.kernels.observables import observe
 from latticescape.sweeps import Sweep
 from latticescape.sweeps.execution.run import execute
 from tests.support.statistics import seeds_of

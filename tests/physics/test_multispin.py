@@ -28,9 +28,9 @@ from latticescape.physics.kernels.multispin.counting import (
 )
 from latticescape.physics.kernels.multispin.heat_bath import advance, rule, visits
 from latticescape.physics.kernels.multispin.thresholds import PLANES, seed_state, threshold_planes
+from latticescape.physics.kernels.observables import observe
 from latticescape.physics.kernels.sampler import kernel_of, parameters_used
 from latticescape.physics.lattices.lattice import cubic, honeycomb, square, triangular
-from latticescape.physics.observables import observe
 from tests.support.statistics import seed_of
 
 MANY_COUPLINGS = np.abs(np.arange(-24.0, 25.0)).reshape(7, 7)

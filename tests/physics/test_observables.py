@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from latticescape.physics.kernels.observables import energy_drift, estimates, jackknife, observe
 from latticescape.physics.kernels.reference import MOMENTS
 from latticescape.physics.kernels.sampler import Samples
-from latticescape.physics.observables import energy_drift, estimates, jackknife, observe
 
 SITES, SAMPLES, REPLICAS = 4, 5, 64
 # m, |m|, m², m⁴, e, e², each per site.

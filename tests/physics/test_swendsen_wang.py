@@ -24,6 +24,7 @@ from latticescape.physics import (
 )
 from latticescape.physics.exact.closed_forms import CRITICAL_TEMPERATURE, kaufman
 from latticescape.physics.kernels.kernel import complete
+from latticescape.physics.kernels.observables import observe
 from latticescape.physics.kernels.reference import Task, clusters_of, energy_steps_of
 from latticescape.physics.kernels.swendsen_wang import (
     PLANES,
@@ -35,7 +36,6 @@ from latticescape.physics.kernels.swendsen_wang import (
     turn,
 )
 from latticescape.physics.lattices.lattice import cubic, honeycomb, square, triangular
-from latticescape.physics.observables import observe
 from latticescape.sweeps import Sweep
 from latticescape.sweeps.spec.plan import plan
 from latticescape.sweeps.store.store import create

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from latticescape.physics import Lattice, Model, Schedule, sample
 from latticescape.physics.exact.enumeration import States
 from latticescape.physics.kernels.kernel import complete
-from latticescape.physics.observables import jackknife, observe
+from latticescape.physics.kernels.observables import jackknife, observe
 
 ESTIMATES = (
     "energy",

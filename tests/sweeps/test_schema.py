@@ -8,7 +8,7 @@ import pytest
 from pydantic import AfterValidator, Field
 
 from latticescape.physics.errors import RequestError
-from latticescape.sweeps.spec.schema import Choice, Table, parse_toml, read_kind
+from latticescape.sweeps.schema import Choice, Table, parse_toml, read_kind
 
 
 def even(value: int) -> int:

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.stats import chi2
 
+from latticescape.analysis.counts.distances import statistical_distance
 from latticescape.analysis.counts.overlap import count_covariance
-from latticescape.analysis.inference.landscapes.distances import statistical_distance
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.models.alloys import COMPOSITION_TOLERANCE

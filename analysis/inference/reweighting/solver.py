@@ -9,9 +9,9 @@ import numpy.typing as npt
 from latticescape.analysis.inference.reweighting.mixture import Mixture, Weighed, Weigher
 from latticescape.analysis.inference.reweighting.references import References
 from latticescape.analysis.inference.reweighting.trust import Reach
+from latticescape.physics.kernels.observables import estimates
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.models.model import REPLICAS
-from latticescape.physics.observables import estimates
 
 Floats = npt.NDArray[np.float64]
 Arrays = dict[str, npt.NDArray[Any]]
