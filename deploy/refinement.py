@@ -129,7 +129,7 @@ def refine(
     client: Cluster = None,
     execute: Execute | None = None,
     progress: bool = True,
-    told: Callable[[Round], None] | None = None,
+    on_round: Callable[[Round], object] = lambda completed: None,
 ) -> Refinement:
     """Add points to a sweep where they tell most, until its landscape's minimum is known well.
 
@@ -159,7 +159,7 @@ def refine(
         What to compute with in its place.
     progress
         Show a bar in a terminal.
-    told
+    on_round
         Called with every round.
 
     Raises
@@ -191,7 +191,7 @@ def refine(
     ready = partial(_executed, client, progress) if execute is None else execute
     landscape_of = observed if callable(observed) else partial(landscape, observed=observed)
     found = [_looked(store, landscape_of, target, budget)]
-    _tell(told, found[-1])
+    on_round(found[-1])
     spent = 0
     for number in range(1, rounds + 1):
         last = found[-1]
@@ -206,7 +206,7 @@ def refine(
         spent += extended.points - opened.sweep.points
         left = None if budget is None else budget - spent
         found.append(replace(_looked(path, landscape_of, target, left), report=report))
-        _tell(told, found[-1])
+        on_round(found[-1])
     return Refinement(dict(target), tuple(found))
 
 
@@ -233,11 +233,11 @@ def _looked(
     sweep = Store(store).sweep
     surface = landscape_of(open_sweep(store))
     # A point of the landscape is a point of the sweep at every composition.
-    beside = sweep.points // surface["s2_total"].size
+    other_axes_points = sweep.points // surface["s2_total"].size
     limits = {name: _limits(sweep, name) for name in sweep.axes}
-    allowed = None if left is None else max(left // beside, 1)
+    allowed = None if left is None else max(left // other_axes_points, 1)
     proposal = propose(surface, target, budget=allowed, limits=limits)
-    if left is not None and proposal.points * beside > left:
+    if left is not None and proposal.points * other_axes_points > left:
         notes = (*proposal.notes, "the budget does not allow one more value")
         proposal = replace(proposal, status="exhausted", axes={}, points=0, notes=notes)
     return Round(str(store), proposal, sweep.points, sweep.kernel.updates(sweep.points))
@@ -252,11 +252,6 @@ def _executed(
 def _limits(sweep: Sweep, name: str) -> tuple[float, float]:
     parameter = sweep.model.parameter(name)
     return parameter.low, parameter.high
-
-
-def _tell(told: Callable[[Round], None] | None, found: Round) -> None:
-    if told is not None:
-        told(found)
 
 
 def _check_finished(store: StorePath) -> None:

@@ -101,8 +101,8 @@ def _labelled(p: object, q: object, dim: Hashable | None) -> xr.DataArray:
 
 def _distance(p: Floats, q: Floats) -> Floats:
     _check_classes([p.shape[-1], q.shape[-1]])
-    apart = np.linalg.norm(np.sqrt(_normalized(p)) - np.sqrt(_normalized(q)), axis=-1)
-    distance: Floats = np.minimum(2 * np.arcsin(np.minimum(apart / 2, 1.0)), np.pi / 2)
+    separation = np.linalg.norm(np.sqrt(_normalized(p)) - np.sqrt(_normalized(q)), axis=-1)
+    distance: Floats = np.minimum(2 * np.arcsin(np.minimum(separation / 2, 1.0)), np.pi / 2)
     return distance
 
 

@@ -222,8 +222,8 @@ def _to_tell(
     weights = used / used.sum()
     mine, other = predictions(model, observed), predictions(against, observed)
     best = mine.at(int(np.argmin(weights @ mine.s2(observed["counts"].to_numpy()))))
-    apart = weights @ other.s2(best.probability[:, 0])
-    s2 = float(apart.min())
+    difference = weights @ other.s2(best.probability[:, 0])
+    s2 = float(difference.min())
     dof = max(1, len(mine.names) - len(other.names))
     if s2 < 1e-9:
         raise RequestError(
@@ -234,7 +234,7 @@ def _to_tell(
     effective = noncentrality(power, alpha, dof) / (4 * s2)
     found = float("nan"), float("nan")
     if draws:
-        truths = best, other.at(int(np.argmin(apart)))
+        truths = best, other.at(int(np.argmin(difference)))
         found = _simulated((mine, other), truths, effective * weights, alpha, draws, seed)
     n = observed["n"].to_numpy().astype(float)
     return _need(effective, n, float(used.sum() / n.sum()), s2=s2, power=found)

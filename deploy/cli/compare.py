@@ -97,13 +97,13 @@ def compare(
     from latticescape.deploy.cli.tables import comparison_table
 
     models = _models(stores, at, with_random)
-    told = slabs_to_compare(models, observed)
-    way = _way(way, told)
+    sources = slabs_to_compare(models, observed)
+    way = _way(way, sources)
     counts = None
-    if told is None:
+    if sources is None:
         counts = _counts(observed, models, species)
     else:
-        models = told.landscapes(models)
+        models = sources.landscapes(models)
     share = _numbers(fraction)
     table = compare_models(
         models,
@@ -116,12 +116,12 @@ def compare(
     )
     factors = bayes_factors(models, counts, fraction=share)
     left_out = leave_one_out(models, counts, fraction=share) if table.sizes["image"] > 1 else None
-    notes = [] if told is None else told.notes
+    notes = [] if sources is None else sources.notes
     if json_:
-        show(_facts(table, factors, left_out) | ({"notes": notes} if told else {}), json_)
+        show(_facts(table, factors, left_out) | ({"notes": notes} if sources else {}), json_)
         return
     console = Console()
-    part = "image" if told is None else "source"
+    part = "image" if sources is None else "source"
     console.print(comparison_table(table, factors, left_out, part))
     for line in (table.attrs["verdict"], *_warnings(table), *notes):
         console.print(line, highlight=False)
@@ -204,9 +204,9 @@ def sample_size(
     show(asked, json_)
 
 
-def _way(way: str | None, told: SlabSources | None) -> Any:
+def _way(way: str | None, sources: SlabSources | None) -> Any:
     """To p-values: that which was asked for, or the default."""
-    if told is None:
+    if sources is None:
         return way or "bootstrap"
     if way not in (None, "chi2"):
         raise RequestError(

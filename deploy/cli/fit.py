@@ -125,10 +125,10 @@ def _drawn(
         return bootstrap(landscape, **asked).draws, (), {}
     if method == "posterior":
         chains = posterior(landscape, **asked).posterior
-        told = {str(name): dict(values.attrs) for name, values in chains.data_vars.items()}
+        diagnostics = {str(name): dict(values.attrs) for name, values in chains.data_vars.items()}
         found = chains.to_dataset() if hasattr(chains, "to_dataset") else chains
         notes = tuple(map(str, np.atleast_1d(chains.attrs["notes"])))
-        return found.drop_attrs(), notes, {"diagnostics": told}
+        return found.drop_attrs(), notes, {"diagnostics": diagnostics}
     return None, (), {}
 
 

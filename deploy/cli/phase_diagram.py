@@ -112,18 +112,18 @@ def _facts(diagram: xr.Dataset) -> dict[str, Any]:
         table = lines.to_dataframe().reset_index().to_dict("records")
     else:
         table = [{str(name): value.item() for name, value in lines.data_vars.items()}]
-    told = {n: v for n, v in diagram.attrs.items() if isinstance(v, (str, int, float))}
-    return {**told, "axis": across[0] if across else None, "lines": table}
+    summary = {n: v for n, v in diagram.attrs.items() if isinstance(v, (str, int, float))}
+    return {**summary, "axis": across[0] if across else None, "lines": table}
 
 
 def _lines(facts: dict[str, Any]) -> dict[str, Any]:
     """The facts as a terminal shows them: a line of the diagram in a few words."""
     axis = facts["axis"]
-    told = {name: value for name, value in facts.items() if name not in ("axis", "lines")}
+    summary = {name: value for name, value in facts.items() if name not in ("axis", "lines")}
     for row in facts["lines"]:
         place = f"{axis} = {row[axis]:g}" if axis else "boundary"
-        told[place] = _in_words(row)
-    return told
+        summary[place] = _in_words(row)
+    return summary
 
 
 def _in_words(row: dict[str, Any]) -> str:

@@ -84,7 +84,7 @@ def refine(
     aims = dict(map(_aim, target))
     landscape_of = landscape_from(open_sweep(store), store, observed, species)
 
-    def tell(found: Round) -> None:
+    def report(found: Round) -> None:
         if not json_:
             click.echo("\n".join(round_lines(found)))
 
@@ -99,7 +99,7 @@ def refine(
             execute=partial(
                 execute_on, cluster, workers=workers, threads=threads, progress=not quiet
             ),
-            told=tell,
+            on_round=report,
         )
     except IncompleteError as error:
         click.echo(f"Error: {error}", err=True)

@@ -48,8 +48,10 @@ def _best(at: xr.Dataset) -> str:
     if "best" not in at:
         return "none"
     triples = zip(at["parameter"].values, at["best"].values, at["best_se"].values, strict=True)
-    told = [f"{name} {value:.3f} ± {error:.3f}" for name, value, error in triples if value == value]
-    return "\n".join(told) or "none"
+    lines = [
+        f"{name} {value:.3f} ± {error:.3f}" for name, value, error in triples if value == value
+    ]
+    return "\n".join(lines) or "none"
 
 
 def figures(at: xr.Dataset, image: str) -> tuple[float, float, float]:

@@ -261,8 +261,8 @@ def _border(
 def _pinned(between: Interpolation, point: Floats) -> npt.NDArray[np.bool_]:
     """Which parameters are stopped by the edge of the grid."""
     edges = np.array([[axis[0], axis[-1]] for axis in between.axes])
-    apart = np.abs(edges - point[:, None]).min(axis=1)
-    return np.asarray(apart <= PINNED * np.ptp(edges, axis=1) / 2)
+    separation = np.abs(edges - point[:, None]).min(axis=1)
+    return np.asarray(separation <= PINNED * np.ptp(edges, axis=1) / 2)
 
 
 def _fit(

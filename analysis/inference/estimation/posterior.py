@@ -361,8 +361,10 @@ def _summary(minimum: Minimum, flat: Floats) -> dict[str, Any]:
     several = len(minimum.minima) > 1
     notes = list(minimum.fit.notes)
     if several:
-        apart = ((every[:, None] - minimum.minima[None]) / minimum.half) ** 2
-        share = np.bincount(np.argmin(apart.sum(axis=-1), axis=1), minlength=len(minimum.minima))
+        separation = ((every[:, None] - minimum.minima[None]) / minimum.half) ** 2
+        share = np.bincount(
+            np.argmin(separation.sum(axis=-1), axis=1), minlength=len(minimum.minima)
+        )
         parts = ", ".join(f"{part:.0%}" for part in share / share.sum())
         modes = len(minimum.minima)
         notes.append(

@@ -101,12 +101,12 @@ class Process:
         inner = 1 + points @ self.points.T
         weights = np.broadcast_to(self.weights.T, inner.shape)
         bump = self.height * _bumps(points, self.points, self.lengths)
-        apart = (points[:, None, :] - self.points[None]) / self.lengths**2
+        difference = (points[:, None, :] - self.points[None]) / self.lengths**2
         value = ((PARABOLA * inner**2 + bump) * weights).sum(axis=1)
         slope = (2 * PARABOLA * inner * weights) @ self.points
-        slope -= np.einsum("dn,dna->da", bump * weights, apart)
+        slope -= np.einsum("dn,dna->da", bump * weights, difference)
         curvature = 2 * PARABOLA * np.einsum("dn,na,nb->dab", weights, self.points, self.points)
-        curvature += np.einsum("dn,dna,dnb->dab", bump * weights, apart, apart)
+        curvature += np.einsum("dn,dna,dnb->dab", bump * weights, difference, difference)
         rest = (bump * weights).sum(axis=1)[:, None, None] * np.diag(self.lengths**-2)
         return self.scale * value, self.scale * slope, self.scale * (curvature - rest)
 
@@ -114,9 +114,9 @@ class Process:
         """Prior covariance of slopes at points with the known values, (m, axes, n)."""
         inner = 1 + points @ self.points.T
         bump = self.height * _bumps(points, self.points, self.lengths)
-        apart = (points[:, None, :] - self.points[None]) / self.lengths**2
+        difference = (points[:, None, :] - self.points[None]) / self.lengths**2
         found: Floats = 2 * PARABOLA * inner[:, None, :] * self.points.T[None]
-        return found - bump[:, None, :] * apart.transpose(0, 2, 1)
+        return found - bump[:, None, :] * difference.transpose(0, 2, 1)
 
     def minima(self, begin: Floats, low: Floats, high: Floats) -> Floats:
         """The minimum of every draw in the box, from (draws, axes), by guarded Newton steps."""
@@ -162,8 +162,8 @@ def _parabolas(a: Floats, b: Floats) -> Floats:
 
 def _bumps(a: Floats, b: Floats, lengths: Floats) -> Floats:
     p, q = a / lengths, b / lengths
-    apart = (p**2).sum(axis=1)[:, None] + (q**2).sum(axis=1)[None] - 2 * p @ q.T
-    found: Floats = np.exp(-np.maximum(apart, 0) / 2)
+    difference = (p**2).sum(axis=1)[:, None] + (q**2).sum(axis=1)[None] - 2 * p @ q.T
+    found: Floats = np.exp(-np.maximum(difference, 0) / 2)
     return found
 
 

@@ -241,13 +241,13 @@ def _chosen(
     lowest = np.unravel_index(int(np.nanargmin(table)), table.shape)
     steps = STEPS.get(table.ndim, FEWEST_STEPS)
     # In steps of the coarse grid, if it was refined: its points still tell the wider shape.
-    apart = [
+    separation = [
         (np.abs(axis - axis[i]) / np.diff(axis).max()).reshape(
             [-1 if k == place else 1 for k in range(table.ndim)]
         )
         for place, (axis, i) in enumerate(zip(grid, lowest, strict=True))
     ]
-    close = np.maximum.reduce(np.broadcast_arrays(*apart)) <= steps * (1 + 1e-9)
+    close = np.maximum.reduce(np.broadcast_arrays(*separation)) <= steps * (1 + 1e-9)
     above = table - np.nanmin(table)
     known = noise[finite & close & np.isfinite(noise)]
     low = above <= max(high, 12 * float(np.median(known)) if known.size else 0.0)

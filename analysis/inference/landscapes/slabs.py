@@ -78,7 +78,7 @@ def slab_landscape(
     >>> landscape.s2.dims, landscape.source.values.tolist()
     (('source', 'w_LL'), ['SO', 'SN'])
     """
-    return combine(_apart(simulated, sources, convention), weights)
+    return combine(_source_landscapes(simulated, sources, convention), weights)
 
 
 def slab_landscapes(
@@ -127,16 +127,18 @@ def slab_landscapes(
     >>> bool(landscapes["low"].n == landscapes["high"].n)
     True
     """
-    apart = {name: _apart(model, sources, convention) for name, model in models.items()}
+    by_source = {
+        name: _source_landscapes(model, sources, convention) for name, model in models.items()
+    }
     for source in sources:
-        each = [parts[source] for parts in apart.values()]
+        each = [parts[source] for parts in by_source.values()]
         nearest = min(each, key=lambda part: float(part["s2_total"].fillna(np.inf).min()))
-        for parts in apart.values():
+        for parts in by_source.values():
             parts[source] = parts[source].assign(n=nearest["n"])
-    return {name: combine(parts, weights) for name, parts in apart.items()}
+    return {name: combine(parts, weights) for name, parts in by_source.items()}
 
 
-def _apart(
+def _source_landscapes(
     simulated: xr.Dataset, sources: Mapping[str, Any], convention: Convention
 ) -> dict[str, xr.Dataset]:
     """The landscape of each source by itself."""

@@ -102,16 +102,16 @@ def _total(name: str) -> str:
     return "p_value_total" if name == "p_value" else name.replace("s2", "s2_total")
 
 
-def _profile_distance(apart: Floats, noise: Floats, width: Floats) -> dict[str, Floats]:
+def _profile_distance(difference: Floats, noise: Floats, width: Floats) -> dict[str, Floats]:
     """Mean over the last axis of arccos² exp(−Δ²/width), its Monte Carlo error and bias."""
-    overlap = np.exp(-(apart**2) / width)
+    overlap = np.exp(-(difference**2) / width)
     angle = np.arccos(overlap)
     sine = np.sqrt(np.maximum(1 - overlap**2, 1e-30))
     # d arccos² BC/dΔ, divided by Δ; its limit at Δ = 0 is 4/width.
-    slope = np.where(overlap < 1, angle * overlap / sine, 1.0) * 4 * apart / width
+    slope = np.where(overlap < 1, angle * overlap / sine, 1.0) * 4 * difference / width
     return {
         "s2": np.mean(angle**2, axis=-1),
-        "s2_se": np.sqrt(np.sum((slope * noise) ** 2, axis=-1)) / apart.shape[-1],
+        "s2_se": np.sqrt(np.sum((slope * noise) ** 2, axis=-1)) / difference.shape[-1],
         "s2_bias": np.mean(2 * noise**2 / width, axis=-1),
     }
 

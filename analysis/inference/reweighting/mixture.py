@@ -170,8 +170,8 @@ def distances(references: References, reduced: Floats) -> Floats:
     """How far apart points are: standard deviation, at each reference, of the difference of the
     reduced energies, (points, references)."""
     _, covariance = references.moments
-    apart = reduced[:, None, :] - references.reduced
-    squares = np.einsum("tka,kab,tkb->tk", apart, covariance, apart, optimize=True)
+    separation = reduced[:, None, :] - references.reduced
+    squares = np.einsum("tka,kab,tkb->tk", separation, covariance, separation, optimize=True)
     found: Floats = np.sqrt(np.maximum(squares, 0))
     return found
 
@@ -180,8 +180,8 @@ def _guess(references: References) -> Floats:
     """Free energies by integrating the mean features along the tree of nearest references."""
     own = len(references.reduced) // references.images
     mean = references.moments[0][:own]
-    apart = distances(references, references.reduced)[:own, :own]
-    tree = minimum_spanning_tree(np.maximum(apart, apart.T) + 1e-9)
+    separation = distances(references, references.reduced)[:own, :own]
+    tree = minimum_spanning_tree(np.maximum(separation, separation.T) + 1e-9)
     order, before = breadth_first_order(tree, 0, directed=False)
     free: Floats = np.zeros(len(mean))
     for k in order[1:]:

@@ -137,15 +137,15 @@ class Reweighting:
             else np.array([self.simulated.model.fixed_parameters[COMPOSITION]])
         )
         asked = values.pop(COMPOSITION, there)
-        apart = np.abs(there - asked[:, None])
-        if apart.min(axis=1).max() > SAME:
+        separation = np.abs(there - asked[:, None])
+        if separation.min(axis=1).max() > SAME:
             raise RequestError(
                 "samples of one composition cannot be reweighted to another",
                 came=", ".join(f"x = {x:g}" for x in asked),
                 allowed=", ".join(f"x = {x:g}" for x in there),
                 hint="leave x out",
             )
-        return {COMPOSITION: there[apart.argmin(axis=1)]} if axis else {}
+        return {COMPOSITION: there[separation.argmin(axis=1)]} if axis else {}
 
     def _part(self, place: dict[str, float], values: dict[str, Floats]) -> xr.Dataset:
         """At one composition."""
@@ -169,8 +169,8 @@ class Reweighting:
         }
         kept = {"configuration", "feature", "replica"}
         coords = self.simulated.ds.coords.items()
-        beside = {name: c for name, c in coords if c.dims and set(c.dims) <= kept}
-        made = xr.Dataset(variables, {**beside, **values, **place})
+        kept_coords = {name: c for name, c in coords if c.dims and set(c.dims) <= kept}
+        made = xr.Dataset(variables, {**kept_coords, **values, **place})
         return made.assign_attrs(self.simulated.kept_attrs).assign(
             self.simulated.composition(place)
         )
