@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
 
 from latticescape.physics.errors import RequestError, checked_integer
 from latticescape.physics.lattices.lattice import Lattice
@@ -40,11 +39,18 @@ def _bounded(name: str, meaning: str, default: float | None = None, **bounds: An
     return Parameter(name, meaning, "J", default=default, **limits)
 
 
+def _normal_quantile(u: Floats, mean: float, sd: float) -> Floats:
+    # Most commands need no SciPy, which takes longer to import than they run.
+    from scipy.special import ndtri
+
+    return np.asarray(mean + sd * ndtri(u))
+
+
 DISTRIBUTIONS = {
     "normal": Distribution(
         (_bounded("mean", "mean", 1.0), _bounded("sd", "standard deviation", low=0.0)),
         lambda mean, sd: mean,
-        lambda u, mean, sd: mean + sd * ndtri(u),
+        _normal_quantile,
     ),
     "uniform": Distribution(
         (_bounded("low", "smallest draw"), _bounded("high", "largest draw")),
