@@ -981,7 +981,7 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "a class in words": (counts("0,3,1", "Mo,3,1"), ("unknown", "(Mo, 3)", "8 classes")),
     "no column of counts": (
         COUNTS.replace(",40,30", "").replace(",one,two", ""),
-        ("no column of counts", "centre", "one column an image"),
+        ("no column of counts", "centre", "one column per image"),
     ),
     "no column of the centre": (counts("centre", "center"), ("honeycomb", "center", "centre, n_")),
     "an image of zeros": (COUNTS.replace(",30", ",0"), ("image two", "no counts")),
@@ -1180,7 +1180,7 @@ def test_a_scheduler_without_workers_is_refused(
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        ("sweeps/execution/calibrate.py", '"""', '""" '),
+        ("sweeps/execution/run.py", '"""', '""" '),
         ("sweeps/execution/workers.py", "code_identity", "identity"),
     ],
     ids=["one byte of the source", "a version that cannot be asked"],
@@ -1231,7 +1231,7 @@ def test_a_worker_that_joins_later_with_other_code_is_refused(
     monkeypatch.setattr(module, "warmed", lambda client, sweep: nullcontext())
     store = tmp_path / "s.zarr"
     with (
-        foreign_worker(scheduler, tmp_path, "sweeps/execution/calibrate.py", '"""', '""" '),
+        foreign_worker(scheduler, tmp_path, "sweeps/execution/run.py", '"""', '""" '),
         pytest.raises(ForeignWorkerError, match="other code") as caught,
     ):
         execute(Sweep.from_toml(ISING), store, scheduler, progress=False)

@@ -458,7 +458,7 @@ def test_run_in_python_raises_what_is_incomplete(address: str, tmp_path: Path) -
         run(Sweep.from_toml(SPEC), tmp_path / "s.zarr", address, block_points=9)
     assert caught.value.report.failed == 3
     assert str(caught.value) == (
-        f"of 9 points 3 failed, the rest are stored in {tmp_path}/s.zarr; run again to go on. "
+        f"of 9 points 3 failed, the others are stored in {tmp_path}/s.zarr; run again to continue. "
         "First error: ArithmeticError: no such temperature"
     )
 

@@ -104,7 +104,7 @@ def test_drawn_images_give_back_the_interaction_they_were_drawn_from(found: dict
 def test_the_loop_closes(found: dict[str, Any]) -> None:
     """Simulate, draw, measure, fit: within three standard errors of a w1 of another draw, which are
     small enough to tell it from 0."""
-    folder = Path(found["stores"]["rehearsal"]).parent
+    folder = Path(found["stores"]["synthetic_check"]).parent
     drawn = trial(1, simulated(folder))
     assert abs(drawn.fitted - drawn.true) < 3 * drawn.error
     assert drawn.error < 0.05

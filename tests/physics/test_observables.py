@@ -14,7 +14,7 @@ SITES, SAMPLES, REPLICAS = 4, 5, 64
 MEANS = np.array([0.2, 0.5, 0.3, 0.15, -1.5, 2.5])
 
 
-def samples(*, trades: int = 0) -> Samples:
+def samples(*, swaps: int = 0) -> Samples:
     """A point of two features whose sums are the replica's number and twice it."""
     replica = np.arange(REPLICAS)
     powers = SITES ** np.array([1, 1, 2, 4, 1, 2])
@@ -27,8 +27,8 @@ def samples(*, trades: int = 0) -> Samples:
         feature_first_half=3 * sums,
         moment_sum=np.tile(MEANS * powers * SAMPLES, (1, REPLICAS, 1)),
         histogram=np.ones((1, REPLICAS, 3), np.int64),
-        trades_attempted=np.array([trades]),
-        trades_accepted=replica[None] % 2 * trades // 2,
+        swaps_attempted=np.array([swaps]),
+        swaps_accepted=replica[None] % 2 * swaps // 2,
     )
 
 
@@ -62,7 +62,7 @@ def test_the_drift_is_the_second_half_minus_the_first_times_the_couplings_a_site
 
 
 def test_a_point_has_its_moments_features_and_errors_of_the_mean() -> None:
-    seen = observe(samples(trades=8), np.array([[1.0, 0.5]]), np.array([2.0]))
+    seen = observe(samples(swaps=8), np.array([[1.0, 0.5]]), np.array([2.0]))
     np.testing.assert_allclose(seen["moments"][0], np.tile(MEANS, (REPLICAS, 1)))
     np.testing.assert_allclose(seen["features"][0, :, 1], 2 * np.arange(REPLICAS))
     assert seen["histogram"].tolist() == [[REPLICAS] * 3]
@@ -74,7 +74,7 @@ def test_a_point_has_its_moments_features_and_errors_of_the_mean() -> None:
     assert float(seen["energy_se"][0]) == pytest.approx(0, abs=1e-12)
 
 
-def test_without_trades_there_is_no_acceptance() -> None:
+def test_without_swaps_there_is_no_acceptance() -> None:
     seen = observe(samples(), np.array([[1.0, 0.5]]), np.array([2.0]))
     assert np.isnan(seen["tempering_acceptance"]).all()
 

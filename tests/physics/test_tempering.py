@@ -49,7 +49,7 @@ def test_law_1_ladders_and_their_order_change_no_bit(kernel: str | None, update:
     mixed = sampled([points[k] for k in order], kernel, update)
     alone = sampled([p for p in points if p[1] == 0.2], kernel, update)
     chosen = [k for k, p in enumerate(points) if p[1] == 0.2]
-    for name in ("feature_sum", "moment_sum", "histogram", "trades_attempted", "trades_accepted"):
+    for name in ("feature_sum", "moment_sum", "histogram", "swaps_attempted", "swaps_accepted"):
         values = getattr(whole, name)
         assert getattr(mixed, name).tobytes() == values[order].tobytes(), name
         assert getattr(alone, name).tobytes() == values[chosen].tobytes(), name
@@ -82,13 +82,13 @@ def test_without_it_points_do_not_feel_each_other() -> None:
     assert off.moment_sum.tobytes() != on.moment_sum.tobytes()
 
 
-def test_trades_follow_the_rule() -> None:
+def test_swaps_follow_the_rule() -> None:
     """Accepted always where the colder point has the higher energy, else exp(Δβ ΔE) of them."""
     ladder = Ladder(
         [0, 1, 2], np.array([1.0, 2.0, 4.0]), np.stack([seed_of(5, k) for k in range(3)])
     )
     energies = np.stack([np.full(64, -10.0), np.full(64, -8.0), np.full(64, -9.0)])
-    turns = [list(ladder.trades(energies, counted=True)) for _ in range(400)]
+    turns = [list(ladder.swaps(energies, counted=True)) for _ in range(400)]
     assert [[pair[:2] for pair in turn] for turn in turns[:2]] == [[(0, 1)], [(1, 2)]]
     assert all(turn[0][2].all() for turn in turns[1::2])
     share, expected = ladder.accepted[0].sum() / (200 * 64), np.exp(-0.5 * 2.0)
