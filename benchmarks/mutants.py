@@ -382,8 +382,8 @@ MUTANTS = (
     ),
     mutant(
         "analysis/inference/estimation/deviance.py",
-        "root * (1 - rest / (8 * expected))",
-        "root * (1 + rest / (8 * expected))",
+        "root * (1 - rest / (8 * many))",
+        "root * (1 + rest / (8 * many))",
         "sign of the correction for few counts",
         "estimation",
     ),

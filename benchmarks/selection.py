@@ -24,7 +24,7 @@ from latticescape.analysis import (
 )
 from latticescape.analysis.counts.counting import SHUFFLES, counts_dataset
 from latticescape.analysis.counts.overlap import random_p_value, shuffled_counts
-from latticescape.analysis.inference.comparison.predictions import Predictions, predictions
+from latticescape.analysis.inference.comparison.models import Predictions, predictions
 from latticescape.deploy.examples import example
 from latticescape.physics import (
     PairAlloy,

@@ -1,4 +1,4 @@
-"""The running version: images one by one, and when there are enough of them."""
+"""Sequential analysis: add images one by one until the wanted precision is reached."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Progress:
-    """What is known after an image.
+    """The state of the analysis after an image.
 
     Attributes
     ----------
@@ -35,9 +35,9 @@ class Progress:
     ln_bayes_factor
         Of every model against the best of the others.
     decision
-        The model decided for, or None yet.
+        The model decided for; None while undecided.
     precise
-        Whether all errors asked for are reached, by the model that is best so far.
+        Whether the leading model has reached all wanted errors.
     """
 
     images: int
@@ -50,14 +50,14 @@ class Progress:
 
 @dataclass
 class Accumulator:
-    """Takes images one by one; says when the errors or the decision asked for are reached.
+    """Add images one by one until the wanted errors or a decision are reached.
 
     The decision is Wald's sequential test (Ann. Math. Statist. 16, 117 (1945)) on Bayes factors:
-    for a model as soon as its evidence is ``1/error`` times that of every other. Looking after
-    every image costs nothing: if a model is true, with its parameters from its prior, then another
-    is ever decided for with probability ``error`` at most (Ville's inequality), as far as
-    exp(−2 N S²) is the likelihood. Overlapping neighbourhoods need their effective fraction here
-    more than anywhere.
+    a model is chosen once its evidence is ``1/error`` times that of every other. Testing after
+    every image does not raise the error rate: if a model is true, with its parameters from its
+    prior, the probability that another is ever chosen is at most ``error`` (Ville's inequality),
+    provided that exp(−2 N S²) is the likelihood. Set the effective fraction of overlapping
+    neighbourhoods: the test is sensitive to it.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class Accumulator:
     errors
         Standard errors wanted, by parameter.
     error
-        Chance of a wrong decision, above 0 and below ½.
+        Probability of a wrong decision, above 0 and below ½.
     fraction
         Effective fraction of the neighbourhoods of an image that carries no ``effective_n``.
 
@@ -101,13 +101,13 @@ class Accumulator:
         landscapes = [name for name, model in self.models.items() if "s2_total" in model]
         if landscapes:
             raise RequestError(
-                "a landscape is of its own images, and takes no other",
+                "a landscape belongs to its own images and cannot take another",
                 came=", ".join(landscapes),
                 allowed="sweeps' Datasets, or 'random'",
             )
 
     def add(self, image: npt.ArrayLike | xr.Dataset) -> Progress:
-        """Take one image.
+        """Add one image.
 
         Parameters
         ----------
@@ -117,22 +117,43 @@ class Accumulator:
         Raises
         ------
         RequestError
-            If it has no counts, not the lattice's classes, or a composition no sweep holds; nothing
-            is taken then.
+            If it has no counts, not the lattice's classes, or a composition that no sweep
+            simulates; the image is then not added.
         """
-        observed = self._counted(image)
+        if isinstance(image, xr.Dataset):
+            observed = image
+        else:
+            classes = configurations(self.lattice)
+            counts = np.asarray(image)
+            if counts.shape != (len(classes),) or np.any(counts < 0):
+                raise RequestError(
+                    "the counts are not those of one image",
+                    came=f"an array of shape {counts.shape}",
+                    allowed=f"{len(classes)} counts, the classes of the {self.lattice} lattice",
+                )
+            number = self.history[-1].images + 1 if self.history else 1
+            observed = counts_dataset({f"image {number}": counts}, classes)
         numbers = observed.get("effective_n", observed["n"] * self.fraction)
-        new = {name: landscape_of(name, m, observed) for name, m in self.models.items()}
-        self._landscapes = {
-            name: _joined(self._landscapes.get(name), landscape, numbers.to_numpy().astype(float))
-            for name, landscape in new.items()
-        }
+        landscapes = {name: landscape_of(name, m, observed) for name, m in self.models.items()}
+        for name, landscape in landscapes.items():
+            by_image = [
+                key for key, values in landscape.data_vars.items() if "image" in values.dims
+            ]
+            joined: xr.Dataset = landscape[by_image].assign(
+                n=("image", numbers.to_numpy().astype(float)),
+                counted=("image", landscape["n"].to_numpy()),
+            )
+            if name in self._landscapes:
+                earlier = self._landscapes[name][list(joined.data_vars)]
+                joined = xr.concat([earlier, joined], "image")
+            landscapes[name] = reweighed(joined, joined["n"])
+        self._landscapes = landscapes
         self.history.append(self._progress())
         return self.history[-1]
 
     @property
     def finished(self) -> bool:
-        """Whether everything asked for is reached."""
+        """Whether all wanted errors and the decision are reached."""
         if not self.history:
             return False
         last = self.history[-1]
@@ -162,53 +183,26 @@ class Accumulator:
             coords={"model": names, "parameter": parameters},
         )
 
-    def _counted(self, image: npt.ArrayLike | xr.Dataset) -> xr.Dataset:
-        if isinstance(image, xr.Dataset):
-            return image
-        classes = configurations(self.lattice)
-        counts = np.asarray(image)
-        if counts.shape != (len(classes),) or np.any(counts < 0):
-            raise RequestError(
-                "these are no counts of one image",
-                came=f"an array of shape {counts.shape}",
-                allowed=f"{len(classes)} counts, the classes of the {self.lattice} lattice",
-            )
-        number = self.history[-1].images + 1 if self.history else 1
-        return counts_dataset({f"image {number}": counts}, classes)
-
     def _progress(self) -> Progress:
         fits = {name: argmin_s2(landscape) for name, landscape in self._landscapes.items()}
-        found = bayes_factors(self._landscapes)
-        evidence = dict(zip(self._landscapes, found["ln_evidence"].values.tolist(), strict=True))
-        factors = {name: _ahead(name, evidence) for name in evidence}
+        table = bayes_factors(self._landscapes)
+        evidence = dict(zip(self._landscapes, table["ln_evidence"].values.tolist(), strict=True))
+        factors = {}
+        for name, value in evidence.items():
+            others = [evidence[other] for other in evidence if other != name]
+            factors[name] = value - max(others) if others else float("inf")
         leader = max(factors, key=lambda name: factors[name])
         sure = len(factors) > 1 and factors[leader] >= -np.log(self.error)
         earlier = self.history[-1].decision if self.history else None
         first = next(iter(self._landscapes.values()))
+        known, unknown = fits[earlier or leader].parameters, (0.0, float("inf"))
         return Progress(
             images=first.sizes["image"],
             n=int(first["counted"].sum()),
             fits=fits,
             ln_bayes_factor=factors,
             decision=earlier or (leader if sure else None),
-            precise=self._precise(fits[earlier or leader]),
+            precise=all(
+                known.get(name, unknown)[1] <= wanted for name, wanted in self.errors.items()
+            ),
         )
-
-    def _precise(self, fit: Fit) -> bool:
-        unknown = (0.0, float("inf"))
-        known = {name: fit.parameters.get(name, unknown)[1] for name in self.errors}
-        return all(known[name] <= wanted for name, wanted in self.errors.items())
-
-
-def _ahead(name: str, evidence: Mapping[str, float]) -> float:
-    others = [value for other, value in evidence.items() if other != name]
-    return evidence[name] - max(others) if others else float("inf")
-
-
-def _joined(old: xr.Dataset | None, new: xr.Dataset, numbers: Floats) -> xr.Dataset:
-    """The landscape of all images so far."""
-    by_image = [name for name, values in new.data_vars.items() if "image" in values.dims]
-    counted = ("image", new["n"].to_numpy())
-    part: xr.Dataset = new[by_image].assign(n=("image", numbers), counted=counted)
-    every = part if old is None else xr.concat([old[list(part.data_vars)], part], "image")
-    return reweighed(every, every["n"])

@@ -11,12 +11,13 @@ from scipy.stats import chi2, ncx2
 
 from latticescape.analysis.inference.comparison.models import (
     Model,
+    Predictions,
     argmin_s2,
     effective_numbers,
     landscape_of,
+    predictions,
     reweighed,
 )
-from latticescape.analysis.inference.comparison.predictions import Predictions, predictions
 from latticescape.analysis.inference.estimation.fit import Fit
 from latticescape.physics.errors import RequestError
 
@@ -25,24 +26,24 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Need:
-    """Data that is needed.
+    """The required sample size.
 
     Attributes
     ----------
     neighborhoods
         As counted in images, where they overlap.
     effective
-        Independent ones that tell as much.
+        The equivalent number of independent neighbourhoods.
     images
-        Of the mean size of those there are, in their proportion of compositions.
+        Of the mean size of the observed ones, in their proportion of compositions.
     there
-        Neighbourhoods there are now.
+        Neighbourhoods observed so far.
     by_parameter
-        Neighbourhoods for each parameter's error alone; empty where two models are compared.
+        Neighbourhoods for the error of each parameter; empty where two models are compared.
     s2
         S² between the two models, the second at its best.
     power
-        Found by simulation at this number, with its standard error; NaN without.
+        Simulated at this number, with its standard error; NaN without simulation.
     """
 
     neighborhoods: int
@@ -93,17 +94,17 @@ def sample_size(
         Effective fraction of each image's neighbourhoods, or of all; by default ``effective_n`` of
         the images where they carry it, else 1.
     draws
-        If not 0, the power is simulated as well with so many sets of images from either model: how
-        often those of ``model`` lie beyond the (1 − alpha) quantile of the other's. It needs no
-        asymptotics; where it differs much from ``power``, believe it.
+        If not 0, the power is also simulated with this many sets of images from either model: how
+        often those of ``model`` exceed the (1 − alpha) quantile of the other's. It needs no
+        asymptotics; where it differs much from ``power``, trust the simulation.
     seed
         Of the draws.
 
     Raises
     ------
     RequestError
-        If neither or both questions are asked, a parameter is unknown or no error of it known, an
-        error or probability is out of bounds, or the two models agree.
+        If neither or both of ``errors`` and ``against`` are passed, a parameter or its error is
+        unknown, an error or probability is out of bounds, or the two models agree.
 
     Examples
     --------
@@ -129,7 +130,17 @@ def sample_size(
             hint='errors={"w1": 0.01}, or against="random"',
         )
     if errors is not None:
-        return _for_errors(model, observed, errors, fraction)
+        landscape = landscape_of("to be fitted", model, observed)
+        used = effective_numbers(observed, fraction, measured=True)
+        fit = argmin_s2(reweighed(landscape, used))
+        ratios = {name: _ratio(name, fit, wanted) for name, wanted in errors.items()}
+        n = observed["n"].to_numpy().astype(float)
+        return _need(
+            max(ratios.values()) * float(used.sum()),
+            n,
+            float(used.sum() / n.sum()),
+            by_parameter={name: float(n.sum()) * ratio for name, ratio in ratios.items()},
+        )
     assert against is not None
     for name, value in (("power", power), ("alpha", alpha)):
         if not 0 < value < 1:
@@ -138,29 +149,11 @@ def sample_size(
         raise RequestError(
             "the power of the test must exceed alpha", came=f"power {power}", allowed=f"> {alpha}"
         )
-    return _to_tell(model, against, observed, power, alpha, fraction, draws, seed)
-
-
-def _for_errors(
-    model: Model, observed: xr.Dataset, errors: Mapping[str, float], fraction: npt.ArrayLike | None
-) -> Need:
-    landscape = landscape_of("asked for", model, observed)
-    used = effective_numbers(observed, fraction, measured=True)
-    fit = argmin_s2(reweighed(landscape, used))
-    by_parameter = {name: _ratio(name, fit, wanted) for name, wanted in errors.items()}
-    needed = max(by_parameter.values()) * float(used.sum())
-    n = observed["n"].to_numpy().astype(float)
-    share = float(used.sum() / n.sum())
-    return _need(
-        needed,
-        n,
-        share,
-        by_parameter={name: float(n.sum()) * ratio for name, ratio in by_parameter.items()},
-    )
+    return _to_distinguish(model, against, observed, power, alpha, fraction, draws, seed)
 
 
 def _ratio(name: str, fit: Fit, wanted: float) -> float:
-    """How many times the data there is."""
+    """Required data over available data."""
     if name not in fit.parameters:
         raise RequestError(
             f"the model has no parameter {name}",
@@ -193,9 +186,9 @@ def _need(
 ) -> Need:
     neighborhoods = effective / share
     return Need(
-        neighborhoods=_up(neighborhoods),
+        neighborhoods=_rounded_up(neighborhoods),
         effective=float(effective),
-        images=_up(neighborhoods / n.mean()),
+        images=_rounded_up(neighborhoods / n.mean()),
         there=int(n.sum()),
         by_parameter=by_parameter or {},
         s2=s2,
@@ -203,12 +196,12 @@ def _need(
     )
 
 
-def _up(number: float) -> int:
-    """The next whole number, but for rounding."""
+def _rounded_up(number: float) -> int:
+    """The next whole number; the tolerance absorbs rounding errors."""
     return int(np.ceil(number * (1 - 1e-9)))
 
 
-def _to_tell(
+def _to_distinguish(
     model: Model,
     against: Model,
     observed: xr.Dataset,
@@ -232,12 +225,19 @@ def _to_tell(
             allowed="models that differ at their best",
         )
     effective = noncentrality(power, alpha, dof) / (4 * s2)
-    found = float("nan"), float("nan")
+    simulated = float("nan"), float("nan")
     if draws:
-        truths = best, other.at(int(np.argmin(difference)))
-        found = _simulated((mine, other), truths, effective * weights, alpha, draws, seed)
+        # How often images of the model exceed the (1 − alpha) quantile of images of the other.
+        rng = np.random.default_rng(seed)
+        numbers = effective * weights
+        of_model, of_other = (
+            likelihood_ratios(mine, other, truth.draws(numbers, draws, rng), numbers)
+            for truth in (best, other.at(int(np.argmin(difference))))
+        )
+        share = float((of_model > np.quantile(of_other, 1 - alpha)).mean())
+        simulated = share, float(np.sqrt(max(share * (1 - share), 1 / draws) / draws))
     n = observed["n"].to_numpy().astype(float)
-    return _need(effective, n, float(used.sum() / n.sum()), s2=s2, power=found)
+    return _need(effective, n, float(used.sum() / n.sum()), s2=s2, power=simulated)
 
 
 def noncentrality(power: float, alpha: float, dof: int) -> float:
@@ -252,23 +252,6 @@ def noncentrality(power: float, alpha: float, dof: int) -> float:
     return float(brentq(lambda value: ncx2.sf(limit, dof, value) - power, 1e-9, 1e4))
 
 
-def _simulated(
-    models: tuple[Predictions, Predictions],
-    truths: tuple[Predictions, Predictions],
-    numbers: Floats,
-    alpha: float,
-    draws: int,
-    seed: int,
-) -> tuple[float, float]:
-    """How often images of the model lie beyond the (1 − alpha) quantile of images of the other."""
-    rng = np.random.default_rng(seed)
-    of_model, of_other = (
-        likelihood_ratios(*models, truth.draws(numbers, draws, rng), numbers) for truth in truths
-    )
-    share = float((of_model > np.quantile(of_other, 1 - alpha)).mean())
-    return share, float(np.sqrt(max(share * (1 - share), 1 / draws) / draws))
-
-
 def likelihood_ratios(
     mine: Predictions, other: Predictions, images: npt.NDArray[np.int64], numbers: Floats
 ) -> Floats:
@@ -276,5 +259,5 @@ def likelihood_ratios(
     least = [
         np.array([(numbers @ model.s2(one)).min() for one in images]) for model in (other, mine)
     ]
-    found: Floats = 4 * (least[0] - least[1])
-    return found
+    ratios: Floats = 4 * (least[0] - least[1])
+    return ratios

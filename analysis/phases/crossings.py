@@ -170,7 +170,21 @@ def finite_size_scaling(
 
     def exponents(values: Mapping[int, Values]) -> Floats:
         """1/ν of every pair, then β/ν, then γ/ν."""
-        return np.array([_exponents_of_pair(pair, values) for pair in family.pairs]).T.ravel()
+        rows = []
+        for pair in family.pairs:
+            T, ratio = pair.crossing(values), np.log(pair.large.size / pair.small.size)
+            slopes = [curve.deriv()(T) for curve in pair.polynomials(values, BINDER)]
+            order = [curve(T) for curve in pair.polynomials(values, "magnetization_abs")]
+            squared = [curve(T) for curve in pair.polynomials(values, "order_squared")]
+            dimension = GEOMETRIES[pair.small.lattice.kind].dimension
+            rows.append(
+                (
+                    float(np.log(slopes[1] / slopes[0]) / ratio),
+                    float((order[0] - order[1]) / ratio),
+                    float(dimension + (squared[1] - squared[0]) / ratio),
+                )
+            )
+        return np.array(rows).T.ravel()
 
     result, covariance = jackknifed(family.curves, exponents)
     errors = np.sqrt(np.diag(covariance))
@@ -222,20 +236,19 @@ class Pair:
 
         The Binder cumulant is used itself. Degree and weights are chosen once, from all replicas.
         """
-        small, large = (self._polynomial(curve, values, name) for curve in (self.small, self.large))
-        return small, large
-
-    def _polynomial(self, curve: Curve, values: Mapping[int, Values], name: str) -> Polynomial:
         low, high = self.window
-        inside = (curve.temperatures >= low) & (curve.temperatures <= high)
         scaled = (lambda v: v) if name == BINDER else np.log
-        key = (curve.size, name)
-        if key not in self._fits:
-            mean, error = curve.mean[name][inside], curve.error(name)[inside]
-            relative = error if name == BINDER else error / mean
-            T = curve.temperatures[inside]
-            self._fits[key] = fit_polynomial(T, scaled(mean), relative, HIGHEST_DEGREE)
-        return self._fits[key].through(scaled(values[curve.size][name])[inside])
+        polynomials = []
+        for curve in (self.small, self.large):
+            inside = (curve.temperatures >= low) & (curve.temperatures <= high)
+            key = (curve.size, name)
+            if key not in self._fits:
+                mean, error = curve.mean[name][inside], curve.error(name)[inside]
+                relative = error if name == BINDER else error / mean
+                T = curve.temperatures[inside]
+                self._fits[key] = fit_polynomial(T, scaled(mean), relative, HIGHEST_DEGREE)
+            polynomials.append(self._fits[key].through(scaled(values[curve.size][name])[inside]))
+        return polynomials[0], polynomials[1]
 
     def crossing(self, values: Mapping[int, Values]) -> float:
         """Return where the larger size's Binder curve falls below the smaller's; NaN if nowhere.
@@ -336,8 +349,8 @@ def pair_of(small: Curve, large: Curve, nu: float) -> Pair:
     guess = float(np.interp(0.0, -difference[neighbors], T[neighbors]))
     half = max(guess * large.size ** (-1 / nu), np.abs(T[place] - guess).max())
     for curve in (small, large):
-        away = np.sort(np.abs(curve.temperatures - guess))
-        half = max(half, away[min(ENOUGH, len(away)) - 1])
+        distances = np.sort(np.abs(curve.temperatures - guess))
+        half = max(half, distances[min(ENOUGH, len(distances)) - 1])
     half *= 1 + 1e-9
     return Pair(small, large, (guess - half, guess + half))
 
@@ -364,7 +377,7 @@ def _difference(small: Curve, large: Curve) -> tuple[Floats, Floats, Floats]:
 
 def _sign_change(small: Curve, large: Curve, T: Floats, z: Floats) -> npt.NDArray[np.intp]:
     """Return indices around the crossing, out to where the curves differ significantly."""
-    # Where the curves are equal, far from Tc, noise decides the sign of z, but not of its sums.
+    # Away from Tc the curves are equal and noise decides the sign of z, but not of its sums.
     sums = np.concatenate([[0.0], np.cumsum(np.clip(z, -BOUNDED, BOUNDED))])
     split = int(np.argmax(2 * sums - sums[-1]))
     below, above = _first_significant(z[:split][::-1]), _first_significant(-z[split:])
@@ -393,16 +406,3 @@ def _first_significant(z: Floats) -> int | None:
     evidence = np.cumsum(z) / np.sqrt(1 + np.arange(len(z)))
     sure = np.flatnonzero(evidence > DIFFERENT)
     return int(sure[0]) if len(sure) else None
-
-
-def _exponents_of_pair(pair: Pair, values: Mapping[int, Values]) -> tuple[float, float, float]:
-    T, ratio = pair.crossing(values), np.log(pair.large.size / pair.small.size)
-    slopes = [curve.deriv()(T) for curve in pair.polynomials(values, BINDER)]
-    order = [curve(T) for curve in pair.polynomials(values, "magnetization_abs")]
-    squared = [curve(T) for curve in pair.polynomials(values, "order_squared")]
-    dimension = GEOMETRIES[pair.small.lattice.kind].dimension
-    return (
-        float(np.log(slopes[1] / slopes[0]) / ratio),
-        float((order[0] - order[1]) / ratio),
-        float(dimension + (squared[1] - squared[0]) / ratio),
-    )

@@ -112,12 +112,14 @@ def phase_diagram(
                 allowed=", ".join(sorted({*runs.parameters, *runs.axes})),
             )
     largest, lines = _lines(runs, model.centre)
-    drawn = [_lines(runs, draw, refine=False)[1] for draw in model.draws]
+    draws_lines = [_lines(runs, draw, refine=False)[1] for draw in model.draws]
     averages = largest[[n for name in AVERAGES for n in (name, f"{name}_se") if n in largest]]
     if "done" in largest:
         averages = averages.where(largest["done"])
     parts = [averages, ordering(largest)] if "spins" in largest else [averages]
-    diagram = xr.merge([xr.merge(parts), lines, _spread(lines, drawn, model)], compat="override")
+    diagram = xr.merge(
+        [xr.merge(parts), lines, _spread(lines, draws_lines, model)], compat="override"
+    )
     diagram.attrs = {name: largest.attrs[name] for name in ATTRS if name in largest.attrs}
     diagram.attrs |= {f"at_{name}": value for name, value in model.centre.items()}
     for name, value in marked.centre.items():
@@ -155,13 +157,18 @@ def _lines(
     sweeps = runs.at(values)
     largest = list(sweeps.values())[-1]
     across = [name for name in ACROSS if name in largest.dims]
-    if across:
-        boundaries = [
-            _boundary(runs, _at_place(sweeps, across[0], place), values, refine)
-            for place in largest[across[0]].values
-        ]
-    else:
-        boundaries = [_boundary(runs, sweeps, values, refine)]
+    boundaries = []
+    for place in largest[across[0]].values if across else (np.nan,):
+        # The lines of temperatures at this place, of the sizes that were computed there.
+        lines = {}
+        for size, ds in sweeps.items():
+            if not across or across[0] not in ds.dims:
+                lines[size] = ds
+                continue
+            near = np.flatnonzero(np.isclose(ds[across[0]].values, place))
+            if len(near):
+                lines[size] = ds.isel({across[0]: int(near[0])})
+        boundaries.append(_boundary(runs, lines, values, refine))
     shape = [largest.sizes[name] for name in across]
     units = {"units": largest["T"].attrs.get("units", "1")}
     methods = np.reshape(np.array([b.method for b in boundaries], dtype=str), shape)
@@ -184,19 +191,6 @@ def _lines(
     table["boundary_method"] = (across, methods, {"long_name": "how the boundary was located"})
     coords = {name: largest[name] for name in across}
     return largest, xr.merge([ridges(largest), xr.Dataset(table, coords)])
-
-
-def _at_place(sweeps: BySize, axis: str, place: float) -> BySize:
-    """Return the lines of temperatures at one place, of the sizes that were computed there."""
-    lines = {}
-    for size, ds in sweeps.items():
-        if axis not in ds.dims:
-            lines[size] = ds
-            continue
-        near = np.flatnonzero(np.isclose(ds[axis].values, place))
-        if len(near):
-            lines[size] = ds.isel({axis: int(near[0])})
-    return lines
 
 
 def _boundary(runs: Runs, line: BySize, values: Mapping[str, float], refine: bool) -> Boundary:
@@ -259,19 +253,21 @@ def _by_ratio(line: xr.Dataset) -> Boundary:
     return Boundary(RATIO, float(places[0][0]), error, spread)
 
 
-def _spread(lines: xr.Dataset, drawn: Sequence[xr.Dataset], model: ParameterValues) -> xr.Dataset:
+def _spread(
+    lines: xr.Dataset, draws_lines: Sequence[xr.Dataset], model: ParameterValues
+) -> xr.Dataset:
     """Return how the uncertainty of the parameters spreads every line of the diagram."""
     names = [n for n in ("boundary", *(f"{r}_ridge" for r in RIDGES)) if n in lines]
     columns = [n for name in names for n in (name, f"{name}_se")]
-    together = xr.concat([ds[columns] for ds in drawn], "draw") if drawn else lines
+    together = xr.concat([ds[columns] for ds in draws_lines], "draw") if draws_lines else lines
     spread: dict[str, Any] = {}
     for name in names:
         line = name.replace("_", " ")
         errors = xr.full_like(lines[name], np.nan)
-        if drawn:
+        if draws_lines:
             values = together[name]
             variance = values.var("draw", ddof=1) - (together[f"{name}_se"] ** 2).mean("draw")
-            enough = values.notnull().sum("draw") > len(drawn) / 2
+            enough = values.notnull().sum("draw") > len(draws_lines) / 2
             errors = (variance.clip(min=0) ** 0.5).where(enough)
             share = values.notnull().mean("draw")
             spread[f"{name}_draws"] = values.assign_attrs(lines[name].attrs)
@@ -279,7 +275,7 @@ def _spread(lines: xr.Dataset, drawn: Sequence[xr.Dataset], model: ParameterValu
         spread[f"{name}_parameter_se"] = errors.assign_attrs(
             long_name=f"standard error of the {line} due to the fit's uncertainty"
         )
-    if drawn:
+    if draws_lines:
         for parameter in model.centre:
             spread[f"draw_{parameter}"] = ("draw", [draw[parameter] for draw in model.draws])
     return xr.Dataset(spread)

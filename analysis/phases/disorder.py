@@ -135,20 +135,16 @@ def spin_overlap(ds: xr.Dataset) -> xr.Dataset:
     values = np.full((len(MOMENTS), 2, *known.shape), np.nan)
     for place in np.ndindex(known.shape):
         if known[place]:
-            values[(slice(None), slice(None), *place)] = _moments(words[place].values)
+            spins = 2.0 * unpack_replicas(words[place].values) - 1.0
+            overlaps = spins @ spins.T / spins.shape[1]
+            moments = [_pair_mean(overlaps**power) for power in MOMENTS.values()]
+            values[(slice(None), slice(None), *place)] = np.array(moments)
     variables: dict[str, Any] = {}
     for name, (value, error) in zip(MOMENTS, values, strict=True):
         variables |= {name: (axes, value), f"{name}_se": (axes, error)}
     for suffix, value in zip(("", "_se"), values[0], strict=True):
         variables[f"spin_glass_susceptibility{suffix}"] = (axes, ds.sizes["site"] * value)
     return xr.Dataset(variables, {axis: ds[axis] for axis in axes}, ds.attrs)
-
-
-def _moments(words: npt.NDArray[np.uint64]) -> Floats:
-    """Return each moment of the overlaps of all pairs, and its error, (moments, 2)."""
-    spins = 2.0 * unpack_replicas(words) - 1.0
-    overlaps = spins @ spins.T / spins.shape[1]
-    return np.array([_pair_mean(overlaps**power) for power in MOMENTS.values()])
 
 
 def _pair_mean(values: Floats) -> tuple[float, float]:

@@ -227,10 +227,7 @@ def waves_of(words: npt.NDArray[np.uint64], lattice: Lattice) -> Waves:
     # no order.
     S = structure_factor(spins - spins.mean(), lattice)
     stars = stars_of(lattice)
-    return Waves(lattice, stars.mean(S), _around(S, stars, lattice), variance)
-
-
-def _around(S: Floats, stars: Stars, lattice: Lattice) -> Floats:
+    # The mean of S over the neighbours of each wave that are neither in its star nor k = 0.
     axes = tuple(range(1, S.ndim))
     uniform = np.zeros(S.shape[1:], bool)
     uniform[(0,) * uniform.ndim] = True
@@ -241,8 +238,8 @@ def _around(S: Floats, stars: Stars, lattice: Lattice) -> Floats:
         counted = other & ~np.roll(uniform, back, axis=tuple(range(uniform.ndim)))
         total += np.where(counted, np.roll(S, back, axis=axes), 0)
         number += counted
-    mean = np.where(number, total / np.maximum(number, 1), np.inf)
-    return stars.mean(mean)
+    around = np.where(number, total / np.maximum(number, 1), np.inf)
+    return Waves(lattice, stars.mean(S), stars.mean(around), variance)
 
 
 def _peak_table(waves: Waves, peaks: int) -> dict[str, Any]:

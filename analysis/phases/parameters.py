@@ -33,7 +33,7 @@ class ParameterValues:
         return self.only([name for name in self.centre if name not in names])
 
     def only(self, names: Collection[str]) -> "ParameterValues":
-        """Return the values of these parameters alone."""
+        """Return the values of only these parameters."""
         return ParameterValues(
             {n: v for n, v in self.centre.items() if n in names},
             tuple({n: v for n, v in draw.items() if n in names} for draw in self.draws),
@@ -68,7 +68,20 @@ def parameter_values(at: Any, number: int, seed: int) -> ParameterValues:
     if at is None:
         return ParameterValues({})
     if isinstance(at, Mapping):
-        return _of_mapping(at, number, seed)
+        both = {str(name): np.atleast_1d(np.asarray(value, float)) for name, value in at.items()}
+        for name, values in both.items():
+            if len(values) > 2 or not np.isfinite(values).all():
+                raise RequestError(
+                    f"at= gives no value of {name}",
+                    came=at[name],
+                    allowed="a number, or (value, standard error)",
+                    hint=f"{name}=(-0.5, 0.1)",
+                )
+        centre = {name: float(values[0]) for name, values in both.items()}
+        errors = np.array([values[1] if len(values) > 1 else 0.0 for values in both.values()])
+        if not errors.any():
+            return ParameterValues(centre)
+        return _of_covariance(centre, np.diag(errors**2), number, seed)
     if hasattr(at, "posterior"):
         return _of_draws(at.posterior, None, number, seed)
     if getattr(at, "draws", None) is not None:
@@ -83,23 +96,6 @@ def parameter_values(at: Any, number: int, seed: int) -> ParameterValues:
         allowed="a mapping, a Fit, or an ArviZ InferenceData",
         hint='at={"w1": -0.5}',
     )
-
-
-def _of_mapping(at: Mapping[str, Any], number: int, seed: int) -> ParameterValues:
-    both = {str(name): np.atleast_1d(np.asarray(value, float)) for name, value in at.items()}
-    for name, values in both.items():
-        if len(values) > 2 or not np.isfinite(values).all():
-            raise RequestError(
-                f"at= gives no value of {name}",
-                came=at[name],
-                allowed="a number, or (value, standard error)",
-                hint=f"{name}=(-0.5, 0.1)",
-            )
-    centre = {name: float(values[0]) for name, values in both.items()}
-    errors = np.array([values[1] if len(values) > 1 else 0.0 for values in both.values()])
-    if not errors.any():
-        return ParameterValues(centre)
-    return _of_covariance(centre, np.diag(errors**2), number, seed)
 
 
 def _of_covariance(

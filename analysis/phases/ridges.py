@@ -58,17 +58,7 @@ def ridge(curve: Curve, name: str) -> tuple[float, float, float, float]:
         values[top] - values[end] > CERTAIN * np.hypot(errors[top], errors[end]) for end in (0, -1)
     ):
         return NOWHERE
-    part = _shoulders(values, top)
-    T = curve.temperatures[part]
-    fit = fit_polynomial(T, values[part], errors[part], HIGHEST_DEGREE)
-    place, height = _top(fit.through(values[part]), T)
-    parts = np.array([_top(fit.through(row), T) for row in curve.leave_one_out[name][:, part]])
-    error = jackknife_error(parts)
-    return place, float(error[0]), height, float(error[1])
-
-
-def _shoulders(values: Floats, top: int) -> slice:
-    """Return the points around the maximum that the polynomial is fitted to."""
+    # The points around the maximum that the polynomial is fitted to.
     low = high = top
     bottom = min(values[0], values[-1])
     level = bottom + SHOULDER * (values[top] - bottom)
@@ -76,9 +66,15 @@ def _shoulders(values: Floats, top: int) -> slice:
         values[low - 1] > level or (high - low + 1 < ENOUGH and top - low <= high - top)
     ):
         low -= 1
-    while high < len(values) - 1 and (values[high + 1] > level or high - low + 1 < ENOUGH):
+    while high < last and (values[high + 1] > level or high - low + 1 < ENOUGH):
         high += 1
-    return slice(max(0, min(low, high + 1 - ENOUGH)), high + 1)
+    part = slice(max(0, min(low, high + 1 - ENOUGH)), high + 1)
+    T = curve.temperatures[part]
+    fit = fit_polynomial(T, values[part], errors[part], HIGHEST_DEGREE)
+    place, height = _top(fit.through(values[part]), T)
+    parts = np.array([_top(fit.through(row), T) for row in curve.leave_one_out[name][:, part]])
+    error = jackknife_error(parts)
+    return place, float(error[0]), height, float(error[1])
 
 
 def _top(curve: Polynomial, T: Floats) -> tuple[float, float]:

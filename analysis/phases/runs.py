@@ -83,9 +83,16 @@ def simulate(
     kernel = LatticeKernel(lattice, model, schedule, tuple(axes), keep)
     kernel.check(axes)
     places = [dict(zip(axes, map(float, v), strict=True)) for v in product(*axes.values())]
-    seeds = np.stack([_seed(seed, kernel, place) for place in places])
+    seeds = []
+    for place in places:
+        # 256 bits by BLAKE2b of the point's own parameters, independent of the grid.
+        message = f"latticescape diagram 1 {seed} {kernel.lattice}".encode()
+        for name, value in sorted(kernel.parameters(place).items()):
+            message += b"\0" + name.encode() + b"=" + struct.pack(">d", value + 0.0)
+        digest = hashlib.blake2b(message, digest_size=32).digest()
+        seeds.append(np.frombuffer(digest, ">u8").astype(np.uint64))
     points = {name: np.array([place[name] for place in places]) for name in axes}
-    results = kernel.compute(points, seeds)
+    results = kernel.compute(points, np.stack(seeds))
     shape = tuple(len(values) for values in axes.values())
     return xr.Dataset(
         {
@@ -102,15 +109,6 @@ def simulate(
         },
         attrs={**kernel.attrs, "lattice_size": lattice.size, "seed": seed},
     )
-
-
-def _seed(seed: int, kernel: LatticeKernel, place: Mapping[str, float]) -> npt.NDArray[np.uint64]:
-    """Return 256 bits, by BLAKE2b of the point's own parameters, independent of the grid."""
-    message = f"latticescape diagram 1 {seed} {kernel.lattice}".encode()
-    for name, value in sorted(kernel.parameters(place).items()):
-        message += b"\0" + name.encode() + b"=" + struct.pack(">d", value + 0.0)
-    digest = hashlib.blake2b(message, digest_size=32).digest()
-    return np.frombuffer(digest, ">u8").astype(np.uint64)
 
 
 @runtime_checkable
@@ -171,23 +169,21 @@ class StoredRuns(Runs):
         return tuple(name for name in axes_of(self.largest) if name in ("T", *ACROSS))
 
     def at(self, values: Mapping[str, float]) -> BySize:
-        return {size: self._selected(ds, values).load() for size, ds in self.sweeps.items()}
-
-    def _selected(self, ds: xr.Dataset, values: Mapping[str, float]) -> xr.Dataset:
-        for name in axes_of(ds):
-            if name in ("T", *ACROSS):
-                continue
-            places = ds[name].values
-            _check_value(name, places, values)
-            if not places.min() <= values[name] <= places.max():
-                raise RequestError(
-                    f"{name} is out of the sweep's range",
-                    came=values[name],
-                    allowed=f"{places.min():g} to {places.max():g}",
-                    hint="phase_diagram(sweep, at=…) of a Sweep: it simulates any values",
-                )
-            ds = ds.sel({name: values[name]}, method="nearest", drop=True)
-        return ds
+        selected = {}
+        for size, ds in self.sweeps.items():
+            for name in [name for name in axes_of(ds) if name not in ("T", *ACROSS)]:
+                places = ds[name].values
+                _check_value(name, places, values)
+                if not places.min() <= values[name] <= places.max():
+                    raise RequestError(
+                        f"{name} is out of the sweep's range",
+                        came=values[name],
+                        allowed=f"{places.min():g} to {places.max():g}",
+                        hint="phase_diagram(sweep, at=…) of a Sweep: it simulates any values",
+                    )
+                ds = ds.sel({name: values[name]}, method="nearest", drop=True)
+            selected[size] = ds.load()
+        return selected
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ def test_counts_that_know_their_effective_number_use_the_simulation_or_it(
     told = fit(known.drop_vars("count_covariance"))
     assert told.overlap == "effective"
     assert told.parameters["p"][1] == pytest.approx(2 * known_error(NUMBER), rel=0.1)
-    with pytest.raises(RequestError, match="cannot tell how neighbourhoods overlap"):
+    with pytest.raises(RequestError, match="lacks the data for overlap"):
         fit(surface, overlap="effective")
 
 
@@ -386,7 +386,7 @@ def test_blocks_scatter_as_overlapping_neighbourhoods_do() -> None:
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ({"kind": "images"}, "one image alone"),
+        ({"kind": "images"}, "a bootstrap over images needs at least two"),
         ({"kind": "blocks"}, "need its atoms"),
         ({"kind": "jackknife"}, "unknown kind"),
         ({"draws": 3}, "too few draws"),
@@ -477,7 +477,7 @@ def test_sources_are_weighed() -> None:
     assert float(even.n.sum()) == 8
     with pytest.raises(RequestError, match="different grids"):
         combine({"a": near, "b": far.isel(w=slice(0, 5))})
-    with pytest.raises(RequestError, match="not those of the sources"):
+    with pytest.raises(RequestError, match="weights must name the sources"):
         combine({"a": near}, {"b": 1.0})
     with pytest.raises(RequestError, match="no variable"):
         profile_landscape(sweep, {"value": [1], "error": [1]}, variable="la")

@@ -145,7 +145,7 @@ def test_what_the_images_leave_open_is_no_matter_of_sampling() -> None:
     found = propose(fine, {"w1": 0.001})
     assert found.status == "reached"
     assert found.data_errors["w1"] == pytest.approx(0.02, rel=0.1)
-    assert "the data leave w1 open by ± 0.02" in found.notes[0]
+    assert "the data determine w1 to ± 0.02" in found.notes[0]
     flat = landscape_of({"w1": np.linspace(-0.004, 0.004, 9)}, {"w1": 0.0}, noise=1e-3)
     told = propose(flat, {"w1": 0.001})
     assert (told.status, told.axes) == ("flat", {})

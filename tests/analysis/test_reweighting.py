@@ -13,13 +13,12 @@ from benchmarks import reweighting as benchmark
 from benchmarks.reweighting import computed, observed_at_truth, sweep_of
 from latticescape.analysis import fit, landscape, reweight, reweighted_landscape
 from latticescape.analysis.inference.reweighting.landscapes import beside_untrusted
-from latticescape.analysis.inference.reweighting.mixture import Mixture, Weighed, Weigher
+from latticescape.analysis.inference.reweighting.mixture import Mixture, Weighed, Weigher, among
 from latticescape.analysis.inference.reweighting.references import (
     References,
     Simulated,
     turned_classes,
 )
-from latticescape.analysis.inference.reweighting.trust import among
 from latticescape.physics import (
     Ising,
     Lattice,

@@ -1,4 +1,4 @@
-"""The lecture's table: S², p-value and BIC of several models on the same images."""
+"""Compare models of the same images: S², p-value, BIC and parameters of each."""
 
 from collections.abc import Mapping
 from typing import Literal, get_args
@@ -59,7 +59,7 @@ def bic(
 
 
 def model_weights(bics: npt.ArrayLike, convention: Convention) -> Floats:
-    """Probabilities of models alike before, exp(−ΔBIC/2) normalized, BIC the standard one.
+    """Posterior probabilities of models with equal priors: normalized exp(−ΔBIC/2).
 
     Burnham and Anderson, Sociol. Methods Res. 33, 261 (2004).
 
@@ -68,7 +68,7 @@ def model_weights(bics: npt.ArrayLike, convention: Convention) -> Floats:
     bics
         (models,).
     convention
-        Of ``bics``; the weights are the same by either.
+        Of ``bics``; the weights do not depend on it.
 
     Examples
     --------
@@ -77,8 +77,8 @@ def model_weights(bics: npt.ArrayLike, convention: Convention) -> Floats:
     """
     values = np.asarray(bics, float) * (1 if convention == "lecture" else 0.5)
     weights = np.exp(np.nanmin(values) - values)
-    found: Floats = weights / np.nansum(weights)
-    return found
+    probabilities: Floats = weights / np.nansum(weights)
+    return probabilities
 
 
 # Differences of the standard BIC below these are evidence of this strength; below WEAK, of none.
@@ -112,13 +112,13 @@ def compare(
         Of the BIC; see :func:`bic`. The Dataset's attributes name it.
     p_value
         ``"chi2"``, ``"bootstrap"`` or ``"shuffle"``; see :func:`p_values`. By default the
-        bootstrap, or χ², as published, for models given as landscapes. Shuffling is a test of the
-        random alloy: the other models then have the bootstrap's.
+        bootstrap, or χ², as published, for landscapes. Shuffling tests the random alloy; the other
+        models then use the bootstrap.
     draws, seed
         Of the bootstrap.
     fraction
-        Effective fraction of each image's neighbourhoods, or of all: N f independent ones stand for
-        N in fit and BIC. By default 1, as published. All p-values except χ² use the images' own
+        Effective fraction of each image's neighbourhoods, or of all: fit and BIC use
+        N f in place of N. By default 1, as published. All p-values except χ² use the images' own
         ``effective_n``.
 
     Returns
@@ -127,15 +127,15 @@ def compare(
         ``s2``, ``p_value`` (model, image); ``s2_total``, ``p_value_total``, ``parameters``,
         ``bic``, ``delta_bic`` and ``weight`` (model), the last by exp(−ΔBIC/2) of the standard
         convention; ``p_value_way`` (model); ``best`` and ``best_se`` (model, parameter); ``border``
-        (model), which axes to extend and how far, if the minimum lies at their end;
+        (model), which axes to extend and to where, if the minimum lies at their end;
         ``points_missing`` (model), of the landscape; ``n`` (image), counted. Each S² with its Monte
         Carlo error ``…_se``, p-values with that of a finite number of draws. ``p_chi2`` (model,
-        image) and ``p_chi2_total`` (model) stand beside whatever p-value was asked for.
+        image) and ``p_chi2_total`` (model) are returned whatever p-value was asked for.
 
     Raises
     ------
     RequestError
-        If there is no model, the models' images differ, or the way to the p-value cannot be gone.
+        If there is no model, the models' images differ, or the p-value cannot be computed so.
 
     Examples
     --------
@@ -153,7 +153,7 @@ def compare(
             name: reweighed(landscape, effective_numbers(landscape, fraction, measured=False))
             for name, landscape in landscapes.items()
         }
-    # A fraction says how many neighbourhoods are independent, so that fit need not find out.
+    # A fraction sets the number of independent neighbourhoods, so fit must not estimate it.
     overlap: Overlap | None = None if fraction is None else "independent"
     fits = {name: fit(landscape, overlap=overlap) for name, landscape in landscapes.items()}
     chi2 = {name: by_chi2(landscape, fits[name]) for name, landscape in landscapes.items()}
@@ -167,12 +167,8 @@ def compare(
     first = next(iter(landscapes.values()))
     table = xr.Dataset(
         {
-            **_distances(fits),
-            **_tests(tests),
-            **_published(chi2),
-            **_criteria(fits, float(first["n"].sum()), convention),
-            **_parameters(fits),
-            **_warnings(landscapes, fits),
+            **_scores(fits, tests, chi2, float(first["n"].sum()), convention),
+            **_parameters(landscapes, fits),
             "n": n,
         },
         coords={"model": list(landscapes), "image": first["image"]},
@@ -228,84 +224,61 @@ def _tested(
     fraction: npt.ArrayLike | None,
 ) -> xr.Dataset | None:
     """p-values drawn from the model, or None where those of χ² are asked for."""
-    drawn_from = _drawn_from(model, landscape)
-    given = isinstance(model, xr.Dataset) and "s2_total" in model
-    if way == "chi2" or (way is None and given):
+    is_landscape = isinstance(model, xr.Dataset) and "s2_total" in model
+    if way == "chi2" or (way is None and is_landscape):
         return None
-    if drawn_from is None:
+    # A landscape can be drawn from only if it keeps its histograms.
+    if is_landscape and not {"probability", "counts"} <= set(landscape.data_vars):
         raise RequestError(
             f"the landscape of {name} holds no probabilities to draw from",
             came=f"p_value={way}",
             allowed="chi2, or sweeps and the observed counts",
             hint="compare({'pair': open_sweep('runs/pair.zarr'), 'random': 'random'}, observed)",
         )
-    goes: Way = (
-        "shuffle"
-        if way == "shuffle" and isinstance(model, str) and model == RANDOM
-        else "bootstrap"
+    random = isinstance(model, str) and model == RANDOM
+    return p_values(
+        landscape if is_landscape else model,
+        landscape if observed is None else observed,
+        way="shuffle" if way == "shuffle" and random else "bootstrap",
+        draws=draws,
+        seed=seed,
+        fraction=fraction,
     )
-    images = landscape if observed is None else observed
-    return p_values(drawn_from, images, way=goes, draws=draws, seed=seed, fraction=fraction)
 
 
-def _drawn_from(model: Model, landscape: xr.Dataset) -> Model | None:
-    """What images can be drawn from: a landscape only if it keeps what it was made of."""
-    if isinstance(model, str) or "s2_total" not in model:
-        return model
-    return landscape if {"probability", "counts"} <= set(landscape.data_vars) else None
-
-
-def _distances(fits: Mapping[str, Fit]) -> dict[str, object]:
-    every = fits.values()
+def _scores(
+    fits: Mapping[str, Fit],
+    tests: Mapping[str, xr.Dataset],
+    chi2: Mapping[str, xr.Dataset],
+    n: float,
+    convention: Convention,
+) -> dict[str, object]:
+    """S² of the models with their Monte Carlo errors, p-values and information criteria."""
+    by_image = ("model", "image")
+    total = np.array([fit.s2_total for fit in fits.values()])
+    parameters = np.array([len(fit.parameters) for fit in fits.values()])
+    values = bic(total, n, parameters, convention)
+    error = {"long_name": "Monte Carlo error of S²"}
+    p: dict[str, object] = {}
+    for name in ("p_value", "p_value_se", "p_value_total", "p_value_total_se"):
+        stacked = np.stack([test[name].to_numpy() for test in tests.values()])
+        p[name] = (by_image[: stacked.ndim], stacked)
     return {
         "s2": (
-            ("model", "image"),
-            np.stack([one.s2.values for one in every]),
+            by_image,
+            np.stack([fit.s2.values for fit in fits.values()]),
             {"long_name": "S²", "units": "1"},
         ),
-        "s2_se": (
-            ("model", "image"),
-            np.stack([one.s2_se.values for one in every]),
-            {"long_name": "Monte Carlo error of S²"},
-        ),
-        "s2_total": (
-            "model",
-            [one.s2_total for one in every],
-            {"long_name": "S² of all images", "units": "1"},
-        ),
-        "s2_total_se": (
-            "model",
-            [one.s2_total_se for one in every],
-            {"long_name": "Monte Carlo error of S²"},
-        ),
-    }
-
-
-def _tests(tests: Mapping[str, xr.Dataset]) -> dict[str, object]:
-    names = ("p_value", "p_value_se", "p_value_total", "p_value_total_se")
-    every = {name: np.stack([test[name].to_numpy() for test in tests.values()]) for name in names}
-    found: dict[str, object] = {
-        name: (("model", "image")[: values.ndim], values) for name, values in every.items()
-    }
-    return found | {"p_value_way": ("model", [t.attrs["p_value_way"] for t in tests.values()])}
-
-
-def _published(tests: Mapping[str, xr.Dataset]) -> dict[str, object]:
-    every = tests.values()
-    return {
-        "p_chi2": (("model", "image"), np.stack([test["p_value"].to_numpy() for test in every])),
-        "p_chi2_total": ("model", [float(test["p_value_total"]) for test in every]),
-    }
-
-
-def _criteria(fits: Mapping[str, Fit], n: float, convention: Convention) -> dict[str, object]:
-    total = np.array([one.s2_total for one in fits.values()])
-    parameters = np.array([len(one.parameters) for one in fits.values()])
-    values = bic(total, n, parameters, convention)
-    return {
+        "s2_se": (by_image, np.stack([fit.s2_se.values for fit in fits.values()]), error),
+        "s2_total": ("model", total, {"long_name": "S² of all images", "units": "1"}),
+        "s2_total_se": ("model", [fit.s2_total_se for fit in fits.values()], error),
+        **p,
+        "p_value_way": ("model", [test.attrs["p_value_way"] for test in tests.values()]),
+        "p_chi2": (by_image, np.stack([test["p_value"].to_numpy() for test in chi2.values()])),
+        "p_chi2_total": ("model", [float(test["p_value_total"]) for test in chi2.values()]),
         "parameters": ("model", parameters, {"long_name": "fitted parameters"}),
         "bic": ("model", values),
-        "delta_bic": ("model", values - np.nanmin(values), {"long_name": "BIC above the least"}),
+        "delta_bic": ("model", values - np.nanmin(values), {"long_name": "BIC above the lowest"}),
         "weight": (
             "model",
             model_weights(values, convention),
@@ -314,10 +287,21 @@ def _criteria(fits: Mapping[str, Fit], n: float, convention: Convention) -> dict
     }
 
 
-def _parameters(fits: Mapping[str, Fit]) -> dict[str, object]:
+def _parameters(landscapes: Mapping[str, xr.Dataset], fits: Mapping[str, Fit]) -> dict[str, object]:
+    """Parameters of the models, axes to extend, and points that are missing."""
+    extend = []
+    for model, estimate in fits.items():
+        at = {axis: estimate.parameters[axis][0] for axis in estimate.border}
+        ranges = extensions(landscapes[model], at).items()
+        extend.append("; ".join(f"extend {n} to {low:g} … {high:g}" for n, (low, high) in ranges))
+    missing = [int(np.isnan(landscape["s2_total"]).sum()) for landscape in landscapes.values()]
+    variables: dict[str, object] = {
+        "border": ("model", extend, {"long_name": "axes to extend: the minimum is at their end"}),
+        "points_missing": ("model", missing, {"long_name": "points not computed"}),
+    }
     names = list(dict.fromkeys(name for one in fits.values() for name in one.parameters))
     if not names:
-        return {}
+        return variables
     absent = (np.nan, np.nan)
     table = np.array([[one.parameters.get(n, absent) for n in names] for one in fits.values()])
     return {
@@ -325,24 +309,5 @@ def _parameters(fits: Mapping[str, Fit]) -> dict[str, object]:
             table[..., 0], dims=("model", "parameter"), coords={"parameter": names}
         ),
         "best_se": (("model", "parameter"), table[..., 1]),
-    }
-
-
-def _at(one: Fit) -> dict[str, float]:
-    """Where the parameters are whose minimum lies at the end of the grid."""
-    return {name: one.parameters[name][0] for name in one.border}
-
-
-def _warnings(landscapes: Mapping[str, xr.Dataset], fits: Mapping[str, Fit]) -> dict[str, object]:
-    extend = [
-        "; ".join(
-            f"extend {name} to {low:g} … {high:g}"
-            for name, (low, high) in extensions(landscapes[model], _at(one)).items()
-        )
-        for model, one in fits.items()
-    ]
-    missing = [int(np.isnan(landscape["s2_total"]).sum()) for landscape in landscapes.values()]
-    return {
-        "border": ("model", extend, {"long_name": "axes to extend: the minimum is at their end"}),
-        "points_missing": ("model", missing, {"long_name": "points not computed"}),
+        **variables,
     }

@@ -1,4 +1,4 @@
-"""Leave one image out: how well a model fitted to the others tells what is in it."""
+"""Leave-one-out cross-validation: S² of each image at the fit of all others."""
 
 from collections.abc import Mapping
 
@@ -27,8 +27,8 @@ def leave_one_out(
 ) -> xr.Dataset:
     """S² of every image at the parameters fitted to all others.
 
-    No image helps to fit what it is held against, so no penalty for parameters is needed: the
-    least ``s2_total`` predicts best.
+    An image does not take part in the fit that it tests, so no penalty for parameters is needed:
+    the model with the smallest ``s2_total`` predicts best.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def leave_one_out(
     Raises
     ------
     RequestError
-        If there is one image alone, or as for :func:`compare`.
+        If there is only one image, or as for :func:`compare`.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def leave_one_out(
     first = next(iter(landscapes.values()))
     if first.sizes["image"] < 2:
         raise RequestError(
-            "one image cannot be left out of one",
+            "leave-one-out needs at least two images",
             came=str(first["image"].values[0]),
             allowed="at least two images",
             hint="compare them by their BIC",
@@ -103,22 +103,15 @@ def _left_out(
     others = np.arange(len(numbers)) != image
     fit = argmin_s2(reweighed(landscape.isel(image=others), numbers[others]))
     place = {name: value for name, (value, _) in fit.parameters.items()}
-    one = landscape[["s2", "s2_se"]].isel(image=image)
-    there = _between(one, place)
+    distance = landscape[["s2", "s2_se"]].isel(image=image)
+    if place:
+        # Next to a missing point, or outside the grid, take the nearest point.
+        inside = distance.interp(place)
+        known = bool(np.isfinite(inside["s2"]))
+        distance = inside if known else distance.sel(place, method="nearest")
     return {
-        "s2": float(there["s2"]),
-        "s2_se": float(there["s2_se"]),
+        "s2": float(distance["s2"]),
+        "s2_se": float(distance["s2_se"]),
         "border": ", ".join(fit.border),
         "best": [place.get(name, np.nan) for name in names],
     }
-
-
-def _between(landscape: xr.Dataset, place: Mapping[str, float]) -> xr.Dataset:
-    """Between the grid's points; beside a missing point, or beyond the grid, at the nearest one."""
-    if not place:
-        return landscape
-    inside: xr.Dataset = landscape.interp(place)
-    if bool(np.isfinite(inside["s2"])):
-        return inside
-    nearest: xr.Dataset = landscape.sel(place, method="nearest")
-    return nearest

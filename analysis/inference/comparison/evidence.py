@@ -14,7 +14,6 @@ from latticescape.analysis.inference.comparison.models import (
     landscapes_of,
     reweighed,
 )
-from latticescape.analysis.inference.estimation.fit import Fit
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.physics.errors import RequestError
 
@@ -32,10 +31,11 @@ def bayes_factors(
     """Evidence Z = ∫ L(w) prior(w) dw of each model, and its ratio to the best one's.
 
     L = exp(−2 Σ N S²), and the prior is uniform over a box, by default that of the model's own
-    grid: Z falls as one over the box's volume, so say what box you mean. The integral is the
-    trapezoidal sum over the grid's points inside the box; beside it Laplace's approximation L_max
-    (2π)^(k/2) √|Cov| / volume, from the parabola at the minimum. Where the two differ by more than
-    a few tenths the posterior is cut by the box, coarse on the grid, or no Gaussian.
+    grid: Z is inversely proportional to the box's volume, so state the box. The integral is the
+    trapezoidal sum over the grid's points inside the box. Laplace's approximation, L_max (2π)^(k/2)
+    √|Cov| / volume from the parabola at the minimum, is returned as well. Where the two differ by
+    more than a few tenths, the box truncates the posterior, the grid is coarse, or the posterior is
+    not Gaussian.
 
     Kass and Raftery, J. Am. Stat. Assoc. 90, 773 (1995): ln B below 1 is not worth a mention, above
     3 strong, above 5 very strong.
@@ -57,7 +57,7 @@ def bayes_factors(
         ``ln_evidence_laplace``, NaN where there is no parabola; ``ln_bayes_factor``, of the model
         against the one of the largest evidence, at most 0; ``probability`` of models alike before;
         ``border_mass``, how much of the posterior lies at the box's ends; ``points_missing``, which
-        count as not possible. ``prior`` tells the box in words.
+        count as impossible. ``prior`` describes the box in words.
 
     Raises
     ------
@@ -84,7 +84,8 @@ def bayes_factors(
         inside = _inside(
             name, reweighed(landscape, n) if fraction is not None else landscape, boxes[name]
         )
-        rows[name] = {**_evidence(inside), "prior": _in_words(boxes[name])}
+        ends = [f"{axis} {low:g} … {high:g}" for axis, (low, high) in boxes[name].items()]
+        rows[name] = {**_evidence(inside), "prior": ", ".join(ends) or "none"}
     table = {key: [row[key] for row in rows.values()] for key in next(iter(rows.values()))}
     evidence = np.array(table["ln_evidence"], float)
     return xr.Dataset(
@@ -105,19 +106,20 @@ def _boxes(
         raise RequestError(
             "the prior of a model that is not compared", came=unknown, allowed=", ".join(landscapes)
         )
-    boxes = {}
+    boxes: dict[str, dict[str, tuple[float, float]]] = {}
     for model, landscape in landscapes.items():
-        names, given = parameters_of(landscape), prior.get(model, {})
-        strange = sorted(set(given) - set(names))
-        if strange:
+        names, box = parameters_of(landscape), prior.get(model, {})
+        unknown = sorted(set(box) - set(names))
+        if unknown:
             raise RequestError(
-                f"the prior of {model} holds a parameter it has not",
-                came=", ".join(strange),
+                f"the prior of {model} names a parameter that the model does not have",
+                came=", ".join(unknown),
                 allowed=", ".join(names) or "none",
             )
-        grid = {name: landscape[name].to_numpy().astype(float) for name in names}
-        whole = {name: (float(axis.min()), float(axis.max())) for name, axis in grid.items()}
-        boxes[model] = {name: given.get(name, whole[name]) for name in names}
+        boxes[model] = {}
+        for name in names:
+            axis = landscape[name].to_numpy().astype(float)
+            boxes[model][name] = box.get(name, (float(axis.min()), float(axis.max())))
     return boxes
 
 
@@ -126,7 +128,7 @@ def _inside(model: str, landscape: xr.Dataset, box: Box) -> xr.Dataset:
         axis = landscape[name]
         if not low < high or low < float(axis.min()) - 1e-12 or high > float(axis.max()) + 1e-12:
             raise RequestError(
-                f"the prior of {model} in {name} reaches beyond its grid, or holds nothing",
+                f"the prior of {model} in {name} reaches outside its grid, or is empty",
                 came=f"{low:g} … {high:g}",
                 allowed=f"within {float(axis.min()):g} … {float(axis.max()):g}",
                 hint="a wider axis of the sweep",
@@ -147,48 +149,34 @@ def _evidence(landscape: xr.Dataset) -> dict[str, float | int]:
     n = float(landscape["n"].sum())
     s2 = landscape["s2_total"].transpose(*names).to_numpy()
     fit = argmin_s2(landscape)
-    cells, volume = _cells(landscape, names)
+    # Trapezoidal weight of every point.
+    cells = np.ones(())
+    for name in names:
+        along = np.abs(np.gradient(landscape[name].to_numpy().astype(float)))
+        along[[0, -1]] /= 2
+        cells = cells[..., None] * along
+    volume = float(cells.sum())
+    border = np.ones(s2.shape, bool)
+    border[tuple(slice(1, -1) for _ in names)] = False
     terms = np.where(np.isfinite(s2), np.log(cells / volume) - 2 * n * s2, -np.inf)
     total = float(logsumexp(terms))
     share = np.exp(terms - total)
     errors = 2 * n * np.nan_to_num(landscape["s2_total_se"].transpose(*names).to_numpy())
+    laplace = float("nan")
+    if np.isfinite(fit.covariance).all():
+        sign, log_determinant = np.linalg.slogdet(fit.covariance) if fit.parameters else (1.0, 0.0)
+        k = len(fit.parameters)
+        if sign > 0:
+            laplace = float(
+                -2 * n * fit.s2_total
+                + k / 2 * np.log(2 * np.pi)
+                + log_determinant / 2
+                - np.log(volume)
+            )
     return {
         "ln_evidence": total,
         "ln_evidence_se": float(np.sqrt(np.sum((share * errors) ** 2))),
-        "ln_evidence_laplace": _laplace(fit, n, volume),
-        "border_mass": float(share[_border(s2.shape)].sum()),
+        "ln_evidence_laplace": laplace,
+        "border_mass": float(share[border].sum()),
         "points_missing": int(np.isnan(s2).sum()),
     }
-
-
-def _cells(landscape: xr.Dataset, names: tuple[str, ...]) -> tuple[Floats, float]:
-    """Trapezoidal weight of every point, and the volume of the box they fill."""
-    weights = np.ones(())
-    for name in names:
-        axis = landscape[name].to_numpy().astype(float)
-        along = np.abs(np.gradient(axis))
-        along[[0, -1]] /= 2
-        weights = weights[..., None] * along
-    return weights, float(weights.sum())
-
-
-def _border(shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    edge = np.ones(shape, bool)
-    edge[tuple(slice(1, -1) for _ in shape)] = not shape
-    return edge if shape else np.zeros((), bool)
-
-
-def _laplace(fit: Fit, n: float, volume: float) -> float:
-    if not np.isfinite(fit.covariance).all():
-        return float("nan")
-    sign, log_determinant = np.linalg.slogdet(fit.covariance) if fit.parameters else (1.0, 0.0)
-    if not sign > 0:
-        return float("nan")
-    k = len(fit.parameters)
-    return float(
-        -2 * n * fit.s2_total + k / 2 * np.log(2 * np.pi) + log_determinant / 2 - np.log(volume)
-    )
-
-
-def _in_words(box: Box) -> str:
-    return ", ".join(f"{name} {low:g} … {high:g}" for name, (low, high) in box.items()) or "none"

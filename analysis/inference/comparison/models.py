@@ -1,23 +1,30 @@
-"""The models that are compared: the random alloy, sweeps, or landscapes made of them."""
+"""The models that are compared, their landscapes, and the probabilities they predict."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from latticescape.analysis.inference.estimation.fit import Fit, fit
-from latticescape.analysis.inference.landscapes.landscape import landscape, random_mixing
+from latticescape.analysis.inference.landscapes.landscape import (
+    histograms_at,
+    landscape,
+    random_mixing,
+)
 from latticescape.physics.errors import RequestError
+from latticescape.physics.lattices.configurations import configurations
 
 RANDOM = "random"
 
 Model = xr.Dataset | str
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 
 def landscape_of(name: str, model: Model, observed: xr.Dataset | None = None) -> xr.Dataset:
-    """The landscape of a model: given, or computed from a sweep or the random alloy and counts.
+    """The landscape of a model; computed from the counts for a sweep or the random alloy.
 
     Parameters
     ----------
@@ -31,7 +38,7 @@ def landscape_of(name: str, model: Model, observed: xr.Dataset | None = None) ->
     Raises
     ------
     RequestError
-        If it is none of these, or the images are needed and not given.
+        If it is none of these, or the images are needed and missing.
 
     Examples
     --------
@@ -45,7 +52,7 @@ def landscape_of(name: str, model: Model, observed: xr.Dataset | None = None) ->
     if observed is None:
         raise RequestError(
             f"the model {name} needs the observed counts",
-            came="a model that is no landscape, and no counts",
+            came="no counts, and a model that is not a landscape",
             allowed="landscapes, or models and the counts",
             hint="compare({…}, observed)",
         )
@@ -66,7 +73,7 @@ def landscapes_of(
 ) -> dict[str, xr.Dataset]:
     """Landscapes by the model's name, all of the same images and numbers of neighbourhoods.
 
-    Sources that were combined stand for images.
+    Combined sources are treated as images.
 
     Raises
     ------
@@ -84,12 +91,15 @@ def landscapes_of(
         raise RequestError(
             "no model to compare", came="{}", allowed="landscapes, sweeps or 'random' by name"
         )
-    found = {name: landscape_of(name, model, observed) for name, model in models.items()}
+    originals = {name: landscape_of(name, model, observed) for name, model in models.items()}
     landscapes = {
         name: landscape.rename(source="image") if "source" in landscape.dims else landscape
-        for name, landscape in found.items()
+        for name, landscape in originals.items()
     }
-    images = {name: _images(landscape) for name, landscape in landscapes.items()}
+    images = {
+        name: dict(zip(map(str, one["image"].values), map(float, one["n"].values), strict=True))
+        for name, one in landscapes.items()
+    }
     first = next(iter(images))
     for name, those in images.items():
         if those != images[first]:
@@ -98,15 +108,10 @@ def landscapes_of(
                 came=_listed(those),
                 allowed=_listed(images[first]),
                 hint="slab_landscapes, of a slab's sweeps"
-                if "source" in found[name].dims
+                if "source" in originals[name].dims
                 else None,
             )
     return landscapes
-
-
-def _images(landscape: xr.Dataset) -> dict[str, float]:
-    pairs = zip(landscape["image"].values, landscape["n"].values, strict=True)
-    return {str(image): float(n) for image, n in pairs}
 
 
 def _listed(images: Mapping[str, float]) -> str:
@@ -131,9 +136,6 @@ def check_counts(observed: xr.Dataset) -> None:
         )
 
 
-_ALONE = ("s2", "s2_se", "s2_total", "s2_total_se", "n")
-
-
 def argmin_s2(landscape: xr.Dataset) -> Fit:
     """The minimum of S², with Cov = (2 N ∂²S²)⁻¹: the published convention, independent counts.
 
@@ -147,7 +149,7 @@ def argmin_s2(landscape: xr.Dataset) -> Fit:
     >>> argmin_s2(landscape).s2_total
     0.01
     """
-    return fit(landscape[list(_ALONE)].drop_attrs())
+    return fit(landscape[["s2", "s2_se", "s2_total", "s2_total_se", "n"]].drop_attrs())
 
 
 def reweighed(landscape: xr.Dataset, n: npt.ArrayLike) -> xr.Dataset:
@@ -185,7 +187,7 @@ def reweighed(landscape: xr.Dataset, n: npt.ArrayLike) -> xr.Dataset:
 def effective_numbers(
     observed: xr.Dataset, fraction: npt.ArrayLike | None, *, measured: bool
 ) -> Floats:
-    """Independent neighbourhoods of each image that tell as much as those counted.
+    """Effective number of independent neighbourhoods in each image.
 
     Parameters
     ----------
@@ -223,7 +225,7 @@ def effective_numbers(
 def extensions(
     landscape: xr.Dataset, minimum: Mapping[str, float]
 ) -> dict[str, tuple[float, float]]:
-    """Axes whose minimum lies at their end, half as long again beyond it.
+    """New ranges of axes whose minimum lies at their end, half as long again on that side.
 
     Examples
     --------
@@ -231,10 +233,157 @@ def extensions(
     >>> extensions(landscape, {"w1": 0.0})
     {'w1': (-0.1, 0.2)}
     """
-    found = {}
+    ranges = {}
     for name, at in minimum.items():
         values = landscape[name].to_numpy().astype(float)
         low, high = float(values.min()), float(values.max())
-        beyond = (high - low) / 2
-        found[name] = (low - beyond, high) if at < (low + high) / 2 else (low, high + beyond)
-    return found
+        half = (high - low) / 2
+        ranges[name] = (low - half, high) if at < (low + high) / 2 else (low, high + half)
+    return ranges
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Probabilities of a model's classes.
+
+    Attributes
+    ----------
+    names
+        The model's parameters; none for the random alloy.
+    values
+        (points, parameters): where they are known.
+    probability
+        (images, points, classes).
+    kind
+        Of the lattice.
+    random
+        Whether it is the random alloy, whose probabilities depend only on the composition.
+    """
+
+    names: tuple[str, ...]
+    values: Floats
+    probability: Floats
+    kind: str
+    random: bool = False
+
+    def s2(self, counts: npt.ArrayLike) -> Floats:
+        """S² of histograms to the model at every point.
+
+        Parameters
+        ----------
+        counts
+            (…, images, classes).
+
+        Returns
+        -------
+        ndarray
+            (…, images, points).
+        """
+        histograms = np.asarray(counts, float)
+        roots = np.sqrt(histograms / histograms.sum(axis=-1, keepdims=True))
+        overlaps = np.stack(
+            [
+                roots[..., image, :] @ np.sqrt(probability).T
+                for image, probability in enumerate(self.probability)
+            ],
+            axis=-2,
+        )
+        s2: Floats = np.arccos(np.minimum(overlaps, 1.0)) ** 2
+        return s2
+
+    def at(self, point: int) -> "Predictions":
+        """The predictions at one point."""
+        return self.among([point])
+
+    def among(self, points: npt.ArrayLike) -> "Predictions":
+        """The predictions at some of the points."""
+        chosen = np.asarray(points)
+        return replace(self, values=self.values[chosen], probability=self.probability[:, chosen])
+
+    def draws(
+        self, numbers: npt.ArrayLike, draws: int, rng: np.random.Generator, *, point: int = 0
+    ) -> Integers:
+        """Draw images from the model at one point, (draws, images, classes).
+
+        Parameters
+        ----------
+        numbers
+            (images,): independent neighbourhoods in each, rounded.
+        draws
+            How many sets of images.
+        rng
+            The generator of the random numbers.
+        point
+            Number of the point.
+        """
+        rounded = np.maximum(np.rint(np.asarray(numbers, float)), 1).astype(np.int64)
+        rows = [
+            rng.multinomial(number, each[point] / each[point].sum(), size=draws)
+            for number, each in zip(rounded, self.probability, strict=True)
+        ]
+        return np.stack(rows, axis=1)
+
+
+def predictions(model: Model, observed: xr.Dataset) -> Predictions:
+    """The probabilities that a model predicts for each image.
+
+    Parameters
+    ----------
+    model
+        A sweep's Dataset, ``"random"``, or a landscape that keeps its ``probability``.
+    observed
+        Counts per image.
+
+    Returns
+    -------
+    Predictions
+        At the points of the sweep that are computed at all images' compositions.
+
+    Raises
+    ------
+    RequestError
+        If the model is a landscape, which holds distances and no probabilities, if no point is
+        computed, or as for ``landscape``.
+
+    Examples
+    --------
+    >>> from latticescape.analysis.counts.counting import counts_dataset
+    >>> observed = counts_dataset({"one": np.arange(8)}, configurations("honeycomb"))
+    >>> predictions("random", observed).probability.shape
+    (1, 1, 8)
+    """
+    check_counts(observed)
+    kind = str(observed.attrs["lattice"])
+    if isinstance(model, str):
+        if model != RANDOM:
+            raise RequestError("unknown model", came=model, allowed=f'a sweep, or "{RANDOM}"')
+        mixed = configurations(kind).random_mixing(observed["composition"].values)
+        return Predictions((), np.empty((1, 0)), mixed[:, None, :], kind, random=True)
+    if "s2_total" in model and "probability" in model:
+        return _gathered(model["probability"], kind)
+    if "s2_total" in model:
+        raise RequestError(
+            "a landscape holds no probabilities to draw from",
+            came="a landscape",
+            allowed='a sweep\'s Dataset, or "random"',
+            hint="compare({'pair': open_sweep('runs/pair.zarr')}, observed)",
+        )
+    return _gathered(histograms_at(model, observed), kind)
+
+
+def _gathered(histograms: xr.DataArray, kind: str) -> Predictions:
+    names = tuple(str(d) for d in histograms.dims if d not in ("image", "configuration"))
+    counts = histograms.transpose("image", *names, "configuration").to_numpy().astype(float)
+    counts = counts.reshape(len(counts), -1, counts.shape[-1])
+    axes = np.meshgrid(*(histograms[name].to_numpy() for name in names), indexing="ij")
+    values = np.stack([axis.ravel() for axis in axes], axis=-1) if names else np.empty((1, 0))
+    total = counts.sum(axis=-1)
+    done = (total > 0).all(axis=0)
+    if not done.any():
+        raise RequestError(
+            "no point of the sweep is computed",
+            came="no counts",
+            allowed="at least one point at every composition",
+            hint="latticescape run, and then once more",
+        )
+    return Predictions(names, values[done], counts[:, done] / total[:, done, None], kind)

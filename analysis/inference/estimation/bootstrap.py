@@ -1,4 +1,4 @@
-"""Parameters' scatter over repeated experiments, by drawing these anew."""
+"""Bootstrap: the scatter of fitted parameters over resampled experiments."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -33,7 +33,7 @@ class Bootstrap(Fit):
     draws
         A variable a parameter, (draw,).
     kind
-        What was drawn.
+        The kind of bootstrap.
     """
 
     draws: xr.Dataset = field(default_factory=xr.Dataset)
@@ -60,7 +60,7 @@ def bootstrap(
     atoms: Mapping[str, Atoms] | None = None,
     blocks: int = 4,
 ) -> Bootstrap:
-    """Parameters with their scatter over experiments drawn anew.
+    """Parameters with their scatter over resampled experiments.
 
     Parameters
     ----------
@@ -73,14 +73,14 @@ def bootstrap(
     kind
         ``"parametric"``: counts are drawn from the simulation at the best point, as many as were
         seen. If neighbourhoods overlap, the draws' deviations are stretched so that they scatter as
-        counts of whole configurations do. ``"images"``: the images, with replacement; what they
-        differ by, and no model of it. ``"blocks"``: the same for square blocks of every image,
-        wider than what is correlated.
+        counts of complete configurations do. ``"images"``: images are drawn with replacement,
+        without a model of their differences. ``"blocks"``: square blocks of every image are drawn
+        with replacement; they must be wider than the correlation length.
     overlap
         How overlapping neighbourhoods are taken, see :func:`deviance`;
-        images and blocks know it by themselves.
+        draws of images and blocks contain the overlap already.
     atoms
-        For blocks: of every image what ``measure`` gave, or a table (or its path) with the columns
+        For blocks: of every image the result of ``measure``, or a table (or its path) with columns
         ``row_px, col_px, species`` with species 0 and 1.
     blocks
         Blocks along each side of an image.
@@ -93,7 +93,7 @@ def bootstrap(
     Raises
     ------
     RequestError
-        If there are no parameters, no counts, one image alone to draw from, no atoms for the
+        If there are no parameters, no counts, only one image to draw from, no atoms for the
         blocks, or too few points for a curve.
 
     References
@@ -132,15 +132,21 @@ def bootstrap(
     minimum = find_minimum(landscape, deviances, between)
     rng = np.random.default_rng(seed)
     if kind == "parametric":
-        found = _parametric(landscape, minimum, draws, rng)
+        estimates = _parametric(landscape, minimum, draws, rng)
     elif kind == "images":
-        found = _over_images(minimum, draws, rng)
+        images = len(deviances.numbers)
+        times = rng.multinomial(images, np.full(images, 1 / images), size=draws)
+        resampled = between.minimum(times @ deviances.parts.reshape(images, -1)[:, between.chosen])
+        # The variance of resampled images is smaller than that of new ones by (n − 1)/n.
+        estimates = minimum.point + np.sqrt(images / (images - 1)) * (resampled - minimum.point)
+        estimates = estimates + _monte_carlo(minimum, draws, rng)
     else:
-        found = _over_blocks(
+        estimates = _over_blocks(
             landscape, minimum, block_counts(landscape, atoms or {}, blocks), draws, rng
         )
     edges = np.array([[axis[0], axis[-1]] for axis in between.axes])
-    return _described(landscape, minimum.fit, np.clip(found, edges[:, 0], edges[:, 1]), kind)
+    estimates = np.clip(estimates, edges[:, 0], edges[:, 1])
+    return _described(landscape, minimum.fit, estimates, kind)
 
 
 def _check(landscape: xr.Dataset, kind: str, draws: int, atoms: Mapping[str, Atoms] | None) -> None:
@@ -151,10 +157,10 @@ def _check(landscape: xr.Dataset, kind: str, draws: int, atoms: Mapping[str, Ato
     if not parameters_of(landscape):
         raise RequestError("the landscape has no parameters", allowed="one axis or more")
     if not (landscape["n"].values > 0).all():
-        raise RequestError("there are no counts to draw", came=0, allowed="at least one an image")
+        raise RequestError("there are no counts to draw", came=0, allowed="at least one per image")
     if kind == "images" and landscape["n"].size < 2:
         raise RequestError(
-            "one image alone does not show how images differ",
+            "a bootstrap over images needs at least two",
             came="1 image",
             allowed="two images or more, better ten",
             hint='kind="blocks" with its atoms, or kind="parametric"',
@@ -177,62 +183,50 @@ def _check(landscape: xr.Dataset, kind: str, draws: int, atoms: Mapping[str, Ato
 def _parametric(
     landscape: xr.Dataset, minimum: Minimum, draws: int, rng: np.random.Generator
 ) -> Floats:
-    """Counts drawn as if independent, fitted; deviations then stretched to scatter rightly."""
-    alone = minimum
+    """Fits of counts drawn as independent; the deviations are then scaled to the covariance."""
+    independent = minimum
     if minimum.deviances.overlap == "simulated":
         deviances = deviance(landscape, "independent")
         between = interpolated(deviances)
         assert between is not None  # the same points as before
-        alone = find_minimum(landscape, deviances, between)
-    q = root_histograms(landscape, alone.deviances, alone.between, alone.point)[0] ** 2
-    numbers = np.rint(alone.deviances.numbers).astype(int)
+        independent = find_minimum(landscape, deviances, between)
+    q = root_histograms(landscape, independent.deviances, independent.between, independent.point)[0]
+    q = q**2
+    numbers = np.rint(independent.deviances.numbers).astype(int)
     counts = [rng.multinomial(n, p / p.sum(), size=draws) for n, p in zip(numbers, q, strict=True)]
-    found = _fitted(landscape, alone, np.stack(counts, axis=1).astype(float))
-    away = found - alone.point
+    estimates = _fitted(landscape, independent, np.stack(counts, axis=1).astype(float))
+    deviations = estimates - independent.point
     if minimum.deviances.overlap == "simulated":
-        away = away @ _stretch(alone, minimum).T
-    return minimum.point + away + _monte_carlo(minimum, draws, rng)
+        deviations = deviations @ _stretch(independent, minimum).T
+    return minimum.point + deviations + _monte_carlo(minimum, draws, rng)
 
 
-def _stretch(alone: Minimum, minimum: Minimum) -> Floats:
-    """Takes deviations of one covariance to another, along directions that are not flat."""
+def _stretch(independent: Minimum, minimum: Minimum) -> Floats:
+    """The map from deviations of one covariance to another, along directions that are not flat."""
     basis = minimum.basis
-    has, wants = (basis.T @ _of_data(one) @ basis for one in (alone, minimum))
+    has, wants = (
+        basis.T @ ((m.covariance - _simulation_noise(m)) / np.outer(m.half, m.half)) @ basis
+        for m in (independent, minimum)
+    )
     root = np.real(sqrtm(wants)) @ np.linalg.inv(np.real(sqrtm(has)))
     scaled = basis @ root @ basis.T + np.eye(len(basis)) - basis @ basis.T
-    found: Floats = scaled * np.outer(minimum.half, 1 / minimum.half)
-    return found
+    stretch: Floats = scaled * np.outer(minimum.half, 1 / minimum.half)
+    return stretch
 
 
-def _of_data(minimum: Minimum) -> Floats:
-    """The covariance in units of the grid, without Monte Carlo errors."""
+def _simulation_noise(minimum: Minimum) -> Floats:
+    """The Monte Carlo covariance of the parameters that are fitted."""
     every = list(minimum.fit.parameters)
     at = [every.index(name) for name in minimum.deviances.names]
-    noise = minimum.fit.monte_carlo_covariance[np.ix_(at, at)]
-    found: Floats = (minimum.covariance - noise) / np.outer(minimum.half, minimum.half)
-    return found
+    return minimum.fit.monte_carlo_covariance[np.ix_(at, at)]
 
 
 def _monte_carlo(minimum: Minimum, draws: int, rng: np.random.Generator) -> Floats:
-    """Deviations by the finite simulation, which all draws share with the fit."""
-    every = list(minimum.fit.parameters)
-    at = [every.index(name) for name in minimum.deviances.names]
-    noise = minimum.fit.monte_carlo_covariance[np.ix_(at, at)]
+    """Deviations due to the finite simulation, which all draws share with the fit."""
+    noise = _simulation_noise(minimum)
     values, vectors = np.linalg.eigh((noise + noise.T) / 2)
-    normal = rng.standard_normal((draws, len(at)))
+    normal = rng.standard_normal((draws, len(noise)))
     return np.asarray((normal * np.sqrt(np.maximum(values, 0))) @ vectors.T, float)
-
-
-def _over_images(minimum: Minimum, draws: int, rng: np.random.Generator) -> Floats:
-    images = len(minimum.deviances.numbers)
-    times = rng.multinomial(images, np.full(images, 1 / images), size=draws)
-    parts = minimum.deviances.parts.reshape(images, -1)[:, minimum.between.chosen]
-    found = minimum.between.minimum(times @ parts)
-    # Draws from few scatter less than new images would, by (n − 1)/n.
-    wider = np.sqrt(images / (images - 1))
-    return np.asarray(
-        minimum.point + wider * (found - minimum.point) + _monte_carlo(minimum, draws, rng)
-    )
 
 
 def _over_blocks(
@@ -242,14 +236,15 @@ def _over_blocks(
     draws: int,
     rng: np.random.Generator,
 ) -> Floats:
-    drawn = []
-    for every in counts:
-        number = len(every)
+    resampled = []
+    for blocks in counts:
+        number = len(blocks)
         times = rng.multinomial(number, np.full(number, 1 / number), size=draws)
-        mean = every.sum(axis=0)
-        drawn.append(np.maximum(mean + np.sqrt(number / (number - 1)) * (times @ every - mean), 0))
-    found = _fitted(landscape, minimum, np.stack(drawn, axis=1))
-    return found + _monte_carlo(minimum, draws, rng)
+        total = blocks.sum(axis=0)
+        wider = np.sqrt(number / (number - 1))
+        resampled.append(np.maximum(total + wider * (times @ blocks - total), 0))
+    estimates = _fitted(landscape, minimum, np.stack(resampled, axis=1))
+    return estimates + _monte_carlo(minimum, draws, rng)
 
 
 def _fitted(landscape: xr.Dataset, minimum: Minimum, counts: Floats) -> Floats:
@@ -258,13 +253,14 @@ def _fitted(landscape: xr.Dataset, minimum: Minimum, counts: Floats) -> Floats:
     return minimum.between.minimum(values)
 
 
-def _described(landscape: xr.Dataset, estimate: Fit, found: Floats, kind: Kind) -> Bootstrap:
+def _described(landscape: xr.Dataset, estimate: Fit, estimates: Floats, kind: Kind) -> Bootstrap:
     names = [n for n in estimate.parameters if landscape.sizes[n] > 1]
-    drawn = {name: ("draw", found[:, k]) for k, name in enumerate(names)}
-    for name in estimate.parameters:
-        drawn.setdefault(name, ("draw", np.full(len(found), estimate.parameters[name][0])))
+    columns = {name: estimates[:, k] for k, name in enumerate(names)}
     draws = xr.Dataset(
-        {name: drawn[name] for name in estimate.parameters},
+        {
+            name: ("draw", columns.get(name, np.full(len(estimates), value)))
+            for name, (value, _) in estimate.parameters.items()
+        },
         attrs={"kind": kind, "overlap": estimate.overlap},
     )
     spread = {name: float(draws[name].std(ddof=1)) for name in names}
@@ -274,7 +270,7 @@ def _described(landscape: xr.Dataset, estimate: Fit, found: Floats, kind: Kind) 
     }
     covariance = estimate.covariance.copy()
     at = [list(estimate.parameters).index(name) for name in names]
-    covariance[np.ix_(at, at)] = np.cov(found.T).reshape(len(names), len(names))
+    covariance[np.ix_(at, at)] = np.cov(estimates.T).reshape(len(names), len(names))
     kept = {f.name: getattr(estimate, f.name) for f in fields(Fit)}
     return Bootstrap(
         **{**kept, "parameters": parameters, "covariance": covariance}, draws=draws, kind=kind

@@ -50,7 +50,7 @@ def joint_region(
     Raises
     ------
     RequestError
-        If the level is none, or too few points of the landscape are computed.
+        If the level is not between 0 and 1, or too few points of the landscape are computed.
 
     References
     ----------
@@ -70,7 +70,9 @@ def joint_region(
     ([-0.11, -0.05], [])
     """
     if not 0 < level < 1:
-        raise RequestError("no level of confidence", came=level, allowed="0 < level < 1")
+        raise RequestError(
+            "the level of confidence must lie between 0 and 1", came=level, allowed="0 < level < 1"
+        )
     _, excess = fit_with_excess(landscape, overlap=overlap, points=points)
     if excess is None:
         raise RequestError(

@@ -1,4 +1,4 @@
-"""−2 ln L of a landscape: what every estimate of parameters is made from."""
+"""−2 ln L of a landscape, the basis of all parameter estimates."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
 
-# Above so many expected counts the expansions in 1/λ are exact to 1e-4 of what they correct.
+# Above this number of expected counts the expansions in 1/λ have a relative error below 1e-4.
 _MANY = 40.0
 _POINTS = 1200
 
@@ -44,14 +44,20 @@ def root_moments(expected: npt.ArrayLike, number: npt.ArrayLike) -> tuple[Floats
     ([0.773, 99.999], [1.199, 1.0], [0.402, 0.248])
     """
     mean_count, n = np.broadcast_arrays(np.asarray(expected, float), np.asarray(number, float))
-    found = np.empty((3, *mean_count.shape))
+    moments = np.empty((3, *mean_count.shape))
     few = mean_count < _MANY
-    found[:, few] = _by_sum(mean_count[few], n[few])
-    found[:, ~few] = _by_expansion(mean_count[~few], n[~few])
-    return found[0], found[1], found[2]
+    moments[:, few] = _moments_of_few(mean_count[few], n[few])
+    # Expansions in 1/λ.
+    many = mean_count[~few]
+    root, rest = np.sqrt(many), 1 - np.minimum(many / n[~few], 1)
+    moments[0, ~few] = root * (1 - rest / (8 * many))
+    moments[1, ~few] = (1 + rest / (8 * many)) / (2 * root)
+    moments[2, ~few] = rest / 4 * (1 + 3 * rest / (8 * many))
+    return moments[0], moments[1], moments[2]
 
 
-def _by_sum(expected: Floats, number: Floats) -> Floats:
+def _moments_of_few(expected: Floats, number: Floats) -> Floats:
+    """The moments of few counts, by sums over the binomial distribution."""
     h = np.arange(int(_MANY + 12 * np.sqrt(_MANY)))[:, None]
     weight = binom.pmf(h, np.maximum(np.rint(number), 1), np.minimum(expected / number, 1))
     root = np.sqrt(h)
@@ -62,19 +68,12 @@ def _by_sum(expected: Floats, number: Floats) -> Floats:
     return np.stack([mean, slope, np.maximum(count - mean**2, 0)])
 
 
-def _by_expansion(expected: Floats, number: Floats) -> Floats:
-    root, rest = np.sqrt(expected), 1 - np.minimum(expected / number, 1)
-    mean = root * (1 - rest / (8 * expected))
-    slope = (1 + rest / (8 * expected)) / (2 * root)
-    return np.stack([mean, slope, rest / 4 * (1 + 3 * rest / (8 * expected))])
-
-
 def count_bias(
     probability: npt.ArrayLike, number: float, dispersion: npt.ArrayLike = 1.0
 ) -> Floats:
     """What few counts add to 4 N S² of a histogram, up to a constant; last axis the classes.
 
-    E√h < √λ pulls the minimum of S² away from classes seen seldom. The sum over classes of
+    E√h < √λ pulls the minimum of S² away from rare classes. The sum over classes of
     4 N ∫₀^q (E√h/√λ − 1) dq has minus the mean slope of 4 N S² at the true parameters, whatever
     these are; added to 4 N S² it leaves a minimum that is right on average.
 
@@ -85,8 +84,8 @@ def count_bias(
     number
         N.
     dispersion
-        How much more than binomially the counts of a class scatter, one for all or (classes,):
-        counts that come in bunches of o scatter as N/o.
+        Variance of the counts of a class over the binomial one, one for all or (classes,): counts
+        that come in groups of o scatter as N/o.
 
     Returns
     -------
@@ -100,11 +99,11 @@ def count_bias(
     """
     q = np.asarray(probability, float)
     dispersions = np.broadcast_to(np.asarray(dispersion, float), q.shape[-1:])
-    found = np.zeros(q.shape[:-1])
+    bias = np.zeros(q.shape[:-1])
     for k, value in enumerate(dispersions):
         share, integral = _missing(max(number / float(value), 1.0))
-        found += 4 * number * np.interp(q[..., k], share, integral)
-    return found
+        bias += 4 * number * np.interp(q[..., k], share, integral)
+    return bias
 
 
 @lru_cache(maxsize=4096)
@@ -120,13 +119,13 @@ def _missing(number: float) -> tuple[Floats, Floats]:
 Overlap = Literal["independent", "simulated", "effective"]
 OVERLAPS: tuple[Overlap, ...] = ("independent", "simulated", "effective")
 
-# Counts of a class scatter so many times less or more than Poisson's at the most.
+# Smallest and largest variance of the counts of a class, over the binomial one.
 DISPERSION = (0.25, 20.0)
 
 
 @dataclass(frozen=True)
 class Deviance:
-    """−2 ln L = 4 Σ_d N_d f_d S²_d over the grid, its biases taken off.
+    """−2 ln L = 4 Σ_d N_d f_d S²_d over the grid, with its biases subtracted.
 
     Attributes
     ----------
@@ -180,7 +179,7 @@ def deviance(landscape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
     Raises
     ------
     RequestError
-        If no point is computed, or what ``overlap`` needs is not there.
+        If no point is computed, or the data that ``overlap`` needs are missing.
 
     Examples
     --------
@@ -228,9 +227,9 @@ def deviance(landscape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
 def chosen_overlap(landscape: xr.Dataset, asked: Overlap | None) -> Overlap:
     """How overlapping neighbourhoods are taken.
 
-    If nothing is asked: counts that know their ``effective_n`` come from images and overlap; others
-    do if they agree about unlike pairs as only neighbourhoods that share atoms do. Then the
-    simulation tells what that means, or else ``effective_n``.
+    By default, counts with ``effective_n`` come from images and overlap; other counts overlap if
+    their numbers of unlike pairs agree as only those of neighbourhoods that share atoms do. For
+    overlapping counts ``"simulated"`` is used if possible, else ``"effective"``.
 
     Examples
     --------
@@ -246,9 +245,9 @@ def chosen_overlap(landscape: xr.Dataset, asked: Overlap | None) -> Overlap:
     if asked is not None and not able.get(asked, False):
         known = asked in OVERLAPS
         raise RequestError(
-            f"the landscape cannot tell how neighbourhoods overlap by {asked!r}"
+            f"the landscape lacks the data for overlap = {asked!r}"
             if known
-            else "unknown way to take overlapping neighbourhoods",
+            else "unknown treatment of overlapping neighbourhoods",
             came=asked,
             allowed=" | ".join(name for name in OVERLAPS if able[name]),
         )
@@ -277,12 +276,12 @@ def deviances_of(
     q = one["probability"].transpose(part, *deviances.names, "configuration").values
     q = q.reshape(len(q), -1, q.shape[-1])[:, points]
     known = one["s2"].transpose(part, *deviances.names).values.reshape(len(q), -1)[:, points]
-    found = np.repeat(deviances.values.ravel()[points][None], len(counts), axis=0)
+    values = np.repeat(deviances.values.ravel()[points][None], len(counts), axis=0)
     for d, number in enumerate(deviances.numbers):
         root = np.sqrt(counts[:, d] / counts[:, d].sum(axis=-1, keepdims=True))
         overlap = np.clip(root @ np.sqrt(q[d]).T, 0, 1)
-        found += 4 * number * (np.arccos(overlap) ** 2 - known[d])
-    return found
+        values += 4 * number * (np.arccos(overlap) ** 2 - known[d])
+    return values
 
 
 def _sums(
@@ -292,7 +291,7 @@ def _sums(
     s2 = (landscape["s2"] - landscape.get("s2_bias", 0.0)).transpose(part, *names).values
     weight = 4 * numbers.reshape(-1, *[1] * len(names))
     if np.array_equal(numbers, landscape["n"].values):
-        # Images of one composition share a simulation, and its error: the total knows.
+        # Images of one composition share a simulation and its error; the total accounts for it.
         total = landscape["s2_total"] - landscape.get("s2_total_bias", 0.0)
         values, errors = (
             4 * numbers.sum() * each.transpose(*names).values
@@ -304,7 +303,7 @@ def _sums(
 
 
 def _dispersion(landscape: xr.Dataset, overlap: Overlap) -> Floats | None:
-    """(images, classes), or None if the landscape does not know its histograms."""
+    """Dispersion (images, classes), or None if the landscape does not keep its histograms."""
     if "probability" not in landscape or "counts" not in landscape:
         return None
     if overlap != "simulated":

@@ -1,4 +1,4 @@
-"""From a landscape to parameters: its minimum, and how sure that is."""
+"""Fit parameters: the minimum of a landscape and its covariance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,19 +10,19 @@ import xarray as xr
 from scipy.ndimage import minimum_filter
 
 from latticescape.analysis.inference.estimation.deviance import Deviance, Overlap, deviance, part_of
-from latticescape.analysis.inference.estimation.flat_directions import (
+from latticescape.analysis.inference.estimation.information import (
     FlatDirection,
     flat_subspace,
+    information,
     named_directions,
 )
-from latticescape.analysis.inference.estimation.information import information
 from latticescape.analysis.inference.landscapes.interpolation import Interpolation, interpolation
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
 
-# So near to the edge of the grid, in half widths, a minimum is at it.
+# A minimum closer to the edge of the grid than this, in half widths, is at the edge.
 PINNED = 1e-6
 
 # Ends of the confidence intervals of a Gaussian, in standard errors.
@@ -57,11 +57,11 @@ class Fit:
     s2_se, s2_total_se
         Their Monte Carlo standard errors, at the grid point nearest to the minimum.
     border
-        Parameters whose minimum lies at the edge of the grid: the true one may be beyond.
+        Parameters whose minimum lies at the edge of the grid: the true one may lie outside.
     flat
         Combinations of parameters that the data do not determine.
     monte_carlo_covariance
-        The part of the covariance that a longer simulation or a finer grid would take away.
+        The part of the covariance that a longer simulation or a finer grid would remove.
     overlap
         How overlapping neighbourhoods were taken: ``independent``, ``simulated`` or ``effective``.
     extension
@@ -90,8 +90,8 @@ class Fit:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What should be known beside the numbers, in sentences."""
-        beyond = [
+        """Warnings about the estimate, in sentences."""
+        at_edge = [
             f"the minimum lies at the edge of the axis {name}: extend it"
             + (
                 " to {:.6g} … {:.6g}".format(*self.extension[name])
@@ -100,22 +100,22 @@ class Fit:
             )
             for name in self.border
         ]
-        elsewhere = [
+        others = [
             "another minimum is about as low: "
             + ", ".join(f"{name} = {value:.4g}" for name, value in other.items())
             for other in self.others
         ]
-        return (*(direction.sentence for direction in self.flat), *beyond, *elsewhere)
+        return (*(direction.sentence for direction in self.flat), *at_edge, *others)
 
 
 def fit(landscape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
     """Parameters at the minimum of a landscape, with their standard errors.
 
     The minimum is that of −2 ln L = 4 Σ_d N_d S²_d, interpolated by a Gaussian process and freed of
-    the biases of a finite simulation and of seldom classes. Laplace's approximation gives
+    the biases of a finite simulation and of rare classes. Laplace's approximation gives
     Cov = (2 N ∂²S²/∂w²)⁻¹; where counts overlap or are few it is H⁻¹ J H⁻¹ (see
     :mod:`information`), and the Monte Carlo error of the minimum is added. Where
-    no curve can be drawn, the best grid point is returned with an infinite error.
+    there are too few points for a curve, the best grid point is returned with infinite errors.
 
     Parameters
     ----------
@@ -148,13 +148,24 @@ def fit(landscape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
         )
     between = interpolated(deviances)
     if between is None:
-        return _grid_fit(landscape, deviances)
+        # The best grid point, with infinite errors.
+        least = np.unravel_index(int(np.nanargmin(deviances.values)), deviances.values.shape)
+        at = dict(zip(deviances.names, map(int, least), strict=True))
+        place = landscape.isel({**at, **dict.fromkeys(deviances.fixed, 0)})
+        names = parameters_of(landscape)
+        return Fit(
+            {name: (float(place[name]), float("inf")) for name in names},
+            np.full((len(names),) * 2, np.inf),
+            **_distances(place),
+            border=tuple(name for name, i in at.items() if i in (0, landscape.sizes[name] - 1)),
+            overlap=deviances.overlap,
+        )
     return find_minimum(landscape, deviances, between).fit
 
 
 @dataclass(frozen=True)
 class Minimum:
-    """A fit with what it was made from, which bootstrap and posterior go on with.
+    """A fit with the data it was made from, for bootstrap and posterior.
 
     Attributes
     ----------
@@ -163,11 +174,11 @@ class Minimum:
     curvature
         Of −ln L there.
     covariance
-        Of the estimate, Monte Carlo error included; along flat directions that of the whole grid.
+        Of the estimate, Monte Carlo error included; along flat directions, of the complete grid.
     basis
         (parameters, firm): unit vectors of the directions that are not flat, in units of ``half``.
     minima
-        (minima, parameters): about as low, apart from each other; the first is the lowest.
+        (minima, parameters): separate minima about as low; the first is the lowest.
     """
 
     fit: Fit
@@ -182,7 +193,7 @@ class Minimum:
 
 
 def interpolated(deviances: Deviance) -> Interpolation | None:
-    """Between the grid's points, or None where these are too few for a curve."""
+    """Interpolate −2 ln L, or return None if there are too few points for a curve."""
     try:
         return interpolation(deviances.axes, deviances.values, deviances.errors)
     except RequestError:
@@ -194,15 +205,17 @@ def find_minimum(landscape: xr.Dataset, deviances: Deviance, between: Interpolat
     point = between.minimum()
     edges = np.array([[axis[0], axis[-1]] for axis in between.axes]).T
     half = (edges[1] - edges[0]) / 2
-    found = information(landscape, deviances, between, point)
-    whole = found.curvature * np.outer(half, half)
-    inverse = np.asarray(np.linalg.pinv(whole, rcond=1e-10, hermitian=True), float)
-    scatter = inverse @ (found.slope_covariance * np.outer(half, half)) @ inverse
+    known = information(landscape, deviances, between, point)
+    curvature = known.curvature * np.outer(half, half)
+    inverse = np.asarray(np.linalg.pinv(curvature, rcond=1e-10, hermitian=True), float)
+    scatter = inverse @ (known.slope_covariance * np.outer(half, half)) @ inverse
     sharp = np.linalg.pinv(scatter, rcond=1e-10, hermitian=True) / np.outer(half, half)
     values, vectors, flat = flat_subspace(sharp, half)
     firm = vectors[:, ~flat] @ vectors[:, ~flat].T
     reach = 1 / np.abs(vectors).max(axis=0)
-    noise = _monte_carlo(between, point, inverse, half)
+    unit = half / between.half
+    slope = between.process.slope_covariance(between.scaled(point[None])[0])
+    noise = inverse @ (slope * np.outer(unit, unit) / 4) @ inverse
     spread = np.where(flat, reach**2 / 3, 1 / np.where(flat, 1, values))
     monte_carlo = firm @ noise @ firm * np.outer(half, half)
     covariance = (vectors * spread) @ vectors.T * np.outer(half, half) + monte_carlo
@@ -226,43 +239,28 @@ def find_minimum(landscape: xr.Dataset, deviances: Deviance, between: Interpolat
         between=between,
         point=point,
         half=half,
-        curvature=found.curvature,
+        curvature=known.curvature,
         covariance=covariance,
         basis=vectors[:, ~flat],
         minima=minima,
     )
 
 
-def _monte_carlo(between: Interpolation, point: Floats, inverse: Floats, half: Floats) -> Floats:
-    """Covariance of the minimum by the error of −2 ln L, in units of ``half``."""
-    unit = half / between.half
-    slope = between.process.slope_covariance(between.scaled(point[None])[0])
-    found: Floats = inverse @ (slope * np.outer(unit, unit) / 4) @ inverse
-    return found
-
-
 def _border(
     deviances: Deviance, point: Floats, edges: Floats, half: Floats, lost: npt.NDArray[np.bool_]
 ) -> dict[str, tuple[float, float]]:
-    """Parameters at the edge of the grid, and how far their axes should go instead."""
+    """Parameters at the edge of the grid, and the ranges that their axes should have instead."""
     least = np.unravel_index(int(np.nanargmin(deviances.values)), deviances.values.shape)
-    found = {}
+    extensions = {}
     for k, (name, axis) in enumerate(deviances.axes.items()):
-        low, high = edges[:, k]
+        low, high = map(float, edges[:, k])
         near = np.array([point[k] - low, high - point[k]]) <= PINNED * half[k]
         ends = np.array([axis[least[k]] == low, axis[least[k]] == high])
         if lost[k] or not (near | ends).any():
             continue
         down = bool((near | ends)[0])
-        found[name] = (low - half[k], high) if down else (low, high + half[k])
-    return {name: (float(a), float(b)) for name, (a, b) in found.items()}
-
-
-def _pinned(between: Interpolation, point: Floats) -> npt.NDArray[np.bool_]:
-    """Which parameters are stopped by the edge of the grid."""
-    edges = np.array([[axis[0], axis[-1]] for axis in between.axes])
-    separation = np.abs(edges - point[:, None]).min(axis=1)
-    return np.asarray(separation <= PINNED * np.ptp(edges, axis=1) / 2)
+        extensions[name] = (low - float(half[k]), high) if down else (low, high + float(half[k]))
+    return extensions
 
 
 def _fit(
@@ -276,13 +274,23 @@ def _fit(
 ) -> Fit:
     at = dict(zip(deviances.names, map(float, point), strict=True))
     errors = np.sqrt(np.diag(covariance))
-    # How far a minimum lies beyond the grid's edge is not known.
-    errors[_pinned(between, point) & np.isin(deviances.names, list(border))] = np.inf
+    # The distance of a minimum outside the grid is unknown.
+    edges = np.array([[axis[0], axis[-1]] for axis in between.axes])
+    separation = np.abs(edges - point[:, None]).min(axis=1)
+    pinned = separation <= PINNED * np.ptp(edges, axis=1) / 2
+    errors[pinned & np.isin(deviances.names, list(border))] = np.inf
     parameters = {
         name: (at[name], float(e)) for name, e in zip(deviances.names, errors, strict=True)
     }
     nearby = landscape.sel({**at, **deviances.fixed}, method="nearest")
-    s2, s2_total = _least(landscape, deviances, between)
+    # S² of every image and in total where the total is smallest, smoothed as −2 ln L is.
+    one = landscape.isel(dict.fromkeys(deviances.fixed, 0))
+    total = one["s2_total"].transpose(*deviances.names).values.reshape(1, -1)
+    parts = one["s2"].transpose(part_of(landscape), *deviances.names).values
+    values = np.vstack([total, parts.reshape(len(one["n"]), -1)])[:, between.chosen].T
+    lowest = between.minimum(4 * deviances.numbers.sum() * values[:, :1].T)
+    smoothed = between.process.of(values).mean(between.scaled(lowest))[0]
+    s2, s2_total = np.maximum(smoothed[1:], 0), max(float(smoothed[0]), 0.0)
     every = parameters_of(landscape)
     return Fit(
         parameters={n: parameters.get(n, (deviances.fixed.get(n, np.nan), np.inf)) for n in every},
@@ -296,42 +304,12 @@ def _fit(
     )
 
 
-def _least(
-    landscape: xr.Dataset, deviances: Deviance, between: Interpolation
-) -> tuple[Floats, float]:
-    """S² of every image and in total where the total is least, smoothed as −2 ln L is."""
-    one = landscape.isel(dict.fromkeys(deviances.fixed, 0))
-    total = one["s2_total"].transpose(*deviances.names).values.reshape(1, -1)
-    parts = (
-        one["s2"].transpose(part_of(landscape), *deviances.names).values.reshape(len(one["n"]), -1)
-    )
-    values = np.vstack([total, parts])[:, between.chosen].T
-    point = between.minimum(4 * deviances.numbers.sum() * values[:, :1].T)
-    found = between.process.of(values).mean(between.scaled(point))[0]
-    return np.maximum(found[1:], 0), max(float(found[0]), 0.0)
-
-
 def _spread_out(covariance: Floats, names: tuple[str, ...], every: tuple[str, ...]) -> Floats:
-    """With rows and columns of parameters that were not fitted: infinite errors."""
-    found = np.diag([0.0 if name in names else np.inf for name in every])
+    """The covariance of all parameters; errors of those that were not fitted are infinite."""
+    full = np.diag([0.0 if name in names else np.inf for name in every])
     at = [every.index(name) for name in names]
-    found[np.ix_(at, at)] = covariance
-    return found
-
-
-def _grid_fit(landscape: xr.Dataset, deviances: Deviance) -> Fit:
-    """The best grid point, with an error that says nothing is known of its neighbourhood."""
-    least = np.unravel_index(int(np.nanargmin(deviances.values)), deviances.values.shape)
-    at = dict(zip(deviances.names, map(int, least), strict=True))
-    place = landscape.isel({**at, **dict.fromkeys(deviances.fixed, 0)})
-    names = parameters_of(landscape)
-    return Fit(
-        {name: (float(place[name]), float("inf")) for name in names},
-        np.full((len(names),) * 2, np.inf),
-        **_distances(place),
-        border=tuple(name for name, i in at.items() if i in (0, landscape.sizes[name] - 1)),
-        overlap=deviances.overlap,
-    )
+    full[np.ix_(at, at)] = covariance
+    return full
 
 
 def _distances(there: xr.Dataset) -> dict[str, Any]:
@@ -347,7 +325,7 @@ def _distances(there: xr.Dataset) -> dict[str, Any]:
 # A minimum whose −2 ln L is by more than this above the least holds less than 0.3 % as much.
 MODE = 12.0
 
-# The way between two minima must rise by so much, and by so many Monte Carlo errors.
+# The path between two minima must rise by this much, and by this many Monte Carlo errors.
 BARRIER = 2.0
 ERRORS = 4.0
 
@@ -383,19 +361,19 @@ def find_minima(deviances: Deviance, between: Interpolation) -> Floats:
     places = np.nonzero(local & (table <= table.min() + MODE + 2 * noise))
     begin = np.column_stack([a[i] for a, i in zip(deviances.axes.values(), places, strict=True)])
     low, high = between.scaled(np.array([[a[0], a[-1]] for a in between.axes]).T)
-    found = between.process.minima(between.scaled(begin), low, high) * between.half
-    found = np.vstack([between.minimum(), found + between.centre])
-    heights = between.value(found)
+    minima = between.process.minima(between.scaled(begin), low, high) * between.half
+    minima = np.vstack([between.minimum(), minima + between.centre])
+    heights = between.value(minima)
     needed = max(BARRIER, ERRORS * noise)
+
+    def barrier(one: Floats, other: Floats) -> float:
+        """Height of the straight path between two minima above the higher one."""
+        path = between.value(np.linspace(one, other, 41))
+        return float(path.max() - max(path[0], path[-1]))
+
     kept = [0]
     for k in np.argsort(heights):
         low_enough = heights[k] <= heights[0] + MODE
-        if low_enough and all(_barrier(between, found[k], found[j]) > needed for j in kept):
+        if low_enough and all(barrier(minima[k], minima[j]) > needed for j in kept):
             kept.append(int(k))
-    return found[kept]
-
-
-def _barrier(between: Interpolation, one: Floats, other: Floats) -> float:
-    """How high the straight way between two minima rises above the higher one."""
-    way = between.value(np.linspace(one, other, 41))
-    return float(way.max() - max(way[0], way[-1]))
+    return minima[kept]

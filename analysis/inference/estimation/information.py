@@ -1,12 +1,13 @@
-"""How sharply a landscape determines its parameters, and how much its slope scatters.
+"""Information about the parameters: curvature, scatter of the slope, and flat directions.
 
-4 N S² is −2 ln L of N independent draws. Neighbourhoods overlap, and classes may be seen seldom:
-its minimum then scatters not as its curvature H says, but with covariance H⁻¹ J H⁻¹, J being the
-covariance of its slope, known from how counts scatter in the simulation. That is the rule for
+4 N S² is −2 ln L of N independent draws. Neighbourhoods overlap, and some classes are rare: the
+covariance of the minimum is then not the inverse of the curvature H but H⁻¹ J H⁻¹, with J the
+covariance of the slope, known from the scatter of counts in the simulation. That is the rule for
 composite likelihoods (Godambe, Ann. Math. Stat. 31, 1208 (1960); Varin, Reid and Firth, Statist.
 Sinica 21, 5 (2011)).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
@@ -73,10 +74,11 @@ def information(
     roots, every_slope = root_histograms(landscape, deviances, between, point)
     for d, number in enumerate(deviances.numbers):
         value, slopes, dispersion = roots[d], every_slope[d], deviances.dispersion[d]
-        there = landscape.isel({part_of(landscape): d})
-        slope, covariance = _root_scatter(
-            value**2, number, dispersion, _covariance(there, deviances)
-        )
+        per_site = None
+        if deviances.overlap == "simulated":
+            part = landscape.isel({part_of(landscape): d})
+            per_site = np.asarray(part["count_covariance"].values, float)
+        slope, covariance = _root_scatter(value**2, number, dispersion, per_site)
         curvature += 8 * number * (slopes * (slope * np.sqrt(number) * value)) @ slopes.T
         scatter += 16 * number * slopes @ covariance @ slopes.T
     return Information(curvature, scatter)
@@ -90,20 +92,28 @@ def root_histograms(
     From a parabola through the grid points near the minimum.
     """
     one = landscape.isel(dict.fromkeys(deviances.fixed, 0))
-    chosen = _near_points(deviances, between)
-    design, width = _design(deviances, chosen, point)
+    # The low points, and three along each axis around the lowest.
+    values = between.process.mean(between.process.points)
+    low = np.zeros(deviances.values.shape, bool)
+    low.ravel()[between.chosen[values <= values.min() + NEAR]] = True
+    lowest = np.unravel_index(between.chosen[int(np.argmin(values))], low.shape)
+    starts = np.clip(np.array(lowest) - 1, 0, np.array(low.shape) - 3)
+    low[tuple(slice(start, start + 3) for start in starts.tolist())] = True
+    chosen = np.flatnonzero(low & np.isfinite(deviances.values))
+    # Columns 1, w_i, w_i w_j of a parabola around the point, and the unit of each w.
+    grid = np.stack(np.meshgrid(*deviances.axes.values(), indexing="ij"), axis=-1)
+    offsets = grid.reshape(-1, len(point))[chosen] - point
+    width = np.maximum(np.abs(offsets).max(axis=0), 1e-300)
+    scaled = offsets / width
+    pairs = combinations_with_replacement(range(len(point)), 2)
+    squares = [scaled[:, i] * scaled[:, j] for i, j in pairs]
+    design = np.column_stack([np.ones(len(scaled)), scaled, *squares])
     q = one["probability"].transpose(part_of(landscape), *deviances.names, "configuration").values
     near = np.sqrt(q.reshape(len(q), -1, q.shape[-1])[:, chosen])
     parabolas = np.linalg.pinv(design) @ near
     value = np.clip(parabolas[:, 0], 0, 1)
     value = value / np.linalg.norm(value, axis=-1, keepdims=True)
     return value, parabolas[:, 1 : 1 + len(point)] / width[:, None]
-
-
-def _covariance(image: xr.Dataset, deviances: Deviance) -> Floats | None:
-    if deviances.overlap != "simulated":
-        return None
-    return np.asarray(image["count_covariance"].values, float)
 
 
 def _root_scatter(
@@ -115,31 +125,112 @@ def _root_scatter(
     slope = slope / np.sqrt(dispersion)
     counts = number * (np.diag(q) - np.outer(q, q) if per_site is None else per_site)
     covariance = slope[:, None] * counts * slope
-    # The scatter of √h that does not follow h, where there are few.
+    # For small counts √h scatters more than linearly with h.
     linear = slope**2 * dispersion * number * q * (1 - q)
     covariance[np.diag_indices_from(covariance)] += np.maximum(dispersion * variance - linear, 0)
     return slope, covariance
 
 
-def _near_points(deviances: Deviance, between: Interpolation) -> npt.NDArray[np.intp]:
-    """The low points, and three along each axis around the lowest."""
-    values = between.process.mean(between.process.points)
-    low = np.zeros(deviances.values.shape, bool)
-    low.ravel()[between.chosen[values <= values.min() + NEAR]] = True
-    lowest = np.unravel_index(between.chosen[int(np.argmin(values))], low.shape)
-    starts = np.clip(np.array(lowest) - 1, 0, np.array(low.shape) - 3)
-    low[tuple(slice(start, start + 3) for start in starts.tolist())] = True
-    return np.flatnonzero(low & np.isfinite(deviances.values))
+# From the middle to the edge of the grid −2 ln L rises by less than this: the 95 % interval of the
+# direction is the complete grid.
+RISE = 3.84
+
+# Coefficients below this share of a direction's largest are left out of its name.
+SLIGHT = 0.1
 
 
-def _design(
-    deviances: Deviance, chosen: npt.NDArray[np.intp], point: Floats
-) -> tuple[Floats, Floats]:
-    """Columns 1, w_i, w_i w_j of a parabola around a point, and the unit of each w."""
-    grid = np.stack(np.meshgrid(*deviances.axes.values(), indexing="ij"), axis=-1)
-    offsets = grid.reshape(-1, len(point))[chosen] - point
-    width = np.maximum(np.abs(offsets).max(axis=0), 1e-300)
-    scaled = offsets / width
-    pairs = combinations_with_replacement(range(len(point)), 2)
-    squares = [scaled[:, i] * scaled[:, j] for i, j in pairs]
-    return np.column_stack([np.ones(len(scaled)), scaled, *squares]), width
+@dataclass(frozen=True)
+class FlatDirection:
+    """A combination of parameters that the data do not determine.
+
+    Attributes
+    ----------
+    direction
+        By parameter: how far each goes along, the largest being 1 or −1.
+    rise
+        Of −2 ln L from the middle of the grid to its edge, along the direction.
+    sentence
+        The same in words.
+    """
+
+    direction: Mapping[str, float]
+    rise: float
+    sentence: str
+
+
+def flat_subspace(curvature: Floats, half: Floats) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    """Principal directions of a curvature in units of the grid's half widths.
+
+    Parameters
+    ----------
+    curvature
+        (parameters, parameters): of −ln L, the inverse covariance.
+    half
+        (parameters,): half the width of the grid.
+
+    Returns
+    -------
+    values, vectors, flat
+        Curvatures (parameters,), unit vectors as columns, and which of them are flat.
+
+    Examples
+    --------
+    >>> flat_subspace(np.diag([100.0, 0.01]), np.ones(2))[2].tolist()
+    [True, False]
+    """
+    scaled = curvature * np.outer(half, half)
+    values, vectors = np.linalg.eigh((scaled + scaled.T) / 2)
+    reach = 1 / np.abs(vectors).max(axis=0)
+    return values, vectors, values * reach**2 < RISE
+
+
+def named_directions(
+    names: Sequence[str], curvature: Floats, half: Floats, *, fixed_composition: bool = False
+) -> tuple[FlatDirection, ...]:
+    """The flat directions of a landscape, each with a sentence.
+
+    Of several, combinations are named that involve as few parameters as possible.
+
+    Examples
+    --------
+    >>> directions = named_directions(["w1", "w2"], np.diag([0.0, 90.0]), np.ones(2))
+    >>> directions[0].sentence
+    'w1 is not identifiable: all its values are equally likely'
+    """
+    _, vectors, flat = flat_subspace(curvature, half)
+    if not flat.any():
+        return ()
+    where = " at fixed composition" if fixed_composition else ""
+    scaled = curvature * np.outer(half, half)
+    directions = []
+    for row in _sparse(vectors[:, flat].T):
+        rise = float(max(row @ scaled @ row, 0) / np.abs(row).max() ** 2)
+        physical = row * half
+        physical = physical / np.abs(physical).max()
+        slight = np.abs(physical) < SLIGHT
+        direction = dict(zip(names, np.where(slight, 0.0, physical).tolist(), strict=True))
+        parts = {name: value for name, value in direction.items() if value}
+        first, *others = parts
+        sentence = f"{first} is not identifiable{where}: all its values are equally likely"
+        if others:
+            moves = ", ".join(f"{name} by {parts[name] / parts[first]:+.2g}" for name in others)
+            sentence = (
+                f"{', '.join(parts)} are not identifiable separately{where}: "
+                f"{first} by +1 with {moves} changes nothing"
+            )
+        directions.append(FlatDirection(direction, rise, sentence))
+    return tuple(directions)
+
+
+def _sparse(rows: Floats) -> Floats:
+    """Rows of the same span with as many zeros as elimination makes."""
+    reduced = rows.copy()
+    for k in range(len(reduced)):
+        pivot = divmod(int(np.argmax(np.abs(reduced[k:]))), reduced.shape[1])
+        row, column = k + pivot[0], pivot[1]
+        reduced[[k, row]] = reduced[[row, k]]
+        reduced[k] /= reduced[k, column]
+        for other in range(len(reduced)):
+            if other != k:
+                reduced[other] -= reduced[other, column] * reduced[k]
+    return reduced

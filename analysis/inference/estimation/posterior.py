@@ -1,4 +1,4 @@
-"""The probability of parameters given the data, by Markov chains on the interpolated landscape."""
+"""The posterior of the parameters, by Markov chains on the interpolated landscape."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -40,43 +40,55 @@ class Density:
         edges = np.array([[axis[0], axis[-1]] for axis in minimum.between.axes])
         self.low, self.high = edges[:, 0], edges[:, 1]
         self.least = float(minimum.between.value(minimum.point)[0])
-        self.stretch, self.factor = _adjustment(minimum)
+        # The stretch about the minimum, and a factor of −2 ln L: one of them is 1.
+        self.stretch, self.factor = np.eye(len(minimum.point)), 1.0
+        unit = np.outer(minimum.half, minimum.half)
+        basis = minimum.basis
+        has = basis.T @ (minimum.curvature * unit) @ basis
+        wants = basis.T @ (minimum.covariance / unit) @ basis
+        if basis.shape[1] and len(minimum.minima) > 1:
+            ratio = 1 / (np.linalg.det(has) * np.linalg.det(wants))
+            self.factor = float(min(ratio ** (1 / basis.shape[1]), 1.0))
+        elif basis.shape[1]:
+            inner = np.linalg.inv(np.real(sqrtm(has))) @ np.linalg.inv(np.real(sqrtm(wants)))
+            scaled = basis @ inner @ basis.T + np.eye(len(basis)) - basis @ basis.T
+            self.stretch = scaled * np.outer(minimum.half, 1 / minimum.half)
 
     def __call__(self, points: Floats) -> Floats:
         inside = ((points >= self.low) & (points <= self.high)).all(axis=1)
-        found = np.full(len(points), -np.inf)
+        ln_density = np.full(len(points), -np.inf)
         if inside.any():
             places = points[inside]
             value = self.minimum.between.value(self.adjusted(places)) - self.least
-            found[inside] = self.prior(places) - self.factor * value / 2
-        return found
+            ln_density[inside] = self.prior(places) - self.factor * value / 2
+        return ln_density
 
     def adjusted(self, points: Floats) -> Floats:
-        """Where the likelihood of a point is read off the landscape."""
-        found: Floats = self.minimum.point + (points - self.minimum.point) @ self.stretch.T
-        return found
+        """The points of the landscape that give the likelihood of these points."""
+        stretched: Floats = self.minimum.point + (points - self.minimum.point) @ self.stretch.T
+        return stretched
 
     def prior(self, points: Floats) -> Floats:
-        found = np.zeros(len(points))
+        ln_prior = np.zeros(len(points))
         for column, prior in zip(points.T, self.priors, strict=True):
             if prior is not None:
-                found += prior.logpdf(column)
-        return found
+                ln_prior += prior.logpdf(column)
+        return ln_prior
 
     def starts(self, walkers: int, rng: np.random.Generator) -> Floats:
         """Points near the minima, wider than the posterior, where the prior is not zero."""
         axes = len(self.low)
         values, vectors = np.linalg.eigh(self.minimum.covariance)
         widths = np.sqrt(np.maximum(values, 1e-12 * np.abs(values).max()))
-        found: list[Floats] = []
+        starts: list[Floats] = []
         for attempt in range(200):
             centre = self.minimum.minima[rng.integers(len(self.minimum.minima), size=walkers)]
             point = centre + 1.5 * (rng.standard_normal((walkers, axes)) * widths) @ vectors.T
             if attempt >= 20:
                 point = rng.uniform(self.low, self.high, (walkers, axes))
-            found.extend(point[np.isfinite(self(point))])
-            if len(found) >= walkers:
-                return np.array(found[:walkers])
+            starts.extend(point[np.isfinite(self(point))])
+            if len(starts) >= walkers:
+                return np.array(starts[:walkers])
         raise RequestError(
             "the prior is zero all over the grid",
             allowed="some probability inside it: "
@@ -89,40 +101,24 @@ class Density:
         )
 
 
-def _adjustment(minimum: Minimum) -> tuple[Floats, float]:
-    """The stretch about the minimum, and a factor of −2 ln L: one of them is 1."""
-    unit = np.outer(minimum.half, minimum.half)
-    basis = minimum.basis
-    has = basis.T @ (minimum.curvature * unit) @ basis
-    wants = basis.T @ (minimum.covariance / unit) @ basis
-    if not basis.shape[1]:
-        return np.eye(len(minimum.point)), 1.0
-    if len(minimum.minima) > 1:
-        ratio = 1 / (np.linalg.det(has) * np.linalg.det(wants))
-        return np.eye(len(minimum.point)), float(min(ratio ** (1 / basis.shape[1]), 1.0))
-    inner = np.linalg.inv(np.real(sqrtm(has))) @ np.linalg.inv(np.real(sqrtm(wants)))
-    scaled = basis @ inner @ basis.T + np.eye(len(basis)) - basis @ basis.T
-    return scaled * np.outer(minimum.half, 1 / minimum.half), 1.0
-
-
-def priors_of(names: tuple[str, ...], given: Mapping[str, Prior]) -> list[Any]:
-    """A distribution a parameter, or None where none is given."""
-    for name, prior in given.items():
+def priors_of(names: tuple[str, ...], priors: Mapping[str, Prior]) -> list[Any]:
+    """The prior distribution of each parameter; None for a flat one."""
+    for name, prior in priors.items():
         if name not in names:
             raise RequestError(
                 f"a prior of {name}, which is not fitted", came=name, allowed=", ".join(names)
             )
         if len(prior) != 3 or prior[0] not in _PRIORS:
             raise RequestError(
-                f"the prior of {name} cannot be read",
+                f"the prior of {name} is not valid",
                 came=prior,
                 allowed="(normal, mean, sd) | (uniform, low, high) | (lognormal, mean, sd)",
                 hint=f'prior={{"{name}": ("normal", 0.0, 0.1)}}',
             )
-    return [_PRIORS[given[n][0]](*given[n][1:]) if n in given else None for n in names]
+    return [_PRIORS[priors[n][0]](*priors[n][1:]) if n in priors else None for n in names]
 
 
-# The mean's error is to be below a twentieth of the width, and chains alike to a hundredth.
+# The error of the mean is then below a twentieth of the width, and chains agree to a hundredth.
 LEAST_ESS = 400.0
 MOST_R_HAT = 1.02
 ROUNDS = 6
@@ -153,8 +149,8 @@ def posterior(
 ) -> Any:
     """The posterior of a landscape's parameters, p(w|d) ∝ exp(−2 Σ_d N_d S²_d(w)) · prior.
 
-    Ensembles of walkers (emcee) sample the interpolated landscape, freed of its biases; each
-    ensemble is one chain, started on its own, so that the comparison of chains (R̂) means something.
+    Ensembles of walkers (emcee) sample the interpolated landscape, freed of its biases. Each
+    ensemble is one chain with its own start, so that R̂ compares independent chains.
     Where counts overlap or are few, and by as much as the simulation is noisy, the likelihood is
     stretched about its maximum, w → ŵ + C (w − ŵ), so that its curvature is the inverse of the
     estimate's covariance (:func:`fit`): the curvature adjustment of composite likelihoods. If
@@ -166,7 +162,7 @@ def posterior(
         A landscape.
     prior
         By parameter ``("normal", mean, sd)``, ``("uniform", low, high)`` or ``("lognormal",
-        mean of ln, sd of ln)``; flat over the grid where none is given, and zero outside of it.
+        mean of ln, sd of ln)``; by default flat over the grid and zero outside of it.
     overlap
         How overlapping neighbourhoods are taken, see :func:`deviance`.
     chains, walkers
@@ -175,7 +171,7 @@ def posterior(
         Steps of a walker that are kept, after half as many that are not; doubled until the chains
         have converged, five times at the most.
     seed
-        Of everything.
+        Of the chains.
 
     Returns
     -------
@@ -246,7 +242,10 @@ def _converged(
         kept = np.array([sampler.get_chain(discard=drop) for sampler, _ in samplers])
         lp = np.array([sampler.get_log_prob(discard=drop) for sampler, _ in samplers])
         diagnostics = _diagnostics(density.minimum.deviances.names, kept)
-        if all(_is_good(one) for one in diagnostics.values()):
+        if all(
+            one["r_hat"] <= MOST_R_HAT and min(one["ess_bulk"], one["ess_tail"]) >= LEAST_ESS
+            for one in diagnostics.values()
+        ):
             return kept, lp, diagnostics
         steps = length
     error = ConvergenceError(
@@ -267,7 +266,7 @@ def _sampler(density: Density, walkers: int, axes: int, seed: int, chain: int) -
 
     rng = np.random.default_rng([seed, chain])
     moves = [(emcee.moves.StretchMove(), 0.5), (emcee.moves.DEMove(), 0.4)]
-    # Steps as long as the way from one walker to another reach other minima.
+    # Steps as long as the distance between two walkers reach other minima.
     moves.append((emcee.moves.DEMove(gamma0=1.0), 0.1))
     sampler = emcee.EnsembleSampler(walkers, axes, density, vectorize=True, moves=moves)
     begin = density.starts(walkers, rng)
@@ -275,34 +274,30 @@ def _sampler(density: Density, walkers: int, axes: int, seed: int, chain: int) -
     return sampler, emcee.State(begin, random_state=random)
 
 
-def _is_good(one: Mapping[str, float]) -> bool:
-    return one["r_hat"] <= MOST_R_HAT and min(one["ess_bulk"], one["ess_tail"]) >= LEAST_ESS
-
-
 def _diagnostics(names: tuple[str, ...], kept: Floats) -> dict[str, dict[str, float]]:
-    """Of every parameter, with the mean of an ensemble's walkers taken apart into its members.
+    """Diagnostics of every parameter.
 
-    Walkers of one ensemble know of each other; the autocorrelation time is therefore that of the
-    ensemble, and R̂ compares ensembles that do not.
+    Walkers of one ensemble depend on each other, so the autocorrelation time is that of the
+    ensemble, and R̂ compares independent ensembles.
     """
     import emcee
 
     arviz = imported_arviz()
     number, steps, walkers, _ = kept.shape
-    found = {}
+    diagnostics = {}
     for k, name in enumerate(names):
         # Draws in the order of steps, the walkers of a step one after another.
         chain = kept[..., k].reshape(number, steps * walkers)
         times = [emcee.autocorr.integrated_time(one[..., k : k + 1], tol=0) for one in kept]
         time = float(np.nanmax([t[0] for t in times])) if np.isfinite(times).any() else np.inf
         ess = number * steps * walkers / max(time, 1.0)
-        found[name] = {
+        diagnostics[name] = {
             "r_hat": float(arviz.rhat(chain)),
             "ess_bulk": min(float(arviz.ess(chain, method="bulk")), ess),
             "ess_tail": float(arviz.ess(chain, method="tail", prob=(0.05, 0.95))),
             "autocorrelation": time,
         }
-    return found
+    return diagnostics
 
 
 def imported_arviz() -> Any:
@@ -346,13 +341,11 @@ def _described(
     }
     # Since version 1 ArviZ takes the groups as one mapping, and returns a DataTree.
     one_mapping = not arviz.__version__.startswith("0.")
-    found = (
-        arviz.from_dict(groups, **labels) if one_mapping else arviz.from_dict(**groups, **labels)
-    )
+    data = arviz.from_dict(groups, **labels) if one_mapping else arviz.from_dict(**groups, **labels)
     for name, one in diagnostics.items():
-        found.posterior[name].attrs.update(one)
-    found.posterior.attrs.update(_summary(minimum, flat))
-    return found
+        data.posterior[name].attrs.update(one)
+    data.posterior.attrs.update(_summary(minimum, flat))
+    return data
 
 
 def _summary(minimum: Minimum, flat: Floats) -> dict[str, Any]:

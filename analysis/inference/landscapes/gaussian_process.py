@@ -12,10 +12,10 @@ from latticescape.physics.extras import optional_imports
 
 Floats = npt.NDArray[np.float64]
 
-# Prior variance of the parabola's coefficients, in variances of the values: as good as free.
+# Prior variance of the parabola's coefficients, in variances of the values: practically flat.
 PARABOLA = 1e3
 
-# So many points tell the rest's height and lengths; all of them then tell the values.
+# Height and lengths of the rest are fitted to at most this many points, the values to all.
 TUNED = 150
 # Lengths in the scaled units, and the least in steps of the grid.
 LENGTHS = (0.25, 20.0)
@@ -60,8 +60,8 @@ class Process:
             height, lengths = _tuned(points, values / scale, variance, step)
             kernel = _parabolas(points, points) + height * _bumps(points, points, lengths)
             factor = cho_factor(kernel + np.diag(variance), lower=True)
-        found = cls(points, scale, height, lengths, factor, np.zeros(len(points)))
-        return found.of(values)
+        process = cls(points, scale, height, lengths, factor, np.zeros(len(points)))
+        return process.of(values)
 
     def of(self, values: Floats) -> "Process":
         """The same smoothing of other values, (n,) or (n, draws)."""
@@ -69,23 +69,22 @@ class Process:
 
     def kernel(self, points: Floats) -> Floats:
         """Prior covariance of other points with those known, (m, n)."""
-        found: Floats = _parabolas(points, self.points) + self.height * _bumps(
-            points, self.points, self.lengths
-        )
-        return found
+        bumps = _bumps(points, self.points, self.lengths)
+        kernel: Floats = _parabolas(points, self.points) + self.height * bumps
+        return kernel
 
     def mean(self, points: Floats) -> Floats:
         """(m,), or (m, draws), at points (m, axes)."""
-        found: Floats = self.scale * (self.kernel(points) @ self.weights)
-        return found
+        mean: Floats = self.scale * (self.kernel(points) @ self.weights)
+        return mean
 
     def error(self, points: Floats) -> Floats:
         """Standard error of the mean, (m,)."""
         known = self.kernel(points)
         prior = PARABOLA * (1 + (points**2).sum(axis=1)) ** 2 + self.height
         explained = (known * cho_solve(self.factor, known.T).T).sum(axis=1)
-        found: Floats = self.scale * np.sqrt(np.maximum(prior - explained, 0))
-        return found
+        error: Floats = self.scale * np.sqrt(np.maximum(prior - explained, 0))
+        return error
 
     def slope_covariance(self, point: Floats) -> Floats:
         """Covariance of the slope's error at a point (axes,), (axes, axes)."""
@@ -93,8 +92,8 @@ class Process:
         slope = self.slope_kernel(point[None])[0]
         prior = 2 * PARABOLA * ((1 + point @ point) * np.eye(axes) + np.outer(point, point))
         prior = prior + self.height * np.diag(self.lengths**-2)
-        found: Floats = self.scale**2 * (prior - slope @ cho_solve(self.factor, slope.T))
-        return found
+        covariance: Floats = self.scale**2 * (prior - slope @ cho_solve(self.factor, slope.T))
+        return covariance
 
     def derivatives(self, points: Floats) -> tuple[Floats, Floats, Floats]:
         """Value (d,), slope (d, axes) and curvature (d, axes, axes) of draw d at point d."""
@@ -115,8 +114,8 @@ class Process:
         inner = 1 + points @ self.points.T
         bump = self.height * _bumps(points, self.points, self.lengths)
         difference = (points[:, None, :] - self.points[None]) / self.lengths**2
-        found: Floats = 2 * PARABOLA * inner[:, None, :] * self.points.T[None]
-        return found - bump[:, None, :] * difference.transpose(0, 2, 1)
+        parabola: Floats = 2 * PARABOLA * inner[:, None, :] * self.points.T[None]
+        return parabola - bump[:, None, :] * difference.transpose(0, 2, 1)
 
     def minima(self, begin: Floats, low: Floats, high: Floats) -> Floats:
         """The minimum of every draw in the box, from (draws, axes), by guarded Newton steps."""
@@ -151,20 +150,20 @@ def _newton(
     step = -np.einsum("dab,db->da", vectors, along / firm)
     longest = np.abs(step).max(axis=1)
     shorter = np.minimum(1, reach / np.maximum(longest, 1e-300))
-    found: Floats = step * shorter[:, None]
-    return found
+    steps: Floats = step * shorter[:, None]
+    return steps
 
 
 def _parabolas(a: Floats, b: Floats) -> Floats:
-    found: Floats = PARABOLA * (1 + a @ b.T) ** 2
-    return found
+    kernel: Floats = PARABOLA * (1 + a @ b.T) ** 2
+    return kernel
 
 
 def _bumps(a: Floats, b: Floats, lengths: Floats) -> Floats:
     p, q = a / lengths, b / lengths
     difference = (p**2).sum(axis=1)[:, None] + (q**2).sum(axis=1)[None] - 2 * p @ q.T
-    found: Floats = np.exp(-np.maximum(difference, 0) / 2)
-    return found
+    kernel: Floats = np.exp(-np.maximum(difference, 0) / 2)
+    return kernel
 
 
 @optional_imports()
@@ -184,6 +183,6 @@ def _tuned(points: Floats, values: Floats, variance: Floats, step: Floats) -> tu
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         process.fit(points[some], values[some])
-    found = process.kernel_.k2
-    lengths = np.broadcast_to(np.asarray(found.k2.length_scale, float), points.shape[1:])
-    return float(found.k1.constant_value), np.array(lengths)
+    tuned = process.kernel_.k2
+    lengths = np.broadcast_to(np.asarray(tuned.k2.length_scale, float), points.shape[1:])
+    return float(tuned.k1.constant_value), np.array(lengths)

@@ -1,4 +1,4 @@
-"""A landscape between its grid points: Gaussian process near the minimum, lines far off."""
+"""Interpolate a landscape: a Gaussian process near the minimum, linearly elsewhere."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from latticescape.physics.errors import RequestError
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
 
-# The Gaussian process goes through points where −2 ln L is up to so much above its least, and
-# those within so many grid steps of the lowest, by number of axes; of more than MOST it takes some.
+# The Gaussian process uses points where −2 ln L is at most HIGH above its minimum, and those within
+# STEPS grid steps of the lowest, by number of axes; at most MOST of them.
 HIGH = 60.0
 STEPS = {1: 8, 2: 5, 3: 3}
 FEWEST_STEPS = 2
 MOST = 500
 
-# A value above the least need not be met as closely: by this share of its height, and more where
-# it is high, for the landscape may have kinks there.
+# Values above the minimum are met less closely, by this share of their height, and by more where
+# they are high, because the landscape may have kinks there.
 LOOSE = 0.01
 
 
@@ -46,17 +46,17 @@ class Interpolation:
     half: Floats
     chosen: npt.NDArray[np.intp]
     process: Process
-    far: RegularGridInterpolator
+    linear: RegularGridInterpolator
     cells: Booleans
 
     def __call__(self, points: npt.ArrayLike) -> tuple[Floats, Floats]:
         """Values and their standard errors, (m,) each, at points (m, parameters).
 
-        The errors are those of finite simulation and of interpolation; far from the minimum, where
-        grid points are joined by straight lines, they are zero.
+        The errors include finite simulation and interpolation. They are zero where the
+        interpolation is linear, outside of the range of the Gaussian process.
         """
         places = self._within(points)
-        value, error = self.far(places), np.zeros(len(places))
+        value, error = self.linear(places), np.zeros(len(places))
         near = self.is_near(places)
         scaled = self.scaled(places[near])
         value[near] = self.process.mean(scaled)
@@ -64,16 +64,16 @@ class Interpolation:
         return value, error
 
     def value(self, points: npt.ArrayLike) -> Floats:
-        """The values alone, which is faster."""
+        """The values without errors, which is faster."""
         places = self._within(points)
         near = self.is_near(places)
         value: Floats = np.empty(len(places))
         value[near] = self.process.mean(self.scaled(places[near]))
-        value[~near] = self.far(places[~near]) if not near.all() else 0.0
+        value[~near] = self.linear(places[~near]) if not near.all() else 0.0
         return value
 
     def on_grid(self, points: int = 101) -> xr.Dataset:
-        """Values and errors on a grid of so many points an axis: ``value``, ``value_se``."""
+        """Values and errors on a grid of ``points`` per axis: ``value``, ``value_se``."""
         axes = [np.linspace(axis[0], axis[-1], points) for axis in self.axes]
         mesh = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
         value, error = self(mesh.reshape(-1, len(axes)))
@@ -92,16 +92,16 @@ class Interpolation:
         process = self.process if values is None else self.process.of(values.T)
         smooth = process.mean(process.points)
         begin = process.points[np.argmin(smooth, axis=0)]
-        found = process.minima(np.atleast_2d(begin), low, high) * self.half + self.centre
-        return found if values is not None else found[0]
+        minima = process.minima(np.atleast_2d(begin), low, high) * self.half + self.centre
+        return minima if values is not None else minima[0]
 
     def scaled(self, points: Floats) -> Floats:
         """In the Gaussian process's own units."""
-        found: Floats = (points - self.centre) / self.half
-        return found
+        scaled: Floats = (points - self.centre) / self.half
+        return scaled
 
     def is_near(self, places: Floats) -> Booleans:
-        """Whether the Gaussian process knows a corner of the grid cell."""
+        """Whether the Gaussian process uses a corner of the grid cell."""
         at = tuple(
             np.clip(np.searchsorted(axis, column, "right") - 1, 0, len(axis) - 2)
             for axis, column in zip(self.axes, places.T, strict=True)
@@ -116,18 +116,18 @@ class Interpolation:
 
 
 def interpolate(landscape: xr.Dataset, variable: str = "s2_total") -> Interpolation:
-    """A landscape at any point between those of its grid, with errors.
+    """Interpolate a landscape between the points of its grid, with errors.
 
     Near the minimum a Gaussian process (a free parabola and a smooth rest whose height and lengths
-    the values tell) goes through the grid's values as closely as their known Monte Carlo errors
-    ask; elsewhere values are joined by straight lines. Points that are not computed are left out.
+    are fitted) goes through the grid's values within their known Monte Carlo errors; elsewhere the
+    interpolation is linear. Points that are not computed are left out.
 
     Parameters
     ----------
     landscape
         A landscape over one or more parameters.
     variable
-        ``s2_total``, or another variable over the parameters alone that has an error ``…_se``.
+        ``s2_total``, or another variable over only the parameters with an error ``…_se``.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def interpolate(landscape: xr.Dataset, variable: str = "s2_total") -> Interpolat
 def interpolation(
     axes: Mapping[str, Floats], values: Floats, errors: Floats, *, high: float = HIGH
 ) -> Interpolation:
-    """The interpolation of values (…) with known errors, accurate up to ``high`` above the least.
+    """Interpolate values (…) with known errors, accurately up to ``high`` above the smallest.
 
     Examples
     --------
@@ -183,7 +183,7 @@ def interpolation(
     known = mesh[chosen]
     centre, half = (known.max(axis=0) + known.min(axis=0)) / 2, np.ptp(known, axis=0) / 2
     half = np.where(half > 0, half, 1.0)
-    # The widest: where a grid was refined, the narrow ones say nothing of the curve between.
+    # The widest step: in a refined grid the narrow ones do not show the curve between the others.
     step = np.array([np.diff(np.unique(column)).max(initial=0.0) for column in known.T]) / half
     noise = np.where(np.isfinite(noise), noise, 0.0).ravel()[chosen]
     loose = model_tolerance(table.ravel()[chosen] - np.nanmin(table), high)
@@ -191,7 +191,10 @@ def interpolation(
         (known - centre) / half, table.ravel()[chosen], np.hypot(noise, loose), step
     )
     filled = np.where(np.isfinite(table), table, np.nanmax(table))
-    # Where they stand in the values as they came.
+    used = np.zeros(table.shape, bool)
+    used.ravel()[chosen] = True
+    corners = product(*([slice(None, -1), slice(1, None)] for _ in table.shape))
+    # Indices into the values in the caller's order.
     place = np.ravel_multi_index(
         tuple(o[i] for o, i in zip(order, np.unravel_index(chosen, table.shape), strict=True)),
         table.shape,
@@ -203,15 +206,15 @@ def interpolation(
         half=half,
         chosen=place,
         process=process,
-        far=RegularGridInterpolator(tuple(grid), filled),
-        cells=_known_cells(chosen, table.shape),
+        linear=RegularGridInterpolator(tuple(grid), filled),
+        cells=np.asarray(np.logical_or.reduce([used[corner] for corner in corners])),
     )
 
 
 def model_tolerance(height: Floats, high: float = HIGH) -> Floats:
-    """How far off a value may be met that lies so high above the least."""
-    found: Floats = LOOSE * height * (1 + height / (high / 2))
-    return found
+    """Allowed deviation of the model from a value this high above the smallest."""
+    tolerance: Floats = LOOSE * height * (1 + height / (high / 2))
+    return tolerance
 
 
 def _check(axes: Mapping[str, Floats], values: Floats) -> None:
@@ -236,11 +239,11 @@ def _check(axes: Mapping[str, Floats], values: Floats) -> None:
 def _chosen(
     grid: Sequence[Floats], table: Floats, noise: Floats, high: float
 ) -> npt.NDArray[np.intp]:
-    """Places of the points that the Gaussian process goes through."""
+    """Indices of the points that the Gaussian process goes through."""
     finite = np.isfinite(table)
     lowest = np.unravel_index(int(np.nanargmin(table)), table.shape)
     steps = STEPS.get(table.ndim, FEWEST_STEPS)
-    # In steps of the coarse grid, if it was refined: its points still tell the wider shape.
+    # In steps of the coarse grid if it was refined: its points still show the wider shape.
     separation = [
         (np.abs(axis - axis[i]) / np.diff(axis).max()).reshape(
             [-1 if k == place else 1 for k in range(table.ndim)]
@@ -251,16 +254,9 @@ def _chosen(
     above = table - np.nanmin(table)
     known = noise[finite & close & np.isfinite(noise)]
     low = above <= max(high, 12 * float(np.median(known)) if known.size else 0.0)
-    found = np.flatnonzero(finite & (low | close))
-    if len(found) <= MOST:
-        return found
-    ranked = found[np.argsort(above.ravel()[found])]
+    chosen = np.flatnonzero(finite & (low | close))
+    if len(chosen) <= MOST:
+        return chosen
+    ranked = chosen[np.argsort(above.ravel()[chosen])]
     rest = np.random.default_rng(0).permutation(ranked[MOST // 2 :])[: MOST - MOST // 2]
     return np.sort(np.concatenate([ranked[: MOST // 2], rest]))
-
-
-def _known_cells(chosen: npt.NDArray[np.intp], shape: Sequence[int]) -> Booleans:
-    known = np.zeros(shape, bool)
-    known.ravel()[chosen] = True
-    corners = product(*([slice(None, -1), slice(1, None)] for _ in shape))
-    return np.asarray(np.logical_or.reduce([known[corner] for corner in corners]))

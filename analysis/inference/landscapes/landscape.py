@@ -16,8 +16,8 @@ from latticescape.physics.models.alloys import COMPOSITION_TOLERANCE
 
 COMPOSITION = "x"
 
-# So many points of least S² tell the covariance of counts together: 64 replicas alone know a
-# variance to 18 %.
+# The covariance of counts is averaged over this many points of smallest S²: the 64 replicas of one
+# point determine a variance to 18 %.
 LOWEST = 8
 
 
@@ -42,7 +42,7 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
         ``s2_total``, ``p_value_total`` (…), each S² with ``…_se``, its Monte Carlo standard error,
         and ``…_bias``, how much too large the finite simulation makes it (about (k−1)/(4 N_eff);
         shown, not subtracted), both by jackknife over the replicas. ``p_value`` is
-        χ²(k−1).sf(4 N S²). Points not computed are NaN. For what follows it keeps ``counts``
+        χ²(k−1).sf(4 N S²). Points not computed are NaN. For later steps it keeps ``counts``
         (image, configuration), the simulated ``probability`` (image, …, configuration), and
         ``count_covariance`` (image, configuration, configuration_2), the covariance of the counts
         of one simulated configuration per neighbourhood, mean over the lowest points.
@@ -70,24 +70,35 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
     """
     _check_classes(simulated, observed)
     every = [observed.sel(image=image) for image in observed["image"].values]
-    at = [_at_composition(simulated, one) for one in every]
-    rows = [
-        _left_out_distances(there["histogram_replica"], one["counts"])
-        for there, one in zip(at, every, strict=True)
-    ]
+    simulations = [_at_composition(simulated, image) for image in every]
+    rows: list[xr.DataArray] = []
+    probabilities: list[xr.DataArray] = []
+    for at, image in zip(simulations, every, strict=True):
+        histograms = at["histogram_replica"]
+        total = histograms.sum("replica")
+        number = total.sum("configuration")
+        probabilities.append((total / number.where(number > 0)).reset_coords(drop=True))
+        # From all replicas (left_out = 0), then from all but each one (1 … 64).
+        partial = (total - histograms).rename(replica="left_out")
+        parts = [total.expand_dims(left_out=1), partial.drop_vars("left_out", errors="ignore")]
+        stacked = xr.concat(parts, dim="left_out", coords="minimal", compat="override")
+        rows.append(statistical_distance(stacked, image["counts"]) ** 2)
     s2 = _by_image(rows, observed)
     weights = observed["n"] / observed["n"].sum()
-    found = _described(
+    surface = _described(
         {
             **_with_jackknife("s2", s2),
             **_with_jackknife("s2_total", (s2 * weights).sum("image", skipna=False)),
-            "probability": _by_image([_probability(there) for there in at], observed),
+            "probability": _by_image(probabilities, observed),
         },
         observed,
     )
     fixed = COMPOSITION in simulated.dims or "composition" in simulated
-    covariances = [_covariance(at, point) for point in lowest_points(found["s2_total"])]
-    return found.assign(count_covariance=mean_covariance(covariances, found)).assign_attrs(
+    covariances = [
+        np.array([count_covariance(at.isel(point)) for at in simulations])
+        for point in lowest_points(surface["s2_total"])
+    ]
+    return surface.assign(count_covariance=mean_covariance(covariances, surface)).assign_attrs(
         fixed_composition=int(fixed)
     )
 
@@ -111,8 +122,8 @@ def random_mixing(observed: xr.Dataset) -> xr.Dataset:
     --------
     >>> from latticescape.analysis.counts.counting import counts_dataset
     >>> counts = {"one": np.array([1, 3, 3, 1, 1, 3, 3, 1])}
-    >>> found = random_mixing(counts_dataset(counts, configurations("honeycomb")))
-    >>> float(found.s2_total)
+    >>> surface = random_mixing(counts_dataset(counts, configurations("honeycomb")))
+    >>> float(surface.s2_total)
     0.0
     """
     probabilities = xr.DataArray(
@@ -139,7 +150,7 @@ def histograms_at(simulated: xr.Dataset, observed: xr.Dataset) -> xr.DataArray:
     -------
     DataArray
         (image, …, configuration) over the axes of the sweep other than ``x``; summed over the
-        replicas, 0 where nothing is computed.
+        replicas, 0 at points that are not computed.
 
     Raises
     ------
@@ -161,10 +172,7 @@ def histograms_at(simulated: xr.Dataset, observed: xr.Dataset) -> xr.DataArray:
         _at_composition(simulated, observed.sel(image=image))["histogram_replica"].sum("replica")
         for image in observed["image"].values
     ]
-    joined: xr.DataArray = xr.concat(
-        rows, dim=observed["image"], coords="minimal", compat="override"
-    )
-    return joined.reset_coords(drop=True)
+    return _by_image(rows, observed).reset_coords(drop=True)
 
 
 def parameters_of(landscape: xr.Dataset) -> tuple[str, ...]:
@@ -173,7 +181,7 @@ def parameters_of(landscape: xr.Dataset) -> tuple[str, ...]:
 
 
 def lowest_points(total: xr.DataArray) -> list[dict[str, int]]:
-    """Where the few least values of a landscape are, the least first.
+    """Indices of the few smallest values of a landscape, the smallest first.
 
     Examples
     --------
@@ -203,22 +211,20 @@ def mean_covariance(
     unknown = np.full((images, classes, classes), np.nan)
     long_name = "covariance of counts of one simulated configuration, per neighbourhood"
     dims = ("image", "configuration", "configuration_2")
-    found = np.mean(covariances, axis=0) if covariances else unknown
-    return xr.Variable(dims, found, {"long_name": long_name, "units": "1"})
+    mean = np.mean(covariances, axis=0) if covariances else unknown
+    return xr.Variable(dims, mean, {"long_name": long_name, "units": "1"})
 
 
 def p_values(s2: npt.ArrayLike, n: npt.ArrayLike, dof: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """χ²(dof).sf(4 N S²): how often as good a model would lie at least so far off.
+    """χ²(dof).sf(4 N S²), the probability of an S² at least as large if the model is true.
 
     Examples
     --------
     >>> p_values(0.0325, 466, 25).round(4).item()
     0.0001
     """
-    found: npt.NDArray[np.float64] = chi2(np.asarray(dof, float)).sf(
-        4 * np.asarray(n) * np.asarray(s2)
-    )
-    return found
+    p: npt.NDArray[np.float64] = chi2(np.asarray(dof, float)).sf(4 * np.asarray(n) * np.asarray(s2))
+    return p
 
 
 def _check_classes(simulated: xr.Dataset, observed: xr.Dataset) -> None:
@@ -239,7 +245,7 @@ def _check_classes(simulated: xr.Dataset, observed: xr.Dataset) -> None:
 
 
 def _at_composition(simulated: xr.Dataset, image: xr.Dataset) -> xr.Dataset:
-    """The simulation at an image's composition: a place on the axis x, or the one there is."""
+    """The simulation at an image's composition, along the axis x if the sweep has one."""
     measured = float(image["composition"])
     if COMPOSITION in simulated.dims:
         _check_composition(image, measured, simulated[COMPOSITION].values)
@@ -264,33 +270,15 @@ def _check_composition(
         )
 
 
-def _left_out_distances(histograms: xr.DataArray, counts: xr.DataArray) -> xr.DataArray:
-    """S² from all replicas (left_out = 0), and from all but each one (1 … 64)."""
-    total = histograms.sum("replica")
-    partial = (total - histograms).rename(replica="left_out").drop_vars("left_out", errors="ignore")
-    whole = total.expand_dims(left_out=1)
-    stacked = xr.concat([whole, partial], dim="left_out", coords="minimal", compat="override")
-    return statistical_distance(stacked, counts) ** 2
-
-
 def _by_image(rows: list[xr.DataArray], observed: xr.Dataset) -> xr.DataArray:
-    return xr.concat(rows, dim=observed["image"], coords="minimal", compat="override")
-
-
-def _probability(at: xr.Dataset) -> xr.DataArray:
-    """Simulated shares of the classes; NaN where nothing is simulated."""
-    total = at["histogram_replica"].sum("replica")
-    number = total.sum("configuration")
-    return (total / number.where(number > 0)).reset_coords(drop=True)
-
-
-def _covariance(at: list[xr.Dataset], point: Mapping[str, int]) -> npt.NDArray[np.float64]:
-    """Covariance of the counts of each image at one point, (image, configuration, …)."""
-    return np.array([count_covariance(there.isel(point)) for there in at])
+    joined: xr.DataArray = xr.concat(
+        rows, dim=observed["image"], coords="minimal", compat="override"
+    )
+    return joined
 
 
 def _with_jackknife(name: str, s2: xr.DataArray) -> dict[str, xr.DataArray]:
-    """The whole sample's value, its standard error and its bias from left-out replicas."""
+    """The value from all replicas, and its standard error and bias from left-out replicas."""
     value, parts = s2.isel(left_out=0), s2.isel(left_out=slice(1, None))
     number = parts.sizes["left_out"]
     spread = parts.var("left_out", skipna=False)
@@ -314,11 +302,12 @@ _LONG_NAMES = {
 }
 
 
-def _described(found: Mapping[str, xr.DataArray], observed: xr.Dataset) -> xr.Dataset:
+def _described(results: Mapping[str, xr.DataArray], observed: xr.Dataset) -> xr.Dataset:
+    """The landscape of these results, with p-values, long names and the counts."""
     dof, n = observed.sizes["configuration"] - 1, observed["n"]
-    values: dict[str, Any] = dict(found)
-    values["p_value"] = _p_value(found["s2"], n, dof)
-    values["p_value_total"] = _p_value(found["s2_total"], n.sum(), dof * observed.sizes["image"])
+    values: dict[str, Any] = dict(results)
+    values["p_value"] = _p_value(results["s2"], n, dof)
+    values["p_value_total"] = _p_value(results["s2_total"], n.sum(), dof * observed.sizes["image"])
     for name, value in values.items():
         values[name] = value.assign_attrs(long_name=_LONG_NAMES[name], units="1")
     for name in ("n", "composition", "counts", "effective_n"):
@@ -328,7 +317,7 @@ def _described(found: Mapping[str, xr.DataArray], observed: xr.Dataset) -> xr.Da
 
 
 def _p_value(s2: xr.DataArray, n: xr.DataArray, dof: int) -> xr.DataArray:
-    found: xr.DataArray = xr.apply_ufunc(
+    p: xr.DataArray = xr.apply_ufunc(
         p_values, s2, n, kwargs={"dof": dof}, dask="parallelized", output_dtypes=[float]
     )
-    return found
+    return p

@@ -30,8 +30,8 @@ def slab_landscape(
 ) -> xr.Dataset:
     """S² of a segregation slab's sources together, S² = c_SO S²_SO + c_SN S²_SN + c_PR S²_PR.
 
-    Hollows that lie side by side share A-sites, so that N of them tell less than N draws; how much
-    less, the replicas of the simulation show: ``n`` of a surface source is what they are worth.
+    Neighbouring hollows share A-sites, so N of them hold less information than N independent draws.
+    ``n`` of a surface source is the effective number, estimated from the simulation's replicas.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def slab_landscape(
     Raises
     ------
     RequestError
-        If a source is unknown or not in the sweep, counts are no six whole numbers, the profile
-        is not one value a layer, x is swept, or as of ``combine``.
+        If a source is unknown or not in the sweep, counts are not six whole numbers, the profile
+        does not have one value per layer, x is swept, or as of ``combine``.
 
     References
     ----------
@@ -69,9 +69,9 @@ def slab_landscape(
     >>> w = np.array([4.0, 6.0, 8.0])
     >>> model = SegregationSlab(w_CL=1.65, w_LO=-7.57)
     >>> kernel = SlabKernel(slab(4, 3), model, Schedule(20, 20, 2), swept=("w_LL",))
-    >>> found = kernel.compute({"w_LL": w}, np.arange(12, dtype=np.uint64).reshape(3, 4))
+    >>> results = kernel.compute({"w_LL": w}, np.arange(12, dtype=np.uint64).reshape(3, 4))
     >>> ds = xr.Dataset(
-    ...     {v.name: (("w_LL", *v.dims), found[v.name]) for v in kernel.variables},
+    ...     {v.name: (("w_LL", *v.dims), results[v.name]) for v in kernel.variables},
     ...     {"w_LL": w, **{name: each[:2] for name, each in kernel.coordinates.items()}})
     >>> counts = {"SO": [54, 233, 169, 61, 76, 8], "SN": [19, 101, 90, 89, 109, 17]}
     >>> landscape = slab_landscape(ds, counts)
@@ -90,9 +90,9 @@ def slab_landscapes(
 ) -> dict[str, xr.Dataset]:
     """Landscapes of several sweeps for :func:`latticescape.compare`, with the same weights.
 
-    What a hollow is worth beside an independent draw, each sweep tells a little differently, and
-    likelihoods of different numbers of draws are not to be compared. Here the sweep that comes
-    nearest to a source tells it for all.
+    The effective number of hollows differs a little between sweeps, and likelihoods of different
+    numbers of draws must not be compared. So the sweep with the smallest S² of a source sets its
+    effective number for all.
 
     Parameters
     ----------
@@ -118,9 +118,9 @@ def slab_landscapes(
     >>> w = np.array([4.0, 6.0, 8.0])
     >>> model = SegregationSlab(w_CL=1.65, w_LO=-7.57)
     >>> kernel = SlabKernel(slab(4, 3), model, Schedule(20, 20, 2), swept=("w_LL",))
-    >>> found = kernel.compute({"w_LL": w}, np.arange(12, dtype=np.uint64).reshape(3, 4))
+    >>> results = kernel.compute({"w_LL": w}, np.arange(12, dtype=np.uint64).reshape(3, 4))
     >>> ds = xr.Dataset(
-    ...     {v.name: (("w_LL", *v.dims), found[v.name]) for v in kernel.variables},
+    ...     {v.name: (("w_LL", *v.dims), results[v.name]) for v in kernel.variables},
     ...     {"w_LL": w, **{name: each[:2] for name, each in kernel.coordinates.items()}})
     >>> cuts = {"low": ds.sel(w_LL=4.0), "high": ds.sel(w_LL=8.0)}
     >>> landscapes = slab_landscapes(cuts, {"SO": [54, 233, 169, 61, 76, 8]})
@@ -143,25 +143,24 @@ def _source_landscapes(
 ) -> dict[str, xr.Dataset]:
     """The landscape of each source by itself."""
     _check(simulated, sources)
-    return {
-        name: _surface(simulated, name, source)
-        if name in SURFACE
-        else profile_landscape(simulated, source, variable="ca_fraction", convention=convention)
-        for name, source in sources.items()
-    }
-
-
-def _surface(simulated: xr.Dataset, name: str, counts: npt.ArrayLike) -> xr.Dataset:
-    """The landscape of one kind of hollows; ``n`` is the effective number."""
-    own = simulated.sel(oxygen=SURFACE[name]).drop_vars(["composition", "oxygen"])
-    hollows = landscape(own, _observed(own, name, np.asarray(counts)))
-    return hollows.assign(n=hollows["n"] * independent_share(hollows))
+    landscapes = {}
+    for name, source in sources.items():
+        if name not in SURFACE:
+            landscapes[name] = profile_landscape(
+                simulated, source, variable="ca_fraction", convention=convention
+            )
+            continue
+        own = simulated.sel(oxygen=SURFACE[name]).drop_vars(["composition", "oxygen"])
+        hollows = landscape(own, _observed(own, name, np.asarray(source)))
+        landscapes[name] = hollows.assign(n=hollows["n"] * independent_share(hollows))
+    return landscapes
 
 
 def independent_share(landscape: xr.Dataset) -> float:
-    """How many independent draws one hollow is worth, at most 1: the inverse of how much more than
-    independent ones the simulated counts scatter, a mean over the classes as of χ². 1 as long as
-    nothing is computed that tells it.
+    """Effective independent draws per hollow, at most 1.
+
+    The inverse of the dispersion of the simulated counts, averaged over the classes as in χ²; 1
+    while no point is computed.
 
     Examples
     --------
@@ -188,10 +187,10 @@ def independent_share(landscape: xr.Dataset) -> float:
 
 def _observed(simulated: xr.Dataset, name: str, counts: npt.NDArray[Any]) -> xr.Dataset:
     classes = simulated.sizes["configuration"]
-    whole = counts.shape == (classes,) and counts.dtype.kind in "iu"
-    if not whole or counts.min() < 0 or not counts.sum():
+    integers = counts.shape == (classes,) and counts.dtype.kind in "iu"
+    if not integers or counts.min() < 0 or not counts.sum():
         raise RequestError(
-            f"the counts of {name} are no whole numbers, one an arrangement",
+            f"the counts of {name} are not whole numbers, one for each arrangement",
             came=counts.tolist(),
             allowed=", ".join(map(str, simulated["label"].values)),
             hint=f'{{"{name}": [54, 233, 169, 61, 76, 8]}}',

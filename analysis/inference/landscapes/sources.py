@@ -29,10 +29,10 @@ def profile_landscape(
 ) -> xr.Dataset:
     """S² between a measured profile and a simulated one, over a sweep's axes.
 
-    Every value of the profile is a Gaussian source: two of the same variance v that lie Δ apart
-    overlap by BC = exp(−Δ²/8v), and S² = arccos² BC; that of the profile is their mean, and its n
-    their number, so that −ln L = 2 n S² ≈ Σ Δ²/2v. The p-value is that of χ² = Σ Δ²/v itself, for
-    the S² of a value many errors off levels off.
+    Every value of the profile is a Gaussian: two with the same variance v and the distance Δ
+    overlap by BC = exp(−Δ²/8v), and S² = arccos² BC. The S² of the profile is their mean and its n
+    their number, so that −ln L = 2 n S² ≈ Σ Δ²/2v. The p-value is that of χ² = Σ Δ²/v itself,
+    because the S² of a value many errors away saturates.
 
     Parameters
     ----------
@@ -81,25 +81,43 @@ def profile_landscape(
             came=variable,
             allowed=", ".join(map(str, simulated.data_vars)),
         )
-    value, error = (_column(profile, name) for name in ("value", "error"))
+    missing = [name for name in ("value", "error") if name not in profile]
+    if missing:
+        raise RequestError(
+            f"the profile has no {missing[0]}",
+            came=", ".join(map(str, profile)),
+            allowed="value and error",
+        )
+    value, error = (np.asarray(profile[name], float).ravel() for name in ("value", "error"))
     mean = simulated[variable]
-    along = mean.dims[-1]
-    _check_profile(value, error, mean.sizes[along], variable)
+    length = mean.sizes[mean.dims[-1]]
+    if not value.size == error.size == length:
+        raise RequestError(
+            f"the profile is not as long as the simulated {variable}",
+            came=f"{value.size} values and {error.size} errors",
+            allowed=f"{length} of each",
+        )
+    if not (np.isfinite(value).all() and np.isfinite(error).all() and (error > 0).all()):
+        raise RequestError(
+            "a value of the profile is no number, or its error is not positive",
+            came=f"least error {np.min(error):g}",
+            allowed="finite values, errors above 0",
+        )
     noise = simulated.get(f"{variable}_se", xr.zeros_like(mean))
-    found = _profile_distance(mean.values - value, noise.values, _OVERLAPS[convention] * error**2)
+    distances = _profile_distance(
+        mean.values - value, noise.values, _OVERLAPS[convention] * error**2
+    )
     axes = [str(dim) for dim in mean.dims[:-1]]
-    found["p_value"] = chi2(value.size).sf(np.sum(((mean.values - value) / error) ** 2, axis=-1))
-    totals = {_total(name): (axes, values) for name, values in found.items()}
-    images = {name: (["image", *axes], values[None]) for name, values in found.items()}
+    p = chi2(value.size).sf(np.sum(((mean.values - value) / error) ** 2, axis=-1))
+    totals = {name.replace("s2", "s2_total"): (axes, v) for name, v in distances.items()}
+    totals["p_value_total"] = (axes, p)
+    images = {name: (["image", *axes], values[None]) for name, values in distances.items()}
+    images["p_value"] = (["image", *axes], p[None])
     return xr.Dataset(
         {**images, **totals, "n": ("image", [value.size])},
         coords={"image": [variable], **{name: simulated[name] for name in axes}},
         attrs={"convention": convention, "degrees_of_freedom": 0},
     )
-
-
-def _total(name: str) -> str:
-    return "p_value_total" if name == "p_value" else name.replace("s2", "s2_total")
 
 
 def _profile_distance(difference: Floats, noise: Floats, width: Floats) -> dict[str, Floats]:
@@ -127,7 +145,7 @@ def combine(
         Landscapes by name, over the same grid of the same parameters.
     weights
         c_s by name; they are divided by their sum. By default shares of what was counted,
-        c_s = n_s/Σn, with which −ln L = 2 Σ n_s S²_s; other weights share the same Σn out anew.
+        c_s = n_s/Σn, with which −ln L = 2 Σ n_s S²_s; other weights divide the same Σn.
 
     Returns
     -------
@@ -158,10 +176,16 @@ def combine(
     """
     _check_grids(sources)
     numbers = {name: float(landscape["n"].sum()) for name, landscape in sources.items()}
-    given = _weights(sources, weights, numbers)
+    if weights is not None and set(weights) != set(sources):
+        raise RequestError(
+            "weights must name the sources", came=", ".join(weights), allowed=", ".join(sources)
+        )
+    if not all(np.isfinite(w) and w > 0 for w in (weights or {}).values()):
+        raise RequestError("a weight is not positive", came=dict(weights or {}), allowed="above 0")
+    shares = numbers if weights is None else weights
     total = sum(numbers.values())
     share = xr.DataArray(
-        [given[name] / sum(given.values()) for name in sources],
+        [shares[name] / sum(shares.values()) for name in sources],
         {"source": list(sources)},
         ["source"],
     )
@@ -186,49 +210,6 @@ def combine(
         return xr.Dataset(values)
     tested = dofs if weights is None else [0] * len(dofs)
     return xr.Dataset(values, attrs={"degrees_of_freedom": tested})
-
-
-def _column(profile: Profile, name: str) -> Floats:
-    if name not in profile:
-        raise RequestError(
-            f"the profile has no {name}",
-            came=", ".join(map(str, profile)),
-            allowed="value and error",
-        )
-    return np.asarray(profile[name], float).ravel()
-
-
-def _check_profile(value: Floats, error: Floats, length: int, variable: str) -> None:
-    if not value.size == error.size == length:
-        raise RequestError(
-            f"the profile is not as long as the simulated {variable}",
-            came=f"{value.size} values and {error.size} errors",
-            allowed=f"{length} of each",
-        )
-    if not (np.isfinite(value).all() and np.isfinite(error).all() and (error > 0).all()):
-        raise RequestError(
-            "a value of the profile is no number, or its error is not positive",
-            came=f"least error {np.min(error):g}",
-            allowed="finite values, errors above 0",
-        )
-
-
-def _weights(
-    sources: Mapping[str, xr.Dataset],
-    weights: Mapping[str, float] | None,
-    numbers: Mapping[str, float],
-) -> Mapping[str, float]:
-    if weights is None:
-        return numbers
-    if set(weights) != set(sources):
-        raise RequestError(
-            "weights are not those of the sources",
-            came=", ".join(weights),
-            allowed=", ".join(sources),
-        )
-    if not all(np.isfinite(w) and w > 0 for w in weights.values()):
-        raise RequestError("a weight is not positive", came=dict(weights), allowed="above 0")
-    return weights
 
 
 def _check_grids(sources: Mapping[str, xr.Dataset]) -> None:

@@ -1,4 +1,4 @@
-"""Places around a minimum where points may be added, and where a lower one may be."""
+"""Candidate points for refinement, and forecasts of the error that they leave."""
 
 from dataclasses import dataclass, replace
 from itertools import product
@@ -21,8 +21,8 @@ Floats = npt.NDArray[np.float64]
 
 Values = dict[str, tuple[float, ...]]
 
-# New values are chosen among so many an axis, by number of axes, and no fewer than this many times
-# those there are in their range; none is nearer to one there is than this share of a step.
+# New values of an axis are chosen among CANDIDATES, by number of axes, and at least FINER times the
+# known values in their range; none is closer to a known value than NEAREST of a step.
 CANDIDATES = {1: 64, 2: 32}
 FEWEST_CANDIDATES = 20
 FINER = 2
@@ -32,7 +32,7 @@ MESH = {1: 401, 2: 41, 3: 15}
 
 
 def expected_improvement(between: Interpolation) -> tuple[Floats, float]:
-    """Where the landscape is expected to fall most below its lowest, and by how much."""
+    """The point of largest expected improvement on the lowest value, and the improvement."""
     number = MESH.get(len(between.axes), 9)
     lines = [np.linspace(axis[0], axis[-1], number) for axis in between.axes]
     mesh = np.array(list(product(*lines)))
@@ -45,8 +45,8 @@ def expected_improvement(between: Interpolation) -> tuple[Floats, float]:
 
 
 def middles(axis: Floats, place: float) -> tuple[float, ...]:
-    """The middles of the two gaps around a place, the wider first; beyond an only value, both
-    sides."""
+    """The middles of the two gaps around a place, the wider first; for a single value, a value on
+    each side of it."""
     if len(axis) == 1:
         step = abs(float(axis[0])) or 1.0
         return (float(axis[0]) - step, float(axis[0]) + step)
@@ -64,7 +64,7 @@ def gap(axis: Floats, place: float) -> float:
 
 @dataclass(frozen=True)
 class Grid:
-    """Places around a minimum where points may be added, and how noisy they will be."""
+    """Candidate points around a minimum, and their expected noise."""
 
     deviances: Deviance
     between: Interpolation
@@ -76,21 +76,36 @@ class Grid:
     def of(cls, deviances: Deviance, between: Interpolation) -> "Grid":
         order = [np.argsort(axis) for axis in deviances.axes.values()]
         errors = deviances.errors[np.ix_(*order)]
-        known = errors[np.isfinite(errors) & (errors > 0)]
-        least = float(known.min()) if known.size else 1e-6
+        positive = errors[np.isfinite(errors) & (errors > 0)]
+        least = float(positive.min()) if positive.size else 1e-6
         filled = np.log(np.where(np.isfinite(errors) & (errors > 0), errors, least))
         noise = RegularGridInterpolator(between.axes, filled)
-        high = max(HIGH, 12 * float(np.median(known)) if known.size else 0.0)
-        low, top = _zone(between, high)
-        candidates = {
-            name: _candidates(axis, float(low[k]), float(top[k]), len(between.axes))
-            for k, (name, axis) in enumerate(zip(deviances.names, between.axes, strict=True))
-        }
+        high = max(HIGH, 12 * float(np.median(positive)) if positive.size else 0.0)
+        # The box around the low points that the process goes through, extended by one known point
+        # on every side: its edge lies before that.
+        process = between.process
+        smooth = process.mean(process.points)
+        near = process.points[smooth - smooth.min() <= high]
+        ends = []
+        for k in range(near.shape[1]):
+            column = np.unique(process.points[:, k])
+            first, last = np.searchsorted(column, [near[:, k].min(), near[:, k].max()])
+            ends.append((column[max(first - 1, 0)], column[min(last + 1, len(column) - 1)]))
+        low, top = (end * between.half + between.centre for end in np.array(ends).T)
+        candidates = {}
+        for k, (name, axis) in enumerate(zip(deviances.names, between.axes, strict=True)):
+            width = float(top[k]) - float(low[k])
+            known = int(((axis >= low[k]) & (axis <= top[k])).sum())
+            number = max(CANDIDATES.get(len(between.axes), FEWEST_CANDIDATES), FINER * known)
+            values = rounded(np.linspace(float(low[k]), float(top[k]), number + 1), width)
+            nearest = NEAREST * width / number
+            candidates[name] = [
+                v for v in dict.fromkeys(values) if np.abs(axis - v).min() > nearest
+            ]
         return cls(deviances, between, candidates, noise, high)
 
     def slab(self, name: str, value: float, chosen: Values) -> tuple[Floats, Floats]:
-        """Scaled places and errors of the points that a value of an axis brings, near the
-        minimum."""
+        """Scaled places and errors of the points near the minimum that a value of an axis adds."""
         values = [
             np.array([value]) if n == name else np.array([*axis, *chosen.get(n, ())])
             for n, axis in zip(self.deviances.names, self.between.axes, strict=True)
@@ -105,45 +120,20 @@ class Grid:
         return scaled[low], noise
 
 
-def _zone(between: Interpolation, high: float) -> tuple[Floats, Floats]:
-    """The box around the points that the process goes through and that are low."""
-    process = between.process
-    smooth = process.mean(process.points)
-    low = process.points[smooth - smooth.min() <= high]
-    # One known point further on every side: the zone's edge lies before it.
-    ends = []
-    for k in range(low.shape[1]):
-        column = np.unique(process.points[:, k])
-        first, last = np.searchsorted(column, [low[:, k].min(), low[:, k].max()])
-        ends.append((column[max(first - 1, 0)], column[min(last + 1, len(column) - 1)]))
-    box = np.array(ends)
-    return box[:, 0] * between.half + between.centre, box[:, 1] * between.half + between.centre
-
-
-def _candidates(axis: Floats, low: float, high: float, axes: int) -> list[float]:
-    """Values of a range that keep their distance from those there are."""
-    width = high - low
-    there = int(((axis >= low) & (axis <= high)).sum())
-    number = max(CANDIDATES.get(axes, FEWEST_CANDIDATES), FINER * there)
-    values = rounded(np.linspace(low, high, number + 1), width)
-    nearest = NEAREST * width / number
-    return [v for v in dict.fromkeys(values) if np.abs(axis - v).min() > nearest]
-
-
 def rounded(values: Floats, width: float) -> list[float]:
-    """Numbers of no more digits than a range asks for."""
+    """Round numbers to the digits that are significant in a range."""
     digits = 4 - int(np.floor(np.log10(width))) if width > 0 else 12
     return [float(np.round(value, digits)) for value in values]
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What the slope at a minimum would be known to, with points added one set after the other.
+    """Forecast of the covariance of the slope at a minimum as points are added.
 
     Attributes
     ----------
     process
-        With the points there are and those added, whose values nobody knows yet.
+        With the known points and the added ones, whose values are still unknown.
     place
         (axes,), scaled: the minimum.
     curvature
@@ -165,7 +155,7 @@ class Forecast:
 
     @classmethod
     def of(cls, process: Process, place: Floats) -> "Forecast":
-        """With nothing added yet."""
+        """The forecast without added points."""
         factor = np.tril(process.factor[0])
         whitening = solve_triangular(factor, np.eye(len(factor)), lower=True)
         prior = process.slope_kernel(place[None])[0]
@@ -180,30 +170,30 @@ class Forecast:
 
     @property
     def covariance(self) -> Floats:
-        """Of the minimum's place, (axes, axes), scaled."""
+        """Covariance of the minimum's place, (axes, axes), scaled."""
         return self.covariance_of(self.slope)
 
     def covariance_of(self, slope: Floats) -> Floats:
-        """Of the minimum's place, if this is that of the slope."""
+        """Covariance of the minimum's place for this covariance of the slope."""
         inverse = np.linalg.pinv(self.curvature, rcond=1e-10, hermitian=True)
-        found: Floats = inverse @ slope @ inverse
-        return found
+        covariance: Floats = inverse @ slope @ inverse
+        return covariance
 
     def slope_with(self, points: Floats, noise: Floats) -> Floats:
         """Covariance of the slope with points (m, axes) of standard errors (m,) in addition."""
         _, lower, gain = self._conditioned(points, noise)
         share = np.linalg.solve(lower, gain)
-        found: Floats = self.slope - share.T @ share
-        return found
+        slope: Floats = self.slope - share.T @ share
+        return slope
 
     def with_points(self, points: Floats, noise: Floats) -> "Forecast":
-        """With these points added."""
+        """The forecast with these points added."""
         cross, lower, gain = self._conditioned(points, noise)
-        share, ours = np.linalg.solve(lower, gain), np.linalg.inv(lower)
+        share, inverse = np.linalg.solve(lower, gain), np.linalg.inv(lower)
         old = len(self.whitening)
         whitening = np.zeros((old + len(points),) * 2)
-        whitening[:old, :old], whitening[old:, old:] = self.whitening, ours
-        whitening[old:, :old] = -ours @ cross.T @ self.whitening
+        whitening[:old, :old], whitening[old:, old:] = self.whitening, inverse
+        whitening[old:, :old] = -inverse @ cross.T @ self.whitening
         return replace(
             self,
             process=replace(self.process, points=np.vstack([self.process.points, points])),
@@ -213,12 +203,12 @@ class Forecast:
         )
 
     def _conditioned(self, points: Floats, noise: Floats) -> tuple[Floats, Floats, Floats]:
-        """New points beside the old: L⁻¹K(old, new), the factor of what is left of K(new, new), and
-        the slope's covariance with them, (new, axes)."""
-        alone = replace(self.process, points=points)
+        """Condition new points on the old: L⁻¹K(old, new), the Cholesky factor of the conditional
+        K(new, new), and the slope's covariance with the new points, (new, axes)."""
+        added = replace(self.process, points=points)
         cross = self.whitening @ self.process.kernel(points).T
-        left = alone.kernel(points) - cross.T @ cross
-        left += np.diag(np.maximum(noise / self.process.scale, LEAST_NOISE) ** 2)
-        lower = np.asarray(np.linalg.cholesky(left), np.float64)
-        gain = alone.slope_kernel(self.place[None])[0].T - cross.T @ self.whitened_slope
+        conditional = added.kernel(points) - cross.T @ cross
+        conditional += np.diag(np.maximum(noise / self.process.scale, LEAST_NOISE) ** 2)
+        lower = np.asarray(np.linalg.cholesky(conditional), np.float64)
+        gain = added.slope_kernel(self.place[None])[0].T - cross.T @ self.whitened_slope
         return cross, lower, gain

@@ -1,11 +1,11 @@
-"""Where to simulate next, so that the minimum of a landscape is known better.
+"""Adaptive refinement: propose new points that reduce the error of a landscape's minimum.
 
-Two errors add up in a fitted parameter. The images alone tell it to ± ``data_errors``, however much
-is simulated: more counts reduce that. On top comes how well the landscape's minimum itself is known
-from noisy points at some places of the grid, ± ``errors``: that is what more points reduce, and
-what a target is meant for.
+The error of a fitted parameter has two parts. ``data_errors`` follow from the counts of the images;
+only more counts reduce them. ``errors``, the numerical errors, follow from the noise and spacing of
+the simulated points; more points reduce them, and a target refers to them.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -27,54 +27,54 @@ from latticescape.analysis.inference.refinement.candidates import (
     middles,
     rounded,
 )
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_integer
 
 Floats = npt.NDArray[np.float64]
 
 Status = Literal["reached", "sharpen", "search", "extend", "flat", "exhausted"]
 
-# The next landscape tells better than this one where points are of use: a round adds at most this
-# share of those there are, but one value.
+# A round adds at most this share of the known points, but at least one value: the next landscape
+# shows better where points are needed.
 GROWTH = 0.5
 
-# What is forecast is aimed this much below the target: the next landscape is another one.
+# The forecast error must be below the target by this factor: the next landscape will differ.
 AIM = 0.9
 
-# A point that is expected to lie so much lower than the lowest known, in −2 ln L, is to be seen.
+# A point is simulated if its expected improvement on the lowest known −2 ln L exceeds this.
 IMPROVEMENT = 1.0
 
-# Values beyond an edge where a minimum may lie.
-BEYOND = 3
+# The number of new values outside of an edge at which the minimum lies.
+OUTSIDE = 3
 
-# A target below this share of what the images leave open is of no use.
+# A target below this share of the data's own error is smaller than necessary.
 SMALL_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """Where to simulate next, and what is known by now.
+    """New points to simulate, and the present estimate.
 
     Attributes
     ----------
     status
         ``reached``: the target is met; ``sharpen``: more points around the minimum; ``search``:
-        where it is is not known yet; ``extend``: it may lie beyond the grid; ``flat``: the images
+        its position is still unknown; ``extend``: it may lie outside the grid; ``flat``: the images
         do not determine it, and no simulation helps; ``exhausted``: the budget is too small.
     axes
         New values by parameter; none unless ``sharpen``, ``search`` or ``extend``.
     points
-        How many points of the landscape that adds.
+        The number of new points of the landscape.
     estimate
         The best parameters.
     errors
         Numerical standard error of each: by Monte Carlo noise and interpolation, infinite where it
         is not known.
     data_errors
-        What the images leave open of each, however much is simulated.
+        Standard error of each that follows from the counts, however much is simulated.
     expected
         Numerical errors forecast with the new points.
     notes
-        What should be known beside the numbers, in sentences.
+        Warnings about the proposal, in sentences.
     """
 
     status: Status
@@ -100,17 +100,17 @@ def propose(
     limits: Mapping[str, tuple[float, float]] | None = None,
     overlap: Overlap | None = None,
 ) -> Proposal:
-    """New values of the axes of a landscape, so that its minimum is known to a target error.
+    """Propose new values of a landscape's axes that reduce the error of its minimum to a target.
 
-    The error is the *numerical* one, of the minimum's place: by Monte Carlo noise and by the
-    interpolation between points. It is neither the parameter's standard error, which the number of
-    counts decides (``data_errors``), nor can it make that smaller.
+    The error is the *numerical* one, of the minimum's place, due to Monte Carlo noise and to the
+    interpolation between points. It is not the parameter's standard error due to the number of
+    counts (``data_errors``), and does not reduce that.
 
-    A minimum at the border has its axis extended; where the Gaussian process through the landscape
-    expects one elsewhere (expected improvement), or does not know its shape yet, the gaps there are
-    halved; else those values are taken one by one that bring down the forecast variance of the
-    minimum's place most, per point of the grid that they cost. It knows no simulation: compute the
-    values, make the landscape anew, and ask again.
+    An axis is extended if the minimum lies at its border. Gaps of the grid are halved where the
+    Gaussian process through the landscape expects a lower minimum (expected improvement), or around
+    the minimum while its shape is unknown. Otherwise values are added one by one, each with the
+    largest decrease of the forecast variance of the minimum's place per new point of the grid.
+    Nothing is simulated here: simulate the values, compute the landscape again, and propose again.
 
     Parameters
     ----------
@@ -121,15 +121,15 @@ def propose(
     budget
         Most new points of the landscape.
     limits
-        By parameter: what its values must lie between.
+        By parameter: the lower and upper bound of its values.
     overlap
         As of :func:`latticescape.fit`.
 
     Raises
     ------
     RequestError
-        If a target is not above 0 or of an unknown parameter, the budget is no whole number above
-        0, or no point of the landscape is computed.
+        If a target is not above 0 or of an unknown parameter, the budget is not a positive whole
+        number, or no point of the landscape is computed.
 
     References
     ----------
@@ -144,8 +144,8 @@ def propose(
     ...     {"s2": (("image", "w1"), s2[None]), "s2_se": (("image", "w1"), 0 * s2[None] + 4e-4),
     ...      "s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2 + 4e-4), "n": ("image", [1000])},
     ...     coords={"w1": w, "image": ["one"]})
-    >>> found = propose(landscape, {"w1": 0.001})
-    >>> found.status, found.points == len(found.axes["w1"]) > 0
+    >>> proposal = propose(landscape, {"w1": 0.001})
+    >>> proposal.status, proposal.points == len(proposal.axes["w1"]) > 0
     ('sharpen', True)
     >>> propose(landscape, {"w1": 0.1}).status
     'reached'
@@ -163,7 +163,7 @@ def propose(
 
 @dataclass(frozen=True)
 class _Task:
-    """What is asked."""
+    """A landscape with the target errors, budget and limits of a proposal."""
 
     deviances: Deviance
     target: dict[str, float]
@@ -173,7 +173,7 @@ class _Task:
     def of(self, minimum: Minimum) -> Proposal:
         """The proposal for a landscape with a curve through it."""
         result, names = minimum.fit, self.deviances.names
-        # How far a minimum lies beyond the border is not known.
+        # The distance of a minimum outside the grid is unknown.
         errors = {**numerical_errors(minimum), **dict.fromkeys(result.border, float("inf"))}
         data = data_errors(result)
         estimate = {name: result.parameters[name][0] for name in names}
@@ -187,7 +187,12 @@ class _Task:
             return _proposal("flat", {}, *known, notes=(*result.notes, needed))
         if result.border:
             return self._limited("extend", self._outward(result), *known, notes=result.notes)
-        notes = _notes(self.target, data)
+        notes = tuple(
+            f"the data determine {name} to ± {data[name]:.2g} however much is simulated: "
+            f"a numerical error of {aim:.2g} is smaller than necessary"
+            for name, aim in self.target.items()
+            if aim < SMALL_SHARE * data[name]
+        )
         if reached:
             return _proposal("reached", {}, *known, notes=notes)
         search = self._search(minimum, unknown=bool(np.isinf(list(errors.values())).any()))
@@ -195,7 +200,13 @@ class _Task:
             return self._limited("search", search, *known, notes=notes)
         axes, expected = self._sharpened(minimum, errors)
         if not axes:
-            return self._limited("sharpen", self._halved(minimum), *known, notes=notes)
+            # The cheapest values, where nothing better fits the budget.
+            halved = {
+                name: middles(np.sort(self.deviances.axes[name]), float(minimum.point[k]))[:1]
+                for k, name in enumerate(names)
+            }
+            cheap = sorted(halved.items(), key=lambda pair: _cost(self.deviances, dict([pair])))
+            return self._limited("sharpen", dict(cheap), *known, notes=notes)
         return _proposal("sharpen", axes, *known, expected=expected, notes=notes)
 
     def blind(self) -> Proposal:
@@ -240,8 +251,8 @@ class _Task:
         return _proposal("exhausted", {}, *known, notes=(*notes, reason))
 
     def _outward(self, result: Fit) -> Values:
-        """Values beyond the edges at which the minimum lies, the nearest first."""
-        found: Values = {}
+        """Values outside of the edges at which the minimum lies, the nearest first."""
+        new: Values = {}
         for name in result.border:
             axis = np.sort(self.deviances.axes[name])
             start, stop = result.extension.get(name, (axis[0], axis[-1]))
@@ -250,14 +261,14 @@ class _Task:
             low, high = self.limits.get(name, (-np.inf, np.inf))
             bound = low if down else high
             if not min(low, edge) < end < max(high, edge) or end in (low, high):
-                end = bound + (edge - bound) / (BEYOND + 1)
-            beyond = np.linspace(edge, end, BEYOND + 1)[1:]
+                end = bound + (edge - bound) / (OUTSIDE + 1)
+            outside = np.linspace(edge, end, OUTSIDE + 1)[1:]
             width = float(np.ptp(axis)) or abs(edge)
-            found[name] = tuple(v for v in rounded(beyond, width) if low < v < high and v != edge)
-        return found
+            new[name] = tuple(v for v in rounded(outside, width) if low < v < high and v != edge)
+        return new
 
     def _search(self, minimum: Minimum, *, unknown: bool) -> Values:
-        """Values where a lower point is expected, and around the lowest if its shape is unknown."""
+        """Values where a lower minimum is expected, and around the minimum of unknown shape."""
         between, axes = minimum.between, self.deviances.axes
         place, improvement = expected_improvement(between)
         values: Values = {}
@@ -271,18 +282,10 @@ class _Task:
             values[name] = tuple(dict.fromkeys(v for v in wanted if v not in axis))
         return {name: some for name, some in values.items() if some}
 
-    def _halved(self, minimum: Minimum) -> Values:
-        """The cheapest there is, where nothing better fits the budget."""
-        cheap = {
-            name: middles(np.sort(self.deviances.axes[name]), float(minimum.point[k]))[:1]
-            for k, name in enumerate(self.deviances.names)
-        }
-        return dict(sorted(cheap.items(), key=lambda pair: _cost(self.deviances, dict([pair]))))
-
     def _sharpened(
         self, minimum: Minimum, errors: dict[str, float]
     ) -> tuple[Values, dict[str, float]]:
-        """Values that make the forecast error of the minimum's place least, one after the other."""
+        """Values that minimize the forecast error of the minimum's place, chosen one by one."""
         deviances, between = self.deviances, minimum.between
         grid = Grid.of(deviances, between)
         forecast = Forecast.of(between.process, between.scaled(minimum.point[None])[0])
@@ -309,11 +312,11 @@ class _Task:
         begin: Floats,
         aim: Floats,
     ) -> tuple[str, float] | None:
-        """The value of the most gain a point: the fall of the worst of variances over aims."""
+        """The value with the largest gain per point: the decrease of the variances over aims."""
         now = np.diag(forecast.covariance)
         asked = np.isfinite(aim)
         known = float(np.sum((now / begin / aim)[asked]))
-        spent, best, found = _cost(self.deviances, chosen), 0.0, None
+        spent, largest, best = _cost(self.deviances, chosen), 0.0, None
         for name, candidates in grid.candidates.items():
             taken = chosen.get(name, ())
             cost = _cost(self.deviances, {**chosen, name: (*taken, np.nan)}) - spent
@@ -328,18 +331,9 @@ class _Task:
                     continue
                 after = np.diag(forecast.covariance_of(forecast.slope_with(points, noise)))
                 gain = (known - float(np.sum((after / begin / aim)[asked]))) / cost
-                if gain > best:
-                    best, found = gain, (name, value)
-        return found
-
-
-def _notes(target: Mapping[str, float], data: Mapping[str, float]) -> tuple[str, ...]:
-    return tuple(
-        f"the data leave {name} open by ± {data[name]:.2g} whatever is simulated: "
-        f"a numerical error of {aim:.2g} is finer than that asks for"
-        for name, aim in target.items()
-        if aim < SMALL_SHARE * data[name]
-    )
+                if gain > largest:
+                    largest, best = gain, (name, value)
+        return best
 
 
 def _proposal(
@@ -359,17 +353,17 @@ def _proposal(
 
 
 def _cost(deviances: Deviance, new: Values) -> int:
-    """Points that new values bring."""
+    """The number of points that new values add."""
     sizes = [len(axis) for axis in deviances.axes.values()]
     more = [len(axis) + len(new.get(name, ())) for name, axis in deviances.axes.items()]
     return int(np.prod(more)) - int(np.prod(sizes))
 
 
 def numerical_errors(minimum: Minimum) -> dict[str, float]:
-    """Standard errors of the minimum's place by Monte Carlo noise and interpolation.
+    """Standard errors of the minimum's place due to Monte Carlo noise and interpolation.
 
-    Those of the Gaussian process, widened where points left out lie further off than it says;
-    infinite where there are too few points to say.
+    Those of the Gaussian process, widened if leave-one-out residuals exceed their forecast errors;
+    infinite where there are too few points for an estimate.
     """
     between, names = minimum.between, minimum.deviances.names
     process, axes = between.process, len(names)
@@ -395,7 +389,7 @@ def left_out_scatter(between: Interpolation) -> float:
 
 
 def data_errors(fit: Fit) -> dict[str, float]:
-    """Standard errors by the number of counts, which no simulation makes smaller."""
+    """Standard errors due to the number of counts, which no simulation reduces."""
     rest = np.diag(fit.covariance) - np.diag(fit.monte_carlo_covariance)
     return {n: float(np.sqrt(max(v, 0.0))) for n, v in zip(fit.parameters, rest, strict=True)}
 
@@ -403,7 +397,9 @@ def data_errors(fit: Fit) -> dict[str, float]:
 def check_target(target: Mapping[str, float], deviances: Deviance) -> None:
     if not target:
         raise RequestError(
-            "no target error is given", allowed=" | ".join(deviances.names), hint='{"w1": 0.005}'
+            "no target error is given",
+            allowed=" | ".join(deviances.names),
+            hint='{"w1": 0.005}',
         )
     for name, error in target.items():
         if name not in deviances.names:
@@ -426,10 +422,11 @@ def check_target(target: Mapping[str, float], deviances: Deviance) -> None:
 def check_budget(budget: int | None) -> None:
     if budget is None:
         return
-    if isinstance(budget, bool) or not isinstance(budget, (int, np.integer)) or budget < 1:
-        raise RequestError(
-            "the budget must be a positive whole number of points",
-            came=budget,
-            allowed="1 or more",
-            hint="--budget 100",
-        )
+    checked_integer(
+        budget,
+        1,
+        sys.maxsize,
+        "the budget must be a positive whole number of points",
+        allowed="1 or more",
+        hint="--budget 100",
+    )

@@ -1,9 +1,6 @@
 """A fine landscape from a coarse sweep that kept its samples."""
 
-from collections.abc import Iterator, Mapping
-
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from latticescape.analysis.inference.landscapes.landscape import (
@@ -13,8 +10,8 @@ from latticescape.analysis.inference.landscapes.landscape import (
     mean_covariance,
     parameters_of,
 )
+from latticescape.analysis.inference.reweighting.mixture import FEWEST
 from latticescape.analysis.inference.reweighting.reweighting import Axes, Reweighting
-from latticescape.analysis.inference.reweighting.trust import FEWEST
 from latticescape.physics.errors import RequestError
 from latticescape.physics.models.model import REPLICAS
 
@@ -42,9 +39,9 @@ def reweighted_landscape(
     -------
     Dataset
         As :func:`latticescape.landscape`, with ``trusted`` (…), ``effective_n`` and ``distance`` of
-        the worst image. What is not trusted is NaN. ``beside_untrusted`` in the attributes names
-        the parameters along which the least total S² has a neighbour that is not trusted, or is
-        at the edge of the grid: the minimum may be beyond, and that point is none.
+        the worst image. Untrusted points are NaN. ``beside_untrusted`` in the attributes names the
+        parameters along which the smallest total S² has an untrusted neighbour or lies at the edge
+        of the grid: the true minimum may lie outside.
 
     Raises
     ------
@@ -63,19 +60,25 @@ def reweighted_landscape(
     fine.pop(COMPOSITION, None)
     if not fine:
         raise RequestError("a landscape has no axis", allowed=", ".join(reweighting.simulated.axes))
-    slabs = [
-        _masked(part, landscape(part, observed), observed)
-        for part in map(reweighting.at, _slabs(fine, ds))
-    ]
-    found = xr.concat(
-        slabs, dim=next(iter(fine)), data_vars="minimal", coords="minimal", compat="override"
-    )
+    # Cut the grid along its first axis.
+    first, *rest = fine
+    row = REPLICAS * ds.sizes["configuration"] * 8 * ds.sizes.get(COMPOSITION, 1)
+    row *= int(np.prod([len(fine[name]) for name in rest]))
+    size = max(1, SLAB_BYTES // row)
+    slabs = []
+    for start in range(0, len(fine[first]), size):
+        part = reweighting.at({**fine, first: fine[first][start : start + size]})
+        slabs.append(_masked(part, landscape(part, observed), observed))
+    surface = xr.concat(slabs, dim=first, data_vars="minimal", coords="minimal", compat="override")
+    # At the lowest trusted points of all slabs together.
     covariances = [
-        landscape(reweighting.at(point), observed)["count_covariance"].values
-        for point in _lowest(found["s2_total"])
+        landscape(
+            reweighting.at({name: surface[name].values[[i]] for name, i in point.items()}), observed
+        )["count_covariance"].values
+        for point in lowest_points(surface["s2_total"])
     ]
-    return found.assign(count_covariance=mean_covariance(covariances, found)).assign_attrs(
-        beside_untrusted=", ".join(beside_untrusted(found))
+    return surface.assign(count_covariance=mean_covariance(covariances, surface)).assign_attrs(
+        beside_untrusted=", ".join(beside_untrusted(surface))
     )
 
 
@@ -85,7 +88,7 @@ def beside_untrusted(landscape: xr.Dataset) -> tuple[str, ...]:
     Parameters
     ----------
     landscape
-        A landscape; NaN where nothing is known.
+        A landscape; NaN at unknown points.
 
     Returns
     -------
@@ -108,35 +111,23 @@ def beside_untrusted(landscape: xr.Dataset) -> tuple[str, ...]:
     return tuple(n for n, s in zip(names, sides, strict=True) if not (s[0].all() and s[2].all()))
 
 
-def _lowest(total: xr.DataArray) -> Iterator[dict[str, npt.NDArray[np.float64]]]:
-    """Grids of one point each: the lowest of all slabs together, of those that are trusted."""
-    for point in lowest_points(total):
-        yield {name: total[name].values[[i]] for name, i in point.items()}
-
-
-def _slabs(
-    fine: Mapping[str, npt.NDArray[np.float64]], ds: xr.Dataset
-) -> Iterator[dict[str, npt.NDArray[np.float64]]]:
-    """The grid cut along its first axis."""
-    first, *rest = fine
-    row = REPLICAS * ds.sizes["configuration"] * 8 * ds.sizes.get(COMPOSITION, 1)
-    row *= int(np.prod([len(fine[name]) for name in rest]))
-    size = max(1, SLAB_BYTES // row)
-    for start in range(0, len(fine[first]), size):
-        yield {**fine, first: fine[first][start : start + size]}
-
-
 def _masked(part: xr.Dataset, landscape: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
-    """Only what is trusted; of all images together, where every one of them is."""
+    """Mask untrusted values of each image, and of the total where any image is untrusted."""
     names = ("trusted", "effective_n", "distance")
-    places = [_at(part[list(names)], observed, image) for image in observed["image"].values]
+    places = [part[list(names)]] * observed.sizes["image"]
+    if COMPOSITION in part.dims:
+        # At the composition of each image, as latticescape.landscape chooses it.
+        places = [
+            place.sel({COMPOSITION: float(x)}, method="nearest").drop_vars(COMPOSITION)
+            for place, x in zip(places, observed["composition"].values, strict=True)
+        ]
     trusted, number, distance = (
         xr.concat([p[name] for p in places], observed["image"], coords="minimal", compat="override")
         for name in names
     )
     masks = {True: trusted, False: trusted.all("image")}
     parameters = set(parameters_of(landscape))
-    found = {
+    masked = {
         name: values.where(masks["image" in values.dims])
         for name, values in landscape.data_vars.items()
         if parameters & set(values.dims)
@@ -146,12 +137,4 @@ def _masked(part: xr.Dataset, landscape: xr.Dataset, observed: xr.Dataset) -> xr
         "effective_n": number.min("image").assign_attrs(part["effective_n"].attrs),
         "distance": distance.max("image").assign_attrs(part["distance"].attrs),
     }
-    return landscape.assign({**found, **quality})
-
-
-def _at(part: xr.Dataset, observed: xr.Dataset, image: str) -> xr.Dataset:
-    """At an image's composition, as :func:`latticescape.landscape` chooses it."""
-    if COMPOSITION not in part.dims:
-        return part
-    measured = float(observed["composition"].sel(image=image))
-    return part.sel({COMPOSITION: measured}, method="nearest").drop_vars(COMPOSITION)
+    return landscape.assign({**masked, **quality})

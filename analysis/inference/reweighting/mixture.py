@@ -1,4 +1,4 @@
-"""All references as one mixture: free energies by the multistate Bennett acceptance ratio.
+"""All references as one mixture: free energies (MBAR), weighted sums, and where to trust them.
 
 Every sample counts as drawn from the mixture Σ_k N_k exp(f_k − u_k) / Σ_k N_k, with u_k the reduced
 energy and f_k the reduced free energy of reference k, which are those that give every reference its
@@ -16,25 +16,31 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
+from scipy.sparse.csgraph import (
+    breadth_first_order,
+    connected_components,
+    minimum_spanning_tree,
+)
+from scipy.spatial import Delaunay
 from scipy.special import logsumexp
 
 from latticescape.analysis.inference.reweighting.references import References
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
-# Steps of Newton's method, and how far the samples of a reference may be from their number.
+# Steps of Newton's method, and the tolerance of the samples per reference.
 MOST_STEPS = 100
 TOLERANCE = 1e-9
 
-# The least curvature, in samples, that is told from none.
+# The smallest curvature, in samples, that is distinguished from zero.
 SMALLEST = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Balance:
-    """What the free energies are to balance.
+    """The equations that the free energies solve.
 
     Attributes
     ----------
@@ -78,19 +84,19 @@ class Mixture:
         """
         free = _guess(references)
         number = np.prod(references.features.shape[:3]) / len(free)
-        found = _balance(references, free)
+        balance = _balance(references, free)
         for _ in range(MOST_STEPS):
-            slope = found.numbers.sum(axis=0) - number
+            slope = balance.numbers.sum(axis=0) - number
             if np.abs(slope).max() <= TOLERANCE * number:
                 return cls(references, free)
-            step: Floats = -_inverse(found) @ slope
+            step: Floats = -_inverse(balance) @ slope
             size = 1.0
             while size > TOLERANCE:
                 tried = _balance(references, free + size * step)
-                if tried.objective <= found.objective + 1e-12 * abs(found.objective):
+                if tried.objective <= balance.objective + 1e-12 * abs(balance.objective):
                     break
                 size /= 2
-            free, found = free + size * step, tried
+            free, balance = free + size * step, tried
         raise RequestError(
             "the free energies of the references cannot be balanced",
             came=f"{np.abs(slope).max() / number:.1e} of the samples off",
@@ -121,8 +127,8 @@ class Mixture:
         values, vectors = np.linalg.eigh(curvature + np.trace(curvature) / len(curvature))
         covariance = (vectors / np.maximum(values, SMALLEST)) @ vectors.T
         own = np.diag(covariance)
-        found: Floats = np.sqrt(np.maximum(own[:, None] + own - 2 * covariance, 0))
-        return found
+        errors: Floats = np.sqrt(np.maximum(own[:, None] + own - 2 * covariance, 0))
+        return errors
 
     @cached_property
     def log_density(self) -> Floats:
@@ -137,8 +143,8 @@ class Mixture:
 
 def _log_terms(references: References, free: Floats, features: Floats) -> Floats:
     each = np.log(references.features.shape[0] * references.features.shape[2])
-    found: Floats = free + each - features @ references.reduced.T
-    return found
+    terms: Floats = free + each - features @ references.reduced.T
+    return terms
 
 
 def _balance(references: References, free: Floats) -> Balance:
@@ -156,24 +162,24 @@ def _balance(references: References, free: Floats) -> Balance:
 
 
 def _inverse(balance: Balance) -> Floats:
-    """Of the second derivatives; a constant added to all free energies changes nothing."""
+    """Inverse of the second derivatives; a constant added to all free energies has no effect."""
     curvature = _curvature(balance)
     return np.asarray(np.linalg.pinv(curvature, rcond=1e-12, hermitian=True), np.float64)
 
 
 def _curvature(balance: Balance) -> Floats:
-    found: Floats = np.diag(balance.numbers.sum(axis=0)) - balance.shared
-    return found
+    curvature: Floats = np.diag(balance.numbers.sum(axis=0)) - balance.shared
+    return curvature
 
 
 def distances(references: References, reduced: Floats) -> Floats:
-    """How far apart points are: standard deviation, at each reference, of the difference of the
-    reduced energies, (points, references)."""
+    """Distance of points from references, (points, references): the standard deviation, at each
+    reference, of the difference of the reduced energies."""
     _, covariance = references.moments
     separation = reduced[:, None, :] - references.reduced
     squares = np.einsum("tka,kab,tkb->tk", separation, covariance, separation, optimize=True)
-    found: Floats = np.sqrt(np.maximum(squares, 0))
-    return found
+    deviations: Floats = np.sqrt(np.maximum(squares, 0))
+    return deviations
 
 
 def _guess(references: References) -> Floats:
@@ -194,26 +200,26 @@ def _guess(references: References) -> Floats:
 # Weights held at a time.
 CHUNK = 2**22
 
-# Shares, of so many samples times references, that tell how sums follow the free energies.
+# The number of samples times references whose shares give the response to the free energies.
 SHARES = 2**17
 
 
 @dataclass(frozen=True, eq=False)
 class Weighed:
-    """Weighed sums at some points.
+    """Weighted sums at some points.
 
     Attributes
     ----------
     sums
-        Of every column, (points, 64, columns): a replica's row is what its being left out takes
-        from the sum of all, so that a jackknife over the rows tells the whole error, that of the
-        free energies included.
+        Of every column, (points, 64, columns): a replica's row is the change of the sum when the
+        replica is left out, so that a jackknife over the rows includes the error of the free
+        energies.
     effective_n
         Kish's (Σw)²/Σw² over all measurements, (points,).
     effective_replicas
         The same over the 64 replicas' sums of weights, (points,).
     shares
-        From which reference the weight comes, (points, references).
+        Share of each reference in the weight, (points, references).
     """
 
     sums: Floats
@@ -224,7 +230,7 @@ class Weighed:
 
 @dataclass(frozen=True, eq=False)
 class Weigher:
-    """Weighs columns of numbers that every sample has.
+    """Sums of columns of numbers over the weighted samples.
 
     Parameters
     ----------
@@ -242,38 +248,34 @@ class Weigher:
         size = max(1, CHUNK // self._density.size)
         for first in range(0, len(reduced), size):
             part = slice(first, first + size)
-            yield part, self._weighed(reduced[part])
-
-    def _weighed(self, reduced: Floats) -> Weighed:
-        weights = self._weights(reduced)
-        own = np.matmul(weights.transpose(1, 0, 2), self.columns).transpose(1, 0, 2)
-        each = weights.sum(axis=2)
-        # A sample and its mirror image are one measurement.
-        folded = weights.reshape(*each.shape, self.mixture.references.images, -1).sum(axis=2)
-        total = each.sum(axis=1)
-        response, shares = self._response(weights.reshape(len(reduced), -1), total)
-        return Weighed(
-            sums=own + np.matmul(self.mixture.left_out, response),
-            effective_n=total**2 / np.einsum("trm,trm->t", folded, folded),
-            effective_replicas=total**2 / np.sum(each**2, axis=1),
-            shares=shares,
-        )
-
-    def _weights(self, reduced: Floats) -> Floats:
-        """(points, 64, references · samples), the largest of a point being 1."""
-        replicas, each = self._density.shape
-        weights = -(reduced @ self._features.T)
-        weights -= self._density.ravel()
-        weights -= weights.max(axis=1, keepdims=True)
-        np.exp(weights, out=weights)
-        return weights.reshape(-1, replicas, each)
+            # (points, replicas, references · samples), the largest of a point being 1.
+            flat = -(reduced[part] @ self._features.T)
+            flat -= self._density.ravel()
+            flat -= flat.max(axis=1, keepdims=True)
+            np.exp(flat, out=flat)
+            weights = flat.reshape(-1, *self._density.shape)
+            own = np.matmul(weights.transpose(1, 0, 2), self.columns).transpose(1, 0, 2)
+            each = weights.sum(axis=2)
+            # A sample and its mirror image are one measurement.
+            folded = weights.reshape(*each.shape, self.mixture.references.images, -1).sum(axis=2)
+            total = each.sum(axis=1)
+            response, shares = self._response(flat, total)
+            yield (
+                part,
+                Weighed(
+                    sums=own + np.matmul(self.mixture.left_out, response),
+                    effective_n=total**2 / np.einsum("trm,trm->t", folded, folded),
+                    effective_replicas=total**2 / np.sum(each**2, axis=1),
+                    shares=shares,
+                ),
+            )
 
     def _response(self, weights: Floats, total: Floats) -> tuple[Floats, Floats]:
-        """How the sums follow the free energies, −∂ ln w/∂f_k being the share of reference k, and
-        the mean shares: (points, references, columns) and (points, references).
+        """Derivatives of the sums by the free energies, and the mean shares of the references.
 
-        A slope needs no more precision than the differences it is multiplied with, so it comes
-        from some of the samples.
+        (points, references, columns) and (points, references); −∂ ln w/∂f_k is the share of
+        reference k. The derivatives are multiplied with small differences, so some of the samples
+        suffice.
         """
         chosen, shares, products = self._some
         some = weights[:, chosen]
@@ -303,3 +305,96 @@ class Weigher:
         shares = np.exp(terms - self._density.ravel()[chosen, None])
         values = self.columns.reshape(-1, columns)[chosen]
         return chosen, shares, (shares[:, :, None] * values[:, None, :]).reshape(most, -1)
+
+
+# Fewest effective samples, and fewest effective replicas of the 64.
+FEWEST = 100.0
+FEWEST_REPLICAS = 16.0
+
+# Largest distance of the nearest reference, in standard deviations, for points among the references
+# and outside of them. At a distance d one sample in exp(d²) counts, if the energies are Gaussian.
+FARTHEST = 3.0
+FARTHEST_OUTSIDE = 1.5
+
+# References are linked if the standard error of the logarithm of their relative weight is at most
+# this; and at least this share of the weight must come from linked references.
+LINKED = 0.2
+LEAST_LINKED = 0.99
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """Decide which points the references of a mixture can be reweighted to.
+
+    The number of effective samples is not enough: where every sample misses the states that matter,
+    all weights are similar and the number is large. So a point is trusted only if, in addition,
+    many independent replicas have effective samples; a reference is near, in standard deviations
+    of the energy difference (and nearer if the point is outside of the references); and the
+    references that matter share samples, so that their relative weight is known.
+
+    Parameters
+    ----------
+    mixture
+        Of the references.
+    fewest
+        Fewest effective samples.
+    """
+
+    mixture: Mixture
+    fewest: float
+
+    def quality(self, reduced: Floats, weighed: Weighed) -> dict[str, npt.NDArray[np.generic]]:
+        """Quality of the reweighting at points, (points,) each, and whether they are trusted."""
+        nearest = distances(self.mixture.references, reduced).min(axis=1)
+        number, label = self._groups(symmetry=False)
+        own = self.mixture.references.reduced
+        # Outside of every group of references that share samples.
+        outside = ~np.any([among(own[label == k], reduced) for k in range(number)], axis=0)
+        number, label = self._groups(symmetry=True)
+        # The largest part of the weight from references that know each other's weight.
+        linked = np.stack([weighed.shares[:, label == k].sum(axis=1) for k in range(number)])
+        trusted = (
+            (weighed.effective_n >= self.fewest)
+            & (weighed.effective_replicas >= FEWEST_REPLICAS)
+            & (nearest <= np.where(outside, FARTHEST_OUTSIDE, FARTHEST))
+            & (linked.max(axis=0) >= LEAST_LINKED)
+        )
+        return {
+            "effective_n": weighed.effective_n,
+            "effective_replicas": weighed.effective_replicas,
+            "distance": nearest,
+            "beyond": outside,
+            "trusted": trusted,
+        }
+
+    def _groups(self, *, symmetry: bool) -> tuple[int, npt.NDArray[np.int32]]:
+        """References linked by samples, and maybe by symmetry: number of groups, and each one's."""
+        linked = self.mixture.uncertainty <= LINKED
+        if symmetry and self.mixture.references.images == 2:
+            linked |= np.roll(np.eye(len(linked), dtype=bool), len(linked) // 2, axis=1)
+        number, label = connected_components(linked)
+        return int(number), label
+
+
+def among(references: Floats, points: Floats) -> Flags:
+    """Which points are in the convex hull of the references, which may be a point or a line.
+
+    Examples
+    --------
+    >>> line = np.array([[0.0, 0.0], [1.0, 1.0]])
+    >>> among(line, np.array([[0.5, 0.5], [0.5, 0.6], [1.5, 1.5]])).tolist()
+    [True, False, False]
+    """
+    centre = references.mean(axis=0)
+    size = max(float(np.abs(references - centre).max()), 1e-300)
+    _, spread, ways = np.linalg.svd((references - centre) / size, full_matrices=True)
+    rank = int(np.sum(spread > 1e-9))
+    corners, places = ((v - centre) / size @ ways.T for v in (references, points))
+    inside = np.abs(places[:, rank:]).max(axis=1, initial=0) <= 1e-9
+    corners, places = corners[:, :rank], places[:, :rank]
+    if rank == 1:
+        low, high = corners.min() - 1e-9, corners.max() + 1e-9
+        inside &= (places[:, 0] >= low) & (places[:, 0] <= high)
+    elif rank > 1:
+        inside &= Delaunay(corners).find_simplex(places, tol=1e-9) >= 0
+    return np.asarray(inside)

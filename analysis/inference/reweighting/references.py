@@ -30,7 +30,7 @@ MOST_BYTES = 2**32
 
 @dataclass(frozen=True)
 class Simulated:
-    """What a sweep's Dataset was simulated of.
+    """The lattice, model and axes that a sweep's Dataset was simulated with.
 
     Parameters
     ----------
@@ -77,17 +77,17 @@ class Simulated:
                 came=kind.kind,
                 allowed=" | ".join(k for k, m in MODELS.items() if issubclass(m, Model)),
             )
-        given: dict[str, Any] = {n: v for n, v in self._spec["model"].items() if n != "kind"}
+        fixed: dict[str, Any] = {n: v for n, v in self._spec["model"].items() if n != "kind"}
         chosen = {str(name): c.item() for name, c in self.ds.coords.items() if not c.dims}
         names = {parameter.name for parameter in kind.parameters}
-        return kind(**given, **{name: v for name, v in chosen.items() if name in names})
+        return kind(**fixed, **{name: v for name, v in chosen.items() if name in names})
 
     @cached_property
     def lattice(self) -> Lattice:
         """The lattice."""
         spec = self._spec["lattice"]
-        found: Lattice = LATTICES[str(spec["kind"])](spec["size"])
-        return found
+        lattice: Lattice = LATTICES[str(spec["kind"])](spec["size"])
+        return lattice
 
     @cached_property
     def axes(self) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ class Simulated:
 
     @property
     def kept_attrs(self) -> dict[str, Any]:
-        """What of the sweep's attributes holds for what is made of it."""
+        """The sweep's attributes that also hold for reweighted Datasets."""
         names = ("lattice", "model", "spec", "digest")
         return {name: self.ds.attrs[name] for name in names if name in self.ds.attrs}
 
@@ -111,8 +111,8 @@ class Simulated:
         """The realised composition, if the sweep has one and a point is done."""
         if "composition" not in self.ds:
             return {}
-        there = self.ds["composition"].sel(dict(place)).values
-        return {"composition": xr.DataArray(np.nanmax(there))} if np.isfinite(there).any() else {}
+        x = self.ds["composition"].sel(dict(place)).values
+        return {"composition": xr.DataArray(np.nanmax(x))} if np.isfinite(x).any() else {}
 
     def reduced(self, points: Mapping[str, npt.ArrayLike]) -> tuple[Floats, Floats]:
         """Couplings over temperature, (points, features), and temperatures, (points,).
@@ -136,7 +136,7 @@ class Simulated:
                 f"the feature {min(set(asked) - set(features))} was not measured",
                 came=", ".join(acting),
                 allowed=f"parameters that act on {', '.join(features)}",
-                hint="a sweep in which the parameter is an axis, or given",
+                hint="a sweep in which the parameter is an axis or has a value",
             )
         full = complete(model, values_of, number)
         return model.coefficients(full, features) / full["T"][:, None], full["T"]
@@ -216,6 +216,6 @@ def turned_classes(kind: str) -> npt.NDArray[np.intp]:
     [7, 6, 5, 4, 3, 2, 1, 0]
     """
     table = configurations(kind).table
-    found = np.empty(len(configurations(kind)), np.intp)
-    found[table] = table[::-1]
-    return found
+    turned = np.empty(len(configurations(kind)), np.intp)
+    turned[table] = table[::-1]
+    return turned

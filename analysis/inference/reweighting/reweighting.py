@@ -1,4 +1,4 @@
-"""``reweight``: what a sweep would have given at other points, from its stored samples."""
+"""``reweight``: estimate a sweep's results at other points from its stored samples."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -9,18 +9,31 @@ import numpy.typing as npt
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
+from latticescape.analysis.inference.reweighting.mixture import FEWEST, Mixture, Reach, Weigher
 from latticescape.analysis.inference.reweighting.references import (
     COMPOSITION,
     References,
     Simulated,
 )
-from latticescape.analysis.inference.reweighting.solver import Solver, nothing
-from latticescape.analysis.inference.reweighting.trust import FEWEST, checked
 from latticescape.physics.errors import RequestError
+from latticescape.physics.kernels.observables import estimates
+from latticescape.physics.lattices.configurations import configurations
+from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.variables import variable
 
 Floats = npt.NDArray[np.float64]
+Arrays = dict[str, npt.NDArray[Any]]
 Axes = Mapping[str, npt.ArrayLike]
+
+OBSERVABLES = (
+    "energy",
+    "magnetization",
+    "magnetization_abs",
+    "susceptibility",
+    "susceptibility_abs",
+    "heat_capacity",
+    "binder_cumulant",
+)
 
 # Dimensions after the axes.
 OWN = {"histogram_replica": ("replica", "configuration"), "features": ("feature",)}
@@ -28,21 +41,21 @@ OWN = {"histogram_replica": ("replica", "configuration"), "features": ("feature"
 # Compositions that differ by less are the same.
 SAME = 1e-9
 
-TOLD = {
+LONG_NAMES = {
     "effective_n": "effective number of measurements (Kish)",
     "effective_replicas": "effective number of replicas (Kish)",
     "distance": "standard deviations to the nearest reference",
-    "beyond": "the point is not among the references",
+    "beyond": "the point is outside of the references",
     "trusted": "the references reach the point",
 }
 
 
 def reweight(ds: xr.Dataset, axes: Axes, *, fewest: float = FEWEST) -> xr.Dataset:
-    """What a sweep would have given at other points, from the samples it kept.
+    """Estimate a sweep's results at other points from the samples it kept.
 
     All points of the sweep are references at once (MBAR); a sweep of one point is Ferrenberg and
-    Swendsen's single histogram. Along the composition ``x`` of an alloy nothing can be reweighted:
-    every x has references of its own.
+    Swendsen's single histogram. Results cannot be reweighted along the composition ``x`` of
+    an alloy: every x has its own references.
 
     Parameters
     ----------
@@ -59,15 +72,15 @@ def reweight(ds: xr.Dataset, axes: Axes, *, fewest: float = FEWEST) -> xr.Datase
     Dataset
         Over ``x``, if the sweep has it, and ``axes``. ``histogram_replica`` (…, replica,
         configuration): effective counts, as :func:`latticescape.landscape` takes them; a replica's
-        row is what its being left out takes from the sum, and so may be negative. Observables as a
-        sweep has them, ``features`` (…, feature), each with ``…_se``, by jackknife over the 64
-        replicas, errors of the free energies included. ``effective_n`` and ``effective_replicas``;
+        row is the change of the sum when it is left out, so it may be negative. Observables as in a
+        sweep, ``features`` (…, feature), each with ``…_se``, by jackknife over the 64 replicas,
+        errors of the free energies included. ``effective_n`` and ``effective_replicas``;
         ``distance``, standard deviations of the reduced energy difference to the nearest reference;
-        ``beyond``, whether the point is not among the references; and ``trusted``, which says that
-        at least ``fewest`` measurements and 16 replicas are effective, that ``distance`` is at most
-        3, or 1.5 beyond the references, and that these share enough samples. Where it is False,
-        numbers mean nothing. No test of samples can see a phase that none of them has visited: have
-        references on all sides.
+        ``beyond``, whether the point is outside of the references; and ``trusted``: at least
+        ``fewest`` measurements and 16 replicas are effective, ``distance`` is at most 3 (1.5
+        outside of the references), and the references share enough samples. Where it is False, do
+        not use the numbers. No test of the samples detects a phase that none of them has visited:
+        have references on all sides.
 
     Raises
     ------
@@ -103,12 +116,20 @@ class Reweighting:
 
     def __init__(self, ds: xr.Dataset, fewest: float = FEWEST, *, observables: bool = True) -> None:
         self.simulated = Simulated(ds)
-        self.fewest, self.observables = checked(fewest), observables
+        number = isinstance(fewest, (int, float, np.number)) and not isinstance(fewest, bool)
+        if not number or not fewest >= 1:
+            raise RequestError(
+                "fewest must be a number of samples",
+                came=repr(fewest),
+                allowed="1 or more",
+                hint=f"fewest={FEWEST:g}",
+            )
+        self.fewest, self.observables = float(fewest), observables
         self._solvers: dict[tuple[float, ...], Solver | None] = {}
 
     def at(self, axes: Axes) -> xr.Dataset:
         """Reweighted to these points."""
-        values = {str(name): _values(str(name), given) for name, given in axes.items()}
+        values = {str(name): _values(str(name), new) for name, new in axes.items()}
         places = self._compositions(values)
         missing = [n for n in self.simulated.axes if n not in (*values, *places)]
         if missing or not values:
@@ -131,21 +152,21 @@ class Reweighting:
         if self.simulated.model.move != "exchange":
             return {}
         axis = COMPOSITION in self.simulated.axes
-        there = (
+        simulated = (
             self.simulated.ds[COMPOSITION].values
             if axis
             else np.array([self.simulated.model.fixed_parameters[COMPOSITION]])
         )
-        asked = values.pop(COMPOSITION, there)
-        separation = np.abs(there - asked[:, None])
+        asked = values.pop(COMPOSITION, simulated)
+        separation = np.abs(simulated - asked[:, None])
         if separation.min(axis=1).max() > SAME:
             raise RequestError(
                 "samples of one composition cannot be reweighted to another",
                 came=", ".join(f"x = {x:g}" for x in asked),
-                allowed=", ".join(f"x = {x:g}" for x in there),
+                allowed=", ".join(f"x = {x:g}" for x in simulated),
                 hint="leave x out",
             )
-        return {COMPOSITION: there[separation.argmin(axis=1)]} if axis else {}
+        return {COMPOSITION: simulated[separation.argmin(axis=1)]} if axis else {}
 
     def _part(self, place: dict[str, float], values: dict[str, Floats]) -> xr.Dataset:
         """At one composition."""
@@ -153,29 +174,6 @@ class Reweighting:
         points = {name: grid.ravel() for name, grid in zip(values, grids, strict=True)}
         fixed = {name: np.full(grids[0].size, value) for name, value in place.items()}
         reduced, temperatures = self.simulated.reduced({**points, **fixed})
-        solver, classes = self._references(place), self.simulated.ds.sizes["configuration"]
-        found = (
-            nothing(reduced, classes, observables=self.observables)
-            if solver is None
-            else solver.arrays(reduced, temperatures)
-        )
-        variables = {
-            name: (
-                (*values, *OWN.get(name.removesuffix("_se"), ())),
-                array.reshape(*grids[0].shape, *array.shape[1:]),
-                self._attrs(name),
-            )
-            for name, array in found.items()
-        }
-        kept = {"configuration", "feature", "replica"}
-        coords = self.simulated.ds.coords.items()
-        kept_coords = {name: c for name, c in coords if c.dims and set(c.dims) <= kept}
-        made = xr.Dataset(variables, {**kept_coords, **values, **place})
-        return made.assign_attrs(self.simulated.kept_attrs).assign(
-            self.simulated.composition(place)
-        )
-
-    def _references(self, place: dict[str, float]) -> Solver | None:
         key = tuple(place.values())
         if key not in self._solvers:
             references = References.of(self.simulated, place)
@@ -185,27 +183,132 @@ class Reweighting:
                 if references is None
                 else Solver(references, kind, self.fewest, observables=self.observables)
             )
-        return self._solvers[key]
+        solver, classes = self._solvers[key], self.simulated.ds.sizes["configuration"]
+        arrays = (
+            unknown_arrays(reduced, classes, observables=self.observables)
+            if solver is None
+            else solver.arrays(reduced, temperatures)
+        )
+        variables: dict[str, Any] = {}
+        for name, array in arrays.items():
+            base = name.removesuffix("_se")
+            if name in LONG_NAMES:
+                attrs: dict[str, Any] = {"long_name": LONG_NAMES[name], "units": "1"}
+            else:
+                described = variable(base).in_units(self.simulated.model.energy_units)
+                attrs = (described if base == name else described.error).attrs
+            table = array.reshape(*grids[0].shape, *array.shape[1:])
+            variables[name] = ((*values, *OWN.get(base, ())), table, attrs)
+        kept = {"configuration", "feature", "replica"}
+        coords = self.simulated.ds.coords.items()
+        kept_coords = {name: c for name, c in coords if c.dims and set(c.dims) <= kept}
+        ds = xr.Dataset(variables, {**kept_coords, **values, **place}, self.simulated.kept_attrs)
+        return ds.assign(self.simulated.composition(place))
 
-    def _attrs(self, name: str) -> dict[str, Any]:
-        if name in TOLD:
-            return {"long_name": TOLD[name], "units": "1"}
-        base = name.removesuffix("_se")
-        found = variable(base).in_units(self.simulated.model.energy_units)
-        return (found if base == name else found.error).attrs
 
-
-def _values(name: str, given: npt.ArrayLike) -> Floats:
+def _values(name: str, new: npt.ArrayLike) -> Floats:
     """The new values of a parameter."""
     try:
-        values = np.atleast_1d(np.asarray(given, float))
+        values = np.atleast_1d(np.asarray(new, float))
     except (TypeError, ValueError):
         values = np.array([np.nan])
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise RequestError(
             f"the values of {name} are no list of numbers",
-            came=repr(given),
+            came=repr(new),
             allowed="one or more finite numbers",
             hint=f"{name}=np.linspace(0.1, 0.2, 11)",
         )
     return values
+
+
+class Solver:
+    """References with their free energies and the columns that are weighted.
+
+    Parameters
+    ----------
+    references
+        The samples.
+    kind
+        Of the lattice.
+    fewest
+        Fewest effective samples.
+    observables
+        Whether observables are wanted besides histograms.
+    """
+
+    def __init__(
+        self, references: References, kind: str, fewest: float, *, observables: bool
+    ) -> None:
+        self.references, self.observables = references, observables
+        self.classes = references.histogram.shape[-1]
+        self.sites = int(references.histogram[0, 0, 0].sum())
+        mixture = Mixture.of(references)
+        self.reach = Reach(mixture, fewest)
+        parts = [references.histogram.astype(float)]
+        if observables:
+            # m, |m|, m² and m⁴ per site of every sample; features; and their products.
+            centre: Mapping[str, Any] = configurations(kind).descriptors
+            n_species1 = references.histogram @ np.asarray(centre["centre"][0], np.int64)
+            m = 2 * n_species1 / self.sites - 1
+            features = references.features
+            products = features[..., :, None] * features[..., None, :]
+            parts += [
+                np.stack([m, np.abs(m), m**2, m**4], axis=-1),
+                features,
+                products.reshape(*features.shape[:-1], -1),
+            ]
+        columns = np.concatenate(parts, axis=-1)
+        self.weigher = Weigher(mixture, columns.reshape(REPLICAS, -1, columns.shape[-1]))
+
+    def arrays(self, reduced: Floats, temperatures: Floats) -> Arrays:
+        """Every variable at points, points first."""
+        arrays: Arrays = {}
+        for part, weighed in self.weigher.weigh(reduced):
+            counts = weighed.sums[..., : self.classes]
+            scale = self.sites * weighed.effective_n / counts.sum(axis=(1, 2))
+            some: Arrays = {"histogram_replica": counts * scale[:, None, None]}
+            some |= self.reach.quality(reduced[part], weighed)
+            if self.observables:
+                # Observables and mean features with their jackknife errors.
+                sums, at = weighed.sums, (reduced[part], temperatures[part])
+                total = sums.sum(axis=1, keepdims=True)
+                left_out = self._estimates(total - sums, *at)
+                some |= {name: v[:, 0] for name, v in self._estimates(total, *at).items()}
+                for name, v in left_out.items():
+                    some[f"{name}_se"] = np.sqrt((sums.shape[1] - 1) * v.var(axis=1))
+            for name, values in some.items():
+                if name not in arrays:
+                    arrays[name] = np.empty((len(reduced), *values.shape[1:]), values.dtype)
+                arrays[name][part] = values
+        return arrays
+
+    def _estimates(self, sums: Floats, reduced: Floats, temperatures: Floats) -> Arrays:
+        """From weighed sums, (points, jackknife, columns)."""
+        means = sums / (sums[..., : self.classes].sum(axis=-1, keepdims=True) / self.sites)
+        magnetic, rest = np.split(means[..., self.classes :], [4], axis=-1)
+        width = reduced.shape[1]
+        features, products = rest[..., :width], rest[..., width:]
+        couplings = (reduced * temperatures[:, None])[:, None, :]
+        energy = np.sum(couplings * (features + self.references.origin), axis=-1) / self.sites
+        squares = products.reshape(*products.shape[:-1], width, width)
+        squares = squares - features[..., :, None] * features[..., None, :]
+        spread = np.einsum("pja,pjab,pjb->pj", couplings, squares, couplings) / self.sites**2
+        each = [*np.moveaxis(magnetic, -1, 0), energy, spread + energy**2]
+        values = estimates(np.stack(each, axis=-1), self.sites, temperatures[:, None])  # type: ignore[arg-type]
+        return {**values, "features": features + self.references.origin}
+
+
+def unknown_arrays(reduced: Floats, classes: int, *, observables: bool) -> Arrays:
+    """The variables at points without a computed reference: NaN, and zero counts."""
+    points, features = reduced.shape
+    unknown = np.full(points, np.nan)
+    arrays: Arrays = {"histogram_replica": np.zeros((points, REPLICAS, classes))}
+    arrays |= dict.fromkeys(("effective_n", "effective_replicas"), unknown)
+    arrays |= {"distance": np.full(points, np.inf), "beyond": np.ones(points, np.bool_)}
+    arrays["trusted"] = np.zeros(points, np.bool_)
+    if observables:
+        wide = np.full((points, features), np.nan)
+        values = dict.fromkeys(OBSERVABLES, unknown) | {"features": wide}
+        arrays |= values | {f"{name}_se": v for name, v in values.items()}
+    return arrays
