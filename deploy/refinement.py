@@ -1,17 +1,17 @@
 """``refine``: extend a sweep, round by round, until its minimum is known to a target error."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import xarray as xr
 
 from latticescape.analysis.inference.landscapes.landscape import landscape
 from latticescape.analysis.inference.refinement.proposal import Proposal, propose
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_integer
 from latticescape.sweeps.execution.run import IncompleteError, Report
 from latticescape.sweeps.execution.run import execute as execute_sweep
 from latticescape.sweeps.execution.workers import Cluster
@@ -184,9 +184,15 @@ def refine(
     >>> refinement.reached, abs(refinement.rounds[-1].proposal.estimate["w1"] - 0.1) < 0.1
     (True, True)
     """
-    _check_positive("rounds", rounds)
-    if budget is not None:
-        _check_positive("budget", budget)
+    for name, number in {"rounds": rounds, "budget": 1 if budget is None else budget}.items():
+        checked_integer(
+            number,
+            1,
+            sys.maxsize,
+            f"{name} must be a positive whole number",
+            allowed="1 or more",
+            hint=f"--{name} 6",
+        )
     # Failed points stay out of the landscape; pending ones have to be computed first.
     progressed = status(store)
     if progressed.pending:
@@ -252,13 +258,3 @@ def _round(
         notes = (*proposal.notes, "the budget does not allow one more value")
         proposal = replace(proposal, status="exhausted", axes={}, points=0, notes=notes)
     return Round(str(store), proposal, sweep.points, sweep.kernel.updates(sweep.points))
-
-
-def _check_positive(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise RequestError(
-            f"{name} must be a positive whole number",
-            came=value,
-            allowed="1 or more",
-            hint=f"--{name} 6",
-        )

@@ -1,4 +1,4 @@
-"""The verbs ``landscape``, ``fit`` and ``map``: a sweep compared with images, and drawn."""
+"""The verbs ``landscape``, ``fit`` and ``map``: compare a sweep with images, and plot it."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -46,49 +46,43 @@ POSITIVE = Number(min=1)
 SEED = Number(min=0)
 
 
-def _check_pictures(
-    _: click.Context, __: click.Parameter, paths: tuple[Path, ...]
-) -> tuple[Path, ...]:
-    """Check that pictures can be written, before anything is computed."""
-    for path in paths:
-        if path.suffix not in PICTURES or path.is_dir():
-            raise RequestError(
-                "cannot write this kind of picture",
-                came=path,
-                allowed=f"a file that ends in {' or '.join(PICTURES)}",
-                hint=str(path.with_suffix(".png")),
-            )
-        check_parent(path)
-    return paths
-
-
 def pictures_option(flag: str, **options: Any) -> Callable[[Command], Command]:
-    """An option for the files of pictures."""
-    return click.option(flag, type=PATH, multiple=True, callback=_check_pictures, **options)
+    """An option for files of pictures; checks that they can be written before the command runs."""
 
+    def check(_: click.Context, __: click.Parameter, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+        for path in paths:
+            if path.suffix not in PICTURES or path.is_dir():
+                raise RequestError(
+                    "cannot write this kind of picture",
+                    came=path,
+                    allowed=f"a file that ends in {' or '.join(PICTURES)}",
+                    hint=str(path.with_suffix(".png")),
+                )
+            check_parent(path)
+        return paths
 
-def _check_new(
-    _: click.Context, __: click.Parameter, out: "StorePath | None"
-) -> "StorePath | None":
-    """Check that a path is free and can be written, before anything is computed."""
-    if out is not None:
-        from latticescape.sweeps.store.location import locate
-
-        place = locate(out)
-        if not place.is_free():
-            raise RequestError(
-                f"{out} already exists", allowed="a new path", hint="--out another.zarr"
-            )
-        place.check_space(0)
-    return out
+    return click.option(flag, type=PATH, multiple=True, callback=check, **options)
 
 
 def new_store_option(content: str) -> Callable[[Command], Command]:
-    """The option ``--out`` for a new store."""
+    """The option ``--out`` for a new store; checks the path before the command runs."""
+
+    def check(_: click.Context, __: click.Parameter, out: "StorePath | None") -> "StorePath | None":
+        if out is not None:
+            from latticescape.sweeps.store.location import locate  # lazy: imports zarr
+
+            place = locate(out)
+            if not place.is_free():
+                raise RequestError(
+                    f"{out} already exists", allowed="a new path", hint="--out another.zarr"
+                )
+            place.check_space(0)
+        return out
+
     return click.option(
         "--out",
         type=STORE,
-        callback=_check_new,
+        callback=check,
         help=f"Folder or URL of a new zarr store for {content}.",
     )
 

@@ -140,5 +140,5 @@ def _row_text(row: dict[str, Any]) -> str:
         if np.isfinite(row[f"boundary_{part}"])
     ]
     share = row.get("boundary_share", 1.0)
-    drawn = f", in {share:.0%} of the diagrams drawn from the fit" if share < 1 else ""
-    return f"T = {row['boundary']:.5g} {' '.join(errors)}, by {row['boundary_method']}{drawn}"
+    support = f", in {share:.0%} of the diagrams drawn from the fit" if share < 1 else ""
+    return f"T = {row['boundary']:.5g} {' '.join(errors)}, by {row['boundary_method']}{support}"

@@ -169,11 +169,17 @@ def _for_people(facts: Mapping[str, Any]) -> dict[str, str]:
     tables = {name: _words(facts[name]) for name in TABLES if isinstance(facts.get(name), dict)}
     states = ", ".join(f"{facts[name]} {name}" for name in STATES if facts[name])
     cut = " × ".join(map(str, facts["block_shape"]))
+    axes = {
+        f"axis {name}": ", ".join(f"{value:g}" for value in values)
+        if len(values) < 4
+        else f"{len(values)} values from {values[0]:g} to {values[-1]:g}"
+        for name, values in facts["axes"].items()
+    }
     stored = facts["bytes_stored"]
     return {
         "store": facts["store"],
         **tables,
-        **{f"axis {name}": _axis(values) for name, values in facts["axes"].items()},
+        **axes,
         "seed": str(facts["seed"]),
         "computed by": str(facts["kernel_version"]),
         "state": f"{facts['points']} points: {states}",
@@ -190,12 +196,6 @@ def _for_people(facts: Mapping[str, Any]) -> dict[str, str]:
 def _words(table: Mapping[str, Any]) -> str:
     """Names and values; a kind needs no name."""
     return ", ".join(str(v) if name == "kind" else f"{name} {v}" for name, v in table.items())
-
-
-def _axis(values: list[float]) -> str:
-    if len(values) < 4:
-        return ", ".join(f"{value:g}" for value in values)
-    return f"{len(values)} values from {values[0]:g} to {values[-1]:g}"
 
 
 @click.command(
