@@ -132,31 +132,29 @@ threads_option = click.option(
 block_option = click.option(
     "--block-points", type=POSITIVE, help="Maximum points per block; changes no result."
 )
-_json_option = click.option("--json", "json_", is_flag=True, help="Print one JSON object.")
-
-
-def _log(context: click.Context, _: click.Parameter, verbose: bool) -> None:
-    """Send the messages of this package to standard error while the command runs."""
-    if verbose:
-        logger, handler = logging.getLogger("latticescape"), logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.DEBUG)
-        context.find_root().call_on_close(lambda: logger.removeHandler(handler))
-
-
-_verbose_option = click.option(
-    "--verbose",
-    is_flag=True,
-    expose_value=False,
-    callback=_log,
-    help="Log every step, and the traceback of an error.",
-)
 
 
 def as_json(command: Command) -> Command:
     """Add ``--json`` and ``--verbose`` to a command."""
-    return _json_option(_verbose_option(command))
+
+    def log(context: click.Context, _: click.Parameter, verbose: bool) -> None:
+        """Send the messages of this package to standard error while the command runs."""
+        if verbose:
+            logger, handler = logging.getLogger("latticescape"), logging.StreamHandler()
+            handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+            logger.addHandler(handler)
+            logger.setLevel(logging.DEBUG)
+            context.find_root().call_on_close(lambda: logger.removeHandler(handler))
+
+    verbose_option = click.option(
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=log,
+        help="Log every step, and the traceback of an error.",
+    )
+    json_option = click.option("--json", "json_", is_flag=True, help="Print one JSON object.")
+    return json_option(verbose_option(command))
 
 
 def example(*lines: str) -> str:

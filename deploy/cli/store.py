@@ -123,8 +123,33 @@ def info(store: StorePath, json_: bool) -> None:
     facts = describe(Store(store))
     if json_:
         show(facts, json_)
-    else:
-        Console().print(fact_table(_for_people(facts)))
+        return
+    tables = {name: _words(facts[name]) for name in TABLES if isinstance(facts.get(name), dict)}
+    states = ", ".join(f"{facts[name]} {name}" for name in STATES if facts[name])
+    cut = " × ".join(map(str, facts["block_shape"]))
+    axes = {
+        f"axis {name}": ", ".join(f"{value:g}" for value in values)
+        if len(values) < 4
+        else f"{len(values)} values from {values[0]:g} to {values[-1]:g}"
+        for name, values in facts["axes"].items()
+    }
+    stored = facts["bytes_stored"]
+    shown = {
+        "store": facts["store"],
+        **tables,
+        **axes,
+        "seed": str(facts["seed"]),
+        "computed by": str(facts["kernel_version"]),
+        "state": f"{facts['points']} points: {states}",
+        "blocks": f"{facts['blocks']} of {cut} points"
+        + (", consolidated (read-only)" if facts["consolidated"] else ""),
+        "size": size_text(facts["bytes"])
+        + ("" if stored is None else f", {size_text(stored)} on disk"),
+        "versions": _words(facts["versions"] or {}),
+        "created": " ".join(str(facts[name]) for name in ("created", "git_revision")).strip(),
+        "digest": facts["digest"],
+    }
+    Console().print(fact_table(shown))
 
 
 def describe(store: Store) -> dict[str, Any]:
@@ -162,34 +187,6 @@ def describe(store: Store) -> dict[str, Any]:
         "versions": attrs.get("versions"),
         "source_digest": attrs.get("source_digest"),
         "git_revision": attrs.get("git_revision"),
-    }
-
-
-def _for_people(facts: Mapping[str, Any]) -> dict[str, str]:
-    tables = {name: _words(facts[name]) for name in TABLES if isinstance(facts.get(name), dict)}
-    states = ", ".join(f"{facts[name]} {name}" for name in STATES if facts[name])
-    cut = " × ".join(map(str, facts["block_shape"]))
-    axes = {
-        f"axis {name}": ", ".join(f"{value:g}" for value in values)
-        if len(values) < 4
-        else f"{len(values)} values from {values[0]:g} to {values[-1]:g}"
-        for name, values in facts["axes"].items()
-    }
-    stored = facts["bytes_stored"]
-    return {
-        "store": facts["store"],
-        **tables,
-        **axes,
-        "seed": str(facts["seed"]),
-        "computed by": str(facts["kernel_version"]),
-        "state": f"{facts['points']} points: {states}",
-        "blocks": f"{facts['blocks']} of {cut} points"
-        + (", consolidated (read-only)" if facts["consolidated"] else ""),
-        "size": size_text(facts["bytes"])
-        + ("" if stored is None else f", {size_text(stored)} on disk"),
-        "versions": _words(facts["versions"] or {}),
-        "created": " ".join(str(facts[name]) for name in ("created", "git_revision")).strip(),
-        "digest": facts["digest"],
     }
 
 
