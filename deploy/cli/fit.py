@@ -241,7 +241,7 @@ def _samples(
 def _parameter_table(method: str, parameters: dict[str, dict[str, float]]) -> Table:
     """The parameters and their intervals, all rounded to the digits of the standard error."""
     table = Table(title=f"errors by {method}", title_justify="left")
-    for head in ("", "value", "68 %", "95 %"):
+    for head in ("", "value ± error", "68 %", "95 %"):
         table.add_column(head, justify="right")
     for name, row in parameters.items():
         ends = {end: rounded({"value": row[end], "se": row["se"]}).split()[0] for end in _SHARES}
