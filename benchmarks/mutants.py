@@ -551,7 +551,7 @@ MUTANTS = (
         "runs",
     ),
     mutant(
-        "deploy/cli/outputs.py",
+        "deploy/cli/interface.py",
         "and not math.isfinite(value)",
         "and math.isfinite(value)",
         "numbers become null",

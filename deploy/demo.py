@@ -13,7 +13,7 @@ from latticescape.analysis.inference.comparison.comparison import compare
 from latticescape.analysis.inference.comparison.models import argmin_s2
 from latticescape.analysis.inference.estimation.fit import Fit, fit
 from latticescape.analysis.inference.landscapes.landscape import landscape, random_mixing
-from latticescape.analysis.plots.maps import Picture, landscape_map, save
+from latticescape.analysis.plots.maps import landscape_map, save
 from latticescape.analysis.plots.pictures import measured_maps
 from latticescape.deploy.examples import example
 from latticescape.deploy.synthetic_check import SyntheticCheck, run_synthetic_check
@@ -116,6 +116,17 @@ def demo(folder: Path, *, progress: bool = True) -> Demo:
     surfaces = {model: landscape(sweep, observed) for model, sweep in sweeps.items()}
     models = {"pair": landscape(pair, observed), **surfaces}
     fits = {model: fit(surface) for model, surface in models.items()}
+    pictures = {
+        f"{Path(SWEEPS[model]).stem}.{kind}": landscape_map(surface)
+        for model, surface in surfaces.items()
+        for kind in ("png", "html")
+    }
+    first = next(iter(synthetic_check.images))
+    pictures["synthetic_check.png"] = measured_maps(
+        synthetic_check.images[first], synthetic_check.atoms[first]
+    )
+    for name, picture in pictures.items():
+        save(picture, folder / name)
     return Demo(
         reports=reports,
         fits=fits,
@@ -123,26 +134,6 @@ def demo(folder: Path, *, progress: bool = True) -> Demo:
         comparison=compare({"random": random_mixing(observed), **models}),
         published=pd.read_csv(example("mores2_published.csv"), comment="#"),
         synthetic_check=synthetic_check,
-        pictures=(
-            *(
-                _saved(
-                    landscape_map(surface),
-                    folder / f"{Path(SWEEPS[model]).stem}.{kind}",
-                )
-                for model, surface in surfaces.items()
-                for kind in ("png", "html")
-            ),
-            _drawn(synthetic_check, folder / "synthetic_check.png"),
-        ),
+        pictures=tuple(folder / name for name in pictures),
         seconds=time.perf_counter() - begin,
     )
-
-
-def _drawn(synthetic_check: SyntheticCheck, path: Path) -> Path:
-    first = next(iter(synthetic_check.images))
-    return _saved(measured_maps(synthetic_check.images[first], synthetic_check.atoms[first]), path)
-
-
-def _saved(picture: Picture, path: Path) -> Path:
-    save(picture, path)
-    return path

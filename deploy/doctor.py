@@ -43,7 +43,7 @@ class Finding:
     good
         Whether it is as it should be.
     detail
-        What was found, or what is wrong.
+        The result, or what is wrong.
     """
 
     name: str

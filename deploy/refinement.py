@@ -1,17 +1,17 @@
-"""``refine``: sweep, landscape, proposal, extended sweep, and so on until a target is met."""
+"""``refine``: extend a sweep, round by round, until its minimum is known to a target error."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import xarray as xr
 
 from latticescape.analysis.inference.landscapes.landscape import landscape
 from latticescape.analysis.inference.refinement.proposal import Proposal, propose
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_integer
 from latticescape.sweeps.execution.run import IncompleteError, Report
 from latticescape.sweeps.execution.run import execute as execute_sweep
 from latticescape.sweeps.execution.workers import Cluster
@@ -22,31 +22,30 @@ from latticescape.sweeps.store.store import Store, open_sweep
 
 ROUNDS = 8
 
-
-# Counts per image; or, of anything else that is observed, from a sweep to its landscape.
+# Counts per image, or a function from a sweep to its landscape.
 Observed = xr.Dataset | Callable[[xr.Dataset], xr.Dataset]
 
 
 class Execute(Protocol):
-    """Computes a sweep into a store, taking over the points of another one's."""
+    """Compute a sweep into a store, and take over the points of a base store."""
 
     def __call__(self, sweep: Sweep, store: StorePath, *, base: StorePath) -> Report: ...
 
 
 @dataclass(frozen=True)
 class Round:
-    """A landscape, and what was proposed for the next.
+    """The estimate from one store, and the proposal for the next round.
 
     Attributes
     ----------
     store
-        The store it was made from.
+        The store whose landscape was computed.
     proposal
         Estimate, errors, and new values.
     points, updates
-        Points of the store's sweep, and attempted flips or swaps that all of them took.
+        Number of points of the store's sweep, and of attempted flips or swaps in all of them.
     report
-        Of the run that made the store; None of the first.
+        The report of the run that computed the store; None in the first round.
     """
 
     store: str
@@ -56,38 +55,38 @@ class Round:
     report: Report | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """As one JSON object."""
-        found = self.proposal
+        """The round as one JSON object."""
+        proposal = self.proposal
         return {
             "store": self.store,
             "points": self.points,
             "updates": self.updates,
             "computed": self.report.computed if self.report else 0,
-            "status": found.status,
+            "status": proposal.status,
             "parameters": {
                 name: {
                     "value": value,
-                    "numerical_error": found.errors[name],
-                    "data_error": found.data_errors[name],
+                    "numerical_error": proposal.errors[name],
+                    "data_error": proposal.data_errors[name],
                 }
-                for name, value in found.estimate.items()
+                for name, value in proposal.estimate.items()
             },
-            "new_values": {name: list(values) for name, values in found.axes.items()},
-            "expected": dict(found.expected),
-            "notes": list(found.notes),
+            "new_values": {name: list(values) for name, values in proposal.axes.items()},
+            "expected": dict(proposal.expected),
+            "notes": list(proposal.notes),
         }
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """All rounds, and why there are no more.
+    """All rounds of a refinement.
 
     Attributes
     ----------
     target
-        Numerical error asked for by parameter.
+        The target of the numerical error of each parameter.
     rounds
-        The first is that of the store there was.
+        The rounds; the first is that of the initial store.
     """
 
     target: Mapping[str, float]
@@ -104,15 +103,15 @@ class Refinement:
         return self.rounds[-1].store
 
     def as_dict(self) -> dict[str, Any]:
-        """As one JSON object."""
-        rounds = [one.as_dict() for one in self.rounds]
+        """The refinement as one JSON object."""
+        rounds = [completed.as_dict() for completed in self.rounds]
         return {
             "reached": self.reached,
             "target": dict(self.target),
             "store": self.store,
             "points": rounds[-1]["points"],
             "updates": rounds[-1]["updates"],
-            "computed": sum(one["computed"] for one in rounds),
+            "computed": sum(completed["computed"] for completed in rounds),
             "parameters": rounds[-1]["parameters"],
             "rounds": rounds,
         }
@@ -131,44 +130,44 @@ def refine(
     progress: bool = True,
     on_round: Callable[[Round], object] = lambda completed: None,
 ) -> Refinement:
-    """Add points to a sweep where they tell most, until its landscape's minimum is known well.
+    """Add points to a sweep where they reduce the error of its landscape's minimum most.
 
-    Every round makes the landscape, asks :func:`latticescape.propose`, and runs the extended sweep
-    in a new store that takes over all points there are. What was begun is gone on with: the same
-    call once more finds the stores of its rounds.
+    Each round computes the landscape, calls :func:`latticescape.propose`, and runs the extended
+    sweep in a new store that takes over all existing points. To resume an interrupted refinement,
+    repeat the call: it finds the stores of its rounds.
 
     Parameters
     ----------
     store
-        Of the coarse sweep, which stays as it is.
+        The store of the coarse sweep, which is not changed.
     observed
         Counts per image (``observed_counts``); or a function from a sweep's Dataset to its
         landscape, such as :func:`latticescape.slab_landscape` of a slab's sources.
     target
-        Numerical error by parameter; see :func:`latticescape.propose` for what that is.
+        Numerical error of each parameter; see :func:`latticescape.propose` for its definition.
     rounds
-        Most extended sweeps.
+        Maximum number of extended sweeps.
     budget
-        Most new points of the sweep, all rounds together.
+        Maximum number of new points in all rounds.
     out
-        Path of the new stores: ``fine.zarr`` makes ``fine-1.zarr``, ``fine-2.zarr``, …; beside
-        ``store`` by default.
+        Path of the new stores: ``fine.zarr`` makes ``fine-1.zarr``, ``fine-2.zarr``, …; by default
+        they are made next to ``store``.
     client
-        Where to compute; see :func:`latticescape.run`.
+        The cluster to compute on; see :func:`latticescape.run`.
     execute
-        What to compute with in its place.
+        A function that computes a sweep instead of ``client``.
     progress
-        Show a bar in a terminal.
+        Show a progress bar in a terminal.
     on_round
-        Called with every round.
+        A function that is called with each completed round.
 
     Raises
     ------
     RequestError
-        If the store is not finished, its classes are not those observed, or the target, the rounds
-        or the budget are none.
+        If the store is not finished, its configurations are not those of the observed counts, or
+        the target, the rounds or the budget are not valid.
     IncompleteError
-        If a round was cancelled; the same call goes on.
+        If a round was cancelled; repeat the call to resume.
 
     Examples
     --------
@@ -181,33 +180,50 @@ def refine(
     >>> coarse = Sweep(triangular(8), PairAlloy(x=0.5), grid, Schedule(50, 20, 5), seed=3)
     >>> counts = run(coarse, path).histogram.sel(w1=0.1, method="nearest").values // 100
     >>> image = counts_dataset({"image": counts}, configurations("triangular"))
-    >>> found = refine(path, image, {"w1": 0.02})
-    >>> found.reached, abs(found.rounds[-1].proposal.estimate["w1"] - 0.1) < 0.1
+    >>> refinement = refine(path, image, {"w1": 0.02})
+    >>> refinement.reached, abs(refinement.rounds[-1].proposal.estimate["w1"] - 0.1) < 0.1
     (True, True)
     """
-    _check_whole("rounds", rounds)
-    _check_whole("budget", budget)
-    _check_finished(store)
-    ready = partial(_executed, client, progress) if execute is None else execute
+    for name, number in {"rounds": rounds, "budget": 1 if budget is None else budget}.items():
+        checked_integer(
+            number,
+            1,
+            sys.maxsize,
+            f"{name} must be a positive whole number",
+            allowed="1 or more",
+            hint=f"--{name} 6",
+        )
+    # Failed points stay out of the landscape; pending ones have to be computed first.
+    progressed = status(store)
+    if progressed.pending:
+        raise RequestError(
+            f"the store {store} is not finished",
+            came=f"of {progressed.points} points {progressed.pending} pending",
+            allowed="no point pending",
+            hint=f"latticescape retry-failed {store}",
+        )
     landscape_of = observed if callable(observed) else partial(landscape, observed=observed)
-    found = [_looked(store, landscape_of, target, budget)]
-    on_round(found[-1])
+    completed = [_round(store, landscape_of, target, budget)]
+    on_round(completed[-1])
     spent = 0
     for number in range(1, rounds + 1):
-        last = found[-1]
+        last = completed[-1]
         if last.proposal.ends:
             break
         opened = Store(last.store)
         extended = opened.sweep.extended(last.proposal.axes)
         path = numbered(store if out is None else out, number)
-        report = ready(extended, path, base=last.store)
+        if execute is None:
+            report = execute_sweep(extended, path, client, base=last.store, progress=progress)
+        else:
+            report = execute(extended, path, base=last.store)
         if report.pending:
             raise IncompleteError(report)
         spent += extended.points - opened.sweep.points
         left = None if budget is None else budget - spent
-        found.append(replace(_looked(path, landscape_of, target, left), report=report))
-        on_round(found[-1])
-    return Refinement(dict(target), tuple(found))
+        completed.append(replace(_round(path, landscape_of, target, left), report=report))
+        on_round(completed[-1])
+    return Refinement(dict(target), tuple(completed))
 
 
 def numbered(path: StorePath, number: int) -> StorePath:
@@ -223,56 +239,22 @@ def numbered(path: StorePath, number: int) -> StorePath:
     return text if isinstance(path, str) else Path(text)
 
 
-def _looked(
+def _round(
     store: StorePath,
     landscape_of: Callable[[xr.Dataset], xr.Dataset],
     target: Mapping[str, float],
     left: int | None,
 ) -> Round:
-    """The landscape of a store, and what is proposed."""
+    """Compute the landscape of a store, and propose new values."""
     sweep = Store(store).sweep
     surface = landscape_of(open_sweep(store))
     # A point of the landscape is a point of the sweep at every composition.
     other_axes_points = sweep.points // surface["s2_total"].size
-    limits = {name: _limits(sweep, name) for name in sweep.axes}
+    parameters = {name: sweep.model.parameter(name) for name in sweep.axes}
+    limits = {name: (parameter.low, parameter.high) for name, parameter in parameters.items()}
     allowed = None if left is None else max(left // other_axes_points, 1)
     proposal = propose(surface, target, budget=allowed, limits=limits)
     if left is not None and proposal.points * other_axes_points > left:
         notes = (*proposal.notes, "the budget does not allow one more value")
         proposal = replace(proposal, status="exhausted", axes={}, points=0, notes=notes)
     return Round(str(store), proposal, sweep.points, sweep.kernel.updates(sweep.points))
-
-
-def _executed(
-    client: Cluster, progress: bool, sweep: Sweep, store: StorePath, *, base: StorePath
-) -> Report:
-    return execute_sweep(sweep, store, client, base=base, progress=progress)
-
-
-def _limits(sweep: Sweep, name: str) -> tuple[float, float]:
-    parameter = sweep.model.parameter(name)
-    return parameter.low, parameter.high
-
-
-def _check_finished(store: StorePath) -> None:
-    """Points that failed stay out of the landscape; those that nobody tried are to be computed."""
-    found = status(store)
-    if found.pending:
-        raise RequestError(
-            f"the store {store} is not finished",
-            came=f"of {found.points} points {found.pending} pending",
-            allowed="no point pending",
-            hint=f"latticescape retry-failed {store}",
-        )
-
-
-def _check_whole(name: str, given: Any) -> None:
-    if given is None and name == "budget":
-        return
-    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1:
-        raise RequestError(
-            f"{name} must be a positive whole number",
-            came=given,
-            allowed="1 or more",
-            hint=f"--{name} 6",
-        )

@@ -1,39 +1,58 @@
-"""What was seen of a segregating surface: a TOML file that names tables of its three sources."""
+"""Observations on the command line: counts of images, or a TOML file of a slab's sources."""
 
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from pydantic import Field
 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.slab.lattice import KIND as SLAB
+from latticescape.sweeps.schema import Table, parse_toml, read_text
 from latticescape.sweeps.store.location import StorePath
 
-KEYS = {
-    "SO": ("table", "column", "weight"),
-    "SN": ("table", "column", "weight"),
-    "PR": ("table", "column", "error", "convention", "weight"),
-}
-NEEDED = {"SO": ("table", "column"), "SN": ("table", "column"), "PR": ("table", "column", "error")}
 GAUSSIAN = "gaussian"
 PROFILE = "PR"
 VARIABLES = ("histogram_replica", "composition", "ca_fraction", "ca_fraction_se")
 HINT = '[SO], then table = "surface_counts.csv" and column = "with_oxygen"'
 
 
+class CountsTable(Table):
+    """A source of counts: a column of a CSV file in the folder of the TOML file."""
+
+    table: str = Field(description="the path of a CSV file", examples=["surface_counts.csv"])
+    column: str = Field(description="a column of the CSV file", examples=["with_oxygen"])
+    weight: float | None = Field(default=None, description="a number", examples=[1.0])
+
+
+class ProfileTable(CountsTable):
+    """The profile of the layers, with its errors."""
+
+    error: float | str = Field(description="a number, or a column of the CSV file", examples=[0.02])
+    convention: str = GAUSSIAN
+
+
+class SourcesTable(Table):
+    """The sources in a file; either all have a ``weight`` or none."""
+
+    SO: CountsTable | None = None
+    SN: CountsTable | None = None
+    PR: ProfileTable | None = None
+
+
 @dataclass(frozen=True)
 class SlabSources:
-    """The arguments of :func:`latticescape.slab_landscape` besides the sweep."""
+    """The arguments of :func:`latticescape.slab_landscape` except the sweep."""
 
     sources: Mapping[str, Any]
     weights: Mapping[str, float] | None
     convention: Any
 
     def landscape(self, simulated: xr.Dataset) -> xr.Dataset:
-        """The landscape of a slab's sweep, of which no more is read than the sources need."""
+        """The landscape of a slab's sweep; reads only the variables that the sources need."""
         from latticescape.analysis.inference.landscapes.slabs import slab_landscape
 
         return slab_landscape(needed(simulated), **self.asked)
@@ -46,18 +65,18 @@ class SlabSources:
 
     @property
     def notes(self) -> list[str]:
-        """Why some have no p-value, in sentences."""
+        """Sentences that explain N, and why some sources have no p-value."""
         if self.weights:
             return ["no p-values: the weights are not those of the data, nor is N in the BIC"]
-        found = ["N of hollows: the independent draws that they are worth"]
+        notes = ["N of hollows: their effective number of independent draws"]
         if PROFILE in self.sources:
-            levels = "S² of a layer that is many errors off levels off, and follows no χ²"
-            found.append(f"no p-value of {PROFILE}, nor in total: {levels}")
-        return found
+            reason = "its S² saturates for layers that differ by many errors, and follows no χ²"
+            notes.append(f"no p-value of {PROFILE}, nor in total: {reason}")
+        return notes
 
     @property
     def asked(self) -> dict[str, Any]:
-        """The arguments by name, those that are not the defaults."""
+        """The arguments by name, except those that are the defaults."""
         asked: dict[str, Any] = {"sources": dict(self.sources)}
         if self.weights:
             asked["weights"] = dict(self.weights)
@@ -67,12 +86,12 @@ class SlabSources:
 
 
 def is_slab(simulated: xr.Dataset) -> bool:
-    """Whether sources, not images, see what was simulated."""
+    """Whether a sweep is of a slab, which is compared with sources and not with images."""
     return bool(simulated.attrs.get("lattice") == SLAB)
 
 
 def needed(simulated: xr.Dataset) -> xr.Dataset:
-    """What the sources need of a slab's sweep, in memory.
+    """The variables of a slab's sweep that the sources need, in memory.
 
     Raises
     ------
@@ -90,17 +109,61 @@ def needed(simulated: xr.Dataset) -> xr.Dataset:
     return simulated[[name for name in VARIABLES if name in simulated]].load()
 
 
-def sources_for(store: StorePath | str, observed: Sequence[Path]) -> SlabSources:
-    """The sources that were given for the store of a slab.
+def landscape_function(
+    simulated: xr.Dataset,
+    store: StorePath,
+    observed: Sequence[Path],
+    species: Sequence[str] | None,
+) -> Callable[[xr.Dataset], xr.Dataset]:
+    """A function from a sweep, or an extension of it, to its landscape of the observations."""
+    from latticescape.analysis.inference.landscapes.landscape import landscape
+
+    if is_slab(simulated):
+        return sources_for(store, observed).landscape
+    return partial(landscape, observed=counts_for(simulated, store, observed, species))
+
+
+def counts_for(
+    simulated: xr.Dataset,
+    store: StorePath,
+    observed: Sequence[Path],
+    species: Sequence[str] | None,
+) -> xr.Dataset:
+    """The observed counts of images on the lattice of a sweep.
 
     Raises
     ------
     RequestError
-        If what was given is not one file of sources, or as :func:`read_sources`.
+        If a file of sources was passed, the sweep is not of a lattice, or as ``observed_counts``.
+    """
+    from latticescape.analysis.counts.counting import observed_counts
+
+    check_no_sources(store, simulated, observed)
+    check_lattice(simulated, store)
+    return observed_counts(observed, lattice=simulated.attrs["lattice"], species=species)
+
+
+def check_lattice(simulated: xr.Dataset, store: StorePath) -> None:
+    """Refuse a sweep without configurations of a lattice."""
+    if "lattice" not in simulated.attrs:
+        raise RequestError(
+            f"the store {store} holds no configurations of a lattice",
+            came=f"a sweep of {simulated.attrs.get('function')}",
+            allowed="a sweep of a lattice model",
+        )
+
+
+def sources_for(store: StorePath, observed: Sequence[Path]) -> SlabSources:
+    """The sources that were passed for the store of a slab.
+
+    Raises
+    ------
+    RequestError
+        If not exactly one file of sources was passed, or as :func:`read_sources`.
     """
     if len(observed) != 1 or observed[0].suffix != ".toml":
         raise RequestError(
-            f"the store {store} is of a slab, which is seen by several sources",
+            f"the store {store} is of a slab, which needs a file of its sources",
             came=" ".join(map(str, observed)),
             allowed="one file of sources",
             hint=f"sources.toml with {HINT}",
@@ -114,19 +177,19 @@ def slabs_among(models: Mapping[str, Any]) -> list[str]:
 
 
 def slabs_to_compare(models: Mapping[str, Any], observed: Sequence[Path]) -> SlabSources | None:
-    """The sources by which models are compared if they are slabs, and None if they are not.
+    """The sources by which slabs are compared; None if no model is a slab.
 
     Parameters
     ----------
     models
-        Sweeps' Datasets by name; anything else is of no slab.
+        Datasets of sweeps by name; a model that is a text, such as ``"random"``, is no slab.
     observed
-        What was given as observed.
+        The observations that were passed.
 
     Raises
     ------
     RequestError
-        If some are slabs and some are not, or as :func:`sources_for`.
+        If some models are slabs and others are not, or as :func:`sources_for`.
     """
     slabs = slabs_among(models)
     others = [name for name in models if name not in slabs]
@@ -145,13 +208,11 @@ def slabs_to_compare(models: Mapping[str, Any], observed: Sequence[Path]) -> Sla
     return sources_for(f"of the model {slabs[0]}", observed)
 
 
-def check_no_sources(
-    store: StorePath | str, simulated: xr.Dataset, observed: Sequence[Path]
-) -> None:
+def check_no_sources(store: StorePath, simulated: xr.Dataset, observed: Sequence[Path]) -> None:
     """Refuse a file of sources for a store that is not of a slab."""
     if any(path.suffix == ".toml" for path in observed):
         raise RequestError(
-            "a file of sources is of a slab",
+            "only a slab is compared with a file of sources",
             came=f"{store}, a sweep on {simulated.attrs.get('lattice', 'no lattice')}",
             allowed='a sweep of kind = "segregation_slab"',
             hint="a table of counts, or of atoms",
@@ -159,70 +220,52 @@ def check_no_sources(
 
 
 def read_sources(path: Path) -> SlabSources:
-    """The sources that a TOML file names.
+    """Read a TOML file of sources, and the CSV files that it names.
 
     Parameters
     ----------
     path
-        With one or more of the tables [SO], [SN] and [PR]; each has ``table``, a CSV file beside
-        it, and ``column``. [PR] also has ``error``, a number or a column, and may have
-        ``convention``. Either all have a ``weight`` or none.
+        A file with one or more of the tables [SO], [SN] and [PR]; each has ``table``, a CSV file
+        in the same folder, and ``column``. [PR] also has ``error``, a number or a column, and may
+        have ``convention``. Either all have a ``weight`` or none.
 
     Raises
     ------
     RequestError
         If the file or a table cannot be read, or a key is unknown or missing.
     """
-    named = _tables(path)
-    found = {name: _source(name, keys, path.parent) for name, keys in named.items()}
-    weights = {name: keys["weight"] for name, keys in named.items() if "weight" in keys}
-    return SlabSources(found, weights or None, named.get(PROFILE, {}).get("convention", GAUSSIAN))
-
-
-def _tables(path: Path) -> dict[str, dict[str, Any]]:
+    text = read_text(path, "the sources in", HINT)
     try:
-        named = tomllib.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise RequestError(f"cannot read the sources in {path}", came=error, hint=HINT) from None
-    if not named:
-        raise RequestError(f"{path} names no source", allowed=" | ".join(KEYS), hint=HINT)
-    for name, keys in named.items():
-        if name not in KEYS or not isinstance(keys, dict):
-            raise RequestError(
-                f"{path} names a source that a slab does not have",
-                came=name,
-                allowed=" | ".join(KEYS),
-                hint=HINT,
-            )
-        unknown = [key for key in keys if key not in KEYS[name]]
-        missing = [key for key in NEEDED[name] if key not in keys]
-        if unknown or missing:
-            raise RequestError(
-                f"[{name}] of {path} "
-                + (f"has an unknown key {unknown[0]}" if unknown else f"lacks {missing[0]}"),
-                came=", ".join(keys) or "nothing",
-                allowed=", ".join(KEYS[name]),
-                hint=HINT,
-            )
-    return named
+        tables = SourcesTable.read(parse_toml(text, "the file", HINT), "the file")
+    except RequestError as error:
+        raise error.within(str(path)) from None
+    present = {name: source for name, source in tables if source is not None}
+    if not present:
+        raise RequestError(
+            f"{path} names no source", allowed=" | ".join(SourcesTable.model_fields), hint=HINT
+        )
+    sources: dict[str, Any] = {}
+    for name, source in present.items():
+        sources[name] = values = _column(name, source, source.column, path.parent)
+        if isinstance(source, ProfileTable):
+            errors = [source.error] * len(values)
+            if isinstance(source.error, str):
+                errors = _column(name, source, source.error, path.parent)
+            sources[name] = {"value": values, "error": errors}
+    weights = {n: source.weight for n, source in present.items() if source.weight is not None}
+    convention = GAUSSIAN if tables.PR is None else tables.PR.convention
+    return SlabSources(sources, weights or None, convention)
 
 
-def _source(name: str, keys: Mapping[str, Any], folder: Path) -> Any:
+def _column(name: str, source: CountsTable, column: str, folder: Path) -> list[Any]:
     from latticescape.analysis.counts.tables import read_table
 
-    table = read_table(folder / str(keys["table"]))
-
-    def column(of: Any) -> Any:
-        if of not in table:
-            raise RequestError(
-                f"the table {keys['table']} of [{name}] has no column {of}",
-                came=", ".join(table.columns),
-                allowed="one of these",
-            )
-        return table[of].tolist()
-
-    values, error = column(keys["column"]), keys.get("error")
-    if name != PROFILE:
-        return values
-    number = isinstance(error, (int, float))
-    return {"value": values, "error": [error] * len(values) if number else column(error)}
+    table = read_table(folder / source.table)
+    if column not in table:
+        raise RequestError(
+            f"the table {source.table} of [{name}] has no column {column}",
+            came=", ".join(table.columns),
+            allowed="one of these",
+        )
+    values: list[Any] = table[column].tolist()
+    return values

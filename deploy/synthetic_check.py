@@ -83,11 +83,11 @@ def run_synthetic_check(
     seed
         The seed of the simulation, of the atoms' positions and of the noise.
     """
-    drawn = draw_images(w1, images=images, seed=seed)
-    atoms = {name: measure(image, LATTICE, SPECIES) for name, image in drawn.items()}
+    synthetic = draw_images(w1, images=images, seed=seed)
+    atoms = {name: measure(image, LATTICE, SPECIES) for name, image in synthetic.items()}
     observed = count_measured(atoms, seed=seed)
     value, error = fit(landscape(simulated, observed)).parameters["w1"]
-    return SyntheticCheck(w1, value, error, drawn, atoms)
+    return SyntheticCheck(w1, value, error, synthetic, atoms)
 
 
 def draw_images(w1: float, *, images: int, seed: int) -> dict[str, xr.DataArray]:

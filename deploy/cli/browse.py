@@ -10,8 +10,8 @@ import click
 import numpy as np
 import xarray as xr
 
-from latticescape.deploy.cli.options import PATH, STORE, Number, example, species_option
-from latticescape.deploy.sources import SlabSources, check_no_sources, is_slab, sources_for
+from latticescape.deploy.cli.interface import PATH, STORE, Number, example, species_option
+from latticescape.deploy.sources import SlabSources, counts_for, is_slab, sources_for
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.kernel import ModelKernel
 from latticescape.physics.variables import SPINS
@@ -35,16 +35,16 @@ from latticescape.sweeps.store.store import Store
     help="Observed counts, or a slab's sources.toml, as for landscape; repeatable.",
 )
 @species_option
-@click.option("--landscape", type=STORE, help="The store of a landscape that was computed before.")
+@click.option("--landscape", type=STORE, help="The store of a landscape.")
 @click.option("--posterior", type=PATH, help="Draws of latticescape fit, or an ArviZ file.")
 @click.option(
-    "--port", type=Number(0, 65535), default=5006, show_default=True, help="0 for any free one."
+    "--port", type=Number(0, 65535), default=5006, show_default=True, help="0 for any free port."
 )
 @click.option("--show/--no-show", default=True, help="Open a browser.")
 def browse(
     store: StorePath,
     observed: tuple[Path, ...],
-    species: str | None,
+    species: tuple[str, ...] | None,
     landscape: StorePath | None,
     posterior: Path | None,
     port: int,
@@ -56,19 +56,24 @@ def browse(
     to browsers on this machine only, and loads nothing from the network.
     """
     opened = Store(store)
-    names = tuple(species.split(",")) if species else None
     from latticescape.analysis.app.browser import serve
     from latticescape.analysis.app.reader import Reader
     from latticescape.analysis.app.view import Shown, Sources
+    from latticescape.analysis.inference.landscapes.landscape import landscape as compute_landscape
 
     reader = Reader(lambda: xr.open_zarr(opened.location.zarr, chunks=None), opened.values)
     slab = _slab_sources(store, reader.ds, observed)
-    counts = None if slab else _observed(store, reader.ds, observed, names)
+    counts = None
+    if observed and slab is None:
+        counts = counts_for(reader.ds, store, observed, species)
+        if species is not None:
+            counts.attrs.setdefault("species", list(species))
+        compute_landscape(_one_point(reader.ds), counts)
     stored = None if landscape is None else _stored_landscape(landscape)
     sources = Sources(
         store=str(opened.location.address),
         observed=tuple(str(path.absolute()) for path in observed),
-        species=names,
+        species=species,
         landscape=None if landscape is None else str(locate(landscape).address),
         slab=None if slab is None else slab.asked,
     )
@@ -90,29 +95,6 @@ def _slab_sources(store: StorePath, ds: xr.Dataset, files: tuple[Path, ...]) -> 
     sources = sources_for(store, files)
     sources.landscape(_one_point(ds))
     return sources
-
-
-def _observed(
-    store: StorePath, ds: xr.Dataset, files: tuple[Path, ...], species: tuple[str, ...] | None
-) -> xr.Dataset | None:
-    """Return counts per image, checked against the sweep's configurations."""
-    if not files:
-        return None
-    check_no_sources(store, ds, files)
-    if "lattice" not in ds.attrs:
-        raise RequestError(
-            "the store has no configurations of a lattice",
-            came=f"a sweep of {ds.attrs.get('function')}",
-            allowed="a sweep of a lattice model, or no --observed",
-        )
-    from latticescape.analysis.counts.counting import observed_counts
-    from latticescape.analysis.inference.landscapes.landscape import landscape
-
-    counts = observed_counts(files, lattice=ds.attrs["lattice"], species=species)
-    if species is not None:
-        counts.attrs.setdefault("species", list(species))
-    landscape(_one_point(ds), counts)
-    return counts
 
 
 def _one_point(ds: xr.Dataset) -> xr.Dataset:

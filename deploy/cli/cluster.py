@@ -1,14 +1,15 @@
-"""``latticescape cluster``: list and show cluster profiles, make certificates."""
+"""The verbs ``doctor`` and ``cluster``: check the installation, manage cluster profiles."""
 
-import json
+import sys
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from latticescape.deploy.cli.options import PATH, POSITIVE, as_json, example
+from latticescape.deploy.cli.interface import PATH, POSITIVE, as_json, cluster_option, example, show
 from latticescape.deploy.clusters.certificates import Certificates
 from latticescape.deploy.clusters.connect import profile_of
 from latticescape.deploy.clusters.profiles import (
@@ -22,6 +23,25 @@ from latticescape.deploy.clusters.profiles import (
 )
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.schema import allowed_text, example_line
+
+
+@click.command(
+    epilog=example("latticescape doctor --compile", "latticescape doctor --cluster tcp://host:8786")
+)
+@cluster_option
+@click.option(
+    "--compile", "compiling", is_flag=True, help="Compile the Ising kernels and time them."
+)
+@as_json
+def doctor(cluster: str, compiling: bool, json_: bool) -> None:
+    """Check the installation and a cluster. Exit code 2 if anything is wrong."""
+    from latticescape.deploy.doctor import examine
+
+    findings = examine(cluster, compiling=compiling)
+    healthy = all(finding.good for finding in findings)
+    lines = [f"{'ok  ' if f.good else 'BAD '} {f.name:<22} {f.detail}" for f in findings]
+    show({"healthy": healthy, "findings": [*map(asdict, findings)]}, json_, *lines)
+    sys.exit(0 if healthy else 2)
 
 
 @click.group()
@@ -41,7 +61,7 @@ def list_(json_: bool) -> None:
             kind = f"cannot be used: {error.problem}"
         profiles.append({"name": name, "kind": kind, "path": str(path)})
     if json_:
-        click.echo(json.dumps({"profiles": profiles, "folders": [*map(str, profile_folders())]}))
+        show({"profiles": profiles, "folders": [*map(str, profile_folders())]}, json_)
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("name", "kind", "path"):
@@ -53,13 +73,14 @@ def list_(json_: bool) -> None:
 
 
 @cluster.command(
+    name="show",
     epilog=example(
         "latticescape cluster show slurm",
         "latticescape cluster show slurm > lab.toml",
-    )
+    ),
 )
 @click.argument("profile")
-def show(profile: str) -> None:
+def show_profile(profile: str) -> None:
     """Print a profile, with the keys that it does not use as comments."""
     path = find_profile(profile)
     fields = type(read_profile(path)).model_fields
@@ -124,7 +145,5 @@ def certificates(out: Path, host: tuple[str, ...], days: int, json_: bool) -> No
     from latticescape.deploy.clusters.authority import make_certificates
 
     make_certificates(out, hosts=host, days=days)
-    if json_:
-        click.echo(json.dumps({"folder": str(out), "files": sorted(p.name for p in out.iterdir())}))
-    else:
-        click.echo(str(out))
+    files = sorted(path.name for path in out.iterdir())
+    show({"folder": str(out), "files": files}, json_, str(out))

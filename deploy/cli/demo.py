@@ -1,6 +1,5 @@
 """``latticescape demo``: the whole workflow on real images."""
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from latticescape.deploy.cli.options import PATH, as_json, example, quiet_option
-from latticescape.deploy.cli.outputs import finite
+from latticescape.deploy.cli.interface import PATH, as_json, example, quiet_option, show
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +35,7 @@ def demo(out: Path, quiet: bool, json_: bool) -> None:
 
     result = run_demo(out, progress=not quiet)
     if json_:
-        click.echo(json.dumps(finite(result.as_dict())))
+        show(result.as_dict(), json_)
     else:
         console = Console()
         for model in result.comparison["model"].values:
@@ -59,7 +57,7 @@ def demo(out: Path, quiet: bool, json_: bool) -> None:
 
 def lecture_table(comparison: "xr.Dataset", published: "pd.DataFrame", model: str) -> Table:
     """One model's columns of the published table, with the published and the computed values."""
-    from latticescape.deploy.cli.tables import figures
+    from latticescape.deploy.cli.compare import figures
 
     at = comparison.sel(model=model)
     parameters = f"{int(at.parameters)} parameter{'' if int(at.parameters) == 1 else 's'}"

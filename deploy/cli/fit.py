@@ -1,34 +1,139 @@
-"""``latticescape fit``: parameters and how sure they are."""
+"""The verbs ``landscape``, ``fit`` and ``map``: compare a sweep with images, and plot it."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from latticescape.deploy.cli.landscape import landscape_of, names_of_parts
-from latticescape.deploy.cli.options import (
+from latticescape.deploy.cli.interface import (
     POSITIVE,
+    SEED,
     STORE,
-    Number,
     as_json,
+    draw,
     example,
+    new_store_option,
+    number_option,
     observed_argument,
     picture_option,
+    pictures_option,
+    show,
     species_option,
+    write_new,
 )
-from latticescape.deploy.cli.outputs import check_new, check_pictures, draw, show, write_new
+from latticescape.deploy.sources import landscape_function
 from latticescape.sweeps.store.location import StorePath
+from latticescape.sweeps.store.store import open_sweep
+
+if TYPE_CHECKING:
+    from latticescape.analysis.inference.estimation.fit import Fit
 
 METHODS = ("laplace", "bootstrap", "posterior")
 OVERLAPS = ("independent", "simulated", "effective")
 COLUMNS = ("value", "se", "low68", "high68", "low95", "high95")
 
 _SHARES = {"low68": 0.16, "high68": 0.84, "low95": 0.025, "high95": 0.975}
+
+
+@click.command(
+    name="landscape",
+    epilog=example(
+        "latticescape landscape runs/mores2.zarr counts.csv --out landscape.zarr "
+        "--picture landscape.html"
+    ),
+)
+@click.argument("store", type=STORE)
+@observed_argument
+@new_store_option("the landscape")
+@picture_option
+@species_option
+@as_json
+def landscape(
+    store: StorePath,
+    observed: tuple[Path, ...],
+    out: StorePath | None,
+    picture: tuple[Path, ...],
+    species: tuple[str, ...] | None,
+    json_: bool,
+) -> None:
+    """Compute the statistical distance between a sweep and observed counts.
+
+    OBSERVED is a store of latticescape measure, or several; a table of counts (class columns,
+    then one column per image); or tables of atoms (row_px, col_px, species), one per image. For a
+    slab it is a sources.toml that names tables of its sources SO, SN and PR.
+    """
+    from latticescape.analysis.inference.estimation.fit import fit
+
+    surface, missing = landscape_of(store, observed, species)
+    estimate = fit(surface)
+    draw(lambda plots: plots.landscape_map(surface), picture)
+    if out is not None:
+        write_new(surface, out)
+    total = surface["s2_total"]
+    lowest = np.unravel_index(int(np.nanargmin(total.values)), total.shape)
+    at = total.isel(dict(zip(total.dims, lowest, strict=True)))
+    images = names_of_parts(surface)
+    facts: dict[str, Any] = {
+        "images": images,
+        "n": surface["n"].values.tolist(),
+        "s2": estimate.s2.values.tolist(),
+        "s2_total": estimate.s2_total,
+        "parameters": estimate.table,
+        "border": list(estimate.border),
+        "notes": list(estimate.notes),
+        "minimum_of_s2_on_the_grid": {
+            **{str(name): float(at[name]) for name in total.dims},
+            "s2": float(at),
+        },
+        "points_missing": missing,
+    }
+    show(
+        facts,
+        json_,
+        *(f"{name} = {rounded(row)}" for name, row in estimate.table.items()),
+        *_s2_lines(facts, estimate),
+    )
+
+
+def names_of_parts(surface: xr.Dataset) -> list[str]:
+    """The names of the images, or sources, of a landscape."""
+    return [str(name) for name in surface[surface["n"].dims[0]].values]
+
+
+def landscape_of(
+    store: StorePath, observed: Sequence[Path], species: tuple[str, ...] | None
+) -> tuple[xr.Dataset, int]:
+    """The landscape of a store, and the number of points that are not computed."""
+    simulated = open_sweep(store)
+    missing = int(simulated.done.size - simulated.done.sum())
+    return landscape_function(simulated, store, observed, species)(simulated), missing
+
+
+def rounded(row: dict[str, float]) -> str:
+    """A value and its standard error, rounded to two digits of the error."""
+    from latticescape.analysis.plots.labels import value_text
+
+    return value_text(row["value"], row["se"])
+
+
+def _s2_lines(facts: dict[str, Any], estimate: "Fit") -> list[str]:
+    """S² of each image and of all, the notes, and the number of points that are missing."""
+    from latticescape.analysis.plots.labels import value_text
+
+    rows = zip(facts["images"], facts["n"], facts["s2"], strict=True)
+    total, missing = value_text(estimate.s2_total, estimate.s2_total_se), facts["points_missing"]
+    return [
+        *(f"{image}: N = {number:g}, S² = {s2:.5f}" for image, number, s2 in rows),
+        f"total: S² = {total} (Monte Carlo)",
+        f"neighbourhoods taken as: {estimate.overlap}",
+        *(f"note: {note}" for note in facts["notes"]),
+        *([f"points not computed: {missing}"] if missing else []),
+    ]
 
 
 @click.command(
@@ -44,16 +149,16 @@ _SHARES = {"low68": 0.16, "high68": 0.84, "low95": 0.025, "high95": 0.975}
     type=click.Choice(METHODS),
     default="laplace",
     show_default=True,
-    help="Where errors come from: the curvature, experiments drawn anew, or Markov chains.",
+    help="Estimate errors from the curvature, from bootstrap samples or from Markov chains.",
 )
 @click.option(
     "--overlap",
     type=click.Choice(OVERLAPS),
-    help="How overlapping neighbourhoods are taken [default: what the counts show].",
+    help="How to treat overlapping neighbourhoods [default: what the counts show].",
 )
-@click.option("--draws", type=POSITIVE, help="Of bootstrap and posterior.")
-@click.option("--seed", type=Number(min=0), default=1, show_default=True, help="Of the draws.")
-@click.option("--out", type=STORE, help="Folder or URL of a new zarr store for the draws.")
+@click.option("--draws", type=POSITIVE, help="Number of bootstrap samples or posterior draws.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Seed of the draws.")
+@new_store_option("the draws")
 @picture_option
 @species_option
 @as_json
@@ -66,29 +171,31 @@ def fit(
     seed: int,
     out: StorePath | None,
     picture: tuple[Path, ...],
-    species: str | None,
+    species: tuple[str, ...] | None,
     json_: bool,
 ) -> None:
-    """Parameters of a sweep's model from observed counts, with errors.
+    """Estimate the parameters of a sweep's model from observed counts, with errors.
 
-    OBSERVED is a store of latticescape measure, or several, a table of counts (class columns,
-    then one column an image), or tables of atoms (row_px, col_px, species), one an image;
-    or, for a slab, a sources.toml that names tables of its sources SO, SN and PR.
+    OBSERVED is a store of latticescape measure, or several; a table of counts (class columns,
+    then one column per image); or tables of atoms (row_px, col_px, species), one per image. For a
+    slab it is a sources.toml that names tables of its sources SO, SN and PR.
     """
     from latticescape.analysis.inference.estimation.fit import fit
 
-    check_pictures(picture)
-    if out is not None:
-        check_new(out)
     landscape, missing = landscape_of(store, observed, species)
     best = fit(landscape, overlap=overlap)
-    drawn, notes, checks = _drawn(landscape, method, overlap, draws, seed)
+    samples, notes, checks = _samples(landscape, method, overlap, draws, seed)
     table = best.table
-    if drawn is not None:
-        table = {n: _quantiles(row["value"], drawn[n].values) for n, row in table.items()}
-    draw(lambda browse: browse.landscape_map(landscape, overlap=overlap), picture)
+    if samples is not None:
+        for name, row in table.items():
+            values = samples[name].values
+            ends = {end: float(np.quantile(values, share)) for end, share in _SHARES.items()}
+            table[name] = {"value": row["value"], "se": float(values.std(ddof=1)), **ends}
+    draw(lambda plots: plots.landscape_map(landscape, overlap=overlap), picture)
     if out is not None:
-        write_new(drawn if drawn is not None else xr.Dataset(_columns(table)), out)
+        columns = {c: ("parameter", [row[c] for row in table.values()]) for c in COLUMNS}
+        intervals = xr.Dataset({"parameter": ("parameter", list(table)), **columns})
+        write_new(intervals if samples is None else samples, out)
     facts: dict[str, Any] = {
         "method": method,
         "overlap": best.overlap,
@@ -105,66 +212,74 @@ def fit(
         "points_missing": missing,
         **checks,
     }
-    if json_:
-        show(facts, json_)
-    else:
-        _print(facts)
+    if not json_:
+        Console().print(_parameter_table(method, table))
+    show(facts, json_, *_s2_lines(facts, best))
 
 
-def _drawn(
+def _samples(
     landscape: xr.Dataset, method: str, overlap: Any, draws: int | None, seed: int
 ) -> tuple[xr.Dataset | None, tuple[str, ...], dict[str, Any]]:
-    """Draws of the parameters, what they add to the notes, and diagnostics."""
+    """Draws of the parameters, further notes, and diagnostics."""
     from latticescape.analysis.inference.estimation.bootstrap import bootstrap
     from latticescape.analysis.inference.estimation.posterior import posterior
 
-    asked: dict[str, Any] = {"overlap": overlap, "seed": seed}
+    options: dict[str, Any] = {"overlap": overlap, "seed": seed}
     if draws is not None:
-        asked["draws"] = draws
+        options["draws"] = draws
     if method == "bootstrap":
-        return bootstrap(landscape, **asked).draws, (), {}
+        return bootstrap(landscape, **options).draws, (), {}
     if method == "posterior":
-        chains = posterior(landscape, **asked).posterior
+        chains = posterior(landscape, **options).posterior
         diagnostics = {str(name): dict(values.attrs) for name, values in chains.data_vars.items()}
-        found = chains.to_dataset() if hasattr(chains, "to_dataset") else chains
+        samples = chains.to_dataset() if hasattr(chains, "to_dataset") else chains
         notes = tuple(map(str, np.atleast_1d(chains.attrs["notes"])))
-        return found.drop_attrs(), notes, {"diagnostics": diagnostics}
+        return samples.drop_attrs(), notes, {"diagnostics": diagnostics}
     return None, (), {}
 
 
-def _quantiles(value: float, draws: npt.NDArray[np.float64]) -> dict[str, float]:
-    ends = {end: float(np.quantile(draws, share)) for end, share in _SHARES.items()}
-    return {"value": value, "se": float(draws.std(ddof=1)), **ends}
-
-
-def _columns(table: dict[str, dict[str, float]]) -> dict[str, Any]:
-    names = list(table)
-    every = {column: ("parameter", [table[n][column] for n in names]) for column in COLUMNS}
-    return {"parameter": ("parameter", names), **every}
-
-
-def _print(facts: dict[str, Any]) -> None:
-    console = Console()
-    table = Table(title=f"errors by {facts['method']}", title_justify="left")
-    for head in ("", "value", "error", "68 %", "95 %"):
+def _parameter_table(method: str, parameters: dict[str, dict[str, float]]) -> Table:
+    """The parameters and their intervals, all rounded to the digits of the standard error."""
+    table = Table(title=f"errors by {method}", title_justify="left")
+    for head in ("", "value ± error", "68 %", "95 %"):
         table.add_column(head, justify="right")
-    for name, row in facts["parameters"].items():
+    for name, row in parameters.items():
+        ends = {end: rounded({"value": row[end], "se": row["se"]}).split()[0] for end in _SHARES}
         table.add_row(
             name,
-            f"{row['value']:.4f}",
-            f"{row['se']:.4f}",
-            f"{row['low68']:.4f} … {row['high68']:.4f}",
-            f"{row['low95']:.4f} … {row['high95']:.4f}",
+            rounded(row),
+            f"{ends['low68']} … {ends['high68']}",
+            f"{ends['low95']} … {ends['high95']}",
         )
-    console.print(table)
-    for image, number, s2 in zip(facts["images"], facts["n"], facts["s2"], strict=True):
-        console.print(f"{image}: N = {number:g}, S² = {s2:.5f}", highlight=False)
-    console.print(
-        f"total: S² = {facts['s2_total']:.5f} ± {facts['s2_total_se']:.5f} (Monte Carlo)",
-        highlight=False,
+    return table
+
+
+@click.command(
+    name="map",
+    epilog=example(
+        "latticescape map runs/ising.zarr susceptibility --out chi.png",
+        "latticescape map runs/mores2.zarr energy --at x=0.597 --out energy.html",
+    ),
+)
+@click.argument("store", type=STORE)
+@click.argument("variable")
+@pictures_option("--out", required=True, help="A .png or .html; repeatable.")
+@number_option("--at", "AXIS=VALUE", "H=0", help="Fix an axis; repeatable.")
+@click.option("--ridge", is_flag=True, help="Mark where the variable is largest.")
+@click.option("--log", is_flag=True, help="Logarithmic colours.")
+def map_(
+    store: StorePath,
+    variable: str,
+    out: tuple[Path, ...],
+    at: list[tuple[str, float]],
+    ridge: bool,
+    log: bool,
+) -> None:
+    """Plot a variable of a store as a map over two of its axes, or as a curve over one."""
+    simulated = open_sweep(store)
+    draw(
+        lambda plots: plots.variable_map(simulated, variable, at=dict(at), ridge=ridge, log=log),
+        out,
     )
-    console.print(f"neighbourhoods taken as: {facts['overlap']}", highlight=False)
-    for note in facts["notes"]:
-        console.print(f"note: {note}", highlight=False)
-    if facts["points_missing"]:
-        console.print(f"points not computed: {facts['points_missing']}", highlight=False)
+    for path in out:
+        click.echo(str(path))

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +18,22 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from latticescape.deploy.cli.options import (
+from latticescape.deploy.cli.interface import (
     PATH,
     POSITIVE,
-    STORE,
+    SEED,
     Number,
     as_json,
-    example,
-    picture_option,
-)
-from latticescape.deploy.cli.outputs import (
-    check_file,
-    check_new,
-    check_pictures,
     draw,
+    example,
+    new_store_option,
+    picture_option,
+    quiet_option,
     show,
     write_new,
-    write_table,
 )
 from latticescape.physics.errors import RequestError
+from latticescape.sweeps.store.atomic_write import check_parent
 from latticescape.sweeps.store.location import StorePath
 
 
@@ -108,7 +105,6 @@ KEPT_BYTES = 2**29
 
 frame_option = click.option("--frame", type=Number(min=0), help="Which image of a stack, from 0.")
 part_option = click.option("--part", help="Which data set of a file that holds several.")
-quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
 
 
 @click.command(
@@ -130,7 +126,7 @@ quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
     required=True,
     help="Names from the darkest to the brightest species, such as Mo,Re.",
 )
-@click.option("--out", type=STORE, help="Folder or URL of a new zarr store for the counts.")
+@new_store_option("the counts")
 @click.option("--atoms", type=PATH, help="A new CSV file for positions and species.")
 @picture_option
 @frame_option
@@ -159,13 +155,13 @@ def measure(
     from latticescape.analysis.counts.tables import atom_table
     from latticescape.analysis.images.measurement import measure as measure_image
     from latticescape.analysis.images.reading import image_paths, read_image
-    from latticescape.deploy.cli.tables import measured_facts
 
-    check_pictures(picture)
-    if out is not None:
-        check_new(out)
     if atoms is not None:
-        check_file(atoms)
+        if atoms.is_dir():
+            raise RequestError(
+                f"{atoms} is a folder", allowed="a file", hint=str(atoms / "atoms.csv")
+            )
+        check_parent(atoms)
     paths = image_paths(images)
     image_of, atoms_of, errors = {}, {}, []
     with ImageProgress("images", shown=not quiet) as bar:
@@ -184,19 +180,24 @@ def measure(
             path if len(paths) == 1 else path.with_name(f"{path.stem}_{name}{path.suffix}")
             for path in picture
         ]
-        draw(partial(_measured_maps, image, atoms_of[name]), pictures)
+        draw(methodcaller("measured_maps", image, atoms_of[name]), pictures)
     if atoms is not None:
-        write_table(atom_table(atoms_of), atoms)
+        atoms.parent.mkdir(parents=True, exist_ok=True)
+        atom_table(atoms_of).to_csv(atoms, index=False)
     if out is not None:
         write_new(observed, out)
-    show(measured_facts(observed, atoms_of), json_)
+    facts: dict[str, Any] = {
+        "images": [str(name) for name in observed["image"].values],
+        "atoms": [int((table["species"] >= 0).sum()) for table in atoms_of.values()],
+        "n": observed["n"].values.tolist(),
+        "composition": observed["composition"].values.tolist(),
+        "lattice_constant_px": [float(t.attrs["lattice_constant"]) for t in atoms_of.values()],
+        "separation": [float(table.attrs["separation"]) for table in atoms_of.values()],
+    }
+    show(facts, json_)
     for failure in errors:
         click.echo(f"Error: {failure}", err=True)
     sys.exit(1 if errors else 0)
-
-
-def _measured_maps(image: Any, atoms: Any, plots: Any) -> Any:
-    return plots.measured_maps(image, atoms)
 
 
 @click.command(
@@ -219,10 +220,8 @@ def _measured_maps(image: Any, atoms: Any, plots: Any) -> Any:
     show_default=True,
     help="Method of unmixing.",
 )
-@click.option(
-    "--seed", type=Number(min=0), default=0, show_default=True, help="Seed of all random numbers."
-)
-@click.option("--out", type=STORE, help="Folder or URL of a new zarr store for the maps.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of all random numbers.")
+@new_store_option("the maps")
 @picture_option
 @frame_option
 @part_option
@@ -251,9 +250,6 @@ def segment(
     from latticescape.analysis.images.spectra.windows import sliding_fft
     from latticescape.analysis.images.unmixing.mixture import unmix
 
-    check_pictures(picture)
-    if out is not None:
-        check_new(out)
     grey = read_image(image, frame=frame, part=part)
     with ImageProgress("blocks of windows", shown=not quiet):
         spectra = sliding_fft(grey, window=window, step=step)

@@ -15,27 +15,27 @@ from latticescape.physics.extras import optional_imports
 from latticescape.physics.provenance import package_version
 
 # Every verb by section: the module in latticescape.deploy.cli that defines it, and what it does.
-# They stand here, so that the help of the group imports no module of a verb.
+# Kept here, so that the help of the group imports no module of a verb.
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Sweeps": {
         "plan": ("plan", "Estimate the size and the run time of a sweep."),
         "run": ("run", "Compute a sweep into a store, or resume one."),
         "submit": ("run", "Start a sweep on a running scheduler and return."),
-        "status": ("status", "Show progress, owner and time left of a store."),
-        "watch": ("status", "Follow the progress of a store live."),
+        "status": ("store", "Show progress, owner and time left of a store."),
+        "watch": ("store", "Follow the progress of a store live."),
         "cancel": ("run", "Stop all work on a store."),
         "retry-failed": ("run", "Compute failed and poisoned points again."),
         "verify": ("store", "Check every point against its checksum."),
         "consolidate": ("store", "Copy a finished store into a few large files."),
         "info": ("store", "Describe a store: lattice, model, axes, schedule, state."),
-        "map": ("landscape", "Plot a variable of a store over one or two axes."),
+        "map": ("fit", "Plot a variable of a store over one or two axes."),
     },
     "Images": {
         "measure": ("images", "Find atoms in images and count their neighborhoods."),
         "segment": ("images", "Map the phases of an image by local spectra."),
     },
     "Inference": {
-        "landscape": ("landscape", "Compute the statistical distance of a sweep to images."),
+        "landscape": ("fit", "Compute the statistical distance of a sweep to images."),
         "fit": ("fit", "Estimate model parameters, with errors, from images."),
         "compare": ("compare", "Compare models by S², p-value, BIC and Bayes factor."),
         "sample-size": ("compare", "Estimate how many atoms an error or a decision needs."),
@@ -47,7 +47,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "demo": ("demo", "Run the whole workflow on images of Mo(1-x)Re(x)S2."),
     },
     "System": {
-        "doctor": ("doctor", "Check the installation and a cluster."),
+        "doctor": ("cluster", "Check the installation and a cluster."),
         "cluster": ("cluster", "List and show cluster profiles, make certificates."),
     },
 }
@@ -83,8 +83,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         for verbs in SECTIONS.values():
             if cmd_name in verbs:
+                function = "map_" if cmd_name == "map" else cmd_name.replace("-", "_")
                 module = import_module(f"latticescape.deploy.cli.{verbs[cmd_name][0]}")
-                command: click.Command = getattr(module, _function_name(cmd_name))
+                command: click.Command = getattr(module, function)
                 return command
         return None
 
@@ -97,11 +98,7 @@ class LazyGroup(click.Group):
                 )
 
 
-def _function_name(verb: str) -> str:
-    return "map_" if verb == "map" else verb.replace("-", "_")
-
-
-# Its name is that of the dask command: dask takes it from here, not from the entry point.
+# The name of the command of dask: dask takes it from here, not from the entry point.
 @click.group(name="sweep", cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_version(), prog_name="latticescape")
 def main() -> None:

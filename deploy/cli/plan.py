@@ -4,8 +4,16 @@ from pathlib import Path
 
 import click
 
-from latticescape.deploy.cli.options import PATH, POSITIVE, as_json, block_option, example
-from latticescape.deploy.cli.outputs import duration_text, show, size_text
+from latticescape.deploy.cli.interface import (
+    PATH,
+    POSITIVE,
+    as_json,
+    block_option,
+    duration_text,
+    example,
+    show,
+    size_text,
+)
 from latticescape.sweeps.spec.plan import calibrate as measure_rate
 from latticescape.sweeps.spec.plan import plan as plan_sweep
 from latticescape.sweeps.spec.sweep import Sweep

@@ -1,22 +1,25 @@
-"""The verb ``refine``: a sweep gets more points where they tell most about what was observed."""
+"""The verb ``refine``: add points to a sweep where they reduce the error of its minimum."""
 
-import json
 from functools import partial
 from pathlib import Path
 
 import click
 
-from latticescape.deploy.cli.landscape import landscape_from
-from latticescape.deploy.cli.options import (
+from latticescape.deploy.cli.interface import (
     POSITIVE,
     STORE,
     as_json,
+    cluster_option,
     example,
+    number_option,
     observed_argument,
+    quiet_option,
+    show,
     species_option,
+    threads_option,
+    workers_option,
 )
-from latticescape.deploy.cli.outputs import finite
-from latticescape.physics.errors import RequestError
+from latticescape.deploy.sources import landscape_function
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.store import open_sweep
 
@@ -31,37 +34,38 @@ from latticescape.sweeps.store.store import open_sweep
 )
 @click.argument("store", type=STORE)
 @observed_argument
-@click.option(
+@number_option(
     "--target",
-    multiple=True,
+    "NAME=ERROR",
+    "w1=0.005",
     required=True,
-    metavar="NAME=ERROR",
     help="Numerical error to reach; repeatable.",
 )
-@click.option("--rounds", type=POSITIVE, default=8, show_default=True, help="Most extended sweeps.")
-@click.option("--budget", type=POSITIVE, help="Most new points, all rounds together.")
+@click.option(
+    "--rounds",
+    type=POSITIVE,
+    default=8,
+    show_default=True,
+    help="Maximum number of extended sweeps.",
+)
+@click.option("--budget", type=POSITIVE, help="Maximum number of new points in all rounds.")
 @click.option(
     "--store-out", type=STORE, help="fine.zarr: new stores are fine-1.zarr, … [default: by STORE]."
 )
 @species_option
-@click.option(
-    "--cluster",
-    default="local",
-    show_default=True,
-    help="A profile's name or path, tcp://host:port or tls://host:port.",
-)
-@click.option("--workers", type=POSITIVE, help="Worker processes on this machine.")
-@click.option("--threads", type=POSITIVE, help="Threads of each worker on this machine.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@cluster_option
+@workers_option
+@threads_option
+@quiet_option
 @as_json
 def refine(
     store: StorePath,
     observed: tuple[Path, ...],
-    target: tuple[str, ...],
+    target: list[tuple[str, float]],
     rounds: int,
     budget: int | None,
     store_out: StorePath | None,
-    species: str | None,
+    species: tuple[str, ...] | None,
     cluster: str,
     workers: int | None,
     threads: int | None,
@@ -70,29 +74,35 @@ def refine(
 ) -> None:
     """Add points to a sweep until the minimum of its landscape is known to a target error.
 
-    OBSERVED as for latticescape landscape: images, or the sources.toml of a slab. The error is the
-    numerical one, of Monte Carlo noise and interpolation; what the data leave open is told beside
-    it, and no simulation reduces it. Each round runs an extended sweep in a new store that takes
-    over all points there are. Exit code 1 if the target was not reached.
+    OBSERVED as for latticescape landscape: images, or the sources.toml of a slab. The target is the
+    numerical error, of Monte Carlo noise and interpolation; the error that the data leave, which no
+    simulation reduces, is printed next to it. Each round runs an extended sweep in a new store that
+    takes over all existing points. Exit code 1 if the target was not reached.
     """
     from latticescape.deploy.cli.run import execute_on
-    from latticescape.deploy.cli.tables import round_lines
     from latticescape.deploy.refinement import Round
-    from latticescape.deploy.refinement import refine as refined
+    from latticescape.deploy.refinement import refine as refine_sweep
     from latticescape.sweeps.execution.run import IncompleteError
 
-    aims = dict(map(_aim, target))
-    landscape_of = landscape_from(open_sweep(store), store, observed, species)
-
-    def report(found: Round) -> None:
-        if not json_:
-            click.echo("\n".join(round_lines(found)))
+    def report(completed: Round) -> None:
+        if json_:
+            return
+        proposal = completed.proposal
+        click.echo(f"{completed.store}: {completed.points} points, {completed.updates:.3g} updates")
+        for name, value in proposal.estimate.items():
+            errors = f"± {proposal.errors[name]:.2g} (numerical), "
+            errors += f"± {proposal.data_errors[name]:.2g} (data)"
+            click.echo(f"  {name} = {value:.6g} {errors}")
+        for note in proposal.notes:
+            click.echo(f"  {note}")
+        new = ", ".join(f"{len(values)} values of {name}" for name, values in proposal.axes.items())
+        click.echo(f"  {proposal.status}" + (f": {new}" if new else ""))
 
     try:
-        found = refined(
+        refinement = refine_sweep(
             store,
-            landscape_of,
-            aims,
+            landscape_function(open_sweep(store), store, observed, species),
+            dict(target),
             rounds=rounds,
             budget=budget,
             out=store_out,
@@ -105,15 +115,5 @@ def refine(
         click.echo(f"Error: {error}", err=True)
         click.get_current_context().exit(1)
     if json_:
-        click.echo(json.dumps(finite(found.as_dict())))
-    click.get_current_context().exit(0 if found.reached else 1)
-
-
-def _aim(given: str) -> tuple[str, float]:
-    name, _, error = given.partition("=")
-    try:
-        return name, float(error)
-    except ValueError:
-        raise RequestError(
-            "--target cannot be read", came=given, allowed="NAME=ERROR", hint="--target w1=0.005"
-        ) from None
+        show(refinement.as_dict(), json_)
+    click.get_current_context().exit(0 if refinement.reached else 1)

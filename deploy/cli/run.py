@@ -8,20 +8,21 @@ from typing import NoReturn
 
 import click
 
-from latticescape.deploy.cli.options import (
+from latticescape.deploy.cli.interface import (
     PATH,
     STORE,
     as_json,
     block_option,
     cluster_option,
+    duration_text,
     example,
     quiet_option,
+    show,
     threads_option,
     workers_option,
 )
-from latticescape.deploy.cli.outputs import duration_text, show
 from latticescape.deploy.clusters.connect import connect, persistent, profile_of
-from latticescape.deploy.clusters.profiles import Profile, Slurm
+from latticescape.deploy.clusters.profiles import Slurm
 from latticescape.sweeps.execution.run import Report, execute
 from latticescape.sweeps.execution.submit import cancel as cancel_store
 from latticescape.sweeps.execution.submit import submit as submit_sweep
@@ -214,15 +215,13 @@ def execute_on(
             base=base,
         )
 
-    report = once(poisoned)
-    last = report
-    while last.lost and last.computed and _holds_scheduler(profile_of(cluster)):
+    report = last = once(poisoned)
+    while last.lost and last.computed:
+        profile = profile_of(cluster)
+        if not (isinstance(profile, Slurm) and profile.scheduler == "inside"):
+            break
         click.echo("The job that holds the scheduler is lost; submitting another one.", err=True)
         last = once(poisoned=False)
         sums = {name: getattr(report, name) + getattr(last, name) for name in SUMMED}
         report = replace(last, note=report.note or last.note, **sums)
     return report
-
-
-def _holds_scheduler(profile: Profile) -> bool:
-    return isinstance(profile, Slurm) and profile.scheduler == "inside"

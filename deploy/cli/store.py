@@ -1,25 +1,116 @@
-"""``latticescape info``, ``verify`` and ``consolidate``: what a store holds."""
+"""The verbs ``status``, ``watch``, ``info``, ``verify`` and ``consolidate`` of a store."""
 
 import sys
+import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 from rich.console import Console
+from rich.live import Live
+from rich.table import Table
 
-from latticescape.deploy.cli.options import STORE, as_json, example
-from latticescape.deploy.cli.outputs import fact_table, show, size_text
+from latticescape.deploy.cli.interface import (
+    STORE,
+    as_json,
+    duration_text,
+    example,
+    fact_table,
+    show,
+    size_text,
+)
 from latticescape.physics.variables import STATES
 from latticescape.sweeps.store.consolidate import consolidate as consolidate_store
 from latticescape.sweeps.store.location import StorePath
+from latticescape.sweeps.store.status import Status
+from latticescape.sweeps.store.status import status as store_status
 from latticescape.sweeps.store.store import Store
 from latticescape.sweeps.store.verify import verify as verify_store
 
-# The tables of a spec that say what was simulated, and how.
+# The tables of a spec that define what was simulated, and how.
 TABLES = ("lattice", "model", "kernel", "schedule")
+
+
+def watch_store(
+    store: StorePath,
+    *,
+    every: float = 1.0,
+    console: Console | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Status:
+    """Show the progress of a store until the work on it ends.
+
+    Parameters
+    ----------
+    store
+        The store's folder, or URL.
+    every
+        Seconds between two updates.
+    console, sleep
+        The console to print to, and the function that waits.
+
+    Returns
+    -------
+    Status
+        The last status.
+
+    Raises
+    ------
+    RequestError
+        If there is no store.
+    """
+    progress = store_status(store)
+    with Live(progress_table(progress), console=console, auto_refresh=False) as live:
+        while progress.active:
+            sleep(every)
+            progress = store_status(store)
+            live.update(progress_table(progress), refresh=True)
+    return progress
+
+
+def progress_table(progress: Status) -> Table:
+    """A table of a bar, the points in each state, the time left and the owner."""
+    width = 40
+    filled = round(width * progress.done / progress.points)
+    states = ("done", "running", "pending", "failed", "poisoned")
+    counts = {name: getattr(progress, name) for name in states}
+    left = progress.seconds_left
+    bar = f"{'━' * filled}{'╌' * (width - filled)} {progress.done / progress.points:.0%}"
+    return fact_table(
+        {
+            "store": progress.store,
+            "progress": bar,
+            "points": ", ".join(f"{number} {name}" for name, number in counts.items() if number),
+            "blocks": f"{progress.blocks_running} running, {progress.blocks_pending} pending",
+            "time left": "unknown" if left is None else duration_text(left),
+            "owner": progress.owner or "none",
+        }
+    )
+
+
+@click.command(epilog=example("latticescape watch runs/ising.zarr"))
+@click.argument("store", type=STORE)
+@click.option(
+    "--every", type=click.FloatRange(min=0.1), default=1.0, help="Seconds between two updates."
+)
+def watch(store: StorePath, every: float) -> None:
+    """Follow the progress of a store live. Exit code 1 if points are missing at the end."""
+    sys.exit(0 if watch_store(store, every=every).complete else 1)
+
+
+@click.command(epilog=example("latticescape status runs/ising.zarr"))
+@click.argument("store", type=STORE)
+@as_json
+def status(store: StorePath, json_: bool) -> None:
+    """Show progress, owner and time left of a store."""
+    progress = store_status(store)
+    if json_:
+        show(progress.as_dict(), json_)
+    else:
+        Console().print(progress_table(progress))
 
 
 @click.command(
@@ -32,12 +123,37 @@ def info(store: StorePath, json_: bool) -> None:
     facts = describe(Store(store))
     if json_:
         show(facts, json_)
-    else:
-        Console().print(fact_table(_for_people(facts)))
+        return
+    tables = {name: _words(facts[name]) for name in TABLES if isinstance(facts.get(name), dict)}
+    states = ", ".join(f"{facts[name]} {name}" for name in STATES if facts[name])
+    cut = " × ".join(map(str, facts["block_shape"]))
+    axes = {
+        f"axis {name}": ", ".join(f"{value:g}" for value in values)
+        if len(values) < 4
+        else f"{len(values)} values from {values[0]:g} to {values[-1]:g}"
+        for name, values in facts["axes"].items()
+    }
+    stored = facts["bytes_stored"]
+    shown = {
+        "store": facts["store"],
+        **tables,
+        **axes,
+        "seed": str(facts["seed"]),
+        "computed by": str(facts["kernel_version"]),
+        "state": f"{facts['points']} points: {states}",
+        "blocks": f"{facts['blocks']} of {cut} points"
+        + (", consolidated (read-only)" if facts["consolidated"] else ""),
+        "size": size_text(facts["bytes"])
+        + ("" if stored is None else f", {size_text(stored)} on disk"),
+        "versions": _words(facts["versions"] or {}),
+        "created": " ".join(str(facts[name]) for name in ("created", "git_revision")).strip(),
+        "digest": facts["digest"],
+    }
+    Console().print(fact_table(shown))
 
 
 def describe(store: Store) -> dict[str, Any]:
-    """What a store is, as one JSON object; of a store by another version, too.
+    """Describe a store as one JSON object, also a store that another version wrote.
 
     Parameters
     ----------
@@ -74,37 +190,9 @@ def describe(store: Store) -> dict[str, Any]:
     }
 
 
-def _for_people(facts: Mapping[str, Any]) -> dict[str, str]:
-    tables = {name: _words(facts[name]) for name in TABLES if isinstance(facts.get(name), dict)}
-    states = ", ".join(f"{facts[name]} {name}" for name in STATES if facts[name])
-    cut = " × ".join(map(str, facts["block_shape"]))
-    stored = facts["bytes_stored"]
-    return {
-        "store": facts["store"],
-        **tables,
-        **{f"axis {name}": _axis(values) for name, values in facts["axes"].items()},
-        "seed": str(facts["seed"]),
-        "computed by": str(facts["kernel_version"]),
-        "state": f"{facts['points']} points: {states}",
-        "blocks": f"{facts['blocks']} of {cut} points"
-        + (", consolidated (read-only)" if facts["consolidated"] else ""),
-        "size": size_text(facts["bytes"])
-        + ("" if stored is None else f", {size_text(stored)} on disk"),
-        "versions": _words(facts["versions"] or {}),
-        "created": " ".join(str(facts[name]) for name in ("created", "git_revision")).strip(),
-        "digest": facts["digest"],
-    }
-
-
 def _words(table: Mapping[str, Any]) -> str:
     """Names and values; a kind needs no name."""
     return ", ".join(str(v) if name == "kind" else f"{name} {v}" for name, v in table.items())
-
-
-def _axis(values: list[float]) -> str:
-    if len(values) < 4:
-        return ", ".join(f"{value:g}" for value in values)
-    return f"{len(values)} values from {values[0]:g} to {values[-1]:g}"
 
 
 @click.command(

@@ -107,12 +107,14 @@ def _check(authority: Path, pair: Pair) -> None:
             allowed="mode 600",
             hint=f"chmod 600 {pair.key}",
         )
+    with optional_imports():
+        from cryptography import x509
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(authority)
         # No password: a process of a cluster cannot ask for one.
         context.load_cert_chain(pair.cert, pair.key, password=str)
-        expires = _expiry(pair.cert)
+        expires = x509.load_pem_x509_certificate(pair.cert.read_bytes()).not_valid_after_utc
     except (ssl.SSLError, ValueError, TypeError) as error:
         raise RequestError(
             f"the certificate {pair.cert} cannot be used",
@@ -127,10 +129,3 @@ def _check(authority: Path, pair: Pair) -> None:
             allowed="a certificate that is still valid",
             hint=_HINT,
         )
-
-
-@optional_imports()
-def _expiry(cert: Path) -> datetime:
-    from cryptography import x509
-
-    return x509.load_pem_x509_certificate(cert.read_bytes()).not_valid_after_utc

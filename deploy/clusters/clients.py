@@ -20,7 +20,7 @@ from latticescape.sweeps.execution.workers import at_address
 
 T = TypeVar("T")
 
-# The user is told what is waited for after this time; and the interval between two checks.
+# The wait is reported after this time; and the interval between two checks.
 SILENT_SECONDS = 10.0
 POLL_SECONDS = 0.2
 

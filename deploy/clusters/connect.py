@@ -30,7 +30,7 @@ from latticescape.sweeps.execution.workers import embedded
 
 LOG = logging.getLogger(__name__)
 
-# What outlives the process that submits to it, for the kinds that do not.
+# For the kinds of cluster that end with this process: one that does not.
 PERSISTENT = {
     "local": "dask scheduler, and then --cluster tcp://127.0.0.1:8786",
     "slurm": "sbatch sweep.sbatch, or a cluster as one job: docs/howto/run-on-slurm.md",
@@ -84,10 +84,8 @@ def connect(
     match profile:
         case Local():
             return _local(profile)
-        case Address():
-            return _address(profile)
-        case Kubernetes():
-            return _kubernetes(profile)
+        case Address() | Kubernetes():
+            return _running(profile)
         case Slurm():
             with optional_imports():
                 from latticescape.deploy.clusters.slurm import slurm_client
@@ -154,24 +152,21 @@ def _local(profile: Local) -> Iterator[Client]:
 
 
 @contextmanager
-def _address(profile: Address) -> Iterator[Client]:
-    address: str | None = profile.address
-    if profile.scheduler_file is not None:
-        address = written_address(profile.scheduler_file)
-    if address is None:
-        raise RequestError(
-            f"no address in {profile.scheduler_file}",
-            allowed="the file of dask scheduler --scheduler-file",
-            hint="dask scheduler --scheduler-file scheduler.json",
-        )
-    with client_of(address, profile.tls, profile.timeout_seconds) as client:
+def _running(profile: Address | Kubernetes) -> Iterator[Client]:
+    """A client of a running scheduler, after its first worker came if the profile waits for it."""
+    if isinstance(profile, Kubernetes):
+        address, timeout, state = profile.service, None, ""
+    else:
+        file, timeout = profile.scheduler_file, profile.timeout_seconds
+        written = profile.address if file is None else written_address(file)
+        if written is None:
+            raise RequestError(
+                f"no address in {file}",
+                allowed="the file of dask scheduler --scheduler-file",
+                hint="dask scheduler --scheduler-file scheduler.json",
+            )
+        address = state = written
+    with client_of(address, profile.tls, timeout) as client:
         if profile.wait_minutes is not None:
-            wait_for_worker(client, profile.wait_minutes, lambda: str(address))
-        yield client
-
-
-@contextmanager
-def _kubernetes(profile: Kubernetes) -> Iterator[Client]:
-    with client_of(profile.service, profile.tls) as client:
-        wait_for_worker(client, profile.wait_minutes, lambda: "")
+            wait_for_worker(client, profile.wait_minutes, lambda: state)
         yield client

@@ -37,13 +37,23 @@ def manifest(profile: Kubernetes) -> dict[str, Any]:
     >>> manifest(Kubernetes(image="latticescape:0.1", workers=8))["spec"]["worker"]["replicas"]
     8
     """
+    service = {
+        "type": "ClusterIP",
+        "selector": {
+            "dask.org/cluster-name": profile.name,
+            "dask.org/component": "scheduler",
+        },
+        "ports": [
+            {"name": "tcp-comm", "protocol": "TCP", "port": PORT, "targetPort": "tcp-comm"},
+        ],
+    }
     return {
         "apiVersion": "kubernetes.dask.org/v1",
         "kind": "DaskCluster",
         "metadata": {"name": profile.name, "namespace": profile.namespace},
         "spec": {
             "worker": {"replicas": profile.workers, "spec": _pod(profile, _worker(profile))},
-            "scheduler": {"spec": _pod(profile, _scheduler(profile)), "service": _service(profile)},
+            "scheduler": {"spec": _pod(profile, _scheduler(profile)), "service": service},
         },
     }
 
@@ -138,17 +148,4 @@ def _pod(profile: Kubernetes, container: dict[str, Any]) -> dict[str, Any]:
         },
         "containers": [container],
         "volumes": [volume for _, volume in _volumes(profile, container["name"])],
-    }
-
-
-def _service(profile: Kubernetes) -> dict[str, Any]:
-    return {
-        "type": "ClusterIP",
-        "selector": {
-            "dask.org/cluster-name": profile.name,
-            "dask.org/component": "scheduler",
-        },
-        "ports": [
-            {"name": "tcp-comm", "protocol": "TCP", "port": PORT, "targetPort": "tcp-comm"},
-        ],
     }

@@ -432,7 +432,12 @@ def _allocation(profile: Slurm) -> Iterator[Client]:
         certificates = stack.enter_context(certificates_of(profile.tls, profile.folder))
         script = job_script(profile, certificates)
         job = slurm("sbatch", "--parsable", script=script).strip().partition(";")[0]
-        stack.callback(_cancel, job)
+
+        def cancel() -> None:
+            with suppress(RequestError):  # it has ended already
+                slurm("scancel", job)
+
+        stack.callback(cancel)
 
         def state() -> str:
             job_state = states_of_jobs().get(job, "gone ()")
@@ -445,11 +450,6 @@ def _allocation(profile: Slurm) -> Iterator[Client]:
         client = stack.enter_context(client_of(address, certificates))
         wait_for_worker(client, profile.wait_minutes, state, every)
         yield client
-
-
-def _cancel(job: str) -> None:
-    with suppress(RequestError):  # it has ended already
-        slurm("scancel", job)
 
 
 def _make_folder(folder: Path) -> None:

@@ -29,7 +29,7 @@ from latticescape.deploy.cli.browse import (
     _simulation,
     _slab_sources,
 )
-from latticescape.deploy.cli.outputs import write_new
+from latticescape.deploy.cli.interface import write_new
 from latticescape.physics import (
     Ising,
     PairAlloy,

@@ -24,7 +24,7 @@ from latticescape.analysis.images.atoms.finding import find_atoms
 from latticescape.analysis.images.sites.lattice_fit import fit_sites
 from latticescape.analysis.images.sites.rings import complete_rings
 from latticescape.analysis.images.synthetic import draw_configuration, place_atoms
-from latticescape.deploy.cli.outputs import write_new
+from latticescape.deploy.cli.interface import write_new
 from latticescape.deploy.examples import example
 from latticescape.physics import RequestError, configurations, honeycomb, square, triangular
 from latticescape.physics.lattices.configurations import count_configurations

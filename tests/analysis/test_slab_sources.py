@@ -200,9 +200,9 @@ def test_the_command_line_takes_a_file_of_sources(tmp_path: Path) -> None:
     for old, new, words in (
         ("[SO]", "[XPS]", "XPS"),
         ('"with"', '"without"', "has no column without"),
-        ("error = 0.02\n", "", "lacks error"),
+        ("error = 0.02\n", "", "lacks the key error"),
         ("counts.csv", "nowhere.csv", "no file"),
-        ("error =", "sigma = 1\nerror =", "unknown key sigma"),
+        ("error =", "sigma = 1\nerror =", "unknown key (came: sigma"),
         ("[SO]", "[SO]\nweight = 1.0", "weight"),
         (SOURCES, "", "names no source"),
     ):

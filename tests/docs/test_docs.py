@@ -164,7 +164,7 @@ def test_every_verb_of_the_tour_does_what_the_page_says(
         shown[verb] = done.output
         if file:
             Path(file).write_text(done.stdout)
-    verbs = "run landscape fit compare sample-size refine phase-diagram browse"
+    verbs = "run info landscape fit compare sample-size refine phase-diagram browse"
     assert list(shown) == verbs.split()
     assert json.loads(Path("fit.json").read_text())["overlap"] == "simulated"
     assert "errors by bootstrap" in shown["fit"]

@@ -20,7 +20,7 @@ import xarray as xr
 from distributed import Client
 from zarr.storage import ObjectStore
 
-from latticescape.deploy.cli.status import watch_store
+from latticescape.deploy.cli.store import watch_store
 from latticescape.physics import RequestError
 from latticescape.sweeps import Sweep, cancel, consolidate, open_sweep, run, status, submit, verify
 from latticescape.sweeps.execution.run import execute

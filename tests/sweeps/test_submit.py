@@ -20,7 +20,7 @@ import xarray as xr
 from distributed import Client, Future, LocalCluster
 from rich.console import Console
 
-from latticescape.deploy.cli.status import watch_store
+from latticescape.deploy.cli.store import watch_store
 from latticescape.physics import RequestError
 from latticescape.physics.kernels.cancellation import Cancelled
 from latticescape.sweeps import IncompleteError, Sweep, cancel, kernel, run, status, submit

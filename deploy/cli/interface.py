@@ -1,0 +1,249 @@
+"""What commands share: their options, and the forms of their output."""
+
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from latticescape.physics.errors import RequestError
+from latticescape.sweeps.store.atomic_write import check_parent
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from latticescape.sweeps.store.location import StorePath
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+PICTURES = (".png", ".html")
+
+
+class Number(click.IntRange):
+    """A whole number in a range."""
+
+    name = "number"
+
+
+class StorePlace(click.Path):
+    """The folder or URL of a store."""
+
+    def convert(self, value: Any, *place: Any) -> Any:
+        from latticescape.sweeps.store.object_store import is_url  # lazy: imports zarr
+
+        return value if is_url(value) else super().convert(value, *place)
+
+
+PATH = click.Path(path_type=Path)
+STORE = StorePlace(path_type=Path)
+POSITIVE = Number(min=1)
+SEED = Number(min=0)
+
+
+def pictures_option(flag: str, **options: Any) -> Callable[[Command], Command]:
+    """An option for files of pictures; checks that they can be written before the command runs."""
+
+    def check(_: click.Context, __: click.Parameter, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+        for path in paths:
+            if path.suffix not in PICTURES or path.is_dir():
+                raise RequestError(
+                    "cannot write this kind of picture",
+                    came=path,
+                    allowed=f"a file that ends in {' or '.join(PICTURES)}",
+                    hint=str(path.with_suffix(".png")),
+                )
+            check_parent(path)
+        return paths
+
+    return click.option(flag, type=PATH, multiple=True, callback=check, **options)
+
+
+def new_store_option(content: str) -> Callable[[Command], Command]:
+    """The option ``--out`` for a new store; checks the path before the command runs."""
+
+    def check(_: click.Context, __: click.Parameter, out: "StorePath | None") -> "StorePath | None":
+        if out is not None:
+            from latticescape.sweeps.store.location import locate  # lazy: imports zarr
+
+            place = locate(out)
+            if not place.is_free():
+                raise RequestError(
+                    f"{out} already exists", allowed="a new path", hint="--out another.zarr"
+                )
+            place.check_space(0)
+        return out
+
+    return click.option(
+        "--out",
+        type=STORE,
+        callback=check,
+        help=f"Folder or URL of a new zarr store for {content}.",
+    )
+
+
+def number_option(
+    flag: str, metavar: str, example: str, **options: Any
+) -> Callable[[Command], Command]:
+    """A repeatable option of a name and a number, such as ``--at H=0``; a list of pairs."""
+
+    def read(
+        _: click.Context, __: click.Parameter, texts: tuple[str, ...]
+    ) -> list[tuple[str, float]]:
+        pairs = []
+        for text in texts:
+            name, _equals, number = text.partition("=")
+            try:
+                pairs.append((name, float(number)))
+            except ValueError:
+                raise RequestError(
+                    f"{flag} cannot be read", came=text, allowed=metavar, hint=f"{flag} {example}"
+                ) from None
+        return pairs
+
+    return click.option(flag, multiple=True, metavar=metavar, callback=read, **options)
+
+
+picture_option = pictures_option("--picture", help="A .png or .html to draw; repeatable.")
+observed_argument = click.argument("observed", type=PATH, nargs=-1, required=True)
+species_option = click.option(
+    "--species",
+    callback=lambda _context, _option, names: tuple(names.split(",")) if names else None,
+    help="Names of species 0 and 1 in tables of atoms, such as Mo,Re.",
+)
+quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
+cluster_option = click.option(
+    "--cluster",
+    default="local",
+    show_default=True,
+    help="A profile's name or path, tcp://host:port or tls://host:port.",
+)
+workers_option = click.option(
+    "--workers", type=POSITIVE, help="Worker processes on this machine [default: one per core]."
+)
+threads_option = click.option(
+    "--threads", type=POSITIVE, help="Threads of each worker on this machine [default: 1]."
+)
+block_option = click.option(
+    "--block-points", type=POSITIVE, help="Maximum points per block; changes no result."
+)
+
+
+def as_json(command: Command) -> Command:
+    """Add ``--json`` and ``--verbose`` to a command."""
+
+    def log(context: click.Context, _: click.Parameter, verbose: bool) -> None:
+        """Send the messages of this package to standard error while the command runs."""
+        if verbose:
+            logger, handler = logging.getLogger("latticescape"), logging.StreamHandler()
+            handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+            logger.addHandler(handler)
+            logger.setLevel(logging.DEBUG)
+            context.find_root().call_on_close(lambda: logger.removeHandler(handler))
+
+    verbose_option = click.option(
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=log,
+        help="Log every step, and the traceback of an error.",
+    )
+    json_option = click.option("--json", "json_", is_flag=True, help="Print one JSON object.")
+    return json_option(verbose_option(command))
+
+
+def example(*lines: str) -> str:
+    """The examples at the end of a command's help."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def show(facts: dict[str, Any], json_: bool, *lines: str) -> None:
+    """Print facts as one JSON object, or for people: as some lines, or names and values."""
+    if json_:
+        click.echo(json.dumps(finite(facts)))
+        return
+    if lines:
+        click.echo("\n".join(lines))
+        return
+    shown = {name: value for name, value in facts.items() if value not in (None, "")}
+    Console().print(fact_table(shown))
+
+
+def fact_table(facts: Mapping[str, object]) -> Table:
+    """Names and values in two columns."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
+        table.add_row(Text(name, style="bold"), Text(str(value)))
+    return table
+
+
+def size_text(size: float) -> str:
+    """A number of bytes, to two digits.
+
+    Examples
+    --------
+    >>> size_text(9_123_456), size_text(950)
+    ('9.1 MB', '950 B')
+    """
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 999.5 or unit == "TB":
+            break
+        size /= 1000
+    return f"{float(f'{size:.2g}'):g} {unit}"
+
+
+def duration_text(seconds: float) -> str:
+    """An approximate duration, to two digits.
+
+    Examples
+    --------
+    >>> duration_text(80.3), duration_text(7000), duration_text(0.2), duration_text(3e5)
+    ('about 80 s', 'about 120 min', 'less than 1 s', 'about 83 h')
+    """
+    if seconds < 1:
+        return "less than 1 s"
+    units = (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 360_000), ("days", 86_400, math.inf))
+    unit, size = next((unit, size) for unit, size, most in units if seconds < most)
+    return f"about {float(f'{seconds / size:.2g}'):g} {unit}"
+
+
+def finite(value: Any) -> Any:
+    """Replace NaN and infinity by None, since JSON has neither."""
+    if isinstance(value, dict):
+        return {name: finite(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def draw(make: Callable[[Any], Any], paths: Sequence[Path]) -> None:
+    """Write pictures; plotting libraries are imported only if there is one to write."""
+    if not paths:
+        return
+    from latticescape.analysis import plots
+
+    for path in paths:
+        picture = make(plots)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        plots.save(picture, path)
+
+
+def write_new(table: "xr.Dataset", out: "StorePath") -> None:
+    """Write a Dataset as a new zarr store, completely or not at all."""
+    from latticescape.sweeps.store.location import locate
+    from latticescape.sweeps.store.store import consolidate_metadata
+
+    texts = [name for name, values in table.variables.items() if values.dtype.kind == "U"]
+    # Zarr 3 specifies strings of variable length only.
+    portable = table.assign({name: table[name].astype(object) for name in texts})
+
+    def write(place: Any) -> None:
+        portable.to_zarr(place, zarr_format=3, consolidated=False)
+        consolidate_metadata(place)
+
+    locate(out).create(write)
