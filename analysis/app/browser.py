@@ -64,7 +64,10 @@ class Browser:
         self.maps = [MapPane(self.reader, spans, self._tapped) for _ in range(2)]
         self.histogram = HistogramPane(self.reader, observed)
         self.snapshot = SnapshotPane(self.reader, shown.simulate)
-        self.slices = SlicesPane(self.reader, self._tapped_slice)
+        self.slices = SlicesPane(
+            self.reader,
+            lambda axis, x: self.view.move(**nearest_point(self.reader, (axis,), (x,))),
+        )
         landscape = shown.landscape()
         self.landscape = (
             None
@@ -208,9 +211,6 @@ class Browser:
 
     def _tapped(self, x: float, y: float) -> None:
         self.view.move(**nearest_point(self.reader, (self.view.x, self.view.y), (x, y)))
-
-    def _tapped_slice(self, axis: str, x: float) -> None:
-        self.view.move(**nearest_point(self.reader, (axis,), (x,)))
 
     def _tapped_landscape(self, place: Mapping[str, float]) -> None:
         there = {axis: value for axis, value in place.items() if axis in self.reader.axes}

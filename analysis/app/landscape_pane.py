@@ -177,9 +177,5 @@ class LandscapePane:
         self.curve.show(x, curves, (label, "S²"), title=title)
 
 
-def _nearest(landscape: xr.Dataset, axis: str, value: float) -> int:
-    return int(np.argmin(np.abs(landscape[axis].to_numpy() - value)))
-
-
 def _pane(figure: Any, height: int) -> Any:
     return pn.pane.Bokeh(figure.figure, sizing_mode="stretch_width", min_height=height)

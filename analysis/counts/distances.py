@@ -32,7 +32,7 @@ def statistical_distance(
 ) -> Floats | xr.DataArray:
     """Statistical distance s = arccos Σ_i √(p_i q_i), in radians from 0 to π/2.
 
-    The angle between two distributions, in units of what can be told apart: for N samples of p
+    The angle between two distributions, in units of what can be distinguished: for N samples of p
     compared with q, 4 N s² follows χ² with k − 1 degrees of freedom when p = q and N is large.
     Evaluated as 2 arcsin(|√p − √q|/2), the same number without the loss of digits of arccos near
     1: s(p, p) is exactly 0.
@@ -88,7 +88,7 @@ def _labelled(p: object, q: object, dim: Hashable | None) -> xr.DataArray:
         for h in (p, q)
     ]
     _check_classes([int(h.sizes.get(dim, 0)) for h in pair])
-    found: xr.DataArray = xr.apply_ufunc(
+    distances: xr.DataArray = xr.apply_ufunc(
         _distance,
         *pair,
         input_core_dims=[[dim], [dim]],
@@ -96,7 +96,7 @@ def _labelled(p: object, q: object, dim: Hashable | None) -> xr.DataArray:
         dask_gufunc_kwargs={"allow_rechunk": True},
         output_dtypes=[float],
     )
-    return found.assign_attrs(long_name="statistical distance", units="rad")
+    return distances.assign_attrs(long_name="statistical distance", units="rad")
 
 
 def _distance(p: Floats, q: Floats) -> Floats:

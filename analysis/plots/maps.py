@@ -146,7 +146,7 @@ def landscape_map(
     landscape
         ``s2`` (image, parameters), ``s2_total`` (parameters), both with ``_se``; ``n`` (image).
     image
-        One image, drawn instead of all.
+        One image, shown instead of all.
     overlap
         How overlapping neighbourhoods are taken, as in :func:`latticescape.fit`.
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import holoviews as hv
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from scipy.spatial import cKDTree
 
@@ -23,17 +22,16 @@ from latticescape.analysis.plots.maps import FONTS, UPRIGHT, Look, Picture, dres
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import neighbor_steps
 
-Floats = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]
 
 # Okabe and Ito's, the most distinct from grey first.
 SPECIES = ("#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#F0E442", "#D55E00")
 OTHERS = "#DDDDDD"
 
-# An image with more rows or columns than this is drawn as means of blocks.
+# An image with more rows or columns than this is shown as means of blocks.
 MOST_PIXELS = 1600
 
-# Grey values outside these percentiles are drawn black or white.
+# Grey values outside these percentiles are shown black or white.
 GREYS = (0.5, 99.5)
 
 # Radius of the ring around an atom, in nearest-neighbour distances.
@@ -122,7 +120,7 @@ def endmember_maps(image: xr.DataArray, unmixed: xr.Dataset) -> Picture:
     ends, shares = unmixed["endmember"], unmixed["abundance"]
     grey = (float(ends.min()), float(ends.max()))
     rest = (0.0, float(unmixed["residual"].max()) or 1.0)
-    # Spectra are drawn out to 1.5 times where the last of them is above half its height.
+    # Spectra are shown up to 1.5 times the frequency where the last is above half its height.
     high = ends > (ends.max() + ends.min()) / 2
     reach = 1.5 * max(float(abs(ends[wave]).where(high).max()) for wave in waves)
     reach = min(reach, float(abs(ends[waves[0]]).max()))
@@ -215,7 +213,12 @@ class _Page:
         )
 
     def _backdrop(self) -> Picture:
-        values, block = _thinned(self.image)
+        block = -(-max(self.image.shape) // MOST_PIXELS)
+        thinned: Any = self.image.astype(np.float64)
+        if block > 1:
+            sides = dict.fromkeys(map(str, self.image.dims), block)
+            thinned = thinned.coarsen(sides, boundary="trim").mean()
+        values = thinned.to_numpy()
         low, high = np.nanpercentile(values, GREYS)
         span = float(high - low) or 1.0
         shades = np.nan_to_num(255 * (values - low) / span)
@@ -306,7 +309,7 @@ def _mesh(
 def _framed(
     parts: Sequence[Picture], title: str, aspect: float, *, legend: bool = False
 ) -> Picture:
-    """Return an overlay in a frame of the given height over width; rows run downwards."""
+    """Return an overlay in a frame of this height over width; rows run downwards."""
     look: dict[str, object] = {
         "title": title,
         "fontsize": FONTS,
@@ -326,7 +329,7 @@ def _framed(
 
 
 def _sized(plot: Any, _: object) -> None:
-    # HoloViews marks frames of a given size as fixed, for which Bokeh then misses a width.
+    # HoloViews marks frames whose size is set as fixed, for which Bokeh then misses a width.
     plot.state.sizing_mode = None
 
 
@@ -350,13 +353,3 @@ def _layout(panels: list[Picture], columns: int) -> Picture:
 def _axes(plain: tuple[str, str], calibrated: tuple[str, str], units: str) -> list[Any]:
     names = plain if units == UNKNOWN_UNITS else calibrated
     return [hv.Dimension(name, unit=units) for name in names]
-
-
-def _thinned(image: xr.DataArray) -> tuple[Floats, int]:
-    """Return the image, or means of square blocks of it, and their side."""
-    block = -(-max(image.shape) // MOST_PIXELS)
-    if block == 1:
-        return image.values.astype(np.float64), 1
-    sides = dict.fromkeys(map(str, image.dims), block)
-    blocks: Any = image.astype(np.float64).coarsen(sides, boundary="trim")
-    return np.asarray(blocks.mean().values), block

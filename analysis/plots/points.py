@@ -38,7 +38,7 @@ def configuration_chart(
     at: Mapping[str, object],
     image: object = None,
 ) -> Picture:
-    """Draw the configurations of one point of a sweep and, if given, of the images.
+    """Draw the configurations of one point of a sweep and, with ``observed``, of the images.
 
     Parameters
     ----------
@@ -49,13 +49,13 @@ def configuration_chart(
     at
         The point: a value on every axis, the nearest is used.
     image
-        One image, drawn instead of all together, or instead of those of the point's composition in
+        One image, shown instead of all together, or instead of those of the point's composition in
         a sweep over x.
 
     Raises
     ------
     RequestError
-        If there are no histograms, or the point is not computed or not given on all axes.
+        If there are no histograms, or the point is not computed or lacks a value on an axis.
 
     Examples
     --------
@@ -74,7 +74,7 @@ def configuration_chart(
     histogram = point["histogram_replica"]
     left = [dim for dim in histogram.dims if dim not in ("replica", "configuration")]
     if left:
-        raise RequestError("the point is not given on all axes", came=listed(at), allowed=left)
+        raise RequestError("the point needs a value on every axis", came=listed(at), allowed=left)
     if "done" in ds and not bool(point["done"]):
         raise RequestError("the point is not computed", came=words, hint="latticescape run")
     simulated, title = simulated_shares(histogram.load()), ["grey bars: simulated"]

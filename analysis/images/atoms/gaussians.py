@@ -1,4 +1,4 @@
-"""Compiled loops over atoms drawn as 2-D Gaussians: the image, its gradient, the information.
+"""Compiled loops over atoms as 2-D Gaussians: the image, its gradient, the information.
 
 An atom is a row of an (atoms, 5) array: row and col of its centre (px), height, log of its
 standard deviation (px), and the background of its own cell above the smooth one. A pixel belongs
@@ -16,7 +16,7 @@ Integers = npt.NDArray[np.int64]
 PARAMETERS = 5
 ROW, COL, HEIGHT, LOG_SIGMA, LEVEL = range(PARAMETERS)
 
-# A Gaussian is drawn out to this many standard deviations, where 3e-4 of its height is left.
+# A Gaussian extends to this many standard deviations, where 3e-4 of its height is left.
 REACH = 4.0
 
 # Its derivatives are evaluated up to this many standard deviations; beyond them lies 1e-3 of the

@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 # Number of chains, samples of each at first and at most, and the R̂ up to which they agree.
 CHAINS, FEWEST, MOST, AGREED = 2, 400, 1600, 1.1
 
-# Most windows in the chains; samples for which abundances are drawn, after this many scans.
+# Most windows in the chains; samples for which abundances are sampled, after this many scans.
 MOST_WINDOWS, SHARE_DRAWS, SCANS = 4096, 200, 20
 
 
@@ -92,7 +92,7 @@ def sample_posterior(
     if len(subset) > MOST_WINDOWS:
         subset = np.sort(rng.choice(subset, MOST_WINDOWS, replace=False))
     chains = [
-        _Chain(components, subset, start, floor, independent, one) for one in rng.spawn(CHAINS)
+        _Chain(components, subset, start, floor, independent, child) for child in rng.spawn(CHAINS)
     ]
     length = FEWEST
     while True:
@@ -125,12 +125,8 @@ class _Chain:
         independent: float,
         rng: np.random.Generator,
     ) -> None:
-        self.components, self.floor, self.independent, self.rng = (
-            components,
-            floor,
-            independent,
-            rng,
-        )
+        self.components, self.floor = components, floor
+        self.independent, self.rng = independent, rng
         self.scores = components.scores[subset]
         self.outside = max(components.total - components.variances.sum(), 0.0) * len(subset)
         self.centre, self.width = start, np.ptp(components.scores, axis=0)
@@ -170,17 +166,13 @@ class _Chain:
         if self.floor is None or (self.floor + self.components.axes @ self.corner[k]).min() >= 0:
             return
         self.corner[k, j] = before
-        low, high = self._allowed(self.floor, k, j)
-        self.corner[k, j] = float(truncated_normal(middle, error, low, high, self.rng))
-
-    def _allowed(self, floor: Floats, k: int, j: int) -> tuple[float, float]:
-        """Range of a coordinate in which no feature of its endmember is negative."""
-        axis, now = self.components.axes[:, j], self.corner[k, j]
-        spectrum = np.maximum(floor + self.components.axes @ self.corner[k], 0)
+        # The range in which no feature of the endmember is negative.
+        axis = self.components.axes[:, j]
+        spectrum = np.maximum(self.floor + self.components.axes @ self.corner[k], 0)
         up, down = axis > 0, axis < 0
-        low = now - np.min(spectrum[up] / axis[up], initial=np.inf)
-        high = now + np.min(spectrum[down] / -axis[down], initial=np.inf)
-        return float(low), float(high)
+        low = before - np.min(spectrum[up] / axis[up], initial=np.inf)
+        high = before + np.min(spectrum[down] / -axis[down], initial=np.inf)
+        self.corner[k, j] = float(truncated_normal(middle, error, low, high, self.rng))
 
     def _draw_variance(self) -> float:
         rest = self.scores - self.share @ self.corner
@@ -227,7 +219,7 @@ def truncated_normal(
     high: npt.ArrayLike,
     rng: np.random.Generator,
 ) -> Floats:
-    """Normal numbers between bounds, by inversion, accurate in the far tails as well.
+    """Normal numbers between bounds, by inversion, accurate in the outermost tails as well.
 
     Examples
     --------

@@ -25,7 +25,7 @@ def nfindr(points: npt.ArrayLike, *, seed: int = 0, restarts: int = RESTARTS) ->
 
     Each vertex in turn is replaced by the point that maximizes the volume, until no replacement
     increases it. Of several random starts the largest simplex is kept. The volume is linear in each
-    vertex, so its best replacement is found among all points at once.
+    vertex, so all points are compared at once for its best replacement.
 
     Parameters
     ----------

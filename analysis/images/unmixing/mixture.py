@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
-from numbers import Integral
 from typing import Any, Literal
 
 import dask.array as da
@@ -24,7 +23,7 @@ from latticescape.analysis.images.unmixing.principal import (
     principal_components,
 )
 from latticescape.analysis.labelled import Column, labelled_variables
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_integer
 
 Floats = npt.NDArray[np.float64]
 
@@ -208,12 +207,13 @@ def unmix(
     if method not in METHODS:
         raise RequestError("unknown method", came=repr(method), allowed=" | ".join(METHODS))
     most = min(MOST_ENDMEMBERS, vectors.windows)
-    if not isinstance(endmembers, Integral) or not 1 <= endmembers <= most:
-        raise RequestError(
-            "that number of endmembers cannot be distinguished",
-            came=endmembers,
-            allowed=f"1 to {most}, as there are {vectors.windows} windows",
-        )
+    checked_integer(
+        endmembers,
+        1,
+        most,
+        f"that number of endmembers cannot be distinguished in {vectors.windows} windows",
+        allowed=f"1 to {most}",
+    )
     components = principal_components(vectors, max(1, endmembers - 1), seed=seed)
     spanned = int((components.variances > ROUNDING * components.total).sum())
     if spanned < endmembers - 1:
