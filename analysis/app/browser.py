@@ -241,7 +241,7 @@ class Browser:
     def _draw_map(self, number: int) -> None:
         names = (self.view.variable, self.view.second)
         self.maps[number].draw(self.view, names[number])
-        self.maps[number].stand(self.view)
+        self.maps[number].mark_point(self.view)
         shown = [d for name in names if name != NOTHING for d in self.reader.within(name)]
         for dim in self.inside:
             self.sliders[dim].visible = dim in shown
@@ -251,13 +251,13 @@ class Browser:
         if self.landscape is not None:
             place = self._parameters()
             self.landscape.draw(self.view, place)
-            self.landscape.stand(place)
+            self.landscape.mark_point(place)
 
     def _draw_point(self) -> None:
         for pane in self.maps:
-            pane.stand(self.view)
+            pane.mark_point(self.view)
         if self.landscape is not None:
-            self.landscape.stand(self._parameters())
+            self.landscape.mark_point(self._parameters())
         self._draw_histogram()
         self.snapshot.draw(self.view)
         self.slices.draw(self.view)

@@ -263,7 +263,7 @@ class CurveFigure:
         self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = labels
         self.figure.title.text = title
 
-    def stand(self, x: float) -> None:
+    def mark_point(self, x: float) -> None:
         """Move the line of the current point."""
         self._here.location = x
 

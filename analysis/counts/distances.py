@@ -70,17 +70,11 @@ def statistical_distance(
     >>> float(statistical_distance([30, 50, 20], [3, 5, 2]))
     0.0
     """
-    if isinstance(p, xr.DataArray) or isinstance(q, xr.DataArray):
-        return _labelled(p, q, dim)
-    return _distance(np.moveaxis(_array(p), axis, -1), np.moveaxis(_array(q), axis, -1))
-
-
-def _array(histogram: npt.ArrayLike) -> Floats:
-    return np.atleast_1d(np.asarray(histogram, float))
-
-
-def _labelled(p: object, q: object, dim: Hashable | None) -> xr.DataArray:
-    labelled = next(h for h in (p, q) if isinstance(h, xr.DataArray))
+    labelled = next((h for h in (p, q) if isinstance(h, xr.DataArray)), None)
+    if labelled is None:
+        return _distance(
+            *(np.moveaxis(np.atleast_1d(np.asarray(h, float)), axis, -1) for h in (p, q))
+        )
     if dim is None:
         dim = "configuration" if "configuration" in labelled.dims else labelled.dims[-1]
     pair = [

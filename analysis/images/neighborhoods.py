@@ -9,9 +9,9 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
-from latticescape.analysis.images.sites.rings import site_rings, widest_gap
+from latticescape.analysis.images.sites.rings import check_enough_atoms, site_rings, widest_gap
 from latticescape.analysis.labelled import labelled_variables
-from latticescape.physics.errors import RequestError, checked_integer
+from latticescape.physics.errors import checked_integer
 from latticescape.physics.lattices.lattice import neighbor_steps
 
 Integers = npt.NDArray[np.int64]
@@ -83,13 +83,7 @@ def neighborhoods(
     """
     positions = np.stack([atoms["row"].to_numpy(), atoms["col"].to_numpy()], axis=1).astype(float)
     centers, neighbors = _neighbors(atoms, positions, J)
-    least = max(clusters, 3)
-    if len(centers) < least:
-        raise RequestError(
-            f"too few atoms with {J} neighbours on all sides",
-            came=len(centers),
-            allowed=f"{least} or more",
-        )
+    check_enough_atoms(len(centers), max(clusters, 3), f"with {J} neighbours on all sides")
     steps = positions[neighbors] - positions[centers][:, None]
     spacing = float(np.median(np.hypot(*np.moveaxis(steps, 2, 0))))
     distances, angles = np.hypot(steps[..., 0], steps[..., 1]), _angles(steps)
@@ -138,10 +132,7 @@ def _neighbors(atoms: xr.Dataset, positions: Floats, J: int) -> tuple[Integers, 
     if "on_lattice" in atoms:
         usable &= atoms["on_lattice"].to_numpy()
     numbers = np.flatnonzero(usable)
-    if len(numbers) <= J:
-        raise RequestError(
-            f"too few atoms for {J} neighbours", came=len(numbers), allowed=f"{J + 1} or more"
-        )
+    check_enough_atoms(len(numbers), J + 1, f"for {J} neighbours")
     if "on_lattice" in atoms and len(neighbor_steps(atoms.attrs["lattice"], 1)[0]) == J:
         return site_rings(atoms)
     places = positions[numbers]

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from latticescape.analysis.images.sites.lattice_fit import positive_intensities
+from latticescape.analysis.images.sites.rings import check_enough_atoms
 from latticescape.analysis.labelled import labelled_variables
 from latticescape.physics.errors import RequestError
 
@@ -151,11 +152,7 @@ def assign_species(
             hint="--species Mo,Re, species=('Mo', 'Re') in Python",
         )
     on = np.flatnonzero(sites["on_lattice"].to_numpy())
-    fewest = max(FEWEST_ATOMS, 3 * len(names))
-    if len(on) < fewest:
-        raise RequestError(
-            "too few atoms to distinguish species", came=len(on), allowed=f"{fewest} or more"
-        )
+    check_enough_atoms(len(on), max(FEWEST_ATOMS, 3 * len(names)), "to distinguish species")
     places = np.stack([sites["row"].to_numpy()[on], sites["col"].to_numpy()[on]], axis=1)
     places = places / float(sites.attrs["lattice_constant"])
     intensities = sites["intensity"].to_numpy()[on].astype(float)

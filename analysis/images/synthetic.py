@@ -328,7 +328,17 @@ def draw_image(
             allowed=f"one number or {len(places)} numbers, none below 0",
         )
     heights = np.broadcast_to(heights, len(places))
-    _check_numbers(shape, sigma, (peak, blur, scan_noise, readout, background))
+    if len(shape) != 2 or min(shape) < 1:
+        raise RequestError("the frame is empty", came=shape, allowed="rows and columns")
+    if not (np.isfinite(sigma) and sigma > 0):
+        raise RequestError("sigma must be positive", came=sigma, allowed="px, above 0")
+    numbers = (peak, blur, scan_noise, readout, background)
+    if not all(np.isfinite(number) and number >= 0 for number in numbers):
+        raise RequestError(
+            "peak, blur, scan_noise, readout or background is negative or not finite",
+            came=numbers,
+            allowed="0 or more",
+        )
     heights = heights * peak * sigma**2 / (sigma**2 + blur**2)
     rng = np.random.default_rng(seed)
     expected = _sloped(shape, background, background_slope)
@@ -469,19 +479,6 @@ def _places(positions: npt.ArrayLike) -> Floats:
             "positions are not finite pairs", came=f"shape {places.shape}", allowed="(atoms, 2), px"
         )
     return places
-
-
-def _check_numbers(shape: tuple[int, int], sigma: float, numbers: tuple[float, ...]) -> None:
-    if len(shape) != 2 or min(shape) < 1:
-        raise RequestError("the frame is empty", came=shape, allowed="rows and columns")
-    if not (np.isfinite(sigma) and sigma > 0):
-        raise RequestError("sigma must be positive", came=sigma, allowed="px, above 0")
-    if not all(np.isfinite(number) and number >= 0 for number in numbers):
-        raise RequestError(
-            "peak, blur, scan_noise, readout or background is negative or not finite",
-            came=numbers,
-            allowed="0 or more",
-        )
 
 
 def _sloped(shape: tuple[int, int], background: float, slope: Pair) -> Floats:

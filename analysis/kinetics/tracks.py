@@ -142,8 +142,9 @@ def hop_rates(
         D = rate·a²/4), ``rate_se`` (Poisson, or binomial where corrected; for a rate without moves
         the rate of one move). ``exposure`` (site_type), s. ``hops_per_frame``: mean hops of an
         atom between frames; ``several``: expected share of moves that are several hops;
-        ``unseen``: hops per observed hop; ``distant``: moves to sites that are not nearest neighbours. attrs:
-        ``coordination``, ``distance``, ``frame_time``, ``left_out`` (intervals at the edge).
+        ``unseen``: hops per observed hop; ``distant``: moves to sites that are not nearest
+        neighbours. attrs: ``coordination``, ``distance``, ``frame_time``, ``left_out`` (intervals
+        at the edge).
 
     Raises
     ------

@@ -18,7 +18,7 @@ from latticescape.analysis.counts.tables import has_species, species_names
 from latticescape.analysis.images.neighborhoods import neighborhoods
 from latticescape.analysis.images.reading import UNKNOWN_UNITS
 from latticescape.analysis.plots.labels import MARK
-from latticescape.analysis.plots.maps import FONTS, UPRIGHT, Look, Picture, dressed
+from latticescape.analysis.plots.maps import FONTS, UPRIGHT, Look, Picture, styled
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import neighbor_steps
 
@@ -128,7 +128,7 @@ def endmember_maps(image: xr.DataArray, unmixed: xr.Dataset) -> Picture:
     lower = [_mesh(unmixed["residual"], windows, page.dims, rest, "residual of the mixture")]
     for n in range(q):
         end = _mesh(ends[n], waves, kdims, grey, f"endmember {n + 1}: {ends.long_name}")
-        upper.append(dressed(end, {"xlim": (-reach, reach), "ylim": (-reach, reach)}))
+        upper.append(styled(end, {"xlim": (-reach, reach), "ylim": (-reach, reach)}))
         title = f"abundance of endmember {n + 1}, mean {float(shares[n].mean()):.2f}"
         lower.append(_mesh(shares[n], windows, page.dims, (0.0, 1.0), title))
     return _layout([*upper, *lower], columns=q + 1)
@@ -165,7 +165,7 @@ class _Page:
         points = self._points(atoms, values, label)
         bokeh = {"color": colour, "radius": radius, "fill_alpha": 0, "line_width": 2}
         area = {"s": self._area(radius), "facecolors": "none", "edgecolors": colour}
-        return dressed(points, {}, bokeh | {"tools": ["hover"]}, area | {"linewidth": 1.4})
+        return styled(points, {}, bokeh | {"tools": ["hover"]}, area | {"linewidth": 1.4})
 
     def coloured(
         self, atoms: xr.Dataset, values: dict[str, Any], look: Look, clabel: str
@@ -174,18 +174,18 @@ class _Page:
         points, radius = self._points(atoms, values, ""), 0.75 * self.radius(atoms)
         look = {"color": next(iter(values)), "colorbar": True, "fontsize": FONTS, **look}
         bokeh = {"radius": radius, "line_alpha": 0, "tools": ["hover"], **UNTITLED}
-        return dressed(points, look, bokeh, {"s": self._area(radius), "clabel": clabel})
+        return styled(points, look, bokeh, {"s": self._area(radius), "clabel": clabel})
 
     def dots(self, atoms: xr.Dataset, label: str) -> Picture:
         """Return small grey dots."""
-        return dressed(self._points(atoms, {}, label), {"color": OTHERS}, {"size": 3}, {"s": 4})
+        return styled(self._points(atoms, {}, label), {"color": OTHERS}, {"size": 3}, {"s": 4})
 
     def crosses(self, sites: xr.Dataset, label: str) -> Picture:
         """Return crosses on vacancies."""
         columns = (self.size * sites["vacancy_col"].values, self.size * sites["vacancy_row"].values)
         points = hv.Points(columns, self.dims, label=label)
         bokeh = {"marker": "x", "size": 9, "line_width": 2.5, "tools": ["hover"]}
-        return dressed(points, {"color": MARK}, bokeh, {"marker": "X", "s": 50})
+        return styled(points, {"color": MARK}, bokeh, {"marker": "X", "s": 50})
 
     def _points(self, atoms: xr.Dataset, values: dict[str, Any], label: str) -> Picture:
         columns = (self.size * atoms["col"].values, self.size * atoms["row"].values)
@@ -224,7 +224,7 @@ class _Page:
         shades = np.nan_to_num(255 * (values - low) / span)
         grey = np.clip(np.rint(shades), 0, 255).astype(np.uint8)
         row, col = (self.size * (block * np.arange(n) + (block - 1) / 2) for n in grey.shape)
-        return dressed(
+        return styled(
             hv.Image((col, row, grey), self.dims, "grey", rtol=1e-3),
             {"cmap": "gray", "clim": (0, 255)},
         )
@@ -241,7 +241,7 @@ class _Page:
         bar = (left, low - 0.5 * edge, left + length, low)
         place = (left + length / 2, low - 1.4 * edge, f"{length:g} {self.units}")
         text = hv.Labels([place], self.dims, "length")
-        white = dressed(text, {}, {"text_color": "white"}, {"color": "white"})
+        white = styled(text, {}, {"text_color": "white"}, {"color": "white"})
         return [
             _filled(ground, self.dims, "black", 0.6),
             _filled(bar, self.dims, "white", 1),
@@ -301,7 +301,7 @@ def _mesh(
         columns = tuple(np.array([c[0], c[0] + 1]) if len(c) < 2 else c for c in columns)
     mesh = hv.Image((*columns, values.to_numpy()), dims, variable, rtol=1e-3)
     look = {"cmap": "viridis", "clim": limits, "colorbar": True, "fontsize": FONTS}
-    mesh = dressed(mesh, look, {"tools": ["hover"], **UNTITLED}, {"clabel": variable.label})
+    mesh = styled(mesh, look, {"tools": ["hover"], **UNTITLED}, {"clabel": variable.label})
     spans = [np.ptp(column) + abs(column[1] - column[0]) for column in columns]
     return _framed([mesh], title, spans[1] / spans[0])
 
@@ -325,7 +325,7 @@ def _framed(
         "backend_opts": UPRIGHT,
     }
     matplotlib = {"fig_inches": (INCHES, INCHES * aspect), "aspect": "equal"}
-    return dressed(hv.Overlay(list(parts)), look, bokeh, matplotlib)
+    return styled(hv.Overlay(list(parts)), look, bokeh, matplotlib)
 
 
 def _sized(plot: Any, _: object) -> None:
@@ -336,7 +336,7 @@ def _sized(plot: Any, _: object) -> None:
 def _filled(box: Box, dims: list[Any], colour: str, alpha: float) -> Picture:
     bokeh = {"line_alpha": 0, "fill_color": colour, "fill_alpha": alpha}
     matplotlib = {"facecolor": colour, "alpha": alpha, "linewidth": 0}
-    return dressed(hv.Rectangles([box], [*dims, "to x", "to y"]), {}, bokeh, matplotlib)
+    return styled(hv.Rectangles([box], [*dims, "to x", "to y"]), {}, bokeh, matplotlib)
 
 
 def _layout(panels: list[Picture], columns: int) -> Picture:
@@ -347,7 +347,7 @@ def _layout(panels: list[Picture], columns: int) -> Picture:
         "hspace": 0.3,
         "vspace": 0.4,
     }
-    return dressed(hv.Layout(panels).cols(columns), {}, {}, matplotlib)
+    return styled(hv.Layout(panels).cols(columns), {}, {}, matplotlib)
 
 
 def _axes(plain: tuple[str, str], calibrated: tuple[str, str], units: str) -> list[Any]:

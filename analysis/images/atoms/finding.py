@@ -63,7 +63,7 @@ STRANGE = 0.5
 # Logarithms of the widths of atoms in one image scatter by at most this much.
 MOST_SCATTER = 0.2
 
-# Atoms up to this many standard deviations outside the frame are fitted for the others' sake.
+# Atoms up to this many standard deviations outside the frame are fitted, as they reach into it.
 OUTSIDE = 1.5
 
 FEWEST = 5

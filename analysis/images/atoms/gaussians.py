@@ -67,7 +67,7 @@ def draw_atoms(atoms: Floats, owner: Integers, image: Floats) -> None:
 def write_slopes(atom: Floats, shift: float, v: float, slopes: Floats) -> None:
     """Derivatives of a Gaussian, over its exponential, as polynomials of u: (4, 3).
 
-    ``v`` is how far a row of pixels is from the centre; columns are u + shift from it.
+    ``v`` is the distance of a row of pixels from the centre; columns are at u + shift from it.
     """
     scale = np.exp(-2 * atom[3])
     push = atom[2] * scale
@@ -228,7 +228,7 @@ def add_level_information(
 
 @compiled
 def write_profiles(atoms: Floats, profiles: Floats) -> None:
-    """Write each Gaussian along row and col, (atoms, 2, side), 0 beyond ``SLOPE_REACH``."""
+    """Write each Gaussian along row and col, (atoms, 2, side), 0 outside ``SLOPE_REACH``."""
     middle = profiles.shape[2] // 2
     for i in range(len(atoms)):
         sigma = np.exp(atoms[i, 3])

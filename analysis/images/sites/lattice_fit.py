@@ -13,7 +13,7 @@ from latticescape.analysis.images.sites.basis import (
     seed_basis,
 )
 from latticescape.analysis.images.sites.indexing import EMPTY, Indexing, follow
-from latticescape.analysis.images.sites.rings import check_plane, neighbours_of
+from latticescape.analysis.images.sites.rings import check_enough_atoms, check_plane, neighbours_of
 from latticescape.analysis.labelled import Column, labelled_variables
 from latticescape.physics.errors import RequestError
 
@@ -107,11 +107,7 @@ def _check_peaks(atoms: xr.Dataset) -> tuple[Floats, Floats]:
             allowed="row, col, intensity",
             hint="fit_sites(find_atoms(image))",
         )
-    number = atoms.sizes["atom"]
-    if number < FEWEST_ATOMS:
-        raise RequestError(
-            "too few atoms for a lattice", came=number, allowed=f"{FEWEST_ATOMS} or more"
-        )
+    check_enough_atoms(atoms.sizes["atom"], FEWEST_ATOMS, "for a lattice")
     table = np.stack([atoms[name].to_numpy() for name in ("row", "col", "intensity")], axis=1)
     table = table.astype(float)
     finite = np.isfinite(table).all(axis=1)

@@ -149,15 +149,16 @@ class _Chain:
         self.variances = np.concatenate([self.variances, variances])
 
     def _draw_corners(self) -> None:
-        rest = self.scores - self.share @ self.corner
+        residual = self.scores - self.share @ self.corner
         for k, j in np.ndindex(self.corner.shape):
-            mine, before = self.share[:, k], self.corner[k, j]
-            known = self.independent * float(mine @ mine) / self.variance
-            towards = self.independent * float(mine @ rest[:, j]) / self.variance + known * before
+            share, before = self.share[:, k], self.corner[k, j]
+            precision = self.independent * float(share @ share) / self.variance
+            weighted = self.independent * float(share @ residual[:, j]) / self.variance
+            weighted += precision * before
             prior = 1 / self.width[j] ** 2
-            middle = (towards + prior * self.centre[k, j]) / (known + prior)
-            self._draw_coordinate(k, j, middle, (known + prior) ** -0.5)
-            rest[:, j] -= mine * (self.corner[k, j] - before)
+            middle = (weighted + prior * self.centre[k, j]) / (precision + prior)
+            self._draw_coordinate(k, j, middle, (precision + prior) ** -0.5)
+            residual[:, j] -= share * (self.corner[k, j] - before)
 
     def _draw_coordinate(self, k: int, j: int, middle: float, error: float) -> None:
         """Draw from a normal truncated to the allowed range; try an unrestricted draw first."""
@@ -175,8 +176,8 @@ class _Chain:
         self.corner[k, j] = float(truncated_normal(middle, error, low, high, self.rng))
 
     def _draw_variance(self) -> float:
-        rest = self.scores - self.share @ self.corner
-        squares = self.independent * (float((rest**2).sum()) + self.outside)
+        residual = self.scores - self.share @ self.corner
+        squares = self.independent * (float((residual**2).sum()) + self.outside)
         shape = self.independent * self.scores.shape[0] * len(self.components.mean) / 2
         return float(max(squares / 2 / self.rng.gamma(shape), np.finfo(float).tiny))
 
@@ -185,15 +186,15 @@ def draw_shares(
     scores: Floats, share: Floats, corner: Floats, variance: float, rng: np.random.Generator
 ) -> None:
     """Redistribute abundance between each pair of endmembers, a normal between none and all."""
-    rest = scores - share @ corner
+    residual = scores - share @ corner
     for i, j in combinations(range(len(corner)), 2):
         edge = corner[i] - corner[j]
         length = max(float(edge @ edge), np.finfo(float).tiny)
         before, both = share[:, i].copy(), share[:, i] + share[:, j]
-        middle, error = before + rest @ edge / length, np.sqrt(variance / length)
+        middle, error = before + residual @ edge / length, np.sqrt(variance / length)
         share[:, i] = truncated_normal(middle, error, 0.0, both, rng)
         share[:, j] = both - share[:, i]
-        rest -= np.outer(share[:, i] - before, edge)
+        residual -= np.outer(share[:, i] - before, edge)
 
 
 def _shares(
