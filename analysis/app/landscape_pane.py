@@ -95,7 +95,10 @@ class LandscapePane:
         cut = self.landscape.sel(fixed, method="nearest") if fixed else self.landscape
         at = listed(
             place_text(
-                self.landscape, axis, int(abs(self.landscape[axis] - value).argmin()), self.species
+                self.landscape,
+                axis,
+                int(np.abs(self.landscape[axis].to_numpy() - value).argmin()),
+                self.species,
             )
             for axis, value in fixed.items()
         )

@@ -72,9 +72,8 @@ def statistical_distance(
     """
     labelled = next((h for h in (p, q) if isinstance(h, xr.DataArray)), None)
     if labelled is None:
-        return _distance(
-            *(np.moveaxis(np.atleast_1d(np.asarray(h, float)), axis, -1) for h in (p, q))
-        )
+        first, second = (np.atleast_1d(np.asarray(h, float)) for h in (p, q))
+        return _distance(np.moveaxis(first, axis, -1), np.moveaxis(second, axis, -1))
     if dim is None:
         dim = "configuration" if "configuration" in labelled.dims else labelled.dims[-1]
     pair = [

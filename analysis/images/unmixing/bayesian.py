@@ -153,8 +153,10 @@ class _Chain:
         for k, j in np.ndindex(self.corner.shape):
             share, before = self.share[:, k], self.corner[k, j]
             precision = self.independent * float(share @ share) / self.variance
-            weighted = self.independent * float(share @ residual[:, j]) / self.variance
-            weighted += precision * before
+            weighted = (
+                self.independent * float(share @ residual[:, j]) / self.variance
+                + precision * before
+            )
             prior = 1 / self.width[j] ** 2
             middle = (weighted + prior * self.centre[k, j]) / (precision + prior)
             self._draw_coordinate(k, j, middle, (precision + prior) ** -0.5)

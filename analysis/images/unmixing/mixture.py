@@ -211,8 +211,8 @@ def unmix(
         endmembers,
         1,
         most,
-        f"that number of endmembers cannot be distinguished in {vectors.windows} windows",
-        allowed=f"1 to {most}",
+        "that number of endmembers cannot be distinguished",
+        allowed=f"1 to {most}, as there are {vectors.windows} windows",
     )
     components = principal_components(vectors, max(1, endmembers - 1), seed=seed)
     spanned = int((components.variances > ROUNDING * components.total).sum())
