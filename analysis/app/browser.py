@@ -64,7 +64,10 @@ class Browser:
         self.maps = [MapPane(self.reader, spans, self._tapped) for _ in range(2)]
         self.histogram = HistogramPane(self.reader, observed)
         self.snapshot = SnapshotPane(self.reader, shown.simulate)
-        self.slices = SlicesPane(self.reader, self._tapped_slice)
+        self.slices = SlicesPane(
+            self.reader,
+            lambda axis, x: self.view.move(**nearest_point(self.reader, (axis,), (x,))),
+        )
         landscape = shown.landscape()
         self.landscape = (
             None
@@ -209,9 +212,6 @@ class Browser:
     def _tapped(self, x: float, y: float) -> None:
         self.view.move(**nearest_point(self.reader, (self.view.x, self.view.y), (x, y)))
 
-    def _tapped_slice(self, axis: str, x: float) -> None:
-        self.view.move(**nearest_point(self.reader, (axis,), (x,)))
-
     def _tapped_landscape(self, place: Mapping[str, float]) -> None:
         there = {axis: value for axis, value in place.items() if axis in self.reader.axes}
         self.view.move(**nearest_point(self.reader, list(there), list(there.values())))
@@ -241,7 +241,7 @@ class Browser:
     def _draw_map(self, number: int) -> None:
         names = (self.view.variable, self.view.second)
         self.maps[number].draw(self.view, names[number])
-        self.maps[number].stand(self.view)
+        self.maps[number].mark_point(self.view)
         shown = [d for name in names if name != NOTHING for d in self.reader.within(name)]
         for dim in self.inside:
             self.sliders[dim].visible = dim in shown
@@ -251,13 +251,13 @@ class Browser:
         if self.landscape is not None:
             place = self._parameters()
             self.landscape.draw(self.view, place)
-            self.landscape.stand(place)
+            self.landscape.mark_point(place)
 
     def _draw_point(self) -> None:
         for pane in self.maps:
-            pane.stand(self.view)
+            pane.mark_point(self.view)
         if self.landscape is not None:
-            self.landscape.stand(self._parameters())
+            self.landscape.mark_point(self._parameters())
         self._draw_histogram()
         self.snapshot.draw(self.view)
         self.slices.draw(self.view)

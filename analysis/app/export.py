@@ -24,7 +24,7 @@ MAP, SECOND, SLICE, HISTOGRAM, SNAPSHOT, LANDSCAPE = (
 FILES = {".png": "Save as PNG", ".html": "Save as HTML"}
 LOOKS = "background:#F4F5F7; padding:10px; font-size:12px; white-space:pre-wrap"
 
-# From this number of points on, a picture is drawn from what the page has read already.
+# From this number of points on, a picture is made of what the page has read already.
 MANY = 10_000
 
 
@@ -119,7 +119,11 @@ class ExportPane:
 
     def __init__(self, shown: Shown, view: View, landscape: LandscapePane | None) -> None:
         self.shown, self.reader, self.view, self.landscape = shown, shown.reader, view, landscape
-        self.picture = pn.widgets.Select(label="Picture", options=self._pictures(), width=300)
+        pictures = [MAP, SECOND, *(f"{SLICE}{axis}" for axis in self.reader.axes)]
+        pictures += [HISTOGRAM] * self.reader.has_histograms
+        pictures += [SNAPSHOT] * ("spins" in self.reader.ds)
+        pictures += [LANDSCAPE] * bool(landscape and landscape.parameters)
+        self.picture = pn.widgets.Select(label="Picture", options=pictures, width=300)
         self.picture.param.watch(lambda _: self.draw(), ["value"])
         self._code = pn.pane.HTML("", sizing_mode="stretch_width")
         files: list[tuple[Any, str, str]] = [
@@ -209,9 +213,3 @@ class ExportPane:
         names = [n for n in (name, f"{name}_se") if n in ds]
         values = {n: (reader.axes, reader.values(n), ds[n].attrs) for n in names}
         return xr.Dataset(values, {axis: ds[axis] for axis in reader.axes})
-
-    def _pictures(self) -> list[str]:
-        pictures = [MAP, SECOND, *(f"{SLICE}{axis}" for axis in self.reader.axes)]
-        pictures += [HISTOGRAM] * self.reader.has_histograms
-        pictures += [SNAPSHOT] * ("spins" in self.reader.ds)
-        return pictures + [LANDSCAPE] * bool(self.landscape and self.landscape.parameters)

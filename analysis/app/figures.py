@@ -45,21 +45,21 @@ def cross_hair() -> tuple[Span, Span]:
 def blank(height: int, **looks: Any) -> Any:
     """Return an empty figure in the page's style."""
     size = {"sizing_mode": "stretch_width"} if "width" not in looks else {}
-    drawn = figure(height=height, tools=TOOLS, **size, **looks)
-    drawn.toolbar.autohide = True
-    drawn.toolbar.logo = None
-    drawn.title.text_font_size = "12px"
-    drawn.title.text_font_style = "bold"
-    for axis in drawn.axis:
+    empty = figure(height=height, tools=TOOLS, **size, **looks)
+    empty.toolbar.autohide = True
+    empty.toolbar.logo = None
+    empty.title.text_font_size = "12px"
+    empty.title.text_font_style = "bold"
+    for axis in empty.axis:
         axis.axis_label_text_font_style = "normal"
         axis.axis_label_text_font_size = "12px"
         axis.major_label_text_font_size = "11px"
-    return drawn
+    return empty
 
 
-def bars(drawn: Any, source: ColumnDataSource, colour: str, base: Any = "x") -> None:
+def bars(plot: Any, source: ColumnDataSource, colour: str, base: Any = "x") -> None:
     """Add error bars from ``low`` to ``high``; Bokeh's Whisker takes seconds for a thousand."""
-    drawn.segment(base, "low", base, "high", source=source, color=colour, line_width=1.5)
+    plot.segment(base, "low", base, "high", source=source, color=colour, line_width=1.5)
 
 
 class MapFigure:
@@ -94,7 +94,13 @@ class MapFigure:
         self._bar.major_label_text_font_size = "11px"
         if bar:
             self.figure.add_layout(self._bar, "right")
-        self._lines = {dash: self._contour(dash) for dash in ("solid", "dashed")}
+        self._lines: dict[str, ColumnDataSource] = {}
+        for dash in ("solid", "dashed"):
+            self._lines[dash] = ColumnDataSource({"xs": [], "ys": []})
+            self.figure.multi_line(
+                "xs", "ys", source=self._lines[dash], line_color="white", line_width=2,
+                line_dash=dash,
+            )  # fmt: skip
         self.samples = self._marks(color="white", size=2.5, alpha=0.45)
         self.best = self._marks(color=MARK, size=13, marker="cross", line_width=3)
         self.here = self._marks(
@@ -154,10 +160,10 @@ class MapFigure:
     def contour(self, lines: Mapping[str, Sequence[Floats]]) -> None:
         """Replace the contour lines, (n, 2) each, by their dash."""
         for dash, source in self._lines.items():
-            drawn = lines.get(dash, ())
+            shown = lines.get(dash, ())
             source.data = {
-                "xs": [line[:, 0] for line in drawn],
-                "ys": [line[:, 1] for line in drawn],
+                "xs": [line[:, 0] for line in shown],
+                "ys": [line[:, 1] for line in shown],
             }
 
     @staticmethod
@@ -169,13 +175,6 @@ class MapFigure:
     def _marks(self, **looks: Any) -> ColumnDataSource:
         source = ColumnDataSource({"x": [], "y": []})
         self.figure.scatter("x", "y", source=source, **looks)
-        return source
-
-    def _contour(self, dash: str) -> ColumnDataSource:
-        source = ColumnDataSource({"xs": [], "ys": []})
-        self.figure.multi_line(
-            "xs", "ys", source=source, line_color="white", line_width=2, line_dash=dash
-        )
         return source
 
     def _scale(self, values: Floats, *, log: bool) -> None:
@@ -196,10 +195,10 @@ class MapFigure:
     def _draw(self, windows: tuple[Window | None, Window | None]) -> None:
         if self._shown is None:
             return
-        drawn: Pixels = pixels(*self._shown, windows)
-        left, bottom, width, height = drawn.box
+        visible: Pixels = pixels(*self._shown, windows)
+        left, bottom, width, height = visible.box
         self.image.data = {
-            "image": [drawn.image], "x": [left], "y": [bottom], "dw": [width], "dh": [height]
+            "image": [visible.image], "x": [left], "y": [bottom], "dw": [width], "dh": [height]
         }  # fmt: skip
 
 
@@ -217,7 +216,13 @@ class CurveFigure:
     def __init__(self, height: int, tapped: Tapped) -> None:
         self.figure = blank(height, x_range=Range1d(0, 1), y_range=Range1d(0, 1))
         self._dots: list[Any] = []
-        self._curves = [self._curve(colour) for colour in (*IMAGES, "black")]
+        self._curves: list[ColumnDataSource] = []
+        for colour in (*IMAGES, "black"):
+            source = ColumnDataSource({"x": [], "y": [], "low": [], "high": []})
+            self.figure.line("x", "y", source=source, color=colour, line_width=1.5)
+            self._dots.append(self.figure.scatter("x", "y", source=source, color=colour, size=4))
+            bars(self.figure, source, colour)
+            self._curves.append(source)
         self._here = Span(dimension="height", line_color=MARK, line_width=2)
         self.figure.add_layout(self._here)
         self.figure.on_event(Tap, lambda event: tapped(event.x, event.y))
@@ -245,10 +250,10 @@ class CurveFigure:
             }  # fmt: skip
         for dots in self._dots:
             dots.visible = len(x) <= MOST_DOTS
-        drawn = [source.data[end] for source in self._curves for end in ("low", "high")]
+        ends = [source.data[end] for source in self._curves for end in ("low", "high")]
         for range_, seen in (
             (self.figure.x_range, x),
-            (self.figure.y_range, np.concatenate(drawn)),
+            (self.figure.y_range, np.concatenate(ends)),
         ):
             known = np.asarray(seen, float)[np.isfinite(np.asarray(seen, float))]
             low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
@@ -258,16 +263,9 @@ class CurveFigure:
         self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = labels
         self.figure.title.text = title
 
-    def stand(self, x: float) -> None:
+    def mark_point(self, x: float) -> None:
         """Move the line of the current point."""
         self._here.location = x
-
-    def _curve(self, colour: str) -> ColumnDataSource:
-        source = ColumnDataSource({"x": [], "y": [], "low": [], "high": []})
-        self.figure.line("x", "y", source=source, color=colour, line_width=1.5)
-        self._dots.append(self.figure.scatter("x", "y", source=source, color=colour, size=4))
-        bars(self.figure, source, colour)
-        return source
 
 
 @dataclass(frozen=True)
@@ -319,8 +317,8 @@ def pixels(
 
     Examples
     --------
-    >>> drawn = pixels(np.arange(8.0).reshape(2, 4), np.arange(4.0), np.arange(2.0), most=2)
-    >>> drawn.image.tolist(), drawn.box
+    >>> image = pixels(np.arange(8.0).reshape(2, 4), np.arange(4.0), np.arange(2.0), most=2)
+    >>> image.image.tolist(), image.box
     ([[0.5, 2.5], [4.5, 6.5]], (-0.5, -0.5, 4.0, 2.0))
     """
     columns, left, width = _along(x, windows[0], most)

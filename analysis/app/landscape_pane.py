@@ -95,10 +95,12 @@ class LandscapePane:
         cut = self.landscape.sel(fixed, method="nearest") if fixed else self.landscape
         at = listed(
             place_text(
-                self.landscape, axis, int(np.argmin(np.abs(grid - fixed[axis]))), self.species
+                self.landscape,
+                axis,
+                int(np.abs(self.landscape[axis].to_numpy() - value).argmin()),
+                self.species,
             )
-            for axis in fixed
-            for grid in [self.landscape[axis].to_numpy()]
+            for axis, value in fixed.items()
         )
         self._draw_map(self.large, cut, None if view.image == ALL else view.image, at)
         if self.posterior is not None and set(self.axes) <= set(self.posterior.data_vars):
@@ -108,10 +110,10 @@ class LandscapePane:
         for name, figure in self.small.items():
             self._draw_map(figure, cut, name, at, small=True)
 
-    def stand(self, place: dict[str, float]) -> None:
+    def mark_point(self, place: dict[str, float]) -> None:
         """Mark the point."""
         if len(self.parameters) == 1:
-            self.curve.stand(place[self.axes[0]])
+            self.curve.mark_point(place[self.axes[0]])
         elif self.parameters:
             here = np.array([[place[axis] for axis in self.axes]])
             for figure in (self.large, *self.small.values()):
@@ -175,10 +177,6 @@ class LandscapePane:
             title += "; shaded: 68 % and 95 % of the posterior"
         label = axis_label(self.landscape[axis], self.species)
         self.curve.show(x, curves, (label, "S²"), title=title)
-
-
-def _nearest(landscape: xr.Dataset, axis: str, value: float) -> int:
-    return int(np.argmin(np.abs(landscape[axis].to_numpy() - value)))
 
 
 def _pane(figure: Any, height: int) -> Any:

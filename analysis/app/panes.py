@@ -93,13 +93,13 @@ class MapPane:
             words = view.label(reader, view.x), view.label(reader, name)
             self.curve.show(x, [(heights, errors)], words, title=title)
 
-    def stand(self, view: View) -> None:
+    def mark_point(self, view: View) -> None:
         """Mark the point."""
         place = view.at(self.reader)
         if self.map is not None:
             self.map.mark(self.map.here, np.array([[place[view.x], place[view.y]]]))
         elif self.curve is not None:
-            self.curve.stand(place[view.x])
+            self.curve.mark_point(place[view.x])
 
 
 class SlicesPane:
@@ -133,7 +133,7 @@ class SlicesPane:
             labels = (symbol(self.reader.ds[axis]), "")
             title = f"{view.variable} along {symbol_of(axis)}" + (f" at {others}" if others else "")
             curve.show(x, [values], labels, title=title)
-            curve.stand(place[axis])
+            curve.mark_point(place[axis])
 
 
 class ProgressPane:

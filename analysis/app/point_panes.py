@@ -150,7 +150,9 @@ class SnapshotPane:
 
     def draw(self, view: View) -> None:
         """Draw one replica."""
-        spins = self._spins(view)
+        spins = self._simulated.get(self._key(view))
+        if "spins" in self.reader.ds and self.reader.is_done(view.place):
+            spins = self.reader.point("spins", view.place).to_numpy()
         self.button.visible = spins is None and self.simulate is not None
         self.layout[0].visible = spins is not None
         self.note.visible = spins is None
@@ -183,12 +185,6 @@ class SnapshotPane:
         assert self.simulate is not None
         self._simulated[self._key(view)] = self.simulate(view.at(self.reader))
         self.draw(view)
-
-    def _spins(self, view: View) -> Words | None:
-        if "spins" in self.reader.ds and self.reader.is_done(view.place):
-            spins: Words = self.reader.point("spins", view.place).to_numpy()
-            return spins
-        return self._simulated.get(self._key(view))
 
     def _key(self, view: View) -> tuple[Any, ...]:
         return tuple(view.place[axis] for axis in self.reader.axes)

@@ -1,4 +1,4 @@
-"""``Reader``: a sweep's variables, read as far as they are shown."""
+"""``Reader``: the variables of a sweep, of which only what is shown is read."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ KEPT_BYTES = 2**28
 MOST_BYTES = 2**29
 
 # Up to this number of points a variable is read completely, so that later views are free.
-WHOLE_POINTS = 2**24
+COMPLETE_POINTS = 2**24
 
 BOOKKEEPING = {"done", "attempts", "state", "error", "checksum"}
 FAILED = (2, 3)
@@ -110,7 +110,9 @@ class Reader:
         inside = tuple((dim, int((place or {}).get(dim, 0))) for dim in self.within(variable))
         key = (variable, inside)
         if key not in self._kept:
-            self._keep(key, self._masked(self._read(variable, dict(inside)), self.done))
+            self._kept[key] = self._masked(self._read(variable, dict(inside)), self.done)
+            while sum(v.nbytes for v in self._kept.values()) > KEPT_BYTES and len(self._kept) > 1:
+                self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]
 
@@ -118,7 +120,7 @@ class Reader:
         """Return a variable over some axes, the last varying fastest, at a place on the others."""
         others = {axis: int(place[axis]) for axis in self.axes if axis not in axes}
         left = [axis for axis in self.axes if axis in axes]
-        if self.done.size <= WHOLE_POINTS:
+        if self.done.size <= COMPLETE_POINTS:
             cut = self.values(variable, place)[self._index(others)]
         else:
             inside = {dim: int(place.get(dim, 0)) for dim in self.within(variable)}
@@ -184,8 +186,3 @@ class Reader:
         real = np.abs(values) if np.iscomplexobj(values) else values
         masked: Values = np.where(done, real, np.nan).astype(float)
         return masked
-
-    def _keep(self, key: object, values: Values) -> None:
-        self._kept[key] = values
-        while sum(kept.nbytes for kept in self._kept.values()) > KEPT_BYTES and len(self._kept) > 1:
-            self._kept.popitem(last=False)

@@ -1,4 +1,4 @@
-"""What is browsed (``Shown``) and what is looked at (``View``)."""
+"""The data of a page (``Shown``) and the current selection (``View``)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -59,7 +59,7 @@ class Sources:
 
 @dataclass
 class Shown:
-    """What is browsed, shared by all browsers of a server.
+    """The data of a page, shared by all browsers of a server.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class Shown:
 
 
 class View(param.Parameterized):  # type: ignore[misc]
-    """What is looked at. Widgets, taps and tests change it; panes draw it.
+    """The current selection. Widgets and taps change it; panes draw it.
 
     Attributes
     ----------

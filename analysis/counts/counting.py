@@ -232,19 +232,12 @@ def _count_image(name: str, atoms: xr.Dataset, classes: Configurations, seed: in
             hint="--species Mo,Re, species=('Mo', 'Re') in Python",
         )
     centers, rings = site_rings(atoms)
-    if not len(centers):
-        raise RequestError(
-            f"{name}: no atom has a complete ring of neighbours",
-            came=f"{int(atoms['on_lattice'].sum())} atoms on the lattice",
-            allowed=f"at least one {classes.kind} ring",
-            hint="a larger image",
-        )
-    species = atoms["species"].to_numpy()
-    counts = count_configurations(np.maximum(species, 0), centers, rings, classes)
+    try:
+        statistics = _count_rings(atoms["species"].to_numpy(), centers, rings, classes, seed)
+    except RequestError as error:
+        raise error.within(name) from None
     probability = np.nan_to_num(atoms["probability"].to_numpy()[:, 1])
-    expected = expected_counts(probability, centers, rings, classes)
-    statistics = _shuffle_statistics(counts, species, centers, rings, classes, seed)
-    return statistics | {"expected_counts": expected}
+    return statistics | {"expected_counts": expected_counts(probability, centers, rings, classes)}
 
 
 def _count_table(
@@ -256,22 +249,13 @@ def _count_table(
 ) -> ImageCounts:
     try:
         positions, occupation = atoms_of_table(table, species)
-        centers, rings = complete_rings(positions, classes.kind)
-        if not len(centers):
-            raise RequestError(
-                "no atom has a complete ring of neighbours",
-                came=f"{len(table)} atoms",
-                allowed=f"at least one {classes.kind} ring",
-                hint="a larger image, or the lattice it shows",
-            )
-        counts = count_configurations(occupation, centers, rings, classes)
-        return _shuffle_statistics(counts, occupation, centers, rings, classes, seed)
+        rings = complete_rings(positions, classes.kind)
+        return _count_rings(occupation, *rings, classes, seed)
     except RequestError as error:
         raise error.within(str(path)) from None
 
 
-def _shuffle_statistics(
-    counts: Integers,
+def _count_rings(
     species: Integers,
     centers: Integers,
     rings: Integers,
@@ -279,6 +263,14 @@ def _shuffle_statistics(
     seed: int,
 ) -> ImageCounts:
     """Counts of an image and of its species shuffled over its own sites."""
+    if not len(centers):
+        raise RequestError(
+            "no atom has a complete ring of neighbours",
+            came=f"{np.count_nonzero(species >= 0)} atoms",
+            allowed=f"at least one {classes.kind} ring",
+            hint="a larger image, or the lattice it shows",
+        )
+    counts = count_configurations(np.maximum(species, 0), centers, rings, classes)
     shuffled = shuffled_counts(species, centers, rings, classes, shuffles=SHUFFLES, seed=seed)
     return {
         "counts": counts,
@@ -299,7 +291,7 @@ def _count_images(
     others = [path for path in paths if not is_image(path)]
     if others:
         raise RequestError(
-            "images and tables together", came=", ".join(map(str, others)), allowed="images alone"
+            "images and tables together", came=", ".join(map(str, others)), allowed="only images"
         )
     names = tuple(species) if species is not None else UNNAMED
     atoms_of = {}
@@ -338,11 +330,11 @@ def _with_measured(
         "p_random": ((), "share of shuffles as far from random mixing", "1"),
     }
     columns: dict[str, Column] = {
-        name: (("image", *dims), np.array([one[name] for one in counts.values()]), label, units)
+        name: (("image", *dims), np.array([of[name] for of in counts.values()]), label, units)
         for name, (dims, label, units) in dims_and_labels.items()
-        if all(name in one for one in counts.values())
+        if all(name in of for of in counts.values())
     }
-    observed = counts_dataset({name: one["counts"] for name, one in counts.items()}, classes)
+    observed = counts_dataset({name: of["counts"] for name, of in counts.items()}, classes)
     observed = observed.assign(labelled_variables(columns))
     if species is not None and tuple(species) != UNNAMED:
         observed["composition"].attrs["long_name"] = f"{species[1]} fraction x"
@@ -405,7 +397,7 @@ def count_lattices(species: npt.NDArray[np.integer], lattice: Lattice) -> xr.Dat
     classes, rings = configurations(lattice.kind), lattice.neighbors(1)
     sites = np.arange(lattice.sites)
     counts = {
-        f"image {number}": count_configurations(one, sites, rings, classes)
-        for number, one in enumerate(species)
+        f"image {number}": count_configurations(occupation, sites, rings, classes)
+        for number, occupation in enumerate(species)
     }
     return counts_dataset(counts, classes)

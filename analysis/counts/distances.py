@@ -32,7 +32,7 @@ def statistical_distance(
 ) -> Floats | xr.DataArray:
     """Statistical distance s = arccos Σ_i √(p_i q_i), in radians from 0 to π/2.
 
-    The angle between two distributions, in units of what can be told apart: for N samples of p
+    The angle between two distributions, in units of what can be distinguished: for N samples of p
     compared with q, 4 N s² follows χ² with k − 1 degrees of freedom when p = q and N is large.
     Evaluated as 2 arcsin(|√p − √q|/2), the same number without the loss of digits of arccos near
     1: s(p, p) is exactly 0.
@@ -70,17 +70,10 @@ def statistical_distance(
     >>> float(statistical_distance([30, 50, 20], [3, 5, 2]))
     0.0
     """
-    if isinstance(p, xr.DataArray) or isinstance(q, xr.DataArray):
-        return _labelled(p, q, dim)
-    return _distance(np.moveaxis(_array(p), axis, -1), np.moveaxis(_array(q), axis, -1))
-
-
-def _array(histogram: npt.ArrayLike) -> Floats:
-    return np.atleast_1d(np.asarray(histogram, float))
-
-
-def _labelled(p: object, q: object, dim: Hashable | None) -> xr.DataArray:
-    labelled = next(h for h in (p, q) if isinstance(h, xr.DataArray))
+    labelled = next((h for h in (p, q) if isinstance(h, xr.DataArray)), None)
+    if labelled is None:
+        first, second = (np.atleast_1d(np.asarray(h, float)) for h in (p, q))
+        return _distance(np.moveaxis(first, axis, -1), np.moveaxis(second, axis, -1))
     if dim is None:
         dim = "configuration" if "configuration" in labelled.dims else labelled.dims[-1]
     pair = [
@@ -88,7 +81,7 @@ def _labelled(p: object, q: object, dim: Hashable | None) -> xr.DataArray:
         for h in (p, q)
     ]
     _check_classes([int(h.sizes.get(dim, 0)) for h in pair])
-    found: xr.DataArray = xr.apply_ufunc(
+    distances: xr.DataArray = xr.apply_ufunc(
         _distance,
         *pair,
         input_core_dims=[[dim], [dim]],
@@ -96,7 +89,7 @@ def _labelled(p: object, q: object, dim: Hashable | None) -> xr.DataArray:
         dask_gufunc_kwargs={"allow_rechunk": True},
         output_dtypes=[float],
     )
-    return found.assign_attrs(long_name="statistical distance", units="rad")
+    return distances.assign_attrs(long_name="statistical distance", units="rad")
 
 
 def _distance(p: Floats, q: Floats) -> Floats:

@@ -96,7 +96,7 @@ def shuffled_counts(
 
 
 def effective_number(shuffled: Integers) -> float:
-    """Number of independent neighbourhoods with the information of the overlapping ones.
+    """Number of independent neighbourhoods with the same information as the overlapping ones.
 
     N f, where f is the expected Pearson χ² of N independent draws about the mean of the shuffles,
     k − 1 for k classes that occur, over the mean χ² of the shuffles.
@@ -199,7 +199,7 @@ def count_covariance(point: xr.Dataset) -> Floats:
     """Covariance of the class counts of one configuration of the lattice, per neighbourhood.
 
     The counts of N neighbourhoods in an image of the same phase have N times this covariance; for
-    independent ones it would be diag(q) − qqᵀ.
+    independent neighbourhoods it would be diag(q) − qqᵀ.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def _scatter(counts: npt.NDArray[Any]) -> Floats:
 
 
 def _slow_modes(moments: xr.DataArray, samples: int) -> tuple[Floats, Floats]:
-    """Deviations of the replicas' means, (replicas, modes), and the covariance of single ones."""
+    """Deviations of the replicas' means, (replicas, modes), and the covariance of one sample."""
     deviations, single = [], []
     for name, square in _MODES:
         mean = moments.sel(moment=name).values

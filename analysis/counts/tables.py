@@ -16,6 +16,10 @@ Integers = npt.NDArray[np.int64]
 
 MOST_COUNTS = 10**15
 
+# Files and folders that are allowed, for messages.
+TABLES = "a CSV table of counts or of atoms"
+STORES = "a folder that latticescape measure wrote"
+
 # Columns of a table of atoms.
 COLUMNS = ("image", "row_px", "col_px", "row_err_px", "col_err_px", "species", "probability")
 POSITIONS = ("row_px", "col_px", "species")
@@ -30,19 +34,12 @@ PER_IMAGE = ("source", "pixel_size", "pixel_units")
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV table of counts or of atoms, with at least one row."""
     if not path.exists():
-        raise RequestError(
-            f"there is no file {path}",
-            allowed="a CSV table of counts or of atoms",
-            hint="counts.csv",
-        )
+        raise RequestError(f"there is no file {path}", allowed=TABLES, hint="counts.csv")
     try:
         table = pd.read_csv(path, comment="#", skipinitialspace=True)
     except (OSError, ValueError, UnicodeDecodeError) as error:
-        raise RequestError(
-            f"cannot read the table {path}",
-            came=str(error).strip() or type(error).__name__,
-            allowed="a CSV table of counts or of atoms",
-        ) from None
+        came = str(error).strip() or type(error).__name__
+        raise RequestError(f"cannot read the table {path}", came=came, allowed=TABLES) from None
     if table.empty:
         raise RequestError(f"the table {path} is empty", came="no rows", allowed="one row a class")
     return table
@@ -79,7 +76,18 @@ def counts_by_image(table: pd.DataFrame, classes: Configurations) -> dict[str, I
         )
     row_of = _rows_by_class(table[class_columns], classes)
     order = [row_of[key] for key in classes.keys]
-    return {str(image): _check_counts(str(image), table[image])[order] for image in images}
+    counts = {}
+    for image in images:
+        values = pd.to_numeric(table[image], errors="coerce").to_numpy(float)
+        valid = (values >= 0) & (values <= MOST_COUNTS) & (values == np.rint(values))
+        if not valid.all():
+            raise RequestError(
+                f"the column {image} holds a value that is no count",
+                came=table[image].iloc[int(np.argmin(valid))],
+                allowed="whole numbers from 0 to 10^15",
+            )
+        counts[str(image)] = values.astype(np.int64)[order]
+    return counts
 
 
 def _rows_by_class(columns: pd.DataFrame, classes: Configurations) -> dict[tuple[int, ...], int]:
@@ -103,18 +111,6 @@ def _rows_by_class(columns: pd.DataFrame, classes: Configurations) -> dict[tuple
             allowed=f"all {len(classes)} of the {classes.kind} lattice, 0 where none was seen",
         )
     return row_of
-
-
-def _check_counts(image: str, column: "pd.Series[float]") -> Integers:
-    values = pd.to_numeric(column, errors="coerce").to_numpy(float)
-    valid = (values >= 0) & (values <= MOST_COUNTS) & (values == np.rint(values))
-    if not valid.all():
-        raise RequestError(
-            f"the column {image} holds a value that is no count",
-            came=column.iloc[int(np.argmin(valid))],
-            allowed="whole numbers from 0 to 10^15",
-        )
-    return values.astype(np.int64)
 
 
 def atoms_of_table(table: pd.DataFrame, species: Sequence[str] | None) -> tuple[Floats, Integers]:
@@ -265,21 +261,15 @@ def stored_counts(paths: Iterable[str | Path]) -> xr.Dataset:
 
 def _open_store(path: str | Path) -> xr.Dataset:
     if not Path(path).is_dir():
-        raise RequestError(
-            f"there is no store {path}", allowed="a folder that latticescape measure wrote"
-        )
+        raise RequestError(f"there is no store {path}", allowed=STORES)
     try:
         store: xr.Dataset = xr.open_zarr(path, chunks=None).load()
     except (OSError, ValueError, KeyError) as error:
+        allowed = f"{STORES}, or a CSV table"
         raise RequestError(
-            f"cannot read the store {path}",
-            came=str(error),
-            allowed="a store that latticescape measure wrote, or a CSV table",
+            f"cannot read the store {path}", came=str(error), allowed=allowed
         ) from None
     if not {"counts", "n", "composition"} <= set(store):
-        raise RequestError(
-            f"the store {path} holds no observed counts",
-            came=", ".join(map(str, store.data_vars)),
-            allowed="a store that latticescape measure wrote",
-        )
+        came = ", ".join(map(str, store.data_vars))
+        raise RequestError(f"the store {path} holds no observed counts", came=came, allowed=STORES)
     return store

@@ -14,7 +14,6 @@ from latticescape.physics.errors import RequestError
 
 if TYPE_CHECKING:
     import tifffile
-    from PIL import Image
 
 Values = npt.NDArray[Any]
 
@@ -187,7 +186,7 @@ def _tiff(path: Path, part: str | None) -> Raw:
         try:
             values = np.asarray(series.asarray())
         except ValueError:
-            # tifffile alone knows few compressions; Pillow reads the common ones.
+            # tifffile itself knows few compressions; Pillow reads the common ones.
             raw = _picture(path, None)
             return Raw(raw.values, raw.coloured, size)
         if "S" in series.axes:
@@ -207,24 +206,18 @@ def _picture(path: Path, _: str | None) -> Raw:
         frames = []
         for number in range(getattr(picture, "n_frames", 1)):
             picture.seek(number)
-            frames.append(_pixels(picture, path))
+            mode = picture.mode
+            # Byte 25 of a PNG is its bits per channel; Pillow would drop the lower eight of 16.
+            if picture.format == "PNG" and mode.startswith("RGB") and path.read_bytes()[24] > 8:
+                raise RequestError(
+                    "colours of 16 bits are not read from PNG", hint="save it as grey, or as TIFF"
+                )
+            if mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
+                frames.append(np.asarray(picture.convert("RGB")))
+            else:
+                frames.append(np.asarray(picture.convert("L") if mode == "1" else picture))
     values = frames[0] if len(frames) == 1 else np.stack(frames)
     return Raw(values, values.ndim - (len(frames) > 1) == 3)
-
-
-def _pixels(picture: "Image.Image", path: Path) -> Values:
-    # The 25th byte of a PNG is its number of bits per channel; Pillow would drop the lower eight.
-    if picture.format == "PNG" and picture.mode.startswith("RGB") and path.read_bytes()[24] > 8:
-        raise RequestError(
-            "colours of 16 bits are not read from PNG", hint="save it as grey, or as TIFF"
-        )
-    if picture.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
-        return np.asarray(picture.convert("RGB"))
-    return np.asarray(picture.convert("L") if picture.mode == "1" else picture)
-
-
-def _npy(path: Path, _: str | None) -> Raw:
-    return _raw_array(np.asarray(np.load(path, allow_pickle=False)))
 
 
 def _hdf5(path: Path, part: str | None) -> Raw:
@@ -302,7 +295,7 @@ Reader = Callable[[Path, str | None], Raw]
 _READERS: dict[str, Reader] = {
     **dict.fromkeys((".tif", ".tiff"), _tiff),
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp"), _picture),
-    ".npy": _npy,
+    ".npy": lambda path, _: _raw_array(np.asarray(np.load(path, allow_pickle=False))),
     **dict.fromkeys((".h5", ".hdf5"), _hdf5),
     **dict.fromkeys(MICROSCOPY, _microscopy),
 }

@@ -9,9 +9,9 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
-from latticescape.analysis.images.sites.rings import site_rings, widest_gap
+from latticescape.analysis.images.sites.rings import check_enough_atoms, site_rings, widest_gap
 from latticescape.analysis.labelled import labelled_variables
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import checked_integer
 from latticescape.physics.lattices.lattice import neighbor_steps
 
 Integers = npt.NDArray[np.int64]
@@ -83,13 +83,7 @@ def neighborhoods(
     """
     positions = np.stack([atoms["row"].to_numpy(), atoms["col"].to_numpy()], axis=1).astype(float)
     centers, neighbors = _neighbors(atoms, positions, J)
-    least = max(clusters, 3)
-    if len(centers) < least:
-        raise RequestError(
-            f"too few atoms with {J} neighbours on all sides",
-            came=len(centers),
-            allowed=f"{least} or more",
-        )
+    check_enough_atoms(len(centers), max(clusters, 3), f"with {J} neighbours on all sides")
     steps = positions[neighbors] - positions[centers][:, None]
     spacing = float(np.median(np.hypot(*np.moveaxis(steps, 2, 0))))
     distances, angles = np.hypot(steps[..., 0], steps[..., 1]), _angles(steps)
@@ -98,6 +92,11 @@ def neighborhoods(
     pca = PCA(number, svd_solver="full", random_state=seed)
     scores: Floats = pca.fit_transform((steps / spacing).reshape(len(steps), -1))
     axes = pca.components_.reshape(-1, J, 2)
+    leading = scores[:, :2]
+    distinct = len(np.unique(leading.round(9), axis=0))
+    labels = KMeans(min(clusters, distinct), n_init=5, random_state=seed).fit(leading).labels_
+    rank = np.argsort(np.argsort(-np.bincount(labels), kind="stable"), kind="stable")
+    cluster = np.asarray(rank[labels], np.int64)
     bimodality = np.array([_bimodality(score) for score in scores.T])
     parts, of_axes = ("atom", "neighbor", "part"), ("component", "neighbor", "coordinate")
     shares = pca.explained_variance_ratio_
@@ -112,7 +111,7 @@ def neighborhoods(
                 "axis": (of_axes, axes, "principal axis", "1"),
                 "variance_explained": ("component", shares, "share of the variance", "1"),
                 "bimodality": ("component", bimodality, separation, "1"),
-                "cluster": ("atom", _clusters(scores, clusters, seed), "cluster", "1"),
+                "cluster": ("atom", cluster, "cluster", "1"),
             }
         ),
         coords={
@@ -128,23 +127,24 @@ def neighborhoods(
 
 def _neighbors(atoms: xr.Dataset, positions: Floats, J: int) -> tuple[Integers, Integers]:
     """Atoms with neighbours on all sides, and these neighbours in order."""
-    if not 1 <= J <= MOST_NEIGHBORS:
-        raise RequestError("no such number of neighbours", came=J, allowed=f"1 to {MOST_NEIGHBORS}")
+    checked_integer(J, 1, MOST_NEIGHBORS, "no such number of neighbours")
     usable = np.isfinite(positions).all(axis=1)
     if "on_lattice" in atoms:
         usable &= atoms["on_lattice"].to_numpy()
     numbers = np.flatnonzero(usable)
-    if len(numbers) <= J:
-        raise RequestError(
-            f"too few atoms for {J} neighbours", came=len(numbers), allowed=f"{J + 1} or more"
-        )
+    check_enough_atoms(len(numbers), J + 1, f"for {J} neighbours")
     if "on_lattice" in atoms and len(neighbor_steps(atoms.attrs["lattice"], 1)[0]) == J:
         return site_rings(atoms)
     places = positions[numbers]
     near = np.asarray(cKDTree(places).query(places, k=J + 1)[1])[:, 1:]
     steps = places[near] - places[:, None]
     angles = _angles(steps)
-    order = np.argsort(np.mod(angles - _emptiest(angles), 2 * np.pi), axis=1, kind="stable")
+    # Neighbours are ordered from the direction with the fewest of them.
+    bins = 72
+    counts, edges = np.histogram(np.mod(angles, 2 * np.pi), bins, (0, 2 * np.pi))
+    smooth = gaussian_filter1d(counts.astype(float), 2.0, mode="wrap")
+    emptiest = float(edges[int(np.argmin(smooth))] + np.pi / bins)
+    order = np.argsort(np.mod(angles - emptiest, 2 * np.pi), axis=1, kind="stable")
     planes = ConvexHull(places).equations
     depth = -(planes @ np.column_stack([places, np.ones(len(places))]).T).max(axis=0)
     inside = depth > MARGIN * np.hypot(*np.moveaxis(steps, 2, 0)).max(axis=1)
@@ -155,22 +155,6 @@ def _neighbors(atoms: xr.Dataset, positions: Floats, J: int) -> tuple[Integers, 
 def _angles(steps: Floats) -> Floats:
     """Angles of (row, col) steps from the columns' axis towards the rows', rad."""
     return np.asarray(np.arctan2(steps[..., 0], steps[..., 1]), np.float64)
-
-
-def _emptiest(angles: Floats) -> float:
-    """The direction with the fewest neighbours, where their order begins."""
-    bins = 72
-    counts, edges = np.histogram(np.mod(angles, 2 * np.pi), bins, (0, 2 * np.pi))
-    smooth = gaussian_filter1d(counts.astype(float), 2.0, mode="wrap")
-    return float(edges[int(np.argmin(smooth))] + np.pi / bins)
-
-
-def _clusters(scores: Floats, number: int, seed: int) -> Integers:
-    """Clusters by the first two components, numbered by decreasing size."""
-    distinct = len(np.unique(scores[:, :2].round(9), axis=0))
-    labels = KMeans(min(number, distinct), n_init=5, random_state=seed).fit(scores[:, :2]).labels_
-    rank = np.argsort(np.argsort(-np.bincount(labels), kind="stable"), kind="stable")
-    return np.asarray(rank[labels], np.int64)
 
 
 def _bimodality(scores: Floats) -> float:

@@ -100,7 +100,16 @@ def image_paths(source: Paths) -> list[Path]:
     [PosixPath('a.tif'), PosixPath('b.png')]
     """
     patterns = [source] if isinstance(source, (str, Path)) else list(source)
-    paths = [path for pattern in patterns for path in _matching(str(pattern))]
+    paths: list[Path] = []
+    for pattern in map(str, patterns):
+        matches = [Path(pattern)]
+        if not matches[0].exists() and any(mark in pattern for mark in "*?["):
+            matches = sorted(path for path in map(Path, glob(pattern)) if is_image(path))
+            if not matches:
+                raise RequestError(
+                    "no image matches the pattern", came=pattern, allowed=", ".join(SUFFIXES)
+                )
+        paths += matches
     if not paths:
         raise RequestError("no image is named", came="[]", allowed="a path", hint='"images/*.tif"')
     stems = [path.stem for path in paths]
@@ -173,17 +182,6 @@ def labelled_image(
         name,
         {"pixel_size": float(pixel_size), "pixel_units": pixel_units, "source": source},
     )
-
-
-def _matching(pattern: str) -> list[Path]:
-    if Path(pattern).exists() or not any(mark in pattern for mark in "*?["):
-        return [Path(pattern)]
-    paths = sorted(path for path in map(Path, glob(pattern)) if is_image(path))
-    if not paths:
-        raise RequestError(
-            "no image matches the pattern", came=pattern, allowed=", ".join(SUFFIXES)
-        )
-    return paths
 
 
 def _select_frame(raw: Raw, frame: int | None) -> Values:

@@ -13,11 +13,12 @@ from skimage.filters import threshold_multiotsu
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
+from latticescape.analysis.images.sites.lattice_fit import positive_intensities
+from latticescape.analysis.images.sites.rings import check_enough_atoms
 from latticescape.analysis.labelled import labelled_variables
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 # The illumination of an atom is estimated from this many others around it, weighted by a Gaussian
 # of this width in spacings, after a parabola over the full image is subtracted.
@@ -151,11 +152,7 @@ def assign_species(
             hint="--species Mo,Re, species=('Mo', 'Re') in Python",
         )
     on = np.flatnonzero(sites["on_lattice"].to_numpy())
-    fewest = max(FEWEST_ATOMS, 3 * len(names))
-    if len(on) < fewest:
-        raise RequestError(
-            "too few atoms to distinguish species", came=len(on), allowed=f"{fewest} or more"
-        )
+    check_enough_atoms(len(on), max(FEWEST_ATOMS, 3 * len(names)), "to distinguish species")
     places = np.stack([sites["row"].to_numpy()[on], sites["col"].to_numpy()[on]], axis=1)
     places = places / float(sites.attrs["lattice_constant"])
     intensities = sites["intensity"].to_numpy()[on].astype(float)
@@ -205,10 +202,7 @@ def brightness_mixture(
         The better separated of two, which start from no illumination and from a parabola. The
         likelihood does not decide, for an illumination that follows the species can explain more.
     """
-    least = 1e-3 * float(np.quantile(intensities, 0.9))
-    if least <= 0:
-        raise RequestError("the atoms are not bright", came="90 % at or below 0", allowed="above 0")
-    logs = np.log(np.maximum(intensities, least))
+    logs = np.log(positive_intensities(intensities))
     r, c = ((positions - positions.mean(axis=0)) / np.maximum(np.ptp(positions, axis=0), 1)).T
     parabola = np.column_stack([np.ones(len(r)), r, c, r * r, r * c, c * c])
     nearest = cKDTree(positions).query(positions, k=min(NEIGHBORS + 1, len(positions)))
@@ -240,8 +234,17 @@ def brightness_mixture(
 def _fit_mixture(logs: Floats, number: int, seed: int) -> Mixture:
     """The most likely mixture from several starts: equal parts, tails, and Otsu's parts."""
     floor = 1e-6 * max(float(np.var(logs)), 1e-12)
+    ranks = np.argsort(np.argsort(logs, kind="stable"), kind="stable")
+    starts: list[npt.NDArray[np.generic]] = [ranks * number // len(logs)]
+    if number > 1:
+        starts.append(np.digitize(logs, _otsu(logs, number)))
+    if number == 2:
+        starts += [ranks >= len(logs) - k for k in (3, len(logs) // 10)]
     mixtures = []
-    for parts in _starts(logs, number):
+    for start in starts:
+        parts = start.astype(np.int64)
+        if len(np.unique(parts)) != number:
+            continue
         means = np.bincount(parts, logs) / np.bincount(parts)
         within = float(np.mean((logs - means[parts]) ** 2))
         model = GaussianMixture(
@@ -270,16 +273,6 @@ def _fit_mixture(logs: Floats, number: int, seed: int) -> Mixture:
             )
         )
     return max(mixtures, key=lambda mixture: mixture.likelihood)
-
-
-def _starts(logs: Floats, number: int) -> list[Integers]:
-    """Partitions of the atoms to start from, without empty parts."""
-    ranks = np.argsort(np.argsort(logs, kind="stable"), kind="stable")
-    even = ranks * number // len(logs)
-    tails = [(ranks >= len(logs) - k).astype(np.int64) for k in (3, len(logs) // 10)]
-    cut = [np.digitize(logs, _otsu(logs, number))] if number > 1 else []
-    parts = [even, *cut, *(tails if number == 2 else [])]
-    return [p.astype(np.int64) for p in parts if len(np.unique(p)) == number]
 
 
 def _otsu(logs: Floats, number: int) -> Floats:

@@ -22,7 +22,7 @@ METALS = (0.37, 1.0)
 # extinguishes the pair of first-order spots along the dimers.
 DIMER = 0.125
 
-# A column is drawn out to this many standard deviations, where it has fallen to 4e-6 of its peak.
+# A column extends to this many standard deviations, where it has fallen to 4e-6 of its peak.
 REACH = 5.0
 
 __all__ = ["draw_configuration", "draw_image", "drifted", "place_atoms", "two_phases"]
@@ -119,8 +119,13 @@ def place_atoms(
     site = np.tile(np.arange(lattice.sites), len(table) // lattice.sites)
     sublattice = np.arange(len(table)) // lattice.sites
     present = (sublattice > 0) | (rng.random(len(table)) >= vacancies)
-    places, frame = _centred(_rotated(spacing * table, rotation), shape, margin * spacing)
-    outside = np.maximum(-0.5 - places, places - np.array(frame) + 0.5).max(axis=1)
+    places = _rotated(spacing * table, rotation)
+    low, high = places.min(axis=0), places.max(axis=0)
+    if shape is None:
+        rows, cols = (int(n) for n in np.ceil(high - low + 2 * (margin * spacing)) + 1)
+        shape = (rows, cols)
+    places = places + (np.array(shape) - 1 - low - high) / 2
+    outside = np.maximum(-0.5 - places, places - np.array(shape) + 0.5).max(axis=1)
     present &= outside < spacing
     species_of = np.where(sublattice > 0, -1, kinds[site])
     height = np.where(sublattice > 0, chalcogen, np.array(amplitudes)[kinds[site]])
@@ -140,7 +145,7 @@ def place_atoms(
                 for name, (values, label, units) in columns.items()
             }
         ),
-        attrs={"shape": frame, "spacing_px": spacing, "lattice": lattice.kind},
+        attrs={"shape": shape, "spacing_px": spacing, "lattice": lattice.kind},
     )
 
 
@@ -212,16 +217,6 @@ def _rotated(places: Floats, rotation: float) -> Floats:
     angle = np.deg2rad(rotation)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     return np.asarray((places @ turn)[:, ::-1], np.float64)
-
-
-def _centred(
-    places: Floats, shape: tuple[int, int] | None, margin: float
-) -> tuple[Floats, tuple[int, int]]:
-    low, high = places.min(axis=0), places.max(axis=0)
-    if shape is None:
-        rows, cols = (int(n) for n in np.ceil(high - low + 2 * margin) + 1)
-        shape = (rows, cols)
-    return places + (np.array(shape) - 1 - low - high) / 2, shape
 
 
 def _covering(kind: str, shape: tuple[int, int], spacing: float) -> tuple[Floats, Integers]:
@@ -323,8 +318,27 @@ def draw_image(
     ((20, 30), True)
     """
     places = _places(positions)
-    heights = _heights(amplitudes, len(places))
-    _check_numbers(shape, sigma, (peak, blur, scan_noise, readout, background))
+    heights = np.asarray(amplitudes, np.float64)
+    if heights.shape not in ((), places.shape[:1]) or not np.all(
+        np.isfinite(heights) & (heights >= 0)
+    ):
+        raise RequestError(
+            "amplitudes do not fit the atoms",
+            came=f"shape {heights.shape}",
+            allowed=f"one number or {len(places)} numbers, none below 0",
+        )
+    heights = np.broadcast_to(heights, len(places))
+    if len(shape) != 2 or min(shape) < 1:
+        raise RequestError("the frame is empty", came=shape, allowed="rows and columns")
+    if not (np.isfinite(sigma) and sigma > 0):
+        raise RequestError("sigma must be positive", came=sigma, allowed="px, above 0")
+    numbers = (peak, blur, scan_noise, readout, background)
+    if not all(np.isfinite(number) and number >= 0 for number in numbers):
+        raise RequestError(
+            "peak, blur, scan_noise, readout or background is negative or not finite",
+            came=numbers,
+            allowed="0 or more",
+        )
     heights = heights * peak * sigma**2 / (sigma**2 + blur**2)
     rng = np.random.default_rng(seed)
     expected = _sloped(shape, background, background_slope)
@@ -465,30 +479,6 @@ def _places(positions: npt.ArrayLike) -> Floats:
             "positions are not finite pairs", came=f"shape {places.shape}", allowed="(atoms, 2), px"
         )
     return places
-
-
-def _heights(amplitudes: npt.ArrayLike, atoms: int) -> Floats:
-    heights = np.asarray(amplitudes, np.float64)
-    if heights.shape not in ((), (atoms,)) or not (np.isfinite(heights) & (heights >= 0)).all():
-        raise RequestError(
-            "amplitudes do not fit the atoms",
-            came=f"shape {heights.shape}",
-            allowed=f"one number or {atoms} numbers, none below 0",
-        )
-    return np.broadcast_to(heights, (atoms,))
-
-
-def _check_numbers(shape: tuple[int, int], sigma: float, numbers: tuple[float, ...]) -> None:
-    if len(shape) != 2 or min(shape) < 1:
-        raise RequestError("the frame is empty", came=shape, allowed="rows and columns")
-    if not (np.isfinite(sigma) and sigma > 0):
-        raise RequestError("sigma must be positive", came=sigma, allowed="px, above 0")
-    if not all(np.isfinite(number) and number >= 0 for number in numbers):
-        raise RequestError(
-            "peak, blur, scan_noise, readout or background is negative or not finite",
-            came=numbers,
-            allowed="0 or more",
-        )
 
 
 def _sloped(shape: tuple[int, int], background: float, slope: Pair) -> Floats:

@@ -8,7 +8,7 @@ import xarray as xr
 from scipy.stats import chi2
 
 from latticescape.analysis.labelled import labelled_variables
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_integer
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,13 +41,16 @@ def boltzmann_constant(units: str) -> float:
     return BOLTZMANN[units]
 
 
-def finite_numbers(data: Any, what: str, units: str = "") -> Floats:
+def finite_numbers(
+    data: Any, what: str, units: str = "", *, above_zero: bool = False, hint: str | None = None
+) -> Floats:
     """Finite numbers; the unit of a DataArray must be the expected one.
 
     Raises
     ------
     RequestError
-        If a value is not finite, or the units do not match.
+        If a value is not finite, is not above zero where it must be (with this hint), or the units
+        do not match.
     """
     own = getattr(data, "attrs", {}).get("units", units)
     if units and own != units:
@@ -63,20 +66,15 @@ def finite_numbers(data: Any, what: str, units: str = "") -> Floats:
         values = np.array([np.nan])
     if values.size == 0 or not np.all(np.isfinite(values)):
         raise RequestError(f"{what} must be finite numbers", came=data, allowed="finite numbers")
+    if above_zero and np.any(values <= 0):
+        allowed = f"{what} > 0, in {units}" if units else f"{what} > 0"
+        raise RequestError(f"{what} must be above 0", came=values.min(), allowed=allowed, hint=hint)
     return values
 
 
 def temperatures(data: Any) -> Floats:
     """Temperatures in K, all above 0."""
-    values = finite_numbers(data, "T", "K")
-    if np.any(values <= 0):
-        raise RequestError(
-            "temperatures must be above 0",
-            came=values[values <= 0][0],
-            allowed="T > 0, in K",
-            hint="T + 273.15 if it is in °C",
-        )
-    return values
+    return finite_numbers(data, "T", "K", above_zero=True, hint="T + 273.15 if it is in °C")
 
 
 MOST_STEPS = 200
@@ -188,26 +186,20 @@ def arrhenius(
 
 def _fit_rates(rates: Any, errors: Any, design: Floats) -> tuple[Floats, Floats, Floats]:
     """Weighted least squares of ln k: parameters, covariance, deviations in standard errors."""
-    values = finite_numbers(rates, "rates", "1/s")
+    hint = "a Dataset of hops and exposure, which may include a temperature without hops"
+    values = finite_numbers(rates, "rates", "1/s", above_zero=True, hint=hint)
     if errors is None:
         raise RequestError(
             "rates have no errors",
             allowed="errors=, or a Dataset of hops and exposure",
             hint="arrhenius(ds.hop_rate, ds.hop_rate_se)",
         )
-    spread = finite_numbers(errors, "errors", "1/s")
+    spread = finite_numbers(errors, "errors", "1/s", above_zero=True, hint=hint)
     if values.shape != (len(design),) or spread.shape != values.shape:
         raise RequestError(
             "rates, errors and temperatures must have the same length",
             came=f"{values.shape}, {spread.shape}, {len(design)}",
             allowed="one rate and one error per temperature",
-        )
-    if np.any(values <= 0) or np.any(spread <= 0):
-        raise RequestError(
-            "rates and errors must be above 0",
-            came=min(values.min(), spread.min()),
-            allowed="above 0",
-            hint="a Dataset of hops and exposure, which may include a temperature without hops",
         )
     weights = (values / spread)[:, None]
     matrix, logs = design * weights, np.log(values) * weights[:, 0]
@@ -245,7 +237,7 @@ def _fit_counts(counts: xr.Dataset, design: Floats) -> tuple[Floats, Floats, Flo
         expected = exposure * np.exp(design @ values)
         information = design.T @ (design * expected[:, None])
         step = np.linalg.solve(information, design.T @ (hops - expected))
-        # Far from the maximum a full step may overshoot by powers of e.
+        # At a distance from the maximum a full step may overshoot by powers of e.
         values += step / max(1.0, float(np.max(np.abs(design @ step))))
         if np.max(np.abs(design @ step)) < 1e-10:
             break
@@ -316,16 +308,19 @@ def site_energies(
     scale = boltzmann_constant(units) * float(temperatures(T))
     weights = np.ones(len(observed))
     if degeneracy is not None:
-        weights = _per_type(degeneracy, "degeneracy", len(observed))
-        if np.any(weights <= 0):
-            raise RequestError(
-                "degeneracy is a number of sites", came=weights.tolist(), allowed="above 0"
-            )
-    relative = _relative_errors(observed, errors)
-    if reference not in range(len(observed)):
+        weights = _per_type(degeneracy, "degeneracy", len(observed), above_zero=True)
+    if errors is not None:
+        relative = _per_type(errors, "errors", len(observed), above_zero=True) / observed
+    elif np.any(observed != np.floor(observed)):
         raise RequestError(
-            "reference is not a site type", came=reference, allowed=f"0 to {len(observed) - 1}"
+            "populations that are not counts need their errors",
+            came=observed.tolist(),
+            allowed="whole numbers, or errors=",
+            hint="site_energies(ds.population, T, errors=ds.population_se)",
         )
+    else:
+        relative = 1.0 / np.sqrt(observed)
+    checked_integer(reference, 0, len(observed) - 1, "reference is not a site type")
     logs = np.log(observed / weights)
     differences = np.eye(len(observed))
     differences[:, reference] -= 1.0
@@ -380,24 +375,10 @@ def _observed(counts: Any) -> tuple[npt.NDArray[Any], Floats]:
     return names, observed
 
 
-def _relative_errors(observed: Floats, errors: Any) -> Floats:
-    if errors is None:
-        if np.any(observed != np.floor(observed)):
-            raise RequestError(
-                "populations that are not counts need their errors",
-                came=observed.tolist(),
-                allowed="whole numbers, or errors=",
-                hint="site_energies(ds.population, T, errors=ds.population_se)",
-            )
-        return 1.0 / np.sqrt(observed)
-    spread = _per_type(errors, "errors", len(observed))
-    if np.any(spread <= 0):
-        raise RequestError("errors must be above 0", came=spread.tolist(), allowed="errors > 0")
-    return np.asarray(spread / observed, np.float64)
-
-
-def _per_type(data: Any, name: str, types: int, units: str = "") -> Floats:
-    values = finite_numbers(data, name, units)
+def _per_type(
+    data: Any, name: str, types: int, units: str = "", *, above_zero: bool = False
+) -> Floats:
+    values = finite_numbers(data, name, units, above_zero=above_zero)
     if values.shape != (types,):
         raise RequestError(
             f"{name} needs one number per site type", came=values.shape, allowed=f"{types} numbers"

@@ -142,8 +142,9 @@ def hop_rates(
         D = rate·a²/4), ``rate_se`` (Poisson, or binomial where corrected; for a rate without moves
         the rate of one move). ``exposure`` (site_type), s. ``hops_per_frame``: mean hops of an
         atom between frames; ``several``: expected share of moves that are several hops;
-        ``unseen``: hops per observed hop; ``far``: moves beyond nearest sites. attrs:
-        ``coordination``, ``distance``, ``frame_time``, ``left_out`` (intervals at the edge).
+        ``unseen``: hops per observed hop; ``distant``: moves to sites that are not nearest
+        neighbours. attrs: ``coordination``, ``distance``, ``frame_time``, ``left_out`` (intervals
+        at the edge).
 
     Raises
     ------
@@ -160,9 +161,7 @@ def hop_rates(
     >>> ds.moves.item(), ds.exposure.item(), round(ds.rate.item(), 4)
     (1, 30.0, 0.0428)
     """
-    seconds = float(finite_numbers(frame_time, "frame_time", "s"))
-    if seconds <= 0:
-        raise RequestError("frame_time must be above 0", came=seconds, allowed="> 0, in s")
+    seconds = float(finite_numbers(frame_time, "frame_time", "s", above_zero=True))
     places = _sites(sites, types)
     intervals = _intervals(_table(tracks), places)
     inner = places.inner[intervals.before]
@@ -252,7 +251,7 @@ def _count_moves(seen: Intervals, places: Sites, seconds: float) -> xr.Dataset:
             "moved": ("site_type", moved, {"units": "count"}),
             "intervals": ("site_type", intervals, {"units": "count"}),
             "exposure": ("site_type", intervals * seconds, {"units": "s"}),
-            "far": int(np.count_nonzero(~near & (seen.before != seen.after))),
+            "distant": int(np.count_nonzero(~near & (seen.before != seen.after))),
         },
         coords={"site_type": np.arange(kinds), "to_site_type": np.arange(kinds)},
     )

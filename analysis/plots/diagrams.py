@@ -23,7 +23,7 @@ from latticescape.analysis.plots.maps import (
     Picture,
     coloured,
     dimension,
-    dressed,
+    styled,
 )
 from latticescape.analysis.plots.values import in_order
 from latticescape.physics.errors import RequestError
@@ -42,10 +42,10 @@ def phase_diagram_map(diagram: xr.Dataset) -> Picture:
     """Draw a phase diagram: the order parameter in colours, T upwards, H or x across.
 
     The orange line is the boundary, with bars of one total standard error (Monte Carlo and fit);
-    the pale band is the fit's part alone. Dashed lines are the ridges of the heat capacity (blue)
+    the pale band shows only the fit's part. Dashed lines are the ridges of the heat capacity (blue)
     and of the susceptibility (pink): a crossover, without order below them. Points that are not
     computed are grey; a white cross marks the values that ``at`` gave for the diagram's axes.
-    Without an axis across, the order parameter is drawn against the temperature, and the boundary
+    Without an axis across, the order parameter is shown against the temperature, and the boundary
     as a band.
 
     Parameters
@@ -107,14 +107,14 @@ def _boundary(line: xr.Dataset, axes: list[Any], across: str) -> list[Picture]:
     curve = hv.Curve((x, T), axes[0], axes[1], label="boundary")
     bars = hv.Segments((x, T - total, x, T + total), [*axes, "to x", "to T"])
     dots = hv.Points((x, T), axes)
-    pale = dressed(
+    pale = styled(
         band, {"color": MARK, "alpha": 0.35}, {"line_alpha": 0}, {"facecolor": MARK, "linewidth": 0}
     )
     return [
         *([pale] if np.any(spread[np.isfinite(T)] > 0) else []),
-        dressed(curve, {"color": MARK}, {"line_width": 2}, {"linewidth": 2}),
-        dressed(bars, {"color": MARK}, {"line_width": 2}, {"linewidth": 2}),
-        dressed(dots, {"color": MARK}, {"size": 7, "line_color": "white"}, {"s": 36}),
+        styled(curve, {"color": MARK}, {"line_width": 2}, {"linewidth": 2}),
+        styled(bars, {"color": MARK}, {"line_width": 2}, {"linewidth": 2}),
+        styled(dots, {"color": MARK}, {"size": 7, "line_color": "white"}, {"s": 36}),
     ]
 
 
@@ -125,7 +125,7 @@ def _ridges(line: xr.Dataset, axes: list[Any], across: str) -> list[Picture]:
             columns = (line[across].values, line[f"{name}_ridge"].values)
             curve = hv.Curve(columns, axes[0], axes[1], label=label)
             bokeh, matplotlib = {"line_dash": "dashed"}, {"linestyle": "dashed"}
-            parts.append(dressed(curve, {"color": colour}, bokeh, matplotlib))
+            parts.append(styled(curve, {"color": colour}, bokeh, matplotlib))
     return parts
 
 
@@ -138,7 +138,7 @@ def _marked(diagram: xr.Dataset, axes: list[Any]) -> tuple[list[Picture], list[s
     x_se, T_se = np.nan_to_num([x_se, T_se])
     ends = [(x - x_se, T, x + x_se, T), (x, T - T_se, x, T + T_se)]
     cross = hv.Segments(ends, [*axes, "to x", "to T"])
-    marks = [dressed(cross, {"color": "white"}, {"line_width": 3}, {"linewidth": 3})]
+    marks = [styled(cross, {"color": "white"}, {"line_width": 3}, {"linewidth": 3})]
     return marks, ["white cross: the sample"]
 
 
@@ -150,15 +150,15 @@ def _profile(diagram: xr.Dataset, order: str) -> list[Picture]:
     axes = [dimension(table["T"]), dimension(_strongest(table, order))]
     middle, error = float(diagram["boundary"]), float(_errors(diagram)[0])
     bars = hv.Segments((T, values - noise, T, values + noise), [*axes, "to T", "to order"])
-    parts = [dressed(hv.Curve((T, values), *axes), {"color": IMAGES[0]})]
-    parts.append(dressed(bars, {"color": IMAGES[0]}))
-    parts.append(dressed(hv.Scatter((T, values), *axes), {"color": IMAGES[0]}, {"size": 6}))
+    parts = [styled(hv.Curve((T, values), *axes), {"color": IMAGES[0]})]
+    parts.append(styled(bars, {"color": IMAGES[0]}))
+    parts.append(styled(hv.Scatter((T, values), *axes), {"color": IMAGES[0]}, {"size": 6}))
     if np.isfinite(middle):
         box = [(middle - error, 0.0, middle + error, float(np.nanmax(values)))]
         span = hv.Rectangles(box, [*axes, "to T", "to order"])
         filled = {"line_alpha": 0, "fill_color": MARK}, {"facecolor": MARK, "linewidth": 0}
-        parts += [dressed(span, {"alpha": 0.35}, *filled)]
-        parts += [dressed(hv.VLine(middle, label="boundary"), {"color": MARK})]
+        parts += [styled(span, {"alpha": 0.35}, *filled)]
+        parts += [styled(hv.VLine(middle, label="boundary"), {"color": MARK})]
     return parts
 
 
@@ -190,4 +190,4 @@ def _framed(parts: list[Picture], diagram: xr.Dataset, notes: list[str]) -> Pict
     }
     bokeh = {"width": 680, "height": 600 if labelled else 540, "backend_opts": UPRIGHT}
     matplotlib = {"fig_inches": (8, 6), "aspect": ASPECT, "legend_cols": 2}
-    return dressed(hv.Overlay(parts), look, bokeh, matplotlib)
+    return styled(hv.Overlay(parts), look, bokeh, matplotlib)

@@ -146,7 +146,7 @@ def landscape_map(
     landscape
         ``s2`` (image, parameters), ``s2_total`` (parameters), both with ``_se``; ``n`` (image).
     image
-        One image, drawn instead of all.
+        One image, shown instead of all.
     overlap
         How overlapping neighbourhoods are taken, as in :func:`latticescape.fit`.
 
@@ -171,7 +171,10 @@ def landscape_map(
     chosen, name = landscape_of(landscape, image)
     table, estimate = distance_table(chosen, axes), estimate_of(chosen, axes, overlap=overlap)
     cross = _cross(table, axes, estimate, species)
-    notes = [_cut(landscape, axes), _missing(table["s2"])]
+    total = landscape["s2_total"]
+    fixed = [str(n) for n, v in total.coords.items() if not v.dims and v.dtype.kind == "f"]
+    words = listed(f"{symbol_of(n)} = {number_text(total[n].item())}" for n in fixed)
+    notes = [f"cut at {words}" if words else "", _missing(table["s2"])]
     if len(axes) == 1:
         names = [*landscape[part_of(landscape)].to_numpy(), None] if image is None else [image]
         legend = {"show_legend": True, "legend_position": "right"}
@@ -186,7 +189,7 @@ def landscape_map(
     errors = [_mesh(table[["s2_se"]], axes, False, species), *cross]
     pair = [_framed([colours, *contours, *cross], title)]
     pair += [_framed(errors, "Monte Carlo standard error of S²")]
-    return dressed(hv.Layout(pair), {}, {}, {"fig_inches": (14, 5), "sublabel_format": ""})
+    return styled(hv.Layout(pair), {}, {}, {"fig_inches": (14, 5), "sublabel_format": ""})
 
 
 def save(picture: Picture, path: str | Path, *, title: str | None = None) -> Path:
@@ -246,7 +249,7 @@ def _curve(table: xr.Dataset, axes: list[str], log: bool, species: Species | Non
     lows = [values.where(log & (values <= error), values - error) for error in errors]
     ends = [(x, low, x, values + error) for low, error in zip(lows, errors, strict=True)]
     bars = [_bars(columns, dims, IMAGES[0], 1.5) for columns in ends]
-    return [dressed(line, look), *bars, dressed(dots, look, {"size": 6}, {"s": 30})]
+    return [styled(line, look), *bars, styled(dots, look, {"size": 6}, {"s": 30})]
 
 
 def _mesh(table: xr.Dataset, axes: list[str], log: bool, species: Species | None) -> Picture:
@@ -265,7 +268,7 @@ def coloured(mesh: Picture, look: Look) -> Picture:
     look = {"cmap": "viridis", "colorbar": True, "clabel": label, "bgcolor": MISSING, **look}
     bar = {"title_text_font_style": "normal"}
     hover = {"tools": ["hover"], "hooks": [_close_seams], "colorbar_opts": bar}
-    return dressed(mesh, look | {"fontsize": FONTS}, hover, {"aspect": ASPECT})
+    return styled(mesh, look | {"fontsize": FONTS}, hover, {"aspect": ASPECT})
 
 
 def _close_seams(plot: Any, _: object) -> None:
@@ -300,15 +303,15 @@ def _bands(
         line = hv.Curve(columns[:2], dim, values[0], label=name)
         fill = {"facecolor": colour, "linewidth": 0}
         parts += [
-            dressed(band, {"color": colour, "alpha": 0.25}, {"line_alpha": 0}, fill),
-            dressed(line, {"color": colour}, {"line_width": width}, {"linewidth": width}),
+            styled(band, {"color": colour, "alpha": 0.25}, {"line_alpha": 0}, fill),
+            styled(line, {"color": colour}, {"line_width": width}, {"linewidth": width}),
         ]
     return parts
 
 
 def _contour(lines: list[Any], dims: list[Any], dash: str) -> Picture:
     bokeh, matplotlib = {"line_dash": dash, "line_width": 2}, {"linestyle": dash}
-    return dressed(hv.Path(lines, dims), {"color": "white"}, bokeh, matplotlib)
+    return styled(hv.Path(lines, dims), {"color": "white"}, bokeh, matplotlib)
 
 
 def _cross(
@@ -330,12 +333,12 @@ def _cross(
 
 def _bars(ends: Any, dims: list[Any], colour: str, width: float) -> Picture:
     bars = hv.Segments(ends, [*dims, "to x", "to y"])
-    return dressed(bars, {"color": colour}, {"line_width": width}, {"linewidth": width})
+    return styled(bars, {"color": colour}, {"line_width": width}, {"linewidth": width})
 
 
 def _points(points: Any, dims: list[Any], name: str) -> Picture:
     bokeh, matplotlib = {"size": 6, "line_color": "white"}, {"s": 28, "edgecolors": "white"}
-    return dressed(hv.Points(points, dims, label=name), {"color": MARK}, bokeh, matplotlib)
+    return styled(hv.Points(points, dims, label=name), {"color": MARK}, bokeh, matplotlib)
 
 
 def _framed(parts: list[Picture], title: str, more: Look | None = None) -> Picture:
@@ -349,10 +352,10 @@ def _framed(parts: list[Picture], title: str, more: Look | None = None) -> Pictu
     }
     aspect = ASPECT if isinstance(parts[0], hv.QuadMesh) else "auto"
     inches = {"fig_inches": (7, 5.5), "aspect": aspect}
-    return dressed(hv.Overlay(parts), look, bokeh, inches)
+    return styled(hv.Overlay(parts), look, bokeh, inches)
 
 
-def dressed(
+def styled(
     part: Picture, look: Look, bokeh: Look | None = None, matplotlib: Look | None = None
 ) -> Picture:
     """Return the part with its options for both renderers."""
@@ -376,11 +379,3 @@ def _title(heading: str, *lines: list[str]) -> str:
 def _missing(values: xr.DataArray) -> str:
     missing = int(values.isnull().sum())
     return f"{missing} of {values.size} points missing (grey)" if missing else ""
-
-
-def _cut(landscape: xr.Dataset, axes: list[str]) -> str:
-    """Return at which values of further parameters a landscape was cut."""
-    total = landscape["s2_total"]
-    fixed = [str(n) for n, v in total.coords.items() if not v.dims and v.dtype.kind == "f"]
-    words = listed(f"{symbol_of(n)} = {number_text(total[n].item())}" for n in fixed)
-    return f"cut at {words}" if words else ""

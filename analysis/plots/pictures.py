@@ -11,7 +11,6 @@ from typing import Any
 
 import holoviews as hv
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from scipy.spatial import cKDTree
 
@@ -19,21 +18,20 @@ from latticescape.analysis.counts.tables import has_species, species_names
 from latticescape.analysis.images.neighborhoods import neighborhoods
 from latticescape.analysis.images.reading import UNKNOWN_UNITS
 from latticescape.analysis.plots.labels import MARK
-from latticescape.analysis.plots.maps import FONTS, UPRIGHT, Look, Picture, dressed
+from latticescape.analysis.plots.maps import FONTS, UPRIGHT, Look, Picture, styled
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import neighbor_steps
 
-Floats = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]
 
 # Okabe and Ito's, the most distinct from grey first.
 SPECIES = ("#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#F0E442", "#D55E00")
 OTHERS = "#DDDDDD"
 
-# An image with more rows or columns than this is drawn as means of blocks.
+# An image with more rows or columns than this is shown as means of blocks.
 MOST_PIXELS = 1600
 
-# Grey values outside these percentiles are drawn black or white.
+# Grey values outside these percentiles are shown black or white.
 GREYS = (0.5, 99.5)
 
 # Radius of the ring around an atom, in nearest-neighbour distances.
@@ -122,7 +120,7 @@ def endmember_maps(image: xr.DataArray, unmixed: xr.Dataset) -> Picture:
     ends, shares = unmixed["endmember"], unmixed["abundance"]
     grey = (float(ends.min()), float(ends.max()))
     rest = (0.0, float(unmixed["residual"].max()) or 1.0)
-    # Spectra are drawn out to 1.5 times where the last of them is above half its height.
+    # Spectra are shown up to 1.5 times the frequency where the last is above half its height.
     high = ends > (ends.max() + ends.min()) / 2
     reach = 1.5 * max(float(abs(ends[wave]).where(high).max()) for wave in waves)
     reach = min(reach, float(abs(ends[waves[0]]).max()))
@@ -130,7 +128,7 @@ def endmember_maps(image: xr.DataArray, unmixed: xr.Dataset) -> Picture:
     lower = [_mesh(unmixed["residual"], windows, page.dims, rest, "residual of the mixture")]
     for n in range(q):
         end = _mesh(ends[n], waves, kdims, grey, f"endmember {n + 1}: {ends.long_name}")
-        upper.append(dressed(end, {"xlim": (-reach, reach), "ylim": (-reach, reach)}))
+        upper.append(styled(end, {"xlim": (-reach, reach), "ylim": (-reach, reach)}))
         title = f"abundance of endmember {n + 1}, mean {float(shares[n].mean()):.2f}"
         lower.append(_mesh(shares[n], windows, page.dims, (0.0, 1.0), title))
     return _layout([*upper, *lower], columns=q + 1)
@@ -167,7 +165,7 @@ class _Page:
         points = self._points(atoms, values, label)
         bokeh = {"color": colour, "radius": radius, "fill_alpha": 0, "line_width": 2}
         area = {"s": self._area(radius), "facecolors": "none", "edgecolors": colour}
-        return dressed(points, {}, bokeh | {"tools": ["hover"]}, area | {"linewidth": 1.4})
+        return styled(points, {}, bokeh | {"tools": ["hover"]}, area | {"linewidth": 1.4})
 
     def coloured(
         self, atoms: xr.Dataset, values: dict[str, Any], look: Look, clabel: str
@@ -176,18 +174,18 @@ class _Page:
         points, radius = self._points(atoms, values, ""), 0.75 * self.radius(atoms)
         look = {"color": next(iter(values)), "colorbar": True, "fontsize": FONTS, **look}
         bokeh = {"radius": radius, "line_alpha": 0, "tools": ["hover"], **UNTITLED}
-        return dressed(points, look, bokeh, {"s": self._area(radius), "clabel": clabel})
+        return styled(points, look, bokeh, {"s": self._area(radius), "clabel": clabel})
 
     def dots(self, atoms: xr.Dataset, label: str) -> Picture:
         """Return small grey dots."""
-        return dressed(self._points(atoms, {}, label), {"color": OTHERS}, {"size": 3}, {"s": 4})
+        return styled(self._points(atoms, {}, label), {"color": OTHERS}, {"size": 3}, {"s": 4})
 
     def crosses(self, sites: xr.Dataset, label: str) -> Picture:
         """Return crosses on vacancies."""
         columns = (self.size * sites["vacancy_col"].values, self.size * sites["vacancy_row"].values)
         points = hv.Points(columns, self.dims, label=label)
         bokeh = {"marker": "x", "size": 9, "line_width": 2.5, "tools": ["hover"]}
-        return dressed(points, {"color": MARK}, bokeh, {"marker": "X", "s": 50})
+        return styled(points, {"color": MARK}, bokeh, {"marker": "X", "s": 50})
 
     def _points(self, atoms: xr.Dataset, values: dict[str, Any], label: str) -> Picture:
         columns = (self.size * atoms["col"].values, self.size * atoms["row"].values)
@@ -215,13 +213,18 @@ class _Page:
         )
 
     def _backdrop(self) -> Picture:
-        values, block = _thinned(self.image)
+        block = -(-max(self.image.shape) // MOST_PIXELS)
+        thinned: Any = self.image.astype(np.float64)
+        if block > 1:
+            sides = dict.fromkeys(map(str, self.image.dims), block)
+            thinned = thinned.coarsen(sides, boundary="trim").mean()
+        values = thinned.to_numpy()
         low, high = np.nanpercentile(values, GREYS)
         span = float(high - low) or 1.0
         shades = np.nan_to_num(255 * (values - low) / span)
         grey = np.clip(np.rint(shades), 0, 255).astype(np.uint8)
         row, col = (self.size * (block * np.arange(n) + (block - 1) / 2) for n in grey.shape)
-        return dressed(
+        return styled(
             hv.Image((col, row, grey), self.dims, "grey", rtol=1e-3),
             {"cmap": "gray", "clim": (0, 255)},
         )
@@ -238,7 +241,7 @@ class _Page:
         bar = (left, low - 0.5 * edge, left + length, low)
         place = (left + length / 2, low - 1.4 * edge, f"{length:g} {self.units}")
         text = hv.Labels([place], self.dims, "length")
-        white = dressed(text, {}, {"text_color": "white"}, {"color": "white"})
+        white = styled(text, {}, {"text_color": "white"}, {"color": "white"})
         return [
             _filled(ground, self.dims, "black", 0.6),
             _filled(bar, self.dims, "white", 1),
@@ -298,7 +301,7 @@ def _mesh(
         columns = tuple(np.array([c[0], c[0] + 1]) if len(c) < 2 else c for c in columns)
     mesh = hv.Image((*columns, values.to_numpy()), dims, variable, rtol=1e-3)
     look = {"cmap": "viridis", "clim": limits, "colorbar": True, "fontsize": FONTS}
-    mesh = dressed(mesh, look, {"tools": ["hover"], **UNTITLED}, {"clabel": variable.label})
+    mesh = styled(mesh, look, {"tools": ["hover"], **UNTITLED}, {"clabel": variable.label})
     spans = [np.ptp(column) + abs(column[1] - column[0]) for column in columns]
     return _framed([mesh], title, spans[1] / spans[0])
 
@@ -306,7 +309,7 @@ def _mesh(
 def _framed(
     parts: Sequence[Picture], title: str, aspect: float, *, legend: bool = False
 ) -> Picture:
-    """Return an overlay in a frame of the given height over width; rows run downwards."""
+    """Return an overlay in a frame of this height over width; rows run downwards."""
     look: dict[str, object] = {
         "title": title,
         "fontsize": FONTS,
@@ -322,18 +325,18 @@ def _framed(
         "backend_opts": UPRIGHT,
     }
     matplotlib = {"fig_inches": (INCHES, INCHES * aspect), "aspect": "equal"}
-    return dressed(hv.Overlay(list(parts)), look, bokeh, matplotlib)
+    return styled(hv.Overlay(list(parts)), look, bokeh, matplotlib)
 
 
 def _sized(plot: Any, _: object) -> None:
-    # HoloViews marks frames of a given size as fixed, for which Bokeh then misses a width.
+    # HoloViews marks frames whose size is set as fixed, for which Bokeh then misses a width.
     plot.state.sizing_mode = None
 
 
 def _filled(box: Box, dims: list[Any], colour: str, alpha: float) -> Picture:
     bokeh = {"line_alpha": 0, "fill_color": colour, "fill_alpha": alpha}
     matplotlib = {"facecolor": colour, "alpha": alpha, "linewidth": 0}
-    return dressed(hv.Rectangles([box], [*dims, "to x", "to y"]), {}, bokeh, matplotlib)
+    return styled(hv.Rectangles([box], [*dims, "to x", "to y"]), {}, bokeh, matplotlib)
 
 
 def _layout(panels: list[Picture], columns: int) -> Picture:
@@ -344,19 +347,9 @@ def _layout(panels: list[Picture], columns: int) -> Picture:
         "hspace": 0.3,
         "vspace": 0.4,
     }
-    return dressed(hv.Layout(panels).cols(columns), {}, {}, matplotlib)
+    return styled(hv.Layout(panels).cols(columns), {}, {}, matplotlib)
 
 
 def _axes(plain: tuple[str, str], calibrated: tuple[str, str], units: str) -> list[Any]:
     names = plain if units == UNKNOWN_UNITS else calibrated
     return [hv.Dimension(name, unit=units) for name in names]
-
-
-def _thinned(image: xr.DataArray) -> tuple[Floats, int]:
-    """Return the image, or means of square blocks of it, and their side."""
-    block = -(-max(image.shape) // MOST_PIXELS)
-    if block == 1:
-        return image.values.astype(np.float64), 1
-    sides = dict.fromkeys(map(str, image.dims), block)
-    blocks: Any = image.astype(np.float64).coarsen(sides, boundary="trim")
-    return np.asarray(blocks.mean().values), block

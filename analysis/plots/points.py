@@ -16,7 +16,7 @@ from latticescape.analysis.plots.labels import (
     places_text,
     species_of,
 )
-from latticescape.analysis.plots.maps import FONTS, Picture, dressed
+from latticescape.analysis.plots.maps import FONTS, Picture, styled
 from latticescape.analysis.plots.values import (
     Floats,
     Shares,
@@ -38,7 +38,7 @@ def configuration_chart(
     at: Mapping[str, object],
     image: object = None,
 ) -> Picture:
-    """Draw the configurations of one point of a sweep and, if given, of the images.
+    """Draw the configurations of one point of a sweep and, with ``observed``, of the images.
 
     Parameters
     ----------
@@ -49,13 +49,13 @@ def configuration_chart(
     at
         The point: a value on every axis, the nearest is used.
     image
-        One image, drawn instead of all together, or instead of those of the point's composition in
+        One image, shown instead of all together, or instead of those of the point's composition in
         a sweep over x.
 
     Raises
     ------
     RequestError
-        If there are no histograms, or the point is not computed or not given on all axes.
+        If there are no histograms, or the point is not computed or lacks a value on an axis.
 
     Examples
     --------
@@ -74,7 +74,7 @@ def configuration_chart(
     histogram = point["histogram_replica"]
     left = [dim for dim in histogram.dims if dim not in ("replica", "configuration")]
     if left:
-        raise RequestError("the point is not given on all axes", came=listed(at), allowed=left)
+        raise RequestError("the point needs a value on every axis", came=listed(at), allowed=left)
     if "done" in ds and not bool(point["done"]):
         raise RequestError("the point is not computed", came=words, hint="latticescape run")
     simulated, title = simulated_shares(histogram.load()), ["grey bars: simulated"]
@@ -85,7 +85,7 @@ def configuration_chart(
         (classes - 0.42, 0 * classes, classes + 0.42, simulated.shares),
         ["left", "bottom", *dims],
     )
-    bars = dressed(bars, {"color": SIMULATED}, {"line_alpha": 0}, {"linewidth": 0})
+    bars = styled(bars, {"color": SIMULATED}, {"line_alpha": 0}, {"linewidth": 0})
     parts = [bars, *_dots(simulated, classes, dims, "#555555")]
     if observed is not None:
         chosen = images_of_composition(observed, ds, at) if image is None else observed
@@ -98,7 +98,7 @@ def configuration_chart(
     look: dict[str, object] = {"title": heading, "fontsize": FONTS, "xticks": ticks}
     look |= {"xrotation": 90, "xlabel": meaning, "ylabel": "share of sites", "show_legend": False}
     size = {"width": 900, "height": 480}
-    return dressed(hv.Overlay(parts), look, size, {"fig_inches": (11, 5), "aspect": "auto"})
+    return styled(hv.Overlay(parts), look, size, {"fig_inches": (11, 5), "aspect": "auto"})
 
 
 def _dots(shares: Shares, classes: Floats, dims: list[Any], colour: str) -> list[Picture]:
@@ -106,8 +106,8 @@ def _dots(shares: Shares, classes: Floats, dims: list[Any], colour: str) -> list
     bars = hv.Segments(ends, [*dims, "to x", "to y"])
     dots = hv.Scatter((classes, shares.shares), *dims)
     return [
-        dressed(bars, {"color": colour}, {"line_width": 1.5}, {"linewidth": 1.5}),
-        dressed(dots, {"color": colour}, {"size": 5}, {"s": 22}),
+        styled(bars, {"color": colour}, {"line_width": 1.5}, {"linewidth": 1.5}),
+        styled(dots, {"color": colour}, {"size": 5}, {"s": 22}),
     ]
 
 
@@ -155,4 +155,4 @@ def snapshot_map(
         "yaxis": None,
     }
     side = {"width": 500, "height": int(500 * height / width) + 40}
-    return dressed(picture, look, side, {"fig_inches": (6, 6), "aspect": "equal"})
+    return styled(picture, look, side, {"fig_inches": (6, 6), "aspect": "equal"})

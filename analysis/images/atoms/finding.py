@@ -25,7 +25,7 @@ from latticescape.analysis.images.atoms.pixels import (
     mask_hot_pixels,
     prepare_frame,
 )
-from latticescape.analysis.images.spectra.lattice_spots import lattice_spots
+from latticescape.analysis.images.spectra.lattice_spots import LatticeSpots, lattice_spots
 from latticescape.analysis.labelled import labelled_variables
 from latticescape.physics.errors import RequestError
 
@@ -63,7 +63,7 @@ STRANGE = 0.5
 # Logarithms of the widths of atoms in one image scatter by at most this much.
 MOST_SCATTER = 0.2
 
-# Atoms up to this many standard deviations outside the frame are fitted for the others' sake.
+# Atoms up to this many standard deviations outside the frame are fitted, as they reach into it.
 OUTSIDE = 1.5
 
 FEWEST = 5
@@ -149,13 +149,7 @@ def _plane_distance(frame: Frame, spacing: float | None) -> tuple[float, float]:
             )
         return np.sqrt(0.75) * spacing, np.nan
     spots = lattice_spots(frame.values)
-    if not spots.pair_strength >= SPOTS:
-        raise RequestError(
-            "no lattice found: two spots of the power spectrum in different directions reach "
-            f"{spots.pair_strength:.1f} times the noise around them",
-            allowed=f"at least {SPOTS}",
-            hint="find_atoms(image, spacing=…) in Python if these are atoms without a lattice",
-        )
+    _check_spots(spots, "two spots of the power spectrum in different directions reach")
     if spots.period < np.sqrt(0.75) * NEAREST:
         raise RequestError(
             "the lattice is too fine for the pixels: its planes are "
@@ -163,6 +157,15 @@ def _plane_distance(frame: Frame, spacing: float | None) -> tuple[float, float]:
             allowed=f"peaks at least {NEAREST:g} px from each other",
         )
     return spots.period, spots.pair_strength
+
+
+def _check_spots(spots: LatticeSpots, subject: str) -> None:
+    if not spots.pair_strength >= SPOTS:
+        raise RequestError(
+            f"no lattice found: {subject} {spots.pair_strength:.1f} times the noise around them",
+            allowed=f"at least {SPOTS}",
+            hint="find_atoms(image, spacing=…) in Python if these are atoms without a lattice",
+        )
 
 
 def find_peaks(
@@ -301,7 +304,11 @@ def _dataset(fit: Fit, frame: Frame, snr: float, periodic: bool) -> xr.Dataset:
     order = np.flatnonzero(keep)[np.lexsort(fit.atoms[keep][:, [COL, ROW]].T)]
     atoms, errors = fit.atoms[order], errors[order]
     if periodic:
-        _check_order(atoms, frame)
+        # The positions must form a lattice, whatever the grey values.
+        points = np.zeros(frame.values.shape)
+        np.add.at(points, _pixels(atoms[:, :2]), 1.0)
+        spots = lattice_spots(ndimage.gaussian_filter(points, 1.0))
+        _check_spots(spots, f"the positions of {len(atoms)} peaks have spots of")
     sigma = np.exp(atoms[:, LOG_SIGMA])
     level = fit.smooth[_pixels(atoms[:, :2])] + atoms[:, LEVEL]
     height, height_err = atoms[:, HEIGHT], errors[:, HEIGHT]
@@ -340,18 +347,4 @@ def _check_widths(logarithms: Floats, errors: Floats) -> None:
         raise RequestError(
             f"no atoms found: the widths of {len(logarithms)} peaks scatter by {scatter:.0%}",
             allowed=f"at most {MOST_SCATTER:.0%}",
-        )
-
-
-def _check_order(atoms: Floats, frame: Frame) -> None:
-    """Check that the positions of the atoms form a lattice, whatever their grey values."""
-    points = np.zeros(frame.values.shape)
-    np.add.at(points, _pixels(atoms[:, :2]), 1.0)
-    strength = lattice_spots(ndimage.gaussian_filter(points, 1.0)).pair_strength
-    if strength < SPOTS:
-        raise RequestError(
-            f"no lattice found: the positions of {len(atoms)} peaks have spots of {strength:.1f} "
-            "times the noise around them",
-            allowed=f"at least {SPOTS}",
-            hint="find_atoms(image, spacing=…) in Python if these are atoms without a lattice",
         )

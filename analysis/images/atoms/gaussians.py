@@ -1,4 +1,4 @@
-"""Compiled loops over atoms drawn as 2-D Gaussians: the image, its gradient, the information.
+"""Compiled loops over atoms as 2-D Gaussians: the image, its gradient, the information.
 
 An atom is a row of an (atoms, 5) array: row and col of its centre (px), height, log of its
 standard deviation (px), and the background of its own cell above the smooth one. A pixel belongs
@@ -16,7 +16,7 @@ Integers = npt.NDArray[np.int64]
 PARAMETERS = 5
 ROW, COL, HEIGHT, LOG_SIGMA, LEVEL = range(PARAMETERS)
 
-# A Gaussian is drawn out to this many standard deviations, where 3e-4 of its height is left.
+# A Gaussian extends to this many standard deviations, where 3e-4 of its height is left.
 REACH = 4.0
 
 # Its derivatives are evaluated up to this many standard deviations; beyond them lies 1e-3 of the
@@ -67,7 +67,7 @@ def draw_atoms(atoms: Floats, owner: Integers, image: Floats) -> None:
 def write_slopes(atom: Floats, shift: float, v: float, slopes: Floats) -> None:
     """Derivatives of a Gaussian, over its exponential, as polynomials of u: (4, 3).
 
-    ``v`` is how far a row of pixels is from the centre; columns are u + shift from it.
+    ``v`` is the distance of a row of pixels from the centre; columns are at u + shift from it.
     """
     scale = np.exp(-2 * atom[3])
     push = atom[2] * scale
@@ -228,7 +228,7 @@ def add_level_information(
 
 @compiled
 def write_profiles(atoms: Floats, profiles: Floats) -> None:
-    """Write each Gaussian along row and col, (atoms, 2, side), 0 beyond ``SLOPE_REACH``."""
+    """Write each Gaussian along row and col, (atoms, 2, side), 0 outside ``SLOPE_REACH``."""
     middle = profiles.shape[2] // 2
     for i in range(len(atoms)):
         sigma = np.exp(atoms[i, 3])

@@ -40,13 +40,13 @@ SQUARES_PER_MEAN = 8
 # The fitted parameters absorb at most this share of the noise.
 MOST_FITTED = 0.35
 
-# Smaller correlations may be due to the fit alone.
+# Smaller correlations may be due to the fit itself.
 LEAST_CORRELATION = 0.05
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Grey values of an image, ready for the fit.
+    """Grey values of an image and which pixels the fit may use.
 
     Attributes
     ----------

@@ -108,7 +108,11 @@ def follow(positions: Floats, intensities: Floats, seed: Basis, centre: Floats) 
     layers = [indexing.occupied]
     number = fitted = len(layers[0])
     while len(layers[-1]):
-        front = _front(indexing, layers[-1])
+        # Neighbours of the last layer that were not reached yet, within the table.
+        around = neighbours_of(layers[-1], indexing.basis.kind).reshape(-1, 3)
+        last = len(indexing.atoms) - 1
+        around = around[((around[:, :2] > 0) & (around[:, :2] < last)).all(axis=1)]
+        front = np.unique(around[indexing.atoms[tuple(around.T)] == UNSEEN], axis=0)
         known = np.concatenate(layers[-LAYERS:])
         _assign(indexing, peaks, front, *_predict(indexing, peaks, front, known, ADVANCE))
         layers.append(front[indexing.atoms[tuple(front.T)] >= 0])
@@ -143,14 +147,6 @@ def _seeded(peaks: _Peaks, seed: Basis, centre: Floats) -> Indexing:
     return indexing
 
 
-def _front(indexing: Indexing, layer: Integers) -> Integers:
-    """Neighbours of a layer's sites that were not reached yet, within the table."""
-    around = neighbours_of(layer, indexing.basis.kind).reshape(-1, 3)
-    size = len(indexing.atoms)
-    around = around[((around[:, :2] > 0) & (around[:, :2] < size - 1)).all(axis=1)]
-    return np.unique(around[indexing.atoms[tuple(around.T)] == UNSEEN], axis=0)
-
-
 def _predict(
     indexing: Indexing,
     peaks: _Peaks,
@@ -171,19 +167,15 @@ def _predict(
     nearest = cKDTree(known).query(wanted, k=number)
     distances, near = (np.asarray(part).reshape(-1, number) for part in nearest)
     weights = np.exp(-0.5 * (distances / circle[1]) ** 2) + 1e-12
-    shifts = _extrapolate(known[near] - wanted[:, None], moved[near], weights)
-    return basis.places(ideal) + shifts, peaks.logs[atoms][near].mean(axis=1)
-
-
-def _extrapolate(steps: Floats, moved: Floats, weights: Floats) -> Floats:
-    """Value at zero of a plane through ``moved``, its slopes held back by the stiffness."""
+    # Extrapolate the displacements by a plane, its slopes held back by the stiffness.
+    steps = known[near] - wanted[:, None]
     design = np.concatenate([np.ones((*steps.shape[:2], 1)), steps], axis=2)
     weighted = design * weights[:, :, None]
     normal = np.einsum("nka,nkb->nab", weighted, design)
     normal += np.diag([0.0, STIFFNESS, STIFFNESS]) * weights.mean(axis=1)[:, None, None]
-    right = np.einsum("nka,nkd->nad", weighted, moved)
-    value: Floats = np.linalg.solve(normal, right)[:, 0]
-    return value
+    right = np.einsum("nka,nkd->nad", weighted, moved[near])
+    shifts: Floats = np.linalg.solve(normal, right)[:, 0]
+    return basis.places(ideal) + shifts, peaks.logs[atoms][near].mean(axis=1)
 
 
 def plain_cost(distances: Floats, dimness: Floats) -> Floats:

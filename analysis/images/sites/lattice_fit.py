@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from scipy.spatial import cKDTree
 
@@ -14,11 +13,9 @@ from latticescape.analysis.images.sites.basis import (
     seed_basis,
 )
 from latticescape.analysis.images.sites.indexing import EMPTY, Indexing, follow
-from latticescape.analysis.images.sites.rings import check_plane, neighbours_of
+from latticescape.analysis.images.sites.rings import check_enough_atoms, check_plane, neighbours_of
 from latticescape.analysis.labelled import Column, labelled_variables
 from latticescape.physics.errors import RequestError
-
-Integers = npt.NDArray[np.int64]
 
 # Positions of a second sublattice in the holes of the first, in fractions of the cell vectors.
 HOLES = {
@@ -110,11 +107,7 @@ def _check_peaks(atoms: xr.Dataset) -> tuple[Floats, Floats]:
             allowed="row, col, intensity",
             hint="fit_sites(find_atoms(image))",
         )
-    number = atoms.sizes["atom"]
-    if number < FEWEST_ATOMS:
-        raise RequestError(
-            "too few atoms for a lattice", came=number, allowed=f"{FEWEST_ATOMS} or more"
-        )
+    check_enough_atoms(atoms.sizes["atom"], FEWEST_ATOMS, "for a lattice")
     table = np.stack([atoms[name].to_numpy() for name in ("row", "col", "intensity")], axis=1)
     table = table.astype(float)
     finite = np.isfinite(table).all(axis=1)
@@ -125,12 +118,28 @@ def _check_peaks(atoms: xr.Dataset) -> tuple[Floats, Floats]:
             came=f"atom {wrong}: {table[wrong].tolist()}",
             allowed="finite numbers",
         )
-    least = 1e-3 * np.quantile(table[:, 2], 0.9)
-    if least <= 0:
+    return table[:, :2], positive_intensities(table[:, 2])
+
+
+def positive_intensities(intensities: Floats) -> Floats:
+    """Intensities of atoms, raised to a thousandth of their 90 % quantile where they are lower.
+
+    Raises
+    ------
+    RequestError
+        If the quantile is not above 0.
+
+    Examples
+    --------
+    >>> positive_intensities(np.array([-1.0, 1.0, 1.0, 1.0])).tolist()
+    [0.001, 1.0, 1.0, 1.0]
+    """
+    bright = float(np.quantile(intensities, 0.9))
+    if bright <= 0:
         raise RequestError(
-            "the atoms are not bright", came=f"90 % below {1e3 * least:g}", allowed="above 0"
+            "the atoms are not bright", came=f"90 % at or below {bright:g}", allowed="above 0"
         )
-    return table[:, :2], np.maximum(table[:, 2], least)
+    return np.maximum(intensities, 1e-3 * bright)
 
 
 def _atom_variables(indexing: Indexing, positions: Floats) -> dict[str, Column]:

@@ -23,6 +23,12 @@ def check_plane(kind: str) -> str:
     return kind
 
 
+def check_enough_atoms(number: int, least: int, purpose: str) -> None:
+    """Refuse fewer atoms than the least number for a purpose, such as "for a lattice"."""
+    if number < least:
+        raise RequestError(f"too few atoms {purpose}", came=number, allowed=f"{least} or more")
+
+
 def neighbours_of(sites: Integers, kind: str) -> Integers:
     """Nearest neighbours of sites (cell and sublattice) in ring order, (n, z, 3)."""
     table = np.array(
@@ -101,12 +107,7 @@ def complete_rings(positions: npt.ArrayLike, kind: str) -> tuple[Integers, Integ
         for shell in (1, 2)
     )
     z = len(first)
-    if len(sites) <= z:
-        raise RequestError(
-            f"too few atoms for a ring of {z} neighbours",
-            came=len(sites),
-            allowed=f"{z + 1} or more",
-        )
+    check_enough_atoms(len(sites), z + 1, f"for a ring of {z} neighbours")
     nearest = cKDTree(sites).query(sites, k=z + 1)
     distances, neighbors = np.asarray(nearest[0], float), np.asarray(nearest[1], np.int64)
     spacing = float(np.median(distances[:, 1:]))

@@ -87,7 +87,14 @@ def sliding_fft(
     """
     labelled = _as_image(image)
     shape = labelled.shape[-2:]
-    side = _pixels("window", _suggested_window(labelled) if window is None else window)
+    if window is None:
+        # Seven periods of the lattice in the (first) image, as an even number.
+        first = labelled.isel(dict.fromkeys(labelled.dims[:-2], 0)).data
+        if not isinstance(first, np.ndarray):
+            first = np.asarray(first.compute())
+            _check_finite(first)
+        window = 2 * round(PERIODS / 2 * lattice_period(first))
+    side = _pixels("window", window)
     if not LEAST_WINDOW <= side <= min(shape):
         raise RequestError(
             "the window does not fit into the image",
@@ -157,15 +164,6 @@ def _pixels(name: str, value: Any) -> int:
         raise RequestError(
             f"{name} is a whole number of pixels", came=repr(value), allowed="1, 2, …"
         ) from None
-
-
-def _suggested_window(image: xr.DataArray) -> int:
-    """Seven periods of the lattice in the (first) image, as an even number."""
-    values = image.isel(dict.fromkeys(image.dims[:-2], 0)).data
-    if not isinstance(values, np.ndarray):
-        values = np.asarray(values.compute())
-        _check_finite(values)
-    return 2 * round(PERIODS / 2 * lattice_period(values))
 
 
 def _strips(image: Any, side: int, stride: int) -> list[da.Array]:

@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 # Number of chains, samples of each at first and at most, and the R̂ up to which they agree.
 CHAINS, FEWEST, MOST, AGREED = 2, 400, 1600, 1.1
 
-# Most windows in the chains; samples for which abundances are drawn, after this many scans.
+# Most windows in the chains; samples for which abundances are sampled, after this many scans.
 MOST_WINDOWS, SHARE_DRAWS, SCANS = 4096, 200, 20
 
 
@@ -92,7 +92,7 @@ def sample_posterior(
     if len(subset) > MOST_WINDOWS:
         subset = np.sort(rng.choice(subset, MOST_WINDOWS, replace=False))
     chains = [
-        _Chain(components, subset, start, floor, independent, one) for one in rng.spawn(CHAINS)
+        _Chain(components, subset, start, floor, independent, child) for child in rng.spawn(CHAINS)
     ]
     length = FEWEST
     while True:
@@ -125,12 +125,8 @@ class _Chain:
         independent: float,
         rng: np.random.Generator,
     ) -> None:
-        self.components, self.floor, self.independent, self.rng = (
-            components,
-            floor,
-            independent,
-            rng,
-        )
+        self.components, self.floor = components, floor
+        self.independent, self.rng = independent, rng
         self.scores = components.scores[subset]
         self.outside = max(components.total - components.variances.sum(), 0.0) * len(subset)
         self.centre, self.width = start, np.ptp(components.scores, axis=0)
@@ -153,15 +149,18 @@ class _Chain:
         self.variances = np.concatenate([self.variances, variances])
 
     def _draw_corners(self) -> None:
-        rest = self.scores - self.share @ self.corner
+        residual = self.scores - self.share @ self.corner
         for k, j in np.ndindex(self.corner.shape):
-            mine, before = self.share[:, k], self.corner[k, j]
-            known = self.independent * float(mine @ mine) / self.variance
-            towards = self.independent * float(mine @ rest[:, j]) / self.variance + known * before
+            share, before = self.share[:, k], self.corner[k, j]
+            precision = self.independent * float(share @ share) / self.variance
+            weighted = (
+                self.independent * float(share @ residual[:, j]) / self.variance
+                + precision * before
+            )
             prior = 1 / self.width[j] ** 2
-            middle = (towards + prior * self.centre[k, j]) / (known + prior)
-            self._draw_coordinate(k, j, middle, (known + prior) ** -0.5)
-            rest[:, j] -= mine * (self.corner[k, j] - before)
+            middle = (weighted + prior * self.centre[k, j]) / (precision + prior)
+            self._draw_coordinate(k, j, middle, (precision + prior) ** -0.5)
+            residual[:, j] -= share * (self.corner[k, j] - before)
 
     def _draw_coordinate(self, k: int, j: int, middle: float, error: float) -> None:
         """Draw from a normal truncated to the allowed range; try an unrestricted draw first."""
@@ -170,21 +169,17 @@ class _Chain:
         if self.floor is None or (self.floor + self.components.axes @ self.corner[k]).min() >= 0:
             return
         self.corner[k, j] = before
-        low, high = self._allowed(self.floor, k, j)
+        # The range in which no feature of the endmember is negative.
+        axis = self.components.axes[:, j]
+        spectrum = np.maximum(self.floor + self.components.axes @ self.corner[k], 0)
+        up, down = axis > 0, axis < 0
+        low = before - np.min(spectrum[up] / axis[up], initial=np.inf)
+        high = before + np.min(spectrum[down] / -axis[down], initial=np.inf)
         self.corner[k, j] = float(truncated_normal(middle, error, low, high, self.rng))
 
-    def _allowed(self, floor: Floats, k: int, j: int) -> tuple[float, float]:
-        """Range of a coordinate in which no feature of its endmember is negative."""
-        axis, now = self.components.axes[:, j], self.corner[k, j]
-        spectrum = np.maximum(floor + self.components.axes @ self.corner[k], 0)
-        up, down = axis > 0, axis < 0
-        low = now - np.min(spectrum[up] / axis[up], initial=np.inf)
-        high = now + np.min(spectrum[down] / -axis[down], initial=np.inf)
-        return float(low), float(high)
-
     def _draw_variance(self) -> float:
-        rest = self.scores - self.share @ self.corner
-        squares = self.independent * (float((rest**2).sum()) + self.outside)
+        residual = self.scores - self.share @ self.corner
+        squares = self.independent * (float((residual**2).sum()) + self.outside)
         shape = self.independent * self.scores.shape[0] * len(self.components.mean) / 2
         return float(max(squares / 2 / self.rng.gamma(shape), np.finfo(float).tiny))
 
@@ -193,15 +188,15 @@ def draw_shares(
     scores: Floats, share: Floats, corner: Floats, variance: float, rng: np.random.Generator
 ) -> None:
     """Redistribute abundance between each pair of endmembers, a normal between none and all."""
-    rest = scores - share @ corner
+    residual = scores - share @ corner
     for i, j in combinations(range(len(corner)), 2):
         edge = corner[i] - corner[j]
         length = max(float(edge @ edge), np.finfo(float).tiny)
         before, both = share[:, i].copy(), share[:, i] + share[:, j]
-        middle, error = before + rest @ edge / length, np.sqrt(variance / length)
+        middle, error = before + residual @ edge / length, np.sqrt(variance / length)
         share[:, i] = truncated_normal(middle, error, 0.0, both, rng)
         share[:, j] = both - share[:, i]
-        rest -= np.outer(share[:, i] - before, edge)
+        residual -= np.outer(share[:, i] - before, edge)
 
 
 def _shares(
@@ -227,7 +222,7 @@ def truncated_normal(
     high: npt.ArrayLike,
     rng: np.random.Generator,
 ) -> Floats:
-    """Normal numbers between bounds, by inversion, accurate in the far tails as well.
+    """Normal numbers between bounds, by inversion, accurate in the outermost tails as well.
 
     Examples
     --------

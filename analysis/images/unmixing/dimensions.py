@@ -78,7 +78,7 @@ def count_endmembers(spectra: xr.DataArray, *, most: int = 8, seed: int = 0) -> 
     drop = variance[:-1] - variance[1:]
     fraction = independent_fraction(int(spectra.attrs["window"]), int(spectra.attrs["step"]))
     maps = vectors.placed(components.scores)[:-1]
-    persistence, significance = np.array([_persistence(one, lag, fraction) for one in maps]).T
+    persistence, significance = np.array([_persistence(scores, lag, fraction) for scores in maps]).T
     structure = (persistence >= LEAST_PERSISTENCE) & (significance >= LEAST_SIGNIFICANCE)
     leading = np.logical_and.accumulate(structure) & (drop >= LEAST_DROP * drop.max())
     endmembers = 1 + int(np.flatnonzero(leading)[-1] + 1 if leading.any() else 0)

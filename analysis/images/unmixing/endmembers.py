@@ -25,7 +25,7 @@ def nfindr(points: npt.ArrayLike, *, seed: int = 0, restarts: int = RESTARTS) ->
 
     Each vertex in turn is replaced by the point that maximizes the volume, until no replacement
     increases it. Of several random starts the largest simplex is kept. The volume is linear in each
-    vertex, so its best replacement is found among all points at once.
+    vertex, so all points are compared at once for its best replacement.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ PURE_PART, MOST_PURE = 0.02, 100
 def purest_windows(scores: npt.ArrayLike, *, seed: int = 0) -> tuple[list[Integers], bool]:
     """The windows with most of each independent component, and those with least of all.
 
-    FastICA transforms q − 1 principal components into q − 1 independent ones, whose signs are set
+    FastICA transforms q − 1 principal into q − 1 independent components, whose signs are set
     so that their long tails are positive. Each defines one endmember by the windows in its tail,
     2 % of all; the last endmember is where their sum is smallest. Abundances sum to one and are
     therefore never truly independent; this convention makes ICA comparable to the other methods.
@@ -198,7 +198,7 @@ def nonnegative_endmembers(
 
     References
     ----------
-    D. D. Lee and H. S. Seung, Nature 401, 788 (1999), 10.1038/44565; the column of ones:
+    D. D. Lee and H. S. Seung, Nature 401, 788 (1999), 10.1038/44565; the constant column:
     D. C. Heinz and C.-I Chang, IEEE Trans. Geosci. Remote Sens. 39, 529 (2001), 10.1109/36.911111.
 
     Examples

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
-from numbers import Integral
 from typing import Any, Literal
 
 import dask.array as da
@@ -24,7 +23,7 @@ from latticescape.analysis.images.unmixing.principal import (
     principal_components,
 )
 from latticescape.analysis.labelled import Column, labelled_variables
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_integer
 
 Floats = npt.NDArray[np.float64]
 
@@ -164,7 +163,7 @@ def unmix(
         ``"nfindr"``: the windows that span the largest simplex in q − 1 principal components.
         ``"ica"``: the windows in the tails of q − 1 independent components. Both use only the part
         of the spectra in the space of these components. ``"nmf"``: nonnegative factorisation of at
-        most 256 MB of spectra (a random subset of the windows beyond that). All three compute
+        most 256 MB of spectra (a random subset of the windows above that). All three compute
         abundances by fully constrained least squares. ``"bayes"``: Gibbs sampling, started from
         N-FINDR's endmembers, which gives standard errors.
     seed
@@ -208,12 +207,13 @@ def unmix(
     if method not in METHODS:
         raise RequestError("unknown method", came=repr(method), allowed=" | ".join(METHODS))
     most = min(MOST_ENDMEMBERS, vectors.windows)
-    if not isinstance(endmembers, Integral) or not 1 <= endmembers <= most:
-        raise RequestError(
-            "that number of endmembers cannot be distinguished",
-            came=endmembers,
-            allowed=f"1 to {most}, as there are {vectors.windows} windows",
-        )
+    checked_integer(
+        endmembers,
+        1,
+        most,
+        "that number of endmembers cannot be distinguished",
+        allowed=f"1 to {most}, as there are {vectors.windows} windows",
+    )
     components = principal_components(vectors, max(1, endmembers - 1), seed=seed)
     spanned = int((components.variances > ROUNDING * components.total).sum())
     if spanned < endmembers - 1:
@@ -306,7 +306,7 @@ def independent_fraction(window: int, step: int) -> float:
     """Number of independent windows per overlapping window.
 
     Powers of two Hann windows at distance s correlate as c(s)², c = Σ h(x) h(x+s) / Σ h²; the mean
-    of many has the variance of 1/Σ c(s)² times as many independent ones, summed over all s.
+    of many has the variance of 1/Σ c(s)² times as many independent windows, summed over all s.
 
     Examples
     --------
@@ -347,8 +347,9 @@ def _mixed(
     moved = centred(block, mean, weights)
     ends = ends.astype(moved.dtype)
     known = abundances(moved, ends) if shares is None else shares
-    rest = moved - known.astype(moved.dtype) @ ends
-    return np.column_stack([known, np.einsum("wf,wf->w", rest, rest, dtype=np.float64)])
+    residual = moved - known.astype(moved.dtype) @ ends
+    squares = np.einsum("wf,wf->w", residual, residual, dtype=np.float64)
+    return np.column_stack([known, squares])
 
 
 def _variables(

@@ -57,7 +57,15 @@ class WindowVectors:
         values = spectra.data
         if _symmetric(spectra):
             values = values[..., : values.shape[-1] // 2 + 1]
-        return cls(spectra, _as_matrix(values))
+        windows, features = int(np.prod(values.shape[:-2])), int(np.prod(values.shape[-2:]))
+        if windows * features == 0:
+            raise RequestError("there are no spectra", came=f"shape {values.shape}")
+        if isinstance(values, da.Array):
+            complete = values.rechunk({values.ndim - 2: -1, values.ndim - 1: -1})
+            return cls(spectra, complete.reshape(windows, features).rechunk({1: -1}))
+        block = max(1, BLOCK_BYTES // (features * 8))
+        matrix = np.reshape(values, (windows, features))
+        return cls(spectra, da.from_array(matrix, chunks=(block, features)))
 
     @property
     def windows(self) -> int:
@@ -100,17 +108,6 @@ def _symmetric(spectra: xr.DataArray) -> bool:
         return False
     frequencies = (spectra[dim].to_numpy() for dim in FREQUENCIES)
     return all(np.allclose(k, np.fft.fftshift(np.fft.fftfreq(len(k)))) for k in frequencies)
-
-
-def _as_matrix(values: Any) -> Any:
-    windows, features = int(np.prod(values.shape[:-2])), int(np.prod(values.shape[-2:]))
-    if windows * features == 0:
-        raise RequestError("there are no spectra", came=f"shape {values.shape}")
-    if isinstance(values, da.Array):
-        complete = values.rechunk({values.ndim - 2: -1, values.ndim - 1: -1})
-        return complete.reshape(windows, features).rechunk({1: -1})
-    block = max(1, BLOCK_BYTES // (features * 8))
-    return da.from_array(np.reshape(values, (windows, features)), chunks=(block, features))
 
 
 @dataclass(frozen=True)
