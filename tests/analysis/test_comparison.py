@@ -182,7 +182,7 @@ def test_shuffling_tells_order_from_disorder_on_the_real_sites(tables: list[Path
 def test_shuffling_is_refused_where_it_tells_nothing(lecture: xr.Dataset) -> None:
     with pytest.raises(RequestError, match="sites are not known"):
         p_values("random", lecture, way="shuffle")
-    with pytest.raises(RequestError, match="tests no other model"):
+    with pytest.raises(RequestError, match="test no other model"):
         p_values(SWEEP, drawn(0.1, 1), way="shuffle")
 
 
@@ -287,8 +287,8 @@ def test_evidence_of_the_random_alloy_is_its_likelihood(lecture: xr.Dataset) -> 
     ("prior", "told"),
     [
         ({"x": {}}, "not compared"),
-        ({"t": {"v": (0.0, 1.0)}}, "it has not"),
-        ({"t": {"w": (-9.0, 1.0)}}, "beyond its grid"),
+        ({"t": {"v": (0.0, 1.0)}}, "the model does not have"),
+        ({"t": {"w": (-9.0, 1.0)}}, "outside its grid"),
         ({"t": {"w": (0.01, 0.02)}}, "fewer than two points"),
     ],
 )
@@ -437,7 +437,7 @@ def test_images_that_cannot_be_taken_are_refused_and_change_nothing() -> None:
     running = Accumulator({"t": SWEEP}, "honeycomb")
     running.add(drawn(0.2, 1))
     for image, said in (
-        (np.ones(5), "no counts of one image"),
+        (np.ones(5), "not those of one image"),
         (np.zeros(8, int), "no counts"),
         (np.array([100, 0, 0, 0, 0, 0, 0, 1]), "no simulation at"),
     ):
@@ -447,7 +447,7 @@ def test_images_that_cannot_be_taken_are_refused_and_change_nothing() -> None:
     for options, said in (
         ({"models": {}}, "no model to follow"),
         ({"error": 0.7}, "error is out of bounds"),
-        ({"models": {"t": landscape(SWEEP, drawn(0.2, 1))}}, "takes no other"),
+        ({"models": {"t": landscape(SWEEP, drawn(0.2, 1))}}, "cannot take another"),
     ):
         with pytest.raises(RequestError, match=said):
             Accumulator(**({"models": {"t": SWEEP}, "lattice": "honeycomb"} | options))
