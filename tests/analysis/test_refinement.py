@@ -149,7 +149,7 @@ def test_what_the_images_leave_open_is_no_matter_of_sampling() -> None:
     flat = landscape_of({"w1": np.linspace(-0.004, 0.004, 9)}, {"w1": 0.0}, noise=1e-3)
     told = propose(flat, {"w1": 0.001})
     assert (told.status, told.axes) == ("flat", {})
-    assert "more counts are needed" in told.notes[-1]
+    assert "add counts" in told.notes[-1]
 
 
 def test_a_forecast_comes_true() -> None:

@@ -270,7 +270,7 @@ def test_a_store_is_of_one_scheduler_and_is_watched_and_cancelled_from_anywhere(
 
 def test_a_store_that_was_replaced_is_not_written_to(url: str) -> None:
     store = begun(url)
-    with pytest.raises(RequestError, match="was replaced while the sweep ran"):
+    with pytest.raises(RequestError, match="was replaced during the run"):
         compute_block(store.location.address, "another", 0)
 
 
