@@ -337,7 +337,7 @@ def test_a_feature_that_was_not_measured_is_told() -> None:
     ds = sampled(Ising(), square(4), {"T": [2.0, 2.5]}, Schedule(2, 2, 1))
     with pytest.raises(RequestError, match="spin_product_2 was not measured"):
         reweight(ds, {"T": [2.2], "J2": [0.1]})
-    with pytest.raises(RequestError, match="fewest is no number"):
+    with pytest.raises(RequestError, match="fewest must be a number"):
         reweight(ds, {"T": [2.2]}, fewest=0)
 
 
