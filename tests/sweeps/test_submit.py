@@ -279,7 +279,7 @@ def test_what_was_cancelled_goes_on_when_run_again(
     begun(path)
     monkeypatch.setattr("latticescape.sweeps.store.status.WATCH_SECONDS", 0.0)
     with monkeypatch.context() as patch:
-        preceded(patch, lambda points: time.sleep(0.2))
+        preceded(patch, lambda points: time.sleep(1.0))
         with Client(address, set_as_default=False) as client:
             submit(sweep, path, client)
         eventually(lambda: status(path).done >= 2)
