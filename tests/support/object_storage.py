@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from tests.support.processes import ROOT, eventually
 
 FOLDER = ROOT / ".venv-s3"
-CONSTRAINTS = ROOT / "tests" / "s3" / "constraints.txt"
+CONSTRAINTS = ROOT / "tests" / "support" / "s3" / "constraints.txt"
 SERVER = FOLDER / "bin" / "moto_server"
 BUCKET = "bucket"
 SECRET = "a-secret-that-nobody-else-is-told"

@@ -28,7 +28,7 @@ from latticescape.sweeps.execution.submit import acquire
 from latticescape.sweeps.execution.tasks import compute_block
 from latticescape.sweeps.execution.workers import embedded
 from latticescape.sweeps.spec.plan import plan
-from latticescape.sweeps.store.location import DRAFT, ROOT, Bucket
+from latticescape.sweeps.store.location import DRAFT, ROOT
 from latticescape.sweeps.store.object_store import Objects, UnreachableError
 from latticescape.sweeps.store.status import read_lease
 from latticescape.sweeps.store.store import Store, create
@@ -194,16 +194,18 @@ def test_those_who_create_a_store_at_the_same_time_go_on_with_one(url: str) -> N
 @pytest.fixture
 def half_made(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """What a process leaves that was killed while it copied its draft."""
+    write = Objects.write
+
+    def write_one_and_stop(objects: Objects, name: str, content: bytes) -> None:
+        if name != "energy/zarr.json":
+            raise KeyboardInterrupt
+        write(objects, name, content)
+
     with monkeypatch.context() as patch:
-        patch.setattr(Bucket, "_copy", lambda self, files: interrupted(self, files))
+        patch.setattr(Objects, "write", write_one_and_stop)
         with pytest.raises(KeyboardInterrupt):
             begun(url, block_points=2)
     return url
-
-
-def interrupted(bucket: Bucket, files: dict[str, bytes]) -> None:
-    bucket.objects.write("energy/zarr.json", files["energy/zarr.json"])
-    raise KeyboardInterrupt
 
 
 def test_a_half_made_store_is_none_and_the_next_run_makes_it_whole(
