@@ -1,6 +1,6 @@
 """Atoms found in drawn images: how precisely, against Cramér and Rao's bound, and beside peers.
 
-A peer is told the spacing and the width of the peaks, which ``find_atoms`` finds itself.
+A peer gets the spacing and the width of the peaks, which ``find_atoms`` finds itself.
 """
 
 import importlib.metadata
@@ -180,7 +180,7 @@ def score(scene: Scene, found: Floats, errors: Floats | None = None) -> Score:
 
 
 def ours(scene: Scene) -> xr.Dataset:
-    """find_atoms, which is told nothing."""
+    """find_atoms, which gets no parameters."""
     return find_atoms(scene.image)
 
 

@@ -110,7 +110,7 @@ class Outcome:
     true: tuple[float, ...]
 
     @property
-    def told(self) -> str:
+    def reported(self) -> str:
         """Points, and the errors of the worst parameter."""
         return f"{self.points} ({max(self.claimed):.5f} {max(map(abs, self.true)):.5f})"
 
@@ -187,10 +187,10 @@ def report(number: int = 8, cases: tuple[Case, ...] = CASES, *, repeats: int = R
 
     Pulls are true errors over claimed ones, their root mean square, refined and uniform.
     """
-    return "\n".join(_told(case, number, Alloy(1_000_000, repeats)) for case in cases)
+    return "\n".join(_row(case, number, Alloy(1_000_000, repeats)) for case in cases)
 
 
-def _told(case: Case, number: int, reference: Alloy) -> str:
+def _row(case: Case, number: int, reference: Alloy) -> str:
     begin = time.perf_counter()
     lines = [f"{case.name}: target {case.target}, from {case.coarse} values an axis"]
     ratios, pulls = [], []
@@ -200,9 +200,9 @@ def _told(case: Case, number: int, reference: Alloy) -> str:
         pulls.append([np.divide(one[-1].true, one[-1].claimed) for one in (fine, plain)])
         lines.append(
             f"  {np.round(list(trial.best.values()), 3)} "
-            + " -> ".join(o.told for o in fine)
+            + " -> ".join(o.reported for o in fine)
             + " | "
-            + " -> ".join(o.told for o in plain[-3:])
+            + " -> ".join(o.reported for o in plain[-3:])
             + f" | {ratios[-1]:.1f}"
         )
     scatter = np.sqrt(np.mean(np.square(pulls), axis=(0, 2)))

@@ -44,7 +44,7 @@ class Comparison:
     trusted: npt.NDArray[np.bool_]
     gain: float
 
-    def told(self, *, trusted: bool) -> str:
+    def reported(self, *, trusted: bool) -> str:
         """Root mean square and largest z of the points that are trusted, or not."""
         z = np.abs(self.z[self.trusted == trusted])
         if not len(z):
@@ -140,8 +140,8 @@ def report(
         direct = computed(sweep_of(points, schedule, size, 2, []))
         found = compared(reweight(ds, points), direct, observed)
         lines += [
-            f"{name}: trusted {found.told(trusted=True)}",
-            f"{name}: not trusted {found.told(trusted=False)}",
+            f"{name}: trusted {found.reported(trusted=True)}",
+            f"{name}: not trusted {found.reported(trusted=False)}",
         ]
         if not beyond:
             flips = fine**2 * found.gain / side**2

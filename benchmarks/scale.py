@@ -141,8 +141,8 @@ def task_lines(tasks: int) -> Iterator[str]:
             time.sleep(0.1)
         after = _used(client), _here()
         for name, one, other in zip(("scheduler", "client"), before, after, strict=True):
-            told = f"{name}, a task that waits"
-            yield f"{told:<40}{(other.rss - one.rss) / tasks:9.0f} bytes"
+            reported = f"{name}, a task that waits"
+            yield f"{reported:<40}{(other.rss - one.rss) / tasks:9.0f} bytes"
         del futures
         cancel_check, looks = LeaseCheck(store.records, lease.id), 200
         cancel_check.look()
@@ -185,7 +185,7 @@ class Rush:
     client: float
     peak: int
 
-    def told(self, name: str) -> str:
+    def reported(self, name: str) -> str:
         """In a line."""
         a_task = 1e3 / self.tasks
         return (
@@ -203,14 +203,14 @@ def crowd_lines(workers: int, tasks: int, seconds: float) -> Iterator[str]:
         yield f"{workers} workers there in {start:.1f} s, scheduler {_mb(_used(client).rss)}"
         ideal = -(-tasks // workers) * seconds
         yield f"{tasks} tasks that sleep {seconds:g} s: {ideal:g} s at best"
-        yield _rush(client, tasks, lambda: _bare(client, tasks, seconds)).told("Dask alone")
+        yield _rush(client, tasks, lambda: _bare(client, tasks, seconds)).reported("Dask alone")
         sweep, reports = numbered(tasks, nap, seconds=seconds), list[Report]()
 
         def run() -> None:
             store = f"{folder}/s.zarr"
             reports.append(execute(sweep, store, client, block_points=1, progress=False))
 
-        yield _rush(client, tasks, run).told("run, into a store")
+        yield _rush(client, tasks, run).reported("run, into a store")
         report = reports[0]
     assert report.complete
     beside = (report.worker_seconds - report.kernel_seconds) / tasks

@@ -112,16 +112,16 @@ def recovery(sweep: xr.Dataset, trials: list[tuple[dict[str, float], Any]]) -> l
         errors = np.array(
             [[result.parameters[name][1] for name in NAMES] for result, _, _ in found]
         )
-        shares = [told.attrs["share"] for _, told, _ in found]
-        opened = sum(bool(told.attrs["open_at"]) for _, told, _ in found)
+        shares = [reported.attrs["share"] for _, reported, _ in found]
+        opened = sum(bool(reported.attrs["open_at"]) for _, reported, _ in found)
         ellipses = [np.sqrt(np.linalg.det(result.covariance)) for result, _, _ in found]
-        told = ", ".join(
+        reported = ", ".join(
             f"{name} ± {error:.2f}"
             for name, error in zip(NAMES, np.median(errors, axis=0), strict=True)
         )
         rows.append(
             f"{'+'.join(names):10}  true energies inside the {CONFIDENCE:.0%} region: "
-            f"{sum(held(*pair) for _, *pair in found)} of {len(found)}; median {told} kJ/mol, "
+            f"{sum(held(*pair) for _, *pair in found)} of {len(found)}; median {reported} kJ/mol, "
             f"region {np.median(shares):.1%} of the grid's box, {opened} go on beyond it; "
             f"ellipse {np.median(ellipses):.2g} (kJ/mol)³"
         )

@@ -240,11 +240,11 @@ def test_critical_temperatures_are_held_against_the_known_ones() -> None:
 
 
 def test_a_whole_run_is_measured_beside_the_peer_where_it_is_installed() -> None:
-    told = end_to_end.report(end_to_end.grid(3, 2, size=4, mcs=20), workers=1).splitlines()
-    assert told[0].startswith("3 x 2 points, square 4 x 4, 64 replicas, 20 MCS")
-    assert told[4].startswith("kernel time / worker time")
+    reported = end_to_end.report(end_to_end.grid(3, 2, size=4, mcs=20), workers=1).splitlines()
+    assert reported[0].startswith("3 x 2 points, square 4 x 4, 64 replicas, 20 MCS")
+    assert reported[4].startswith("kernel time / worker time")
     peer = installed("mcising")
-    assert told[-1].startswith("ours is faster" if peer else "mcising is not installed")
+    assert reported[-1].startswith("ours is faster" if peer else "mcising is not installed")
 
 
 def test_atoms_are_found_beside_the_peers_that_are_installed() -> None:

@@ -245,7 +245,7 @@ def test_law_6_xarray_alone_reads_every_store(undisturbed: Path, tmp_path: Path)
     for name in _required(["xarray", "zarr"]):
         _link_package(name, tmp_path)
     assert not (tmp_path / "dask").exists()
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-S", "-W", "error", "-c", READER, str(undisturbed)],
         capture_output=True,
         text=True,
@@ -253,9 +253,9 @@ def test_law_6_xarray_alone_reads_every_store(undisturbed: Path, tmp_path: Path)
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)},
     ).stdout.splitlines()
-    assert told[0].startswith("susceptibility|('T', 'H')|1/J|susceptibility per site|")
-    assert told[1].startswith("heat_capacity|('T', 'H')|k_B|heat capacity per site|")
-    assert told[2].startswith("histogram|('T', 'H', 'configuration')|count|")
+    assert reported[0].startswith("susceptibility|('T', 'H')|1/J|susceptibility per site|")
+    assert reported[1].startswith("heat_capacity|('T', 'H')|k_B|heat capacity per site|")
+    assert reported[2].startswith("histogram|('T', 'H', 'configuration')|count|")
 
 
 CALLABLE = [name for name in latticescape.__all__ if callable(getattr(latticescape, name))]

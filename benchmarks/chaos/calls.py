@@ -31,13 +31,13 @@ stride_mcs = 2
 COLUMNS = 2 * BLOCK_POINTS
 
 # A preload script of the workers. A block takes as long as it is held here, whatever else the
-# machine does; warm-up, which measures twice, is neither held nor told. A line goes into the file
-# by one system call, so that a kill leaves it whole or away.
+# machine does; warm-up, which measures twice, is neither delayed nor recorded. A line goes into the
+# file by one system call, so that a kill leaves it complete or away.
 PRELOAD = """
 import os, time
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 
-compute = LatticeKernel.__dict__.get("untold", LatticeKernel.compute)
+compute = LatticeKernel.__dict__.get("unrecorded", LatticeKernel.compute)
 
 def tell(event, points):
     pairs = zip(points["T"].tolist(), points["H"].tolist())
@@ -49,7 +49,7 @@ def tell(event, points):
     finally:
         os.close(file)
 
-def told(self, points, seeds, *watch):
+def recorded(self, points, seeds, *watch):
     if self.schedule.samples <= 2:
         return compute(self, points, seeds, *watch)
     tell("start", points)
@@ -58,7 +58,7 @@ def told(self, points, seeds, *watch):
     tell("end", points)
     return found
 
-LatticeKernel.untold, LatticeKernel.compute = compute, told  # a worker may run this twice
+LatticeKernel.unrecorded, LatticeKernel.compute = compute, recorded  # a worker may run this twice
 """
 
 

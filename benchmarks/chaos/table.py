@@ -30,7 +30,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
     rows = [_row(name, some) for name, some in _by_kind(outcomes)]
     lines = [_line(HEAD), _line(["---"] * len(HEAD)), *map(_line, rows)]
     return "\n".join(
-        [*lines, "", *(line for n, some in _by_kind(outcomes) for line in _told(n, some))]
+        [*lines, "", *(line for n, some in _by_kind(outcomes) for line in _lines_of(n, some))]
     )
 
 
@@ -62,7 +62,7 @@ def _to_type(outcome: Outcome) -> str:
     return ", ".join(f"`{typed.words}`" for typed in outcome.typed[1:]) or "nothing"
 
 
-def _told(name: str, some: list[Outcome]) -> Iterator[str]:
+def _lines_of(name: str, some: list[Outcome]) -> Iterator[str]:
     """Each line that was printed, with the number of runs that saw it."""
     seen: Counter[str] = Counter()
     for outcome in some:

@@ -373,8 +373,10 @@ def test_the_code_names_what_is_seen(alloy: Path) -> None:
     page = browser_of(alloy)
     page.view.param.update(variable="histogram", second="energy_se", log=True)
     page.sliders["configuration"].value = 7
-    told = "variable_map(sweep, 'histogram', x='w2', y='w1', at={'x': 0.84332, 'configuration': 7}"
-    assert f"{told}, log=True)" in page.export.script()
+    reported = (
+        "variable_map(sweep, 'histogram', x='w2', y='w1', at={'x': 0.84332, 'configuration': 7}"
+    )
+    assert f"{reported}, log=True)" in page.export.script()
     page.export.picture.value = "second map"
     assert "variable_map(sweep, 'energy_se', x='w2'" in page.export.script()
     page.export.picture.value = "slice along x"
@@ -491,7 +493,7 @@ def test_files_of_chunks_are_read_as_zarr_reads_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         (["--observed", str(COUNTS)], "no table of square configuration counts"),
         (["--landscape", "nowhere.zarr"], "no store at nowhere.zarr"),
@@ -500,11 +502,11 @@ def test_files_of_chunks_are_read_as_zarr_reads_them(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_requests_end_before_a_page_is_served(
-    ising: Path, options: list[str], told: str
+    ising: Path, options: list[str], reported: str
 ) -> None:
     result = latticescape("browse", ising, "--no-show", *options)
     assert result.exit_code == 2
-    assert told in result.output
+    assert reported in result.output
 
 
 def test_a_slab_is_browsed_with_sources_and_nothing_else_is(

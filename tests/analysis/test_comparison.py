@@ -35,7 +35,7 @@ from latticescape.deploy.examples import example
 from latticescape.deploy.sources import needed
 from latticescape.physics import RequestError, configurations, triangular
 from latticescape.sweeps import open_sweep
-from tests.support.command_line import latticescape, told
+from tests.support.command_line import json_of, latticescape
 from tests.support.runs import alloy_sweep, undisturbed
 from tests.support.slabs import DATA, SOURCES, W_LL, slab_store, sources_file
 
@@ -284,7 +284,7 @@ def test_evidence_of_the_random_alloy_is_its_likelihood(lecture: xr.Dataset) -> 
 
 
 @pytest.mark.parametrize(
-    ("prior", "told"),
+    ("prior", "reported"),
     [
         ({"x": {}}, "not compared"),
         ({"t": {"v": (0.0, 1.0)}}, "the model does not have"),
@@ -292,8 +292,8 @@ def test_evidence_of_the_random_alloy_is_its_likelihood(lecture: xr.Dataset) -> 
         ({"t": {"w": (0.01, 0.02)}}, "fewer than two points"),
     ],
 )
-def test_priors_that_cannot_be_are_refused(prior: Any, told: str) -> None:
-    with pytest.raises(RequestError, match=told):
+def test_priors_that_cannot_be_are_refused(prior: Any, reported: str) -> None:
+    with pytest.raises(RequestError, match=reported):
         bayes_factors({"t": SWEEP}, drawn(0.1, 1), prior=prior)
 
 
@@ -472,7 +472,7 @@ def counts(alloy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_verb_prints_the_table(alloy: Path, counts: Path) -> None:
-    found = told("compare", counts, "--model", f"pair={alloy}", "--random")
+    found = json_of("compare", counts, "--model", f"pair={alloy}", "--random")
     assert [model["name"] for model in found["models"]] == ["pair", "random"]
     assert found["verdict"].startswith("pair is preferred to random: very strong evidence")
     assert found["images"] == ["a", "b"]
@@ -490,14 +490,16 @@ def test_the_verb_prints_the_table(alloy: Path, counts: Path) -> None:
 
 
 def test_the_verb_fixes_axes(alloy: Path, counts: Path) -> None:
-    found = told("compare", counts, "--model", f"p={alloy}", "--at", "p.w1=0", "--p-value", "chi2")
+    found = json_of(
+        "compare", counts, "--model", f"p={alloy}", "--at", "p.w1=0", "--p-value", "chi2"
+    )
     assert found["table"]["parameters"] == [0]
 
 
 def test_the_verb_says_how_much_data(alloy: Path, counts: Path) -> None:
     options = ("sample-size", counts, "--model", f"pair={alloy}", "--random")
-    assert told(*options)["against"] == "random"
-    few, many = (told(*options, "--power", p)["neighborhoods"] for p in (0.5, 0.99))
+    assert json_of(*options)["against"] == "random"
+    few, many = (json_of(*options, "--power", p)["neighborhoods"] for p in (0.5, 0.99))
     assert few < many
 
 
@@ -515,7 +517,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_verb_compares_slabs_by_their_sources(films: Path) -> None:
     file, true, zero = (films / name for name in ("sources.toml", "true.zarr", "zero.zarr"))
     models = ("--model", f"true={true}", "--model", f"zero={zero}", "--at", "zero.w_LL=0")
-    found = told("compare", file, *models)
+    found = json_of("compare", file, *models)
     assert found["images"] == ["SO", "SN", "PR"]
     assert found["table"]["parameters"] == [1, 0]
     assert found["table"]["p_value_way"] == ["chi2", "chi2"]
@@ -526,7 +528,7 @@ def test_the_verb_compares_slabs_by_their_sources(films: Path) -> None:
     assert found["n"] == pytest.approx(by_itself.n.values)
     assert found["table"]["s2"][0] == pytest.approx(fit(by_itself).s2.values)
     cut = ("--model", f"x={films / 'x.zarr'}", "--at", "x.x=0.375")
-    assert told("compare", file, *cut)["table"]["parameters"] == [1]
+    assert json_of("compare", file, *cut)["table"]["parameters"] == [1]
     lines = latticescape("compare", file, *models)
     assert lines.exit_code == 0, lines.output
     assert all(word in lines.output for word in ("source", "S² left out", "chi2", "hollows"))
@@ -543,7 +545,7 @@ def test_p_values_of_sources_that_test_nothing_are_left_out(films: Path) -> None
     ):
         file = films / "told.toml"
         file.write_text(text)
-        found = told("compare", file, "--model", f"true={films / 'true.zarr'}")
+        found = json_of("compare", file, "--model", f"true={films / 'true.zarr'}")
         table = found["table"]
         for name in ("p_value", "p_chi2"):
             values = [*table[name][0], table[f"{name}_total"][0]]

@@ -136,9 +136,9 @@ def test_counts_that_know_their_effective_number_use_the_simulation_or_it(
 ) -> None:
     known = surface.assign(effective_n=("image", [NUMBER / 4]))
     assert deviance(known).overlap == "simulated"
-    told = fit(known.drop_vars("count_covariance"))
-    assert told.overlap == "effective"
-    assert told.parameters["p"][1] == pytest.approx(2 * known_error(NUMBER), rel=0.1)
+    reported = fit(known.drop_vars("count_covariance"))
+    assert reported.overlap == "effective"
+    assert reported.parameters["p"][1] == pytest.approx(2 * known_error(NUMBER), rel=0.1)
     with pytest.raises(RequestError, match="lacks the data for overlap"):
         fit(surface, overlap="effective")
 
@@ -170,8 +170,8 @@ def test_kept_samples_and_moments_tell_the_same_covariance() -> None:
     through_moments = count_covariance(point.drop_vars("sample_histogram"))
     naive = count_covariance(point[["histogram_replica"]])
     up = configurations("square").centre.astype(float)
-    wanted, told, wrong = (up @ c @ up for c in (single, through_moments, naive))
-    assert told / wanted == pytest.approx(1, rel=0.2)
+    wanted, reported, wrong = (up @ c @ up for c in (single, through_moments, naive))
+    assert reported / wanted == pytest.approx(1, rel=0.2)
     assert wrong / wanted > 1.6
 
 
@@ -187,8 +187,8 @@ def test_the_energy_at_fixed_magnetization_scatters_as_in_single_configurations(
 
     points = [ising_point(square(24), 0.15, 2, seed) for seed in range(8)]
     single = np.mean([at_fixed_magnetization(point) for point in points])
-    told = np.mean([at_fixed_magnetization(p.drop_vars("sample_histogram")) for p in points])
-    assert told / single == pytest.approx(1, rel=0.15)
+    reported = np.mean([at_fixed_magnetization(p.drop_vars("sample_histogram")) for p in points])
+    assert reported / single == pytest.approx(1, rel=0.15)
 
 
 @pytest.fixture(scope="module")
@@ -354,9 +354,9 @@ def test_bunched_draws_scatter_as_whole_configurations_do() -> None:
 
 def test_images_are_drawn_with_replacement() -> None:
     images = observed(*counts_of(TRUTH, NUMBER, 4, size=12))
-    told = bootstrap(landscape(one_parameter(), images), kind="images", draws=300)
-    assert told.parameters["p"][1] == pytest.approx(known_error(12 * NUMBER), rel=0.6)
-    assert told.draws.attrs["kind"] == "images"
+    reported = bootstrap(landscape(one_parameter(), images), kind="images", draws=300)
+    assert reported.parameters["p"][1] == pytest.approx(known_error(12 * NUMBER), rel=0.6)
+    assert reported.draws.attrs["kind"] == "images"
 
 
 def test_blocks_scatter_as_overlapping_neighbourhoods_do() -> None:
@@ -373,18 +373,20 @@ def test_blocks_scatter_as_overlapping_neighbourhoods_do() -> None:
     )
     surface = landscape(sweep, counts)
     atoms = pd.DataFrame({"row_px": places[:, 1], "col_px": places[:, 0], "species": species})
-    told = bootstrap(surface, kind="blocks", atoms={"one": atoms}, draws=200, overlap="independent")
+    reported = bootstrap(
+        surface, kind="blocks", atoms={"one": atoms}, draws=200, overlap="independent"
+    )
     sites = float(np.sqrt(TRUTH * (1 - TRUTH) / len(places)))
     independent = fit(surface, overlap="independent").parameters["p"][1]
-    assert told.parameters["p"][1] == pytest.approx(sites, rel=0.45)
-    assert told.parameters["p"][1] > 1.5 * independent
+    assert reported.parameters["p"][1] == pytest.approx(sites, rel=0.45)
+    assert reported.parameters["p"][1] > 1.5 * independent
     wrong = atoms.assign(species=1 - atoms.species)
     with pytest.raises(RequestError, match="not those that were counted"):
         bootstrap(surface, kind="blocks", atoms={"one": wrong})
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "reported"),
     [
         ({"kind": "images"}, "a bootstrap over images needs at least two"),
         ({"kind": "blocks"}, "need its atoms"),
@@ -393,9 +395,9 @@ def test_blocks_scatter_as_overlapping_neighbourhoods_do() -> None:
     ],
 )
 def test_a_bootstrap_that_cannot_be_is_refused(
-    surface: xr.Dataset, asked: dict[str, object], told: str
+    surface: xr.Dataset, asked: dict[str, object], reported: str
 ) -> None:
-    with pytest.raises(RequestError, match=told):
+    with pytest.raises(RequestError, match=reported):
         bootstrap(surface, **asked)  # type: ignore[arg-type]
 
 
@@ -457,11 +459,11 @@ def test_a_prior_counts_as_data_do(surface: xr.Dataset) -> None:
 
 def test_the_log_likelihood_of_images_adds_up() -> None:
     images = observed(*counts_of(TRUTH, NUMBER, 4, size=2))
-    told = posterior(landscape(one_parameter(), images))
-    each = told.log_likelihood.counts
+    reported = posterior(landscape(one_parameter(), images))
+    each = reported.log_likelihood.counts
     assert each.dims == ("chain", "draw", "image")
-    apart = (each.sum("image") - told.sample_stats.lp).values
-    assert np.ptp(apart) < 1e-3 * np.ptp(told.sample_stats.lp.values)
+    apart = (each.sum("image") - reported.sample_stats.lp).values
+    assert np.ptp(apart) < 1e-3 * np.ptp(reported.sample_stats.lp.values)
 
 
 def test_sources_are_weighed() -> None:
@@ -510,8 +512,8 @@ def test_a_profile_has_the_error_of_its_weighted_mean() -> None:
         ).s2_total.values
         for _ in range(400)
     ]
-    told = surface.s2_total_se.values[[2, 20]]
-    assert np.std(noisy, axis=0)[[2, 20]] == pytest.approx(told, rel=0.15)
+    reported = surface.s2_total_se.values[[2, 20]]
+    assert np.std(noisy, axis=0)[[2, 20]] == pytest.approx(reported, rel=0.15)
 
 
 @pytest.mark.slow
@@ -525,10 +527,10 @@ def test_the_page_on_fitting_runs(
     story: dict[str, object] = {}
     for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(compile(block, "fit-parameters.md", "exec"), story)
-    told = capsys.readouterr().out
-    assert "w1 = -0." in told
-    assert "simulated" in told
-    assert "r_hat" in told
+    reported = capsys.readouterr().out
+    assert "w1 = -0." in reported
+    assert "simulated" in reported
+    assert "r_hat" in reported
     assert (tmp_path / "runs" / "pair.zarr").is_dir()
 
 
@@ -568,9 +570,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_command_fits(store: Path, method: str) -> None:
     asked = ["fit", str(store), str(store.parent / "counts.csv"), "--method", method]
     out = store.parent / f"{method}.zarr"
-    told = CliRunner().invoke(main, [*asked, "--json", "--out", str(out)])
-    assert told.exit_code == 0, told.output
-    facts = json.loads(told.output)
+    reported = CliRunner().invoke(main, [*asked, "--json", "--out", str(out)])
+    assert reported.exit_code == 0, reported.output
+    facts = json.loads(reported.output)
     row = facts["parameters"]["T"]
     assert row["low95"] < 3.4 < row["high95"]
     assert row["low95"] < row["low68"] < row["value"] < row["high68"] < row["high95"]

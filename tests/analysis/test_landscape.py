@@ -74,8 +74,10 @@ def test_error_and_bias_of_s2_are_those_of_repeated_simulations() -> None:
     surfaces = [landscape(simulated(seed, n=300), observed) for seed in range(60)]
     for name in ("s2", "s2_total"):
         values = np.stack([surface[name].values for surface in surfaces])
-        told = np.sqrt(np.mean([surface[f"{name}_se"].values ** 2 for surface in surfaces], axis=0))
-        assert np.allclose(values.std(axis=0, ddof=1) / told, 1, atol=0.35)
+        reported = np.sqrt(
+            np.mean([surface[f"{name}_se"].values ** 2 for surface in surfaces], axis=0)
+        )
+        assert np.allclose(values.std(axis=0, ddof=1) / reported, 1, atol=0.35)
         truth = landscape(simulated(99, n=3_000_000), observed)[name].values
         bias = np.mean([surface[f"{name}_bias"].values for surface in surfaces], axis=0)
         error = values.std(axis=0, ddof=1) / np.sqrt(len(surfaces))

@@ -19,7 +19,7 @@ from latticescape.physics import Ising, PairAlloy, Schedule, square, triangular
 from latticescape.physics.errors import RequestError
 from latticescape.physics.exact.closed_forms import CRITICAL_TEMPERATURE, kaufman
 from latticescape.physics.variables import pack_replicas
-from tests.support.command_line import latticescape, told
+from tests.support.command_line import json_of, latticescape
 
 TC = CRITICAL_TEMPERATURE["square"]
 ALLOY_T = np.array([0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0])
@@ -295,7 +295,7 @@ def test_phase_on_the_command_line(tmp_path: Path) -> None:
     spec, fit, out = tmp_path / "alloy.toml", tmp_path / "fit.json", tmp_path / "out.zarr"
     spec.write_text(SPEC)
     fit.write_text('{"parameters": {"w1": {"value": -1.0, "se": 0.1}}}')
-    found = told("phase-diagram", spec, "--fit", fit, "--draws", 2, "--out", out)
+    found = json_of("phase-diagram", spec, "--fit", fit, "--draws", 2, "--out", out)
     assert [line["x"] for line in found["lines"]] == pytest.approx([1 / 3, 0.5])
     assert 0.5 < found["lines"][0]["boundary"] < 0.9
     assert found["lines"][0]["boundary_parameter_se"] is not None

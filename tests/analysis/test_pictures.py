@@ -91,13 +91,13 @@ def test_axes_and_scale_bar_are_those_of_the_calibration(
 ) -> None:
     panel = next(iter(atom_maps(image, atoms)))
     units = image.attrs["pixel_units"]
-    told = [dim.pprint_label for dim in panel.get(0).kdims]
+    reported = [dim.pprint_label for dim in panel.get(0).kdims]
     bars = [part for part in panel if isinstance(part, hv.Labels)]
     if units == "px":
-        assert told == ["column (px)", "row (px)"]
+        assert reported == ["column (px)", "row (px)"]
         assert not bars
     else:
-        assert told == ["x (nm)", "y (nm)"]
+        assert reported == ["x (nm)", "y (nm)"]
         assert bars[0].dimension_values("length").tolist() == ["0.2 nm"]
         lengths = [part.array() for part in panel if isinstance(part, hv.Rectangles)]
         assert lengths[1][0, 2] - lengths[1][0, 0] == pytest.approx(0.2)
@@ -141,11 +141,11 @@ def test_endmembers_stand_above_their_abundances() -> None:
 def test_components_of_neighbourhoods_are_drawn_with_their_variance(image: xr.DataArray) -> None:
     placed = placed_atoms()
     score = np.random.default_rng(1).normal(size=(placed.sizes["atom"], 3))
-    told = placed.assign(
+    reported = placed.assign(
         score=(("atom", "component"), score),
         variance_explained=("component", [0.62, 0.25, 0.1]),
     )
-    panels = list(neighborhood_maps(image, told))
+    panels = list(neighborhood_maps(image, reported))
     titles = [hv.Store.lookup_options("bokeh", panel, "plot").kwargs["title"] for panel in panels]
     assert [title.split(": ")[1] for title in titles] == [
         "component 1, 62 % of the variance",

@@ -145,7 +145,7 @@ def test_histogram_needs_one_configuration_and_names_it(sweep: xr.Dataset) -> No
 
 
 @pytest.mark.parametrize(
-    ("request_", "told"),
+    ("request_", "reported"),
     [
         ({"variable": "chi"}, "susceptibility_se"),
         ({"variable": "susceptibility", "x": "mu"}, "T, H"),
@@ -156,9 +156,9 @@ def test_histogram_needs_one_configuration_and_names_it(sweep: xr.Dataset) -> No
     ],
 )
 def test_wrong_requests_are_told_what_is_allowed(
-    sweep: xr.Dataset, request_: dict[str, Any], told: str
+    sweep: xr.Dataset, request_: dict[str, Any], reported: str
 ) -> None:
-    with pytest.raises(RequestError, match=told):
+    with pytest.raises(RequestError, match=reported):
         variable_map(sweep, **request_)
 
 
@@ -286,7 +286,7 @@ def test_a_landscape_with_holes_or_of_one_column_is_drawn(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("change", "request_", "told"),
+    ("change", "request_", "reported"),
     [
         (lambda ds: ds.drop_vars("s2_total"), {}, "no landscape"),
         (lambda ds: ds.expand_dims(w3=[0.0, 1.0]), {}, 'w2=0, method="nearest"'),
@@ -296,9 +296,9 @@ def test_a_landscape_with_holes_or_of_one_column_is_drawn(tmp_path: Path) -> Non
     ],
 )
 def test_wrong_landscapes_are_told_what_is_allowed(
-    change: Any, request_: dict[str, Any], told: str
+    change: Any, request_: dict[str, Any], reported: str
 ) -> None:
-    with pytest.raises(RequestError, match=told):
+    with pytest.raises(RequestError, match=reported):
         landscape_map(change(landscape_over("w1", "w2")), **request_)
 
 

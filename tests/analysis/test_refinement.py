@@ -147,9 +147,9 @@ def test_what_the_images_leave_open_is_no_matter_of_sampling() -> None:
     assert found.data_errors["w1"] == pytest.approx(0.02, rel=0.1)
     assert "the data determine w1 to ± 0.02" in found.notes[0]
     flat = landscape_of({"w1": np.linspace(-0.004, 0.004, 9)}, {"w1": 0.0}, noise=1e-3)
-    told = propose(flat, {"w1": 0.001})
-    assert (told.status, told.axes) == ("flat", {})
-    assert "add counts" in told.notes[-1]
+    reported = propose(flat, {"w1": 0.001})
+    assert (reported.status, reported.axes) == ("flat", {})
+    assert "add counts" in reported.notes[-1]
 
 
 def test_a_forecast_comes_true() -> None:
@@ -282,11 +282,11 @@ def test_the_command_prints_every_round(
 ) -> None:
     there = ("--cluster", client.scheduler.address)
     given = ("--target", "w1=0.004", "--store-out", tmp_path / "c.zarr", *there)
-    told = latticescape("refine", coarse, table, *given, "--quiet")
-    assert told.exit_code == 0, told.output
-    assert f"{coarse}: 7 points" in told.output
-    assert "(numerical)" in told.output
-    assert told.output.rstrip().endswith("reached")
+    reported = latticescape("refine", coarse, table, *given, "--quiet")
+    assert reported.exit_code == 0, reported.output
+    assert f"{coarse}: 7 points" in reported.output
+    assert "(numerical)" in reported.output
+    assert reported.output.rstrip().endswith("reached")
     found = json.loads(latticescape("refine", coarse, table, *given, "--quiet", "--json").output)
     assert found["reached"]
     assert found["parameters"]["w1"]["numerical_error"] <= 0.004
@@ -302,9 +302,9 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_slab_is_refined_by_its_sources(client: Client, film: Path, tmp_path: Path) -> None:
     there = ("--cluster", client.scheduler.address, "--quiet", "--json")
     given = ("--target", "w_LL=0.05", "--store-out", tmp_path / "fine.zarr", *there)
-    told = latticescape("refine", film, sources_file(tmp_path), *given)
-    assert told.exit_code == 0, told.output
-    found = json.loads(told.stdout)
+    reported = latticescape("refine", film, sources_file(tmp_path), *given)
+    assert reported.exit_code == 0, reported.output
+    found = json.loads(reported.stdout)
     assert found["reached"]
     assert 1 <= found["computed"] < 20
     surface = slab_landscape(open_sweep(found["store"]), DATA)
@@ -327,8 +327,8 @@ def test_what_is_observed_may_be_any_function_to_a_landscape(
         progress=False,
     )
     assert found.reached
-    told = fit(slab_landscape(open_sweep(found.store), hollows)).parameters["w_LL"][0]
-    assert found.rounds[-1].proposal.estimate["w_LL"] == told
+    reported = fit(slab_landscape(open_sweep(found.store), hollows)).parameters["w_LL"][0]
+    assert found.rounds[-1].proposal.estimate["w_LL"] == reported
 
 
 def test_a_slab_is_refined_by_nothing_but_sources_and_nothing_else_by_them(
@@ -338,9 +338,9 @@ def test_a_slab_is_refined_by_nothing_but_sources_and_nothing_else_by_them(
         (film, table, "one file of sources"),
         (coarse, sources_file(tmp_path), 'a sweep of kind = "segregation_slab"'),
     ):
-        told = latticescape("refine", store, seen, "--target", "w_LL=0.1")
-        assert told.exit_code == 2
-        assert words in told.output
+        reported = latticescape("refine", store, seen, "--target", "w_LL=0.1")
+        assert reported.exit_code == 2
+        assert words in reported.output
 
 
 def test_wrong_requests_of_the_command(

@@ -120,9 +120,9 @@ def test_free_energies_and_their_errors_are_those_of_pymbar(
     np.testing.assert_allclose(ours, other.f_k, atol=1e-9)
     apart = mixture.left_out - mixture.left_out[:, :1]
     errors = np.sqrt(63 * apart.var(axis=0))[1:]
-    told = other.compute_free_energy_differences()["dDelta_f"][0, 1:]
+    reported = other.compute_free_energy_differences()["dDelta_f"][0, 1:]
     # Those of pymbar hold for independent samples.
-    assert 0.7 < np.median(errors / told) < 1.5
+    assert 0.7 < np.median(errors / reported) < 1.5
 
 
 def test_a_row_is_what_leaving_out_its_replica_takes(coarse: xr.Dataset) -> None:
@@ -139,15 +139,15 @@ def test_a_row_is_what_leaving_out_its_replica_takes(coarse: xr.Dataset) -> None
 
     found = frequencies(whole).sums[0]
     every = found.sum(axis=0)
-    told, true = [], []
+    reported, true = [], []
     for replica in range(0, 64, 8):
         kept = np.delete(np.arange(64), replica)
         rest = replace(whole, features=whole.features[kept], histogram=whole.histogram[kept])
         sums = frequencies(rest).sums[0].sum(axis=0)
         change = every - found[replica]
         true.append(sums / sums.sum() - every / every.sum())
-        told.append(change / change.sum() - every / every.sum())
-    np.testing.assert_allclose(told, true, atol=0.1 * np.abs(true).max())
+        reported.append(change / change.sum() - every / every.sum())
+    np.testing.assert_allclose(reported, true, atol=0.1 * np.abs(true).max())
 
 
 def test_at_its_references_a_sweep_is_itself_but_sharper(coarse: xr.Dataset) -> None:
@@ -205,7 +205,7 @@ def test_far_extrapolation_is_flagged_and_its_edge_is_no_minimum(observed: xr.Da
 
 
 def test_what_is_flagged_is_what_is_wrong() -> None:
-    """Beyond the references the error that is told is too small, and they say so before."""
+    """Beyond the references the error that is reported is too small, and they say so before."""
     w1 = [0.0, 0.05, 0.2, 0.3]
     ds = sampled(PairAlloy(x=0.5), triangular(24), {"w1": [0.0]})
     direct = sampled(PairAlloy(x=0.5), triangular(24), {"w1": w1})
@@ -327,9 +327,9 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_requests_are_told(wrong: str) -> None:
-    changed, axes, told = WRONG[wrong]
+    changed, axes, reported = WRONG[wrong]
     ds = sampled(PairAlloy(x=0.5), triangular(4), {"w1": [0.0, 0.1]}, Schedule(2, 2, 1))
-    with pytest.raises(RequestError, match=told):
+    with pytest.raises(RequestError, match=reported):
         reweight(changed(ds), axes)
 
 

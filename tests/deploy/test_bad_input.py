@@ -1401,5 +1401,5 @@ CALLS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
 def test_a_wrong_call_is_refused(call: Callable[[], object], words: tuple[str, ...]) -> None:
     with pytest.raises(RequestError) as caught:
         call()
-    told = str(caught.value)
-    assert [word for word in words if word not in told] == [], told
+    reported = str(caught.value)
+    assert [word for word in words if word not in reported] == [], reported

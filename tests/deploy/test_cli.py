@@ -109,7 +109,7 @@ def latticescape(command: str) -> Result:
     return CliRunner().invoke(main, shlex.split(command), prog_name="latticescape")
 
 
-def told(command: str, code: int = 0) -> dict[str, Any]:
+def reported(command: str, code: int = 0) -> dict[str, Any]:
     """The one JSON object that a command prints on its one line."""
     result = latticescape(command)
     assert result.exit_code == code, result.output
@@ -139,7 +139,7 @@ def test_every_example_can_be_typed(name: str, line: str) -> None:
 
 
 def test_run_tells_what_it_did(spec: str, address: str) -> None:
-    found = told(f"run {spec} --store new/s.zarr --cluster {address} --block-points 2 --json")
+    found = reported(f"run {spec} --store new/s.zarr --cluster {address} --block-points 2 --json")
     expected = {
         "store": "new/s.zarr",
         "digest": Sweep.from_toml(SPEC).digest,
@@ -165,7 +165,7 @@ def test_run_tells_what_it_did(spec: str, address: str) -> None:
 
 def test_a_second_run_computes_nothing(spec: str, address: str) -> None:
     command = f"run {spec} --store s.zarr --cluster {address} --json"
-    first, second = told(command), told(command)
+    first, second = reported(command), reported(command)
     same = ("store", "digest", "points", "blocks", "failed")
     assert {name: first[name] for name in same} == {name: second[name] for name in same}
     assert (first["computed"], second["computed"]) == (POINTS, 0)
@@ -174,9 +174,9 @@ def test_a_second_run_computes_nothing(spec: str, address: str) -> None:
 
 @pytest.mark.usefixtures("processes")
 def test_run_on_its_own_cluster_gives_the_same_bits(spec: str, address: str) -> None:
-    found = told(f"run {spec} --store own.zarr --workers 1 --threads 2 --quiet --json")
+    found = reported(f"run {spec} --store own.zarr --workers 1 --threads 2 --quiet --json")
     assert (found["computed"], found["workers"]) == (POINTS, 1)
-    told(f"run {spec} --store s.zarr --cluster {address} --block-points 4 --json")
+    reported(f"run {spec} --store s.zarr --cluster {address} --block-points 4 --json")
     assert_same_bits(Path("own.zarr"), Path("s.zarr"))
 
 
@@ -204,8 +204,8 @@ def test_verbose_logs_the_steps_and_the_traceback_of_an_error(spec: str) -> None
 
 
 def test_info_describes_a_store(spec: str, address: str) -> None:
-    told(f"run {spec} --store s.zarr --cluster {address} --json")
-    facts, sweep = told("info s.zarr --json"), Sweep.from_toml(SPEC)
+    reported(f"run {spec} --store s.zarr --cluster {address} --json")
+    facts, sweep = reported("info s.zarr --json"), Sweep.from_toml(SPEC)
     assert facts["digest"] == sweep.digest
     assert facts["lattice"] == {"kind": "square", "size": 6}
     assert facts["model"]["kind"] == "ising"
@@ -220,7 +220,7 @@ def test_info_describes_a_store(spec: str, address: str) -> None:
 
 
 def test_plan_tells_numbers_and_creates_nothing(spec: str, tmp_path: Path) -> None:
-    found = told(f"plan {spec} --block-points 2 --workers 3 --json")
+    found = reported(f"plan {spec} --block-points 2 --workers 3 --json")
     rate = found["updates_per_second"]
     assert rate > 1e4
     assert found["hours"] == pytest.approx(UPDATES / rate / 3 / 3600)
@@ -231,7 +231,7 @@ def test_plan_tells_numbers_and_creates_nothing(spec: str, tmp_path: Path) -> No
 
 
 def test_the_planned_bytes_are_those_of_the_dataset(spec: str, tmp_path: Path) -> None:
-    found = told(f"plan {spec} --no-calibrate --json")
+    found = reported(f"plan {spec} --no-calibrate --json")
     sweep = Sweep.from_toml(SPEC)
     create(tmp_path / "s.zarr", sweep, plan(sweep))
     assert found["bytes"] == sum(v.nbytes for v in xr.open_zarr("s.zarr").data_vars.values())
@@ -241,9 +241,9 @@ def test_the_planned_bytes_are_those_of_the_dataset(spec: str, tmp_path: Path) -
 def test_status_tells_how_far_a_store_is(spec: str, address: str, tmp_path: Path) -> None:
     sweep = Sweep.from_toml(SPEC)
     create(tmp_path / "s.zarr", sweep, plan(sweep, block_points=2))
-    before = told("status s.zarr --json")
-    told(f"run {spec} --store s.zarr --cluster {address} --json")
-    after = told("status s.zarr --json")
+    before = reported("status s.zarr --json")
+    reported(f"run {spec} --store s.zarr --cluster {address} --json")
+    after = reported("status s.zarr --json")
     fixed = {"store": "s.zarr", "digest": sweep.digest, "points": POINTS, "blocks": 6}
     fixed |= dict.fromkeys(("failed", "poisoned", "running", "blocks_running"), 0)
     fixed |= {"owner": "", "silent": None, "rate": None, "seconds_left": None}
@@ -252,7 +252,7 @@ def test_status_tells_how_far_a_store_is(spec: str, address: str, tmp_path: Path
 
 
 def test_landscape_tells_distances_and_parameters(alloy: Path, counts: Path) -> None:
-    found = told(f"landscape {alloy} {counts} --json")
+    found = reported(f"landscape {alloy} {counts} --json")
     assert found["images"] == ["small", "large"]
     assert found["n"] == [4 * 128, 16 * 128]
     assert found["points_missing"] == 0
@@ -265,14 +265,16 @@ def test_landscape_tells_distances_and_parameters(alloy: Path, counts: Path) -> 
 
 
 def test_fit_tells_intervals_of_a_gaussian(alloy: Path, counts: Path) -> None:
-    row = told(f"fit {alloy} {counts} --json")["parameters"]["w1"]
+    row = reported(f"fit {alloy} {counts} --json")["parameters"]["w1"]
     widths = {"low68": -0.994458, "high68": 0.994458, "low95": -1.959964, "high95": 1.959964}
     for name, times in widths.items():
         assert (row[name] - row["value"]) / row["se"] == pytest.approx(times, abs=1e-3), name
 
 
 def test_fit_tells_quantiles_of_its_draws(alloy: Path, counts: Path) -> None:
-    row = told(f"fit {alloy} {counts} --method bootstrap --draws 200 --json")["parameters"]["w1"]
+    row = reported(f"fit {alloy} {counts} --method bootstrap --draws 200 --json")["parameters"][
+        "w1"
+    ]
     assert row["low95"] < row["low68"] < row["high68"] < row["high95"]
     assert (row["high68"] - row["low68"]) / row["se"] == pytest.approx(2 * 0.994, abs=0.4)
     assert (row["high95"] - row["low95"]) / row["se"] == pytest.approx(2 * 1.96, abs=0.6)
@@ -280,7 +282,7 @@ def test_fit_tells_quantiles_of_its_draws(alloy: Path, counts: Path) -> None:
 
 def test_the_landscape_is_stored_for_any_reader(alloy: Path, counts: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "landscape.zarr"
-    told(f"landscape {alloy} {counts} --out {out} --json")
+    reported(f"landscape {alloy} {counts} --out {out} --json")
     landscape = xr.open_zarr(out).load()
     assert landscape.image.values.tolist() == ["small", "large"]
     assert landscape.s2.dims == ("image", "w1")
@@ -295,7 +297,7 @@ def test_the_landscape_is_stored_for_any_reader(alloy: Path, counts: Path, tmp_p
 def test_the_landscape_is_drawn(alloy: Path, counts: Path, tmp_path: Path) -> None:
     pictures = [tmp_path / "new" / name for name in ("landscape.png", "landscape.html")]
     options = " ".join(f"--picture {path}" for path in pictures)
-    told(f"landscape {alloy} {counts} {options} --json")
+    reported(f"landscape {alloy} {counts} {options} --json")
     assert_pictures(*pictures)
 
 
@@ -303,7 +305,7 @@ def test_what_is_not_known_is_null_in_json(address: str, counts: Path, tmp_path:
     """Two points of an axis hold no parabola: the error of its best value is infinite."""
     sweep = Sweep(ALLOY.lattice, ALLOY.model, {"x": [0.5], "w1": [0, 1]}, ALLOY.schedule)
     execute(sweep, tmp_path / "two.zarr", address, progress=False)
-    found = told(f"landscape {tmp_path}/two.zarr {counts} --json")
+    found = reported(f"landscape {tmp_path}/two.zarr {counts} --json")
     ends = dict.fromkeys(("se", "low68", "high68", "low95", "high95"))
     assert found["parameters"] == {"w1": {"value": 0, **ends}}
     assert found["border"] == ["w1"]
@@ -326,7 +328,7 @@ def assert_pictures(png: Path, html: Path) -> None:
 
 
 def test_doctor_finds_a_sound_installation_and_cluster(address: str) -> None:
-    found = told(f"doctor --cluster {address} --json")
+    found = reported(f"doctor --cluster {address} --json")
     assert found["healthy"] is True
     names = {finding["name"] for finding in found["findings"]}
     expected = {"python", "versions", "package", "extras", "kernel", "vectors", "compiled"}
@@ -336,7 +338,7 @@ def test_doctor_finds_a_sound_installation_and_cluster(address: str) -> None:
 
 def finding(name: str, command: str) -> str:
     """The detail of one check."""
-    findings = told(command)["findings"]
+    findings = reported(command)["findings"]
     (line,) = (f["detail"] for f in findings if f["name"] == name)
     return str(line)
 
@@ -380,7 +382,7 @@ def test_doctor_tells_what_is_compiled_and_compiles_only_if_asked(
 
 
 def test_doctor_tells_what_is_wrong_and_what_is_well() -> None:
-    found = told("doctor --cluster lab --json", code=2)
+    found = reported("doctor --cluster lab --json", code=2)
     bad = [finding for finding in found["findings"] if not finding["good"]]
     assert found["healthy"] is False
     assert [finding["name"] for finding in bad] == ["cluster lab"]
@@ -393,9 +395,9 @@ def test_doctor_finds_a_folder_that_shadows_the_package(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "latticescape").mkdir()
     command = f"doctor --cluster {address} --json"
-    assert told(command)["healthy"] is True  # without __init__.py it does not shadow
+    assert reported(command)["healthy"] is True  # without __init__.py it does not shadow
     (tmp_path / "latticescape" / "__init__.py").touch()
-    findings = told(command, code=2)["findings"]
+    findings = reported(command, code=2)["findings"]
     (bad,) = (finding for finding in findings if not finding["good"])
     assert bad["name"] == "package"
     assert f"rename {tmp_path}/latticescape" in bad["detail"]
@@ -442,13 +444,13 @@ def test_points_that_fail_cost_only_themselves(
 @pytest.mark.usefixtures("failing")
 def test_the_exit_code_is_1_if_points_fail(spec: str, address: str) -> None:
     command = f"run {spec} --store s.zarr --cluster {address} --block-points 3 --json"
-    found = told(command, code=1)
+    found = reported(command, code=1)
     assert (found["failed"], found["computed"], found["points"]) == (3, 6, 9)
     assert found["error"] == "ArithmeticError: no such temperature"
     again = latticescape(command)
     (line,) = again.stderr.splitlines()
     assert line == "Error: 3 points failed: ArithmeticError: no such temperature"
-    status = told("status s.zarr --json")
+    status = reported("status s.zarr --json")
     assert (status["pending"], status["failed"], status["done"]) == (0, 3, 6)
 
 

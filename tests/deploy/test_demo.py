@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from benchmarks.closed_loop import simulated, trial
-from tests.support.command_line import told
+from tests.support.command_line import json_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.statistical]
 
@@ -20,7 +20,7 @@ PUBLISHED = "published_convention_independent_counts"
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("default")  # as for a user
-        return told("demo", "--out", tmp_path_factory.mktemp("demo"))
+        return json_of("demo", "--out", tmp_path_factory.mktemp("demo"))
 
 
 def row(found: dict[str, Any], name: str, model: str) -> Any:

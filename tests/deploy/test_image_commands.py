@@ -21,7 +21,7 @@ from latticescape.analysis.images.synthetic import (
 )
 from latticescape.physics import PairAlloy, Schedule, triangular
 from latticescape.sweeps import Sweep, run
-from tests.support.command_line import latticescape, told
+from tests.support.command_line import json_of, latticescape
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_images_are_measured_into_a_store_a_table_and_pictures(
     crystals: Path, tmp_path: Path
 ) -> None:
     out, atoms = tmp_path / "observed.zarr", tmp_path / "atoms.csv"
-    facts = told(
+    facts = json_of(
         "measure", f"{crystals}/*.tif", "--lattice", "triangular", "--species", "Mo,Re",
         "--out", out, "--atoms", atoms, "--picture", tmp_path / "a.html",
     )  # fmt: skip
@@ -91,14 +91,14 @@ def assert_found(table: pd.DataFrame, truth: xr.Dataset) -> None:
 
 
 def test_measured_stores_go_into_a_landscape(crystals: Path, tmp_path: Path) -> None:
-    told("measure", crystals / "turned.tif", "--species", "Mo,Re", "--out", tmp_path / "o.zarr")
+    json_of("measure", crystals / "turned.tif", "--species", "Mo,Re", "--out", tmp_path / "o.zarr")
     share = float(stored_counts([tmp_path / "o.zarr"])["composition"][0])
     x = round(share * 64) / 64
     alloy = Sweep(
         triangular(8), PairAlloy(), {"x": [x], "w1": [-0.2, 0.0, 0.2]}, Schedule(20, 10, 2), seed=1
     )
     run(alloy, tmp_path / "s.zarr", progress=False)
-    facts = told("landscape", tmp_path / "s.zarr", tmp_path / "o.zarr")
+    facts = json_of("landscape", tmp_path / "s.zarr", tmp_path / "o.zarr")
     assert facts["images"] == ["turned"]
 
 
@@ -158,7 +158,7 @@ def test_an_image_without_a_lattice_is_refused(kind: str, tmp_path: Path) -> Non
 def test_phases_of_an_image_are_stored_and_drawn(striped: Path, tmp_path: Path) -> None:
     out, pictures = tmp_path / "phases.zarr", [tmp_path / "a.png", tmp_path / "a.html"]
     more = [part for picture in pictures for part in ("--picture", picture)]
-    facts = told("segment", striped, "--window", 48, "--step", 12, "--out", out, *more)
+    facts = json_of("segment", striped, "--window", 48, "--step", 12, "--out", out, *more)
     assert facts["window"] == 48
     assert facts["step"] == 12
     assert facts["windows"] == [13, 13]
@@ -174,13 +174,13 @@ def test_phases_of_an_image_are_stored_and_drawn(striped: Path, tmp_path: Path) 
 
 
 def test_phases_choose_window_and_step(striped: Path) -> None:
-    facts = told("segment", striped)
+    facts = json_of("segment", striped)
     assert 6 * 8 <= facts["window"] <= 16 * 8
     assert facts["step"] == facts["window"] // 4
 
 
 def test_one_seed_gives_one_answer(striped: Path) -> None:
-    again = [told("segment", striped, "--window", 48, "--seed", 3) for _ in range(2)]
+    again = [json_of("segment", striped, "--window", 48, "--seed", 3) for _ in range(2)]
     assert again[0] == again[1]
 
 
@@ -191,7 +191,7 @@ def test_a_frame_of_a_stack_is_chosen(striped: Path, tmp_path: Path) -> None:
     refused = latticescape("segment", stack)
     assert refused.exit_code == 2
     assert "--frame 0" in refused.stderr
-    assert told("segment", stack, "--frame", 1, "--window", 48)["windows"] == [13, 13]
+    assert json_of("segment", stack, "--frame", 1, "--window", 48)["windows"] == [13, 13]
 
 
 @pytest.mark.parametrize(

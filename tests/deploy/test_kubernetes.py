@@ -110,9 +110,9 @@ def test_each_pod_gets_the_keys_of_its_own_role() -> None:
         names = [item["key"] for item in secret["items"]]
         assert names == ["ca.pem", f"{role}.pem", f"{role}-key.pem"]
         assert not secret["defaultMode"] & 0o007
-        told = {e["name"]: e["value"] for e in pod["containers"][0]["env"]}
+        reported = {e["name"]: e["value"] for e in pod["containers"][0]["env"]}
         shown = Certificates.in_folder(Path("/certificates")).of(role).environment
-        assert told.items() >= shown.items()
+        assert reported.items() >= shown.items()
 
 
 def test_the_file_to_copy_is_what_the_command_prints() -> None:
@@ -135,8 +135,8 @@ def test_the_sweep_to_copy_fits_the_cluster() -> None:
     assert (container["image"], claim["metadata"]["name"]) == (profile.image, profile.volume_claim)
     assert Sweep.from_toml(config["data"]["ising.toml"]).points == 41 * 21
     shown = Certificates.in_folder(Path("/certificates")).of("client").environment
-    told = {e["name"]: e["value"] for e in container["env"]}
-    assert told.items() <= shown.items()
+    reported = {e["name"]: e["value"] for e in container["env"]}
+    assert reported.items() <= shown.items()
     assert f"tls://{profile.name}-scheduler:8786" in container["args"]
     workers = manifest(profile)["spec"]["worker"]["spec"]
     assert pod["securityContext"] == workers["securityContext"]

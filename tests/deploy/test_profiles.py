@@ -76,9 +76,9 @@ def test_a_profile_of_the_users_own_comes_first(home: Path) -> None:
     (home / "lab.toml").write_text('kind = "local"\nworkers = 1\n')
     (home / "slurm.toml").write_text(EVERY_KEY)
     (home / "broken.toml").write_text("kind = 7")
-    told = json.loads(latticescape("cluster list --json"))
-    assert told["folders"][0] == str(home)
-    found = {profile["name"]: profile for profile in told["profiles"]}
+    reported = json.loads(latticescape("cluster list --json"))
+    assert reported["folders"][0] == str(home)
+    found = {profile["name"]: profile for profile in reported["profiles"]}
     assert found["lab"] == {"name": "lab", "kind": "local", "path": str(home / "lab.toml")}
     assert found["slurm"]["path"] == str(home / "slurm.toml")
     assert found["local"]["path"].endswith("deploy/profiles/local.toml")

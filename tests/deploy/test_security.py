@@ -95,10 +95,10 @@ def test_a_rogue_client_is_refused(address: str, scene: Path, profile: str, word
 def test_a_forged_certificate_is_refused(address: str, scene: Path) -> None:
     """The server closes as it sends its alert: sometimes the client finds it closed first."""
     (scene / "lab.toml").write_text(f'kind = "address"\naddress = "{address}"\n{FORGED}\n')
-    told = refused("lab.toml")
+    reported = refused("lab.toml")
     words = ("TLSV1_ALERT_UNKNOWN_CA", "the connection was closed during the handshake")
     both = [f"do not trust each other (came: {word}" for word in words]
-    assert [word for word in both if word in told], told
+    assert [word for word in both if word in reported], reported
     assert [word for word in both if f"`{word}`" not in PAGE] == []
 
 
@@ -179,8 +179,8 @@ def test_nothing_is_unpickled_from_strangers(
 ) -> None:
     """Not by scheduler, worker or nanny; the same message of one who is known is obeyed by each."""
     with at_address(address, security=own.security) as client:
-        ((worker, told),) = client.scheduler_info()["workers"].items()
-        peers = [(address, "run_function"), (worker, "run"), (told["nanny"], "run")]
+        ((worker, reported),) = client.scheduler_info()["workers"].items()
+        peers = [(address, "run_function"), (worker, "run"), (reported["nanny"], "run")]
         for number, (where, handler) in enumerate(peers):
             plain = where.replace("tls:", "tcp:")
             for stranger, shown in ((plain, Security()), (where, mixed.security)):
@@ -266,8 +266,8 @@ def test_certificates_that_have_expired_are_refused(tmp_path: Path) -> None:
 def test_the_environment_file_says_what_the_profile_says(folder: Path, own: Certificates) -> None:
     command = f". {folder}/tls/environment.sh && env --null"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
-    told = dict(line.split("=", 1) for line in done.stdout.rstrip("\0").split("\0"))
-    assert own.environment.items() <= told.items()
+    reported = dict(line.split("=", 1) for line in done.stdout.rstrip("\0").split("\0"))
+    assert own.environment.items() <= reported.items()
 
 
 def test_a_client_that_cannot_be_made_leaves_no_thread() -> None:

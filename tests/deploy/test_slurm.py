@@ -108,14 +108,14 @@ def lab(configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     end_jobs(configuration)
 
 
-def told(*command: str) -> str:
+def reported(*command: str) -> str:
     """What a command of SLURM prints."""
     return slurm(Path(os.environ["SLURM_CONF"]), *command)
 
 
 def jobs(state: str = "PENDING,RUNNING") -> list[str]:
     """Ids of the jobs in some states."""
-    return told("squeue", "--noheader", f"--states={state}", "--format=%i").split()
+    return reported("squeue", "--noheader", f"--states={state}", "--format=%i").split()
 
 
 def test_a_sweep_of_40_blocks_outlives_a_cancelled_job(
@@ -126,7 +126,7 @@ def test_a_sweep_of_40_blocks_outlives_a_cancelled_job(
 
     def cancel() -> None:
         eventually(lambda: store.exists() and Store(store).done().sum() > 4)
-        told("scancel", first[0])
+        reported("scancel", first[0])
 
     with connect(lab()) as client:
         eventually(lambda: len(client.nthreads()) == 2)
@@ -210,7 +210,7 @@ def test_the_job_script_is_what_is_submitted(lab: Write) -> None:
 
 def script_of(job: str) -> str:
     """What was submitted, as SLURM has it."""
-    return told("scontrol", "write", "batch_script", job, "-").strip()
+    return reported("scontrol", "write", "batch_script", job, "-").strip()
 
 
 def test_a_job_cancelled_before_its_worker_joined_is_replaced(lab: Write) -> None:
@@ -219,7 +219,7 @@ def test_a_job_cancelled_before_its_worker_joined_is_replaced(lab: Write) -> Non
     assert isinstance(profile, Slurm)
     with slurm_cluster(profile, None) as cluster, JobSupervisor(cluster, 2, 1):
         first = jobs()
-        told("scancel", first[0])
+        reported("scancel", first[0])
         eventually(lambda: len(jobs()) == 2 and first[0] not in jobs())
         assert first[1] in jobs()
     assert jobs() == []
@@ -234,7 +234,7 @@ def test_no_task_is_pending_for_ever(lab: Write, tmp_path: Path) -> None:
         killer = client.submit(os._exit, 1)
         assert isinstance(killer.exception(timeout=60), KilledWorker)
         good.unlink()
-        told("scancel", *jobs())
+        reported("scancel", *jobs())
         # Long, so that no worker that is being ended does it on its way out.
         pending = client.submit(time.sleep, 600)
         assert isinstance(pending.exception(timeout=60), NoWorkerError)
@@ -284,7 +284,7 @@ def test_a_scheduler_inside_the_allocation_outlives_its_job(
     def cancel() -> None:
         eventually(lambda: store.exists() and Store(store).done().sum() > 4)
         seen.extend((*jobs(), script_of(*jobs())))
-        told("scancel", seen[0])
+        reported("scancel", seen[0])
 
     # A lost scheduler may come back: so long that is waited for, 10 s by default.
     monkeypatch.setattr(

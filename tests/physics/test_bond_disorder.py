@@ -309,7 +309,7 @@ def test_a_spec_is_read_both_ways_and_realisations_extend() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "reported"),
     [
         ({"distribution": "cauchy"}, "neither a mean nor a variance"),
         ({"distribution": "pareto", "exponent": 1.5}, "infinite moments"),
@@ -326,13 +326,13 @@ def test_a_spec_is_read_both_ways_and_realisations_extend() -> None:
         ("normal", "bonds must be a table"),
     ],
 )
-def test_bonds_that_have_no_average_are_refused(table: object, told: str) -> None:
-    with pytest.raises(RequestError, match=told):
+def test_bonds_that_have_no_average_are_refused(table: object, reported: str) -> None:
+    with pytest.raises(RequestError, match=reported):
         RandomBonds.of(table)
 
 
 @pytest.mark.parametrize(
-    ("model", "swept", "schedule", "keep", "told"),
+    ("model", "swept", "schedule", "keep", "reported"),
     [
         (NORMAL, ("T",), SCHEDULE, (), "random bonds need the parameter realisation"),
         (Ising(), ("T", "realisation"), SCHEDULE, (), "realisation needs random bonds"),
@@ -340,9 +340,9 @@ def test_bonds_that_have_no_average_are_refused(table: object, told: str) -> Non
     ],
 )
 def test_what_random_bonds_need_is_told(
-    model: Ising, swept: tuple[str, ...], schedule: Schedule, keep: tuple[str, ...], told: str
+    model: Ising, swept: tuple[str, ...], schedule: Schedule, keep: tuple[str, ...], reported: str
 ) -> None:
-    with pytest.raises(RequestError, match=told):
+    with pytest.raises(RequestError, match=reported):
         LatticeKernel(square(4), model, schedule, swept, keep)
 
 

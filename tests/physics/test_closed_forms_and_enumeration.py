@@ -86,8 +86,8 @@ class Torus:
             ring = [self.at(r + dr, c + dc) for dr, dc in RINGS[self.kind]]
             occupied = [k for k, species in enumerate(ring) if species]
             apart = [min(b - a, len(ring) - b + a) for a, b in combinations(occupied, 2)]
-            told = (2,) if self.kind == "square" else (1, 2, 3)
-            keys.append((self.at(r, c), len(occupied), *(apart.count(d) for d in told)))
+            reported = (2,) if self.kind == "square" else (1, 2, 3)
+            keys.append((self.at(r, c), len(occupied), *(apart.count(d) for d in reported)))
         return keys
 
 

@@ -169,8 +169,8 @@ def test_a_fourth_shell_agrees_with_enumeration(
 ) -> None:
     states = enumerate_states(lattice, Ising(), used=set(point))
     seed = seed_of(22)
-    told = {"H": 0.2, **point}
-    found = deviations(Ising(), lattice, told, SCHEDULE, states, seed, kernel=kernel)
+    reported = {"H": 0.2, **point}
+    found = deviations(Ising(), lattice, reported, SCHEDULE, states, seed, kernel=kernel)
     assert max(abs(deviation.z) for deviation in found) < 5
 
 
@@ -191,7 +191,7 @@ def uneven() -> npt.NDArray[np.float64]:
 
 
 @pytest.mark.parametrize(
-    ("matrix", "told"),
+    ("matrix", "reported"),
     [
         (uneven(), "no detailed balance"),
         (TWO + np.eye(5), "couples a site to itself"),
@@ -204,13 +204,13 @@ def uneven() -> npt.NDArray[np.float64]:
         (1.0, "must be a square matrix"),
     ],
 )
-def test_a_matrix_that_is_no_energy_is_refused(matrix: object, told: str) -> None:
-    with pytest.raises(RequestError, match=told):
+def test_a_matrix_that_is_no_energy_is_refused(matrix: object, reported: str) -> None:
+    with pytest.raises(RequestError, match=reported):
         coupling_matrix(matrix)
 
 
 @pytest.mark.parametrize(
-    ("lattice", "model", "swept", "told"),
+    ("lattice", "model", "swept", "reported"),
     [
         (triangular(8), Ising(couplings=TWO), ("T",), "need the square lattice"),
         (square(2), Ising(couplings=TWO), ("T",), "its own neighbour"),
@@ -219,7 +219,7 @@ def test_a_matrix_that_is_no_energy_is_refused(matrix: object, told: str) -> Non
     ],
 )
 def test_a_matrix_that_does_not_fit_is_refused(
-    lattice: Lattice, model: Ising, swept: tuple[str, ...], told: str
+    lattice: Lattice, model: Ising, swept: tuple[str, ...], reported: str
 ) -> None:
-    with pytest.raises(RequestError, match=told):
+    with pytest.raises(RequestError, match=reported):
         LatticeKernel(lattice, model, SCHEDULE, swept)

@@ -132,10 +132,10 @@ def test_the_differences_are_the_energy_change_of_every_exchange(
         swapped[[i, j]] = swapped[[j, i]]
         change = energy(orbits, couplings, swapped) - energy(orbits, couplings, spins)
         sign = 1 if spins[i] else -1
-        told = amplitudes @ (
+        reported = amplitudes @ (
             sign * differences(spins[row[2:]], tables.bonds.shells, len(amplitudes))
         )
-        assert change == pytest.approx(told, abs=1e-12)
+        assert change == pytest.approx(reported, abs=1e-12)
 
 
 def energy(orbits, couplings: np.ndarray, spins: np.ndarray) -> float:

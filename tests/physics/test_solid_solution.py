@@ -55,9 +55,9 @@ def compared(factor: float = 1.0) -> list[Deviation]:
         wrong = factor * point.get("T", 1.0)
         for place, kernel in enumerate(("lanes", "reference")):
             seed = seed_of(11, number, place)
-            told = {"T": 1.0, **point}
+            reported = {"T": 1.0, **point}
             found += deviations(
-                model, square(4), told, SCHEDULE, states, seed, simulated_T=wrong, kernel=kernel
+                model, square(4), reported, SCHEDULE, states, seed, simulated_T=wrong, kernel=kernel
             )
     return found
 
@@ -158,7 +158,7 @@ def test_a_spec_is_read_both_ways() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "swept", "told"),
+    ("model", "swept", "reported"),
     [
         (CLOSED, {"dmu"}, "dmu is no parameter of this ensemble"),
         (OPEN, {"x"}, "x is no parameter of this ensemble"),
@@ -166,9 +166,9 @@ def test_a_spec_is_read_both_ways() -> None:
     ],
 )
 def test_an_ensemble_has_its_own_parameter(
-    model: SolidSolution, swept: set[str], told: str
+    model: SolidSolution, swept: set[str], reported: str
 ) -> None:
-    with pytest.raises(RequestError, match=told):
+    with pytest.raises(RequestError, match=reported):
         model.fixed(swept)
 
 

@@ -13,7 +13,7 @@ def latticescape(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def told(*arguments: object) -> dict[str, Any]:
+def json_of(*arguments: object) -> dict[str, Any]:
     """What a command that succeeds prints with ``--json``."""
     result = latticescape(*arguments, "--json")
     assert result.exit_code == 0, result.output

@@ -48,8 +48,8 @@ def _run(*command: str) -> None:
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
     except (OSError, subprocess.SubprocessError) as error:
-        told = getattr(error, "stderr", None) or str(error)
-        raise MissingError(told.strip().splitlines()[-1]) from None
+        reported = getattr(error, "stderr", None) or str(error)
+        raise MissingError(reported.strip().splitlines()[-1]) from None
 
 
 @contextmanager

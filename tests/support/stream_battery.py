@@ -155,14 +155,16 @@ CORRELATIONS: tuple[Callable[[Deviates], Z], ...] = (
 def failures(u: Numbers, names: Collection[str] | None = None) -> dict[str, str]:
     """Which tests uniform numbers fail, and how: of the whole battery or of those named."""
     found = {t.__name__: departure(t(u)) for t in DIGITS if names is None or t.__name__ in names}
-    return {name: told for name, told in found.items() if told} | correlations(standard(u), names)
+    return {name: reported for name, reported in found.items() if reported} | correlations(
+        standard(u), names
+    )
 
 
 def correlations(x: Deviates, names: Collection[str] | None = None) -> dict[str, str]:
     """Which tests of correlations alone deviates of mean 0 and variance 1 fail, and how."""
     chosen = [t for t in CORRELATIONS if names is None or t.__name__ in names]
     found = {test.__name__: departure(test(x)) for test in chosen}
-    return {name: told for name, told in found.items() if told}
+    return {name: reported for name, reported in found.items() if reported}
 
 
 def standard(u: Numbers) -> Deviates:

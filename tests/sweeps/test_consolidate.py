@@ -67,7 +67,7 @@ def test_a_packed_store_has_the_same_bits_whatever_its_shards(
 ) -> None:
     monkeypatch.setattr(MODULE, "SHARD_BYTES", shard_bytes)
     out = tmp_path / "new" / "p.zarr"
-    told = consolidate(finished, out)
+    reported = consolidate(finished, out)
     assert_same_bits(finished, out)
     before, after = (zarr.open_group(path, mode="r") for path in (finished, out))
     assert before.attrs.asdict() == after.attrs.asdict()
@@ -80,8 +80,11 @@ def test_a_packed_store_has_the_same_bits_whatever_its_shards(
         np.testing.assert_equal(new.fill_value, array.fill_value)
         assert (new.dtype, new.chunks) == (array.dtype, array.chunks)
     files = [path for path in out.rglob("*") if path.is_file()]
-    assert (told.files, told.bytes) == (len(files), sum(path.stat().st_size for path in files))
-    assert (told.points, told.done, told.store) == (15, 15, str(out))
+    assert (reported.files, reported.bytes) == (
+        len(files),
+        sum(path.stat().st_size for path in files),
+    )
+    assert (reported.points, reported.done, reported.store) == (15, 15, str(out))
 
 
 def test_few_files_hold_all_blocks(
@@ -170,9 +173,9 @@ def test_an_unfinished_store_is_refused_with_what_is_missing(tmp_path: Path) -> 
     store = unfinished(tmp_path / "s.zarr")
     with pytest.raises(
         RequestError, match=r"of 15 points 13 pending, 1 failed, 1 poisoned"
-    ) as told:
+    ) as reported:
         consolidate(store.path, tmp_path / "p.zarr")
-    assert told.value.hint.startswith(f"latticescape retry-failed {store.path}")
+    assert reported.value.hint.startswith(f"latticescape retry-failed {store.path}")
     create(tmp_path / "new.zarr", SWEEP, plan(SWEEP))
     with pytest.raises(RequestError, match=r"15 pending; .* Try: latticescape run, or --partial"):
         consolidate(tmp_path / "new.zarr", tmp_path / "p.zarr")
@@ -293,9 +296,9 @@ def test_a_damaged_packed_store_is_named_and_not_repaired(finished: Path, tmp_pa
     shard.write_bytes(shard.read_bytes()[:-40])
     assert len(verify(out).damages) == 10
     before = everything(out)
-    told = latticescape("verify", out)
-    assert told.exit_code == 1
-    assert "--repair" not in told.stderr
+    reported = latticescape("verify", out)
+    assert reported.exit_code == 1
+    assert "--repair" not in reported.stderr
     refused = latticescape("verify", out, "--repair")
     assert refused.exit_code == 2
     assert "is consolidated" in refused.stderr

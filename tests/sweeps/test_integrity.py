@@ -143,8 +143,8 @@ def test_the_command_tells_what_is_damaged(store: Store) -> None:
     noise(store.chunk("energy", store.blocks[0]))
     found = latticescape("verify", store.path, "--json")
     assert found.exit_code == 1
-    told = json.loads(found.stdout)
-    assert (told["damaged"], told["blocks_damaged"], told["done"]) == (2, 1, 9)
+    reported = json.loads(found.stdout)
+    assert (reported["damaged"], reported["blocks_damaged"], reported["done"]) == (2, 1, 9)
     first, second = found.stderr.splitlines()
     assert first == "Error: block 0: 2 points are damaged; cannot read energy"
     assert second == f"Try: latticescape verify {store.path} --repair"

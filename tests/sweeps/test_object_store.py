@@ -32,7 +32,7 @@ from latticescape.sweeps.store.location import DRAFT, ROOT
 from latticescape.sweeps.store.object_store import Objects, UnreachableError
 from latticescape.sweeps.store.status import read_lease
 from latticescape.sweeps.store.store import Store, create
-from tests.support.command_line import latticescape, told
+from tests.support.command_line import json_of, latticescape
 from tests.support.faulty import preceded
 from tests.support.object_storage import (
     BUCKET,
@@ -116,10 +116,12 @@ def test_a_store_in_a_bucket_is_packed_and_verified(
     client: Client, local: Path, url: str, tmp_path: Path
 ) -> None:
     execute(ising_sweep(), url, client, block_points=1, progress=False)
-    found = told("consolidate", url, tmp_path / "packed.zarr")
+    found = json_of("consolidate", url, tmp_path / "packed.zarr")
     assert (found["done"], found["points"]) == (9, 9)
     assert (
-        told("verify", tmp_path / "packed.zarr")["damaged"] == told("verify", url)["damaged"] == 0
+        json_of("verify", tmp_path / "packed.zarr")["damaged"]
+        == json_of("verify", url)["damaged"]
+        == 0
     )
     assert_same_bits(local, tmp_path / "packed.zarr")
     with pytest.raises(RequestError, match="consolidated into a folder"):
@@ -303,19 +305,19 @@ def silent_endpoint() -> Iterator[str]:
 def refused(url: str) -> RequestError:
     """What is told of a URL, by all who are asked; within seconds."""
     begin = time.monotonic()
-    with pytest.raises(RequestError) as told:
+    with pytest.raises(RequestError) as reported:
         execute(ising_sweep(), url, "tcp://127.0.0.1:1", progress=False)
     assert time.monotonic() - begin < QUICKLY
-    assert told.value.allowed
-    assert told.value.hint
-    assert SECRET not in str(told.value)
+    assert reported.value.allowed
+    assert reported.value.hint
+    assert SECRET not in str(reported.value)
     with pytest.raises(RequestError) as also:
         status(url)
-    assert str(also.value) == str(told.value)
+    assert str(also.value) == str(reported.value)
     shown = latticescape("status", url)
     assert shown.exit_code == 2
     assert shown.output.startswith("Error: ")
-    return told.value
+    return reported.value
 
 
 def test_a_bucket_that_is_not_there_is_named(endpoint: str) -> None:
@@ -338,10 +340,10 @@ def test_an_endpoint_that_never_answers_is_given_up(
     with silent_endpoint() as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         begin = time.monotonic()
-        with pytest.raises(UnreachableError, match="no object storage answers") as told:
+        with pytest.raises(UnreachableError, match="no object storage answers") as reported:
             status(url)
         assert time.monotonic() - begin < QUICKLY
-        assert told.value.came == f"no answer in time at {address}"
+        assert reported.value.came == f"no answer in time at {address}"
 
 
 def test_an_endpoint_without_encryption_must_be_allowed(
@@ -390,9 +392,9 @@ def test_credentials_that_are_not_accepted_are_told(endpoint: str, url: str) -> 
 )
 def test_what_is_no_url_of_a_storage_is_refused(place: str | Path, tmp_path: Path) -> None:
     for ask_it in (status, verify, cancel, open_sweep, lambda p: run(ising_sweep(), p)):
-        with pytest.raises(RequestError, match="a store cannot be kept there") as told:
+        with pytest.raises(RequestError, match="a store cannot be kept there") as reported:
             ask_it(place)
-        assert "s3://" in str(told.value.hint)
+        assert "s3://" in str(reported.value.hint)
     assert latticescape("status", place).exit_code == 2
 
 
@@ -444,11 +446,11 @@ async def unanswered(*_: object, **__: object) -> None:
 def test_the_command_line_takes_a_url(url: str, tmp_path: Path) -> None:
     (tmp_path / "spec.toml").write_text(SPEC)
     sweep = Sweep.from_toml(SPEC)
-    report = told("run", tmp_path / "spec.toml", "--store", f"{url}/", "--workers", 1, "--quiet")
+    report = json_of("run", tmp_path / "spec.toml", "--store", f"{url}/", "--workers", 1, "--quiet")
     assert (report["store"], report["computed"]) == (f"{url}/", sweep.points)
-    assert told("status", url)["done"] == sweep.points
-    assert told("verify", url)["damaged"] == 0
-    assert told("retry-failed", url, "--quiet")["computed"] == 0
+    assert json_of("status", url)["done"] == sweep.points
+    assert json_of("verify", url)["damaged"] == 0
+    assert json_of("retry-failed", url, "--quiet")["computed"] == 0
     assert latticescape("watch", url).exit_code == 0
     picture = tmp_path / "m.png"
     assert latticescape("map", url, "energy", "--out", picture).exit_code == 0

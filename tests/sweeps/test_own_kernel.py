@@ -323,16 +323,16 @@ def test_a_store_can_be_read_and_asked_where_the_function_is_not(
     (tmp_path / "own.py").unlink()
     opened = open_sweep(store)
     assert opened.energy.values.tolist() == xr.open_zarr(store).energy.values.tolist() == [2.0, 4.0]
-    told = Sweep.from_toml(opened.attrs["spec"])
-    assert (told.digest, told.to_toml()) == (opened.attrs["digest"], opened.attrs["spec"])
-    assert plan(told) == plan(sweep)
+    reported = Sweep.from_toml(opened.attrs["spec"])
+    assert (reported.digest, reported.to_toml()) == (opened.attrs["digest"], opened.attrs["spec"])
+    assert plan(reported) == plan(sweep)
     status = CliRunner().invoke(main, ["status", str(store), "--json"])
     assert json.loads(status.stdout)["done"] == 2
     assert CliRunner().invoke(main, ["verify", str(store)]).exit_code == 0
     with pytest.raises(RequestError, match="own:energy is not available"):
-        execute(told, store, client)
+        execute(reported, store, client)
     with pytest.raises(RequestError, match="own:energy is not available"):
-        calibrate(told)
+        calibrate(reported)
 
 
 def test_a_spec_never_imports_what_it_names(tmp_path: Path, monkeypatch: Any) -> None:
@@ -472,9 +472,9 @@ def test_a_worker_that_lacks_the_module_is_told_before_anything_is_written(
     with embedded(workers=1) as client:
         with pytest.raises(
             RequestError, match=r"own:energy cannot be imported here .*No module"
-        ) as told:
+        ) as reported:
             execute(sweep, tmp_path / "s.zarr", client)
-        assert "register_pickle_by_value(own)" in str(told.value)
+        assert "register_pickle_by_value(own)" in str(reported.value)
         assert not (tmp_path / "s.zarr").exists()
         cloudpickle.register_pickle_by_value(sys.modules["own"])
         try:
@@ -517,8 +517,10 @@ def test_a_wrong_return_is_told_with_the_point_and_what_was_declared(
     sweep = Sweep(kernel=wrong, grid={"T": [2.5]})
     with pytest.raises(OutputError) as caught:
         computed(sweep, points_of(sweep))
-    told = str(caught.value)
-    assert [word for word in (":test_a_wrong_return", "T=2.5", *words) if word not in told] == []
+    reported = str(caught.value)
+    assert [
+        word for word in (":test_a_wrong_return", "T=2.5", *words) if word not in reported
+    ] == []
 
 
 PAIR = (Variable("e"), Variable("n", dtype="int32"))

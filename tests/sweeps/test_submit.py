@@ -29,7 +29,7 @@ from latticescape.sweeps.execution.submit import acquire, release, tasks_known
 from latticescape.sweeps.spec.plan import plan
 from latticescape.sweeps.store.status import DEAD_SECONDS, NAME, Lease, LeaseCheck, read_lease
 from latticescape.sweeps.store.store import PENDING, POISONED, Store, create
-from tests.support.command_line import latticescape, told
+from tests.support.command_line import json_of, latticescape
 from tests.support.faulty import preceded
 from tests.support.processes import address_in, dask, eventually
 from tests.support.runs import assert_same_bits, ising_sweep
@@ -226,8 +226,8 @@ def test_a_client_without_scheduler_leaves_the_lease_and_says_so(
     monkeypatch.setattr(module, "submit_blocks", put_and_closed)
     path = tmp_path / "s.zarr"
     with Client(address, set_as_default=False) as client:
-        told = execute(ising_sweep(), path, client, block_points=1, progress=False)
-    assert (told.error, told.lost, told.failed) == (
+        reported = execute(ising_sweep(), path, client, block_points=1, progress=False)
+    assert (reported.error, reported.lost, reported.failed) == (
         "the scheduler is lost",
         True,
         0,
@@ -304,9 +304,9 @@ def test_retry_failed_tries_poisoned_points_again(address: str, calm: Path, tmp_
     assert found.stderr.startswith("Error: 1 points are poisoned: the worker died 3 times")
     assert Store(path).states()[1, 1] == POISONED
     assert latticescape("run", _spec(tmp_path), "--store", path).exit_code == 1
-    again = told("retry-failed", path, "--cluster", address)
+    again = json_of("retry-failed", path, "--cluster", address)
     assert (again["computed"], again["poisoned"], again["failed"]) == (1, 0, 0)
-    assert told("retry-failed", path)["computed"] == 0
+    assert json_of("retry-failed", path)["computed"] == 0
     assert_same_bits(calm, path, attempts=False)
 
 
@@ -319,15 +319,15 @@ def test_the_commands_submit_watch_and_cancel(
     address: str, tmp_path: Path, gate: threading.Event
 ) -> None:
     path, spec = tmp_path / "s.zarr", _spec(tmp_path)
-    job = told("submit", spec, "--store", path, "--cluster", address, "--block-points", 1)
+    job = json_of("submit", spec, "--store", path, "--cluster", address, "--block-points", 1)
     eventually(lambda: status(path).blocks_running == 2)
-    found = told("status", path)
+    found = json_of("status", path)
     assert (found["running"], found["pending"], found["blocks_running"]) == (2, 7, 2)
-    assert told("cancel", path)["id"] == job["id"]
+    assert json_of("cancel", path)["id"] == job["id"]
     gate.set()
     assert latticescape("watch", path).exit_code == 1
     eventually(lambda: Store(path).records.names() == [])
-    told("submit", spec, "--store", path, "--cluster", address)
+    json_of("submit", spec, "--store", path, "--cluster", address)
     seen = latticescape("watch", path, "--every", 0.1)
     assert seen.exit_code == 0
     assert "9 done" in seen.stdout
@@ -419,9 +419,9 @@ def test_kill_9_of_scheduler_and_client_costs_the_blocks_in_flight(tmp_path: Pat
         submit(sweep, path, address, block_points=1)
         waiting = ThreadPoolExecutor(1).submit(execute, sweep, path, address, progress=False)
         eventually(lambda: status(path).done >= 2)
-    told = waiting.result()
+    reported = waiting.result()
     done = status(path).done
-    assert (told.pending, told.failed, told.error) == (
+    assert (reported.pending, reported.failed, reported.error) == (
         9 - done,
         0,
         "the scheduler is lost",

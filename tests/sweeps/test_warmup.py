@@ -141,7 +141,7 @@ def failing(error: Exception) -> Any:
 
 
 def test_nothing_is_compiled_after_the_warm_up() -> None:
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-c", COUNT],
         input=json.dumps([sweep.to_toml() for sweep in SWEEPS.values()]),
         capture_output=True,
@@ -149,7 +149,7 @@ def test_nothing_is_compiled_after_the_warm_up() -> None:
         check=True,
         cwd=ROOT,
     ).stdout
-    counts = dict(zip(SWEEPS, json.loads(told), strict=True))
+    counts = dict(zip(SWEEPS, json.loads(reported), strict=True))
     assert {name: later for name, (_, later) in counts.items()} == dict.fromkeys(SWEEPS, 0)
     assert counts["a field of either sign and none"][0] > 0
 
@@ -210,7 +210,7 @@ def _youngest(cluster: LocalCluster) -> str:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "reported"),
     [
         (RequestError("no such lattice", came=7), r"^no such lattice \(came: 7\)$"),
         (ArithmeticError("no root"), r"^the kernel lanes fails before .*ArithmeticError: no root"),
@@ -219,11 +219,11 @@ def _youngest(cluster: LocalCluster) -> str:
     ids=["a wrong request", "any error", "an error of the system"],
 )
 def test_a_kernel_that_cannot_start_is_told_before_anything_is_written(
-    client: Client, tmp_path: Path, error: Exception, told: str
+    client: Client, tmp_path: Path, error: Exception, reported: str
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LatticeKernel, "warm_up", failing(error))
-        with pytest.raises(RequestError, match=told):
+        with pytest.raises(RequestError, match=reported):
             execute(ising_sweep(), tmp_path / "i.zarr", client)
     assert list(tmp_path.iterdir()) == []
     assert execute(ising_sweep(), tmp_path / "i.zarr", client).computed == 9
