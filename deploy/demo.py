@@ -102,7 +102,7 @@ def demo(folder: Path, *, progress: bool = True) -> Demo:
         Show a progress bar in a terminal.
     """
     begin = time.perf_counter()
-    observed = observed_counts(example("mores2_counts.csv"), lattice="triangular")
+    observed = observed_counts(example("mores2_counts.csv"), species=("Mo", "Re"))
     reports = {
         name: execute(
             Sweep.from_file(example(spec)), folder / f"{Path(spec).stem}.zarr", progress=progress

@@ -182,7 +182,7 @@ def slabs_to_compare(models: Mapping[str, Any], observed: Sequence[Path]) -> Sla
     Parameters
     ----------
     models
-        Datasets of sweeps by name; a model that is a text, such as ``"random"``, is no slab.
+        Datasets of sweeps by name; a model that is a text, such as ``"random"``, is not a slab.
     observed
         The observations that were passed.
 

@@ -18,11 +18,13 @@ from latticescape.analysis.counts.overlap import (
     shuffled_counts,
 )
 from latticescape.analysis.counts.tables import (
+    UNNAMED,
     atoms_of_table,
     counts_by_image,
     read_table,
     species_names,
     stored_counts,
+    two_names,
 )
 from latticescape.analysis.images.reading import image_paths, is_image
 from latticescape.analysis.images.sites.rings import complete_rings, site_rings
@@ -44,9 +46,6 @@ Paths = str | Path | Iterable[str | Path]
 ImageCounts = dict[str, npt.NDArray[Any]]
 
 SHUFFLES = 1000
-
-# Default names of the species, which no label shows.
-UNNAMED = ("0", "1")
 
 
 def observed_counts(
@@ -70,8 +69,9 @@ def observed_counts(
     lattice
         The lattice's kind, or its function: ``"triangular"`` or ``triangular``.
     species
-        Names of species 0 and 1, such as ``("Mo", "Re")``: in images the darker and the brighter
-        one, in tables of atoms the names in the column ``species``. By default 0 and 1.
+        Names of species 0 and 1, such as ``("Mo", "Re")``, which labels of pictures show: in images
+        the darker and the brighter one, in tables of atoms the names in the column ``species``. By
+        default 0 and 1; a store of ``latticescape measure`` has its own.
     method
         How to distinguish species in images, see ``assign_species``.
     seed
@@ -108,7 +108,8 @@ def observed_counts(
     if any(is_image(path) for path in paths):
         return _count_images(patterns, kind, species, method, seed)
     if any(path.is_dir() for path in paths):
-        return stored_counts(paths)
+        stored = stored_counts(paths)
+        return stored if "species" in stored.attrs else _named(stored, species)
     tables = {path: read_table(path) for path in paths}
     if all("species" in table.columns for table in tables.values()):
         counts = {
@@ -132,7 +133,7 @@ def observed_counts(
         )
     path, table = next(iter(tables.items()))
     try:
-        return counts_dataset(counts_by_image(table, classes), classes)
+        return _named(counts_dataset(counts_by_image(table, classes), classes), species)
     except RequestError as error:
         raise error.within(str(path)) from None
 
@@ -336,10 +337,16 @@ def _with_measured(
     }
     observed = counts_dataset({name: of["counts"] for name, of in counts.items()}, classes)
     observed = observed.assign(labelled_variables(columns))
-    if species is not None and tuple(species) != UNNAMED:
-        observed["composition"].attrs["long_name"] = f"{species[1]} fraction x"
-        attrs = {"species": list(species), **attrs}
-    return observed.assign_attrs(**attrs, version=version("latticescape"))
+    return _named(observed, species).assign_attrs(**attrs, version=version("latticescape"))
+
+
+def _named(observed: xr.Dataset, species: Sequence[str] | None) -> xr.Dataset:
+    """The counts with the names of their species, which labels of pictures show."""
+    names = two_names(species)
+    if names == UNNAMED:
+        return observed
+    observed["composition"].attrs["long_name"] = f"{names[1]} fraction x"
+    return observed.assign_attrs(species=list(names))
 
 
 def counts_dataset(counts: dict[str, Integers], classes: Configurations) -> xr.Dataset:

@@ -24,6 +24,9 @@ STORES = "a folder that latticescape measure wrote"
 COLUMNS = ("image", "row_px", "col_px", "row_err_px", "col_err_px", "species", "probability")
 POSITIONS = ("row_px", "col_px", "species")
 
+# Default names of the species, which no label shows.
+UNNAMED = ("0", "1")
+
 # Decimal places: thousandths of a pixel, millionths of a probability.
 _DIGITS = {"row_px": 3, "col_px": 3, "row_err_px": 4, "col_err_px": 4, "probability": 6}
 
@@ -82,7 +85,7 @@ def counts_by_image(table: pd.DataFrame, classes: Configurations) -> dict[str, I
         valid = (values >= 0) & (values <= MOST_COUNTS) & (values == np.rint(values))
         if not valid.all():
             raise RequestError(
-                f"the column {image} holds a value that is no count",
+                f"the column {image} holds a value that is not a count",
                 came=table[image].iloc[int(np.argmin(valid))],
                 allowed="whole numbers from 0 to 10^15",
             )
@@ -126,14 +129,7 @@ def atoms_of_table(table: pd.DataFrame, species: Sequence[str] | None) -> tuple[
             came=", ".join(f"{name} {value}" for name, value in wrong.items()),
             allowed="finite numbers, in px",
         )
-    names = [str(name) for name in (species if species is not None else ("0", "1"))]
-    if len(names) != 2 or len(set(names)) != 2:
-        raise RequestError(
-            "species are two different names",
-            came=", ".join(names),
-            allowed="species 0 and species 1",
-            hint="--species Mo,Re, species=('Mo', 'Re') in Python",
-        )
+    names = two_names(species)
     column = table["species"].astype(str)
     unknown = sorted(set(column) - set(names))
     if unknown:
@@ -145,6 +141,30 @@ def atoms_of_table(table: pd.DataFrame, species: Sequence[str] | None) -> tuple[
             hint=f"--species {','.join(two)}, species={tuple(two)!r} in Python",
         )
     return positions, np.asarray(column == names[1], np.int64)
+
+
+def two_names(species: Sequence[str] | None) -> tuple[str, str]:
+    """Names of species 0 and 1; ``UNNAMED`` by default.
+
+    Raises
+    ------
+    RequestError
+        If they are not two different names.
+
+    Examples
+    --------
+    >>> two_names(None), two_names(["Mo", "Re"])
+    (('0', '1'), ('Mo', 'Re'))
+    """
+    names = UNNAMED if species is None else tuple(map(str, species))
+    if len(names) != 2 or names[0] == names[1]:
+        raise RequestError(
+            "species are two different names",
+            came=", ".join(names),
+            allowed="species 0 and species 1",
+            hint="--species Mo,Re, species=('Mo', 'Re') in Python",
+        )
+    return names[0], names[1]
 
 
 def atom_table(atoms_of: Mapping[str, xr.Dataset]) -> pd.DataFrame:

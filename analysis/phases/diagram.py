@@ -107,7 +107,7 @@ def phase_diagram(
     for name, value in marked.centre.items():
         if name not in runs.axes:
             raise RequestError(
-                f"{name} is no parameter of the diagram",
+                f"{name} is not a parameter of the diagram",
                 came=f"at {name} = {value:g}",
                 allowed=", ".join(sorted({*runs.parameters, *runs.axes})),
             )

@@ -56,7 +56,7 @@ def phase_diagram_map(diagram: xr.Dataset) -> Picture:
     Raises
     ------
     RequestError
-        If it is no phase diagram.
+        If it is not a phase diagram.
 
     Examples
     --------

@@ -110,7 +110,7 @@ def coarsened(table: xr.Dataset, axes: list[str]) -> tuple[xr.Dataset, str]:
 
 
 def check_landscape(landscape: xr.Dataset) -> None:
-    """Refuse a Dataset that is no landscape."""
+    """Refuse a Dataset that is not a landscape."""
     if not {"s2", "s2_total", "n"} <= set(landscape.data_vars):
         raise RequestError("no landscape", came=listed(landscape), allowed="s2, s2_total, n")
 

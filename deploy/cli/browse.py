@@ -66,8 +66,6 @@ def browse(
     counts = None
     if observed and slab is None:
         counts = counts_for(reader.ds, store, observed, species)
-        if species is not None:
-            counts.attrs.setdefault("species", list(species))
         compute_landscape(_one_point(reader.ds), counts)
     stored = None if landscape is None else _stored_landscape(landscape)
     sources = Sources(
@@ -127,7 +125,7 @@ def _stored_landscape(path: StorePath) -> xr.Dataset:
         landscape: xr.Dataset = xr.open_zarr(place.zarr).load()
     except (OSError, ValueError, KeyError) as error:
         raise RequestError(
-            f"{path} is no landscape",
+            f"{path} is not a landscape",
             came=error,
             hint="latticescape landscape … --out landscape.zarr",
         ) from None

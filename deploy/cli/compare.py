@@ -129,7 +129,7 @@ def compare(
             raise RequestError(
                 "a slab's sources have no p-values but those of χ²",
                 came=f"--p-value {p_value}",
-                allowed="chi2: a profile is no counts that could be resampled",
+                allowed="chi2: a profile has no counts to resample",
                 hint="--p-value chi2",
             )
         models = sources.landscapes(models)

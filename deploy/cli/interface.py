@@ -114,7 +114,7 @@ observed_argument = click.argument("observed", type=PATH, nargs=-1, required=Tru
 species_option = click.option(
     "--species",
     callback=lambda _context, _option, names: tuple(names.split(",")) if names else None,
-    help="Names of species 0 and 1 in tables of atoms, such as Mo,Re.",
+    help="Names of species 0 and 1 in tables of atoms and in pictures, such as Mo,Re.",
 )
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
 cluster_option = click.option(

@@ -33,7 +33,7 @@ def main(folder: Path, small: bool = False) -> dict[str, Any]:
     """Write store and figure into a folder, and return the results."""
     sweep = Sweep.from_file(HERE / "pair.toml")
     sweep = small_sweep(sweep) if small else sweep
-    observed = observed_counts(COUNTS, lattice="triangular")
+    observed = observed_counts(COUNTS, species=("Mo", "Re"))
     distances = landscape(run(sweep, folder / "pair.zarr", progress=False), observed)
     estimate = fit(distances)
     table = compare({"random": random_mixing(observed), "pair": distances}, draws=200)

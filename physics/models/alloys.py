@@ -274,7 +274,7 @@ class SolidSolution(Alloy):
         own, other = _OWN[self.ensemble or CANONICAL]
         if other in fixed or other in swept:
             raise RequestError(
-                f"{other} is no parameter of this ensemble",
+                f"{other} is not a parameter of this ensemble",
                 came=f'{other}, and ensemble = "{self.ensemble or CANONICAL}"',
                 allowed=f"{own}; {other} is a parameter of {_ensemble(other)}",
                 hint=f"{_ensemble(other)} in [model], or {own} in place of {other}",

@@ -50,7 +50,7 @@ class ParametricModel(ABC):
     kind: ClassVar[str]
     energy_units: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]]
-    # Fields that are no parameters, such as a matrix of couplings.
+    # Fields that are not parameters, such as a matrix of couplings.
     structures: ClassVar[tuple[str, ...]] = ()
 
     T: ParameterValue = None
@@ -66,7 +66,7 @@ class ParametricModel(ABC):
             if parameter.name == name:
                 return parameter
         names = ", ".join(p.name for p in cls.parameters)
-        raise RequestError(f"{name} is no parameter of the model {cls.kind}", allowed=names)
+        raise RequestError(f"{name} is not a parameter of the model {cls.kind}", allowed=names)
 
     @property
     def fixed_parameters(self) -> dict[str, float]:
@@ -76,7 +76,7 @@ class ParametricModel(ABC):
 
     @property
     def structure(self) -> dict[str, Any]:
-        """The fields that are no parameters, by name, as a spec file writes them."""
+        """The fields that are not parameters, by name, as a spec file writes them."""
         return {name: v for name in self.structures if (v := getattr(self, name)) is not None}
 
     @property

@@ -156,7 +156,7 @@ class FunctionKernel:
         return {"long_name": argument.meaning or name, "units": argument.units}
 
     def check(self, axes: Mapping[str, npt.NDArray[np.float64]]) -> None:
-        """Refuse an axis that is no parameter, a value out of bounds, a parameter without one."""
+        """Refuse axes that are not parameters, values out of bounds, and parameters without one."""
         for name, values in axes.items():
             argument = self.argument(name)
             try:

@@ -24,6 +24,8 @@ from latticescape.analysis.images.atoms.finding import find_atoms
 from latticescape.analysis.images.sites.lattice_fit import fit_sites
 from latticescape.analysis.images.sites.rings import complete_rings
 from latticescape.analysis.images.synthetic import draw_configuration, place_atoms
+from latticescape.analysis.inference.landscapes.landscape import random_mixing
+from latticescape.analysis.plots.labels import species_of
 from latticescape.deploy.cli.interface import write_new
 from latticescape.deploy.examples import example
 from latticescape.physics import RequestError, configurations, honeycomb, square, triangular
@@ -52,6 +54,20 @@ def test_tables_are_counted_without_the_libraries_for_images() -> None:
     command = [sys.executable, "-c", code, str(COUNTS)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[464, 466, 434, 471]"
+
+
+def test_a_table_of_counts_takes_the_names_of_its_species_for_labels(tmp_path: Path) -> None:
+    unnamed, named = observed_counts(COUNTS), observed_counts(COUNTS, species=("Mo", "Re"))
+    assert "species" not in unnamed.attrs
+    assert species_of(named) == species_of(random_mixing(named)) == ("Mo", "Re")
+    assert named["composition"].attrs["long_name"] == "Re fraction x"
+    xr.testing.assert_equal(unnamed, named)
+    write_new(unnamed, tmp_path / "unnamed.zarr")
+    write_new(named, tmp_path / "named.zarr")
+    for store, names in {"unnamed.zarr": ("A", "B"), "named.zarr": ("Mo", "Re")}.items():
+        assert species_of(observed_counts(tmp_path / store, species=("A", "B"))) == names
+    with pytest.raises(RequestError, match="two different names"):
+        observed_counts(COUNTS, species=("Mo",))
 
 
 def test_rows_may_come_in_any_order_and_without_multiplicities(tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ def test_places_come_from_values_fits_and_posteriors() -> None:
     [
         ({"x": [0.5]}, {"w1": -1.0}, "an axis of temperatures"),
         ({"x": [0.5], "T": [1, 2, 3], "w1": [-1.0, 0.0]}, None, "at one value of w1"),
-        ({"x": [0.5], "T": [1, 2, 3]}, {"J": 1.0}, "J is no parameter of the"),
+        ({"x": [0.5], "T": [1, 2, 3]}, {"J": 1.0}, "J is not a parameter of the"),
         ({"x": [0.5], "T": [1, 2, 3]}, None, "the model pair_alloy needs the parameter w1"),
     ],
 )

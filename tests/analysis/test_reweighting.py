@@ -317,7 +317,7 @@ WRONG = {
     "an axis left out": (lambda ds: ds, {"w2": [0.1]}, "axis of the sweep has no new values"),
     "nothing": (lambda ds: ds, {}, "no new values"),
     "another composition": (lambda ds: ds, ALLOY | {"x": [0.6]}, "came: x = 0.6; allowed: x = 0.5"),
-    "an unknown parameter": (lambda ds: ds, ALLOY | {"H": [0.1]}, "H is no parameter"),
+    "an unknown parameter": (lambda ds: ds, ALLOY | {"H": [0.1]}, "H is not a parameter"),
     "a temperature of zero": (lambda ds: ds, ALLOY | {"T": [0.0]}, "T > 0"),
     "not a number": (lambda ds: ds, {"w1": [np.nan]}, "values of w1"),
     "words": (lambda ds: ds, {"w1": "all"}, "values of w1"),

@@ -342,8 +342,8 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
         alloy("pair_alloy", "three_body_alloy").replace("honeycomb", "square"),
         ("triangles", "square", "triangular"),
     ),
-    "an axis that is no parameter": (ising("H = {", "h = {"), ("h is no parameter", "mu, H")),
-    "an axis of the lattice": (ising("H = {", "size = {"), ("size is no parameter", "mu, H")),
+    "an axis that is not a parameter": (ising("H = {", "h = {"), ("h is not a parameter", "mu, H")),
+    "an axis of the lattice": (ising("H = {", "size = {"), ("size is not a parameter", "mu, H")),
     "a slab of one layer": (
         slab("layers = 3", "layers = 1"),
         ("thinner than its interactions", "came: 1", "2"),
@@ -491,11 +491,11 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "a solid solution with a chemical potential as well": (
         changed(SOLID, "x = [", "dmu = [0.1]\nx = ["),
-        ("dmu is no parameter of this ensemble", 'ensemble = "semi_grand"'),
+        ("dmu is not a parameter of this ensemble", 'ensemble = "semi_grand"'),
     ),
     "an open solid solution with a composition": (
         changed(SOLID, "w_1 =", 'ensemble = "semi_grand"\nw_1 ='),
-        ("x is no parameter of this ensemble", "canonical", "dmu"),
+        ("x is not a parameter of this ensemble", "canonical", "dmu"),
     ),
     "an unknown ensemble": (
         changed(SOLID, "w_1 =", 'ensemble = "grand"\nw_1 ='),

@@ -113,7 +113,7 @@ def test_codes_and_classes_are_one_to_one(kind: str) -> None:
         (
             "cubic",
             lambda e, ring, axes: [*map(e.inverse, codes_module._three_axes(e, ring, axes))],
-            "a part of a code is no code",
+            "a part of a code is not a code",
         ),
     ],
 )

@@ -160,8 +160,8 @@ def test_a_spec_is_read_both_ways() -> None:
 @pytest.mark.parametrize(
     ("model", "swept", "reported"),
     [
-        (CLOSED, {"dmu"}, "dmu is no parameter of this ensemble"),
-        (OPEN, {"x"}, "x is no parameter of this ensemble"),
+        (CLOSED, {"dmu"}, "dmu is not a parameter of this ensemble"),
+        (OPEN, {"x"}, "x is not a parameter of this ensemble"),
         (CLOSED, set(), "the model solid_solution needs the parameter x"),
     ],
 )

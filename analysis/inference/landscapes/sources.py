@@ -99,7 +99,7 @@ def profile_landscape(
         )
     if not (np.isfinite(value).all() and np.isfinite(error).all() and (error > 0).all()):
         raise RequestError(
-            "a value of the profile is no number, or its error is not positive",
+            "a value of the profile is not a number, or its error is not positive",
             came=f"least error {np.min(error):g}",
             allowed="finite values, errors above 0",
         )

@@ -214,7 +214,7 @@ def _values(name: str, new: npt.ArrayLike) -> Floats:
         values = np.array([np.nan])
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise RequestError(
-            f"the values of {name} are no list of numbers",
+            f"the values of {name} are not a list of numbers",
             came=repr(new),
             allowed="one or more finite numbers",
             hint=f"{name}=np.linspace(0.1, 0.2, 11)",

@@ -70,7 +70,7 @@ def class_codes(kind: str) -> ClassCodes:
     if not len(found) == len(classes) == len(configurations(kind)):
         raise AssertionError(f"{kind}: codes and classes are not one to one")
     if any(code & ~(1 << k) not in classes for code in classes for k in range(len(planes))):
-        raise AssertionError(f"{kind}: a part of a code is no code")
+        raise AssertionError(f"{kind}: a part of a code is not a code")
     return ClassCodes(kind, len(planes), classes)
 
 
