@@ -108,8 +108,9 @@ def test_ferromagnets_start_along_the_field_and_half_each_way_without() -> None:
 
 def test_a_composition_is_rounded_to_whole_atoms_or_refused() -> None:
     model = PairAlloy(w1=0.0)
-    points = complete(model, {"x": [0.59657]}, 1)
-    assert model.n_species1(points, triangular(48)).tolist() == [round(0.59657 * 2304)]
+    points = complete(model, {"x": [0.59657, 0.5967]}, 2)
+    assert (points["x"] * 48**2).tolist() == pytest.approx([1374.497, 1374.797], abs=1e-3)
+    assert model.n_species1(points, triangular(48)).tolist() == [1374, 1375]
     with pytest.raises(RequestError, match=r"within 0\.01"):
         model.n_species1(points, triangular(3))
 

@@ -52,6 +52,13 @@ def test_the_jackknife_error_of_a_mean_is_the_standard_error() -> None:
     assert float(error["mean"]) == pytest.approx(values.std(ddof=1) / np.sqrt(10))
 
 
+def test_the_jackknife_error_of_a_square_is_that_of_the_means_without_one_value() -> None:
+    values = np.random.default_rng(2).normal(3, size=(7, 1))
+    _, error = jackknife(values, lambda row: {"square": row[..., 0] ** 2})
+    squares = np.array([np.delete(values, row).mean() ** 2 for row in range(7)])
+    assert float(error["square"]) == pytest.approx(np.sqrt(6) * squares.std())
+
+
 def test_the_drift_is_the_second_half_minus_the_first_times_the_couplings_a_site() -> None:
     """Of five samples the first half are two: sums r·3 of two, so r·2 of the three later ones."""
     point = samples().of_point(0)
