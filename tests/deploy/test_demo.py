@@ -9,6 +9,9 @@ import pytest
 import xarray as xr
 
 from benchmarks.closed_loop import simulated, trial
+from latticescape.deploy.demo import SWEEPS
+from latticescape.deploy.examples import example
+from latticescape.sweeps import Sweep
 from tests.support.command_line import json_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.statistical]
@@ -18,9 +21,25 @@ PUBLISHED = "published_convention_independent_counts"
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    with warnings.catch_warnings():
+    """The demo on every other value of each interaction: a quarter of its points, each with the
+    same bits."""
+    specs = tmp_path_factory.mktemp("specs")
+
+    def coarse_example(name: str) -> Path:
+        if not name.endswith(".toml"):
+            return example(name)
+        (specs / name).write_text(example(name).read_text().replace("num = 33", "num = 17"))
+        return specs / name
+
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("default")  # as for a user
+        patch.setattr("latticescape.deploy.demo.example", coarse_example)
         return json_of("demo", "--out", tmp_path_factory.mktemp("demo"))
+
+
+@pytest.mark.parametrize("spec", SWEEPS.values())
+def test_the_demo_as_it_is_shipped_has_twice_as_many_values(spec: str) -> None:
+    assert Sweep.from_file(example(spec)).shape == (4, 33, 33)
 
 
 def row(found: dict[str, Any], name: str, model: str) -> Any:
@@ -84,7 +103,7 @@ def test_the_simulation_was_long_enough(found: dict[str, Any]) -> None:
         ].load()
         z = (ds.energy_drift / ds.energy_drift_se).where(ds.energy_drift_se > 0)
         assert bool(ds.done.all())
-        assert ds.sizes == {"x": 4, "w1": 33, "w2": 33}
+        assert ds.sizes == {"x": 4, "w1": 17, "w2": 17}
         assert float(np.abs(z).max()) < 6
         assert float(np.sqrt((z**2).mean())) < 1.5
         assert max(row(found, "s2_se", model)) < 3e-4
