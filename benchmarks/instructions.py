@@ -25,12 +25,12 @@ import numpy as np
 
 from benchmarks.kernels import CASES, Case
 from benchmarks.timing import one_core
+from latticescape.physics.kernels.lattice_kernel import parameters_used
 from latticescape.physics.kernels.multispin import exchange
 from latticescape.physics.kernels.multispin import heat_bath as single_flip
 from latticescape.physics.kernels.multispin.batches import MultispinTables
 from latticescape.physics.kernels.multispin.simd import WORDS, aligned, native_width
 from latticescape.physics.kernels.multispin.thresholds import seed_state, threshold_planes
-from latticescape.physics.kernels.sampler import parameters_used
 from latticescape.physics.models.model import REPLICAS, features_of
 
 READABLE = platform.machine() in ("x86_64", "AMD64")

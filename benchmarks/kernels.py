@@ -17,11 +17,16 @@ from latticescape.physics import (
     sample,
 )
 from latticescape.physics.kernels.boltzmann import occupation
+from latticescape.physics.kernels.lattice_kernel import (
+    MULTISPIN,
+    REFERENCE,
+    kernel_of,
+    parameters_used,
+)
 from latticescape.physics.kernels.multispin.counting import count_unlike, count_up
 from latticescape.physics.kernels.multispin.heat_bath import advance, rule, visits
 from latticescape.physics.kernels.multispin.simd import WORDS, aligned
 from latticescape.physics.kernels.multispin.thresholds import seed_state, threshold_planes
-from latticescape.physics.kernels.sampler import MULTISPIN, REFERENCE, kernel_of, parameters_used
 from latticescape.physics.kinetics.kernel import AdatomKernel
 from latticescape.physics.lattices.lattice import cubic, honeycomb, square, triangular
 from latticescape.physics.models.model import REPLICAS

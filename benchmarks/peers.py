@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.kernels import BARE, ISING, PAIR_ALLOY, SQUARE, THREE_BODY, Case
 from benchmarks.timing import EVERY_MCS, Pair, Work, one_core, side_by_side
 from latticescape.physics import Lattice
-from latticescape.physics.kernels.sampler import REFERENCE
+from latticescape.physics.kernels.lattice_kernel import REFERENCE
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,9 @@ from latticescape.deploy.clusters.connect import connect
 from latticescape.physics.compiled import cache_folder
 from latticescape.physics.errors import RequestError
 from latticescape.physics.extras import EXTRAS
-from latticescape.physics.kernels.lattice_kernel import LatticeKernel
+from latticescape.physics.kernels.kernel import Schedule
+from latticescape.physics.kernels.lattice_kernel import KERNEL_VERSIONS, LatticeKernel
 from latticescape.physics.kernels.multispin.simd import native_width
-from latticescape.physics.kernels.sampler import KERNEL_VERSIONS
-from latticescape.physics.kernels.schedule import Schedule
 from latticescape.physics.lattices.lattice import square
 from latticescape.physics.models.ising import Ising
 from latticescape.physics.provenance import HOME, git_revision, package_digest, versions

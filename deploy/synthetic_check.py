@@ -12,8 +12,8 @@ from latticescape.analysis.images.measurement import measure
 from latticescape.analysis.images.synthetic import draw_configuration, place_atoms
 from latticescape.analysis.inference.estimation.fit import fit
 from latticescape.analysis.inference.landscapes.landscape import landscape
-from latticescape.physics.kernels.sampler import sample
-from latticescape.physics.kernels.schedule import Schedule
+from latticescape.physics.kernels.kernel import Schedule
+from latticescape.physics.kernels.lattice_kernel import sample
 from latticescape.physics.lattices.lattice import triangular
 from latticescape.physics.models.alloys import PairAlloy
 from latticescape.physics.variables import unpack_replicas

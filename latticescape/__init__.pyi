@@ -48,9 +48,9 @@ from .analysis.phases.disorder import spin_overlap as spin_overlap
 from .analysis.phases.ordering import ordering as ordering
 from .deploy.clusters.connect import connect as connect
 from .physics.errors import RequestError as RequestError
-from .physics.kernels.sampler import Samples as Samples
-from .physics.kernels.sampler import sample as sample
-from .physics.kernels.schedule import Schedule as Schedule
+from .physics.kernels.kernel import Schedule as Schedule
+from .physics.kernels.lattice_kernel import sample as sample
+from .physics.kernels.observables import Samples as Samples
 from .physics.kinetics.adatoms import Adatoms as Adatoms
 from .physics.kinetics.trajectories import Trajectory as Trajectory
 from .physics.kinetics.trajectories import trajectory as trajectory
@@ -68,7 +68,7 @@ from .physics.models.alloys import SolidSolution as SolidSolution
 from .physics.models.alloys import ThreeBodyAlloy as ThreeBodyAlloy
 from .physics.models.ising import Ising as Ising
 from .physics.models.model import Model as Model
-from .physics.models.parameters import Parameter as Parameter
+from .physics.models.model import Parameter as Parameter
 from .physics.registry import MODELS as MODELS
 from .physics.slab.lattice import Slab as Slab
 from .physics.slab.lattice import slab as slab

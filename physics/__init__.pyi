@@ -1,7 +1,7 @@
 from .errors import RequestError as RequestError
-from .kernels.sampler import Samples as Samples
-from .kernels.sampler import sample as sample
-from .kernels.schedule import Schedule as Schedule
+from .kernels.kernel import Schedule as Schedule
+from .kernels.lattice_kernel import sample as sample
+from .kernels.observables import Samples as Samples
 from .kinetics.adatoms import Adatoms as Adatoms
 from .kinetics.trajectories import Trajectory as Trajectory
 from .kinetics.trajectories import trajectory as trajectory
@@ -19,7 +19,7 @@ from .models.alloys import SolidSolution as SolidSolution
 from .models.alloys import ThreeBodyAlloy as ThreeBodyAlloy
 from .models.ising import Ising as Ising
 from .models.model import Model as Model
-from .models.parameters import Parameter as Parameter
+from .models.model import Parameter as Parameter
 from .registry import MODELS as MODELS
 from .slab.lattice import Slab as Slab
 from .slab.lattice import slab as slab

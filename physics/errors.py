@@ -1,6 +1,10 @@
-"""``RequestError``: a request that cannot be met, what came, what is allowed, what to type."""
+"""``RequestError``: a request that cannot be met, what came, what is allowed, what to type.
+
+And ``Cancelled``, which a cancel check raises: a function that a kernel calls regularly.
+"""
 
 import sys
+from collections.abc import Callable, Collection
 from numbers import Integral
 from typing import Any, Self
 
@@ -60,6 +64,18 @@ class RequestError(ValueError):
         )
 
 
+class Cancelled(Exception):  # noqa: N818
+    """Raised by a cancel check when the points are no longer wanted."""
+
+
+# Called about every second; it may raise Cancelled.
+CancelCheck = Callable[[], None]
+
+
+def never_cancelled() -> None:
+    """No-op cancel check."""
+
+
 def checked_integer(
     value: Any, low: int, high: int, problem: str, *, allowed: str = "", hint: str | None = None
 ) -> int:
@@ -80,6 +96,26 @@ def checked_integer(
         allowed = allowed or f"a whole number from {low} to {high}"
         raise RequestError(problem, came=repr(value), allowed=allowed, hint=hint)
     return int(value)
+
+
+def checked_choice(
+    value: Any, choices: Collection[str], problem: str, *, hint: str | None = None
+) -> str:
+    """The value, if it is one of these words.
+
+    Raises
+    ------
+    RequestError
+        With this problem, if it is not.
+
+    Examples
+    --------
+    >>> checked_choice("square", ("square", "cubic"), "lattice.kind is unknown")
+    'square'
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise RequestError(problem, came=repr(value), allowed=" | ".join(choices), hint=hint)
+    return value
 
 
 def shortened(value: object, width: int = MOST_SHOWN) -> str:

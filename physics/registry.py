@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.kernel import ModelKernel
+from latticescape.physics.kernels.kernel import ModelKernel, Schedule
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
-from latticescape.physics.kernels.schedule import Schedule
 from latticescape.physics.kinetics.adatoms import Adatoms
 from latticescape.physics.kinetics.kernel import AdatomKernel
 from latticescape.physics.lattices import lattice as lattices
@@ -49,7 +48,6 @@ def lattice_of(table: Mapping[str, Any]) -> Lattice:
         raise RequestError(
             f"a {table['kind']} lattice has no layers",
             came=f"layers = {table['layers']!r}",
-            allowed=f'layers of kind = "{KIND}"',
             hint="leave layers out",
         )
     return LATTICES[table["kind"]](**{name: v for name, v in table.items() if name != "kind"})

@@ -89,8 +89,7 @@ def structure_factor(spins: npt.ArrayLike, lattice: Lattice) -> Floats:
         raise RequestError(
             "spins must have one value for each site",
             came=f"shape {values.shape}",
-            allowed=f"(…, {lattice.sites}) for {lattice.kind}, size {lattice.size}",
-            hint="structure_factor(2.0 * unpack_replicas(words) - 1, lattice)",
+            allowed=f"(…, {lattice.sites})",
         )
     geometry = lattice.geometry
     cells = (lattice.size,) * geometry.dimension

@@ -15,8 +15,8 @@ import xarray as xr
 from latticescape.analysis.phases.curves import axes_of, by_size
 from latticescape.analysis.phases.extrapolation import ISING
 from latticescape.physics.errors import RequestError
+from latticescape.physics.kernels.kernel import Schedule
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
-from latticescape.physics.kernels.schedule import Schedule
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import Model
 

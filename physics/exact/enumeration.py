@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from latticescape.physics.compiled import compiled
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_integer
 from latticescape.physics.kernels.streams import mix64
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.lattices.lattice import Lattice
@@ -22,7 +22,7 @@ from latticescape.physics.models.model import Model, Orbit, features_of
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-MOST_ENUMERATED_SITES = 27
+MOST_SITES = 27
 FIRST_SLOTS = 2**10
 
 
@@ -99,14 +99,21 @@ class States:
             if not rows.any():
                 raise RequestError(
                     "this composition was not enumerated",
-                    came=f"{composition[0]} atoms of species 1",
+                    came=f"n_species1 = {composition[0]}",
                     allowed=", ".join(str(n) for n in np.unique(self.n_species1)),
-                    hint=f"enumerate_states(lattice, model, n_species1={composition[0]})",
                 )
             log_weights[~rows] = -np.inf
-        p, sites = softmax(log_weights), self.lattice.sites
+        p, sites, T = softmax(log_weights), self.lattice.sites, point["T"]
+        e, m = energies / sites, 2 * self.n_species1 / sites - 1
+        m2, m4 = float(p @ m**2), float(p @ m**4)
         return {
-            **_averages(p, energies / sites, 2 * self.n_species1 / sites - 1, sites, point["T"]),
+            "energy": float(p @ e),
+            "magnetization": float(p @ m),
+            "magnetization_abs": float(p @ np.abs(m)),
+            "susceptibility": sites * _variance(p, m) / T,
+            "susceptibility_abs": sites * _variance(p, np.abs(m)) / T,
+            "heat_capacity": sites * _variance(p, e) / T**2,
+            "binder_cumulant": 1 - m4 / (3 * m2**2) if m2 else float("nan"),
             "features": p @ self.values,
             "configurations": p / self.degeneracy @ self.class_counts / sites,
         }
@@ -119,24 +126,10 @@ class States:
             if name not in self.features:
                 raise RequestError(
                     f"the feature {name} was not enumerated",
-                    came=", ".join(f"{name} = {value:g}" for name, value in swept.items()),
-                    allowed=f"parameters that act only on {', '.join(self.features)}",
+                    allowed=", ".join(self.features),
                     hint=f"enumerate_states(lattice, model, used={sorted(acting)})",
                 )
         return point
-
-
-def _averages(p: Floats, e: Floats, m: Floats, sites: int, T: float) -> dict[str, float | Floats]:
-    m2, m4 = float(p @ m**2), float(p @ m**4)
-    return {
-        "energy": float(p @ e),
-        "magnetization": float(p @ m),
-        "magnetization_abs": float(p @ np.abs(m)),
-        "susceptibility": sites * _variance(p, m) / T,
-        "susceptibility_abs": sites * _variance(p, np.abs(m)) / T,
-        "heat_capacity": sites * _variance(p, e) / T**2,
-        "binder_cumulant": 1 - m4 / (3 * m2**2) if m2 else float("nan"),
-    }
 
 
 def _variance(p: Floats, values: Floats) -> float:
@@ -178,28 +171,22 @@ def enumerate_states(
     >>> states.features, states.values[0].tolist(), int(states.degeneracy.sum()) == 2**16
     (('spin_product_1', 'magnetization'), [-32, 0], True)
     """
-    if lattice.sites > MOST_ENUMERATED_SITES:
+    if lattice.sites > MOST_SITES:
         raise RequestError(
-            "the lattice is too large to visit every arrangement",
-            came=f"{lattice.sites} sites",
-            allowed=f"at most {MOST_ENUMERATED_SITES} sites",
-            hint=f'Lattice("{lattice.kind}", 3)',
+            "too many sites to enumerate", came=lattice.sites, allowed=f"up to {MOST_SITES}"
         )
-    if n_species1 is not None and n_species1 not in range(lattice.sites + 1):
-        raise RequestError(
-            "n_species1 is out of range",
-            came=n_species1,
-            allowed=f"a whole number from 0 to {lattice.sites}",
-            hint=f"n_species1={lattice.sites // 2}",
-        )
+    if n_species1 is not None:
+        checked_integer(n_species1, 0, lattice.sites, "n_species1 is out of range")
     acting = {*used, *(name for name, value in model.fixed_parameters.items() if value)}
     own = np.arange(lattice.sites, dtype=np.int32)[:, None]
     orbits = model.disordered(model.orbits(lattice, acting), lattice, model.fixed_parameters)
     orbits.append(Orbit(own, {"n_species1": (0, 1)}))
     ranges = _feature_ranges(orbits)
-    keys, sums = _merged(
-        list(_partial_sums(lattice, orbits, ranges, -1 if n_species1 is None else n_species1))
-    )
+    partial = _partial_sums(lattice, orbits, ranges, -1 if n_species1 is None else n_species1)
+    keys, sums = map(np.concatenate, zip(*partial, strict=True))
+    order = np.argsort(keys, kind="stable")
+    keys, first = np.unique(keys[order], return_index=True)
+    sums = np.add.reduceat(sums[order], first, axis=0)
     values = np.stack(np.unravel_index(keys, ranges.shape), axis=1) * ranges.steps + ranges.lowest
     return States(
         lattice=lattice,
@@ -267,8 +254,7 @@ def _feature_ranges(orbits: Sequence[Orbit]) -> Ranges:
         raise RequestError(
             "there are too many possible energies",
             came=" · ".join(map(str, shape)),
-            allowed="at most 2^63",
-            hint="fewer random couplings, or those of two signs",
+            allowed="up to 2^63",
         )
     return Ranges(ends[0], steps, shape)
 
@@ -281,17 +267,7 @@ def _cells(lattice: Lattice, orbits: Sequence[Orbit], ranges: Ranges) -> Cells:
     sites = np.concatenate(padded)
     cell, column = np.nonzero(sites >= 0)
     order = np.argsort(sites[cell, column], kind="stable")
-    return Cells(
-        start=np.append(0, np.cumsum(np.bincount(sites[cell, column]))),
-        cell=cell[order],
-        mask=1 << column[order],
-        orbit=np.repeat(np.arange(len(tables)), [len(table) for table in tables]),
-        keys=_keys(orbits, ranges, 2**widest),
-    )
-
-
-def _keys(orbits: Sequence[Orbit], ranges: Ranges, codes: int) -> Integers:
-    keys = np.zeros((len(orbits) + 1, codes), np.int64)
+    keys = np.zeros((len(orbits) + 1, 2**widest), np.int64)
     strides = np.append(np.cumprod(ranges.shape[:0:-1], dtype=np.int64)[::-1], 1)
     names = features_of(orbits)
     for row, orbit in zip(keys[1:], orbits, strict=True):
@@ -300,7 +276,13 @@ def _keys(orbits: Sequence[Orbit], ranges: Ranges, codes: int) -> Integers:
             k = names.index(name)
             digits = (np.array(values) - min(values)) // ranges.steps[k]
             row[: len(atoms)] += strides[k] * digits[atoms]
-    return keys
+    return Cells(
+        start=np.append(0, np.cumsum(np.bincount(sites[cell, column]))),
+        cell=cell[order],
+        mask=1 << column[order],
+        orbit=np.repeat(np.arange(len(tables)), [len(table) for table in tables]),
+        keys=keys,
+    )
 
 
 def _partial_sums(
@@ -315,15 +297,6 @@ def _partial_sums(
         visited = visit(visited, n_species1, cells, classes.table, hash_table)
         yield hash_table.keys[hash_table.keys >= 0], hash_table.sums[hash_table.keys >= 0]
         slots *= 4
-
-
-def _merged(tallies: Sequence[tuple[Integers, Integers]]) -> tuple[Integers, Integers]:
-    """Every key once, ascending, with the sums of its appearances."""
-    keys = np.concatenate([keys for keys, _ in tallies])
-    sums = np.concatenate([sums for _, sums in tallies])
-    order = np.argsort(keys, kind="stable")
-    unique, first = np.unique(keys[order], return_index=True)
-    return unique, np.add.reduceat(sums[order], first, axis=0)
 
 
 @compiled

@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
-from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
-from latticescape.physics.kernels.schedule import Schedule
+from latticescape.physics.errors import CancelCheck, never_cancelled
+from latticescape.physics.kernels.kernel import Schedule
 from latticescape.physics.kernels.streams import next_uniform, replica_state
 from latticescape.physics.models.model import REPLICAS, Points
 

@@ -1,17 +1,24 @@
-"""The kernel protocol, all that sweeps know of a model, and what the kernels of models share."""
+"""The kernel protocol, all that sweeps know of a model, and what the kernels of models share.
+
+``Schedule`` says how long to equilibrate, how often to measure, and with which updates.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.compiled import one_compiles
-from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
-from latticescape.physics.kernels.schedule import Schedule
+from latticescape.physics.errors import (
+    CancelCheck,
+    RequestError,
+    checked_choice,
+    checked_integer,
+    never_cancelled,
+)
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import ParametricModel, Points
 from latticescape.physics.variables import Variable, checked_keep
@@ -19,6 +26,64 @@ from latticescape.physics.variables import Variable, checked_keep
 Seeds = npt.NDArray[np.uint64]
 Axes = Mapping[str, npt.NDArray[np.float64]]
 Coordinates = dict[str, tuple[str, npt.NDArray[Any], dict[str, str]]]
+
+
+Update = Literal["local", "cluster"]
+UPDATES: tuple[Update, ...] = ("local", "cluster")
+
+LOWEST = {"equilibration_mcs": 0, "samples": 2, "stride_mcs": 1, "tempering_mcs": 0}
+MOST = 10**9
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Measure ``samples`` times, every ``stride_mcs`` steps, after ``equilibration_mcs`` steps.
+
+    One Monte Carlo step (MCS) is one attempted move per site.
+
+    Parameters
+    ----------
+    equilibration_mcs, samples, stride_mcs
+        Steps before the first stride, number of measurements, steps between two measurements.
+    update
+        ``"local"``: single flips or exchanges, depending on the model. ``"cluster"``: one
+        Swendsen–Wang update of the whole lattice in each step, for Ising models without a field
+        and without negative couplings.
+    tempering_mcs
+        Parallel tempering: number of steps between attempts to swap the configurations of points
+        that differ only in temperature (:class:`Ladder`). Default 0: never.
+
+    Examples
+    --------
+    >>> Schedule(equilibration_mcs=100, samples=50, stride_mcs=10).total_mcs
+    600
+    """
+
+    equilibration_mcs: int
+    samples: int
+    stride_mcs: int
+    update: Update = "local"
+    tempering_mcs: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in LOWEST.items():
+            value = checked_integer(
+                getattr(self, name),
+                low,
+                MOST,
+                f"schedule.{name} is out of range",
+                allowed=f"a whole number from {low} to 10^9",
+                hint=f"{name} = {max(low, 100)}",
+            )
+            object.__setattr__(self, name, value)
+        checked_choice(
+            self.update, UPDATES, "schedule.update is unknown", hint='update = "cluster"'
+        )
+
+    @property
+    def total_mcs(self) -> int:
+        """Monte Carlo steps of one replica."""
+        return self.equilibration_mcs + self.samples * self.stride_mcs
 
 
 class Kernel(Protocol):
@@ -71,10 +136,12 @@ class Kernel(Protocol):
     @property
     def uncut_axes(self) -> Sequence[str]:
         """Axes that no block may cut, because the points along them need each other."""
+        return ()
 
     @property
     def batch_size(self) -> int:
         """Number of points that are computed together in the time of one."""
+        return 1
 
     def shortened(self, mcs: int) -> Self:
         """The same kernel with a short schedule, to measure its speed."""
@@ -210,9 +277,7 @@ def complete(model: ParametricModel, points: Mapping[str, npt.ArrayLike], number
     for name, values in swept.items():
         if len(values) != number:
             raise RequestError(
-                f"{name} must have one value for each point",
-                came=f"{len(values)} values",
-                allowed=f"{number}, one for each seed",
+                f"{name} must have one value per point", came=len(values), allowed=number
             )
     fixed = model.fixed(set(swept))
     return {

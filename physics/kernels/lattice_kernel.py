@@ -1,37 +1,52 @@
-"""``LatticeKernel``: the kernel of a model that is defined by its orbits."""
+"""The kernel of models that are defined by their orbits: ``sample`` and ``LatticeKernel``."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import ClassVar
+from functools import cached_property, lru_cache
+from typing import ClassVar, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
+from latticescape.physics.errors import CancelCheck, RequestError, never_cancelled
+from latticescape.physics.kernels.batches import Batch, Ladder, drive, ladders_of
 from latticescape.physics.kernels.kernel import (
     Axes,
     Coordinates,
     ModelKernel,
+    Schedule,
     Seeds,
+    Update,
     complete,
     corners,
     described,
 )
-from latticescape.physics.kernels.multispin.simd import WORDS
-from latticescape.physics.kernels.observables import observe
-from latticescape.physics.kernels.reference import MOMENTS
-from latticescape.physics.kernels.sampler import (
-    CLUSTER,
-    KERNEL_VERSIONS,
-    MULTISPIN,
-    check_keep,
-    kernel_of,
-    parameters_used,
-    sample,
+from latticescape.physics.kernels.multispin.batches import (
+    MultispinTables,
+    fits_multispin,
+    multispin_batches,
 )
-from latticescape.physics.kernels.swendsen_wang import check_clusters
+from latticescape.physics.kernels.multispin.bond_disorder import (
+    DisorderedTables,
+    SignedBondBatch,
+    SiteTableBatch,
+    disordered_batches,
+    fits_site_tables,
+)
+from latticescape.physics.kernels.multispin.simd import WORDS
+from latticescape.physics.kernels.observables import Samples, observe
+from latticescape.physics.kernels.reference import (
+    MOMENTS,
+    ReferenceBatch,
+    ScalarTables,
+    Task,
+    clusters_of,
+    energy_steps_of,
+)
+from latticescape.physics.kernels.swendsen_wang import ClusterBatch, ClusterTables, check_clusters
 from latticescape.physics.lattices.configurations import configurations
-from latticescape.physics.models.model import REPLICAS, Model, Orbit, features_of
+from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.models.model import REPLICAS, Model, Orbit, Points, features_of
 from latticescape.physics.variables import (
     COUNTS,
     ESTIMATES,
@@ -41,11 +56,203 @@ from latticescape.physics.variables import (
     SPINS,
     TEMPERING,
     Variable,
+    checked_keep,
 )
+
+T = TypeVar("T", bound=MultispinTables)
+
+# The values are part of the digest of every store.
+MULTISPIN, REFERENCE, CLUSTER = "lanes", "reference", "swendsen_wang"
+
+_KEPT = ("sample_features", "sample_histogram", "spins")
+
+# Raised whenever the same seed gives other bits.
+KERNEL_VERSIONS = {MULTISPIN: 1, REFERENCE: 1, CLUSTER: 1}
 
 # Bytes of one variable at one point: a block has at least eight points, and a chunk must stay below
 # 2 GiB.
 MOST_KEPT_BYTES = 2**27
+
+
+def sample(
+    model: Model,
+    lattice: Lattice,
+    points: Mapping[str, npt.ArrayLike],
+    schedule: Schedule,
+    seeds: Seeds,
+    *,
+    kernel: str | None = None,
+    keep: Sequence[str] = (),
+    cancel_check: CancelCheck = never_cancelled,
+) -> Samples:
+    """Simulate a block of points with 64 independent replicas each.
+
+    Parameters
+    ----------
+    model
+        The model; the parameters that it fixes hold at every point.
+    lattice
+        The lattice.
+    points
+        Swept parameters by name, (points,) each. Together with the model's own parameters and
+        their defaults they must determine every parameter.
+    schedule
+        How long to equilibrate and how often to measure.
+    seeds
+        (points, 4) uint64, 256 bits for each point. A point's result depends on its own seed and
+        parameters only.
+    kernel
+        ``"lanes"`` (the multispin kernel) or ``"reference"``; by default the fastest that supports
+        the model. Both sample the same distribution with different random numbers. With cluster
+        updates only ``"swendsen_wang"``.
+    keep
+        ``"samples"``: keep features and configurations of every measurement; ``"spins"``: keep the
+        last spins. Changes no bit of the sums.
+    cancel_check
+        Called every few Monte Carlo steps; any exception that it raises ends the simulation.
+
+    Returns
+    -------
+    Samples
+
+    Raises
+    ------
+    RequestError
+        If a parameter is missing, unknown, both fixed and swept, or out of bounds; if the lattice
+        is too small; if the seeds do not have 256 bits for each point; if the kernel or the update
+        does not support the model; or if ``keep`` has an unknown word.
+
+    Examples
+    --------
+    >>> from latticescape import Ising, square
+    >>> seeds = np.arange(4, dtype=np.uint64)[None, :]
+    >>> sums = sample(Ising(), square(4), {"T": [2.0]}, Schedule(10, 5, 2), seeds)
+    >>> int(sums.histogram.sum()) == 64 * 5 * 16
+    True
+    """
+    words = np.asarray(seeds)
+    if words.dtype != np.uint64 or words.ndim != 2 or words.shape[1] != 4:
+        raise RequestError(
+            "seeds must be uint64 of shape (points, 4)",
+            came=f"{words.dtype} of shape {words.shape}",
+        )
+    full = complete(model, points, len(seeds))
+    used = parameters_used(model, points)
+    orbits = model.orbits(lattice, used)
+    fastest = kernel_of(model, lattice, orbits, schedule.update)
+    supported = (MULTISPIN, REFERENCE) if fastest == MULTISPIN else (fastest,)
+    if kernel is not None and kernel not in supported:
+        raise RequestError(
+            "this kernel does not support the model", came=kernel, allowed=" | ".join(supported)
+        )
+    if (kernel or fastest) == CLUSTER:
+        check_clusters(model, orbits, full)
+    if model.bond_disorder is not None:
+        check_keep(keep)
+    kept = checked_keep(keep)
+    samples = Samples.empty(len(seeds), features_of(orbits), lattice, schedule.samples, kept)
+    tasks = _tasks(model, lattice, full, orbits, seeds)
+    batches = _batches(kernel or fastest, model, lattice, used, full, tasks, samples)
+    if schedule.tempering_mcs:
+        ladders = [Ladder(p, full["T"][p], seeds[p]) for p in ladders_of(full)]
+        # All batches advance in step, because the points of a ladder may be in several of them.
+        drive(list(batches), schedule, ladders, cancel_check)
+        for ladder in ladders:
+            samples.swaps_attempted[ladder.points] = ladder.attempted
+            samples.swaps_accepted[ladder.points] = ladder.accepted
+    else:
+        for batch in batches:
+            drive([batch], schedule, cancel_check=cancel_check)
+    return samples
+
+
+def _batches(
+    kernel: str,
+    model: Model,
+    lattice: Lattice,
+    used: frozenset[str],
+    points: Points,
+    tasks: Sequence[Task],
+    samples: Samples,
+) -> Iterator[Batch]:
+    """The points of a block in the batches of a kernel."""
+    sums, traces = [samples.of_point(p) for p in range(len(tasks))], samples.traces()
+    disorder = model.bond_disorder
+    if kernel == MULTISPIN and disorder is not None:
+        disordered = _multispin_tables(DisorderedTables, lattice, model, used)
+        number = sum(len(pairs.clusters) for pairs in disordered.pairs)
+        weights = [disorder.weights(lattice, int(r), number) for r in points["realisation"]]
+        kind = SignedBondBatch if disorder.of_one_size else SiteTableBatch
+        yield from disordered_batches(kind, disordered, tasks, sums, traces, weights)
+    elif kernel == MULTISPIN:
+        shared = _multispin_tables(MultispinTables, lattice, model, used)
+        yield from multispin_batches(shared, tasks, sums, traces)
+    elif kernel == CLUSTER:
+        bonds = ClusterTables(lattice, model.orbits(lattice, used))
+        for p, task in enumerate(tasks):
+            yield ClusterBatch(bonds, task, sums[p], traces[p : p + 1])
+    else:
+        orbits = model.orbits(lattice, used)
+        tables = ScalarTables(lattice, orbits)
+        for p, task in enumerate(tasks):
+            if disorder is not None:
+                point = {name: float(values[p]) for name, values in points.items()}
+                tables = ScalarTables(lattice, model.disordered(orbits, lattice, point))
+                steps = energy_steps_of(tables.measured.clusters, task.couplings)
+                task = task._replace(energy_steps=steps)
+            yield ReferenceBatch(tables, task, sums[p], traces[p : p + 1])
+
+
+@lru_cache(maxsize=2)
+def _multispin_tables(kind: type[T], lattice: Lattice, model: Model, used: frozenset[str]) -> T:
+    """Cached from block to block, because tables of a large lattice take a second to make."""
+    orbits = model.orbits(lattice, used)
+    return kind(lattice, orbits, model.acting(used, features_of(orbits)))
+
+
+def kernel_of(
+    model: Model, lattice: Lattice, orbits: Sequence[Orbit], update: Update = "local"
+) -> str:
+    """The fastest kernel that supports the model with this update."""
+    if update == "cluster":
+        return CLUSTER
+    if model.bond_disorder is not None and not model.bond_disorder.of_one_size:
+        return MULTISPIN if fits_site_tables(model, orbits, lattice.sites) else REFERENCE
+    return MULTISPIN if fits_multispin(model, lattice, orbits) else REFERENCE
+
+
+def check_keep(keep: Sequence[str]) -> None:
+    """Raise a RequestError for kept samples of random bonds: their features are sums of numbers
+    with 20 binary places, which do not fit into the 32 bits of a kept sample."""
+    if SAMPLES in keep:
+        raise RequestError(
+            "samples of random bonds cannot be kept", hint=f'keep = ["{SPINS}"] in [sweep]'
+        )
+
+
+def parameters_used(model: Model, swept: Mapping[str, object]) -> frozenset[str]:
+    """The parameters that are swept, or fixed and not zero."""
+    return frozenset(swept) | {name for name, value in model.fixed_parameters.items() if value}
+
+
+def _tasks(
+    model: Model, lattice: Lattice, points: Points, orbits: Sequence[Orbit], seeds: Seeds
+) -> list[Task]:
+    clusters = clusters_of(orbits)
+    couplings = model.coefficients(points, features_of(orbits))
+    initial_up_probability = model.start(points, lattice)
+    n_species1 = model.n_species1(points, lattice)
+    return [
+        Task(
+            seed=seeds[p],
+            temperature=float(points["T"][p]),
+            couplings=couplings[p],
+            energy_steps=energy_steps_of(clusters, couplings[p]),
+            initial_up_probability=initial_up_probability[p],
+            n_species1=-1 if n_species1 is None else int(n_species1[p]),
+        )
+        for p in range(len(seeds))
+    ]
 
 
 @dataclass(frozen=True)
@@ -84,7 +291,17 @@ class LatticeKernel(ModelKernel):
     def __post_init__(self) -> None:
         _ = self.lattice.geometry  # raises for a slab
         super().__post_init__()
-        self._check_kept_bytes()
+        if self.model.bond_disorder is not None:
+            check_keep(self.keep)
+        for variable in (v for word in self.keep for v in KEPT[word]):
+            numbers = np.prod([self.sizes[dim] for dim in variable.dims], dtype=object)
+            size = int(numbers) * np.dtype(variable.dtype).itemsize
+            if size > MOST_KEPT_BYTES:
+                raise RequestError(
+                    f"{variable.name} needs {size / 2**20:.0f} MiB for each point",
+                    allowed=f"up to {MOST_KEPT_BYTES // 2**20} MiB",
+                    hint=f"fewer than {self.schedule.samples} samples, with a longer stride_mcs",
+                )
         if "T" not in self.swept:
             self._check_ladder(1)
 
@@ -180,28 +397,11 @@ class LatticeKernel(ModelKernel):
         if self.name == CLUSTER:
             check_clusters(self.model, self.orbits, corners(self.model, axes))
 
-    def _check_kept_bytes(self) -> None:
-        if self.model.bond_disorder is not None:
-            check_keep(self.keep)
-        sizes = self.sizes
-        for variable in (v for word in self.keep for v in KEPT[word]):
-            numbers = np.prod([sizes[dim] for dim in variable.dims], dtype=object)
-            size = int(numbers) * np.dtype(variable.dtype).itemsize
-            if size > MOST_KEPT_BYTES:
-                raise RequestError(
-                    f"{variable.name} needs too many bytes",
-                    came=f"{size / 2**20:.0f} MiB for each point",
-                    allowed=f"up to {MOST_KEPT_BYTES // 2**20} MiB",
-                    hint=f"fewer than {self.schedule.samples} samples, with a longer stride_mcs",
-                )
-
     def _check_ladder(self, temperatures: int) -> None:
         if self.schedule.tempering_mcs and temperatures < 2:
             raise RequestError(
-                "parallel tempering needs at least two temperatures",
-                came=f"tempering_mcs = {self.schedule.tempering_mcs} and one temperature",
-                allowed="an axis T of two or more values in [grid]",
-                hint="T = { start = 1.5, stop = 3.5, num = 21 }",
+                "parallel tempering needs two or more temperatures",
+                hint="T = { start = 1.5, stop = 3.5, num = 21 } in [grid]",
             )
 
     def updates(self, points: int) -> int:

@@ -5,17 +5,124 @@ a block could round differently for another block size, and a point's bits may n
 block.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from latticescape.physics.kernels.reference import Floats, Sums
-from latticescape.physics.kernels.sampler import Samples
+from latticescape.physics.kernels.reference import (
+    MOMENTS,
+    Counts,
+    Floats,
+    Integers,
+    Sums,
+    Trace,
+    Words,
+)
+from latticescape.physics.lattices.configurations import configurations
+from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import REPLICAS
+from latticescape.physics.variables import SAMPLES, SPINS
+
+if TYPE_CHECKING:
+    from latticescape.physics.slab.observables import SlabSums
 
 Estimates = dict[str, Floats]
 
+KEPT_ARRAYS = ("sample_features", "sample_histogram", "spins")
+
 _PER_SITE_POWER = np.array([1, 1, 2, 4, 1, 2])
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Sums over the samples of every replica, for whole-lattice quantities.
+
+    Attributes
+    ----------
+    features
+        Names of the features, in the order of the sums.
+    sites, samples
+        Number of sites, and number of samples in the sums.
+    feature_sum, feature_first_half
+        (points, 64, features) int64: over all samples, and over the first half of them.
+    moment_sum
+        (points, 64, moments) float64, in the order of ``MOMENTS``.
+    histogram
+        (points, 64, classes) int64 counts of configurations.
+    swaps_attempted, swaps_accepted
+        (points,) and (points, 64) int64: replica swaps of parallel tempering with the next hotter
+        point.
+    sample_features, sample_histogram
+        (points, 64, samples, features) and (points, 64, samples, classes) int32: every measurement,
+        if ``"samples"`` are kept.
+    spins
+        (points, sites) uint64: after the last measurement, if ``"spins"`` are kept. Bit r is
+        replica r: 1 for species 1, or spin up (:func:`unpack_replicas`).
+    """
+
+    features: tuple[str, ...]
+    sites: int
+    samples: int
+    feature_sum: Integers
+    feature_first_half: Integers
+    moment_sum: Floats
+    histogram: Integers
+    swaps_attempted: Integers
+    swaps_accepted: Integers
+    sample_features: Counts | None = None
+    sample_histogram: Counts | None = None
+    spins: Words | None = None
+
+    @classmethod
+    def empty(
+        cls,
+        points: int,
+        features: tuple[str, ...],
+        lattice: Lattice,
+        samples: int,
+        keep: Sequence[str],
+    ) -> "Samples":
+        """Sums of zero, and uninitialised arrays for what is kept."""
+        shape, classes = (points, REPLICAS), len(configurations(lattice.kind))
+        measured = (*shape, samples)
+        kept, spins = SAMPLES in keep, SPINS in keep
+        return cls(
+            features=features,
+            sites=lattice.sites,
+            samples=samples,
+            feature_sum=np.zeros((*shape, len(features)), np.int64),
+            feature_first_half=np.zeros((*shape, len(features)), np.int64),
+            moment_sum=np.zeros((*shape, len(MOMENTS))),
+            histogram=np.zeros((*shape, classes), np.int64),
+            swaps_attempted=np.zeros(points, np.int64),
+            swaps_accepted=np.zeros(shape, np.int64),
+            sample_features=np.empty((*measured, len(features)), np.int32) if kept else None,
+            sample_histogram=np.empty((*measured, classes), np.int32) if kept else None,
+            spins=np.empty((points, lattice.sites), np.uint64) if spins else None,
+        )
+
+    @property
+    def kept(self) -> dict[str, npt.NDArray[Any]]:
+        """The arrays that are kept in addition to the sums, by name."""
+        arrays = {name: getattr(self, name) for name in KEPT_ARRAYS}
+        return {name: array for name, array in arrays.items() if array is not None}
+
+    def of_point(self, point: int) -> Sums:
+        """The sums of one point, as views."""
+        arrays = (self.feature_sum, self.feature_first_half, self.moment_sum, self.histogram)
+        return Sums(*(array[point] for array in arrays))
+
+    def traces(self) -> list[Trace]:
+        """The trace of every point, as views; empty if nothing is kept."""
+        kept = self.kept
+        points = len(self.histogram) if kept else 0
+        return [
+            Trace(*(kept[name][p] if name in kept else None for name in KEPT_ARRAYS))
+            for p in range(points)
+        ]
 
 
 def replica_moments(sums: Sums, sites: int, samples: int) -> Floats:
@@ -77,13 +184,13 @@ def jackknife(
     total = values.sum(axis=0)
     without_one = estimate((total - values) / (number - 1))
     errors = {
-        name: np.sqrt((number - 1) / number * np.sum((parts - parts.mean()) ** 2))
+        name: np.sqrt((number - 1) / number * np.sum((parts - parts.mean(axis=0)) ** 2, axis=0))
         for name, parts in without_one.items()
     }
     return estimate(total / number), errors
 
 
-def energy_drift(sums: Sums, couplings: Floats, sites: int, samples: int) -> Floats:
+def energy_drift(sums: "Sums | SlabSums", couplings: Floats, sites: int, samples: int) -> Floats:
     """Energy per site, second half of the samples minus first, of each replica, (64,)."""
     early = samples // 2
     late = samples - early
@@ -125,7 +232,9 @@ def _observe_point(
     drift = energy_drift(sums, couplings, sites, number)
     values["energy_drift"] = np.asarray(drift.mean())
     errors["energy_drift"] = np.asarray(drift.std(ddof=1) / np.sqrt(REPLICAS))
-    rate = _acceptance(samples, point)
+    attempted = samples.swaps_attempted[point]
+    accepted = samples.swaps_accepted[point]
+    rate = accepted / attempted if attempted else np.full(REPLICAS, np.nan)
     values["tempering_acceptance"] = np.asarray(rate.mean())
     errors["tempering_acceptance"] = np.asarray(rate.std(ddof=1) / np.sqrt(REPLICAS))
     return {
@@ -136,12 +245,3 @@ def _observe_point(
         "features": sums.features / number,
         "moments": moments,
     }
-
-
-def _acceptance(samples: Samples, point: int) -> Floats:
-    """Fraction of accepted swaps with the next hotter point, of each replica, (64,)."""
-    attempted = samples.swaps_attempted[point]
-    if not attempted:
-        return np.full(REPLICAS, np.nan)
-    rate: Floats = samples.swaps_accepted[point] / attempted
-    return rate

@@ -14,10 +14,10 @@ from latticescape.physics.models.model import (
     Model,
     Move,
     Orbit,
+    Parameter,
     ParameterValue,
     Points,
 )
-from latticescape.physics.models.parameters import Parameter
 
 # eV/K, exact in the SI of 2019.
 BOLTZMANN_EV = 8.617333262e-5
@@ -124,18 +124,15 @@ class Adatoms(Model):
             if getattr(self, name) is not None:
                 raise RequestError(
                     f"{name} is the energy of a site type that the pattern lacks",
-                    came=f"types 0 to {self.kinds - 1}",
                     allowed=", ".join(ENERGIES[: self.kinds]),
-                    hint="pattern = [[0, 1], [1, 0]]",
                 )
 
     def _spread(self, energies: Any) -> None:
         listed = isinstance(energies, Sequence) and not isinstance(energies, str)
         if not listed or len(energies) != self.kinds:
             raise RequestError(
-                "eps must have one energy for each site type of the pattern",
+                "eps must have one energy for each site type",
                 came=repr(energies),
-                allowed=f"{self.kinds} numbers, eV",
                 hint=f"eps = {[0.0] * self.kinds}",
             )
         object.__setattr__(self, "eps", None)
@@ -144,7 +141,6 @@ class Adatoms(Model):
                 raise RequestError(
                     f"{name} is set twice",
                     came=f"eps = {list(energies)} and {name} = {getattr(self, name)}",
-                    allowed="a list in eps, or eps_0, eps_1, …",
                     hint=f"leave {name} out",
                 )
             object.__setattr__(self, name, value)
@@ -182,8 +178,7 @@ class Adatoms(Model):
             raise RequestError(
                 "the pattern does not tile the lattice",
                 came=f"{cell.shape[0]} rows of {cell.shape[1]} types",
-                allowed=f"rows that divide {rows}, types that divide {columns}",
-                hint=f"size = {lattice.size * cell.shape[0] * cell.shape[1]}",
+                allowed=f"divisors of {rows} and {columns}",
             )
         return np.tile(cell, (rows // cell.shape[0], columns // cell.shape[1])).ravel()
 
@@ -216,7 +211,6 @@ class Adatoms(Model):
             raise RequestError(
                 "set the number of adatoms once, as adatoms or as coverage",
                 came=f"adatoms = {number[0]:g} and coverage = {share[0]:g}",
-                allowed="one of the two above 0",
                 hint="adatoms = 1",
             )
         count = np.where(number > 0, number, np.rint(share * lattice.sites)).astype(np.int64)
@@ -225,7 +219,6 @@ class Adatoms(Model):
                 "there is no adatom" if wrong < 1 else "more adatoms than sites to hop between",
                 came=f"{wrong} adatoms on {lattice.sites} sites",
                 allowed=f"1 to {lattice.sites - 1}",
-                hint="a larger lattice, or fewer adatoms" if wrong else "adatoms = 1",
             )
         return count
 
@@ -249,7 +242,6 @@ class Adatoms(Model):
                 "hops are too rare: the highest barrier is too many k_B T",
                 came=f"{exponent[worst]:.3g} k_B T at T = {points['T'][worst]:g} K",
                 allowed=f"up to {LARGEST_EXPONENT:g} k_B T, energies in eV and T in K",
-                hint="a higher T",
             )
 
 
@@ -263,10 +255,9 @@ def _checked_pattern(pattern: Any) -> Pattern:
     used = set(cell.ravel().tolist()) if table else set()
     if not table or used != set(range(len(used))) or len(used) > MOST_TYPES:
         raise RequestError(
-            "pattern must be a table of site types",
+            "pattern must be a table of site types 0, 1, … without gaps",
             came=repr(pattern),
-            allowed=f"rows of one length, of whole numbers 0, 1, … up to {MOST_TYPES - 1}, "
-            "none left out",
+            allowed=f"rows of one length, numbers up to {MOST_TYPES - 1}",
             hint="pattern = [[0, 1], [1, 0]]",
         )
     return tuple(tuple(int(kind) for kind in row) for row in cell)

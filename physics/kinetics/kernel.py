@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import CancelCheck, RequestError, never_cancelled
 from latticescape.physics.kernels.boltzmann import boltzmann
-from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
 from latticescape.physics.kernels.kernel import (
     Axes,
     Coordinates,
@@ -19,7 +18,7 @@ from latticescape.physics.kernels.kernel import (
     corners,
     described,
 )
-from latticescape.physics.kernels.observables import Estimates
+from latticescape.physics.kernels.observables import Estimates, jackknife
 from latticescape.physics.kinetics import hopping
 from latticescape.physics.kinetics.adatoms import BOLTZMANN_EV, ENERGIES, Adatoms
 from latticescape.physics.kinetics.hopping import Sums, Surface, Walkers
@@ -28,8 +27,6 @@ from latticescape.physics.models.model import REPLICAS, Points
 from latticescape.physics.variables import KEPT, SAMPLES, SPINS, Variable, pack_replicas
 
 Floats = npt.NDArray[np.float64]
-
-VERSION = 1
 
 # Hops of one replica between two cancel checks: some milliseconds.
 HOPS_BETWEEN_CHECKS = 10_000
@@ -114,6 +111,10 @@ class AdatomKernel(ModelKernel):
 
     model: Adatoms
 
+    name: ClassVar[str] = "kinetic"
+    version: ClassVar[int] = 1
+    # Hops per second of one core.
+    nominal_rate: ClassVar[float] = 3e5
     keepable: ClassVar[tuple[str, ...]] = (SPINS,)
 
     def __post_init__(self) -> None:
@@ -126,31 +127,6 @@ class AdatomKernel(ModelKernel):
                 allowed='update = "local", tempering_mcs = 0, keep = ["spins"]',
             )
         super().__post_init__()
-
-    @property
-    def name(self) -> str:
-        """The name of the kernel in digests."""
-        return "kinetic"
-
-    @property
-    def version(self) -> int:
-        """Raised whenever the same seed gives other bits."""
-        return VERSION
-
-    @property
-    def nominal_rate(self) -> float:
-        """A cautious estimate of the hops per second of one core."""
-        return 3e5
-
-    @property
-    def batch_size(self) -> int:
-        """One: points are computed one by one."""
-        return 1
-
-    @property
-    def uncut_axes(self) -> tuple[str, ...]:
-        """No axis: points do not need each other."""
-        return ()
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -259,7 +235,7 @@ class AdatomKernel(ModelKernel):
         rows = np.column_stack(columns).astype(np.float64)
         scale = _Scale(kinds, number, energies, self._sites_of_type, float(point["a"][0]) ** 2)
         samples = self.schedule.samples
-        values, errors = jackknife_arrays(rows, lambda mean: scale.estimates(mean, samples))
+        values, errors = jackknife(rows, lambda mean: scale.estimates(mean, samples))
         return {
             **values,
             **{f"{name}_se": error for name, error in errors.items()},
@@ -307,18 +283,6 @@ class _Scale:
             "diffusion_constant": squares / (4 * time[..., 0]),
             "energy": np.sum(weighted * self.energies, axis=-1) / (self.number * time[..., 0]),
         }
-
-
-def jackknife_arrays(values: Floats, estimate: Any) -> tuple[Estimates, Estimates]:
-    """As :func:`jackknife`, for estimates that are arrays."""
-    number = len(values)
-    total = values.sum(axis=0)
-    without_one = estimate((total - values) / (number - 1))
-    errors = {
-        name: np.sqrt((number - 1) / number * np.sum((parts - parts.mean(axis=0)) ** 2, axis=0))
-        for name, parts in without_one.items()
-    }
-    return estimate(total / number), errors
 
 
 def surface_of(lattice: Lattice, model: Adatoms, point: Points) -> Surface:

@@ -160,11 +160,9 @@ class Lattice:
         table = table.reshape(self.sites, -1)
         if np.any(table == own):
             raise RequestError(
-                f"lattice.size is too small for neighbour shell {shell} of the {self.kind} "
-                "lattice: a site would be its own neighbour",
+                f"lattice.size is too small for neighbour shell {shell} of the {self.kind} lattice",
                 came=self.size,
                 allowed=f"{self.size + 1} or more",
-                hint="size = 16",
             )
         return np.ascontiguousarray(table, dtype=np.int32)
 
@@ -187,10 +185,7 @@ class Lattice:
         """Every elementary triangle once, (2 * sites, 3) int32; the triangular lattice only."""
         if self.kind != "triangular":
             raise RequestError(
-                "this lattice has no elementary triangles",
-                came=self.kind,
-                allowed="triangular",
-                hint='kind = "triangular"',
+                "only the triangular lattice has elementary triangles", came=self.kind
             )
         ring = self.neighbors(1)
         own = np.arange(self.sites, dtype=np.int32)

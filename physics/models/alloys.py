@@ -15,11 +15,11 @@ from latticescape.physics.models.model import (
     Model,
     Move,
     Orbit,
+    Parameter,
     ParameterValue,
     Points,
     spins_start,
 )
-from latticescape.physics.models.parameters import Parameter
 
 COMPOSITION_TOLERANCE = 0.01
 
@@ -180,11 +180,9 @@ def whole_atoms(x: npt.NDArray[np.float64], sites: int) -> npt.NDArray[np.int64]
     if np.any(off > COMPOSITION_TOLERANCE):
         worst = float(x[np.argmax(off)])
         raise RequestError(
-            f"no whole number of atoms on {sites} sites is within {COMPOSITION_TOLERANCE} of "
-            f"x = {worst:g}",
-            came=f"nearest fraction {round(worst * sites) / sites:.4f}",
-            allowed=f"a larger lattice, or a multiple of 1/{sites}",
-            hint="size = 48",
+            f"no whole number of atoms on {sites} sites is within {COMPOSITION_TOLERANCE} of x",
+            came=f"x = {worst:g}",
+            allowed=f"{round(worst * sites) / sites:.4f}, or a larger lattice",
         )
     return count
 
@@ -274,9 +272,7 @@ class SolidSolution(Alloy):
         own, other = _OWN[self.ensemble or CANONICAL]
         if other in fixed or other in swept:
             raise RequestError(
-                f"{other} is not a parameter of this ensemble",
-                came=f'{other}, and ensemble = "{self.ensemble or CANONICAL}"',
-                allowed=f"{own}; {other} is a parameter of {_ensemble(other)}",
+                f'{other} is not a parameter of the ensemble "{self.ensemble or CANONICAL}"',
                 hint=f"{_ensemble(other)} in [model], or {own} in place of {other}",
             )
         if own in fixed or own in swept:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from latticescape.physics.errors import RequestError, checked_integer
 from latticescape.physics.lattices.lattice import Lattice
-from latticescape.physics.models.parameters import Parameter
+from latticescape.physics.models.model import Parameter
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -127,8 +127,7 @@ class RandomBonds:
             raise RequestError(
                 "bonds with J_ij ≠ J_ji have no energy and no detailed balance",
                 came=f"symmetric = {table['symmetric']}",
-                allowed="symmetric = true, the default",
-                hint=HINT,
+                hint="symmetric = true",
             )
         kind = _distribution(table.get("distribution"))
         taken = {p.name: p for p in DISTRIBUTIONS[kind].parameters}
@@ -136,7 +135,6 @@ class RandomBonds:
             raise RequestError(
                 f"bonds has an unknown key {name}",
                 allowed=", ".join(("distribution", *taken, "seed")),
-                hint=HINT,
             )
         values = {name: table.get(name, p.default) for name, p in taken.items()}
         for name, value in values.items():
@@ -212,6 +210,4 @@ def _check_order(values: Mapping[str, float]) -> None:
         raise RequestError(
             "the uniform distribution of the bonds has low > high",
             came=f"low = {values['low']:g}, high = {values['high']:g}",
-            allowed="low <= high",
-            hint='bonds = { distribution = "uniform", low = 0.5, high = 1.5 }',
         )

@@ -16,11 +16,11 @@ from latticescape.physics.models.model import (
     Model,
     Move,
     Orbit,
+    Parameter,
     ParameterValue,
     Points,
     spins_start,
 )
-from latticescape.physics.models.parameters import Parameter
 
 # Couplings of the neighbour shells, by shell.
 SHELLS = ("J", *(f"J{k}" for k in range(2, MOST_SHELLS + 1)))
@@ -122,17 +122,13 @@ class Ising(Model):
     def _spread_shells(self, couplings: list[float]) -> None:
         if not 1 <= len(couplings) <= MOST_SHELLS:
             raise RequestError(
-                "J as a list must have one coupling for each neighbour shell",
-                came=couplings,
-                allowed=f"1 to {MOST_SHELLS} numbers",
-                hint="J = [1.0, 0.2]",
+                "J must have one coupling per shell", came=couplings, allowed=f"1 to {MOST_SHELLS}"
             )
         for name, value in zip(SHELLS, couplings, strict=False):
             if name != "J" and getattr(self, name) is not None:
                 raise RequestError(
                     f"{name} is set twice",
                     came=f"J = {couplings} and {name} = {getattr(self, name)}",
-                    allowed="a list in J, or J, J2, J3, …",
                     hint=f"leave {name} out",
                 )
             object.__setattr__(self, name, value)
@@ -162,7 +158,6 @@ class Ising(Model):
             raise RequestError(
                 f"{shells[0]} and a matrix of couplings exclude each other",
                 came=", ".join(shells),
-                allowed="one of the two; J multiplies the matrix",
                 hint=f"leave {shells[0]} out",
             )
         if self._matrix is not None:
@@ -171,16 +166,13 @@ class Ising(Model):
             raise self._no_realisation()
         if self.bond_disorder is None and "realisation" in {*fixed, *swept}:
             raise RequestError(
-                "realisation needs random bonds",
-                allowed="realisation together with bonds in [model]",
-                hint=BONDS_HINT,
+                "realisation needs random bonds", came="no bonds in [model]", hint=BONDS_HINT
             )
         return fixed
 
     def _no_realisation(self) -> RequestError:
         return RequestError(
-            "random bonds need the parameter realisation, the number of the disorder realisation",
-            allowed="an axis of whole numbers in [grid], or a whole number in [model]",
+            "random bonds need the parameter realisation, the number of the draw",
             hint="realisation = { start = 0, stop = 7, num = 8 } in [grid]",
         )
 
@@ -272,18 +264,15 @@ def coupling_matrix(couplings: object) -> Matrix:
     if values[middle, middle]:
         raise RequestError(
             "the middle of the matrix couples a site to itself",
-            came=f"{values[middle, middle]:g} in the middle",
-            allowed="0 there",
+            came=values[middle, middle],
             hint=MATRIX_HINT,
         )
     for row, column in np.argwhere(values != values[::-1, ::-1])[:1]:
         d = (int(row) - middle, int(column) - middle)
         raise RequestError(
-            "couplings differ between d and −d: the two ends of a bond feel different couplings, "
-            "so that there is no energy and no detailed balance",
+            "couplings differ between d and −d: there is no energy and no detailed balance",
             came=f"{values[row, column]:g} at {d} and {values[-1 - row, -1 - column]:g} opposite",
             allowed="a matrix that does not change when turned by 180°",
-            hint=MATRIX_HINT,
         )
     if not values.any():
         raise RequestError(
@@ -309,9 +298,8 @@ def _are_numbers(row: Any) -> bool:
 
 def _not_square(came: str) -> RequestError:
     return RequestError(
-        "couplings must be a square matrix of numbers",
+        f"couplings must be a square matrix of 3, 5, 7 or {WIDEST} rows",
         came=came,
-        allowed=f"3, 5, 7 or {WIDEST} rows of as many finite numbers",
         hint=MATRIX_HINT,
     )
 
@@ -349,17 +337,15 @@ def displaced_bonds(lattice: Lattice, steps: Sequence[Displacement]) -> Sites:
         raise RequestError(
             "couplings as a matrix need the square lattice",
             came=f"the {lattice.kind} lattice",
-            allowed="square; on other lattices one coupling for each neighbour shell",
-            hint="J = [1.0, 0.2]",
+            hint="J = [1.0, 0.2], one for each shell",
         )
     sites = np.arange(lattice.sites, dtype=np.int32).reshape(lattice.size, lattice.size)
     for step in steps:
         if not any(d % lattice.size for d in step):
             raise RequestError(
-                "lattice.size is too small for these couplings: a site would be its own neighbour",
+                "lattice.size is too small for these couplings",
                 came=f"size = {lattice.size}, and a coupling at {step}",
                 allowed=f"{lattice.size + 1} or more",
-                hint="size = 16",
             )
     around = [np.roll(sites, (-r, -c), axis=(0, 1)) for r, c in steps]
     return np.concatenate([np.stack([sites.ravel(), far.ravel()], axis=1) for far in around])

@@ -7,16 +7,17 @@ cluster adds to its features a number that depends only on how many of its sites
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import LARGEST, RequestError
 from latticescape.physics.lattices.lattice import Lattice, Sites
-from latticescape.physics.models.bond_disorder import RandomBonds
-from latticescape.physics.models.parameters import Parameter
+
+if TYPE_CHECKING:
+    from latticescape.physics.models.bond_disorder import RandomBonds
 
 REPLICAS = 64
 
@@ -40,6 +41,62 @@ class Orbit:
 
     clusters: Sites
     values: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter: meaning, unit, default (None: required), bounds, and whether it is an integer.
+
+    An ``optional`` parameter belongs to a point only if it is fixed or swept. Parameters that are
+    added to a model later are optional, so that older sweeps keep their digests and seeds.
+    """
+
+    name: str
+    meaning: str = ""
+    units: str = "1"
+    default: float | None = None
+    low: float = -np.inf
+    high: float = np.inf
+    low_excluded: bool = False
+    whole: bool = False
+    optional: bool = False
+
+    @property
+    def allowed(self) -> str:
+        if self.whole:
+            return f"a whole number, {replace(self, whole=False).allowed}"
+        if np.isinf(self.low) and np.isinf(self.high):
+            return "a finite number"
+        if np.isinf(self.high):
+            return f"{self.name} {'>' if self.low_excluded else '>='} {self.low:g}"
+        return f"{self.low:g} to {self.high:g}"
+
+    def check(self, value: object) -> float:
+        """The value as a float, or a RequestError that names the bounds."""
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+            raise self._error("is not a number", repr(value))
+        below = value <= self.low if self.low_excluded else value < self.low
+        if not -LARGEST <= value <= LARGEST or below or value > self.high:
+            raise self._error("is out of bounds", value)
+        if self.whole and value != int(value):
+            raise self._error("must be a whole number", value)
+        return float(value)
+
+    def check_all(self, values: npt.NDArray[np.float64]) -> None:
+        """Raise a RequestError for the first value that is out of bounds, as :meth:`check` does."""
+        low = values <= self.low if self.low_excluded else values < self.low
+        wrong = low | (values > self.high) | ~(np.abs(values) <= LARGEST)
+        if self.whole:
+            wrong |= values != np.floor(values)
+        for value in values[wrong][:1]:
+            self.check(float(value))
+
+    def _error(self, problem: str, came: object) -> RequestError:
+        excluded = np.isfinite(self.low) and self.low_excluded
+        example = self.low + 1 if excluded else np.clip(0.5, self.low, self.high)
+        example = np.ceil(example) if self.whole else example
+        hint = f"{self.name} = {self.default if self.default is not None else example:g}"
+        return RequestError(f"{self.name} {problem}", came=came, allowed=self.allowed, hint=hint)
 
 
 @dataclass(frozen=True)
@@ -101,8 +158,6 @@ class ParametricModel(ABC):
             if name in self.fixed_parameters:
                 raise RequestError(
                     f"{name} is both fixed in [model] and swept in [grid]",
-                    came=f"{name} = {self.fixed_parameters[name]:g} and an axis {name}",
-                    allowed="one of the two",
                     hint=f"leave {name} out of [model]",
                 )
         values = {p.name: self.fixed_parameters.get(p.name, p.default) for p in self.parameters}
@@ -116,8 +171,7 @@ class ParametricModel(ABC):
         """The error for a parameter that is neither fixed nor swept."""
         return RequestError(
             f"the model {self.kind} needs the parameter {name}",
-            allowed="a number in [model], or an axis in [grid]",
-            hint=f"{name} = {{ start = 0.5, stop = 1.0, num = 6 }} in [grid]",
+            hint=f"{name} = 0.5 in [model], or {name} = [0.5, 1.0] in [grid]",
         )
 
     def check(self, lattice: Lattice, values: Points) -> None:
@@ -140,7 +194,7 @@ class Model(ParametricModel):
         composition is conserved, that composition."""
 
     @property
-    def bond_disorder(self) -> RandomBonds | None:
+    def bond_disorder(self) -> "RandomBonds | None":
         """The distribution of random bonds; None if all bonds of an orbit are alike."""
         return None
 

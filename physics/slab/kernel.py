@@ -1,12 +1,12 @@
 """``SlabKernel``: the kernel of a segregation slab."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import CancelCheck, RequestError, never_cancelled
 from latticescape.physics.kernels.batches import Batch, drive
-from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
 from latticescape.physics.kernels.kernel import (
     Axes,
     Coordinates,
@@ -15,8 +15,8 @@ from latticescape.physics.kernels.kernel import (
     complete,
     described,
 )
+from latticescape.physics.kernels.lattice_kernel import MULTISPIN, REFERENCE
 from latticescape.physics.kernels.multispin.simd import WORDS
-from latticescape.physics.kernels.sampler import MULTISPIN, REFERENCE
 from latticescape.physics.models.model import REPLICAS, Points
 from latticescape.physics.slab.lattice import ARRANGEMENTS, CLASSES, Slab
 from latticescape.physics.slab.model import FEATURES, GAS_CONSTANT, SPECIES, SegregationSlab
@@ -61,6 +61,11 @@ class SlabKernel(ModelKernel):
     lattice: Slab
     model: SegregationSlab
 
+    name: ClassVar[str] = MULTISPIN
+    version: ClassVar[int] = KERNEL_VERSIONS[MULTISPIN]
+    nominal_rate: ClassVar[float] = 1e9
+    batch_size: ClassVar[int] = WORDS
+
     def __post_init__(self) -> None:
         self.model.check_lattice(self.lattice)
         for asked, allowed in (
@@ -75,31 +80,6 @@ class SlabKernel(ModelKernel):
                     allowed=allowed,
                 )
         super().__post_init__()
-
-    @property
-    def name(self) -> str:
-        """The name of the kernel in digests."""
-        return MULTISPIN
-
-    @property
-    def version(self) -> int:
-        """Raised whenever the same seed gives other bits."""
-        return KERNEL_VERSIONS[self.name]
-
-    @property
-    def nominal_rate(self) -> float:
-        """A cautious estimate of the updates per second of one core."""
-        return 1e9
-
-    @property
-    def batch_size(self) -> int:
-        """Number of points that are computed together in the time of one."""
-        return WORDS
-
-    @property
-    def uncut_axes(self) -> tuple[str, ...]:
-        """No axis: points do not need each other."""
-        return ()
 
     @property
     def sizes(self) -> dict[str, int]:

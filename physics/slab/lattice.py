@@ -89,10 +89,9 @@ class Slab(Lattice):
     @property
     def geometry(self) -> Geometry:
         raise RequestError(
-            "the sites of a slab do not all have the same neighbours",
-            came=f"{self.kind} for a model of periodic lattices",
-            allowed='kind = "segregation_slab" in [model]',
-            hint='kind = "cubic" in [lattice]',
+            "this model needs a periodic lattice",
+            came=self.kind,
+            hint='kind = "segregation_slab" in [model], or kind = "cubic" in [lattice]',
         )
 
     @property

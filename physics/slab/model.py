@@ -10,8 +10,13 @@ import numpy.typing as npt
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.alloys import whole_atoms
-from latticescape.physics.models.model import Move, ParameterValue, ParametricModel, Points
-from latticescape.physics.models.parameters import Parameter
+from latticescape.physics.models.model import (
+    Move,
+    Parameter,
+    ParameterValue,
+    ParametricModel,
+    Points,
+)
 from latticescape.physics.slab.lattice import Slab
 
 # Molar gas constant, kJ/(mol K): CODATA 2018, exact.
@@ -94,7 +99,6 @@ class SegregationSlab(ParametricModel):
             raise RequestError(
                 "the fractions of the species do not add up to 1",
                 came=f"x + x_La = {x + 1 - rest:g}",
-                allowed="1",
                 hint="leave x_La out",
             )
         object.__setattr__(self, "x", x)
@@ -111,8 +115,6 @@ class SegregationSlab(ParametricModel):
             if name in swept:
                 raise RequestError(
                     f"{name} cannot be swept",
-                    came=f"an axis {name}",
-                    allowed=", ".join(p.name for p in self.parameters if p.name != "bulk_pairs"),
                     hint="x" if name == "x_La" else "one sweep for each choice",
                 )
         return super().fixed(swept)
@@ -158,9 +160,6 @@ class SegregationSlab(ParametricModel):
         """
         if not isinstance(lattice, Slab):
             raise RequestError(
-                "the model segregation_slab needs a slab",
-                came=lattice.kind,
-                allowed='kind = "slab" in [lattice]',
-                hint="slab(16, 16)",
+                "the model segregation_slab needs a slab", came=lattice.kind, hint='kind = "slab"'
             )
         return lattice

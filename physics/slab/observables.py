@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from latticescape.physics.kernels.observables import Estimates, jackknife
+from latticescape.physics.kernels.observables import Estimates, energy_drift, jackknife
 from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.slab.lattice import ARRANGEMENTS, Slab
 from latticescape.physics.slab.model import GAS_CONSTANT, SPECIES
@@ -111,48 +111,34 @@ def observe(
     square = np.sum(sums.products * pairs, axis=(-1, -2)) / samples
     fraction = sums.calcium / (samples * lattice.hollows)
     rows = np.column_stack([energy, square, fraction])
-    values, errors = jackknife(rows, lambda mean: _estimates(mean, lattice.sites, temperature))
-    drift = _drift(sums, samples, couplings, lattice.sites)
+
+    def estimates(mean: Floats) -> Estimates:
+        energy, square = mean[..., 0], mean[..., 1]
+        width = GAS_CONSTANT * temperature
+        heat_capacity = (square - energy * energy) / (lattice.sites * width**2)
+        return {"energy": energy / lattice.sites, "heat_capacity": heat_capacity}
+
+    values, errors = jackknife(rows, estimates)
+    drift = energy_drift(sums, couplings, lattice.sites, samples)
     values["energy_drift"] = np.asarray(drift.mean())
     errors["energy_drift"] = np.asarray(drift.std(ddof=1) / np.sqrt(REPLICAS))
     spread = fraction.std(axis=0, ddof=1) / np.sqrt(REPLICAS)
+    # Fraction of a layer's places with each species, (64, layers).
+    oxygen = np.zeros_like(fraction)
+    oxygen[:, 0] = atoms[1] / lattice.hollows
+    share = {"La": 1.0 - fraction, "Ca": fraction, "O": oxygen}
     return {
         **values,
         **{f"{name}_se": error for name, error in errors.items()},
         "ca_fraction": fraction.mean(axis=0),
         "ca_fraction_se": spread,
-        "occupation": _occupation(fraction, atoms[1] / lattice.hollows),
+        "occupation": np.stack([share[species] for species in SPECIES], axis=-1),
         "histogram": sums.histogram.sum(axis=0).reshape(2, ARRANGEMENTS),
         "histogram_replica": sums.histogram.reshape(REPLICAS, 2, ARRANGEMENTS),
         "features": sums.features / samples,
         "composition": np.asarray(atoms[0] / lattice.sites),
         "coverage": np.asarray(atoms[1] / lattice.hollows),
     }
-
-
-def _estimates(mean: Floats, sites: int, temperature: float) -> Estimates:
-    energy, square = mean[..., 0], mean[..., 1]
-    width = GAS_CONSTANT * temperature
-    return {
-        "energy": energy / sites,
-        "heat_capacity": (square - energy * energy) / (sites * width**2),
-    }
-
-
-def _drift(sums: SlabSums, samples: int, couplings: Floats, sites: int) -> Floats:
-    """Energy per A-site, second half of the samples minus first, of each replica, (64,)."""
-    early = samples // 2
-    change = (sums.features - sums.first_half) / (samples - early) - sums.first_half / early
-    drift: Floats = np.sum(change * couplings, axis=-1) / sites
-    return drift
-
-
-def _occupation(calcium: Floats, coverage: float) -> Floats:
-    """Fraction of a layer's places with each species, (64, layers, species)."""
-    oxygen = np.zeros_like(calcium)
-    oxygen[:, 0] = coverage
-    share = {"La": 1.0 - calcium, "Ca": calcium, "O": oxygen}
-    return np.stack([share[species] for species in SPECIES], axis=-1)
 
 
 ESTIMATES = (

@@ -168,10 +168,7 @@ def expect(lattice: Slab, model: SegregationSlab) -> dict[str, npt.NDArray[np.fl
     number = comb(lattice.sites, int(atoms[0])) * comb(lattice.hollows, int(atoms[1]))
     if number > MOST_ARRANGEMENTS:
         raise RequestError(
-            "the slab is too large for exact enumeration",
-            came=f"{number} arrangements",
-            allowed=f"at most {MOST_ARRANGEMENTS}",
-            hint="slab(2, 3)",
+            "too many arrangements to enumerate", came=number, allowed=f"up to {MOST_ARRANGEMENTS}"
         )
     features, classes, calcium = _measured(lattice, int(fixed["bulk_pairs"]), atoms)
     energy = features @ model.coefficients(points, FEATURES)[0]

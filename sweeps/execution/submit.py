@@ -88,7 +88,7 @@ def submit(
             "too many blocks for a scheduler's memory",
             came=blocks,
             allowed=f"{MAX_TASKS} or fewer",
-            hint="more points per block in a new store, or latticescape run, which works in waves",
+            hint="a larger --block-points, or latticescape run",
         )
     with attached(client) as connected:
         check_workers(connected)
@@ -153,9 +153,7 @@ def cancel(store: StorePath) -> Lease:
     lease = read_lease(opened.records)
     if lease is None:
         raise RequestError(
-            f"nobody works on the store {store}",
-            allowed="a store with blocks running or waiting",
-            hint=f"latticescape status {store}",
+            f"nobody works on the store {store}", hint=f"latticescape status {store}"
         )
     end_lease(opened.records)
     return lease
@@ -185,7 +183,6 @@ def acquire(store: Store, client: Client) -> tuple[Lease, str]:
                 raise RequestError(
                     f"another scheduler works on the store {store.path}",
                     came=f"{lease.owner}, {silent:.0f} s ago",
-                    allowed="one scheduler at a time",
                     hint=f"--cluster {lease.address}, or latticescape cancel {store.path}",
                 )
             note = f"took over from {lease.owner}, which no longer works on it"

@@ -10,8 +10,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from latticescape.physics.errors import shortened
-from latticescape.physics.kernels.cancellation import CancelCheck, Cancelled, never_cancelled
+from latticescape.physics.errors import CancelCheck, Cancelled, never_cancelled, shortened
 from latticescape.sweeps.execution.fault_tolerance import secede_for_io
 from latticescape.sweeps.execution.workers import Code, check_code, warm_up
 from latticescape.sweeps.functions.function import OutputError

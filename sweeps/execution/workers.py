@@ -126,15 +126,13 @@ def at_address(address: str, *, timeout: float = 10.0, security: Any = None) -> 
             "the address of the scheduler is not valid",
             came=address,
             allowed="tcp://host:port | tls://host:port",
-            hint="--cluster tcp://127.0.0.1:8786",
         )
     try:
         client = OwnClient(address, timeout=timeout, security=security, set_as_default=False)
     except TypeError:
         raise RequestError(
             f"no certificates for {address}",
-            allowed="those of a profile, or of the Dask configuration under distributed.comm.tls",
-            hint='tls = "FOLDER" in a profile, or . FOLDER/environment.sh',
+            hint='tls = "FOLDER" in a profile, . FOLDER/environment.sh, or distributed.comm.tls',
         ) from None
     except OSError as error:
         raise _unreachable(address, error, timeout, security) from None
@@ -147,17 +145,15 @@ def _unreachable(address: str, error: OSError, timeout: float, security: Any) ->
         return RequestError(
             f"the scheduler at {address} and this process do not trust each other",
             came=_alert(address, timeout, security or Security()),
-            allowed="certificates of one authority on both sides",
-            hint="latticescape cluster certificates makes them, for all parts of a cluster at once",
+            hint="latticescape cluster certificates, for all parts of a cluster at once",
         )
-    reset = isinstance(error.__cause__, ConnectionResetError)
+    hint = "dask scheduler, and then --cluster tcp://127.0.0.1:8786"
+    if isinstance(error.__cause__, ConnectionResetError):
+        hint = "tls:// instead of tcp://: an encrypted scheduler answers like this"
     return RequestError(
         f"no scheduler answers at {address}",
         came=getattr(error.__cause__, "strerror", None) or f"nothing within {timeout:g} s",
-        allowed="the address that dask scheduler prints",
-        hint="tls:// instead of tcp://: an encrypted scheduler answers like this"
-        if reset
-        else "dask scheduler, and then --cluster tcp://127.0.0.1:8786",
+        hint=hint,
     )
 
 
@@ -218,7 +214,6 @@ def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
             raise RequestError(
                 f"the scheduler at {client.scheduler.address} has no workers",
                 came=f"none within {timeout:g} s",
-                allowed="at least one",
                 hint=f"dask worker {client.scheduler.address}",
             ) from None
         answers = client.run(code_identity, on_error="return")
@@ -318,7 +313,7 @@ def warm_up(sweep: Sweep) -> None:
             raise RequestError(
                 f"the kernel {sweep.kernel.name} fails before its first block on {platform.node()}",
                 came=f"{type(error).__name__}: {error}",
-                hint="latticescape doctor --compile, on that machine",
+                hint="latticescape doctor --compile, there",
             ) from error
         _warm.add(sweep.digest)
 

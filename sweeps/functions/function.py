@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,9 @@ from numba import typeof
 from numba.core.dispatcher import Dispatcher
 
 from latticescape.physics.compiled import one_compiles
-from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
+from latticescape.physics.errors import CancelCheck, RequestError, never_cancelled
 from latticescape.physics.kernels.kernel import Coordinates
-from latticescape.physics.models.parameters import Parameter
+from latticescape.physics.models.model import Parameter
 from latticescape.physics.variables import Variable
 from latticescape.sweeps.functions.source_digest import Function, Source
 
@@ -51,6 +50,10 @@ class FunctionKernel:
     dims: "Dims"
     arguments: tuple[Parameter, ...]
     seconds: float = 1.0
+
+    # Points are computed one by one, and need no others.
+    uncut_axes: ClassVar[tuple[str, ...]] = ()
+    batch_size: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         from latticescape.sweeps.functions.kernel_schema import KernelTable
@@ -141,14 +144,12 @@ class FunctionKernel:
         RequestError
             If the function takes no such parameter.
         """
-        for argument in self.arguments:
-            if argument.name == name:
-                return argument
-        raise RequestError(
-            f"the function {self.name} takes no parameter of that name",
-            came=name,
-            allowed=", ".join(argument.name for argument in self.arguments) or "none",
-        )
+        named = {argument.name: argument for argument in self.arguments}
+        if name not in named:
+            raise RequestError(
+                f"the function {self.name} has no parameter {name}", allowed=", ".join(named)
+            )
+        return named[name]
 
     def axis_attrs(self, name: str) -> dict[str, str]:
         """Meaning and unit of a swept parameter."""
@@ -164,17 +165,12 @@ class FunctionKernel:
             except RequestError as error:
                 raise error.within(f"grid.{name}") from None
             if name in self.sizes or name in (v.name for v in self.variables):
-                raise RequestError(
-                    "an axis has the name of a variable or dimension of the kernel",
-                    came=name,
-                    allowed="different names",
-                )
+                raise RequestError(f"the axis {name} has the name of a variable or dimension")
         for argument in self.arguments:
             if argument.default is None and argument.name not in axes:
                 raise RequestError(
                     f"the parameter {argument.name} of {self.name} has no value",
-                    allowed="an axis of the grid, or a default in the function",
-                    hint=f'grid={{"{argument.name}": [0.1, 0.2]}}',
+                    hint=f"{argument.name} in the grid, or a default in the function",
                 )
 
     def parameters(self, axes: Mapping[str, float]) -> Point:
@@ -189,16 +185,6 @@ class FunctionKernel:
     def nominal_rate(self) -> float:
         """Points per second of one core, as declared."""
         return 1 / self.seconds
-
-    @property
-    def uncut_axes(self) -> tuple[str, ...]:
-        """No axis: points do not need each other."""
-        return ()
-
-    @property
-    def batch_size(self) -> int:
-        """Points are computed one by one."""
-        return 1
 
     def shortened(self, mcs: int) -> Self:
         """The same kernel: a point takes what it takes."""
@@ -224,7 +210,7 @@ class FunctionKernel:
         """
         if source != self.source:
             raise RequestError(
-                "the function is not the one the store was made with",
+                "the store was made with another function",
                 came=f"{source.name}, source {source.digest[:12]}",
                 allowed=f"{self.name}, source {self.source.digest[:12]}",
             )

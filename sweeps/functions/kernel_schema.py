@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.models.parameters import Parameter
+from latticescape.physics.models.model import Parameter
 from latticescape.physics.variables import BOOKKEEPING, Variable
 from latticescape.sweeps.functions.source_digest import python_function
 from latticescape.sweeps.schema import Choice, Table
@@ -81,13 +81,10 @@ class KernelTable(Table):
                     "a variable or dimension has a name that cannot be stored",
                     came=repr(name),
                     allowed=f"letters, digits and _, and not {' or '.join(sorted(_RESERVED))}",
-                    hint="mean_size",
                 )
             if names.count(name) > 1:
                 raise RequestError(
-                    "the name of a variable or dimension is declared twice",
-                    came=name,
-                    allowed="different names",
+                    "the name of a variable or dimension is declared twice", came=name
                 )
         for variable in self.variables:
             if not set(variable.dims) <= set(self.dims):
@@ -95,7 +92,6 @@ class KernelTable(Table):
                     f"{variable.name} has a dimension that is not declared",
                     came=variable.dims,
                     allowed=", ".join(self.dims) or "the names in dims={…}",
-                    hint='Variable("counts", ("bin",)) and dims={"bin": 8}',
                 )
         return self
 
@@ -112,9 +108,7 @@ def variables_of(declared: Sequence[Any]) -> tuple[Variable, ...]:
     for variable in variables:
         if not isinstance(variable, Variable):
             raise RequestError(
-                "a variable of a kernel must be a name or a Variable",
-                came=repr(variable),
-                allowed='"energy" or Variable("counts", ("bin",), "int64")',
+                "a variable must be a name or a Variable", came=repr(variable), hint='"energy"'
             )
     return variables
 
@@ -160,7 +154,7 @@ def arguments_of(function: object, declared: Sequence[Parameter]) -> tuple[Param
     for name in known:
         if name not in signature:
             raise RequestError(
-                "a parameter is declared that the function does not take",
+                "the function lacks a declared parameter",
                 came=name,
                 allowed=", ".join(signature) or "none",
             )
@@ -177,8 +171,8 @@ def _argument(argument: inspect.Parameter, declared: Parameter) -> Parameter:
     if argument.kind not in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY):
         raise RequestError(
             f"the argument {argument.name} cannot be passed by name",
-            came=str(argument),
-            allowed="arguments such as T or T=2.0, and rng or seed",
+            came=argument,
+            allowed="T or T=2.0",
         )
     whole = declared.whole or argument.annotation in (int, "int")
     parameter = replace(declared, whole=whole, default=None)

@@ -92,7 +92,6 @@ class Source:
             raise RequestError(
                 "a kernel must be a function",
                 came=repr(function),
-                allowed="a function written with def, or one that Numba compiles",
                 hint='@kernel("energy") above def energy(T): …',
             )
         return cls(
@@ -152,7 +151,6 @@ class Source:
         if self._payload is None:
             raise RequestError(
                 f"the function {self.name} is not available: a store and a spec hold only its name",
-                allowed="a run from the Python code that defines the function",
                 hint=f"run(Sweep(kernel={self.name.rpartition(':')[2]}, grid=…, seed=…), store)",
             )
         if isinstance(self._payload, bytes):
@@ -172,7 +170,7 @@ class Source:
                 f"function {self.name} differs between client and worker",
                 came=f"source digest {here.digest[:12]} in {here.origin}",
                 allowed=f"source digest {self.digest[:12]} in {self.origin}",
-                hint="the same file everywhere, and workers started after its last change",
+                hint="restart the workers",
             )
         return function
 
@@ -189,7 +187,6 @@ class Source:
             raise RequestError(
                 f"the function {self.name} cannot be sent to a worker",
                 came=f"{type(error).__name__}: {error}",
-                allowed="a function that uses nothing bound to this process, such as an open file",
                 hint="move it into a module that the workers can import",
             ) from error
         return pickled
@@ -220,8 +217,7 @@ def _cannot_import(name: str, error: Exception) -> RequestError:
     return RequestError(
         f"the function {name} cannot be imported here",
         came=f"{type(error).__name__}: {error}",
-        allowed="a module that every worker can import",
-        hint=f"install it, or cloudpickle.register_pickle_by_value({name.partition(':')[0]})",
+        hint="install its module on every worker, or cloudpickle.register_pickle_by_value",
     )
 
 
@@ -430,7 +426,6 @@ def _definition(function: FunctionType) -> str:
         raise RequestError(
             f"the source of the function {function.__qualname__} cannot be read",
             came=error,
-            allowed="a function defined in a file or a notebook",
             hint="write it into a file, and import it",
         ) from None
     try:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.schedule import Schedule
+from latticescape.physics.kernels.kernel import Schedule
 from latticescape.physics.models.model import ParametricModel
 from latticescape.physics.registry import LATTICES, MODELS, lattice_of
 from latticescape.sweeps.functions.function import FunctionKernel

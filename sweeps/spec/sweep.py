@@ -16,8 +16,7 @@ import numpy.typing as npt
 import tomlkit
 
 from latticescape.physics.errors import LARGEST, RequestError
-from latticescape.physics.kernels.kernel import Kernel, ModelKernel
-from latticescape.physics.kernels.schedule import Schedule
+from latticescape.physics.kernels.kernel import Kernel, ModelKernel, Schedule
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import ParametricModel
 from latticescape.physics.registry import kernel_for
@@ -215,7 +214,6 @@ class Sweep:
         if not _instance("grid", grid):
             raise RequestError(
                 "grid is empty: nothing is swept",
-                allowed="at least one axis",
                 hint="T = { start = 1.5, stop = 3.5, num = 41 } in [grid]",
             )
         axes = {str(name): Axis.of(str(name), values) for name, values in (grid or {}).items()}
@@ -231,10 +229,7 @@ class Sweep:
         object.__setattr__(self, "seed", int(seed))
         if self.points > MAX_POINTS:
             raise RequestError(
-                "the grid has too many points",
-                came=self.points,
-                allowed=f"up to {MAX_POINTS}",
-                hint="a coarser grid, or several sweeps",
+                "the grid has too many points", came=self.points, allowed=f"up to {MAX_POINTS}"
             )
         parts = {"lattice": lattice, "model": model, "schedule": schedule}
         object.__setattr__(self, "kernel", _kernel(kernel, parts, tuple(axes), keep))
@@ -326,7 +321,7 @@ class Sweep:
         unknown = [name for name in axes if name not in self.grid]
         if unknown:
             raise RequestError(
-                "the sweep has no such axis to extend",
+                "the sweep has no such axis",
                 came=", ".join(map(str, unknown)),
                 allowed=" | ".join(self.grid),
             )
@@ -474,7 +469,6 @@ def _kernel(
         raise RequestError(
             "a sweep is of a kernel, or of a model on a lattice",
             came=f"kernel and {', '.join(others)}",
-            allowed="kernel and grid; or lattice, model, grid and schedule",
         )
     function: FunctionKernel = _instance("kernel", kernel)
     return function.taken()
@@ -485,10 +479,7 @@ def _instance(name: str, part: object) -> Any:
     kind, example = _KINDS[name]
     if not isinstance(part, kind):
         raise RequestError(
-            f"{name} must be a {kind.__name__}",
-            came=repr(part),
-            allowed=f"a {kind.__name__}",
-            hint=f"{name}={example}",
+            f"{name} must be a {kind.__name__}", came=repr(part), hint=f"{name}={example}"
         )
     return part
 

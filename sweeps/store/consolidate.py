@@ -107,20 +107,14 @@ def _check_out(store: StorePath, out: StorePath) -> Path:
         raise RequestError(
             "a store can only be consolidated into a folder",
             came=out,
-            allowed="a path on a disk",
-            hint="latticescape consolidate STORE consolidated.zarr, and copy it into the bucket",
+            hint="latticescape consolidate STORE consolidated.zarr",
         )
     path = Path(out)
     hint = f"latticescape consolidate {store} another.zarr"
     if not is_free(path):
         raise RequestError(f"{path} exists already", allowed="a new path", hint=hint)
     if not is_url(store) and Path(store).resolve() in path.resolve().parents:
-        raise RequestError(
-            f"{path} is inside the store to be consolidated",
-            came=path,
-            allowed="a path outside of it",
-            hint=hint,
-        )
+        raise RequestError(f"{path} is inside the store to be consolidated", hint=hint)
     check_parent(path)
     return path
 
@@ -130,7 +124,6 @@ def _check_finished(state: Status, partial: bool) -> None:
         raise RequestError(
             f"somebody works on the store {state.store}",
             came=state.owner,
-            allowed="a store that nobody writes to",
             hint=f"latticescape watch {state.store}, or latticescape cancel {state.store}",
         )
     counts = {name: getattr(state, name) for name in ("pending", "failed", "poisoned")}
@@ -140,8 +133,7 @@ def _check_finished(state: Status, partial: bool) -> None:
         raise RequestError(
             f"the store {state.store} is not finished",
             came=f"of {state.points} points {unfinished}",
-            allowed="all points done",
-            hint=f"latticescape {again}, or --partial for a copy without these points",
+            hint=f"latticescape {again}, or --partial",
         )
 
 
@@ -181,8 +173,7 @@ def _damaged(source: Store) -> RequestError:
     damages = verify(source.path).damages
     if not damages:
         return RequestError(
-            f"the copy of the store {source.path} differs from it, and the store is not damaged",
-            allowed="disks that keep what is written",
+            f"the copy of the store {source.path} differs from it",
             hint="latticescape consolidate again, to another disk",
         )
     blocks = ", ".join(str(damage.block) for damage in damages[:MAX_NAMED])
@@ -190,6 +181,5 @@ def _damaged(source: Store) -> RequestError:
     return RequestError(
         f"the store {source.path} is damaged",
         came=f"{len(damages)} damaged blocks: {blocks}{more}",
-        allowed="a store without damage",
         hint=f"latticescape verify {source.path} --repair, and latticescape run",
     )

@@ -156,7 +156,6 @@ class Objects(FolderObjects):
                 "a store cannot be kept there",
                 came=url,
                 allowed="a folder, or s3:// | gs:// | az:// with a bucket and a path",
-                hint="s3://bucket/runs/ising.zarr",
             )
         self.url, self.scheme, self.bucket = url.rstrip("/"), match["scheme"], match["bucket"]
         # Obstore panics on an endpoint that is not a URL, and a panic is not an Exception.
@@ -166,8 +165,7 @@ class Objects(FolderObjects):
                 raise RequestError(
                     f"{name} is not a URL",
                     came=repr(endpoint),
-                    allowed="http://host:port | https://host:port",
-                    hint=f"{name}=http://127.0.0.1:9000, or unset {name}",
+                    hint=f"{name}=http://127.0.0.1:9000",
                 )
 
     @property
@@ -208,9 +206,8 @@ class Objects(FolderObjects):
                 _removed(self.quick, key)
         if not exclusive:
             raise UnreachableError(
-                f"the object storage of {self.url} lets two writers create the same object",
+                f"the object storage of {self.url} lacks conditional writes",
                 came="If-None-Match is ignored",
-                allowed="a storage with conditional writes, such as those of AWS, Google and Azure",
                 hint="a newer version of the storage",
             )
 
@@ -379,24 +376,15 @@ def _explained(url: str, error: str) -> UnreachableError:
     scheme = urlsplit(url).scheme
     if re.search(_NO_BUCKET, error):
         return UnreachableError(
-            f"there is no bucket {scheme}://{urlsplit(url).netloc}",
-            came=url,
-            allowed="a bucket that exists",
-            hint="create the bucket first, or choose another --store",
+            f"there is no bucket {scheme}://{urlsplit(url).netloc}", hint="create the bucket first"
         )
     if re.search(_NO_CREDENTIALS, error):
         return UnreachableError(
-            f"no credentials for {url}",
-            came="none in the environment of this process, and none of this machine",
-            allowed=f"{CREDENTIALS[scheme]}, on the workers too",
-            hint="export them, and start again",
+            f"no credentials for {url}", allowed=f"{CREDENTIALS[scheme]}, on the workers too"
         )
     if re.search(_DENIED, error):
         return UnreachableError(
-            f"access denied to {url}",
-            came=_answer(error),
-            allowed="credentials that may list, read, write and delete there",
-            hint=f"other {CREDENTIALS[scheme]}",
+            f"access denied to {url}", came=_answer(error), hint=f"other {CREDENTIALS[scheme]}"
         )
     if re.search(_SILENT, error):
         endpoint = re.search(r"https?://[^/\s]+", error)
@@ -415,7 +403,7 @@ def _explained(url: str, error: str) -> UnreachableError:
     return UnreachableError(
         f"the object storage of {url} failed",
         came=_answer(error),
-        hint="run the same command again; if it fails again, check the endpoint and the region",
+        hint="run again; if it fails again, check the endpoint and the region",
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from latticescape.physics.kernels.cancellation import Cancelled
+from latticescape.physics.errors import Cancelled
 from latticescape.physics.variables import STATES
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.object_store import Record, Records, UnreachableError

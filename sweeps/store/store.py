@@ -130,7 +130,6 @@ class Store:
         if self.consolidated:
             raise RequestError(
                 f"the store {self.path} is consolidated and therefore read-only",
-                allowed="a store made by run",
                 hint="write to the original store, then latticescape consolidate again",
             )
 
@@ -342,7 +341,6 @@ class Store:
         except FileNotFoundError:
             raise RequestError(
                 f"the store {self.path} is damaged: it has lost the array {name}",
-                allowed="a complete store",
                 hint="restore it from a copy, or run with another --store",
             ) from None
 
@@ -363,10 +361,7 @@ def cached_store(path: str, identity: str, source: Source | None = None) -> Stor
     store = Store(path, source)
     if store.identity != identity:
         raise RequestError(
-            f"the store {path} was replaced during the run",
-            came=store.identity,
-            allowed=identity,
-            hint="latticescape run again",
+            f"the store {path} was replaced during the run", hint="latticescape run again"
         )
     return store
 
@@ -453,7 +448,6 @@ def _open_group(location: Location) -> zarr.Group:
     if not readable:
         raise RequestError(
             f"{location.path} is not a store of a sweep",
-            allowed="a new path, or a store",
             hint="latticescape run SPEC --store runs/ising.zarr",
         )
     return group

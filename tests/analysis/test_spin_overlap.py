@@ -7,7 +7,7 @@ import xarray as xr
 
 from latticescape.analysis import disorder_average, spin_overlap
 from latticescape.physics import Ising, RequestError, Schedule, square
-from latticescape.physics.kernels.sampler import sample
+from latticescape.physics.kernels.lattice_kernel import sample
 from latticescape.sweeps import Sweep, run
 from tests.support.runs import in_process
 from tests.support.statistics import root_mean_square, seeds_of

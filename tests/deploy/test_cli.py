@@ -19,7 +19,7 @@ from distributed import Client, LocalCluster
 from latticescape.deploy.cli.main import main
 from latticescape.physics import PairAlloy, Schedule, configurations, triangular
 from latticescape.physics.compiled import cache_folder
-from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
+from latticescape.physics.errors import CancelCheck, never_cancelled
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.sweeps import IncompleteError, Sweep, run
 from latticescape.sweeps.execution.run import execute

@@ -20,12 +20,11 @@ from latticescape.physics import (
     triangular,
 )
 from latticescape.physics.exact.enumeration import enumerate_states
-from latticescape.physics.kernels.lattice_kernel import LatticeKernel
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel, sample
 from latticescape.physics.kernels.multispin.bond_disorder import advance_site_tables, site_terms
 from latticescape.physics.kernels.multispin.heat_bath import visits
 from latticescape.physics.kernels.multispin.simd import aligned
 from latticescape.physics.kernels.multispin.thresholds import seed_state, thresholds
-from latticescape.physics.kernels.sampler import sample
 from latticescape.physics.models.bond_disorder import DISTRIBUTIONS, RandomBonds
 from latticescape.sweeps import Sweep
 from tests.support.statistics import Deviation, deviations, root_mean_square, seed_of, seeds_of

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from latticescape.physics import Lattice, PairAlloy, RequestError, Schedule, ThreeBodyAlloy, sample
+from latticescape.physics.kernels.lattice_kernel import kernel_of
 from latticescape.physics.kernels.multispin.batches import ExchangeBatch, MultispinTables, arrange
 from latticescape.physics.kernels.multispin.exchange import (
     acceptance_filter,
@@ -14,7 +15,6 @@ from latticescape.physics.kernels.multispin.exchange import (
 from latticescape.physics.kernels.multispin.simd import aligned
 from latticescape.physics.kernels.multispin.thresholds import seed_state
 from latticescape.physics.kernels.reference import Task, clusters_of, energy_steps_of
-from latticescape.physics.kernels.sampler import kernel_of
 from latticescape.physics.lattices.lattice import cubic, honeycomb, square, triangular
 from latticescape.physics.models.model import Model
 from tests.support.statistics import seed_of

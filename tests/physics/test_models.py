@@ -11,7 +11,8 @@ from latticescape.physics import (
     ThreeBodyAlloy,
     configurations,
 )
-from latticescape.physics.kernels.kernel import complete
+from latticescape.physics.kernels.kernel import Schedule, complete
+from latticescape.physics.kernels.lattice_kernel import parameters_used, sample
 from latticescape.physics.kernels.reference import (
     clusters_of,
     draw_arrangement,
@@ -20,8 +21,6 @@ from latticescape.physics.kernels.reference import (
     rise,
     touching,
 )
-from latticescape.physics.kernels.sampler import parameters_used, sample
-from latticescape.physics.kernels.schedule import Schedule
 from latticescape.physics.lattices.lattice import LATTICES, Lattice, square, triangular
 from latticescape.physics.models.model import REPLICAS, features_of
 

@@ -21,6 +21,7 @@ from latticescape.physics import (
 )
 from latticescape.physics.exact.closed_forms import kaufman
 from latticescape.physics.kernels.kernel import complete
+from latticescape.physics.kernels.lattice_kernel import kernel_of, parameters_used
 from latticescape.physics.kernels.multispin.counting import (
     count_classes,
     count_unlike,
@@ -29,7 +30,6 @@ from latticescape.physics.kernels.multispin.counting import (
 from latticescape.physics.kernels.multispin.heat_bath import advance, rule, visits
 from latticescape.physics.kernels.multispin.thresholds import PLANES, seed_state, threshold_planes
 from latticescape.physics.kernels.observables import observe
-from latticescape.physics.kernels.sampler import kernel_of, parameters_used
 from latticescape.physics.lattices.lattice import cubic, honeycomb, square, triangular
 from tests.support.statistics import seed_of
 

@@ -5,9 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from latticescape.physics.kernels.observables import energy_drift, estimates, jackknife, observe
+from latticescape.physics.kernels.observables import (
+    Samples,
+    energy_drift,
+    estimates,
+    jackknife,
+    observe,
+)
 from latticescape.physics.kernels.reference import MOMENTS
-from latticescape.physics.kernels.sampler import Samples
 
 SITES, SAMPLES, REPLICAS = 4, 5, 64
 # m, |m|, m², m⁴, e, e², each per site.

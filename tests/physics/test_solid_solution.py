@@ -160,8 +160,8 @@ def test_a_spec_is_read_both_ways() -> None:
 @pytest.mark.parametrize(
     ("model", "swept", "reported"),
     [
-        (CLOSED, {"dmu"}, "dmu is not a parameter of this ensemble"),
-        (OPEN, {"x"}, "x is not a parameter of this ensemble"),
+        (CLOSED, {"dmu"}, "dmu is not a parameter of the ensemble"),
+        (OPEN, {"x"}, "x is not a parameter of the ensemble"),
         (CLOSED, set(), "the model solid_solution needs the parameter x"),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
+from latticescape.physics.errors import CancelCheck, never_cancelled
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 
 Axes = Mapping[str, npt.NDArray[np.float64]]

@@ -29,10 +29,10 @@ from latticescape.physics import (
     triangular,
 )
 from latticescape.physics.kernels.kernel import complete
+from latticescape.physics.kernels.lattice_kernel import REFERENCE
 from latticescape.physics.kernels.multispin.heat_bath import heat_bath
 from latticescape.physics.kernels.multispin.simd import native_width
 from latticescape.physics.kernels.observables import observe
-from latticescape.physics.kernels.sampler import REFERENCE
 from tests.support.statistics import seeds_of
 
 FIELD = {"T": [1.9, 2.3, 4.0], "H": [0.3, 0.0, -0.1]}

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from latticescape.physics import Ising, Samples, Schedule, configurations, sample, square
-from latticescape.physics.kernels.lattice_kernel import LatticeKernel
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel, parameters_used
 from latticescape.physics.kernels.reference import clusters_of, measure_features
-from latticescape.physics.kernels.sampler import parameters_used
 from latticescape.physics.models.model import features_of
 from latticescape.physics.variables import KEEP, unpack_replicas
 from latticescape.sweeps import Sweep, open_sweep, plan

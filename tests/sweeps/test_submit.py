@@ -22,7 +22,7 @@ from rich.console import Console
 
 from latticescape.deploy.cli.store import watch_store
 from latticescape.physics import RequestError
-from latticescape.physics.kernels.cancellation import Cancelled
+from latticescape.physics.errors import Cancelled
 from latticescape.sweeps import IncompleteError, Sweep, cancel, kernel, run, status, submit
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.execution.submit import acquire, release, tasks_known

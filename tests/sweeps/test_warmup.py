@@ -26,7 +26,7 @@ from latticescape.physics import (
     triangular,
 )
 from latticescape.physics.compiled import one_compiles
-from latticescape.physics.kernels.cancellation import CancelCheck, never_cancelled
+from latticescape.physics.errors import CancelCheck, never_cancelled
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.sweeps import Sweep
 from latticescape.sweeps.execution.run import execute

@@ -12,7 +12,7 @@ import xarray as xr
 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.kernel import complete
-from latticescape.physics.kernels.sampler import parameters_used
+from latticescape.physics.kernels.lattice_kernel import parameters_used
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.lattices.lattice import LATTICES, Lattice
 from latticescape.physics.models.model import Model, features_of

@@ -67,10 +67,7 @@ def count_classes(spins: Any, rings: Any, classes: int, width: Any = None) -> In
 def _count(spins: Any, items: Any, classes: tuple[int, ...], width: Any) -> Integers:
     if len(items) >= MOST_ITEMS:
         raise RequestError(
-            "too many sites or bonds to count at once",
-            came=len(items),
-            allowed=f"up to {MOST_ITEMS - 1}",
-            hint="count them in parts and add up",
+            "too many sites or bonds to count", came=len(items), allowed=f"< {MOST_ITEMS}"
         )
     zeros = native_width() if width is None else width
     scheme = scheme_of(items.shape[1], len(classes))
