@@ -136,12 +136,10 @@ class Kernel(Protocol):
     @property
     def uncut_axes(self) -> Sequence[str]:
         """Axes that no block may cut, because the points along them need each other."""
-        return ()
 
     @property
     def batch_size(self) -> int:
         """Number of points that are computed together in the time of one."""
-        return 1
 
     def shortened(self, mcs: int) -> Self:
         """The same kernel with a short schedule, to measure its speed."""
@@ -222,6 +220,16 @@ class ModelKernel(Kernel):
                 self.model.check(self.lattice, {name: values})
             except RequestError as error:
                 raise error.within(f"grid.{name}") from None
+
+    @property
+    def uncut_axes(self) -> tuple[str, ...]:
+        """No axis: points do not need each other."""
+        return ()
+
+    @property
+    def batch_size(self) -> int:
+        """One: points are computed one by one."""
+        return 1
 
     def parameters(self, axes: Mapping[str, float]) -> dict[str, float]:
         """Every parameter of the point with these coordinates."""

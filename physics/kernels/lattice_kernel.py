@@ -293,8 +293,9 @@ class LatticeKernel(ModelKernel):
         super().__post_init__()
         if self.model.bond_disorder is not None:
             check_keep(self.keep)
+        sizes = self.sizes  # raises for couplings that do not fit the lattice
         for variable in (v for word in self.keep for v in KEPT[word]):
-            numbers = np.prod([self.sizes[dim] for dim in variable.dims], dtype=object)
+            numbers = np.prod([sizes[dim] for dim in variable.dims], dtype=object)
             size = int(numbers) * np.dtype(variable.dtype).itemsize
             if size > MOST_KEPT_BYTES:
                 raise RequestError(

@@ -160,7 +160,7 @@ class Lattice:
         table = table.reshape(self.sites, -1)
         if np.any(table == own):
             raise RequestError(
-                f"lattice.size is too small for neighbour shell {shell} of the {self.kind} lattice",
+                f"lattice.size is too small for shell {shell}: a site would be its own neighbour",
                 came=self.size,
                 allowed=f"{self.size + 1} or more",
             )

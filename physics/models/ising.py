@@ -343,7 +343,7 @@ def displaced_bonds(lattice: Lattice, steps: Sequence[Displacement]) -> Sites:
     for step in steps:
         if not any(d % lattice.size for d in step):
             raise RequestError(
-                "lattice.size is too small for these couplings",
+                "lattice.size is too small: a site would be its own neighbour",
                 came=f"size = {lattice.size}, and a coupling at {step}",
                 allowed=f"{lattice.size + 1} or more",
             )

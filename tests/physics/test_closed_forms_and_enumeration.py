@@ -299,7 +299,7 @@ def test_low_temperatures_do_not_overflow(temperature: float) -> None:
 
 
 def test_a_lattice_too_large_is_refused_with_the_limit() -> None:
-    with pytest.raises(RequestError, match="at most 27 sites"):
+    with pytest.raises(RequestError, match="up to 27"):
         enumerate_states(honeycomb(4), Ising())
     with pytest.raises(RequestError, match="0 to 16"):
         enumerate_states(square(4), Ising(), n_species1=17)
@@ -313,7 +313,7 @@ def test_a_point_that_was_not_enumerated_is_refused() -> None:
     with pytest.raises(RequestError, match="the model ising needs the parameter T"):
         states.expect()
     alloy = enumerate_states(triangular(4), PairAlloy(), n_species1=4)
-    with pytest.raises(RequestError, match="8 atoms of species 1"):
+    with pytest.raises(RequestError, match="n_species1 = 8"):
         alloy.expect(x=0.5, w1=0.1)
 
 
