@@ -401,7 +401,7 @@ class LatticeKernel(ModelKernel):
     def _check_ladder(self, temperatures: int) -> None:
         if self.schedule.tempering_mcs and temperatures < 2:
             raise RequestError(
-                "parallel tempering needs two or more temperatures",
+                "parallel tempering needs at least two temperatures",
                 hint="T = { start = 1.5, stop = 3.5, num = 21 } in [grid]",
             )
 

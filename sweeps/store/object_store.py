@@ -206,7 +206,7 @@ class Objects(FolderObjects):
                 _removed(self.quick, key)
         if not exclusive:
             raise UnreachableError(
-                f"the object storage of {self.url} lacks conditional writes",
+                f"the object storage of {self.url} lets two writers create the same object",
                 came="If-None-Match is ignored",
                 hint="a newer version of the storage",
             )

@@ -533,11 +533,11 @@ SPECS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "tempering between no temperatures": (
         alloy("stride_mcs = 2\n", "stride_mcs = 2\ntempering_mcs = 4\n"),
-        ("tempering needs two or more temperatures", "T = {"),
+        ("tempering needs at least two temperatures", "T = {"),
     ),
     "tempering along an axis of one temperature": (
         changed(ising("mcs = 2\n", "mcs = 2\ntempering_mcs = 4\n"), T, "T = [1.8]"),
-        ("tempering needs two or more temperatures", "T = {"),
+        ("tempering needs at least two temperatures", "T = {"),
     ),
     "cluster updates in a field, swept": (
         clusters(ISING),

@@ -177,7 +177,7 @@ def test_an_unfinished_store_is_refused_with_what_is_missing(tmp_path: Path) -> 
         consolidate(store.path, tmp_path / "p.zarr")
     assert reported.value.hint.startswith(f"latticescape retry-failed {store.path}")
     create(tmp_path / "new.zarr", SWEEP, plan(SWEEP))
-    with pytest.raises(RequestError, match=r"15 pending; .* Try: latticescape run, or --partial"):
+    with pytest.raises(RequestError, match=r"15 pending.* Try: latticescape run, or --partial"):
         consolidate(tmp_path / "new.zarr", tmp_path / "p.zarr")
     assert not (tmp_path / "p.zarr").exists()
 
@@ -246,7 +246,7 @@ def test_a_copy_that_is_not_what_was_read_is_refused(
         shard.write_bytes(shard.read_bytes()[::-1])
 
     monkeypatch.setattr(MODULE, "consolidate_metadata", noisy)
-    with pytest.raises(RequestError, match="disks that keep what is written"):
+    with pytest.raises(RequestError, match="differs from it"):
         consolidate(finished, tmp_path / "p.zarr")
     assert list(tmp_path.iterdir()) == []
 

@@ -191,7 +191,7 @@ def test_a_sweep_that_is_no_extension_is_refused(base: Path, tmp_path: Path, cas
 
 
 def test_only_what_is_swept_can_be_extended() -> None:
-    with pytest.raises(RequestError, match=r"no such axis to extend \(came: w1; allowed: T \| H"):
+    with pytest.raises(RequestError, match=r"no such axis \(came: w1; allowed: T \| H"):
         BASE.extended({"w1": [0.1]})
     with pytest.raises(RequestError, match="not finite"):
         BASE.extended({"T": [np.inf]})

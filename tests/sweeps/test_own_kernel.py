@@ -460,7 +460,7 @@ def test_a_worker_that_imported_the_file_before_it_changed_is_told(tmp_path: Pat
     sys.modules["own"] = old
     assert Source.of(old.energy.function).digest == Source.of(new.energy.function).digest
     with pytest.raises(
-        RequestError, match=r"differs between client and worker .*own\.py.*own\.py.*after its last"
+        RequestError, match=r"differs between client and worker .*own\.py.*own\.py.*restart"
     ):
         _ = pickle.loads(travelling).function
 
