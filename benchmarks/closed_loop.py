@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from latticescape.deploy.demo import SyntheticCheck, run_synthetic_check
 from latticescape.deploy.examples import example
-from latticescape.deploy.synthetic_check import SyntheticCheck, run_synthetic_check
 from latticescape.sweeps import Sweep, open_sweep
 from latticescape.sweeps.execution.run import execute
 

@@ -565,7 +565,7 @@ MUTANTS = (
         "cli fit_tells",
     ),
     mutant(
-        "deploy/synthetic_check.py",
+        "deploy/demo.py",
         "norm.ppf(0.5 + confidence / 2)",
         "norm.ppf(confidence)",
         "one-sided for two-sided",

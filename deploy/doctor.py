@@ -93,9 +93,7 @@ def _package() -> str:
         for other in (folder / "latticescape" / "__init__.py", folder / "latticescape.py"):
             if other.exists() and not other.samefile(HOME / "__init__.py"):
                 raise RequestError(
-                    f"{other} can be imported instead of the installed package",
-                    came=f"{HOME} is installed",
-                    allowed="one latticescape on sys.path and in the working folder",
+                    f"{other} can be imported instead of {HOME}",
                     hint=f"rename {other.parent if other.name == '__init__.py' else other}",
                 )
     return str(HOME)

@@ -197,11 +197,10 @@ def refine(
     progressed = status(store)
     if progressed.pending:
         raise RequestError(
-            f"the store {store} is not finished",
-            came=f"of {progressed.points} points {progressed.pending} pending",
-            allowed="no point pending",
+            f"{progressed.pending} points of {store} are pending",
             hint=f"latticescape retry-failed {store}",
         )
+    execute = execute or partial(execute_sweep, client=client, progress=progress)
     landscape_of = observed if callable(observed) else partial(landscape, observed=observed)
     completed = [_round(store, landscape_of, target, budget)]
     on_round(completed[-1])
@@ -213,10 +212,7 @@ def refine(
         opened = Store(last.store)
         extended = opened.sweep.extended(last.proposal.axes)
         path = numbered(store if out is None else out, number)
-        if execute is None:
-            report = execute_sweep(extended, path, client, base=last.store, progress=progress)
-        else:
-            report = execute(extended, path, base=last.store)
+        report = execute(extended, path, base=last.store)
         if report.pending:
             raise IncompleteError(report)
         spent += extended.points - opened.sweep.points

@@ -101,55 +101,51 @@ def needed(simulated: xr.Dataset) -> xr.Dataset:
     if "x" in simulated.dims:
         x = float(simulated["x"][0])
         raise RequestError(
-            "the sources of a slab are of one composition",
-            came=f"an axis x of {simulated.sizes['x']} values",
-            allowed="one of them: a sweep with x in [model], not in [grid]",
+            "the sources of a slab are of one composition, and the sweep has an axis x",
             hint=f"x = {x:g} in [model], or compare … --at NAME.x={x:g}",
         )
     return simulated[[name for name in VARIABLES if name in simulated]].load()
 
 
-def landscape_function(
+def observations_for(
     simulated: xr.Dataset,
     store: StorePath,
     observed: Sequence[Path],
-    species: Sequence[str] | None,
-) -> Callable[[xr.Dataset], xr.Dataset]:
-    """A function from a sweep, or an extension of it, to its landscape of the observations."""
-    from latticescape.analysis.inference.landscapes.landscape import landscape
-
-    if is_slab(simulated):
-        return sources_for(store, observed).landscape
-    return partial(landscape, observed=counts_for(simulated, store, observed, species))
-
-
-def counts_for(
-    simulated: xr.Dataset,
-    store: StorePath,
-    observed: Sequence[Path],
-    species: Sequence[str] | None,
-) -> xr.Dataset:
-    """The observed counts of images on the lattice of a sweep.
+    species: Sequence[str] | None = None,
+) -> xr.Dataset | SlabSources:
+    """The sources of a slab, or the counts of images on the lattice of any other sweep.
 
     Raises
     ------
     RequestError
-        If a file of sources was passed, the sweep is not of a lattice, or as ``observed_counts``.
+        As :func:`sources_for`; or if a file of sources was passed for another sweep, the sweep is
+        not of a lattice, or as ``observed_counts``.
     """
     from latticescape.analysis.counts.counting import observed_counts
 
+    if is_slab(simulated):
+        return sources_for(store, observed)
     check_no_sources(store, simulated, observed)
     check_lattice(simulated, store)
     return observed_counts(observed, lattice=simulated.attrs["lattice"], species=species)
+
+
+def landscape_function(
+    observations: xr.Dataset | SlabSources,
+) -> Callable[[xr.Dataset], xr.Dataset]:
+    """A function from a sweep, or an extension of it, to its landscape of the observations."""
+    from latticescape.analysis.inference.landscapes.landscape import landscape
+
+    if isinstance(observations, SlabSources):
+        return observations.landscape
+    return partial(landscape, observed=observations)
 
 
 def check_lattice(simulated: xr.Dataset, store: StorePath) -> None:
     """Refuse a sweep without configurations of a lattice."""
     if "lattice" not in simulated.attrs:
         raise RequestError(
-            f"the store {store} holds no configurations of a lattice",
-            came=f"a sweep of {simulated.attrs.get('function')}",
-            allowed="a sweep of a lattice model",
+            f"the store {store} is not of a lattice model", came=simulated.attrs.get("function")
         )
 
 
@@ -163,9 +159,7 @@ def sources_for(store: StorePath, observed: Sequence[Path]) -> SlabSources:
     """
     if len(observed) != 1 or observed[0].suffix != ".toml":
         raise RequestError(
-            f"the store {store} is of a slab, which needs a file of its sources",
-            came=" ".join(map(str, observed)),
-            allowed="one file of sources",
+            f"the store {store} is of a slab, which needs one file of its sources",
             hint=f"sources.toml with {HINT}",
         )
     return read_sources(observed[0])
@@ -200,9 +194,8 @@ def slabs_to_compare(models: Mapping[str, Any], observed: Sequence[Path]) -> Sla
         return None
     if others:
         raise RequestError(
-            "a slab is compared with slabs alone",
+            "a slab can only be compared with other slabs",
             came=", ".join(others),
-            allowed="--model, each the store of a slab",
             hint="a sweep whose energies are 0, --model zero=runs/zero.zarr, for random cations",
         )
     return sources_for(f"of the model {slabs[0]}", observed)
@@ -212,10 +205,7 @@ def check_no_sources(store: StorePath, simulated: xr.Dataset, observed: Sequence
     """Refuse a file of sources for a store that is not of a slab."""
     if any(path.suffix == ".toml" for path in observed):
         raise RequestError(
-            "only a slab is compared with a file of sources",
-            came=f"{store}, a sweep on {simulated.attrs.get('lattice', 'no lattice')}",
-            allowed='a sweep of kind = "segregation_slab"',
-            hint="a table of counts, or of atoms",
+            f"{store} is not of a slab, and has no sources", hint="a table of counts, or of atoms"
         )
 
 
@@ -263,9 +253,7 @@ def _column(name: str, source: CountsTable, column: str, folder: Path) -> list[A
     table = read_table(folder / source.table)
     if column not in table:
         raise RequestError(
-            f"the table {source.table} of [{name}] has no column {column}",
-            came=", ".join(table.columns),
-            allowed="one of these",
+            f"{source.table} of [{name}] has no column {column}", allowed=" | ".join(table.columns)
         )
     values: list[Any] = table[column].tolist()
     return values

@@ -11,7 +11,7 @@ from benchmarks.chaos.calls import Work
 from benchmarks.chaos.cases import Outcome, absent, play_all
 from benchmarks.chaos.strikes import KINDS
 from benchmarks.chaos.table import table
-from latticescape.deploy.clusters.signals import orderly_end
+from latticescape.deploy.cli.main import orderly_end
 
 POSITIVE = click.IntRange(min=1)
 MEMORY = Path("/dev/shm")

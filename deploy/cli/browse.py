@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from latticescape.deploy.cli.interface import PATH, STORE, Number, example, species_option
-from latticescape.deploy.sources import SlabSources, counts_for, is_slab, sources_for
+from latticescape.deploy.sources import SlabSources, landscape_function, observations_for
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.kernel import ModelKernel
 from latticescape.physics.variables import SPINS
@@ -59,15 +58,23 @@ def browse(
     from latticescape.analysis.app.browser import serve
     from latticescape.analysis.app.reader import Reader
     from latticescape.analysis.app.view import Shown, Sources
-    from latticescape.analysis.inference.landscapes.landscape import landscape as compute_landscape
 
-    reader = Reader(lambda: xr.open_zarr(opened.location.zarr, chunks=None), opened.values)
-    slab = _slab_sources(store, reader.ds, observed)
-    counts = None
-    if observed and slab is None:
-        counts = counts_for(reader.ds, store, observed, species)
-        compute_landscape(_one_point(reader.ds), counts)
+    zarr = opened.location.zarr
+    reader = Reader(lambda: xr.open_zarr(zarr, chunks=None), opened.values)
+    observations: xr.Dataset | SlabSources | None = None
+    compute: Any = None
+    if observed:
+        observations = observations_for(reader.ds, store, observed, species)
+        compute = landscape_function(observations)
+        # One point at every x suffices to check the observations.
+        compute(reader.ds.isel({axis: [0] for axis in reader.ds["done"].dims if axis != "x"}))
     stored = None if landscape is None else _stored_landscape(landscape)
+
+    def landscape_of(_: xr.Dataset) -> xr.Dataset:
+        # In chunks, so that only a part of a large store is in memory at a time.
+        return compute(xr.open_zarr(zarr)) if stored is None else stored
+
+    slab = observations if isinstance(observations, SlabSources) else None
     sources = Sources(
         store=str(opened.location.address),
         observed=tuple(str(path.absolute()) for path in observed),
@@ -78,42 +85,12 @@ def browse(
     shown = Shown(
         reader,
         sources,
-        counts,
-        _landscape_function(opened, slab, counts) if stored is None else lambda _: stored,
+        None if isinstance(observations, SlabSources) else observations,
+        landscape_of if observed or landscape is not None else None,
         None if posterior is None else _samples(posterior),
         _simulation(opened.sweep),
     )
     serve(shown, port=port, show=show, announce=click.echo)
-
-
-def _slab_sources(store: StorePath, ds: xr.Dataset, files: tuple[Path, ...]) -> SlabSources | None:
-    """Return the sources of a slab, checked against its layers; None of any other sweep."""
-    if not files or not is_slab(ds):
-        return None
-    sources = sources_for(store, files)
-    sources.landscape(_one_point(ds))
-    return sources
-
-
-def _one_point(ds: xr.Dataset) -> xr.Dataset:
-    """Return one point, at every x, which suffices to check observed counts."""
-    one: xr.Dataset = ds.isel({axis: [0] for axis in ds["done"].dims if axis != "x"})
-    return one
-
-
-def _landscape_function(
-    store: Store, slab: SlabSources | None, counts: xr.Dataset | None
-) -> Callable[[xr.Dataset], xr.Dataset] | None:
-    from latticescape.analysis.inference.landscapes.landscape import landscape
-
-    if slab is not None:
-        compute = slab.landscape
-    elif counts is not None:
-        compute = partial(landscape, observed=counts)
-    else:
-        return None
-    # In chunks, so that only a part of a large store is in memory at a time.
-    return lambda _: compute(xr.open_zarr(store.location.zarr))
 
 
 def _stored_landscape(path: StorePath) -> xr.Dataset:
@@ -125,9 +102,7 @@ def _stored_landscape(path: StorePath) -> xr.Dataset:
         landscape: xr.Dataset = xr.open_zarr(place.zarr).load()
     except (OSError, ValueError, KeyError) as error:
         raise RequestError(
-            f"{path} is not a landscape",
-            came=error,
-            hint="latticescape landscape … --out landscape.zarr",
+            f"{path} is not a landscape", came=error, hint="latticescape landscape … --out l.zarr"
         ) from None
     check_landscape(landscape)
     return landscape
@@ -141,10 +116,9 @@ def _samples(path: Path) -> xr.Dataset:
         return xr.load_dataset(path, group="posterior", engine="h5netcdf")
     except (OSError, KeyError, ValueError) as error:
         raise RequestError(
-            f"{path} cannot be read",
+            f"{path} holds no draws",
             came=error,
-            allowed="a store of draws, or an ArviZ file with a posterior",
-            hint="latticescape fit … --method posterior --out posterior.zarr",
+            hint="latticescape fit … --method posterior --out p.zarr",
         ) from None
 
 

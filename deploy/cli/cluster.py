@@ -116,10 +116,7 @@ def job_script_command(profile: str) -> None:
         click.echo(manifest_text(chosen), nl=False)
     else:
         raise RequestError(
-            "this profile submits nothing",
-            came=f"{profile}, of kind {chosen.kind}",
-            allowed="a profile of kind slurm or kubernetes",
-            hint="latticescape cluster job-script slurm",
+            f"{profile}, of kind {chosen.kind}, submits nothing", allowed="kind slurm or kubernetes"
         )
 
 

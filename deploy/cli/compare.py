@@ -1,6 +1,7 @@
 """The verbs ``compare`` and ``sample-size``."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from latticescape.analysis.inference.estimation.fit import intervals
-from latticescape.deploy.cli.interface import (
-    POSITIVE,
-    SEED,
-    as_json,
-    example,
-    finite,
-    number_option,
-    observed_argument,
-    show,
-    species_option,
-)
+from latticescape.deploy.cli import interface as ui
 from latticescape.deploy.sources import check_lattice, is_slab, slabs_among, slabs_to_compare
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.store.object_store import is_url
@@ -31,7 +22,7 @@ RANDOM = "random"
 model_option = click.option(
     "--model", "stores", multiple=True, metavar="NAME=STORE", help="A sweep's store; repeatable."
 )
-at_option = number_option(
+at_option = ui.number_option(
     "--at",
     "NAME.AXIS=VALUE",
     "pair.w2=0",
@@ -47,10 +38,7 @@ def _fractions(_: click.Context, __: click.Parameter, text: str | None) -> Any:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         raise RequestError(
-            "--fraction cannot be read",
-            came=text,
-            allowed="a number, or one per image",
-            hint="--fraction 0.32,0.78,0.69,0.53",
+            "--fraction cannot be read", came=text, hint="--fraction 0.5, or 0.3,0.7 for two images"
         ) from None
     return numbers if len(numbers) > 1 else numbers[0]
 
@@ -65,13 +53,13 @@ fraction_option = click.option(
 
 @click.command(
     name="compare",
-    epilog=example(
+    epilog=ui.example(
         "latticescape compare observed.zarr --model pair=runs/pair.zarr --random",
         "latticescape compare counts.csv --model pair=runs/nnn.zarr --at pair.w2=0 "
         "--model nnn=runs/nnn.zarr --p-value chi2",
     ),
 )
-@observed_argument
+@ui.observed_argument
 @model_option
 @at_option
 @random_option
@@ -91,24 +79,22 @@ fraction_option = click.option(
     help="lecture: 2 N S² + (k/2) ln N, half the standard.",
 )
 @click.option(
-    "--draws", type=POSITIVE, default=999, show_default=True, help="Number of bootstrap samples."
+    "--draws", type=ui.POSITIVE, default=999, show_default=True, help="Number of bootstrap samples."
 )
-@click.option("--seed", type=SEED, default=1, show_default=True, help="Seed of the draws.")
+@click.option("--seed", type=ui.SEED, default=1, show_default=True, help="Seed of the draws.")
 @fraction_option
-@species_option
-@as_json
+@ui.species_option
+@ui.as_json
 def compare(
     observed: tuple[Path, ...],
     stores: tuple[str, ...],
     at: list[tuple[str, float]],
     with_random: bool,
     p_value: Any,
-    convention: Any,
-    draws: int,
-    seed: int,
     fraction: Any,
     species: tuple[str, ...] | None,
     json_: bool,
+    **options: Any,
 ) -> None:
     """Compare models, each at its best parameters, by S², p-value, BIC and Bayes factor.
 
@@ -127,48 +113,42 @@ def compare(
     else:
         if p_value not in (None, "chi2"):
             raise RequestError(
-                "a slab's sources have no p-values but those of χ²",
-                came=f"--p-value {p_value}",
-                allowed="chi2: a profile has no counts to resample",
-                hint="--p-value chi2",
+                "a slab has only p-values of χ²", came=f"--p-value {p_value}", hint="--p-value chi2"
             )
         models = sources.landscapes(models)
-    table = compare_models(
-        models,
-        counts,
-        convention=convention,
-        p_value=p_value or ("bootstrap" if sources is None else "chi2"),
-        draws=draws,
-        seed=seed,
-        fraction=fraction,
-    )
+    p_value = p_value or ("bootstrap" if sources is None else "chi2")
+    table = compare_models(models, counts, p_value=p_value, fraction=fraction, **options)
     factors = bayes_factors(models, counts, fraction=fraction)
-    left_out = (
-        leave_one_out(models, counts, fraction=fraction) if table.sizes["image"] > 1 else None
-    )
+    several = table.sizes["image"] > 1
+    left_out = leave_one_out(models, counts, fraction=fraction) if several else None
     notes = [] if sources is None else sources.notes
     if json_:
-        show(_facts(table, factors, left_out) | ({"notes": notes} if sources else {}), json_)
+        ui.show(_facts(table, factors, left_out) | ({"notes": notes} if sources else {}), json_)
         return
     console = Console()
     part = "image" if sources is None else "source"
     console.print(_comparison_table(table, factors, left_out, part))
-    for line in (table.attrs["verdict"], *_warnings(table), *notes):
+    rows = [table.sel(model=model) for model in table["model"].values]
+    ends = {row["model"].item(): row["border"].item() for row in rows}
+    missing = {row["model"].item(): int(row["points_missing"]) for row in rows}
+    warnings = [f"{m}: the minimum is at the grid's end; {end}" for m, end in ends.items() if end]
+    warnings += [f"{m}: {n} points are not computed yet" for m, n in missing.items() if n]
+    for line in (table.attrs["verdict"], *warnings, *notes):
         console.print(line, highlight=False)
 
 
 @click.command(
     name="sample-size",
-    epilog=example(
+    epilog=ui.example(
         "latticescape sample-size observed.zarr --model pair=runs/pair.zarr --error w1=0.01",
         "latticescape sample-size observed.zarr --model pair=runs/pair.zarr --random --power 0.9",
     ),
 )
-@observed_argument
+@ui.observed_argument
 @model_option
 @at_option
 @random_option
-@number_option(
+@ui.number_option(
     "--error", "PARAMETER=ERROR", "w1=0.01", help="Wanted error of a parameter; repeatable."
 )
 @click.option(
@@ -176,23 +156,19 @@ def compare(
 )
 @click.option("--alpha", type=float, default=0.05, show_default=True, help="Level of that test.")
 @click.option("--draws", type=int, default=0, help="Simulate the power with this many draws.")
-@click.option("--seed", type=SEED, default=1, show_default=True, help="Seed of the draws.")
+@click.option("--seed", type=ui.SEED, default=1, show_default=True, help="Seed of the draws.")
 @fraction_option
-@species_option
-@as_json
+@ui.species_option
+@ui.as_json
 def sample_size(
     observed: tuple[Path, ...],
     stores: tuple[str, ...],
     at: list[tuple[str, float]],
     with_random: bool,
     error: list[tuple[str, float]],
-    power: float,
-    alpha: float,
-    draws: int,
-    seed: int,
-    fraction: Any,
     species: tuple[str, ...] | None,
     json_: bool,
+    **options: Any,
 ) -> None:
     """Estimate how many atoms an error, or the decision between two models, needs.
 
@@ -205,44 +181,32 @@ def sample_size(
     names = list(models)
     if len(names) != (1 if error else 2):
         raise RequestError(
-            "data is needed for the errors of one model, or to distinguish two models",
+            "pass one --model with --error w1=0.01, or two models to distinguish",
             came=", ".join(names),
-            allowed="one --model with --error, or two models",
-            hint="--model pair=runs/pair.zarr --error w1=0.01",
         )
     slabs = slabs_among(models)
     if slabs:
         raise RequestError(
-            "sample-size works with images, and a slab is observed by sources",
+            "sample-size needs images, and a slab has none",
             came=", ".join(slabs),
-            allowed="sweeps on other lattices",
-            hint="latticescape fit runs/lcmo.zarr sources.toml, for the present errors",
+            hint="latticescape fit runs/lcmo.zarr sources.toml",
         )
     size = sample_size(
         models[names[0]],
         _counts(observed, models, species),
         errors=dict(error) or None,
         against=None if error else models[names[1]],
-        power=power,
-        alpha=alpha,
-        fraction=fraction,
-        draws=draws,
-        seed=seed,
+        **options,
     )
     facts = {
         "model": names[0],
         "against": names[1] if len(names) > 1 else None,
-        "neighborhoods": size.neighborhoods,
-        "effective": size.effective,
-        "images": size.images,
-        "there": size.there,
-        "by_parameter": dict(size.by_parameter),
-        "s2": size.s2,
+        **asdict(size),
         "power": size.power[0],
         "power_se": size.power[1],
     }
-    shown = facts if json_ else {k: v for k, v in finite(facts).items() if v not in (None, {})}
-    show(shown, json_)
+    shown = facts if json_ else {k: v for k, v in ui.finite(facts).items() if v not in (None, {})}
+    ui.show(shown, json_)
 
 
 def _models(
@@ -256,8 +220,7 @@ def _models(
             raise RequestError(
                 "--model cannot be read",
                 came=text,
-                allowed=f"NAME=STORE, each name once, and not {RANDOM}",
-                hint="--model pair=runs/pair.zarr",
+                allowed=f"NAME=STORE, all different, not {RANDOM}",
             )
         models[name] = open_sweep(store if is_url(store) else Path(store))
         check_lattice(models[name], store)
@@ -267,21 +230,14 @@ def _models(
         # x is no axis to fix: each image is compared with the simulation of its own x. A slab has
         # one composition.
         free = "x" if model is not None and not is_slab(model) else None
-        axes = [] if model is None else [d for d in model["done"].dims if d != free]
-        if model is None or axis not in axes:
-            raise RequestError(
-                "--at names no axis of a model",
-                came=f"{name}.{axis}",
-                allowed=", ".join(f"{name}.{a}" for a in axes) or "names given by --model",
-                hint="--at pair.w2=0",
-            )
+        axes = [] if model is None else [f"{name}.{d}" for d in model["done"].dims if d != free]
+        if model is None or place not in axes:
+            allowed = " | ".join(axes) or "NAME of --model NAME=STORE"
+            raise RequestError("--at names no axis of a model", came=place, allowed=allowed)
         cut = model.sel({axis: value}, method="nearest")
         if abs(float(cut[axis]) - value) > 1e-9 + abs(value) * 1e-6:
-            raise RequestError(
-                f"the axis {axis} of {name} has no such point",
-                came=value,
-                allowed=", ".join(f"{v:g}" for v in model[axis].to_numpy()),
-            )
+            allowed = ", ".join(f"{v:g}" for v in model[axis].to_numpy())
+            raise RequestError(f"{place} has no such point", came=value, allowed=allowed)
         models[name] = cut.drop_vars(axis)
     if with_random:
         models[RANDOM] = RANDOM
@@ -398,14 +354,3 @@ def figures(at: xr.Dataset, image: str) -> tuple[float, float, float]:
         return float(at.s2_total), float(at.s2_total_se), float(at.p_value_total)
     one = at.sel(image=image)
     return float(one.s2), float(one.s2_se), float(one.p_value)
-
-
-def _warnings(table: xr.Dataset) -> list[str]:
-    lines = []
-    for model in table["model"].values:
-        row = table.sel(model=model)
-        if str(row["border"].item()):
-            lines.append(f"{model}: the minimum is at the grid's end; {row['border'].item()}")
-        if int(row["points_missing"]):
-            lines.append(f"{model}: {int(row['points_missing'])} points are not computed yet")
-    return lines

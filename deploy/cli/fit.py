@@ -10,23 +10,8 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from latticescape.deploy.cli.interface import (
-    POSITIVE,
-    SEED,
-    STORE,
-    as_json,
-    draw,
-    example,
-    new_store_option,
-    number_option,
-    observed_argument,
-    picture_option,
-    pictures_option,
-    show,
-    species_option,
-    write_new,
-)
-from latticescape.deploy.sources import landscape_function
+from latticescape.deploy.cli import interface as ui
+from latticescape.deploy.sources import landscape_function, observations_for
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.store import open_sweep
 
@@ -42,17 +27,17 @@ _SHARES = {"low68": 0.16, "high68": 0.84, "low95": 0.025, "high95": 0.975}
 
 @click.command(
     name="landscape",
-    epilog=example(
+    epilog=ui.example(
         "latticescape landscape runs/mores2.zarr counts.csv --out landscape.zarr "
         "--picture landscape.html"
     ),
 )
-@click.argument("store", type=STORE)
-@observed_argument
-@new_store_option("the landscape")
-@picture_option
-@species_option
-@as_json
+@click.argument("store", type=ui.STORE)
+@ui.observed_argument
+@ui.new_store_option("the landscape")
+@ui.picture_option
+@ui.species_option
+@ui.as_json
 def landscape(
     store: StorePath,
     observed: tuple[Path, ...],
@@ -71,33 +56,25 @@ def landscape(
 
     surface, missing = landscape_of(store, observed, species)
     estimate = fit(surface)
-    draw(lambda plots: plots.landscape_map(surface), picture)
+    ui.draw(lambda plots: plots.landscape_map(surface), picture)
     if out is not None:
-        write_new(surface, out)
+        ui.write_new(surface, out)
     total = surface["s2_total"]
     lowest = np.unravel_index(int(np.nanargmin(total.values)), total.shape)
     at = total.isel(dict(zip(total.dims, lowest, strict=True)))
-    images = names_of_parts(surface)
     facts: dict[str, Any] = {
-        "images": images,
+        "images": names_of_parts(surface),
         "n": surface["n"].values.tolist(),
         "s2": estimate.s2.values.tolist(),
         "s2_total": estimate.s2_total,
         "parameters": estimate.table,
         "border": list(estimate.border),
         "notes": list(estimate.notes),
-        "minimum_of_s2_on_the_grid": {
-            **{str(name): float(at[name]) for name in total.dims},
-            "s2": float(at),
-        },
+        "minimum_of_s2_on_the_grid": {str(n): float(at[n]) for n in total.dims} | {"s2": float(at)},
         "points_missing": missing,
     }
-    show(
-        facts,
-        json_,
-        *(f"{name} = {rounded(row)}" for name, row in estimate.table.items()),
-        *_s2_lines(facts, estimate),
-    )
+    lines = [f"{name} = {rounded(row)}" for name, row in estimate.table.items()]
+    ui.show(facts, json_, *lines, *_s2_lines(facts, estimate))
 
 
 def names_of_parts(surface: xr.Dataset) -> list[str]:
@@ -111,7 +88,8 @@ def landscape_of(
     """The landscape of a store, and the number of points that are not computed."""
     simulated = open_sweep(store)
     missing = int(simulated.done.size - simulated.done.sum())
-    return landscape_function(simulated, store, observed, species)(simulated), missing
+    observations = observations_for(simulated, store, observed, species)
+    return landscape_function(observations)(simulated), missing
 
 
 def rounded(row: dict[str, float]) -> str:
@@ -137,13 +115,13 @@ def _s2_lines(facts: dict[str, Any], estimate: "Fit") -> list[str]:
 
 
 @click.command(
-    epilog=example(
+    epilog=ui.example(
         "latticescape fit runs/mores2.zarr counts.csv",
         "latticescape fit runs/mores2.zarr observed.zarr --method posterior --out posterior.zarr",
     )
 )
-@click.argument("store", type=STORE)
-@observed_argument
+@click.argument("store", type=ui.STORE)
+@ui.observed_argument
 @click.option(
     "--method",
     type=click.Choice(METHODS),
@@ -156,23 +134,22 @@ def _s2_lines(facts: dict[str, Any], estimate: "Fit") -> list[str]:
     type=click.Choice(OVERLAPS),
     help="How to treat overlapping neighbourhoods [default: what the counts show].",
 )
-@click.option("--draws", type=POSITIVE, help="Number of bootstrap samples or posterior draws.")
-@click.option("--seed", type=SEED, default=1, show_default=True, help="Seed of the draws.")
-@new_store_option("the draws")
-@picture_option
-@species_option
-@as_json
+@click.option("--draws", type=ui.POSITIVE, help="Number of bootstrap samples or posterior draws.")
+@click.option("--seed", type=ui.SEED, default=1, show_default=True, help="Seed of the draws.")
+@ui.new_store_option("the draws")
+@ui.picture_option
+@ui.species_option
+@ui.as_json
 def fit(
     store: StorePath,
     observed: tuple[Path, ...],
     method: str,
     overlap: Any,
-    draws: int | None,
-    seed: int,
     out: StorePath | None,
     picture: tuple[Path, ...],
     species: tuple[str, ...] | None,
     json_: bool,
+    **options: int | None,
 ) -> None:
     """Estimate the parameters of a sweep's model from observed counts, with errors.
 
@@ -184,18 +161,18 @@ def fit(
 
     landscape, missing = landscape_of(store, observed, species)
     best = fit(landscape, overlap=overlap)
-    samples, notes, checks = _samples(landscape, method, overlap, draws, seed)
+    samples, notes, checks = _samples(landscape, method, overlap=overlap, **options)
     table = best.table
     if samples is not None:
         for name, row in table.items():
             values = samples[name].values
             ends = {end: float(np.quantile(values, share)) for end, share in _SHARES.items()}
             table[name] = {"value": row["value"], "se": float(values.std(ddof=1)), **ends}
-    draw(lambda plots: plots.landscape_map(landscape, overlap=overlap), picture)
+    ui.draw(lambda plots: plots.landscape_map(landscape, overlap=overlap), picture)
     if out is not None:
         columns = {c: ("parameter", [row[c] for row in table.values()]) for c in COLUMNS}
         intervals = xr.Dataset({"parameter": ("parameter", list(table)), **columns})
-        write_new(intervals if samples is None else samples, out)
+        ui.write_new(intervals if samples is None else samples, out)
     facts: dict[str, Any] = {
         "method": method,
         "overlap": best.overlap,
@@ -214,19 +191,17 @@ def fit(
     }
     if not json_:
         Console().print(_parameter_table(method, table))
-    show(facts, json_, *_s2_lines(facts, best))
+    ui.show(facts, json_, *_s2_lines(facts, best))
 
 
 def _samples(
-    landscape: xr.Dataset, method: str, overlap: Any, draws: int | None, seed: int
+    landscape: xr.Dataset, method: str, **options: Any
 ) -> tuple[xr.Dataset | None, tuple[str, ...], dict[str, Any]]:
     """Draws of the parameters, further notes, and diagnostics."""
     from latticescape.analysis.inference.estimation.bootstrap import bootstrap
     from latticescape.analysis.inference.estimation.posterior import posterior
 
-    options: dict[str, Any] = {"overlap": overlap, "seed": seed}
-    if draws is not None:
-        options["draws"] = draws
+    options = {name: value for name, value in options.items() if value is not None}
     if method == "bootstrap":
         return bootstrap(landscape, **options).draws, (), {}
     if method == "posterior":
@@ -256,15 +231,15 @@ def _parameter_table(method: str, parameters: dict[str, dict[str, float]]) -> Ta
 
 @click.command(
     name="map",
-    epilog=example(
+    epilog=ui.example(
         "latticescape map runs/ising.zarr susceptibility --out chi.png",
         "latticescape map runs/mores2.zarr energy --at x=0.597 --out energy.html",
     ),
 )
-@click.argument("store", type=STORE)
+@click.argument("store", type=ui.STORE)
 @click.argument("variable")
-@pictures_option("--out", required=True, help="A .png or .html; repeatable.")
-@number_option("--at", "AXIS=VALUE", "H=0", help="Fix an axis; repeatable.")
+@ui.pictures_option("--out", required=True, help="A .png or .html; repeatable.")
+@ui.number_option("--at", "AXIS=VALUE", "H=0", help="Fix an axis; repeatable.")
 @click.option("--ridge", is_flag=True, help="Mark where the variable is largest.")
 @click.option("--log", is_flag=True, help="Logarithmic colours.")
 def map_(
@@ -277,9 +252,6 @@ def map_(
 ) -> None:
     """Plot a variable of a store as a map over two of its axes, or as a curve over one."""
     simulated = open_sweep(store)
-    draw(
-        lambda plots: plots.variable_map(simulated, variable, at=dict(at), ridge=ridge, log=log),
-        out,
-    )
-    for path in out:
-        click.echo(str(path))
+    options: Any = {"at": dict(at), "ridge": ridge, "log": log}
+    ui.draw(lambda plots: plots.variable_map(simulated, variable, **options), out)
+    click.echo("\n".join(map(str, out)))

@@ -18,20 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from latticescape.deploy.cli.interface import (
-    PATH,
-    POSITIVE,
-    SEED,
-    Number,
-    as_json,
-    draw,
-    example,
-    new_store_option,
-    picture_option,
-    quiet_option,
-    show,
-    write_new,
-)
+from latticescape.deploy.cli import interface as ui
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.store.atomic_write import check_parent
 from latticescape.sweeps.store.location import StorePath
@@ -51,7 +38,7 @@ class ImageProgress(Callback):  # type: ignore[misc]
     """
 
     def __init__(self, unit: str, *, shown: bool) -> None:
-        super().__init__(start_state=self._begin, posttask=self._count, finish=self._end)
+        super().__init__(start_state=self._begin, posttask=self._count)
         console = Console(file=sys.stderr)
         self.passes = 0
         self.task: TaskID | None = None
@@ -92,10 +79,6 @@ class ImageProgress(Callback):  # type: ignore[misc]
         if self.task is not None:
             self.bar.advance(self.task)
 
-    def _end(self, *_: Any) -> None:
-        if self.task is not None:
-            self.bar.stop_task(self.task)
-
 
 LATTICES = ("square", "triangular", "honeycomb")
 METHODS = ("nfindr", "ica", "nmf", "bayes")
@@ -103,17 +86,19 @@ METHODS = ("nfindr", "ica", "nmf", "bayes")
 # Spectra of up to this size stay in memory; larger ones are recomputed in every pass.
 KEPT_BYTES = 2**29
 
-frame_option = click.option("--frame", type=Number(min=0), help="Which image of a stack, from 0.")
+frame_option = click.option(
+    "--frame", type=ui.Number(min=0), help="Which image of a stack, from 0."
+)
 part_option = click.option("--part", help="Which data set of a file that holds several.")
 
 
 @click.command(
-    epilog=example(
+    epilog=ui.example(
         "latticescape measure re05.tif --species Mo,Re --out observed.zarr --atoms atoms.csv",
         "latticescape measure 'images/*.dm4' --lattice square --species A,B --picture measure.html",
     )
 )
-@click.argument("images", type=PATH, nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("images", type=ui.PATH, nargs=-1, required=True, metavar="IMAGE...")
 @click.option(
     "--lattice",
     type=click.Choice(LATTICES),
@@ -126,13 +111,13 @@ part_option = click.option("--part", help="Which data set of a file that holds s
     required=True,
     help="Names from the darkest to the brightest species, such as Mo,Re.",
 )
-@new_store_option("the counts")
-@click.option("--atoms", type=PATH, help="A new CSV file for positions and species.")
-@picture_option
+@ui.new_store_option("the counts")
+@click.option("--atoms", type=ui.PATH, help="A new CSV file for positions and species.")
+@ui.picture_option
 @frame_option
 @part_option
-@quiet_option
-@as_json
+@ui.quiet_option
+@ui.as_json
 def measure(
     images: tuple[Path, ...],
     lattice: str,
@@ -140,10 +125,9 @@ def measure(
     out: StorePath | None,
     atoms: Path | None,
     picture: tuple[Path, ...],
-    frame: int | None,
-    part: str | None,
     quiet: bool,
     json_: bool,
+    **which: Any,
 ) -> None:
     """Find the atoms in images, name their species, and count their local configurations.
 
@@ -166,7 +150,7 @@ def measure(
     image_of, atoms_of, errors = {}, {}, []
     with ImageProgress("images", shown=not quiet) as bar:
         for path in bar.each(paths):
-            image = read_image(path, frame=frame, part=part)
+            image = read_image(path, **which)
             try:
                 atoms_of[str(image.name)] = measure_image(image, lattice, species.split(","))
                 image_of[str(image.name)] = image
@@ -180,12 +164,12 @@ def measure(
             path if len(paths) == 1 else path.with_name(f"{path.stem}_{name}{path.suffix}")
             for path in picture
         ]
-        draw(methodcaller("measured_maps", image, atoms_of[name]), pictures)
+        ui.draw(methodcaller("measured_maps", image, atoms_of[name]), pictures)
     if atoms is not None:
         atoms.parent.mkdir(parents=True, exist_ok=True)
         atom_table(atoms_of).to_csv(atoms, index=False)
     if out is not None:
-        write_new(observed, out)
+        ui.write_new(observed, out)
     facts: dict[str, Any] = {
         "images": [str(name) for name in observed["image"].values],
         "atoms": [int((table["species"] >= 0).sum()) for table in atoms_of.values()],
@@ -194,7 +178,7 @@ def measure(
         "lattice_constant_px": [float(t.attrs["lattice_constant"]) for t in atoms_of.values()],
         "separation": [float(table.attrs["separation"]) for table in atoms_of.values()],
     }
-    show(facts, json_)
+    ui.show(facts, json_)
     for failure in errors:
         click.echo(f"Error: {failure}", err=True)
     sys.exit(1 if errors else 0)
@@ -202,17 +186,19 @@ def measure(
 
 @click.command(
     name="segment",
-    epilog=example(
+    epilog=ui.example(
         "latticescape segment llto.tif --out phases.zarr --picture phases.html",
         "latticescape segment scan.dm4 --window 64 --step 16 --endmembers 3 --out phases.zarr",
     ),
 )
-@click.argument("image", type=PATH)
+@click.argument("image", type=ui.PATH)
 @click.option(
-    "--window", type=POSITIVE, help="Side of a window, px [default: seven lattice periods]."
+    "--window", type=ui.POSITIVE, help="Side of a window, px [default: seven lattice periods]."
 )
-@click.option("--step", type=POSITIVE, help="Step between windows, px [default: window / 4].")
-@click.option("--endmembers", type=POSITIVE, default=2, show_default=True, help="Number of phases.")
+@click.option("--step", type=ui.POSITIVE, help="Step between windows, px [default: window / 4].")
+@click.option(
+    "--endmembers", type=ui.POSITIVE, default=2, show_default=True, help="Number of phases."
+)
 @click.option(
     "--method",
     type=click.Choice(METHODS),
@@ -220,13 +206,15 @@ def measure(
     show_default=True,
     help="Method of unmixing.",
 )
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of all random numbers.")
-@new_store_option("the maps")
-@picture_option
+@click.option(
+    "--seed", type=ui.SEED, default=0, show_default=True, help="Seed of all random numbers."
+)
+@ui.new_store_option("the maps")
+@ui.picture_option
 @frame_option
 @part_option
-@quiet_option
-@as_json
+@ui.quiet_option
+@ui.as_json
 def segment(
     image: Path,
     window: int | None,
@@ -236,10 +224,9 @@ def segment(
     seed: int,
     out: StorePath | None,
     picture: tuple[Path, ...],
-    frame: int | None,
-    part: str | None,
     quiet: bool,
     json_: bool,
+    **which: Any,
 ) -> None:
     """Map the phases of an image: Fourier spectra of sliding windows, unmixed.
 
@@ -250,15 +237,15 @@ def segment(
     from latticescape.analysis.images.spectra.windows import sliding_fft
     from latticescape.analysis.images.unmixing.mixture import unmix
 
-    grey = read_image(image, frame=frame, part=part)
+    grey = read_image(image, **which)
     with ImageProgress("blocks of windows", shown=not quiet):
         spectra = sliding_fft(grey, window=window, step=step)
         if spectra.nbytes <= KEPT_BYTES:
             spectra = spectra.persist()
         unmixed = unmix(spectra, endmembers, method=method, seed=seed).compute()
-    draw(lambda plots: plots.endmember_maps(grey, unmixed), picture)
+    ui.draw(lambda plots: plots.endmember_maps(grey, unmixed), picture)
     if out is not None:
-        write_new(unmixed, out)
+        ui.write_new(unmixed, out)
     facts: dict[str, object] = {
         "image": str(image),
         "window": int(spectra.attrs["window"]),
@@ -268,4 +255,4 @@ def segment(
         "abundance": unmixed["abundance"].mean(["window_row", "window_col"]).values.tolist(),
         "variance_explained": float(unmixed["variance_explained"]),
     }
-    show(facts, json_)
+    ui.show(facts, json_)

@@ -53,10 +53,7 @@ def pictures_option(flag: str, **options: Any) -> Callable[[Command], Command]:
         for path in paths:
             if path.suffix not in PICTURES or path.is_dir():
                 raise RequestError(
-                    "cannot write this kind of picture",
-                    came=path,
-                    allowed=f"a file that ends in {' or '.join(PICTURES)}",
-                    hint=str(path.with_suffix(".png")),
+                    "cannot write this kind of picture", came=path, allowed=" | ".join(PICTURES)
                 )
             check_parent(path)
         return paths

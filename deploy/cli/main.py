@@ -4,12 +4,15 @@ Exit codes: 0 done, 1 some points failed (the rest are stored), 2 the request wa
 """
 
 import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from latticescape.deploy.clusters.signals import orderly_end
 from latticescape.physics.errors import RequestError
 from latticescape.physics.extras import optional_imports
 from latticescape.physics.provenance import package_version
@@ -51,6 +54,38 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "cluster": ("cluster", "List and show cluster profiles, make certificates."),
     },
 }
+
+
+# Sent by a shell that closes; and by ``kill``, ``timeout`` and the limits of login nodes.
+ENDING = (signal.SIGHUP, signal.SIGTERM)
+
+
+@contextmanager
+def orderly_end() -> Iterator[None]:
+    """Raise ``SystemExit`` on these signals within the block, so that everything is closed.
+
+    An ignored signal stays ignored, as under ``nohup``. The exit code is that of a shell: 128 plus
+    the number of the signal.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread can set signal handlers
+        return
+
+    def end(number: int, _: object) -> NoReturn:
+        # A second signal must not interrupt the cleanup that the first one started.
+        for other in ENDING:
+            signal.signal(other, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in ENDING}
+    ours = [number for number, handler in before.items() if handler is signal.SIG_DFL]
+    try:
+        for number in ours:
+            signal.signal(number, end)
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])
 
 
 class Refusal(click.ClickException):

@@ -4,35 +4,26 @@ from pathlib import Path
 
 import click
 
-from latticescape.deploy.cli.interface import (
-    PATH,
-    POSITIVE,
-    as_json,
-    block_option,
-    duration_text,
-    example,
-    show,
-    size_text,
-)
+from latticescape.deploy.cli import interface as ui
 from latticescape.sweeps.spec.plan import calibrate as measure_rate
 from latticescape.sweeps.spec.plan import plan as plan_sweep
 from latticescape.sweeps.spec.sweep import Sweep
 
 
 @click.command(
-    epilog=example(
+    epilog=ui.example(
         "latticescape plan ising.toml", "latticescape plan ising.toml --workers 64 --json"
     )
 )
-@click.argument("spec", type=PATH)
+@click.argument("spec", type=ui.PATH)
 @click.option(
-    "--workers", type=POSITIVE, default=1, show_default=True, help="Cores to estimate time for."
+    "--workers", type=ui.POSITIVE, default=1, show_default=True, help="Cores to estimate time for."
 )
-@block_option
+@ui.block_option
 @click.option(
     "--calibrate/--no-calibrate", default=True, help="Measure the speed of this machine, briefly."
 )
-@as_json
+@ui.as_json
 def plan(spec: Path, workers: int, block_points: int | None, calibrate: bool, json_: bool) -> None:
     """Estimate the size and the run time of a sweep. Computes and stores nothing."""
     sweep = Sweep.from_file(spec)
@@ -51,10 +42,12 @@ def plan(spec: Path, workers: int, block_points: int | None, calibrate: bool, js
         "workers": workers,
         "hours": hours,
     }
-    summary = f"{planned.points} points in {len(planned.blocks)} blocks, {size_text(planned.bytes)}"
+    summary = (
+        f"{planned.points} points in {len(planned.blocks)} blocks, {ui.size_text(planned.bytes)}"
+    )
     kernel = f"kernel {facts['kernel']}: {planned.updates:.2g} updates"
     if rate is not None and hours is not None:
         cores = f"{workers} core{'s' if workers > 1 else ''}"
-        summary += f", {duration_text(3600 * hours)} on {cores}"
+        summary += f", {ui.duration_text(3600 * hours)} on {cores}"
         kernel += f", {rate:.2g} per second on one core"
-    show(facts, json_, summary, kernel)
+    ui.show(facts, json_, summary, kernel)

@@ -2,39 +2,27 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
-from latticescape.deploy.cli.interface import (
-    POSITIVE,
-    STORE,
-    as_json,
-    cluster_option,
-    example,
-    number_option,
-    observed_argument,
-    quiet_option,
-    show,
-    species_option,
-    threads_option,
-    workers_option,
-)
-from latticescape.deploy.sources import landscape_function
+from latticescape.deploy.cli import interface as ui
+from latticescape.deploy.sources import landscape_function, observations_for
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.store import open_sweep
 
 
 @click.command(
     name="refine",
-    epilog=example(
+    epilog=ui.example(
         "latticescape refine runs/mores2.zarr counts.csv --target w1=0.005",
         "latticescape refine runs/mores2.zarr counts.csv --target w1=0.005 --target w2=0.01 "
         "--store-out runs/fine.zarr --budget 400",
     ),
 )
-@click.argument("store", type=STORE)
-@observed_argument
-@number_option(
+@click.argument("store", type=ui.STORE)
+@ui.observed_argument
+@ui.number_option(
     "--target",
     "NAME=ERROR",
     "w1=0.005",
@@ -43,21 +31,23 @@ from latticescape.sweeps.store.store import open_sweep
 )
 @click.option(
     "--rounds",
-    type=POSITIVE,
+    type=ui.POSITIVE,
     default=8,
     show_default=True,
     help="Maximum number of extended sweeps.",
 )
-@click.option("--budget", type=POSITIVE, help="Maximum number of new points in all rounds.")
+@click.option("--budget", type=ui.POSITIVE, help="Maximum number of new points in all rounds.")
 @click.option(
-    "--store-out", type=STORE, help="fine.zarr: new stores are fine-1.zarr, … [default: by STORE]."
+    "--store-out",
+    type=ui.STORE,
+    help="fine.zarr: new stores are fine-1.zarr, … [default: by STORE].",
 )
-@species_option
-@cluster_option
-@workers_option
-@threads_option
-@quiet_option
-@as_json
+@ui.species_option
+@ui.cluster_option
+@ui.workers_option
+@ui.threads_option
+@ui.quiet_option
+@ui.as_json
 def refine(
     store: StorePath,
     observed: tuple[Path, ...],
@@ -67,10 +57,9 @@ def refine(
     store_out: StorePath | None,
     species: tuple[str, ...] | None,
     cluster: str,
-    workers: int | None,
-    threads: int | None,
     quiet: bool,
     json_: bool,
+    **options: Any,
 ) -> None:
     """Add points to a sweep until the minimum of its landscape is known to a target error.
 
@@ -98,22 +87,21 @@ def refine(
         new = ", ".join(f"{len(values)} values of {name}" for name, values in proposal.axes.items())
         click.echo(f"  {proposal.status}" + (f": {new}" if new else ""))
 
+    observations = observations_for(open_sweep(store), store, observed, species)
     try:
         refinement = refine_sweep(
             store,
-            landscape_function(open_sweep(store), store, observed, species),
+            landscape_function(observations),
             dict(target),
             rounds=rounds,
             budget=budget,
             out=store_out,
-            execute=partial(
-                execute_on, cluster, workers=workers, threads=threads, progress=not quiet
-            ),
+            execute=partial(execute_on, cluster, progress=not quiet, **options),
             on_round=report,
         )
     except IncompleteError as error:
         click.echo(f"Error: {error}", err=True)
         click.get_current_context().exit(1)
     if json_:
-        show(refinement.as_dict(), json_)
+        ui.show(refinement.as_dict(), json_)
     click.get_current_context().exit(0 if refinement.reached else 1)

@@ -4,23 +4,11 @@ import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
-from latticescape.deploy.cli.interface import (
-    PATH,
-    STORE,
-    as_json,
-    block_option,
-    cluster_option,
-    duration_text,
-    example,
-    quiet_option,
-    show,
-    threads_option,
-    workers_option,
-)
+from latticescape.deploy.cli import interface as ui
 from latticescape.deploy.clusters.connect import connect, persistent, profile_of
 from latticescape.deploy.clusters.profiles import Slurm
 from latticescape.sweeps.execution.run import Report, execute
@@ -32,60 +20,48 @@ from latticescape.sweeps.store.store import Store
 
 
 @click.command(
-    epilog=example(
+    epilog=ui.example(
         "latticescape run ising.toml --store runs/ising.zarr",
         "latticescape run ising.toml --store /shared/ising.zarr --cluster tcp://host:8786",
         "latticescape run finer.toml --store runs/finer.zarr --base runs/ising.zarr",
     )
 )
-@click.argument("spec", type=PATH)
-@click.option("--store", type=STORE, required=True, help="Folder or URL, new or unfinished.")
-@cluster_option
-@workers_option
-@threads_option
-@block_option
-@click.option("--base", type=STORE, help="Store of a smaller sweep whose points to reuse.")
-@quiet_option
-@as_json
+@click.argument("spec", type=ui.PATH)
+@click.option("--store", type=ui.STORE, required=True, help="Folder or URL, new or unfinished.")
+@ui.cluster_option
+@ui.workers_option
+@ui.threads_option
+@ui.block_option
+@click.option("--base", type=ui.STORE, help="Store of a smaller sweep whose points to reuse.")
+@ui.quiet_option
+@ui.as_json
 def run(
     spec: Path,
     store: StorePath,
     cluster: str,
-    workers: int | None,
-    threads: int | None,
-    block_points: int | None,
-    base: StorePath | None,
     quiet: bool,
     json_: bool,
+    **options: Any,
 ) -> None:
     """Compute a sweep into a store, or resume an unfinished one."""
-    report = execute_on(
-        cluster,
-        Sweep.from_file(spec),
-        store,
-        workers=workers,
-        threads=threads,
-        block_points=block_points,
-        progress=not quiet,
-        base=base,
-    )
-    _finish(report, json_)
+    sweep = Sweep.from_file(spec)
+    _finish(execute_on(cluster, sweep, store, progress=not quiet, **options), json_)
 
 
 @click.command(
-    epilog=example(
+    epilog=ui.example(
         "latticescape submit ising.toml --store /shared/ising.zarr --cluster tcp://host:8786"
     )
 )
-@click.argument("spec", type=PATH)
-@click.option("--store", type=STORE, required=True, help="Folder or URL, new or unfinished.")
+@click.argument("spec", type=ui.PATH)
+@click.option("--store", type=ui.STORE, required=True, help="Folder or URL, new or unfinished.")
 @click.option(
     "--cluster",
     required=True,
     help="A profile's name or path, a scheduler's file, tcp://host:port or tls://host:port.",
 )
-@block_option
-@as_json
+@ui.block_option
+@ui.as_json
 def submit(
     spec: Path, store: StorePath, cluster: str, block_points: int | None, json_: bool
 ) -> None:
@@ -96,50 +72,38 @@ def submit(
     sweep = Sweep.from_file(spec)
     job = submit_sweep(sweep, store, persistent(cluster), block_points=block_points)
     facts = {"id": job, "store": str(store), "digest": sweep.digest, "cluster": cluster}
-    show(facts, json_, f"submitted to {cluster}; follow it with: latticescape watch {store}")
+    ui.show(facts, json_, f"submitted to {cluster}; follow it with: latticescape watch {store}")
 
 
-@click.command(epilog=example("latticescape cancel runs/ising.zarr"))
-@click.argument("store", type=STORE)
-@as_json
+@click.command(epilog=ui.example("latticescape cancel runs/ising.zarr"))
+@click.argument("store", type=ui.STORE)
+@ui.as_json
 def cancel(store: StorePath, json_: bool) -> None:
     """Stop all work on a store, from any machine; finished points are kept."""
     lease = cancel_store(store)
     facts = {"store": str(store), "id": lease.id, "cancelled": lease.owner}
-    show(facts, json_, f"cancelled the work of {lease.owner} on {store}")
+    ui.show(facts, json_, f"cancelled the work of {lease.owner} on {store}")
 
 
 @click.command(
     name="retry-failed",
-    epilog=example(
+    epilog=ui.example(
         "latticescape retry-failed runs/ising.zarr",
         "latticescape retry-failed runs/ising.zarr --cluster tcp://host:8786",
     ),
 )
-@click.argument("store", type=STORE)
-@cluster_option
-@workers_option
-@threads_option
-@quiet_option
-@as_json
+@click.argument("store", type=ui.STORE)
+@ui.cluster_option
+@ui.workers_option
+@ui.threads_option
+@ui.quiet_option
+@ui.as_json
 def retry_failed(
-    store: StorePath,
-    cluster: str,
-    workers: int | None,
-    threads: int | None,
-    quiet: bool,
-    json_: bool,
+    store: StorePath, cluster: str, quiet: bool, json_: bool, **options: int | None
 ) -> None:
     """Compute failed, poisoned and pending points again."""
-    report = execute_on(
-        cluster,
-        Store(store).sweep,
-        store,
-        workers=workers,
-        threads=threads,
-        progress=not quiet,
-        poisoned=True,
-    )
+    sweep = Store(store).sweep
+    report = execute_on(cluster, sweep, store, progress=not quiet, poisoned=True, **options)
     _finish(report, json_)
 
 
@@ -149,10 +113,10 @@ def _finish(report: Report, json_: bool) -> NoReturn:
     counts = [f"{report.computed} of {report.points} points computed"]
     counts += [f"{number} {name}" for name, number in others.items() if number]
     summary = (
-        f"{report.store}: {', '.join(counts)}, {duration_text(report.seconds)} "
+        f"{report.store}: {', '.join(counts)}, {ui.duration_text(report.seconds)} "
         f"on {report.workers} worker{'' if report.workers == 1 else 's'}"
     )
-    show(report.as_dict(), json_, summary)
+    ui.show(report.as_dict(), json_, summary)
     if report.note:
         click.echo(f"Note: {report.note}", err=True)
     missing = {
@@ -187,10 +151,8 @@ def execute_on(
     *,
     workers: int | None = None,
     threads: int | None = None,
-    block_points: int | None = None,
-    progress: bool = True,
     poisoned: bool = False,
-    base: StorePath | None = None,
+    **options: Any,
 ) -> Report:
     """Run a sweep on a cluster; parameters as for ``execute`` and :func:`latticescape.connect`.
 
@@ -205,15 +167,8 @@ def execute_on(
 
     def once(poisoned: bool) -> Report:
         LOG.info("compute %d points of sweep %s in %s", sweep.points, sweep.digest[:12], store)
-        return execute(
-            sweep,
-            store,
-            connect(cluster, workers=workers, threads=threads),
-            block_points=block_points,
-            progress=progress,
-            poisoned=poisoned,
-            base=base,
-        )
+        client = connect(cluster, workers=workers, threads=threads)
+        return execute(sweep, store, client, poisoned=poisoned, **options)
 
     report = last = once(poisoned)
     while last.lost and last.computed:

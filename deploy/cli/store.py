@@ -13,15 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from latticescape.deploy.cli.interface import (
-    STORE,
-    as_json,
-    duration_text,
-    example,
-    fact_table,
-    show,
-    size_text,
-)
+from latticescape.deploy.cli import interface as ui
 from latticescape.physics.variables import STATES
 from latticescape.sweeps.store.consolidate import consolidate as consolidate_store
 from latticescape.sweeps.store.location import StorePath
@@ -32,6 +24,7 @@ from latticescape.sweeps.store.verify import verify as verify_store
 
 # The tables of a spec that define what was simulated, and how.
 TABLES = ("lattice", "model", "kernel", "schedule")
+PROVENANCE = ("created", "versions", "source_digest", "git_revision")
 
 
 def watch_store(
@@ -79,20 +72,20 @@ def progress_table(progress: Status) -> Table:
     counts = {name: getattr(progress, name) for name in states}
     left = progress.seconds_left
     bar = f"{'━' * filled}{'╌' * (width - filled)} {progress.done / progress.points:.0%}"
-    return fact_table(
+    return ui.fact_table(
         {
             "store": progress.store,
             "progress": bar,
             "points": ", ".join(f"{number} {name}" for name, number in counts.items() if number),
             "blocks": f"{progress.blocks_running} running, {progress.blocks_pending} pending",
-            "time left": "unknown" if left is None else duration_text(left),
+            "time left": "unknown" if left is None else ui.duration_text(left),
             "owner": progress.owner or "none",
         }
     )
 
 
-@click.command(epilog=example("latticescape watch runs/ising.zarr"))
-@click.argument("store", type=STORE)
+@click.command(epilog=ui.example("latticescape watch runs/ising.zarr"))
+@click.argument("store", type=ui.STORE)
 @click.option(
     "--every", type=click.FloatRange(min=0.1), default=1.0, help="Seconds between two updates."
 )
@@ -101,28 +94,30 @@ def watch(store: StorePath, every: float) -> None:
     sys.exit(0 if watch_store(store, every=every).complete else 1)
 
 
-@click.command(epilog=example("latticescape status runs/ising.zarr"))
-@click.argument("store", type=STORE)
-@as_json
+@click.command(epilog=ui.example("latticescape status runs/ising.zarr"))
+@click.argument("store", type=ui.STORE)
+@ui.as_json
 def status(store: StorePath, json_: bool) -> None:
     """Show progress, owner and time left of a store."""
     progress = store_status(store)
     if json_:
-        show(progress.as_dict(), json_)
+        ui.show(progress.as_dict(), json_)
     else:
         Console().print(progress_table(progress))
 
 
 @click.command(
-    epilog=example("latticescape info runs/ising.zarr", "latticescape info runs/ising.zarr --json")
+    epilog=ui.example(
+        "latticescape info runs/ising.zarr", "latticescape info runs/ising.zarr --json"
+    )
 )
-@click.argument("store", type=STORE)
-@as_json
+@click.argument("store", type=ui.STORE)
+@ui.as_json
 def info(store: StorePath, json_: bool) -> None:
     """Describe a store: lattice, model, axes, schedule, versions, kernel, state and size."""
     facts = describe(Store(store))
     if json_:
-        show(facts, json_)
+        ui.show(facts, json_)
         return
     tables = {name: _words(facts[name]) for name in TABLES if isinstance(facts.get(name), dict)}
     states = ", ".join(f"{facts[name]} {name}" for name in STATES if facts[name])
@@ -143,13 +138,13 @@ def info(store: StorePath, json_: bool) -> None:
         "state": f"{facts['points']} points: {states}",
         "blocks": f"{facts['blocks']} of {cut} points"
         + (", consolidated (read-only)" if facts["consolidated"] else ""),
-        "size": size_text(facts["bytes"])
-        + ("" if stored is None else f", {size_text(stored)} on disk"),
+        "size": ui.size_text(facts["bytes"])
+        + ("" if stored is None else f", {ui.size_text(stored)} on disk"),
         "versions": _words(facts["versions"] or {}),
         "created": " ".join(str(facts[name]) for name in ("created", "git_revision")).strip(),
         "digest": facts["digest"],
     }
-    Console().print(fact_table(shown))
+    Console().print(ui.fact_table(shown))
 
 
 def describe(store: Store) -> dict[str, Any]:
@@ -183,10 +178,7 @@ def describe(store: Store) -> dict[str, Any]:
         "variables": sorted(set(arrays) - set(axes)),
         "bytes": sum(array.nbytes for array in arrays.values()),
         "bytes_stored": None if files is None else sum(files),
-        "created": attrs.get("created"),
-        "versions": attrs.get("versions"),
-        "source_digest": attrs.get("source_digest"),
-        "git_revision": attrs.get("git_revision"),
+        **{name: attrs.get(name) for name in PROVENANCE},
     }
 
 
@@ -196,13 +188,13 @@ def _words(table: Mapping[str, Any]) -> str:
 
 
 @click.command(
-    epilog=example("latticescape verify runs/ising.zarr", "latticescape verify s.zarr --repair")
+    epilog=ui.example("latticescape verify runs/ising.zarr", "latticescape verify s.zarr --repair")
 )
-@click.argument("store", type=STORE)
+@click.argument("store", type=ui.STORE)
 @click.option(
     "--repair", is_flag=True, help="Mark damaged points as pending, for run to compute again."
 )
-@as_json
+@ui.as_json
 def verify(store: StorePath, repair: bool, json_: bool) -> None:
     """Check every point against its checksum. Exit code 1 if any is damaged, repaired or not."""
     result = verify_store(store, repair=repair)
@@ -221,7 +213,7 @@ def verify(store: StorePath, repair: bool, json_: bool) -> None:
         f"{result.damaged or 'none'} damaged"
         + (" and now pending" if repair and result.damaged else "")
     )
-    show(facts, json_, summary)
+    ui.show(facts, json_, summary)
     for line in damages:
         click.echo(f"Error: {line}", err=True)
     if damages and not repair:
@@ -229,18 +221,18 @@ def verify(store: StorePath, repair: bool, json_: bool) -> None:
     sys.exit(1 if damages else 0)
 
 
-@click.command(epilog=example("latticescape consolidate runs/ising.zarr share/ising.zarr"))
-@click.argument("store", type=STORE)
-@click.argument("out", type=STORE)
+@click.command(epilog=ui.example("latticescape consolidate runs/ising.zarr share/ising.zarr"))
+@click.argument("store", type=ui.STORE)
+@click.argument("out", type=ui.STORE)
 @click.option(
     "--partial", is_flag=True, help="Copy an unfinished store; its missing points stay missing."
 )
-@as_json
+@ui.as_json
 def consolidate(store: StorePath, out: StorePath, partial: bool, json_: bool) -> None:
     """Copy a finished store into OUT: a few large files to share, read-only."""
     made = consolidate_store(store, out, partial=partial)
     summary = (
         f"{made.store}: {made.done} of {made.points} points in {made.files} files, "
-        f"{size_text(made.bytes)}"
+        f"{ui.size_text(made.bytes)}"
     )
-    show(made.as_dict(), json_, summary)
+    ui.show(made.as_dict(), json_, summary)

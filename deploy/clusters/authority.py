@@ -98,10 +98,9 @@ def _host(name: str) -> x509.GeneralName:
         pass
     if not name or any(not (c.isascii() and (c.isalnum() or c in "-._*")) for c in name):
         raise RequestError(
-            "a host cannot be written into a certificate",
+            "not a host name or address",
             came=repr(name),
-            allowed="a host name, without port, or an address",
-            hint="--host login1.cluster.edu",
+            hint="--host login1.lab.edu, without port",
         )
     return x509.DNSName(name)
 

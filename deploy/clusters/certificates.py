@@ -28,6 +28,47 @@ class Pair:
     cert: Path
     key: Path
 
+    def check(self, authority: Path) -> None:
+        """Check the files of a certificate and of the authority that signed it.
+
+        Raises
+        ------
+        RequestError
+            If a file cannot be read, is not a certificate, does not match its key or the
+            authority, or has expired; or if other users can read the key.
+        """
+        for path in (authority, self.cert, self.key):
+            try:
+                path.read_bytes()
+            except OSError as error:
+                raise RequestError(
+                    f"cannot read {path}", came=error.strerror, allowed="a PEM file", hint=_HINT
+                ) from None
+        mode = stat.S_IMODE(self.key.stat().st_mode)
+        if mode & stat.S_IRWXO:
+            raise RequestError(
+                f"other users can read {self.key} (mode {mode:o})", hint=f"chmod 600 {self.key}"
+            )
+        with optional_imports():
+            from cryptography import x509
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            context.load_verify_locations(authority)
+            # No password: a process of a cluster cannot ask for one.
+            context.load_cert_chain(self.cert, self.key, password=str)
+            expires = x509.load_pem_x509_certificate(self.cert.read_bytes()).not_valid_after_utc
+        except (ssl.SSLError, ValueError, TypeError) as error:
+            raise RequestError(
+                f"the certificate {self.cert} cannot be used",
+                came=getattr(error, "reason", None) or error,
+                allowed=f"PEM files that match: it, {self.key.name} and {authority.name}",
+                hint=_HINT,
+            ) from None
+        if expires < datetime.now(UTC):
+            raise RequestError(
+                f"the certificate {self.cert} expired on {expires:%Y-%m-%d}", hint=_HINT
+            )
+
 
 @dataclass(frozen=True)
 class Certificates:
@@ -52,11 +93,10 @@ class Certificates:
         Raises
         ------
         RequestError
-            If a file cannot be read, is not a certificate, does not match its key or the
-            authority, or has expired; or if other users can read a key.
+            As :meth:`Pair.check`.
         """
         for role in roles:
-            _check(self.authority, self.pairs[role])
+            self.pairs[role].check(self.authority)
         return self.of(*roles)
 
     @property
@@ -89,43 +129,3 @@ class Certificates:
             f"{comm}TLS__CA_FILE": str(self.authority),
             **pairs,
         }
-
-
-def _check(authority: Path, pair: Pair) -> None:
-    for path in (authority, pair.cert, pair.key):
-        try:
-            path.read_bytes()
-        except OSError as error:
-            raise RequestError(
-                f"cannot read {path}", came=error.strerror, allowed="a PEM file", hint=_HINT
-            ) from None
-    mode = stat.S_IMODE(pair.key.stat().st_mode)
-    if mode & stat.S_IRWXO:
-        raise RequestError(
-            f"other users can read the private key {pair.key}",
-            came=f"mode {mode:o}",
-            allowed="mode 600",
-            hint=f"chmod 600 {pair.key}",
-        )
-    with optional_imports():
-        from cryptography import x509
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        context.load_verify_locations(authority)
-        # No password: a process of a cluster cannot ask for one.
-        context.load_cert_chain(pair.cert, pair.key, password=str)
-        expires = x509.load_pem_x509_certificate(pair.cert.read_bytes()).not_valid_after_utc
-    except (ssl.SSLError, ValueError, TypeError) as error:
-        raise RequestError(
-            f"the certificate {pair.cert} cannot be used",
-            came=getattr(error, "reason", None) or error,
-            allowed=f"PEM files that match: it, {pair.key.name} and {authority.name}",
-            hint=_HINT,
-        ) from None
-    if expires < datetime.now(UTC):
-        raise RequestError(
-            f"the certificate {pair.cert} has expired",
-            came=f"{expires:%Y-%m-%d}",
-            allowed="a certificate that is still valid",
-            hint=_HINT,
-        )

@@ -74,9 +74,9 @@ def connect(
         )
     elif workers is not None or threads is not None:
         raise RequestError(
-            f"workers and threads apply only to a cluster on this machine, and {cluster} is none",
-            allowed="--cluster local --workers 2",
-            hint=f"--cluster {cluster}",
+            "workers and threads need a cluster on this machine",
+            came=cluster,
+            hint="--cluster local",
         )
     if isinstance(profile.tls, Certificates):
         profile = profile.model_copy(update={"tls": profile.tls.checked(profile.roles)})
@@ -105,15 +105,12 @@ def persistent(cluster: str) -> AbstractContextManager[Client]:
     >>> persistent("local")
     Traceback (most recent call last):
     ...
-    latticescape.RequestError: the cluster would end with this process (came: --cluster local, ...
+    latticescape.RequestError: --cluster local would end with this process. Try: dask scheduler, ...
     """
     profile = profile_of(cluster)
     if isinstance(profile, Local | Slurm):
         raise RequestError(
-            "the cluster would end with this process",
-            came=f"--cluster {cluster}, of kind {profile.kind}",
-            allowed="a scheduler that keeps running",
-            hint=PERSISTENT[profile.kind],
+            f"--cluster {cluster} would end with this process", hint=PERSISTENT[profile.kind]
         )
     return connect(cluster)
 
@@ -161,9 +158,7 @@ def _running(profile: Address | Kubernetes) -> Iterator[Client]:
         written = profile.address if file is None else written_address(file)
         if written is None:
             raise RequestError(
-                f"no address in {file}",
-                allowed="the file of dask scheduler --scheduler-file",
-                hint="dask scheduler --scheduler-file scheduler.json",
+                f"no address in {file}", hint="dask scheduler --scheduler-file scheduler.json"
             )
         address = state = written
     with client_of(address, profile.tls, timeout) as client:

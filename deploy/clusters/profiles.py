@@ -2,9 +2,9 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
 import dask.config
 from dask.utils import parse_bytes
@@ -30,19 +30,15 @@ DEATH_SECONDS = 60
 WORD = r"[\w.,:@%/+=-]+"
 
 
-def _matching(pattern: str) -> AfterValidator:
+def _matching(pattern: str, allowed: Callable[[str], bool] = lambda value: True) -> AfterValidator:
+    """Check that a whole text matches a pattern, and is allowed."""
+
     def check(value: str) -> str:
-        if not re.fullmatch(pattern, value, re.ASCII):
+        if not re.fullmatch(pattern, value, re.ASCII) or not allowed(value):
             raise ValueError
         return value
 
     return AfterValidator(check)
-
-
-def _memory(value: str) -> str:
-    if not re.fullmatch(r"[0-9.]+ ?[kMGT]i?B", value) or parse_bytes(value) < 100e6:
-        raise ValueError
-    return value
 
 
 def walltime_seconds(walltime: str) -> int:
@@ -65,12 +61,6 @@ def walltime_seconds(walltime: str) -> int:
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
-def _walltime(value: str) -> str:
-    if walltime_seconds(value) < 60:
-        raise ValueError
-    return value
-
-
 def _path(value: object) -> Path:
     if not isinstance(value, str | Path) or not str(value) or set("\n\0") & set(str(value)):
         raise ValueError
@@ -89,34 +79,34 @@ def _tls(value: object) -> Certificates | Path | str | None:
 
 
 Tls: TypeAlias = Certificates | Path | str | None
-TlsField: TypeAlias = Annotated[Tls, PlainValidator(_tls)]
+_FILES = "a folder of latticescape cluster certificates, or a table of ca_file, cert and key"
+TlsFiles: TypeAlias = Annotated[
+    Tls, PlainValidator(_tls), Field(description=_FILES, examples=["~/tls"])
+]
+AnyTls: TypeAlias = Annotated[
+    Tls,
+    PlainValidator(_tls),
+    Field(description=f'"{TEMPORARY}", {_FILES}', examples=[TEMPORARY]),
+]
 PathField: TypeAlias = Annotated[Path, PlainValidator(_path)]
 Word: TypeAlias = Annotated[str, _matching(WORD)]
 NoSpaces: TypeAlias = Annotated[str, _matching(r"\S+")]
-Url: TypeAlias = Annotated[str, _matching(r"(tcp|tls)://[^\s/]+:[0-9]+")]
+Url: TypeAlias = Annotated[
+    str,
+    _matching(r"(tcp|tls)://[^\s/]+:[0-9]+"),
+    Field(description="tcp://host:port | tls://host:port", examples=["tcp://10.0.0.7:8786"]),
+]
 Label: TypeAlias = Annotated[str, _matching(r"[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?")]
-Memory: TypeAlias = Annotated[str, AfterValidator(_memory)]
-
-_FILES = "a folder of latticescape cluster certificates, or a table of ca_file, cert and key"
-
-
-def _tls_field(temporary: bool) -> Any:
-    allowed = f'"{TEMPORARY}", {_FILES}' if temporary else _FILES
-    return Field(default=None, description=allowed, examples=[TEMPORARY if temporary else "~/tls"])
-
-
-def _memory_field() -> Any:
-    return Field(
-        default="2 GB", description="a number with its unit, 100 MB or more", examples=["4 GB"]
-    )
-
-
-def _address_field() -> Any:
-    return Field(
-        default="",
-        description="tcp://host:port | tls://host:port",
-        examples=["tcp://10.0.0.7:8786"],
-    )
+Memory: TypeAlias = Annotated[
+    str,
+    _matching(r"[0-9.]+ ?[kMGT]i?B", lambda value: bool(parse_bytes(value) >= 100e6)),
+    Field(description="a number with its unit, 100 MB or more", examples=["4 GB"]),
+]
+Walltime: TypeAlias = Annotated[
+    str,
+    _matching(".*", lambda value: walltime_seconds(value) >= 60),
+    Field(description="HH:MM:SS or D-HH:MM:SS, a minute or more", examples=["04:00:00"]),
+]
 
 
 class Local(Table):
@@ -127,7 +117,7 @@ class Local(Table):
 
     workers: int | None = Field(default=None, ge=1, le=100_000, examples=[2])
     threads: int = Field(default=1, ge=1, le=1024, examples=[1])
-    tls: TlsField = _tls_field(temporary=True)
+    tls: AnyTls = None
 
 
 class Address(Table):
@@ -136,7 +126,7 @@ class Address(Table):
     kind: ClassVar[str] = "address"
     roles: ClassVar[tuple[Role, ...]] = ("client",)
 
-    address: Url = _address_field()
+    address: Url = ""
     scheduler_file: PathField | None = Field(
         default=None,
         description="the file of dask scheduler --scheduler-file",
@@ -144,16 +134,13 @@ class Address(Table):
     )
     timeout_seconds: float | None = Field(default=None, ge=0.1, le=3600, examples=[10])
     wait_minutes: float | None = Field(default=None, ge=0.1, le=100_000, examples=[10])
-    tls: TlsField = _tls_field(temporary=False)
+    tls: TlsFiles = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if bool(self.address) == bool(self.scheduler_file):
             raise RequestError(
-                "a profile of kind address needs one of address and scheduler_file",
-                came="both" if self.address else "none",
-                allowed="one",
-                hint='address = "tcp://10.0.0.7:8786"',
+                "pass either address or scheduler_file", came="both" if self.address else "none"
             )
         _check_remote_tls(self, encrypted=self.address.startswith("tls:"))
         return self
@@ -168,12 +155,8 @@ class Slurm(Table):
     jobs: int = Field(default=1, ge=1, le=10_000, examples=[8])
     cores: int = Field(default=1, ge=1, le=1024, examples=[4])
     processes: int = Field(default=1, ge=1, le=1024, examples=[1])
-    memory: Memory = _memory_field()
-    walltime: Annotated[str, AfterValidator(_walltime)] = Field(
-        default="01:00:00",
-        description="HH:MM:SS or D-HH:MM:SS, a minute or more",
-        examples=["04:00:00"],
-    )
+    memory: Memory = "2 GB"
+    walltime: Walltime = "01:00:00"
     partition: Word = Field(
         default="", description="a partition that sinfo lists", examples=["main"]
     )
@@ -222,15 +205,14 @@ class Slurm(Table):
     wait_minutes: float = Field(default=1440.0, ge=0.1, le=100_000, examples=[60])
     check_seconds: float = Field(default=10.0, ge=1, le=3600, examples=[10])
     idle_minutes: float = Field(default=30.0, ge=1, le=100_000, examples=[30])
-    tls: TlsField = _tls_field(temporary=True)
+    tls: AnyTls = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.cores % self.processes:
             raise RequestError(
-                "processes do not share the cores evenly",
+                "processes must divide cores",
                 came=f"processes = {self.processes}, cores = {self.cores}",
-                allowed="a divisor of cores",
                 hint="processes = 1",
             )
         return self
@@ -253,7 +235,7 @@ class Kubernetes(Table):
     namespace: Label = Field(default="default", description="a namespace", examples=["default"])
     workers: int = Field(default=1, ge=1, le=10_000, examples=[8])
     cores: int = Field(default=1, ge=1, le=1024, examples=[4])
-    memory: Memory = _memory_field()
+    memory: Memory = "2 GB"
     volume_claim: Label = Field(
         default="",
         description="a PersistentVolumeClaim that many pods can write",
@@ -267,9 +249,9 @@ class Kubernetes(Table):
         description="a Secret of latticescape cluster certificates",
         examples=["latticescape-tls"],
     )
-    address: Url = _address_field()
+    address: Url = ""
     wait_minutes: float = Field(default=10.0, ge=0.1, le=100_000, examples=[10])
-    tls: TlsField = _tls_field(temporary=False)
+    tls: TlsFiles = None
 
     @property
     def service(self) -> str:
@@ -296,9 +278,8 @@ def _check_remote_tls(profile: Address | Kubernetes, encrypted: bool) -> None:
         )
     if profile.tls and profile.address and not encrypted:
         raise RequestError(
-            "certificates are given, but the address is without encryption",
+            "certificates need an encrypted address",
             came=profile.address,
-            allowed="tls://host:port",
             hint=f'address = "{profile.address.replace("tcp:", "tls:")}"',
         )
 
@@ -338,14 +319,9 @@ def find_profile(cluster: str) -> Path:
         return Path(cluster).expanduser()
     named = profile_paths()
     if cluster not in named:
-        raise RequestError(
-            "unknown cluster",
-            came=cluster,
-            allowed=" | ".join(
-                [*sorted(named), "PROFILE.toml", "SCHEDULER.json", "tcp://host:port", "tls://…"]
-            ),
-            hint="latticescape cluster list, or --cluster local",
-        )
+        known = [*sorted(named), "PROFILE.toml", "SCHEDULER.json", "tcp://host:port", "tls://…"]
+        hint = "latticescape cluster list, or --cluster local"
+        raise RequestError("unknown cluster", came=cluster, allowed=" | ".join(known), hint=hint)
     return named[cluster]
 
 

@@ -5,13 +5,14 @@ import itertools
 import math
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,22 @@ from latticescape.deploy.clusters.profiles import (
     Slurm,
     walltime_seconds,
 )
-from latticescape.deploy.clusters.signals import kept_signals
 from latticescape.physics.errors import RequestError
+
+
+@contextmanager
+def kept_signals() -> Iterator[None]:
+    """Ignore signal handlers that are set within the block.
+
+    For imports that would set a handler for the whole process, and fail outside its main thread.
+    """
+    set_handler = signal.signal
+    signal.signal = lambda signalnum, handler: signal.getsignal(signalnum)
+    try:
+        yield
+    finally:
+        signal.signal = set_handler
+
 
 # dask_jobqueue installs a handler of SIGINT that would end a notebook, with exit code 0.
 with kept_signals():
@@ -172,9 +187,8 @@ def check_interface(profile: Slurm) -> None:
     own = [name for _, name in socket.if_nameindex()]
     if interface and interface not in own:
         raise RequestError(
-            "this machine has no such network interface",
-            came=interface,
-            allowed=", ".join(own),
+            f"this machine has no network interface {interface}",
+            allowed=" | ".join(own),
             hint=f'scheduler_interface = "{own[0]}", or scheduler = "inside"',
         )
 
@@ -241,9 +255,7 @@ def slurm(*command: str, script: str | None = None) -> str:
 
 def _no_slurm(command: str) -> RequestError:
     return RequestError(
-        "SLURM is not installed on this machine",
-        came=f"no command {command}",
-        allowed="a machine that can submit jobs",
+        f"SLURM is not installed on this machine: no command {command}",
         hint="ssh to the login node first",
     )
 
@@ -252,7 +264,6 @@ def _refused(command: str, reason: object) -> RequestError:
     return RequestError(
         f"{command} failed",
         came=reason,
-        allowed="options that sinfo and your site's documentation list",
         hint="latticescape cluster job-script PROFILE, and sbatch --test-only",
     )
 
@@ -393,84 +404,70 @@ class JobSupervisor:
             await self.cluster
 
 
-def slurm_client(profile: Slurm) -> AbstractContextManager[Client]:
+@contextmanager
+def slurm_client(profile: Slurm) -> Iterator[Client]:
     """A client of a cluster of SLURM jobs, which end with the block."""
-    return _allocation(profile) if profile.scheduler == "inside" else _jobs(profile)
-
-
-@contextmanager
-def _jobs(profile: Slurm) -> Iterator[Client]:
-    """The scheduler runs in this process, and each job is a worker."""
-    with ExitStack() as stack:
+    inside, folder = profile.scheduler == "inside", profile.folder
+    if not inside:
         check_interface(profile)
-        _make_folder(profile.folder)
-        certificates = stack.enter_context(certificates_of(profile.tls, profile.folder))
-        cluster = stack.enter_context(slurm_cluster(profile, certificates))
-        supervisor = stack.enter_context(
-            JobSupervisor(cluster, profile.jobs, profile.check_seconds)
-        )
-        client = stack.enter_context(Client(cluster, set_as_default=False))
-
-        def state() -> str:
-            if supervisor.failure:
-                raise _lost(supervisor.failure, profile.folder)
-            return supervisor.state
-
-        wait_for_worker(client, profile.wait_minutes, state)
-        yield client
-
-
-@contextmanager
-def _allocation(profile: Slurm) -> Iterator[Client]:
-    """One job holds the scheduler and all workers.
-
-    dask-jobqueue's ``SLURMRunner`` does not fit: it runs the client inside the job too, takes two
-    tasks of the size of a worker for client and scheduler, and starts no nannies.
-    """
-    with ExitStack() as stack:
-        _make_folder(profile.folder)
-        certificates = stack.enter_context(certificates_of(profile.tls, profile.folder))
-        script = job_script(profile, certificates)
-        job = slurm("sbatch", "--parsable", script=script).strip().partition(";")[0]
-
-        def cancel() -> None:
-            with suppress(RequestError):  # it has ended already
-                slurm("scancel", job)
-
-        stack.callback(cancel)
-
-        def state() -> str:
-            job_state = states_of_jobs().get(job, "gone ()")
-            if has_ended(job_state):
-                raise _lost(f"job {job} is {job_state}", profile.folder)
-            return f"1 {job_state}"
-
-        file, every = profile.folder / f"scheduler-{job}.json", profile.check_seconds
-        address = wait_for(lambda: written_address(file), profile.wait_minutes, state, every)
-        client = stack.enter_context(client_of(address, certificates))
-        wait_for_worker(client, profile.wait_minutes, state, every)
-        yield client
-
-
-def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RequestError(
             f"cannot make the folder {folder}",
             came=error.strerror,
-            allowed="a folder that you may write in and all nodes can read",
             hint='folder = "~/latticescape-jobs"',
         ) from None
+    with ExitStack() as stack:
+        certificates = stack.enter_context(certificates_of(profile.tls, folder))
+        yield (_allocation if inside else _jobs)(profile, certificates, stack)
+
+
+def _jobs(profile: Slurm, certificates: Certificates | None, stack: ExitStack) -> Client:
+    """The scheduler runs in this process, and each job is a worker."""
+    cluster = stack.enter_context(slurm_cluster(profile, certificates))
+    supervisor = stack.enter_context(JobSupervisor(cluster, profile.jobs, profile.check_seconds))
+    client = stack.enter_context(Client(cluster, set_as_default=False))
+
+    def state() -> str:
+        if supervisor.failure:
+            raise _lost(supervisor.failure, profile.folder)
+        return supervisor.state
+
+    wait_for_worker(client, profile.wait_minutes, state)
+    return client
+
+
+def _allocation(profile: Slurm, certificates: Certificates | None, stack: ExitStack) -> Client:
+    """One job holds the scheduler and all workers.
+
+    dask-jobqueue's ``SLURMRunner`` does not fit: it runs the client inside the job too, takes two
+    tasks of the size of a worker for client and scheduler, and starts no nannies.
+    """
+    script = job_script(profile, certificates)
+    job = slurm("sbatch", "--parsable", script=script).strip().partition(";")[0]
+
+    def cancel() -> None:
+        with suppress(RequestError):  # it has ended already
+            slurm("scancel", job)
+
+    stack.callback(cancel)
+
+    def state() -> str:
+        job_state = states_of_jobs().get(job, "gone ()")
+        if has_ended(job_state):
+            raise _lost(f"job {job} is {job_state}", profile.folder)
+        return f"1 {job_state}"
+
+    file, every = profile.folder / f"scheduler-{job}.json", profile.check_seconds
+    address = wait_for(lambda: written_address(file), profile.wait_minutes, state, every)
+    client = stack.enter_context(client_of(address, certificates))
+    wait_for_worker(client, profile.wait_minutes, state, every)
+    return client
 
 
 def _lost(problem: str, folder: Path) -> RequestError:
-    return RequestError(
-        problem,
-        came=last_log_line(folder),
-        allowed="jobs whose worker reaches the scheduler",
-        hint=f"read the logs in {folder}",
-    )
+    return RequestError(problem, came=last_log_line(folder), hint=f"read the logs in {folder}")
 
 
 def last_log_line(folder: Path) -> str:

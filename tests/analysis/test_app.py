@@ -23,13 +23,9 @@ from latticescape.analysis.app.landscape_pane import LandscapePane
 from latticescape.analysis.app.reader import Reader
 from latticescape.analysis.app.view import Shown, Sources
 from latticescape.analysis.plots.values import lattice_with, snapshot
-from latticescape.deploy.cli.browse import (
-    _landscape_function,
-    _samples,
-    _simulation,
-    _slab_sources,
-)
+from latticescape.deploy.cli.browse import _samples, _simulation
 from latticescape.deploy.cli.interface import write_new
+from latticescape.deploy.sources import sources_for
 from latticescape.physics import (
     Ising,
     PairAlloy,
@@ -272,11 +268,14 @@ def test_the_landscape_has_its_minimum_contours_and_the_posterior(alloy: Path) -
 
 def shown_film(path: Path, folder: Path) -> Shown:
     """As the command has it."""
-    store, reader = Store(path), reader_of(path)
-    seen = _slab_sources(path, reader.ds, (folder / "sources.toml",))
-    assert seen is not None
+    seen = sources_for(path, [folder / "sources.toml"])
     sources = Sources(str(path), slab=seen.asked)
-    return Shown(reader, sources, None, _landscape_function(store, seen, None))
+    return Shown(
+        reader_of(path),
+        sources,
+        None,
+        lambda _: seen.landscape(xr.open_zarr(Store(path).location.zarr)),
+    )
 
 
 def test_every_source_of_a_slab_has_its_landscape_and_the_code_that_makes_it(
@@ -497,7 +496,7 @@ def test_files_of_chunks_are_read_as_zarr_reads_them(tmp_path: Path) -> None:
     [
         (["--observed", str(COUNTS)], "no table of square configuration counts"),
         (["--landscape", "nowhere.zarr"], "no store at nowhere.zarr"),
-        (["--posterior", str(COUNTS)], "cannot be read"),
+        (["--posterior", str(COUNTS)], "holds no draws"),
         (["--port", "99999"], "99999"),
     ],
 )
@@ -515,7 +514,7 @@ def test_a_slab_is_browsed_with_sources_and_nothing_else_is(
     thin = sources_file(tmp_path)
     (tmp_path / "profile.csv").write_text("ca\n0.4\n0.3\n")
     for store, seen, words in (
-        (film, COUNTS, "one file of sources"),
+        (film, COUNTS, "one file of its sources"),
         (film, thin, "as long as the simulated ca_fraction"),
         (ising, film.parent / "sources.toml", 'a sweep of kind = "segregation_slab"'),
     ):

@@ -559,10 +559,10 @@ def test_p_values_of_sources_that_test_nothing_are_left_out(films: Path) -> None
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("compare FILE --model a=FILM --random", "compared with slabs alone"),
+        ("compare FILE --model a=FILM --random", "compared with other slabs"),
         ("compare FILE --model a=FILM --model b=ALLOY", "came: b"),
         ("compare FILE --model a=FILM --p-value bootstrap", "no p-values but those"),
-        ("compare COUNTS --model a=FILM", "one file of sources"),
+        ("compare COUNTS --model a=FILM", "one file of its sources"),
         ("compare FILE --model a=ALLOY", 'a sweep of kind = "segregation_slab"'),
         ("compare FILE --model a=FOLDER/x.zarr", "--at NAME.x=0.25"),
         ("sample-size FILE --model a=FILM --error w_LL=0.1", "latticescape fit"),

@@ -335,7 +335,7 @@ def test_a_slab_is_refined_by_nothing_but_sources_and_nothing_else_by_them(
     film: Path, coarse: Path, table: Path, tmp_path: Path
 ) -> None:
     for store, seen, words in (
-        (film, table, "one file of sources"),
+        (film, table, "one file of its sources"),
         (coarse, sources_file(tmp_path), 'a sweep of kind = "segregation_slab"'),
     ):
         reported = latticescape("refine", store, seen, "--target", "w_LL=0.1")

@@ -259,7 +259,7 @@ def test_certificates_that_do_not_fit_are_refused(folder: Path, own: Certificate
 
 def test_certificates_that_have_expired_are_refused(tmp_path: Path) -> None:
     made = make_certificates(tmp_path / "tls", days=0)
-    with pytest.raises(RequestError, match=r"scheduler\.pem has expired .*still valid"):
+    with pytest.raises(RequestError, match=r"scheduler\.pem expired on .*cluster certificates"):
         made.checked(["scheduler"])
 
 

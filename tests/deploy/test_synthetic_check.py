@@ -2,7 +2,7 @@
 
 import pytest
 
-from latticescape.deploy.synthetic_check import SyntheticCheck
+from latticescape.deploy.demo import SyntheticCheck
 
 
 @pytest.mark.parametrize(
