@@ -516,7 +516,7 @@ def test_a_slab_is_browsed_with_sources_and_nothing_else_is(
     for store, seen, words in (
         (film, COUNTS, "one file of its sources"),
         (film, thin, "as long as the simulated ca_fraction"),
-        (ising, film.parent / "sources.toml", 'a sweep of kind = "segregation_slab"'),
+        (ising, film.parent / "sources.toml", "is not of a slab, and has no sources"),
     ):
         result = latticescape("browse", store, "--no-show", "--observed", seen)
         assert result.exit_code == 2

@@ -561,9 +561,9 @@ def test_p_values_of_sources_that_test_nothing_are_left_out(films: Path) -> None
     [
         ("compare FILE --model a=FILM --random", "compared with other slabs"),
         ("compare FILE --model a=FILM --model b=ALLOY", "came: b"),
-        ("compare FILE --model a=FILM --p-value bootstrap", "no p-values but those"),
+        ("compare FILE --model a=FILM --p-value bootstrap", "only p-values of χ²"),
         ("compare COUNTS --model a=FILM", "one file of its sources"),
-        ("compare FILE --model a=ALLOY", 'a sweep of kind = "segregation_slab"'),
+        ("compare FILE --model a=ALLOY", "is not of a slab, and has no sources"),
         ("compare FILE --model a=FOLDER/x.zarr", "--at NAME.x=0.25"),
         ("sample-size FILE --model a=FILM --error w_LL=0.1", "latticescape fit"),
     ],
@@ -591,7 +591,7 @@ def test_what_no_slab_can_be_asked_costs_one_line(
         ("compare COUNTS --model a=ALLOY --at w1", "--at cannot be read"),
         ("compare COUNTS --random --p-value shuffle", "sites are not known"),
         ("compare COUNTS --random --fraction much", "--fraction cannot be read"),
-        ("sample-size COUNTS --model a=ALLOY", "errors of one model"),
+        ("sample-size COUNTS --model a=ALLOY", "one --model with --error"),
         ("sample-size COUNTS --model a=ALLOY --error w9=0.1", "no parameter w9"),
     ],
 )

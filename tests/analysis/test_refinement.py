@@ -336,7 +336,7 @@ def test_a_slab_is_refined_by_nothing_but_sources_and_nothing_else_by_them(
 ) -> None:
     for store, seen, words in (
         (film, table, "one file of its sources"),
-        (coarse, sources_file(tmp_path), 'a sweep of kind = "segregation_slab"'),
+        (coarse, sources_file(tmp_path), "is not of a slab, and has no sources"),
     ):
         reported = latticescape("refine", store, seen, "--target", "w_LL=0.1")
         assert reported.exit_code == 2
@@ -359,7 +359,7 @@ def test_wrong_requests_of_the_command(
     execute(COARSE, begun, client, block_points=1, progress=False)
     store = Store(begun)
     store.reset(store.blocks[2], np.array([0]), results=True)
-    assert "of 7 points 1 pending" in refused(begun, table, "--target", "w1=0.1")
+    assert f"1 points of {begun} are pending" in refused(begun, table, "--target", "w1=0.1")
 
 
 def test_counts_of_another_lattice_are_refused(coarse: Path) -> None:
