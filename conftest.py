@@ -16,8 +16,12 @@ os.environ.setdefault(
 
 
 def pytest_configure() -> None:
-    """Else doctests of a module that is imported first import it twice, and its classes with it."""
+    """Import the package, and compile its kernels once for all workers.
+
+    Otherwise doctests of a module that is imported first import it twice, and its classes with it.
+    """
     importlib.import_module("latticescape.sweeps")
+    importlib.import_module("tests.support.compiling").compile_once()
 
 
 WORKERS = "latticescape.sweeps.execution.workers"
