@@ -354,7 +354,7 @@ def counts_dataset(counts: dict[str, Integers], classes: Configurations) -> xr.D
     table = np.array(list(counts.values()), np.int64)
     for image, row in zip(counts, table, strict=True):
         if row.sum() == 0:
-            raise RequestError(f"the image {image} has no counts", came=0, allowed="at least 1")
+            raise RequestError(f"the image {image} has no counts", hint="leave it out")
     n = table.sum(axis=1)
     composition = table @ classes.centre / n
     along = {

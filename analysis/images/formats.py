@@ -284,9 +284,10 @@ def _select(items: dict[Any, Any], part: str | None, kind: str) -> Any:
     if not names:
         raise RequestError("the file holds no image", allowed="two dimensions of numbers")
     raise RequestError(
-        f"the file holds no {kind} {part}" if part else f"the file holds more than one {kind}",
-        came=", ".join(names),
-        allowed="one of them",
+        f"the file holds no {kind} named {part}"
+        if part
+        else f"the file holds more than one {kind}",
+        allowed=" | ".join(names),
         hint=f"--part {next(iter(names))}, part={next(iter(names))!r} in Python",
     )
 

@@ -111,7 +111,14 @@ def unit_of(array: xr.DataArray) -> str | None:
 
 
 def axis_label(array: xr.DataArray, species: Species | None = None) -> str:
-    """Return the label with its unit in parentheses."""
+    """Return the label of an axis: meaning, symbol, and the unit in parentheses.
+
+    Examples
+    --------
+    >>> H = xr.DataArray([0.0], dims="H", name="H", attrs={"long_name": "field", "units": "J/mu"})
+    >>> axis_label(H)
+    'field H (J/μ)'
+    """
     return with_unit(label_of(array, species), array)
 
 

@@ -160,7 +160,7 @@ def example(*lines: str) -> str:
 
 
 def show(facts: dict[str, Any], json_: bool, *lines: str) -> None:
-    """Print facts as one JSON object, or for people: as some lines, or names and values."""
+    """Print facts: with ``--json`` as one object, else the lines, or a table if there are none."""
     if json_:
         click.echo(json.dumps(finite(facts)))
         return

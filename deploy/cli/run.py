@@ -67,7 +67,7 @@ def submit(
 ) -> None:
     """Start a sweep on a running scheduler and return.
 
-    Follow it with status or watch, and stop it with cancel, all by its store.
+    Then status and watch show how far the sweep is, and cancel stops it; each takes its store.
     """
     sweep = Sweep.from_file(spec)
     job = submit_sweep(sweep, store, persistent(cluster), block_points=block_points)

@@ -226,7 +226,8 @@ def check_keep(keep: Sequence[str]) -> None:
     with 20 binary places, which do not fit into the 32 bits of a kept sample."""
     if SAMPLES in keep:
         raise RequestError(
-            "samples of random bonds cannot be kept", hint=f'keep = ["{SPINS}"] in [sweep]'
+            f'a model with random bonds cannot keep "{SAMPLES}"',
+            hint=f'keep = ["{SPINS}"] in [sweep]',
         )
 
 

@@ -257,7 +257,7 @@ def coupling_matrix(couplings: object) -> Matrix:
     (1.0, 0.0, 1.0)
     >>> coupling_matrix([[0, 0, 0], [1, 0, 0.5], [0, 0, 0]])
     Traceback (most recent call last):
-    latticescape.RequestError: couplings differ between d and −d: the two ends of a bond feel ...
+    latticescape.RequestError: opposite couplings differ, so there is no energy and no detailed ...
     """
     values = _numbers(couplings)
     middle = len(values) // 2
@@ -270,9 +270,9 @@ def coupling_matrix(couplings: object) -> Matrix:
     for row, column in np.argwhere(values != values[::-1, ::-1])[:1]:
         d = (int(row) - middle, int(column) - middle)
         raise RequestError(
-            "couplings differ between d and −d: there is no energy and no detailed balance",
+            "opposite couplings differ, so there is no energy and no detailed balance",
             came=f"{values[row, column]:g} at {d} and {values[-1 - row, -1 - column]:g} opposite",
-            allowed="a matrix that does not change when turned by 180°",
+            allowed="a matrix that stays the same when turned by 180°",
         )
     if not values.any():
         raise RequestError(

@@ -132,7 +132,7 @@ def at_address(address: str, *, timeout: float = 10.0, security: Any = None) -> 
     except TypeError:
         raise RequestError(
             f"no certificates for {address}",
-            hint='tls = "FOLDER" in a profile, . FOLDER/environment.sh, or distributed.comm.tls',
+            hint='tls = "FOLDER" in a profile, or source FOLDER/environment.sh',
         ) from None
     except OSError as error:
         raise _unreachable(address, error, timeout, security) from None

@@ -335,7 +335,7 @@ def test_bonds_that_have_no_average_are_refused(table: object, reported: str) ->
     [
         (NORMAL, ("T",), SCHEDULE, (), "random bonds need the parameter realisation"),
         (Ising(), ("T", "realisation"), SCHEDULE, (), "realisation needs random bonds"),
-        (NORMAL, ("T", "realisation"), SCHEDULE, ("samples",), "samples of random bonds"),
+        (NORMAL, ("T", "realisation"), SCHEDULE, ("samples",), "random bonds cannot keep"),
     ],
 )
 def test_what_random_bonds_need_is_told(

@@ -420,7 +420,7 @@ def _sites_in_disc(positions: Floats, basis: Basis, centre: Floats) -> int:
 
 
 def coherence(kind: str, displacements: Floats) -> float:
-    """How well atoms repeat from cell to cell, 0 to 1.
+    """Measure how well atoms repeat from cell to cell: 0 not at all, 1 exactly.
 
     |⟨exp(2πi g·u)⟩| for each first-order spot g, and of these the geometric mean of the two
     largest: a distortion that alternates from row to row may extinguish one.
@@ -442,17 +442,18 @@ def coherence(kind: str, displacements: Floats) -> float:
 
 
 def doubled_coherence(kind: str, displacements: Floats, cells: Integers) -> float:
-    """How well atoms repeat from cell to cell or from every other cell, 0 to 1.
+    """Measure how well atoms repeat from cell to cell or from every other cell: 0 to 1.
 
-    Rows displaced in alternation, as in 1T′, move intensity from the spots of the lattice to spots
-    halfway between them: each spot g counts with those at g + (½, 0), g + (0, ½) and g + (½, ½).
+    Rows that are displaced alternately, as in 1T′, move intensity from the lattice's spots to spots
+    halfway between them. The result is the :func:`coherence` in which the intensity at each spot g
+    includes that at g + (½, 0), g + (0, ½) and g + (½, ½).
 
     Parameters
     ----------
     kind, displacements
         As in :func:`coherence`.
     cells
-        (atoms, 2): the cell of each.
+        (atoms, 2): the indices of each atom's cell.
 
     Examples
     --------

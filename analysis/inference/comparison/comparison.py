@@ -40,7 +40,7 @@ def bic(
     convention
         ``"standard"``: k ln N − 2 ln L = 4 N S² + k ln N (Schwarz, Ann. Statist. 6, 461 (1978)).
         ``"lecture"``: half of that, 2 N S² + (k/2) ln N, as in Vlcek et al., npj Comput. Mater.
-        7, 42 (2021). They rank models alike; differences mean twice as much in the second.
+        7, 42 (2021). Both rank models alike; a difference of 1 in the second is 2 in the first.
 
     Examples
     --------

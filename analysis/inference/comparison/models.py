@@ -45,15 +45,13 @@ def landscape_of(name: str, model: Model, observed: xr.Dataset | None = None) ->
     >>> landscape_of("null", "random")
     Traceback (most recent call last):
     ...
-    latticescape.RequestError: the model null needs the observed counts ...
+    latticescape.RequestError: the model null needs the observed counts, because ...
     """
     if isinstance(model, xr.Dataset) and "s2_total" in model:
         return model
     if observed is None:
         raise RequestError(
-            f"the model {name} needs the observed counts",
-            came="no counts, and a model that is not a landscape",
-            allowed="landscapes, or models and the counts",
+            f"the model {name} needs the observed counts, because it is not a landscape",
             hint="compare({…}, observed)",
         )
     check_counts(observed)
@@ -126,14 +124,12 @@ def check_counts(observed: xr.Dataset) -> None:
     >>> check_counts(xr.Dataset({"counts": (("image", "configuration"), [[0, 0]])}, {"image": [1]}))
     Traceback (most recent call last):
     ...
-    latticescape.RequestError: the image 1 has no counts ...
+    latticescape.RequestError: the image 1 has no counts. Try: leave it out
     """
     empty = observed["counts"].sum("configuration") <= 0
     if bool(empty.any()):
         image = observed["image"].values[empty.values][0]
-        raise RequestError(
-            f"the image {image} has no counts", came=0, allowed="at least 1", hint="leave it out"
-        )
+        raise RequestError(f"the image {image} has no counts", hint="leave it out")
 
 
 def argmin_s2(landscape: xr.Dataset) -> Fit:

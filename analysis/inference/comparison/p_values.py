@@ -221,10 +221,9 @@ def _by_shuffling(model: Model, observed: xr.Dataset, seed: int) -> xr.Dataset:
         )
     if "shuffled_counts" not in observed:
         raise RequestError(
-            "the images' sites are not known, so there is nothing to shuffle",
-            came="counts without sites",
+            "species cannot be shuffled: in a table of counts the atoms' sites are not known",
             allowed="measured images, stores of latticescape measure, or tables of atoms",
-            hint='way="bootstrap"',
+            hint='way="bootstrap", or --p-value bootstrap',
         )
     classes = configurations(str(observed.attrs["lattice"]))
     shuffled = observed["shuffled_counts"].transpose("image", "shuffle", "configuration")

@@ -198,7 +198,7 @@ def disordered_batches(
     traces: Sequence[Trace],
     weights: Sequence[Integers],
 ) -> Iterator[G]:
-    """All points in groups of eight."""
+    """Yield a batch for each eight points, the words of a register, with the points' own bonds."""
     for first in range(0, len(tasks), WORDS):
         eight = slice(first, first + WORDS)
         yield kind(tables, tasks[eight], sums[eight], traces[eight], weights[eight])
@@ -340,7 +340,7 @@ def advance_site_tables(
 def site_table_heat_bath(
     spins: Any, visited: Any, terms: Any, state: Any, part: Any, mcs: Any, width: Any, around: Any
 ) -> None:
-    """Sweeps over all sites, for the words of one register."""
+    """Update all sites ``mcs`` times by heat bath with per-site tables, in one register's words."""
     generator = load_state(state, part, width)
     for _ in range(mcs):
         for visit in range(visited.shape[0]):

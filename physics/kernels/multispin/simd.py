@@ -199,7 +199,10 @@ def count_bits(e: Emitter, inputs: Sequence[Any]) -> list[Any]:
 
 
 def add_columns(e: Emitter, columns: Sequence[Sequence[Any]]) -> list[Any]:
-    """The sum of vectors given by binary place: ``columns[k]`` count 2^k each."""
+    """Add bit-sliced numbers: each vector in ``columns[k]`` counts 2^k where its bits are set.
+
+    Returns the vectors of the sum's binary digits, the lowest first.
+    """
     todo, digits = [list(column) for column in columns], []
     place = 0
     while place < len(todo) and (todo[place] or place + 1 < len(todo)):
@@ -214,7 +217,7 @@ def add_columns(e: Emitter, columns: Sequence[Sequence[Any]]) -> list[Any]:
 
 
 def add_column(e: Emitter, column: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-    """One place reduced to at most one vector, and the carries to the next place."""
+    """Add the vectors of one binary place: at most one remains, and carries to the next place."""
     left, carries = list(column), []
     while len(left) > 1:
         total, carry = full_adder(e, left[0], left[1], left[2:3])

@@ -123,7 +123,7 @@ def _subsets(table: Words) -> Words:
 
 
 def loader(e: Emitter, terms: Any, count: int, start: int = 0) -> Load:
-    """Reads the coefficient of a term in a plane, ``count`` terms a plane."""
+    """Return a function that loads a coefficient by plane and term; a plane has ``count`` terms."""
     return lambda plane, term: e.load(terms, (start + plane * count + term) * e.words)
 
 
