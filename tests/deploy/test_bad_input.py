@@ -748,7 +748,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "TLS without certificates": (
         "run ising.toml --store new/s.zarr --cluster tls://127.0.0.1:8786",
-        ("no certificates", "environment.sh", "environment.sh"),
+        ("no certificates", "source FOLDER/environment.sh"),
     ),
     "no workers": ("run ising.toml --store new/s.zarr --workers 0", ("--workers", "0", "x>=1")),
     "no threads": ("run ising.toml --store new/s.zarr --threads 0", ("--threads", "0", "x>=1")),
