@@ -201,17 +201,13 @@ def name_of(kind: str, k: tuple[Fraction, ...]) -> str:
 def special_beside(lattice: Lattice, k: tuple[Fraction, ...]) -> str | None:
     """The point of high symmetry within one step of k that is no wave vector of this size."""
     for letter, special in SPECIAL[lattice.kind].items():
-        held = all((h * lattice.size).denominator == 1 for h in special)
-        if not held and any(
-            _beside(other, special, lattice.size) for other in _equal(lattice.kind, k)
-        ):
-            return f"{letter} ({', '.join(map(str, special))})"
+        if all((h * lattice.size).denominator == 1 for h in special):
+            continue
+        for other in _equal(lattice.kind, k):
+            away = [abs((a - b + _HALF) % 1 - _HALF) for a, b in zip(other, special, strict=True)]
+            if max(away) < Fraction(1, lattice.size):
+                return f"{letter} ({', '.join(map(str, special))})"
     return None
-
-
-def _beside(k: tuple[Fraction, ...], special: tuple[Fraction, ...], size: int) -> bool:
-    away = [abs((a - b + _HALF) % 1 - _HALF) for a, b in zip(k, special, strict=True)]
-    return max(away) < Fraction(1, size)
 
 
 def _equal(kind: str, k: tuple[Fraction, ...]) -> list[tuple[Fraction, ...]]:

@@ -142,16 +142,12 @@ def clusters_of(orbits: Sequence[Orbit]) -> Clusters:
         for o in orbits
     ]
     which = np.repeat(np.arange(len(orbits)), [len(orbit.clusters) for orbit in orbits])
-    return Clusters(np.concatenate(padded), which, _values(orbits, widest))
-
-
-def _values(orbits: Sequence[Orbit], widest: int) -> Integers:
     features = features_of(orbits)
     values = np.zeros((len(orbits), len(features), widest + 1), np.int64)
     for number, orbit in enumerate(orbits):
         for name, addition in orbit.values.items():
             values[number, features.index(name), : len(addition)] = addition
-    return values
+    return Clusters(np.concatenate(padded), which, values)
 
 
 def energy_steps_of(clusters: Clusters, couplings: Floats) -> Floats:

@@ -117,21 +117,15 @@ def check_clusters(model: Model, orbits: Sequence[Orbit], points: Points) -> Non
         else:
             wrong, problem, allowed = np.any([c != 0 for c, _ in acts], axis=0), *FIELD
         if wrong.any():
-            raise RequestError(
-                problem, came=_nonzero(points, int(wrong.argmax())), allowed=allowed, hint=LOCAL
-            )
+            point = {name: float(values[wrong.argmax()]) for name, values in points.items()}
+            came = ", ".join(f"{name} = {value:g}" for name, value in point.items() if value)
+            raise RequestError(problem, came=came, allowed=allowed, hint=LOCAL)
 
 
 def _are_bonds(orbit: Orbit) -> bool:
     """Whether an orbit's clusters are pairs whose values depend only on like or unlike ends."""
     pairs = orbit.clusters.shape[1] == 2
     return pairs and all(values[0] == values[2] for values in orbit.values.values())
-
-
-def _nonzero(points: Points, point: int) -> str:
-    """The parameters of one point that are not zero."""
-    values = {name: float(values[point]) for name, values in points.items()}
-    return ", ".join(f"{name} = {value:g}" for name, value in values.items() if value)
 
 
 @compiled

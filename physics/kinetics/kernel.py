@@ -1,7 +1,6 @@
 """``AdatomKernel``: the kernel of adatoms: rates, times, diffusion and occupations."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -233,7 +232,8 @@ class AdatomKernel(ModelKernel):
         time, weighted = sums.time * second, sums.weighted * second
         columns = (time, weighted, sums.hops.reshape(REPLICAS, -1), sums.squares)
         rows = np.column_stack(columns).astype(np.float64)
-        scale = _Scale(kinds, number, energies, self._sites_of_type, float(point["a"][0]) ** 2)
+        sites = np.bincount(self.model.types(self.lattice)).astype(np.float64)
+        scale = _Scale(kinds, number, energies, sites, float(point["a"][0]) ** 2)
         samples = self.schedule.samples
         values, errors = jackknife(rows, lambda mean: scale.estimates(mean, samples))
         return {
@@ -243,11 +243,6 @@ class AdatomKernel(ModelKernel):
             "occupation_time": weighted[:, :kinds],
             "coverage_realised": np.asarray(number / self.lattice.sites),
         }
-
-    @cached_property
-    def _sites_of_type(self) -> Floats:
-        counts: Floats = np.bincount(self.model.types(self.lattice)).astype(np.float64)
-        return counts
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
-from latticescape.physics.errors import RequestError
-from latticescape.physics.lattices.lattice import GEOMETRIES, neighbor_steps
+from latticescape.physics.errors import RequestError, checked_choice
+from latticescape.physics.lattices.lattice import neighbor_steps
 
 Counts = npt.NDArray[np.int64]
 
@@ -72,7 +72,11 @@ class Configurations:
     @property
     def labels(self) -> tuple[str, ...]:
         """Readable names: centre | number of species-1 neighbours: pairs by angle."""
-        return tuple(self._label(key) for key in self.keys)
+        labels = []
+        for key in self.keys:
+            pairs = ", ".join(f"{n} {v}" for n, v in zip(self.pair_names, key[2:], strict=True))
+            labels.append(f"{key[0]} | {key[1]}" + (f": {pairs}" if pairs else ""))
+        return tuple(labels)
 
     @property
     def centre(self) -> Counts:
@@ -131,10 +135,6 @@ class Configurations:
         )
         return probabilities
 
-    def _label(self, key: tuple[int, ...]) -> str:
-        pairs = ", ".join(f"{n} {v}" for n, v in zip(self.pair_names, key[2:], strict=True))
-        return f"{key[0]} | {key[1]}" + (f": {pairs}" if pairs else "")
-
 
 @cache
 def configurations(kind: str) -> Configurations:
@@ -150,9 +150,7 @@ def configurations(kind: str) -> Configurations:
     >>> [len(configurations(kind)) for kind in ("square", "triangular", "honeycomb", "cubic")]
     [12, 26, 8, 20]
     """
-    if kind not in PAIR_ANGLES:
-        allowed = " | ".join(PAIR_ANGLES)
-        raise RequestError("lattice kind is unknown", came=kind, allowed=allowed, hint="square")
+    checked_choice(kind, PAIR_ANGLES, "lattice kind is unknown")
     codes = list(_codes(kind))
     multiplicity = Counter(codes)
     keys = tuple(sorted(multiplicity))
@@ -226,19 +224,11 @@ def add_configurations(species: Any, centers: Any, rings: Any, table: Any, count
 
 def _codes(kind: str) -> Iterator[tuple[int, ...]]:
     """The class key of every code, in the order of the codes."""
-    z = len(neighbor_steps(kind, 1)[0])
-    angles = _pair_angles(kind)
-    for bits in product((0, 1), repeat=z + 1):
+    vectors = np.array([step.vector for step in neighbor_steps(kind, 1)[0]])
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    degrees = np.degrees(np.arccos(np.clip(unit @ unit.T, -1, 1))).round().astype(int)
+    for bits in product((0, 1), repeat=len(unit) + 1):
         *ring, centre = bits
         occupied = [k for k, bit in enumerate(reversed(ring)) if bit]
-        spans = Counter(angles[pair] for pair in combinations(occupied, 2))
+        spans = Counter(int(degrees[pair]) for pair in combinations(occupied, 2))
         yield (centre, len(occupied), *(spans[a] for a in PAIR_ANGLES[kind].values()))
-
-
-def _pair_angles(kind: str) -> dict[tuple[int, int], int]:
-    vectors = np.array([step.vector for step in neighbor_steps(kind, 1)[0]])
-    if len(vectors) != len(neighbor_steps(kind, 1)[-1]):  # pragma: no cover - a broken table
-        raise AssertionError(f"{kind}: sublattices of different coordination, see {GEOMETRIES}")
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    degrees = np.degrees(np.arccos(np.clip(unit @ unit.T, -1, 1)))
-    return {(a, b): round(float(degrees[a, b])) for a, b in combinations(range(len(unit)), 2)}

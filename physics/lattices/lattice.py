@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latticescape.physics.errors import RequestError, checked_integer
+from latticescape.physics.errors import RequestError, checked_choice, checked_integer
 
 Sites = npt.NDArray[np.int32]
 Vectors = npt.NDArray[np.float64]
@@ -92,11 +92,7 @@ class Lattice:
     size: int
 
     def __post_init__(self) -> None:
-        if self.kind not in GEOMETRIES:
-            allowed = " | ".join(GEOMETRIES)
-            raise RequestError(
-                "lattice.kind is unknown", came=repr(self.kind), allowed=allowed, hint='"square"'
-            )
+        checked_choice(self.kind, GEOMETRIES, "lattice.kind is unknown")
         largest = largest_size(self.kind)
         size = checked_integer(
             self.size,
@@ -154,11 +150,17 @@ class Lattice:
         RequestError
             If the lattice is so small that a site is its own neighbour.
         """
-        steps = neighbor_steps(self.kind, shell)
-        table = np.stack([self._walk(steps[s]) for s in range(self.geometry.sublattices)], axis=1)
-        own = np.arange(self.sites)[:, None]
-        table = table.reshape(self.sites, -1)
-        if np.any(table == own):
+        shape = (self.size,) * self.geometry.dimension
+        cells = np.indices(shape).reshape(len(shape), -1)
+        reached = []
+        for steps in neighbor_steps(self.kind, shell):
+            for step in steps:
+                moved = (cells + np.asarray(step.cells)[:, None]) % self.size
+                cell = np.ravel_multi_index(tuple(moved), shape)
+                reached.append(cell * self.geometry.sublattices + step.target)
+        # Every sublattice has the same number of neighbours.
+        table = np.stack(reached, axis=1).reshape(self.sites, -1)
+        if np.any(table == np.arange(self.sites)[:, None]):
             raise RequestError(
                 f"lattice.size is too small for shell {shell}: a site would be its own neighbour",
                 came=self.size,
@@ -192,17 +194,6 @@ class Lattice:
         up = np.stack([own, ring[:, 0], ring[:, 1]], axis=1)
         down = np.stack([own, ring[:, 1], ring[:, 2]], axis=1)
         return np.concatenate([up, down])
-
-    def _walk(self, steps: tuple[Step, ...]) -> npt.NDArray[np.int64]:
-        """Site numbers reached by each step from every cell, (cells, steps)."""
-        dimension = self.geometry.dimension
-        cells = np.indices((self.size,) * dimension).reshape(dimension, -1)
-        reached = []
-        for step in steps:
-            moved = (cells + np.asarray(step.cells)[:, None]) % self.size
-            cell = np.ravel_multi_index(tuple(moved), (self.size,) * dimension)
-            reached.append(cell * self.geometry.sublattices + step.target)
-        return np.stack(reached, axis=1)
 
 
 def largest_size(kind: str) -> int:

@@ -307,14 +307,12 @@ class SolidSolution(Alloy):
         if not self._open:
             return super().start(points, lattice)
         strength = points["w_0"] - (points["w_1"] + points["w_m1"]) / 2
-        return spins_start(strength, self._field(points, lattice))
-
-    def _field(self, points: Points, lattice: Lattice) -> Floats:
-        """The field that favours species 1, independent of the neighbours."""
+        # The field that favours species 1, independent of the neighbours.
         half = lattice.coordination / 2
         parts = [points["dmu"], -half * points["w_1"], half * points["w_m1"]]
         field = np.sum(parts, axis=0)
-        return np.where(np.abs(field) > ROUNDING * np.abs(parts).sum(axis=0), field, 0.0)
+        acts = np.abs(field) > ROUNDING * np.abs(parts).sum(axis=0)
+        return spins_start(strength, np.where(acts, field, 0.0))
 
 
 def _ensemble(parameter: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from latticescape.physics.errors import RequestError, checked_integer
+from latticescape.physics.errors import RequestError, checked_choice, checked_integer
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import Parameter
 
@@ -129,7 +129,12 @@ class RandomBonds:
                 came=f"symmetric = {table['symmetric']}",
                 hint="symmetric = true",
             )
-        kind = _distribution(table.get("distribution"))
+        kind = table.get("distribution")
+        heavy = HEAVY.get(kind.lower().replace("-", "_")) if isinstance(kind, str) else None
+        problem = f"a {kind} distribution {heavy}, so that there is no disorder average"
+        if not heavy:
+            problem = "the distribution of the bonds is unknown"
+        kind = checked_choice(kind, DISTRIBUTIONS, problem, hint=HINT)
         taken = {p.name: p for p in DISTRIBUTIONS[kind].parameters}
         for name in table.keys() - {*cls.keys, *taken}:
             raise RequestError(
@@ -140,8 +145,12 @@ class RandomBonds:
         for name, value in values.items():
             if value is None:
                 raise RequestError(f"bonds of a {kind} distribution need the key {name}", hint=HINT)
-        checked = tuple((name, taken[name].check(value)) for name, value in values.items())
-        _check_order(dict(checked))
+        checked = {name: taken[name].check(value) for name, value in values.items()}
+        if "low" in checked and checked["low"] > checked["high"]:
+            raise RequestError(
+                "the uniform distribution of the bonds has low > high",
+                came=f"low = {checked['low']:g}, high = {checked['high']:g}",
+            )
         seed = checked_integer(
             table.get("seed", 0),
             0,
@@ -150,7 +159,7 @@ class RandomBonds:
             allowed="a whole number from 0 to 2^63 - 1",
             hint=HINT,
         )
-        return cls(kind, checked, seed)
+        return cls(kind, tuple(checked.items()), seed)
 
     @property
     def table(self) -> dict[str, Any]:
@@ -190,24 +199,3 @@ class RandomBonds:
         (True, True)
         """
         return self.weights(lattice, realisation, number) / UNIT
-
-
-def _distribution(name: object) -> str:
-    if isinstance(name, str) and name in DISTRIBUTIONS:
-        return name
-    heavy = HEAVY.get(name.lower().replace("-", "_")) if isinstance(name, str) else None
-    problem = f"a {name} distribution {heavy}, so that there is no disorder average"
-    raise RequestError(
-        problem if heavy else "the distribution of the bonds is unknown",
-        came=repr(name),
-        allowed=" | ".join(DISTRIBUTIONS),
-        hint=HINT,
-    )
-
-
-def _check_order(values: Mapping[str, float]) -> None:
-    if "low" in values and values["low"] > values["high"]:
-        raise RequestError(
-            "the uniform distribution of the bonds has low > high",
-            came=f"low = {values['low']:g}, high = {values['high']:g}",
-        )

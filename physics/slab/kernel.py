@@ -17,7 +17,7 @@ from latticescape.physics.kernels.kernel import (
 )
 from latticescape.physics.kernels.lattice_kernel import MULTISPIN, REFERENCE
 from latticescape.physics.kernels.multispin.simd import WORDS
-from latticescape.physics.models.model import REPLICAS, Points
+from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.slab.lattice import ARRANGEMENTS, CLASSES, Slab
 from latticescape.physics.slab.model import FEATURES, GAS_CONSTANT, SPECIES, SegregationSlab
 from latticescape.physics.slab.multispin import SlabMultispinBatch
@@ -133,7 +133,19 @@ class SlabKernel(ModelKernel):
             the same distribution.
         """
         full = complete(self.model, points, len(seeds))
-        tasks = self._tasks(full, seeds)
+        couplings = self.model.coefficients(full, FEATURES)
+        atoms = self.model.atoms(full, self.lattice)
+        tasks = [
+            SlabTask(
+                seed=seeds[p],
+                couplings=couplings[p],
+                heat=float(GAS_CONSTANT * full["T"][p]),
+                calcium=int(atoms[p, 0]),
+                oxygen=int(atoms[p, 1]),
+                bulk_pairs=int(full["bulk_pairs"][p]),
+            )
+            for p in range(len(seeds))
+        ]
         sums = [SlabSums.empty(self.lattice.layers) for _ in tasks]
         batches: list[Batch]
         if kernel == REFERENCE:
@@ -146,7 +158,6 @@ class SlabKernel(ModelKernel):
             batches = [SlabMultispinBatch(self.lattice, tasks[e], sums[e]) for e in eights]
         for batch in batches:
             drive([batch], self.schedule, cancel_check=cancel_check)
-        atoms = self.model.atoms(full, self.lattice)
         rows = [
             observe(
                 sums[p],
@@ -164,21 +175,6 @@ class SlabKernel(ModelKernel):
         """Number of attempted exchanges and hops in ``points`` points."""
         places = self.lattice.sites + self.lattice.hollows
         return points * REPLICAS * places * self.schedule.total_mcs
-
-    def _tasks(self, points: Points, seeds: Seeds) -> list[SlabTask]:
-        couplings = self.model.coefficients(points, FEATURES)
-        atoms = self.model.atoms(points, self.lattice)
-        return [
-            SlabTask(
-                seed=seeds[p],
-                couplings=couplings[p],
-                heat=float(GAS_CONSTANT * points["T"][p]),
-                calcium=int(atoms[p, 0]),
-                oxygen=int(atoms[p, 1]),
-                bulk_pairs=int(points["bulk_pairs"][p]),
-            )
-            for p in range(len(seeds))
-        ]
 
 
 def arrangement_coordinates() -> Coordinates:

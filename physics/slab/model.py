@@ -88,21 +88,18 @@ class SegregationSlab(ParametricModel):
 
     def __post_init__(self) -> None:
         if self.x_La is not None:
-            self._add_up()
+            calcium = Parameter("x")
+            rest = 1.0 - calcium.check(self.x_La)
+            x = rest if self.x is None else calcium.check(self.x)
+            if abs(x - rest) > 1e-9:
+                raise RequestError(
+                    "the fractions of the species do not add up to 1",
+                    came=f"x + x_La = {x + 1 - rest:g}",
+                    hint="leave x_La out",
+                )
+            object.__setattr__(self, "x", x)
+            object.__setattr__(self, "x_La", None)
         super().__post_init__()
-
-    def _add_up(self) -> None:
-        calcium = Parameter("x")
-        rest = 1.0 - calcium.check(self.x_La)
-        x = rest if self.x is None else calcium.check(self.x)
-        if abs(x - rest) > 1e-9:
-            raise RequestError(
-                "the fractions of the species do not add up to 1",
-                came=f"x + x_La = {x + 1 - rest:g}",
-                hint="leave x_La out",
-            )
-        object.__setattr__(self, "x", x)
-        object.__setattr__(self, "x_La", None)
 
     @classmethod
     def parameter(cls, name: str) -> Parameter:

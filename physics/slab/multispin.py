@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
 from latticescape.physics.kernels.batches import Batch, Floats
@@ -46,7 +45,7 @@ from latticescape.physics.kernels.multispin.thresholds import (
 from latticescape.physics.kernels.streams import next_below
 from latticescape.physics.lattices.lattice import Sites
 from latticescape.physics.slab.lattice import ARRANGEMENTS, CLASSES, Slab, Tables, tables_of
-from latticescape.physics.slab.observables import Integers, SlabSums, SlabTask
+from latticescape.physics.slab.observables import SlabSums, SlabTask
 
 # Inputs of each difference, from either end.
 KINDS = BULK, SURFACE, HOP = (6,), (12, 4, 4), (4,)
@@ -107,8 +106,11 @@ class SlabMultispinBatch(Batch):
 
     def add_sample(self, sample: int, early: bool) -> None:
         lattice, bits = self.lattice, self.bits
-        calcium = np.concatenate([count_up(bits, sites) for sites in self._layers()])
-        histogram = self._histogram()
+        own = np.arange(lattice.sites, dtype=np.int32)
+        layers = own.reshape(lattice.layers, lattice.hollows, 1)
+        calcium = np.concatenate([count_up(bits, sites) for sites in layers])
+        rings = np.hstack([self.tables.hollow[:, None], self.tables.corners])
+        histogram = count_classes(bits, np.ascontiguousarray(rings), 2 * len(_CALCIUM))
         unlike = count_unlike(bits, self.bonds)[0]
         split = count_unlike(bits, lattice.surface_bonds)[0]
         # Every surface site is an end of four bonds.
@@ -118,14 +120,6 @@ class SlabMultispinBatch(Batch):
         for word, target in enumerate(self.sums):
             each = (part[:, :, word].T for part in (features, histogram, calcium))
             target.add(*each, early=early)
-
-    def _histogram(self) -> Integers:
-        rings = np.hstack([self.tables.hollow[:, None], self.tables.corners])
-        return count_classes(self.bits, np.ascontiguousarray(rings), 2 * len(_CALCIUM))
-
-    def _layers(self) -> npt.NDArray[np.int32]:
-        own = np.arange(self.lattice.sites, dtype=np.int32)
-        return own.reshape(self.lattice.layers, self.lattice.hollows, 1)
 
     def _filters(self) -> tuple[Filter, Filter, Filter]:
         unlike, la_la, la_o = np.stack([task.couplings for task in self.tasks], axis=-1)

@@ -170,7 +170,12 @@ def expect(lattice: Slab, model: SegregationSlab) -> dict[str, npt.NDArray[np.fl
         raise RequestError(
             "too many arrangements to enumerate", came=number, allowed=f"up to {MOST_ARRANGEMENTS}"
         )
-    features, classes, calcium = _measured(lattice, int(fixed["bulk_pairs"]), atoms)
+    tables, rows = tables_of(lattice, int(fixed["bulk_pairs"])), []
+    for bits in _arrangements(lattice, *map(int, atoms)):
+        row = [np.empty(n, np.int64) for n in (3, 2 * ARRANGEMENTS, lattice.layers)]
+        measure(bits, tables, *row)
+        rows.append(row)
+    features, classes, calcium = (np.array(column) for column in zip(*rows, strict=True))
     energy = features @ model.coefficients(points, FEATURES)[0]
     width = GAS_CONSTANT * fixed["T"]
     weight = np.exp(-(energy - energy.min()) / width)
@@ -182,16 +187,6 @@ def expect(lattice: Slab, model: SegregationSlab) -> dict[str, npt.NDArray[np.fl
         "ca_fraction": weight @ calcium / lattice.hollows,
         "histogram": (weight @ classes).reshape(2, ARRANGEMENTS),
     }
-
-
-def _measured(lattice: Slab, bulk_pairs: int, atoms: npt.NDArray[np.int64]) -> list[np.ndarray]:
-    """Features, classes and Ca by layer of every arrangement."""
-    tables, rows = tables_of(lattice, bulk_pairs), []
-    for bits in _arrangements(lattice, *map(int, atoms)):
-        row = [np.empty(n, np.int64) for n in (3, 2 * ARRANGEMENTS, lattice.layers)]
-        measure(bits, tables, *row)
-        rows.append(row)
-    return [np.array(column) for column in zip(*rows, strict=True)]
 
 
 def _arrangements(lattice: Slab, calcium: int, oxygen: int) -> Iterator[npt.NDArray[np.uint8]]:

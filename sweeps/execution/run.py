@@ -7,8 +7,6 @@ from concurrent.futures import CancelledError
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import xarray as xr
@@ -363,24 +361,18 @@ def _batch_outcomes(
     except Exception:  # of one of them, so each is asked separately
         results = {}
     for future in batch:
-        yield future, results.get(future) or _outcome(future, held[future.key][1])
+        outcome: TaskResult | BaseException | None = results.get(future)
+        # The scheduler may die before it can return a result.
+        with suppress(OSError, RuntimeError, CancelledError):
+            if outcome is None and future.status == "finished":
+                outcome = future.result()
+            elif outcome is None and future.status == "error":
+                outcome = future.exception()
+        number = held[future.key][1].number
+        yield future, outcome or TaskResult(number, cancelled=True, error=LOST)
 
 
-def _outcome(future: Future, block: Block) -> TaskResult | BaseException:
-    lost = TaskResult(block.number, cancelled=True, error=LOST)
-    try:
-        if future.status == "finished":
-            result: TaskResult = future.result()
-            return result
-        if future.status == "error":
-            error: BaseException = future.exception()
-            return error
-    except (OSError, RuntimeError, CancelledError):
-        return lost  # the scheduler died before it could return the result
-    return lost
-
-
-class SweepProgress:
+class SweepProgress(Progress):
     """A progress bar with rate and time left, on standard error.
 
     Parameters
@@ -396,7 +388,7 @@ class SweepProgress:
     def __init__(self, points: int, done: int, *, shown: bool) -> None:
         self.updates, self.seconds = 0, 0.0
         console = Console(file=sys.stderr)
-        self.bar = Progress(
+        super().__init__(
             TextColumn("[bold]{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -408,19 +400,7 @@ class SweepProgress:
             console=console,
             disable=not (shown and (console.is_terminal or console.is_jupyter)),
         )
-        self.task = self.bar.add_task("sweep", total=points, completed=done, rate="")
-
-    def __enter__(self) -> Self:
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.bar.stop()
+        self.sweep = self.add_task("sweep", total=points, completed=done, rate="")
 
     def add(self, points: int, updates: int, seconds: float) -> None:
         """Add a finished block; the rate is that of one core."""
@@ -431,4 +411,4 @@ class SweepProgress:
             per_second = self.updates / self.seconds
             number = f"{per_second / 1e6:.1f} M" if per_second >= 1e5 else f"{per_second:.3g}"
             rate = f"{number} updates/s per core"
-        self.bar.update(self.task, advance=points, rate=rate)
+        self.update(self.sweep, advance=points, rate=rate)

@@ -172,7 +172,17 @@ def acquire(store: Store, client: Client) -> tuple[Lease, str]:
     RequestError
         If another scheduler works on the store.
     """
-    ours, note = _new_lease(store, client), ""
+    note = ""
+    ours = Lease(
+        id=uuid.uuid4().hex,
+        scheduler=_identity(client),
+        address=str(client.scheduler.address),
+        host=socket.gethostname(),
+        user=getpass.getuser(),
+        pid=os.getpid(),
+        since=time.time(),
+        done=int(store.done().sum()),
+    )
     while not store.records.create(NAME, asdict(ours)):
         lease = read_lease(store.records)
         if lease is not None:
@@ -192,28 +202,10 @@ def acquire(store: Store, client: Client) -> tuple[Lease, str]:
 
 def release(store: Store, client: Client, lease: Lease) -> bool:
     """Release a lease unless other clients still have tasks of it; whether it was released."""
-    deadline = time.monotonic() + MOMENT_SECONDS
-    while any(tasks_known(client, lease, store.blocks)):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    if read_lease(store.records) != lease:
-        return False
-    end_lease(store.records)
-    return True
-
-
-def _new_lease(store: Store, client: Client) -> Lease:
-    return Lease(
-        id=uuid.uuid4().hex,
-        scheduler=_identity(client),
-        address=str(client.scheduler.address),
-        host=socket.gethostname(),
-        user=getpass.getuser(),
-        pid=os.getpid(),
-        since=time.time(),
-        done=int(store.done().sum()),
-    )
+    released = _becomes_busy(client, lease, store, False) and read_lease(store.records) == lease
+    if released:
+        end_lease(store.records)
+    return released
 
 
 def _is_alive(lease: Lease, store: Store, client: Client) -> bool:
@@ -228,7 +220,8 @@ def _is_alive(lease: Lease, store: Store, client: Client) -> bool:
                 security=client.security,
                 set_as_default=False,
             ) as other:
-                return _identity(other) == lease.scheduler and _is_busy(other, lease, store)
+                same = _identity(other) == lease.scheduler
+                return same and _becomes_busy(other, lease, store, True)
         except (OSError, TypeError, ValueError, RuntimeError):
             listens = None
     return listens is None and seconds_silent(lease, store.records) < DEAD_SECONDS
@@ -256,13 +249,14 @@ def _identity(client: Client) -> str:
     return str(client.scheduler_info(n_workers=0)["id"])
 
 
-def _is_busy(client: Client, lease: Lease, store: Store) -> bool:
-    """Whether a scheduler has tasks of a lease, or gets some shortly, as between two waves."""
+def _becomes_busy(client: Client, lease: Lease, store: Store, busy: bool) -> bool:
+    """Whether a scheduler has tasks of a lease (or has none) now or in a moment, as between two
+    waves."""
     deadline = time.monotonic() + MOMENT_SECONDS
-    while not any(tasks_known(client, lease, store.blocks)):
+    while any(tasks_known(client, lease, store.blocks)) != busy:
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.1)
+        time.sleep(0.05)
     return True
 
 

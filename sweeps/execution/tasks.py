@@ -180,7 +180,7 @@ class _Task:
                         if last:  # a worker that dies from now on dies of another block
                             records.remove(name)
                         self._write(some, outcome)
-                state = state.rest
+                state = replace(state, sets=state.sets[1:])
         except Cancelled:
             self.result = replace(self.result, cancelled=True)
         finally:
@@ -337,11 +337,6 @@ class RetryState:
         """
         sets = (tuple(record["trying"]), *(tuple(some) for some in record["sets"]))
         return cls(sets, dict(record["deaths"]))
-
-    @property
-    def rest(self) -> "RetryState":
-        """The state after the first set is stored."""
-        return replace(self, sets=self.sets[1:])
 
     @property
     def suspicious(self) -> bool:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cache
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -220,8 +221,6 @@ def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
         codes = {name: code for name, code in answers.items() if not isinstance(code, OSError)}
     ours = code_identity()
     for worker, theirs in codes.items():
-        if isinstance(theirs, Exception):
-            raise _foreign_worker(worker, f"{type(theirs).__name__}: {theirs}", ours)
         _compare(worker, theirs, ours)
     return len(codes)
 
@@ -252,6 +251,7 @@ def _reach(address: str) -> None:
     locate(address).is_free()
 
 
+@cache
 def code_identity() -> Code:
     """Version, source digest and folder of the code of this process."""
     return package_version(), package_digest(), str(HOME)
@@ -271,18 +271,18 @@ def check_code(ours: Code) -> None:
     _compare(f"on {socket.gethostname()}", code_identity(), ours)
 
 
-def _compare(worker: str, theirs: Code, ours: Code) -> None:
-    if tuple(theirs[:2]) != tuple(ours[:2]):
-        raise _foreign_worker(worker, _label(theirs), ours)
-
-
-def _foreign_worker(worker: str, theirs: str, ours: Code) -> ForeignWorkerError:
-    return ForeignWorkerError(
-        f"the worker {worker} runs other code than this process",
-        came=theirs,
-        allowed=_label(ours),
-        hint="install the same latticescape on every worker and restart them",
-    )
+def _compare(worker: str, theirs: Code | Exception, ours: Code) -> None:
+    if isinstance(theirs, Exception):
+        came = f"{type(theirs).__name__}: {theirs}"
+    else:
+        came = "" if tuple(theirs[:2]) == tuple(ours[:2]) else _label(theirs)
+    if came:
+        raise ForeignWorkerError(
+            f"the worker {worker} runs other code than this process",
+            came=came,
+            allowed=_label(ours),
+            hint="install the same latticescape on every worker and restart them",
+        )
 
 
 def _label(identity: Code) -> str:

@@ -68,10 +68,14 @@ class FunctionKernel:
         """
         from latticescape.sweeps.functions.kernel_schema import dims_of
 
+        variables: list[dict[str, Any]] = [
+            {name: tuple(v) if isinstance(v, list) else v for name, v in each.items()}
+            for each in table["variables"]
+        ]
         return cls(
             Source(table["name"], digest=table["source"]),
             table["version"],
-            tuple(_variable(**each) for each in table["variables"]),
+            tuple(Variable(**each) for each in variables),
             dims_of(table["dims"]),
             tuple(Parameter(**each) for each in table["parameters"]),
             table["seconds"],
@@ -440,10 +444,6 @@ def _converted(value: object, variable: Variable, shape: tuple[int, ...]) -> npt
             hint=hint,
         )
     return cast
-
-
-def _variable(*, dims: Sequence[str] = (), flags: Sequence[str] = (), **fields: str) -> Variable:
-    return Variable(dims=tuple(dims), flags=tuple(flags), **fields)
 
 
 def _written(declared: Variable | Parameter) -> dict[str, Any]:

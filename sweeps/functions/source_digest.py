@@ -327,7 +327,8 @@ class _Walk:
         elif isinstance(value, (list, tuple, dict, partial)):
             self._open(value, name, self.root, "a collection", _items(value))
         else:
-            self._open(value, name, type(value).__module__, "an object", _state(value))
+            state = [("class", type(value)), *getattr(value, "__dict__", {}).items()]
+            self._open(value, name, type(value).__module__, "an object", iter(state))
 
     def _open(
         self, value: object, name: str, home: str, kept: object, parts: Iterator[tuple[str, object]]
@@ -344,11 +345,6 @@ def _items(value: Any) -> Iterator[tuple[str, object]]:
         value = (value.func, value.args, value.keywords)
     pairs = value.items() if isinstance(value, dict) else enumerate(value)
     return ((str(key), part) for key, part in pairs)
-
-
-def _state(value: object) -> Iterator[tuple[str, object]]:
-    yield "class", type(value)
-    yield from getattr(value, "__dict__", {}).items()
 
 
 def _names_used(function: FunctionType, root: str) -> Iterator[tuple[str, object]]:
@@ -429,28 +425,23 @@ def _definition(function: FunctionType) -> str:
             hint="write it into a file, and import it",
         ) from None
     try:
-        first = ast.parse(source).body[0].lineno - 1  # decorators come before
-        return _without_comments("\n".join(source.splitlines()[first:]))
+        # Decorators come before the def.
+        lines = source.splitlines()[ast.parse(source).body[0].lineno - 1 :]
+        for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
+            if token.type == tokenize.COMMENT:
+                row, column = token.start
+                lines[row - 1] = lines[row - 1][:column]
+        return "\n".join(line.rstrip() for line in lines if line.strip())
     except (SyntaxError, tokenize.TokenError):  # a lambda within an expression
         return source
 
 
-def _without_comments(text: str) -> str:
-    lines = text.splitlines()
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-    return "\n".join(line.rstrip() for line in lines if line.strip())
-
-
 def _instructions(code: CodeType) -> tuple[object, ...]:
-    constants = [
-        _instructions(constant) if isinstance(constant, CodeType) else _constant(constant)
-        for constant in code.co_consts
-    ]
+    constants: list[object] = []
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            constants.append(_instructions(constant))
+        else:
+            unordered = isinstance(constant, frozenset)
+            constants.append(sorted(map(repr, constant)) if unordered else repr(constant))
     return code.co_code, code.co_names, code.co_varnames, constants
-
-
-def _constant(value: object) -> object:
-    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_integer
 from latticescape.physics.variables import BOOKKEEPING, Variable
 
 if TYPE_CHECKING:
@@ -112,12 +112,10 @@ def plan(sweep: "Sweep", *, block_points: int | None = None) -> Plan:
     """
     if block_points is None:
         block_points = _default_block_points(sweep)
-    elif isinstance(block_points, bool) or not isinstance(block_points, (int, np.integer)):
-        raise _wrong_block_points(block_points)
-    if block_points < 1:
-        raise _wrong_block_points(block_points)
+    problem = "block_points must be a whole number above 0"
+    block_points = checked_integer(block_points, 1, 2**63, problem, allowed="1 or more")
     together = {list(sweep.axes).index(name) for name in sweep.kernel.uncut_axes}
-    block_shape = _block_shape(sweep.shape, int(block_points), together, sweep.kernel.batch_size)
+    block_shape = _block_shape(sweep.shape, block_points, together, sweep.kernel.batch_size)
     points = math.prod(block_shape)
     size, name = max((points * _bytes_of(v, sweep), v.name) for v in sweep.kernel.variables)
     if size > MAX_CHUNK_BYTES:
@@ -132,15 +130,6 @@ def plan(sweep: "Sweep", *, block_points: int | None = None) -> Plan:
         blocks=cut(sweep.shape, block_shape),
         bytes=sweep.points * point_bytes(sweep),
         updates=sweep.kernel.updates(sweep.points),
-    )
-
-
-def _wrong_block_points(block_points: object) -> RequestError:
-    return RequestError(
-        "block_points must be a whole number above 0",
-        came=repr(block_points),
-        allowed="1 or more",
-        hint="block_points=8",
     )
 
 

@@ -1,13 +1,11 @@
 """Reading a spec file: from its tables to the parts of a sweep."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.kernel import Schedule
-from latticescape.physics.models.model import ParametricModel
 from latticescape.physics.registry import LATTICES, MODELS, lattice_of
 from latticescape.sweeps.functions.function import FunctionKernel
 from latticescape.sweeps.functions.kernel_schema import KernelTable
@@ -89,21 +87,12 @@ def parts_of(text: str) -> dict[str, Any]:
     parts = {"grid": tables["grid"], "seed": spec.sweep.seed, "keep": spec.sweep.keep}
     if isinstance(spec, FunctionSpec):
         return {"kernel": FunctionKernel.of_table(tables["kernel"]), **parts}
-    return {
-        "lattice": lattice_of(tables["lattice"]),
-        "model": _model(tables["model"]),
-        "schedule": Schedule(**tables["schedule"]),
-        **parts,
-    }
-
-
-def _model(table: Mapping[str, Any]) -> ParametricModel:
-    kind: type[ParametricModel] = MODELS[table["kind"]]
-    parameters = {name: value for name, value in table.items() if name != "kind"}
+    lattice, kind = lattice_of(tables["lattice"]), MODELS[tables["model"].pop("kind")]
     try:
-        for name in parameters:
+        for name in tables["model"]:
             if name not in kind.structures:
                 kind.parameter(name)
-        return kind(**parameters)
+        model = kind(**tables["model"])
     except RequestError as error:
         raise error.within("[model]") from None
+    return {"lattice": lattice, "model": model, "schedule": Schedule(**tables["schedule"]), **parts}

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tomlkit
 
-from latticescape.physics.errors import LARGEST, RequestError
+from latticescape.physics.errors import LARGEST, RequestError, checked_integer
 from latticescape.physics.kernels.kernel import Kernel, ModelKernel, Schedule
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import ParametricModel
@@ -217,16 +217,10 @@ class Sweep:
                 hint="T = { start = 1.5, stop = 3.5, num = 41 } in [grid]",
             )
         axes = {str(name): Axis.of(str(name), values) for name, values in (grid or {}).items()}
-        integer = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
-        if not integer or not 0 <= seed < 2**63:
-            raise RequestError(
-                "seed is out of range",
-                came=repr(seed),
-                allowed="a whole number from 0 to 2^63 - 1",
-                hint="seed = 2026",
-            )
+        allowed = "a whole number from 0 to 2^63 - 1"
+        seed = checked_integer(seed, 0, 2**63 - 1, "seed is out of range", allowed=allowed)
         object.__setattr__(self, "grid", MappingProxyType(axes))
-        object.__setattr__(self, "seed", int(seed))
+        object.__setattr__(self, "seed", seed)
         if self.points > MAX_POINTS:
             raise RequestError(
                 "the grid has too many points", came=self.points, allowed=f"up to {MAX_POINTS}"
@@ -516,12 +510,10 @@ def point_seed(seed: int, parameters: Mapping[str, float]) -> npt.NDArray[np.uin
 
 def point_seeds(seed: int, points: Iterable[Mapping[str, float]]) -> npt.NDArray[np.uint64]:
     """Seeds of several points, (points, 4) uint64."""
-    digests = b"".join(_digest(seed, parameters) for parameters in points)
+    digests = b""
+    for parameters in points:
+        message = b"latticescape point 1\0" + str(seed).encode()
+        for name, value in sorted(parameters.items()):
+            message += b"\0" + name.encode() + b"=" + struct.pack(">d", value + 0.0)
+        digests += hashlib.blake2b(message, digest_size=32).digest()
     return np.frombuffer(digests, ">u8").astype(np.uint64).reshape(-1, 4)
-
-
-def _digest(seed: int, parameters: Mapping[str, float]) -> bytes:
-    message = b"latticescape point 1\0" + str(seed).encode()
-    for name, value in sorted(parameters.items()):
-        message += b"\0" + name.encode() + b"=" + struct.pack(">d", value + 0.0)
-    return hashlib.blake2b(message, digest_size=32).digest()

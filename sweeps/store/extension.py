@@ -10,7 +10,7 @@ from latticescape.sweeps.spec.plan import Block
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.arrays import DamageError, checksums
 from latticescape.sweeps.store.location import StorePath
-from latticescape.sweeps.store.store import Store, first_difference
+from latticescape.sweeps.store.store import Store, check_description
 
 # For each axis of the larger sweep, the index of each of its values in the smaller one, or ABSENT.
 Places = Sequence[npt.NDArray[np.intp]]
@@ -43,12 +43,7 @@ def base_of(base: StorePath, sweep: Sweep) -> Store:
         {name: value for name, value in s.description.items() if not name.startswith("grid.")}
         for s in (sweep, store.sweep)
     )
-    if difference := first_difference(ours, theirs):
-        name, here, there = difference
-        raise _differs(f"{problem}: {name} differs", here, there)
-    if store.digest != store.sweep.digest:
-        problem = f"the store {store.path} was made by {store.made_by}, which computes it otherwise"
-        raise _differs(problem, store.sweep.digest, store.digest)
+    check_description(store, ours, theirs, store.sweep.digest, problem)
     for name, values in sweep.axes.items():
         old = store.sweep.axes[name]
         missing = old[~np.isin(old, values)]
@@ -81,15 +76,11 @@ def take_over(store: Store, base: Store) -> int:
     DiskFullError
         If the disk is full.
     """
-    places = [_indices(ours, base.sweep.axes[name]) for name, ours in store.sweep.axes.items()]
+    places = []
+    for name, ours in store.sweep.axes.items():
+        index = {value: i for i, value in enumerate(base.sweep.axes[name].tolist())}
+        places.append(np.array([index.get(value, ABSENT) for value in ours.tolist()], np.intp))
     return sum(_take_block(store, base, block, places) for block in store.pending())
-
-
-def _indices(
-    ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]
-) -> npt.NDArray[np.intp]:
-    index = {value: i for i, value in enumerate(theirs.tolist())}
-    return np.array([index.get(value, ABSENT) for value in ours.tolist()], np.intp)
 
 
 def _take_block(store: Store, base: Store, block: Block, places: Places) -> int:
@@ -114,11 +105,3 @@ def _take_block(store: Store, base: Store, block: Block, places: Places) -> int:
         wanted_values = {name: some[wanted] for name, some in values.items()}
         store.write(block, wanted_values, points[wanted], attempts=attempts)
     return int(wanted.sum())
-
-
-def _differs(problem: str, here: object, there: object) -> RequestError:
-    return RequestError(
-        problem,
-        came=f"{shortened(here, 80)} in the sweep",
-        allowed=f"{shortened(there, 80)} in the store",
-    )

@@ -35,7 +35,7 @@ from latticescape.sweeps.store.arrays import (
     write_chunks,
 )
 from latticescape.sweeps.store.atomic_write import write_error
-from latticescape.sweeps.store.location import Location, StorePath, locate
+from latticescape.sweeps.store.location import StorePath, locate
 from latticescape.sweeps.store.object_store import Records, UnreachableError
 
 if TYPE_CHECKING:
@@ -72,8 +72,20 @@ class Store:
     def __init__(self, path: StorePath, source: Source | None = None) -> None:
         self.location, self.source = locate(path), source
         self.path = self.location.path
-        self.group = _open_group(self.location)
         self._arrays: dict[str, zarr.Array[Any]] = {}
+        self.location.check_exists()
+        try:
+            self.group = zarr.open_group(self.location.zarr, mode="r", use_consolidated=False)
+            readable = {"spec", "digest", "block_shape", "store_id"} <= set(self.group.attrs)
+        except UnreachableError:
+            raise
+        except (OSError, ValueError, TypeError, AttributeError):
+            readable = False  # the error of zarr depends on what is there instead of a group
+        if not readable:
+            raise RequestError(
+                f"{self.path} is not a store of a sweep",
+                hint="latticescape run SPEC --store runs/ising.zarr",
+            )
 
     @cached_property
     def sweep(self) -> "Sweep":
@@ -436,23 +448,6 @@ def open_sweep(path: StorePath) -> "xr.Dataset":
     return dataset
 
 
-def _open_group(location: Location) -> zarr.Group:
-    location.check_exists()
-    try:
-        group = zarr.open_group(location.zarr, mode="r", use_consolidated=False)
-        readable = {"spec", "digest", "block_shape", "store_id"} <= set(group.attrs)
-    except UnreachableError:
-        raise
-    except (OSError, ValueError, TypeError, AttributeError):
-        readable = False  # the error of zarr depends on what is there instead of a group
-    if not readable:
-        raise RequestError(
-            f"{location.path} is not a store of a sweep",
-            hint="latticescape run SPEC --store runs/ising.zarr",
-        )
-    return group
-
-
 def first_difference(
     ours: Mapping[str, object], theirs: Mapping[str, object]
 ) -> tuple[str, object, object] | None:
@@ -473,15 +468,34 @@ def first_difference(
 
 def _check_same(store: Store, sweep: "Sweep") -> None:
     """Refuse the store of another sweep."""
-    if store.sweep.digest == sweep.digest == store.digest:
-        return
-    difference = first_difference(sweep.description, store.sweep.description)
+    problem = f"the store {store.path} was made by another spec"
+    check_description(store, sweep.description, store.sweep.description, sweep.digest, problem)
+
+
+def check_description(
+    store: Store,
+    ours: Mapping[str, object],
+    theirs: Mapping[str, object],
+    digest: str,
+    problem: str,
+) -> None:
+    """Refuse a sweep whose description, or a part of it, differs from that of a store.
+
+    Raises
+    ------
+    RequestError
+        With this problem and the first field that differs; or if another version of this package,
+        which computes the sweep otherwise, made the store.
+    """
+    difference = first_difference(ours, theirs)
     if difference is not None:
         name, here, there = difference
-        problem = f"the store {store.path} was made by another spec: {name} differs"
-    else:
-        here, there = sweep.digest, store.digest
+        problem = f"{problem}: {name} differs"
+    elif store.digest != digest:
+        here, there = digest, store.digest
         problem = f"the store {store.path} was made by {store.made_by}, which computes it otherwise"
+    else:
+        return
     raise RequestError(
         problem,
         came=f"{shortened(here, 80)} in the spec",

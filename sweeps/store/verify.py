@@ -102,7 +102,11 @@ def verify(store: StorePath, *, repair: bool = False) -> Verification:
     if repair and damages:
         opened.check_writable()
         for damage in damages:
-            _repair(opened, damage)
+            # The marks first, so that no reader takes erased points for done.
+            block = opened.blocks[damage.block]
+            for name in sorted(damage.chunks, key=lambda name: name not in MARKS):
+                opened.erase(name, block)
+            opened.reset(block, np.array(damage.points, np.intp), results=True)
     hint = f"latticescape verify {store} --repair"
     if opened.consolidated:
         hint = "latticescape consolidate again, from the original store"
@@ -145,11 +149,3 @@ def _damage_of(store: Store, block: Block) -> tuple[tuple[str, ...], Points]:
     expected = values["checksum"][done]
     same = checksums({name: values[name][done] for name in names}) == expected
     return tuple(unreadable), done[~same]
-
-
-def _repair(store: Store, damage: Damage) -> None:
-    """Erase the marks first, so that no reader takes erased points for done."""
-    block, points = store.blocks[damage.block], np.array(damage.points, np.intp)
-    for name in sorted(damage.chunks, key=lambda name: name not in MARKS):
-        store.erase(name, block)
-    store.reset(block, points, results=True)

@@ -175,6 +175,11 @@ class MultispinBatch(Batch):
         self.spins = aligned((tables.lattice.sites, WORDS))
         couplings = np.stack([task.couplings for task in self.tasks])
         self.sums = MultispinSums(couplings, tables.classes, tables.lattice.sites)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Make the tables of the moves and the first spins."""
+        return
 
     def add_sample(self, sample: int, early: bool) -> None:
         histogram, features, up = self._measured()
@@ -219,15 +224,8 @@ class MultispinBatch(Batch):
 class HeatBathBatch(MultispinBatch):
     """Eight points with heat-bath single flips."""
 
-    def __init__(
-        self,
-        tables: MultispinTables,
-        tasks: Sequence[Task],
-        sums: Sequence[Sums],
-        traces: Sequence[Trace] = (),
-    ) -> None:
-        super().__init__(tables, tasks, sums, traces)
-        self.rule = flip_rule(tables, self.tasks)
+    def prepare(self) -> None:
+        self.rule = flip_rule(self.tables, self.tasks)
         draw_spins(self.spins, self.state, *start_masks(self.tasks))
 
     def advance(self, mcs: int) -> None:
@@ -237,17 +235,10 @@ class HeatBathBatch(MultispinBatch):
 class ExchangeBatch(MultispinBatch):
     """Eight points with exchanges at fixed composition."""
 
-    def __init__(
-        self,
-        tables: MultispinTables,
-        tasks: Sequence[Task],
-        sums: Sequence[Sums],
-        traces: Sequence[Trace] = (),
-    ) -> None:
-        super().__init__(tables, tasks, sums, traces)
-        self.amplitudes = np.stack([_amplitudes(tables, task) for task in self.tasks], axis=-1)
+    def prepare(self) -> None:
+        self.amplitudes = np.stack([_amplitudes(self.tables, task) for task in self.tasks], axis=-1)
         temperatures = np.array([task.temperature for task in self.tasks])
-        self.filter = acceptance_filter(tables.bonds, self.amplitudes, temperatures)
+        self.filter = acceptance_filter(self.tables.bonds, self.amplitudes, temperatures)
         self.order = first_order()
         for word, task in enumerate(self.tasks):
             arrange(self.spins, word, task.seed, task.n_species1)
@@ -310,7 +301,12 @@ def flip_rule(tables: MultispinTables, tasks: Sequence[Task]) -> Rule:
     """P(up) = 1 / (1 + exp(ΔE/T)) by the number of up neighbours in the first shells, and what the
     others let through."""
     up = [_probabilities(tables, task) for task in tasks]
-    steps = [_filter_steps(tables, task) for task in tasks]
+    # ΔE/T of each unlike neighbour more, by coupling.
+    steps = [
+        [(high - low) / task.temperature for _, (low, high) in further[HEAT_BATH:]]
+        for task in tasks
+        for further in [_pair_energy_steps(tables, task)]
+    ]
     return rule(
         threshold_planes(np.stack(up, axis=-1)),
         tables.sizes[:HEAT_BATH],
@@ -325,24 +321,14 @@ def _probabilities(tables: MultispinTables, task: Task) -> Floats:
     up; the mean of all is a field, and belongs here.
     """
     pairs = _pair_energy_steps(tables, task)
-    rise = np.array(sum(energy_steps[0] for energy_steps in _site_energy_steps(tables, task)))
+    energy_steps = zip(tables.orbits, task.energy_steps, strict=True)
+    rise = np.array(sum(step[0] for orbit, step in energy_steps if orbit.clusters.shape[1] == 1))
     rise = rise + sum(z * (low + high) / 2 for z, (low, high) in pairs[HEAT_BATH:])
     for z, (low, high) in pairs[:HEAT_BATH]:
         ups = np.arange(z + 1)
         rise = rise[..., None] + low * (z - ups) + high * ups
     with np.errstate(over="ignore"):
         return occupation(rise.ravel() / task.temperature)
-
-
-def _filter_steps(tables: MultispinTables, task: Task) -> Floats:
-    """ΔE/T of each unlike neighbour more, by coupling."""
-    further = _pair_energy_steps(tables, task)[HEAT_BATH:]
-    return np.array([(high - low) / task.temperature for _, (low, high) in further])
-
-
-def _site_energy_steps(tables: MultispinTables, task: Task) -> list[Floats]:
-    energy_steps = zip(tables.orbits, task.energy_steps, strict=True)
-    return [energy_step for orbit, energy_step in energy_steps if orbit.clusters.shape[1] == 1]
 
 
 def _pair_energy_steps(tables: MultispinTables, task: Task) -> list[tuple[int, Floats]]:
