@@ -13,9 +13,7 @@ import numpy.typing as npt
 from latticescape.physics.errors import RequestError
 from latticescape.physics.models.model import REPLICAS
 
-# What a sample can keep of a point besides its sums.
-SAMPLES, SPINS = "samples", "spins"
-
+# What a sweep can keep of a point besides its sums.
 SAMPLES, SPINS = "samples", "spins"
 KEEP = (SAMPLES, SPINS)
 
@@ -80,39 +78,37 @@ class Variable:
 
 
 ESTIMATES = (
-    Variable("energy", (), "float64", "{energy}", "energy per site", "⟨E⟩/N"),
-    Variable("magnetization", (), "float64", "1", "magnetization per site", "⟨m⟩, m = Σs/N"),
-    Variable("magnetization_abs", (), "float64", "1", "absolute magnetization per site", "⟨|m|⟩"),
+    Variable("energy", units="{energy}", long_name="energy per site", formula="⟨E⟩/N"),
+    Variable("magnetization", long_name="magnetization per site", formula="⟨m⟩, m = Σs/N"),
+    Variable("magnetization_abs", long_name="absolute magnetization per site", formula="⟨|m|⟩"),
     Variable(
-        "susceptibility", (), "float64", "1/{energy}", "susceptibility per site", "N(⟨m²⟩-⟨m⟩²)/T"
+        "susceptibility",
+        units="1/{energy}",
+        long_name="susceptibility per site",
+        formula="N(⟨m²⟩-⟨m⟩²)/T",
     ),
     Variable(
         "susceptibility_abs",
-        (),
-        "float64",
-        "1/{energy}",
-        "susceptibility of |m| per site",
-        "N(⟨m²⟩-⟨|m|⟩²)/T",
+        units="1/{energy}",
+        long_name="susceptibility of |m| per site",
+        formula="N(⟨m²⟩-⟨|m|⟩²)/T",
     ),
-    Variable("heat_capacity", (), "float64", "k_B", "heat capacity per site", "N(⟨e²⟩-⟨e⟩²)/T²"),
-    Variable("binder_cumulant", (), "float64", "1", "Binder cumulant", "1-⟨m⁴⟩/(3⟨m²⟩²)"),
+    Variable(
+        "heat_capacity", units="k_B", long_name="heat capacity per site", formula="N(⟨e²⟩-⟨e⟩²)/T²"
+    ),
+    Variable("binder_cumulant", long_name="Binder cumulant", formula="1-⟨m⁴⟩/(3⟨m²⟩²)"),
     Variable(
         "energy_drift",
-        (),
-        "float64",
-        "{energy}",
-        "energy per site, second half of the samples minus first",
-        "many standard errors from zero: not equilibrated",
+        units="{energy}",
+        long_name="energy per site, second half of the samples minus first",
+        formula="many standard errors from zero: not equilibrated",
     ),
 )
 
 TEMPERING = Variable(
     "tempering_acceptance",
-    (),
-    "float64",
-    "1",
-    "accepted trades of parallel tempering with the next hotter point",
-    "NaN at the hottest point",
+    long_name="accepted trades of parallel tempering with the next hotter point",
+    formula="NaN at the hottest point",
 )
 
 COUNTS = (
@@ -133,20 +129,16 @@ COUNTS = (
     Variable(
         "features",
         ("replica", "feature"),
-        "float64",
-        "1",
-        "mean feature of the whole lattice, of each replica",
-        "E = couplings · features",
+        long_name="mean feature of the whole lattice, of each replica",
+        formula="E = couplings · features",
     ),
     Variable(
         "moments",
         ("replica", "moment"),
-        "float64",
-        "1",
-        "mean moment per site of each replica",
-        "m, |m|, m², m⁴, e, e² with m = Σs/N, e = E/N",
+        long_name="mean moment per site of each replica",
+        formula="m, |m|, m², m⁴, e, e² with m = Σs/N, e = E/N",
     ),
-    Variable("composition", (), "float64", "1", "realised fraction of species 1", "round(x·N)/N"),
+    Variable("composition", long_name="realised fraction of species 1", formula="round(x·N)/N"),
 )
 
 # What a sweep stores in addition, by the words of ``keep``.
@@ -156,9 +148,8 @@ KEPT = {
             "sample_features",
             ("replica", "sample", "feature"),
             "int32",
-            "1",
-            "feature of the whole lattice at every measurement, of each replica",
-            "E = couplings · features",
+            long_name="feature of the whole lattice at every measurement, of each replica",
+            formula="E = couplings · features",
         ),
         Variable(
             "sample_histogram",
@@ -184,17 +175,15 @@ STATES = ("pending", "done", "failed", "poisoned")
 
 # The done mark is written last and decides; the state says why a point is not done.
 BOOKKEEPING = (
-    Variable("done", (), "bool", "1", "point is computed and stored"),
-    Variable("attempts", (), "int32", "1", "times the point was computed, or failed"),
-    Variable("state", (), "int8", "1", "state of the point", flags=STATES),
-    Variable("error", (), "T", "1", "error of the last attempt"),
+    Variable("done", dtype="bool", long_name="point is computed and stored"),
+    Variable("attempts", dtype="int32", long_name="times the point was computed, or failed"),
+    Variable("state", dtype="int8", long_name="state of the point", flags=STATES),
+    Variable("error", dtype="T", long_name="error of the last attempt"),
     Variable(
         "checksum",
-        (),
-        "uint64",
-        "1",
-        "checksum of the point's results",
-        "first 64 bits of BLAKE2b over the bytes of all variables",
+        dtype="uint64",
+        long_name="checksum of the point's results",
+        formula="first 64 bits of BLAKE2b over the bytes of all variables",
     ),
 )
 

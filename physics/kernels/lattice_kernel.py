@@ -64,8 +64,6 @@ T = TypeVar("T", bound=MultispinTables)
 # The values are part of the digest of every store.
 MULTISPIN, REFERENCE, CLUSTER = "lanes", "reference", "swendsen_wang"
 
-_KEPT = ("sample_features", "sample_histogram", "spins")
-
 # Raised whenever the same seed gives other bits.
 KERNEL_VERSIONS = {MULTISPIN: 1, REFERENCE: 1, CLUSTER: 1}
 

@@ -118,7 +118,16 @@ class Adatoms(Model):
         if self.pattern is not None:
             object.__setattr__(self, "pattern", _checked_pattern(self.pattern))
         if self.eps is not None:
-            self._spread(self.eps)
+            energies: Any = self.eps
+            listed = isinstance(energies, Sequence) and not isinstance(energies, str)
+            if not listed or len(energies) != self.kinds:
+                raise RequestError(
+                    "eps must have one energy for each site type",
+                    came=repr(energies),
+                    hint=f"eps = {[0.0] * self.kinds}",
+                )
+            object.__setattr__(self, "eps", None)
+            self._spread("eps", energies, ENERGIES)
         super().__post_init__()
         for name in ENERGIES[self.kinds :]:
             if getattr(self, name) is not None:
@@ -126,24 +135,6 @@ class Adatoms(Model):
                     f"{name} is the energy of a site type that the pattern lacks",
                     allowed=", ".join(ENERGIES[: self.kinds]),
                 )
-
-    def _spread(self, energies: Any) -> None:
-        listed = isinstance(energies, Sequence) and not isinstance(energies, str)
-        if not listed or len(energies) != self.kinds:
-            raise RequestError(
-                "eps must have one energy for each site type",
-                came=repr(energies),
-                hint=f"eps = {[0.0] * self.kinds}",
-            )
-        object.__setattr__(self, "eps", None)
-        for name, value in zip(ENERGIES, energies, strict=False):
-            if getattr(self, name) is not None:
-                raise RequestError(
-                    f"{name} is set twice",
-                    came=f"eps = {list(energies)} and {name} = {getattr(self, name)}",
-                    hint=f"leave {name} out",
-                )
-            object.__setattr__(self, name, value)
 
     @property
     def move(self) -> Move:

@@ -33,36 +33,29 @@ HOPS_BETWEEN_CHECKS = 10_000
 OF_TYPE, BETWEEN = ("site_type",), ("site_type", "to_site_type")
 
 RATES = (
-    Variable("time", (), "float64", "s", "time simulated, mean over replicas"),
-    Variable(
-        "population", OF_TYPE, "float64", "1", "share of adatoms on sites of a type, time average"
-    ),
-    Variable("occupancy", OF_TYPE, "float64", "1", "share of a type's sites that are occupied"),
-    Variable("hop_rate", BETWEEN, "float64", "1/s", "hops of an adatom on a site of a type"),
+    Variable("time", units="s", long_name="time simulated, mean over replicas"),
+    Variable("population", OF_TYPE, long_name="share of adatoms on sites of a type, time average"),
+    Variable("occupancy", OF_TYPE, long_name="share of a type's sites that are occupied"),
+    Variable("hop_rate", BETWEEN, units="1/s", long_name="hops of an adatom on a site of a type"),
     Variable(
         "residence_time",
         OF_TYPE,
-        "float64",
-        "s",
-        "mean time that an adatom stays on a site of a type",
-        "time on sites of the type / hops from them",
+        units="s",
+        long_name="mean time that an adatom stays on a site of a type",
+        formula="time on sites of the type / hops from them",
     ),
     Variable(
         "mean_square_displacement",
-        (),
-        "float64",
-        "nm^2",
-        "mean squared displacement of an adatom in a window of stride_mcs hops an adatom",
+        units="nm^2",
+        long_name="mean squared displacement of an adatom in a window of stride_mcs hops an adatom",
     ),
     Variable(
         "diffusion_constant",
-        (),
-        "float64",
-        "nm^2/s",
-        "tracer diffusion constant",
-        "⟨Δr²⟩ / 4⟨Δt⟩ over windows of stride_mcs hops an adatom",
+        units="nm^2/s",
+        long_name="tracer diffusion constant",
+        formula="⟨Δr²⟩ / 4⟨Δt⟩ over windows of stride_mcs hops an adatom",
     ),
-    Variable("energy", (), "float64", "eV", "energy per adatom, time average"),
+    Variable("energy", units="eV", long_name="energy per adatom, time average"),
 )
 
 RAW = (
@@ -70,11 +63,10 @@ RAW = (
     Variable(
         "occupation_time",
         ("replica", "site_type"),
-        "float64",
-        "s",
-        "adatoms on sites of a type times seconds, of each replica",
+        units="s",
+        long_name="adatoms on sites of a type times seconds, of each replica",
     ),
-    Variable("coverage_realised", (), "float64", "1", "adatoms / sites"),
+    Variable("coverage_realised", long_name="adatoms / sites"),
 )
 
 

@@ -116,22 +116,12 @@ class Ising(Model):
         if self.bonds is not None:
             object.__setattr__(self, "bonds", RandomBonds.of(self.bonds))
         if isinstance(self.J, Sequence) and not isinstance(self.J, str):
-            self._spread_shells(list(self.J))
-        super().__post_init__()
-
-    def _spread_shells(self, couplings: list[float]) -> None:
-        if not 1 <= len(couplings) <= MOST_SHELLS:
-            raise RequestError(
-                "J must have one coupling per shell", came=couplings, allowed=f"1 to {MOST_SHELLS}"
-            )
-        for name, value in zip(SHELLS, couplings, strict=False):
-            if name != "J" and getattr(self, name) is not None:
+            if not 1 <= len(self.J) <= MOST_SHELLS:
                 raise RequestError(
-                    f"{name} is set twice",
-                    came=f"J = {couplings} and {name} = {getattr(self, name)}",
-                    hint=f"leave {name} out",
+                    "J must have one coupling per shell", came=self.J, allowed=f"1 to {MOST_SHELLS}"
                 )
-            object.__setattr__(self, name, value)
+            self._spread("J", self.J, SHELLS)
+        super().__post_init__()
 
     @property
     def bond_disorder(self) -> RandomBonds | None:

@@ -131,6 +131,17 @@ class ParametricModel(ABC):
         named = [f.name for f in fields(self) if f.name not in self.structures]
         return {name: v for name in named if (v := getattr(self, name)) is not None}
 
+    def _spread(self, key: str, values: Sequence[float], names: Sequence[str]) -> None:
+        """Set parameters from a list under one key, which may be the name of the first."""
+        for name, value in zip(names, values, strict=False):
+            if name != key and getattr(self, name) is not None:
+                raise RequestError(
+                    f"{name} is set twice",
+                    came=f"{key} = {list(values)} and {name} = {getattr(self, name)}",
+                    hint=f"leave {name} out",
+                )
+            object.__setattr__(self, name, value)
+
     @property
     def structure(self) -> dict[str, Any]:
         """The fields that are not parameters, by name, as a spec file writes them."""

@@ -15,8 +15,6 @@ KIND = "slab"
 LAYERS = 16
 FEWEST_LAYERS = 2
 
-Bools = npt.NDArray[np.bool_]
-
 # A hollow and its four corners are a square's centre and its ring: centre 1 is oxygen, neighbour 1
 # is Ca. The first six classes are hollows without oxygen, the last six those with.
 CLASSES: Configurations = configurations("square")

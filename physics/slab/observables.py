@@ -142,27 +142,28 @@ def observe(
 
 
 ESTIMATES = (
-    Variable("energy", (), "float64", "{energy}", "energy per A-site", "⟨E⟩/N"),
-    Variable("heat_capacity", (), "float64", "R", "heat capacity per A-site", "(⟨E²⟩-⟨E⟩²)/N(RT)²"),
+    Variable("energy", units="{energy}", long_name="energy per A-site", formula="⟨E⟩/N"),
+    Variable(
+        "heat_capacity",
+        units="R",
+        long_name="heat capacity per A-site",
+        formula="(⟨E²⟩-⟨E⟩²)/N(RT)²",
+    ),
     Variable(
         "energy_drift",
-        (),
-        "float64",
-        "{energy}",
-        "energy per A-site, second half of the samples minus first",
-        "many standard errors from zero: not equilibrated",
+        units="{energy}",
+        long_name="energy per A-site, second half of the samples minus first",
+        formula="many standard errors from zero: not equilibrated",
     ),
-    Variable("ca_fraction", ("layer",), "float64", "1", "Ca fraction of a layer's A-sites"),
+    Variable("ca_fraction", ("layer",), long_name="Ca fraction of a layer's A-sites"),
 )
 
 SUMS = (
     Variable(
         "occupation",
         ("replica", "layer", "species"),
-        "float64",
-        "1",
-        "share of a layer's places that a species holds, of each replica",
-        "La and Ca on A-sites; O on the hollows of layer 0",
+        long_name="share of a layer's places that a species holds, of each replica",
+        formula="La and Ca on A-sites; O on the hollows of layer 0",
     ),
     Variable(
         "histogram",
@@ -181,11 +182,9 @@ SUMS = (
     Variable(
         "features",
         ("replica", "feature"),
-        "float64",
-        "1",
-        "mean feature of the whole slab, of each replica",
-        "E = couplings · features",
+        long_name="mean feature of the whole slab, of each replica",
+        formula="E = couplings · features",
     ),
-    Variable("composition", (), "float64", "1", "realised fraction of Ca", "round(x·N)/N"),
-    Variable("coverage", (), "float64", "1", "hollows with oxygen", "round(coverage·L²)/L²"),
+    Variable("composition", long_name="realised fraction of Ca", formula="round(x·N)/N"),
+    Variable("coverage", long_name="hollows with oxygen", formula="round(coverage·L²)/L²"),
 )
