@@ -28,8 +28,9 @@ from distributed import Client, Scheduler, Worker, as_completed
 from benchmarks.timing import seconds_of
 from latticescape.physics import Ising, Schedule, square
 from latticescape.sweeps import Sweep, consolidate, kernel, plan, status, verify
+from latticescape.sweeps.execution.lease import acquire
 from latticescape.sweeps.execution.run import Report, execute
-from latticescape.sweeps.execution.submit import acquire, submit_blocks
+from latticescape.sweeps.execution.submit import submit_blocks
 from latticescape.sweeps.execution.tasks import TaskResult
 from latticescape.sweeps.store.status import PULSE_SECONDS, WATCH_SECONDS, LeaseCheck, end_lease
 from latticescape.sweeps.store.store import DONE, Store, create

@@ -10,6 +10,7 @@ import xarray as xr
 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.configurations import PAIR_ANGLES, Configurations
+from latticescape.physics.store_contents import check_store
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -283,7 +284,10 @@ def _open_store(path: str | Path) -> xr.Dataset:
     if not Path(path).is_dir():
         raise RequestError(f"there is no store {path}", allowed=STORES)
     try:
-        store: xr.Dataset = xr.open_zarr(path, chunks=None).load()
+        check_store(Path(path), loaded=True)
+        store: xr.Dataset = xr.open_zarr(path, chunks=None, zarr_format=3).load()
+    except RequestError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         allowed = f"{STORES}, or a CSV table"
         raise RequestError(

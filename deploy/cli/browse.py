@@ -16,7 +16,7 @@ from latticescape.physics.kernels.kernel import ModelKernel
 from latticescape.physics.variables import SPINS
 from latticescape.sweeps.spec.sweep import Sweep, point_seeds
 from latticescape.sweeps.store.location import StorePath, locate
-from latticescape.sweeps.store.store import Store
+from latticescape.sweeps.store.store import Store, open_dataset
 
 
 @click.command(
@@ -55,12 +55,12 @@ def browse(
     to browsers on this machine only, and loads nothing from the network.
     """
     opened = Store(store)
+    opened.check_axes()
     from latticescape.analysis.app.browser import serve
     from latticescape.analysis.app.reader import Reader
     from latticescape.analysis.app.view import Shown, Sources
 
-    zarr = opened.location.zarr
-    reader = Reader(lambda: xr.open_zarr(zarr, chunks=None), opened.values)
+    reader = Reader(lambda: open_dataset(opened.location, chunks=None), opened.values)
     observations: xr.Dataset | SlabSources | None = None
     compute: Any = None
     if observed:
@@ -72,7 +72,7 @@ def browse(
 
     def landscape_of(_: xr.Dataset) -> xr.Dataset:
         # In chunks, so that only a part of a large store is in memory at a time.
-        return compute(xr.open_zarr(zarr)) if stored is None else stored
+        return compute(open_dataset(opened.location)) if stored is None else stored
 
     slab = observations if isinstance(observations, SlabSources) else None
     sources = Sources(
@@ -99,7 +99,9 @@ def _stored_landscape(path: StorePath) -> xr.Dataset:
     place = locate(path)
     place.check_exists()
     try:
-        landscape: xr.Dataset = xr.open_zarr(place.zarr).load()
+        landscape = open_dataset(place, loaded=True).load()
+    except RequestError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise RequestError(
             f"{path} is not a landscape", came=error, hint="latticescape landscape … --out l.zarr"
@@ -112,8 +114,10 @@ def _samples(path: Path) -> xr.Dataset:
     """Return the draws in a store of ``latticescape fit``, or in an ArviZ file."""
     try:
         if path.is_dir():
-            return xr.load_dataset(path, engine="zarr")
+            return open_dataset(locate(path), loaded=True, chunks=None).load()
         return xr.load_dataset(path, group="posterior", engine="h5netcdf")
+    except RequestError:
+        raise
     except (OSError, KeyError, ValueError) as error:
         raise RequestError(
             f"{path} holds no draws",

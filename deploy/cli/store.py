@@ -192,19 +192,24 @@ def _words(table: Mapping[str, Any]) -> str:
 )
 @click.argument("store", type=ui.STORE)
 @click.option(
-    "--repair", is_flag=True, help="Mark damaged points as pending, for run to compute again."
+    "--repair", is_flag=True, help="Make damaged points pending, and write damaged axes again."
 )
 @ui.as_json
 def verify(store: StorePath, repair: bool, json_: bool) -> None:
-    """Check every point against its checksum. Exit code 1 if any is damaged, repaired or not."""
+    """Check every point against its checksum, and the axes against the spec.
+
+    The exit code is 1 if anything is damaged, repaired or not.
+    """
     result = verify_store(store, repair=repair)
-    damages = [str(damage) for damage in result.damages]
+    damages = [f"the axis {name} differs from the spec" for name in result.axes]
+    damages += [str(damage) for damage in result.damages]
     facts = {
         "store": result.store,
         "points": result.points,
         "done": result.done,
         "damaged": result.damaged,
-        "blocks_damaged": len(damages),
+        "blocks_damaged": len(result.damages),
+        "axes_damaged": list(result.axes),
         "repaired": repair,
         **({"damages": damages} if json_ else {}),
     }

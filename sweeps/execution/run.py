@@ -22,7 +22,8 @@ from rich.progress import (
 )
 
 from latticescape.sweeps.execution.fault_tolerance import ignore_disconnect, install_retries
-from latticescape.sweeps.execution.submit import acquire, release, submit_blocks
+from latticescape.sweeps.execution.lease import acquire, release
+from latticescape.sweeps.execution.submit import submit_blocks
 from latticescape.sweeps.execution.tasks import (
     TaskResult,
     clear_attempts,

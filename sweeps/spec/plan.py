@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latticescape.physics.errors import RequestError, checked_integer
+from latticescape.physics.store_contents import MAX_CHUNK_BYTES
 from latticescape.physics.variables import BOOKKEEPING, Variable
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ MIN_BLOCKS = 16
 
 # A worker holds several copies of a block: as computed, in its order on disk, and compressed.
 BLOCK_BYTES = 128 * 2**20
-
-# Compressors take at most 2^31 bytes.
-MAX_CHUNK_BYTES = 2**31 - 2**20
 
 
 @dataclass(frozen=True)

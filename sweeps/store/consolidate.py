@@ -92,7 +92,8 @@ def consolidate(store: StorePath, out: StorePath, *, partial: bool = False) -> C
     with atomic_write(out) as draft:
         _copy(source, zarr.open_group(draft, mode="w-", zarr_format=3))
         consolidate_metadata(draft)
-        if verify(draft).damages:
+        checked = verify(draft)
+        if checked.axes or checked.damages:
             raise _damaged(source)
         files = [path for path in draft.rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from zarr.storage import MemoryStore
 
 from latticescape.physics.errors import RequestError
+from latticescape.physics.store_contents import ROOT
 from latticescape.sweeps.store.atomic_write import atomic_write, check_parent, fsync, is_free
 from latticescape.sweeps.store.object_store import (
     RECORDS,
@@ -28,7 +29,6 @@ StorePath = str | Path
 # Writes a zarr group into a folder or a store of zarr.
 Writer = Callable[[Any], None]
 
-ROOT = "zarr.json"
 DRAFT = "done/draft.zip"
 THREADS = 8
 
@@ -77,6 +77,11 @@ class Folder:
     @property
     def zarr(self) -> Path:
         """The place as zarr and xarray take it."""
+        return self.path
+
+    @property
+    def contents(self) -> Path:
+        """The place as it is checked before zarr and xarray open it."""
         return self.path
 
     @cached_property
@@ -152,6 +157,11 @@ class Bucket:
     def zarr(self) -> Any:
         """The place as zarr and xarray take it."""
         return self.objects.zarr()
+
+    @property
+    def contents(self) -> Objects:
+        """The place as it is checked before zarr and xarray open it."""
+        return self.objects
 
     @cached_property
     def records(self) -> Records:

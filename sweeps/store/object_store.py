@@ -7,6 +7,8 @@ The endpoint and credentials of a bucket come only from environment variables (`
 import json
 import os
 import re
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -114,6 +116,17 @@ class FolderObjects:
         """Remove an object if it exists."""
         with self.errors():
             _removed(self.patient, key)
+
+    def modified(self, key: str) -> float | None:
+        """When an object was written, in seconds since 1970 by the clock of the disk or storage;
+        None if it does not exist."""
+        with self.errors():
+            try:
+                return float(obstore.head(self.patient, key)["last_modified"].timestamp())
+            except FileNotFoundError as error:
+                if _is_of_bucket(error):
+                    raise
+                return None
 
     def names(self, folder: str = "") -> list[str]:
         """Names of the objects in a folder, and of its folders with a slash at the end.
@@ -290,6 +303,22 @@ class Records:
             return self.objects.read(_key(name)) is not None
         except (OSError, UnreachableError):
             return True
+
+    def modified(self, name: str) -> float | None:
+        """When a record was written, by the clock of its disk; None if there is none."""
+        try:
+            return self.objects.modified(_key(name))
+        except (OSError, UnreachableError):
+            return None
+
+    def now(self) -> float:
+        """Seconds since 1970 by the clock of the disk, which writes a record to tell it."""
+        name = f"clock-{uuid.uuid4().hex}"
+        try:
+            self.write(name, {})
+            return self.modified(name) or time.time()
+        finally:
+            self.remove(name)
 
     def write(self, name: str, record: Record) -> None:
         """Write a record, replacing any other."""

@@ -5,10 +5,13 @@ on it at the same time. Every task carries the lease's id and checks it every fe
 lease has ended, or belongs to another scheduler, the task stops. This is also how ``cancel`` works.
 """
 
+import json
+import math
+import re
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from latticescape.physics.errors import Cancelled
 from latticescape.physics.variables import STATES
@@ -34,8 +37,9 @@ class Lease:
     ----------
     id
         Identifier of the lease, part of the keys of all its tasks.
-    scheduler, address
-        Identifier and address of the scheduler.
+    scheduler, address, port
+        Identifier and address of the scheduler, and the port where it answers whether it has tasks
+        of a lease, 0 if it does not.
     host, user, pid
         The client that acquired the lease.
     since, done
@@ -45,6 +49,7 @@ class Lease:
     id: str
     scheduler: str
     address: str
+    port: int
     host: str
     user: str
     pid: int
@@ -56,6 +61,16 @@ class Lease:
         return f"{KEY}-{self.id}-{block}"
 
     @property
+    def is_plain(self) -> bool:
+        """Whether its texts can be printed and typed, and its address is one of Dask."""
+        texts = (self.id, self.scheduler, self.address, self.host, self.user)
+        return (
+            re.fullmatch(r"\w+://[\w.:/\[\]%-]+", self.address) is not None
+            and all(text.isprintable() and len(text) < 256 for text in texts)
+            and 0 <= self.port < 2**16
+        )
+
+    @property
     def owner(self) -> str:
         """The owner, for people."""
         return f"{self.user}@{self.host}, scheduler {self.address}"
@@ -63,6 +78,10 @@ class Lease:
 
 class LeaseCheck:
     """A cancellation check of a task: raises Cancelled once its lease has ended, else renews it."""
+
+    # The last sign of life of each lease that this process saw, and when: its own clock, as the
+    # clocks of machines differ.
+    _pulses: ClassVar[dict[str, tuple[Record | None, float]]] = {}
 
     def __init__(self, records: Records, lease: str) -> None:
         self.records, self.lease = records, lease
@@ -86,19 +105,30 @@ class LeaseCheck:
             return  # unreadable for the moment: the next check decides
         if lease is None or lease["id"] != self.lease:
             raise Cancelled
-        if _age(self.records.read(PULSE)) > PULSE_SECONDS:
+        pulse, now = self.records.read(PULSE), time.monotonic()
+        last, seen = self._pulses.get(self.lease, (None, -math.inf))
+        if pulse == last and now - seen > PULSE_SECONDS:
+            pulse = {"time": time.time()}
             # A failed write is not the fault of the points; the block reports it when it is stored.
             with suppress(OSError, UnreachableError):
-                self.records.write(PULSE, {"time": time.time()})
+                self.records.write(PULSE, pulse)
+        elif pulse == last:
+            now = seen
+        self._pulses[self.lease] = pulse, now
 
 
 def read_lease(records: Records) -> Lease | None:
-    """The lease of a store; None if nobody works on it."""
+    """The lease of a store; None if nobody works on it, or what is there is no lease."""
+    from pydantic import TypeAdapter, ValidationError  # lazy: most calls find no lease
+
     record = records.read(NAME)
     try:
-        return None if record is None else Lease(**record)
-    except TypeError:
+        # As JSON, since in strict mode only that turns a table into a Lease.
+        text = json.dumps(record)
+        lease = None if record is None else TypeAdapter(Lease).validate_json(text, strict=True)
+    except ValidationError:
         return None  # written by another version
+    return lease if lease is None or lease.is_plain else None
 
 
 def end_lease(records: Records) -> None:
@@ -107,18 +137,27 @@ def end_lease(records: Records) -> None:
     records.remove(PULSE)
 
 
-def seconds_silent(lease: Lease, records: Records) -> float:
-    """Seconds since the last sign of life of a lease's tasks."""
-    return min(_age(records.read(PULSE)), time.time() - lease.since)
+def seconds_silent(records: Records, now: float | None = None) -> float:
+    """Seconds between the last sign of life of a lease's tasks and now.
+
+    A sign of life from the future, by a clock that was wrong, is as old as it is far ahead.
+
+    Parameters
+    ----------
+    records
+        Records of a store.
+    now
+        Seconds since 1970 by the clock of its disk, :meth:`Records.now`; by default by that of
+        this machine, which is the same but for an error of the clocks.
+    """
+    now = time.time() if now is None else now
+    signs = (records.modified(name) for name in (NAME, PULSE))
+    return min((abs(now - sign) for sign in signs if sign is not None), default=math.inf)
 
 
 def block_record(number: int) -> str:
     """Name of the record of the work on a block."""
     return f"block-{number}"
-
-
-def _age(pulse: Record | None) -> float:
-    return time.time() - pulse["time"] if pulse else float("inf")
 
 
 @dataclass(frozen=True)
@@ -196,6 +235,7 @@ def status(store: StorePath) -> Status:
     latticescape.RequestError: there is no store at nowhere.zarr ...
     """
     opened = Store(store)
+    opened.check_axes()
     records = opened.records
     states, lease = opened.states(), read_lease(records)
     count = {name: int((states == state).sum()) for state, name in enumerate(STATES)}
@@ -205,7 +245,8 @@ def status(store: StorePath) -> Status:
     running = sum(int((states[block.region] == PENDING).sum()) for block in at_work)
     rate = None
     if lease is not None and count["done"] > lease.done:
-        rate = (count["done"] - lease.done) / max(1e-3, time.time() - lease.since)
+        elapsed = time.time() - (records.modified(NAME) or math.inf)
+        rate = (count["done"] - lease.done) / elapsed if elapsed > 0 else None
     return Status(
         store=str(store),
         digest=opened.digest,
@@ -218,5 +259,5 @@ def status(store: StorePath) -> Status:
         rate=rate,
         seconds_left=None if rate is None else count["pending"] / rate,
         owner="" if lease is None else lease.owner,
-        silent=None if lease is None else seconds_silent(lease, records),
+        silent=None if lease is None else seconds_silent(records),
     )

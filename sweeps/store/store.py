@@ -6,6 +6,7 @@ only fill values is never written.
 """
 
 import errno
+import math
 import os
 import uuid
 import warnings
@@ -21,8 +22,10 @@ import zarr
 
 from latticescape.physics.errors import RequestError, shortened
 from latticescape.physics.provenance import git_revision, package_digest, versions
+from latticescape.physics.store_contents import check_array, check_group, check_store
 from latticescape.physics.variables import BOOKKEEPING, STATES
 from latticescape.sweeps.functions.source_digest import Source
+from latticescape.sweeps.spec.axes import MAX_POINTS, axes_of
 from latticescape.sweeps.spec.plan import Block, Plan, cut, point_bytes
 from latticescape.sweeps.store.arrays import (
     DAMAGE,
@@ -75,9 +78,12 @@ class Store:
         self._arrays: dict[str, zarr.Array[Any]] = {}
         self.location.check_exists()
         try:
-            self.group = zarr.open_group(self.location.zarr, mode="r", use_consolidated=False)
+            check_group(self.location.contents)
+            self.group = zarr.open_group(
+                self.location.zarr, mode="r", zarr_format=3, use_consolidated=False
+            )
             readable = {"spec", "digest", "block_shape", "store_id"} <= set(self.group.attrs)
-        except UnreachableError:
+        except RequestError:
             raise
         except (OSError, ValueError, TypeError, AttributeError):
             readable = False  # the error of zarr depends on what is there instead of a group
@@ -101,12 +107,18 @@ class Store:
     def blocks(self) -> tuple[Block, ...]:
         """The blocks the store is cut into."""
         block_shape: Any = self.group.attrs["block_shape"]
-        return cut(self.shape, tuple(int(n) for n in block_shape))
+        whole = isinstance(block_shape, list) and len(block_shape) == len(self.shape)
+        if not whole or not all(type(n) is int and n > 0 for n in block_shape):
+            raise self._damage("it has no valid block_shape", shortened(block_shape, 80))
+        return cut(self.shape, tuple(block_shape))
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """Number of points along each axis."""
-        return self._opened("done", mode="r").shape
+        shape = tuple(map(len, self.axes.values()))
+        if math.prod(shape) > MAX_POINTS:
+            raise self._damage("it has too many points", shape)
+        return shape
 
     @property
     def digest(self) -> str:
@@ -128,6 +140,51 @@ class Store:
     def consolidated(self) -> bool:
         """Whether many blocks share a file, so that the store is read-only."""
         return self._opened("done", mode="r").shards is not None
+
+    @cached_property
+    def axes(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Values of the axes, as the spec has them."""
+        try:
+            return axes_of(str(self.group.attrs["spec"]))
+        except (RequestError, KeyError, AttributeError, ValueError, RecursionError) as error:
+            raise self._damage("its spec cannot be read", shortened(error, 80)) from None
+
+    def wrong_axes(self) -> list[str]:
+        """Axes whose values on disk are not those of the spec."""
+        return [
+            name
+            for name, values in self.axes.items()
+            if (stored := self._coordinate(name)) is None or not np.array_equal(stored, values)
+        ]
+
+    def _coordinate(self, name: str) -> npt.NDArray[Any] | None:
+        try:
+            return np.asarray(self._opened(name, mode="r")[...])
+        except RequestError:
+            raise
+        except DAMAGE:
+            return None
+
+    def write_axes(self) -> None:
+        """Write the values of all axes as the spec has them."""
+        for name in self.wrong_axes():
+            self._array(name)[...] = self.axes[name]
+
+    def check_axes(self) -> None:
+        """Refuse a store whose axes on disk are not those of its spec.
+
+        Raises
+        ------
+        RequestError
+            If a coordinate was changed, or cannot be read.
+        """
+        for name in self.wrong_axes():
+            raise RequestError(
+                f"the store {self.path} is damaged: the axis {name} differs from its spec",
+                came=shortened(self._coordinate(name), 80),
+                allowed=shortened(self.axes[name], 80),
+                hint=f"latticescape verify {self.path} --repair",
+            )
 
     def check_writable(self) -> None:
         """Refuse to write to a consolidated store.
@@ -349,12 +406,30 @@ class Store:
 
     def _opened(self, name: str, mode: Literal["r", "r+"]) -> "zarr.Array[Any]":
         try:
-            return zarr.open_array(self.location.zarr, path=name, mode=mode)
+            check_array(self.location.contents, name)
+            array = zarr.open_array(self.location.zarr, path=name, mode=mode, zarr_format=3)
         except FileNotFoundError:
-            raise RequestError(
-                f"the store {self.path} is damaged: it has lost the array {name}",
-                hint="restore it from a copy, or run with another --store",
-            ) from None
+            raise self._damage(f"it has lost the array {name}") from None
+        if array.shape != self._shape_of(name):
+            raise self._damage(f"{name} has another shape than its spec", array.shape)
+        return array
+
+    def _shape_of(self, name: str) -> tuple[int, ...]:
+        """The shape of an array as the spec has it."""
+        if name in self.axes:
+            return self.axes[name].shape
+        if name in _MARKS:
+            return self.shape
+        kernel = self.sweep.kernel
+        dims = next((v.dims for v in kernel.variables if v.name == name), ())
+        return (*self.shape, *(kernel.sizes[dim] for dim in dims))
+
+    def _damage(self, what: str, came: object = None) -> RequestError:
+        return RequestError(
+            f"the store {self.path} is damaged: {what}",
+            came=came,
+            hint="restore it from a copy, or run with another --store",
+        )
 
 
 def _states(done: npt.NDArray[Any], state: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
@@ -442,9 +517,34 @@ def open_sweep(path: StorePath) -> "xr.Dataset":
     ...
     latticescape.RequestError: there is no store at nowhere.zarr ...
     """
+    opened = Store(path)
+    opened.check_axes()
+    return open_dataset(opened.location)
+
+
+def open_dataset(location: Location, *, loaded: bool = False, **options: Any) -> "xr.Dataset":
+    """Check what a store holds, and open it with the options of ``xarray.open_zarr``.
+
+    Parameters
+    ----------
+    location
+        Where the store is.
+    loaded
+        The caller loads all of it into memory, so each of its arrays must fit.
+    options
+        Keywords of ``xarray.open_zarr``.
+
+    Raises
+    ------
+    RequestError
+        If it holds what latticescape does not write.
+    FileNotFoundError
+        If there is no group of zarr format 3.
+    """
     import xarray as xr  # lazy: slow, and only needed here
 
-    dataset: xr.Dataset = xr.open_zarr(Store(path).location.zarr)
+    check_store(location.contents, loaded=loaded)
+    dataset: xr.Dataset = xr.open_zarr(location.zarr, zarr_format=3, **options)
     return dataset
 
 
@@ -467,9 +567,10 @@ def first_difference(
 
 
 def _check_same(store: Store, sweep: "Sweep") -> None:
-    """Refuse the store of another sweep."""
+    """Refuse the store of another sweep, or one whose axes were changed."""
     problem = f"the store {store.path} was made by another spec"
     check_description(store, sweep.description, store.sweep.description, sweep.digest, problem)
+    store.check_axes()
 
 
 def check_description(

@@ -1,4 +1,4 @@
-"""``verify``: compare every point that is marked done with its checksum."""
+"""``verify``: compare finished points with their checksums, and the axes with the spec."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -51,6 +51,8 @@ class Verification:
         The store.
     points, done
         The number of points of the sweep, and of those marked done.
+    axes
+        Axes whose values on disk are not those of the spec.
     damages
         The damage, block by block.
     hint
@@ -60,6 +62,7 @@ class Verification:
     store: str
     points: int
     done: int
+    axes: tuple[str, ...]
     damages: tuple[Damage, ...]
     hint: str
 
@@ -70,7 +73,7 @@ class Verification:
 
 
 def verify(store: StorePath, *, repair: bool = False) -> Verification:
-    """Compare all points that are marked done with their checksums.
+    """Compare all points that are marked done with their checksums, and the axes with the spec.
 
     Parameters
     ----------
@@ -78,7 +81,7 @@ def verify(store: StorePath, *, repair: bool = False) -> Verification:
         The store's folder, or URL. Blocks that are written meanwhile may seem damaged.
     repair
         Erase damaged points and make them pending: the next ``run`` computes them again, to the
-        same bits.
+        same bits. Axes are written again as the spec has them.
 
     Raises
     ------
@@ -97,10 +100,12 @@ def verify(store: StorePath, *, repair: bool = False) -> Verification:
     ()
     """
     opened = Store(store)
+    axes = tuple(opened.wrong_axes())
     done = int(opened.done().sum())
     damages = tuple(sorted(_damages(opened), key=lambda damage: damage.block))
-    if repair and damages:
+    if repair and (axes or damages):
         opened.check_writable()
+        opened.write_axes()
         for damage in damages:
             # The marks first, so that no reader takes erased points for done.
             block = opened.blocks[damage.block]
@@ -110,7 +115,7 @@ def verify(store: StorePath, *, repair: bool = False) -> Verification:
     hint = f"latticescape verify {store} --repair"
     if opened.consolidated:
         hint = "latticescape consolidate again, from the original store"
-    return Verification(str(store), opened.sweep.points, done, damages, hint)
+    return Verification(str(store), opened.sweep.points, done, axes, damages, hint)
 
 
 def _damages(store: Store) -> Iterator[Damage]:

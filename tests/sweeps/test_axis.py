@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from latticescape.sweeps.spec.sweep import Axis
+from latticescape.sweeps.spec.axes import Axis
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from distributed import Client
 from latticescape.deploy.cli.main import main
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps import cancel, consolidate, open_sweep, run, status, submit, verify
+from latticescape.sweeps.execution.lease import acquire
 from latticescape.sweeps.execution.run import execute
-from latticescape.sweeps.execution.submit import acquire
 from latticescape.sweeps.spec.plan import plan
 from latticescape.sweeps.store.atomic_write import fsync
 from latticescape.sweeps.store.store import FAILED, POISONED, Store, create

@@ -13,8 +13,8 @@ from latticescape.physics import Ising, PairAlloy, Schedule, square
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps import IncompleteError, Sweep, consolidate, open_sweep, run, verify
 from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.spec.axes import Axis
 from latticescape.sweeps.spec.plan import plan
-from latticescape.sweeps.spec.sweep import Axis
 from latticescape.sweeps.store.location import locate
 from latticescape.sweeps.store.store import Store, create
 from tests.support.own_kernels import percolation

@@ -23,8 +23,8 @@ from zarr.storage import ObjectStore
 from latticescape.deploy.cli.store import watch_store
 from latticescape.physics import RequestError
 from latticescape.sweeps import Sweep, cancel, consolidate, open_sweep, run, status, submit, verify
+from latticescape.sweeps.execution.lease import acquire
 from latticescape.sweeps.execution.run import execute
-from latticescape.sweeps.execution.submit import acquire
 from latticescape.sweeps.execution.tasks import compute_block
 from latticescape.sweeps.execution.workers import embedded
 from latticescape.sweeps.spec.plan import plan

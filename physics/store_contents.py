@@ -1,0 +1,327 @@
+"""What a store may hold, checked before zarr reads it: a store may come from a stranger.
+
+zarr imports and calls the codec and data type that a store names, among them ``pickle``, which runs
+code. So the metadata is read here first, as JSON, and only what latticescape and xarray write is
+allowed: zarr format 3, numbers and texts, compression by zstd, and regular files inside the folder.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol, TypeVar
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from latticescape.physics.errors import RequestError, shortened
+
+ROOT = "zarr.json"
+
+# Compressors take at most 2^31 bytes.
+MAX_CHUNK_BYTES = 2**31 - 2**20
+
+# The metadata of a sweep of ten million points holds its axes, and takes some megabytes.
+MAX_METADATA_BYTES = 64 * 2**20
+
+MAX_SIZE = 2**48
+
+NUMBERS = frozenset(np.dtype(f"{kind}{n}").name for kind in "iu" for n in (1, 2, 4, 8)) | {
+    *("bool", "float16", "float32", "float64", "complex64", "complex128")
+}
+CODECS = frozenset({"bytes", "zstd", "vlen-utf8", "crc32c"})
+ALLOWED = "zarr format 3 with numbers and texts, compressed by zstd, as latticescape writes it"
+
+Count = Annotated[int, Field(ge=0, le=MAX_SIZE)]
+Length = Annotated[int, Field(ge=1, le=MAX_SIZE)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Codec(_Part):
+    """A codec by its name; its configuration holds plain values only."""
+
+    name: str
+    configuration: dict[str, Any] = {}
+
+    def check(self) -> None:
+        """Raise ValueError unless this codec, and those inside of it, are allowed."""
+        inside = {key: value for key, value in self.configuration.items() if "codecs" in key}
+        if self.name == "sharding_indexed" and {*inside} <= {"codecs", "index_codecs"}:
+            for codecs in inside.values():
+                for codec in codecs:
+                    Codec.model_validate(codec).check()
+        elif self.name not in CODECS or inside:
+            raise ValueError(f"the codec {self.name}")
+
+
+class TextType(_Part):
+    """A text of fixed length, as zarr writes that of numpy."""
+
+    name: Literal["fixed_length_utf32"]
+    configuration: dict[Literal["length_bytes"], Count]
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a value."""
+        return self.configuration["length_bytes"]
+
+
+class ChunkShape(_Part):
+    """The shape of a chunk."""
+
+    chunk_shape: tuple[Length, ...]
+
+
+class Grid(_Part):
+    """A regular grid of chunks."""
+
+    name: Literal["regular"]
+    configuration: ChunkShape
+
+
+class Separator(_Part):
+    """What separates the indices of a chunk in its name."""
+
+    separator: Literal["/", "."] = "/"
+
+
+class KeyEncoding(_Part):
+    """How chunks are named."""
+
+    name: Literal["default"]
+    configuration: Separator = Separator()
+
+
+class ArrayMetadata(_Part):
+    """The metadata of an array."""
+
+    zarr_format: Literal[3]
+    node_type: Literal["array"]
+    shape: tuple[Count, ...]
+    data_type: str | TextType
+    chunk_grid: Grid
+    chunk_key_encoding: KeyEncoding
+    fill_value: Any
+    codecs: tuple[Annotated[Codec, AfterValidator(lambda codec: (codec.check(), codec)[1])], ...]
+    attributes: dict[str, Any] = {}
+    dimension_names: tuple[str | None, ...] | None = None
+    storage_transformers: tuple[()] = ()
+    consolidated_metadata: None = None
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a value; those of a text of any length are not known."""
+        if isinstance(self.data_type, TextType):
+            return self.data_type.itemsize
+        return np.dtype(self.data_type).itemsize if self.data_type in NUMBERS else 1
+
+    def check(self) -> None:
+        """Raise ValueError if it has another data type, or a chunk too large to be read."""
+        if isinstance(self.data_type, str) and self.data_type not in NUMBERS | {"string"}:
+            raise ValueError(f"the data type {self.data_type}")
+        for codec in self.codecs:
+            inner = codec.configuration.get(
+                "chunk_shape", self.chunk_grid.configuration.chunk_shape
+            )
+            size = math.prod(ChunkShape(chunk_shape=tuple(inner)).chunk_shape) * self.itemsize
+            if size > MAX_CHUNK_BYTES:
+                raise ValueError(f"chunks of {size} bytes")
+        dims = self.dimension_names
+        if len(self.chunk_grid.configuration.chunk_shape) != len(self.shape) or (
+            dims is not None and len(dims) != len(self.shape)
+        ):
+            raise ValueError("chunks of another dimension")
+
+
+class GroupMetadata(_Part):
+    """The metadata of a group, perhaps with that of all its members."""
+
+    zarr_format: Literal[3]
+    node_type: Literal["group"]
+    attributes: dict[str, Any] = {}
+    consolidated_metadata: "Consolidated | None" = None
+
+
+class Consolidated(_Part):
+    """A copy of the metadata of all members of a group."""
+
+    kind: Literal["inline"]
+    must_understand: Literal[False]
+    metadata: dict[str, Annotated[ArrayMetadata | GroupMetadata, Field(discriminator="node_type")]]
+
+
+class Bucket(Protocol):
+    """Objects in an object storage."""
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+
+    def read(self, key: str) -> bytes | None:
+        """An object; None if it does not exist."""
+
+    def names(self, folder: str = "") -> list[str]:
+        """Names of the objects in a folder, and of its folders with a slash at the end."""
+
+
+# Where a store is.
+Place = Path | Bucket
+
+Node = TypeVar("Node", bound=BaseModel)
+
+
+def check_store(place: Place, *, loaded: bool = False) -> None:
+    """Check the metadata and files of a whole store, before zarr or xarray opens it.
+
+    Parameters
+    ----------
+    place
+        The store's folder, or its objects.
+    loaded
+        The store is loaded into memory, so each of its arrays must fit.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no group of zarr format 3.
+    RequestError
+        As :func:`check_group` and :func:`check_array`.
+
+    Examples
+    --------
+    >>> import tempfile, zarr
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> group = zarr.open_group(folder, mode="w")
+    >>> array = group.create_array("n", shape=(2,), dtype="int64")
+    >>> check_store(folder)
+    >>> (folder / "n" / "link").symlink_to("/etc/passwd")
+    >>> check_store(folder)
+    Traceback (most recent call last):
+    ...
+    latticescape.RequestError: ... holds what latticescape does not write, so it is not opened ...
+    """
+    copies = check_group(place)
+    for name in copies or _arrays(place):
+        try:
+            array = check_array(place, name, loaded=loaded)
+        except FileNotFoundError:
+            raise _refused(place, f"{name}, whose metadata is missing") from None
+        if array != copies.get(name, array):
+            raise _refused(place, f"{name}, whose metadata differ from their copy in {ROOT}")
+
+
+def check_group(place: Place) -> dict[str, ArrayMetadata]:
+    """Check the metadata of a group, before zarr reads it.
+
+    Returns
+    -------
+    dict
+        The copy of the metadata of its arrays, if it has one.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no group of zarr format 3.
+    RequestError
+        If its metadata names something else than what latticescape writes.
+    """
+    node = _read(place, "", GroupMetadata)
+    members = {} if node.consolidated_metadata is None else node.consolidated_metadata.metadata
+    for name, member in members.items():
+        _check_name(place, name)
+        if isinstance(member, ArrayMetadata):
+            _check(place, name, member)
+    return {name: array for name, array in members.items() if isinstance(array, ArrayMetadata)}
+
+
+def check_array(place: Place, name: str, *, loaded: bool = False) -> ArrayMetadata:
+    """Check the metadata and files of an array, before zarr reads it; see :func:`check_store`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such array.
+    RequestError
+        If its metadata names something else than what latticescape writes, or a file of it is a
+        link or a device.
+    """
+    _check_name(place, name)
+    if isinstance(place, Path):
+        for entry in _irregular(place / name):
+            raise _refused(place, f"{entry}, which is no regular file")
+    array = _read(place, name, ArrayMetadata)
+    _check(place, name, array)
+    size = math.prod(array.shape) * array.itemsize
+    if loaded and size > MAX_CHUNK_BYTES:
+        raise _refused(place, f"{name} of {size} bytes")
+    return array
+
+
+def _arrays(place: Place) -> list[str]:
+    """Names of the arrays of a group that has no copy of their metadata."""
+    if isinstance(place, Path):
+        return sorted(path.parent.name for path in place.glob(f"*/{ROOT}"))
+    folders = [name.rstrip("/") for name in place.names() if name.endswith("/")]
+    return [name for name in folders if place.read(f"{name}/{ROOT}") is not None]
+
+
+def _read(place: Place, name: str, model: type[Node]) -> Node:
+    key = f"{name}/{ROOT}" if name else ROOT
+    try:
+        return model.model_validate_json(_text(place, key))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "JSON"
+        raise _refused(place, f"{key}, {where}: {first['msg']}") from None
+
+
+def _text(place: Place, key: str) -> bytes:
+    if isinstance(place, Path):
+        path = place / key
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise _refused(place, f"{path}, which is no regular file")
+        if path.stat().st_size > MAX_METADATA_BYTES:
+            raise _refused(place, f"{path} of {path.stat().st_size} bytes")
+        return path.read_bytes()
+    text = place.read(key)
+    if text is None:
+        raise FileNotFoundError(f"{place.url}/{key}")
+    return text
+
+
+def _check(place: Place, name: str, array: ArrayMetadata) -> None:
+    try:
+        array.check()
+    except (ValueError, TypeError) as error:
+        raise _refused(place, f"{name}: {error}") from None
+
+
+def _check_name(place: Place, name: str) -> None:
+    if {"", ".", ".."} & {*name.split("/")} or "\\" in name or "\0" in name:
+        raise _refused(place, f"an array named {name!r}")
+
+
+def _irregular(folder: Path) -> Iterator[str]:
+    """Everything in a folder that is neither a regular file nor a folder, links included."""
+    if folder.is_symlink():
+        yield str(folder)
+    elif folder.is_dir():
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _irregular(Path(entry.path))
+                elif not entry.is_file(follow_symlinks=False):
+                    yield entry.path
+
+
+def _refused(place: Place, came: str) -> RequestError:
+    where = place if isinstance(place, Path) else place.url
+    return RequestError(
+        f"{where} holds what latticescape does not write, so it is not opened",
+        came=shortened(came, 300),
+        allowed=ALLOWED,
+        hint="ask its author for the spec, and latticescape run it into a new --store",
+    )
