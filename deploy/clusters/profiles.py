@@ -90,7 +90,8 @@ AnyTls: TypeAlias = Annotated[
 ]
 PathField: TypeAlias = Annotated[Path, PlainValidator(_path)]
 Word: TypeAlias = Annotated[str, _matching(WORD)]
-NoSpaces: TypeAlias = Annotated[str, _matching(r"\S+")]
+# Written into job scripts without quotes, so that the node's shell can replace variables.
+ShellPath: TypeAlias = Annotated[str, _matching(r"([\w./~+@%=:,-]|\$\w+|\$\{\w+\})+")]
 Url: TypeAlias = Annotated[
     str,
     _matching(r"(tcp|tls)://[^\s/]+:[0-9]+"),
@@ -172,9 +173,9 @@ class Slurm(Table):
         description="a network interface of the machine that you start from",
         examples=["eth0"],
     )
-    python: NoSpaces = Field(
+    python: ShellPath = Field(
         default="",
-        description="a Python that the nodes can run too",
+        description="a path without blanks of a Python that the nodes can run too",
         examples=["/home/me/.venv/bin/python"],
     )
     prologue: tuple[Annotated[str, _matching(r"[^\n\0]+")], ...] = Field(
@@ -194,8 +195,10 @@ class Slurm(Table):
         description="a folder that all nodes see",
         examples=["~/latticescape-jobs"],
     )
-    local_folder: NoSpaces = Field(
-        default="", description="a folder on the node's own disk", examples=["/tmp/$SLURM_JOB_ID"]
+    local_folder: ShellPath = Field(
+        default="",
+        description="a path without blanks on the node's own disk, $NAME for a variable",
+        examples=["/tmp/$SLURM_JOB_ID"],
     )
     dashboard: Annotated[str, _matching(r"[\w.-]*:[0-9]+")] = Field(
         default="127.0.0.1:0",

@@ -167,6 +167,17 @@ def test_every_key_is_in_the_job_script(scheduler: str) -> None:
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
+CODE = ("a;id", "$(id)", "`id`", "a&&id", "a|id", "a>b", "a\nid", "${a:-$(id)}", "'a'", "a b")
+QUOTED = {"prologue", "directives", "folder", "tls", "kind"}
+
+
+@pytest.mark.parametrize("key", sorted(set(Slurm.model_fields) - QUOTED))
+@pytest.mark.parametrize("code", CODE)
+def test_only_the_prologue_of_a_profile_is_code(key: str, code: str) -> None:
+    with pytest.raises(RequestError, match=key):
+        Slurm.read({key: code}, "the profile")
+
+
 def test_a_worker_leaves_before_its_job_ends() -> None:
     """By a twentieth of the walltime, at least half a minute and at most five."""
 
