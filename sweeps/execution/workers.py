@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cache
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -33,6 +33,7 @@ from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.location import Location, locate
 
 WAIT_SECONDS = 30.0
+MAX_GREETING_BYTES = 2**16
 LOOPBACK = "127.0.0.1"
 
 
@@ -115,7 +116,8 @@ def at_address(address: str, *, timeout: float = 10.0, security: Any = None) -> 
     Raises
     ------
     RequestError
-        If the address is not ``tcp://host:port`` or ``tls://host:port``, or nothing answers there.
+        If the address is not ``tcp://host:port`` or ``tls://host:port``, or no scheduler answers
+        there.
     """
     try:
         parts = urlsplit(address)
@@ -128,6 +130,7 @@ def at_address(address: str, *, timeout: float = 10.0, security: Any = None) -> 
             came=address,
             allowed="tcp://host:port | tls://host:port",
         )
+    _check_speaks_dask(address, timeout, security)
     try:
         client = OwnClient(address, timeout=timeout, security=security, set_as_default=False)
     except TypeError:
@@ -139,6 +142,47 @@ def at_address(address: str, *, timeout: float = 10.0, security: Any = None) -> 
         raise _unreachable(address, error, timeout, security) from None
     with client:
         yield client
+
+
+def _check_speaks_dask(address: str, timeout: float, security: Any) -> None:
+    """Refuse a port where another program listens: a Dask client would wait there for ever
+    (dask/distributed#8071), or allocate as many bytes as the first eight of its greeting say.
+
+    A Dask server speaks first: the length of its greeting in eight bytes, and the greeting.
+    """
+    parts = urlsplit(address)
+    end = (parts.hostname, parts.port)
+    try:
+        with ExitStack() as stack:
+            connection = stack.enter_context(socket.create_connection(end, timeout))
+            if parts.scheme == "tls":
+                context = (security or Security()).get_connection_args("client")["ssl_context"]
+                connection = stack.enter_context(context.wrap_socket(connection))
+            greeting = _greeting(connection, timeout / 2)
+            if greeting is None:  # a web server waits for a request, and TLS for a handshake
+                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                greeting = _greeting(connection, timeout / 2)
+    except (OSError, TypeError):
+        return  # the client says what is wrong
+    if greeting is not None and int.from_bytes(greeting, "little") <= MAX_GREETING_BYTES:
+        return
+    web = greeting is not None and greeting.startswith(b"HTTP/")
+    came = "a web server" if web else f"the greeting {greeting!r}" if greeting else "silence"
+    raise RequestError(
+        f"what listens at {address} is not a Dask scheduler",
+        came=came,
+        allowed="the address that dask scheduler prints, not that of its dashboard",
+        hint=f"--cluster {parts.scheme}://{parts.hostname}:8786",
+    )
+
+
+def _greeting(connection: socket.socket, timeout: float) -> bytes | None:
+    """The first eight bytes of a connection, b"" if it is closed; None if none come in time."""
+    connection.settimeout(timeout)
+    try:
+        return connection.recv(8, 0)
+    except TimeoutError:
+        return None
 
 
 def _unreachable(address: str, error: OSError, timeout: float, security: Any) -> RequestError:

@@ -38,7 +38,7 @@ from latticescape.sweeps.store.arrays import (
     write_chunks,
 )
 from latticescape.sweeps.store.atomic_write import write_error
-from latticescape.sweeps.store.location import StorePath, locate
+from latticescape.sweeps.store.location import Location, StorePath, locate
 from latticescape.sweeps.store.object_store import Records, UnreachableError
 
 if TYPE_CHECKING:

@@ -6,11 +6,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -1177,6 +1179,52 @@ def scheduler() -> Iterator[str]:
         dashboard_address="127.0.0.1:0",
     ) as cluster:
         yield cluster.scheduler_address
+
+
+@contextmanager
+def other_program(greeting: bytes) -> Iterator[str]:
+    """The address of a program that sends a greeting to whoever connects, and waits."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as stack:
+
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    connection = stack.enter_context(server.accept()[0])
+                    connection.sendall(greeting)
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "word"), [(b"SSH-2.0-OpenSSH_9.2\r\n", "SSH-2.0-"), (b"", "silence")]
+)
+def test_another_program_at_the_address_is_refused(
+    assert_refused: Refused,
+    scene: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    greeting: bytes,
+    word: str,
+) -> None:
+    monkeypatch.setattr(
+        "latticescape.deploy.clusters.clients.at_address", partial(at_address, timeout=0.5)
+    )
+    with other_program(greeting) as address:
+        words = ("is not a Dask scheduler", address, word, "tcp://127.0.0.1:8786")
+        assert_refused(f"{RUN} --cluster {address}", words, scene)
+
+
+def test_the_port_of_a_dashboard_is_refused(
+    assert_refused: Refused, scene: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "latticescape.deploy.clusters.clients.at_address", partial(at_address, timeout=2)
+    )
+    with Client(scheduler, set_as_default=False) as client:
+        address = f"tcp://127.0.0.1:{urlsplit(client.dashboard_link).port}"
+    words = ("is not a Dask scheduler", address, "a web server", "dashboard")
+    assert_refused(f"{RUN} --cluster {address}", words, scene)
 
 
 def test_a_scheduler_without_workers_is_refused(
