@@ -1,6 +1,6 @@
 """Fault tolerance of a cluster: slow disks, lost schedulers, and workers that die.
 
-A full disk is reported by :class:`latticescape.sweeps.store.atomic_write.DiskFullError`.
+A full disk is reported by :class:`latticescape.sweeps.store.atomic_write.UnwritableError`.
 """
 
 from collections import Counter

@@ -36,12 +36,13 @@ from latticescape.sweeps.execution.workers import (
     attached,
     check_reach,
     check_workers,
+    install_roles,
     warmed,
 )
 from latticescape.sweeps.functions.function import OutputError
 from latticescape.sweeps.spec.plan import Block, plan
 from latticescape.sweeps.spec.sweep import Sweep
-from latticescape.sweeps.store.atomic_write import DiskFullError, report_full_disk
+from latticescape.sweeps.store.atomic_write import UnwritableError, report_unwritable
 from latticescape.sweeps.store.extension import base_of, take_over
 from latticescape.sweeps.store.location import StorePath, locate
 from latticescape.sweeps.store.object_store import UnreachableError
@@ -247,12 +248,13 @@ def execute(
             existing.check_writable()
         # The store is created last, so that a cluster that cannot be used leaves nothing behind.
         with attached(client) as connected:
+            install_roles(connected)
             report = replace(report, workers=check_workers(connected))
             check_reach(connected, locate(store))
             install_retries(connected)
             with warmed(connected, sweep):
                 existing = existing or create(store, sweep, cut)
-                with report_full_disk(store):
+                with report_unwritable(store):
                     lease, note = acquire(existing, connected)
                     if poisoned:
                         reset_failed(existing)
@@ -273,7 +275,7 @@ def _compute(client: Client, store: Store, lease: Lease, report: Report, progres
         for block, outcome in outcomes:
             if isinstance(outcome, (OutputError, ForeignWorkerError)):
                 raise outcome  # all further blocks would raise it too
-            if isinstance(outcome, DiskFullError):
+            if isinstance(outcome, UnwritableError):
                 report = replace(report, error=str(outcome))
                 break  # no further block can be stored: they stay pending
             if isinstance(outcome, BaseException):

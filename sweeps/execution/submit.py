@@ -14,6 +14,7 @@ from latticescape.sweeps.execution.workers import (
     check_reach,
     check_workers,
     code_identity,
+    install_roles,
 )
 from latticescape.sweeps.spec.plan import Block, plan
 from latticescape.sweeps.spec.sweep import Sweep
@@ -75,6 +76,7 @@ def submit(
             hint="a larger --block-points, or latticescape run",
         )
     with attached(client) as connected:
+        install_roles(connected)
         check_workers(connected)
         check_reach(connected, locate(store))
         install_retries(connected)

@@ -17,7 +17,7 @@ from latticescape.sweeps.functions.function import OutputError
 from latticescape.sweeps.functions.source_digest import Source
 from latticescape.sweeps.spec.plan import Block
 from latticescape.sweeps.spec.sweep import Sweep
-from latticescape.sweeps.store.atomic_write import report_full_disk
+from latticescape.sweeps.store.atomic_write import report_unwritable
 from latticescape.sweeps.store.object_store import Record, Records
 from latticescape.sweeps.store.status import LeaseCheck, block_record
 from latticescape.sweeps.store.store import FAILED, POISONED, Store, cached_store
@@ -122,7 +122,7 @@ def compute_block(
         If this worker runs other code.
     OutputError
         If the function returns something else than declared, and no point of the store is done.
-    DiskFullError
+    UnwritableError
         If the disk is full.
     """
     begin = time.perf_counter()
@@ -140,7 +140,7 @@ def compute_block(
     if unfinished.any():
         warm_up(store.sweep)
         store.check_space(block)
-        with report_full_disk(store.path):
+        with report_unwritable(store.path):
             result = _Task(store, block, cancel_check).run(unfinished)
     return replace(result, worker_seconds=time.perf_counter() - begin)
 

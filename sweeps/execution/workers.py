@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from distributed import (
     Client,
     Scheduler,
+    SchedulerPlugin,
     Security,
     SpecCluster,
     Worker,
@@ -267,6 +268,61 @@ def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
     for worker, theirs in codes.items():
         _compare(worker, theirs, ours)
     return len(codes)
+
+
+def install_roles(client: Client) -> None:
+    """Let a scheduler refuse workers that present the certificate of a client.
+
+    TLS itself lets them in: who connects is a client for TLS, whatever it becomes. Best effort: a
+    scheduler that refuses plugins, or other certificates, are not affected.
+    """
+    if str(client.scheduler.address).startswith("tls://"):
+        with suppress(Exception):
+            client.register_plugin(_role_plugin())
+
+
+def _role_plugin() -> SchedulerPlugin:
+    """The plugin. Its class is local, so that it is pickled as code: the scheduler need not have
+    this package installed."""
+
+    class RolePlugin(SchedulerPlugin):  # type: ignore[misc]
+        name = "latticescape-roles"
+        idempotent = True
+        reason = "the certificate of a client cannot serve as that of a worker"
+
+        async def start(self, scheduler: Any) -> None:
+            for worker in list(scheduler.workers):
+                await self.check(scheduler, worker)
+
+        def __init__(self) -> None:
+            self.checks: set[Any] = set()
+
+        def add_worker(self, scheduler: Any, worker: str) -> None:
+            # Not awaited: the connection is handed over a moment after the worker is added.
+            check = asyncio.ensure_future(self.check(scheduler, worker))
+            self.checks.add(check)
+            check.add_done_callback(self.checks.discard)
+
+        async def check(self, scheduler: Any, worker: str) -> None:
+            for _ in range(100):
+                stream = scheduler.stream_comms.get(worker)
+                if stream is None or stream.comm is not None:
+                    break
+                await asyncio.sleep(0.05)
+            if stream is None or stream.comm is None:
+                return
+            comm = stream.comm
+            subject = (comm.extra_info.get("peercert") or {}).get("subject", ())
+            if "latticescape client" in {value for part in subject for _, value in part}:
+                logging.getLogger("distributed.scheduler").error("%s: %s", worker, self.reason)
+                stream.send({"op": "close", "reason": self.reason})
+                await scheduler.remove_worker(
+                    worker, stimulus_id="latticescape-roles", expected=True, close=False
+                )
+                await asyncio.sleep(1)
+                comm.abort()
+
+    return RolePlugin()
 
 
 Code: TypeAlias = tuple[str, str, str]

@@ -1,4 +1,4 @@
-"""Writing to disk: whole or not at all, durable, and with a clear error when the disk is full."""
+"""Writing to disk: whole or not at all, durable, and with a clear error when it is impossible."""
 
 import errno
 import os
@@ -16,7 +16,13 @@ from latticescape.physics.errors import RequestError
 # instead of 130 ms one after the other, on the disk this was measured on.
 THREADS = 8
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+# The disk is full, read-only, gone, or does not permit it: no block can be stored there.
+UNWRITABLE = FULL | {
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE, errno.ENOENT, errno.ENOTDIR),
+    *(errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT),
+}
 
 
 def is_free(path: Path) -> bool:
@@ -109,8 +115,8 @@ def fsync(paths: Iterable[Path], *, below: Path) -> None:
     list(_threads(os.getpid()).map(_fsync, [*files, *folders]))
 
 
-class DiskFullError(RequestError):
-    """The disk is full; stop submitting blocks."""
+class UnwritableError(RequestError):
+    """No block can be stored; stop submitting blocks."""
 
 
 def write_error(store: object, error: OSError) -> RequestError:
@@ -122,31 +128,33 @@ def write_error(store: object, error: OSError) -> RequestError:
     cannot write to the store s.zarr (came: No space left on device; allowed: a writable disk with
     free space). Try: free some space, then run the same command again
     """
-    kind = DiskFullError if error.errno in FULL else RequestError
+    kind = UnwritableError if error.errno in UNWRITABLE else RequestError
+    full = error.errno in FULL
     return kind(
         f"cannot write to the store {store}",
         came=error.strerror or error,
         allowed="a writable disk with free space",
-        hint="free some space, then run the same command again",
+        hint=("free some space" if full else "make the disk and folder writable")
+        + ", then run the same command again",
     )
 
 
 @contextmanager
-def report_full_disk(store: object) -> Iterator[None]:
-    """Turn the error of a full disk into a DiskFullError; pass on all others.
+def report_unwritable(store: object) -> Iterator[None]:
+    """Turn the error of a disk that cannot be written into an UnwritableError; pass on others.
 
     Examples
     --------
-    >>> with report_full_disk("s.zarr"):
+    >>> with report_unwritable("s.zarr"):
     ...     raise OSError(errno.EDQUOT, "Disk quota exceeded")
     Traceback (most recent call last):
     ...
-    latticescape...DiskFullError: cannot write to the store s.zarr (came: Disk quota ...
+    latticescape...UnwritableError: cannot write to the store s.zarr (came: Disk quota ...
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in UNWRITABLE:
             raise
         raise write_error(store, error) from error
 

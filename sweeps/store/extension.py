@@ -73,7 +73,7 @@ def take_over(store: Store, base: Store) -> int:
 
     Raises
     ------
-    DiskFullError
+    UnwritableError
         If the disk is full.
     """
     places = []

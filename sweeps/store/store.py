@@ -241,7 +241,7 @@ class Store:
 
         Raises
         ------
-        DiskFullError
+        UnwritableError
             If it has not.
         """
         if self.location.free() < block.points * point_bytes(self.sweep):

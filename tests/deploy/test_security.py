@@ -24,6 +24,8 @@ from latticescape.deploy.cli.main import main
 from latticescape.deploy.clusters.authority import make_certificates
 from latticescape.deploy.clusters.certificates import Certificates
 from latticescape.physics.errors import RequestError
+from latticescape.sweeps import Sweep
+from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.execution.workers import at_address
 from tests.support.processes import ROOT, address_in, dask
 from tests.support.runs import SPEC, assert_same_bits
@@ -165,6 +167,34 @@ def test_a_stolen_client_certificate_makes_no_scheduler(own: Certificates, tmp_p
         address = address_in(file)
         with pytest.raises(RequestError, match=words), at_address(address, security=own.security):
             pass
+
+
+@pytest.mark.slow
+def test_a_stolen_client_certificate_makes_no_worker(
+    own: Certificates, tmp_path: Path, calm: Path
+) -> None:
+    """One that joined before the run is removed by it, one that comes later at once."""
+    stolen = Certificates(own.authority, {"worker": own.pairs["client"]})
+    file = tmp_path / "scheduler.json"
+    scheduler = ("scheduler", "--port", "0", "--scheduler-file", str(file), *LOCAL)
+    options = ("--no-nanny", "--nthreads", "1", *LOCAL)
+    with dask(*scheduler, environment=own.environment):
+        address = address_in(file)
+        worker = ("worker", address, *options)
+        with (
+            at_address(address, security=own.security) as client,
+            dask(*worker, environment=own.environment),
+            dask(*worker, environment=stolen.environment) as early,
+        ):
+            client.wait_for_workers(2, timeout=60)
+            report = execute(Sweep.from_toml(SPEC), tmp_path / "s.zarr", client, progress=False)
+            assert report.complete
+            assert early.wait(20) == 0
+            with dask(*worker, environment=stolen.environment) as late:
+                assert late.wait(60) == 0
+            assert len(client.nthreads()) == 1
+    assert_same_bits(calm, tmp_path / "s.zarr")
+    assert "`the certificate of a client cannot serve as that of a worker`" in PAGE
 
 
 async def asked(address: str, handler: str, security: Security, path: Path) -> None:

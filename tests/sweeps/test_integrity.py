@@ -24,7 +24,7 @@ from latticescape.sweeps import verify
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.spec.plan import plan
 from latticescape.sweeps.store.arrays import canonical, checksums
-from latticescape.sweeps.store.atomic_write import DiskFullError, fsync
+from latticescape.sweeps.store.atomic_write import UnwritableError, fsync
 from latticescape.sweeps.store.store import PENDING, Store, create
 from tests.support.faulty import preceded
 from tests.support.runs import assert_same_bits, ising_sweep
@@ -239,37 +239,45 @@ def test_no_block_is_computed_for_a_disk_without_space(
     assert execute(ising_sweep(), path, client).computed == 9
 
 
-def test_a_disk_that_fills_stops_the_run_at_its_first_block(
-    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+UNWRITABLE = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ESTALE, errno.EIO]
+
+
+@pytest.mark.parametrize("number", UNWRITABLE, ids=errno.errorcode.get)
+def test_a_disk_that_cannot_be_written_stops_the_run_at_its_first_block(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """One more may have begun before the client heard of it."""
     path, calls = tmp_path / "s.zarr", preceded(monkeypatch, lambda points: time.sleep(0.2))
     create(path, ising_sweep(), plan(ising_sweep(), block_points=1))
 
     def full(file: Path) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
         patch.setattr("latticescape.sweeps.store.atomic_write._fsync", full)
         report = execute(ising_sweep(), path, client)
     assert (report.failed, report.pending, report.computed) == (0, 9, 0)
-    assert "came: No space left on device" in report.error
+    assert f"came: {os.strerror(number)}" in report.error
     assert 1 <= len(calls) < 9
     assert execute(ising_sweep(), path, client).computed == 9
 
 
-def test_a_full_disk_is_reported_when_it_is_run_again(
-    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", UNWRITABLE, ids=errno.errorcode.get)
+def test_a_disk_that_cannot_be_written_is_reported_when_it_is_run_again(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     path = tmp_path / "s.zarr"
     create(path, ising_sweep(), plan(ising_sweep()))
 
     def full(*_: object, **__: object) -> None:
-        raise GenericError("Unable to copy data to file: No space left on device (os error 28)")
+        text = f"Unable to copy data to file: {os.strerror(number)} (os error {number})"
+        raise GenericError(text)
 
     monkeypatch.setattr(obstore, "put", full)
-    with pytest.raises(DiskFullError, match="cannot write to the store"):
+    with pytest.raises(UnwritableError, match="cannot write to the store"):
         execute(ising_sweep(), path, client)
+    with pytest.raises(UnwritableError, match="cannot write to the store"):
+        execute(ising_sweep(), path, client, poisoned=True)
 
 
 def test_marks_that_are_damaged_meanwhile_are_told(
