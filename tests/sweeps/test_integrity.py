@@ -259,7 +259,8 @@ def test_a_disk_that_cannot_be_written_stops_the_run_at_its_first_block(
     assert (report.failed, report.pending, report.computed) == (0, 9, 0)
     assert f"came: {os.strerror(number)}" in report.error
     assert 1 <= len(calls) < 9
-    assert execute(ising_sweep(), path, client).computed == 9
+    # A block that had begun may have been stored since.
+    assert execute(ising_sweep(), path, client).complete
 
 
 @pytest.mark.parametrize("number", UNWRITABLE, ids=errno.errorcode.get)
