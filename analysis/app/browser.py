@@ -2,13 +2,19 @@
 
 import asyncio
 import errno
+import getpass
+import secrets
 import socket
 import time
+import webbrowser
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from html import escape
 from typing import Any
 
 import numpy as np
 import panel as pn
+import psutil
 
 from latticescape.analysis.app.export import ExportPane
 from latticescape.analysis.app.figures import cross_hair
@@ -160,7 +166,8 @@ class Browser:
             *below, sizing_mode="stretch_width", styles={"border-top": "1px solid #DDD"}
         )
         main = pn.Column(self._tabs(), bottom, sizing_mode="stretch_width")
-        title = f"<b style='font-size:17px'>latticescape</b> &nbsp; {self.shown.sources.store}"
+        store = escape(self.shown.sources.store)
+        title = f"<b style='font-size:17px'>latticescape</b> &nbsp; {store}"
         header = pn.Row(
             pn.pane.HTML(title, width=640),
             self.progress.layout,
@@ -177,7 +184,7 @@ class Browser:
             tabs.append(("Landscape S²", self.landscape.layout))
         elif self.shown.landscape_of is not None:
             store, files = self.shown.sources.store, " ".join(self.shown.sources.observed)
-            command = f"latticescape landscape {store} {files} --out landscape.zarr"
+            command = escape(f"latticescape landscape {store} {files} --out landscape.zarr")
             text = (
                 f"The sweep has {self.reader.done.size:,} points, too many to compute their "
                 f"landscape here. Compute it with\n\n    {command}\n\n"
@@ -279,7 +286,24 @@ class Browser:
         return {a: at.get(a, float(landscape[a].median())) for a in self.landscape.parameters}
 
 
-def serve(shown: Shown, *, port: int, show: bool, announce: Callable[[str], None] = print) -> None:
+def is_shared_machine() -> bool:
+    """Whether other people have an account on this machine, or are logged in."""
+    people = {user.name for user in psutil.users()}
+    with suppress(ImportError):
+        import pwd  # no accounts of this kind on Windows
+
+        people |= {user.pw_name for user in pwd.getpwall() if 1000 <= user.pw_uid < 60_000}
+    return bool(people - {getpass.getuser()})
+
+
+def serve(
+    shown: Shown,
+    *,
+    port: int,
+    show: bool,
+    token: bool = False,
+    announce: Callable[[str], None] = print,
+) -> None:
     """Serve the page on this machine until the process ends.
 
     Parameters
@@ -290,6 +314,8 @@ def serve(shown: Shown, *, port: int, show: bool, announce: Callable[[str], None
         The port; 0 for any free one.
     show
         Open a browser.
+    token
+        Put a secret into the page's address, so that other users of this machine cannot open it.
     announce
         Called with the page's address.
 
@@ -308,18 +334,24 @@ def serve(shown: Shown, *, port: int, show: bool, announce: Callable[[str], None
         return browser.layout
 
     Browser(shown)  # fails now rather than in the browser, and fills the caches
+    path = secrets.token_urlsafe(16) if token else ""
     server = pn.serve(
-        page,
+        {path or "/": page},
         port=port,
         address=HOST,
         websocket_origin=[f"localhost:{port}", f"{HOST}:{port}"],
         title="latticescape",
-        show=show,
+        show=False,
         start=False,
         verbose=False,
+        use_index=not token,  # else the root lists the address
+        redirect_root=not token,
     )
-    announce(f"http://localhost:{port}")
+    address = f"http://localhost:{port}" + (f"/{path}" if token else "")
+    announce(address)
     server.start()
+    if show:
+        webbrowser.open(address)
     server.io_loop.start()
 
 

@@ -1,5 +1,6 @@
 """``Reader``: the variables of a sweep, of which only what is shown is read."""
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from threading import Lock
@@ -25,6 +26,48 @@ COMPLETE_POINTS = 2**24
 
 BOOKKEEPING = {"done", "attempts", "state", "error", "checksum"}
 FAILED = (2, 3)
+
+
+_MARKUP = str.maketrans("<>&", "‹›＆")
+
+
+def without_markup(ds: xr.Dataset) -> xr.Dataset:
+    """Return a Dataset whose texts a browser cannot take for HTML: ``<`` becomes ``‹``.
+
+    A page shows units, long names, names of images and species in tooltips and panes of HTML, and
+    a store may come from a stranger.
+
+    Raises
+    ------
+    RequestError
+        If the name of a variable or dimension is no plain word.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset({"e": ("T", [1.0], {"units": "<b>J</b>"})})
+    >>> without_markup(ds).e.units
+    '‹b›J‹/b›'
+    """
+    for name in (*ds.variables, *ds.dims):
+        if not re.fullmatch(r"[\w .:+-]+", str(name)):
+            raise RequestError("a variable has a name that cannot be shown", came=str(name))
+    plain = ds.assign_attrs(_plain(ds.attrs))
+    for name, variable in plain.variables.items():
+        variable.attrs = _plain(variable.attrs)
+        if variable.dtype.kind in "OU":
+            texts = np.array(_plain(variable.to_numpy().tolist()), variable.dtype)
+            plain[name] = (variable.dims, texts, variable.attrs)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.translate(_MARKUP)
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value
 
 
 class Reader:
@@ -56,9 +99,9 @@ class Reader:
         open_: Callable[[], xr.Dataset],
         read_all: Callable[[str], Values] | None = None,
     ) -> None:
-        self._open, self._read_all = open_, read_all
+        self._unchecked, self._read_all = open_, read_all
         self._looking, self.version = Lock(), 0
-        self.ds = open_()
+        self.ds = self._open()
         dims = self.ds["done"].dims if "done" in self.ds else self.ds.sizes
         self.axes = tuple(str(dim) for dim in dims if dim not in WITHIN_A_POINT)
         if not self.axes or not all(self.ds.sizes[axis] for axis in self.axes):
@@ -66,6 +109,9 @@ class Reader:
         self.done = self._read_done()
         self.failed = self._count_failed(self.done)
         self._kept: OrderedDict[object, Values] = OrderedDict()
+
+    def _open(self) -> xr.Dataset:
+        return without_markup(self._unchecked())
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -40,6 +40,11 @@ from latticescape.sweeps.store.store import Store, open_dataset
     "--port", type=Number(0, 65535), default=5006, show_default=True, help="0 for any free port."
 )
 @click.option("--show/--no-show", default=True, help="Open a browser.")
+@click.option(
+    "--token/--no-token",
+    default=None,
+    help="Put a secret into the address [default: if other people use this machine].",
+)
 def browse(
     store: StorePath,
     observed: tuple[Path, ...],
@@ -48,6 +53,7 @@ def browse(
     posterior: Path | None,
     port: int,
     show: bool,
+    token: bool | None,
 ) -> None:
     """Browse a sweep: maps, points and landscapes, also while it runs.
 
@@ -56,8 +62,8 @@ def browse(
     """
     opened = Store(store)
     opened.check_axes()
-    from latticescape.analysis.app.browser import serve
-    from latticescape.analysis.app.reader import Reader
+    from latticescape.analysis.app.browser import is_shared_machine, serve
+    from latticescape.analysis.app.reader import Reader, without_markup
     from latticescape.analysis.app.view import Shown, Sources
 
     reader = Reader(lambda: open_dataset(opened.location, chunks=None), opened.values)
@@ -65,6 +71,8 @@ def browse(
     compute: Any = None
     if observed:
         observations = observations_for(reader.ds, store, observed, species)
+        if isinstance(observations, xr.Dataset):
+            observations = without_markup(observations)
         compute = landscape_function(observations)
         # One point at every x suffices to check the observations.
         compute(reader.ds.isel({axis: [0] for axis in reader.ds["done"].dims if axis != "x"}))
@@ -90,10 +98,12 @@ def browse(
         None if posterior is None else _samples(posterior),
         _simulation(opened.sweep),
     )
-    serve(shown, port=port, show=show, announce=click.echo)
+    secret = is_shared_machine() if token is None else token
+    serve(shown, port=port, show=show, token=secret, announce=click.echo)
 
 
 def _stored_landscape(path: StorePath) -> xr.Dataset:
+    from latticescape.analysis.app.reader import without_markup
     from latticescape.analysis.plots.values import check_landscape
 
     place = locate(path)
@@ -107,7 +117,7 @@ def _stored_landscape(path: StorePath) -> xr.Dataset:
             f"{path} is not a landscape", came=error, hint="latticescape landscape … --out l.zarr"
         ) from None
     check_landscape(landscape)
-    return landscape
+    return without_markup(landscape)
 
 
 def _samples(path: Path) -> xr.Dataset:

@@ -2,13 +2,18 @@
 
 import asyncio
 import io
+import json
 import re
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -554,7 +559,8 @@ def opened(browser: Any, address: str) -> Iterator[Any]:
     settle(page)
     yield page
     page.close()
-    outside = [u for u in asked if not u.startswith((address, "data:", "blob:"))]
+    origin = "{0.scheme}://{0.netloc}".format(urlsplit(address))
+    outside = [u for u in asked if not u.startswith((origin, "data:", "blob:"))]
     assert outside == []
     assert errors == []
 
@@ -609,6 +615,36 @@ def test_taps_and_sliders_change_what_a_browser_shows(browser: Any, alloy: Path)
         histogram = pixels_of(page, HISTOGRAM)
         page.mouse.click(600, 350)  # taps of the landscape go to the point as well
         changed(page, HISTOGRAM, histogram)
+
+
+EVIL = "<img src=x onerror=document.title='evil'>"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("token", ["--token", "--no-token"])
+def test_a_store_runs_nothing_in_a_browser(
+    browser: Any, ising: Path, tmp_path: Path, token: str
+) -> None:
+    """Neither its path nor a unit of it, also where the mouse rests on a map."""
+    store = Path(shutil.copytree(ising, tmp_path / EVIL))
+    for file, find in (("T/zarr.json", ()), ("zarr.json", ("consolidated_metadata", "metadata"))):
+        metadata = json.loads((store / file).read_text())
+        part = metadata
+        for key in find:
+            part = part[key]
+        for array in [part["T"]] if find else [part]:
+            array["attributes"].update(units=EVIL, long_name=EVIL)
+        (store / file).write_text(json.dumps(metadata))
+    with served(store, token) as address, opened(browser, address) as page:
+        page.mouse.move(500, 250)
+        page.wait_for_timeout(500)
+        assert page.title() == "latticescape"
+        assert page.get_by_text("onerror").count()  # shown as text
+        assert (len(urlsplit(address).path) > 20) == (token == "--token")
+    if token == "--token":
+        root = address.removesuffix(urlsplit(address).path)
+        with served(store, token) as other, pytest.raises(HTTPError, match="404"):
+            urlopen(root.replace(str(urlsplit(root).port), str(urlsplit(other).port)), timeout=10)
 
 
 @pytest.mark.browser
