@@ -24,6 +24,12 @@ def pytest_configure() -> None:
     importlib.import_module("tests.support.compiling").compile_once()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the modules of slow tests, so that no worker is left with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 WORKERS = "latticescape.sweeps.execution.workers"
 USERS = (WORKERS, "latticescape.deploy.clusters.connect")
 

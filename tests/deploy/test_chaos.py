@@ -12,6 +12,7 @@ from benchmarks.chaos.cases import Case, Outcome, absent, play_all
 from benchmarks.chaos.strikes import KINDS
 from benchmarks.chaos.table import allowed, table
 from benchmarks.chaos.user import HUNG, Typed
+from tests.support.sharing import compute_once
 
 # What the others do to a sweep has tests of its own, and the table.
 PLAYED = ("worker", "scheduler", "network", "noise")
@@ -33,9 +34,11 @@ SEEN = {
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Outcome]:
     """A run of each of these kinds that this machine has what it takes for."""
     here = [name for name in PLAYED if name not in ABSENT]
-    played = play_all(
-        here, 1, Work(24), seed=1, jobs=3, tell=[].append, folder=tmp_path_factory.mktemp("c")
-    )
+
+    def play(folder: Path) -> list[Outcome]:
+        return play_all(here, 1, Work(24), seed=1, jobs=3, tell=[].append, folder=folder)
+
+    played = compute_once(tmp_path_factory, "chaos", play)
     return {outcome.case.kind: outcome for outcome in played}
 
 

@@ -13,6 +13,7 @@ from latticescape.deploy.demo import SWEEPS
 from latticescape.deploy.examples import example
 from latticescape.sweeps import Sweep
 from tests.support.command_line import json_of
+from tests.support.sharing import compute_once
 
 pytestmark = [pytest.mark.slow, pytest.mark.statistical]
 
@@ -21,20 +22,23 @@ PUBLISHED = "published_convention_independent_counts"
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return compute_once(tmp_path_factory, "demo", coarse_demo)
+
+
+def coarse_demo(folder: Path) -> dict[str, Any]:
     """The demo on every other value of each interaction: a quarter of its points, each with the
     same bits."""
-    specs = tmp_path_factory.mktemp("specs")
 
     def coarse_example(name: str) -> Path:
         if not name.endswith(".toml"):
             return example(name)
-        (specs / name).write_text(example(name).read_text().replace("num = 33", "num = 17"))
-        return specs / name
+        (folder / name).write_text(example(name).read_text().replace("num = 33", "num = 17"))
+        return folder / name
 
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("default")  # as for a user
         patch.setattr("latticescape.deploy.demo.example", coarse_example)
-        return json_of("demo", "--out", tmp_path_factory.mktemp("demo"))
+        return json_of("demo", "--out", folder / "demo")
 
 
 @pytest.mark.parametrize("spec", SWEEPS.values())
