@@ -48,6 +48,7 @@ def lattice_of(table: Mapping[str, Any]) -> Lattice:
         raise RequestError(
             f"a {table['kind']} lattice has no layers",
             came=f"layers = {table['layers']!r}",
+            allowed=f'layers of kind = "{KIND}"',
             hint="leave layers out",
         )
     return LATTICES[table["kind"]](**{name: v for name, v in table.items() if name != "kind"})

@@ -90,6 +90,7 @@ def structure_factor(spins: npt.ArrayLike, lattice: Lattice) -> Floats:
             "spins must have one value for each site",
             came=f"shape {values.shape}",
             allowed=f"(…, {lattice.sites})",
+            hint="structure_factor(2.0 * unpack_replicas(words) - 1, lattice)",
         )
     geometry = lattice.geometry
     cells = (lattice.size,) * geometry.dimension

@@ -227,7 +227,10 @@ def checked_keep(words: Any) -> tuple[str, ...]:
     known = isinstance(words, Sequence) and not isinstance(words, str)
     if not known or any(word not in KEEP for word in words):
         raise RequestError(
-            "keep has an unknown word", came=repr(words), hint='keep = ["samples", "spins"]'
+            "keep has an unknown word",
+            came=repr(words),
+            allowed=f"a list of {' and '.join(KEEP)}",
+            hint='keep = ["samples", "spins"]',
         )
     return tuple(word for word in KEEP if word in words)
 

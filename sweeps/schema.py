@@ -175,6 +175,7 @@ def read_text(path: Path, place: str, hint: str) -> str:
         raise RequestError(
             f"cannot read {place} {path}",
             came=getattr(error, "strerror", None) or "not UTF-8 text",
+            allowed="a TOML file",
             hint=hint,
         ) from None
 

@@ -38,7 +38,10 @@ def _fractions(_: click.Context, __: click.Parameter, text: str | None) -> Any:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         raise RequestError(
-            "--fraction cannot be read", came=text, hint="--fraction 0.5, or 0.3,0.7 for two images"
+            "--fraction cannot be read",
+            came=text,
+            allowed="a number, or one per image",
+            hint="--fraction 0.5, or 0.3,0.7 for two images",
         ) from None
     return numbers if len(numbers) > 1 else numbers[0]
 
@@ -221,6 +224,7 @@ def _models(
                 "--model cannot be read",
                 came=text,
                 allowed=f"NAME=STORE, all different, not {RANDOM}",
+                hint="--model pair=runs/pair.zarr",
             )
         models[name] = open_sweep(store if is_url(store) else Path(store))
         check_lattice(models[name], store)
@@ -233,7 +237,9 @@ def _models(
         axes = [] if model is None else [f"{name}.{d}" for d in model["done"].dims if d != free]
         if model is None or place not in axes:
             allowed = " | ".join(axes) or "NAME of --model NAME=STORE"
-            raise RequestError("--at names no axis of a model", came=place, allowed=allowed)
+            raise RequestError(
+                "--at names no axis of a model", came=place, allowed=allowed, hint="--at pair.w2=0"
+            )
         cut = model.sel({axis: value}, method="nearest")
         if abs(float(cut[axis]) - value) > 1e-9 + abs(value) * 1e-6:
             allowed = ", ".join(f"{v:g}" for v in model[axis].to_numpy())

@@ -53,7 +53,10 @@ def pictures_option(flag: str, **options: Any) -> Callable[[Command], Command]:
         for path in paths:
             if path.suffix not in PICTURES or path.is_dir():
                 raise RequestError(
-                    "cannot write this kind of picture", came=path, allowed=" | ".join(PICTURES)
+                    "cannot write this kind of picture",
+                    came=path,
+                    allowed=" | ".join(PICTURES),
+                    hint=str(path.with_suffix(".png")),
                 )
             check_parent(path)
         return paths

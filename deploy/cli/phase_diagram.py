@@ -98,6 +98,7 @@ def _printed_fit(path: Path) -> SimpleNamespace:
         raise RequestError(
             f"cannot read a fit from {path}",
             came=repr(error),
+            allowed='JSON with {"parameters": {"w1": {"value": -0.5, "se": 0.1}}}',
             hint="latticescape fit … --json > fit.json",
         ) from None
     covariance = np.diag([error**2 for _, error in values.values()])

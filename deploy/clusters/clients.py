@@ -93,6 +93,7 @@ def wait_for(
             raise RequestError(
                 f"no worker came within {minutes:g} minutes",
                 came=current or None,
+                allowed="at least one",
                 hint="a larger wait_minutes in the profile, fewer cores or less walltime",
             )
         if waited > SILENT_SECONDS and current != reported:

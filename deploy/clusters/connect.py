@@ -158,7 +158,9 @@ def _running(profile: Address | Kubernetes) -> Iterator[Client]:
         written = profile.address if file is None else written_address(file)
         if written is None:
             raise RequestError(
-                f"no address in {file}", hint="dask scheduler --scheduler-file scheduler.json"
+                f"no address in {file}",
+                allowed="the file of dask scheduler --scheduler-file",
+                hint="dask scheduler --scheduler-file scheduler.json",
             )
         address = state = written
     with client_of(address, profile.tls, timeout) as client:

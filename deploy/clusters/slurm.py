@@ -264,6 +264,7 @@ def _refused(command: str, reason: object) -> RequestError:
     return RequestError(
         f"{command} failed",
         came=reason,
+        allowed="options that sinfo and your site's documentation list",
         hint="latticescape cluster job-script PROFILE, and sbatch --test-only",
     )
 
@@ -416,6 +417,7 @@ def slurm_client(profile: Slurm) -> Iterator[Client]:
         raise RequestError(
             f"cannot make the folder {folder}",
             came=error.strerror,
+            allowed="a folder that you may write in and all nodes can read",
             hint='folder = "~/latticescape-jobs"',
         ) from None
     with ExitStack() as stack:

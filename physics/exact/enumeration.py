@@ -101,6 +101,7 @@ class States:
                     "this composition was not enumerated",
                     came=f"n_species1 = {composition[0]}",
                     allowed=", ".join(str(n) for n in np.unique(self.n_species1)),
+                    hint=f"enumerate_states(lattice, model, n_species1={composition[0]})",
                 )
             log_weights[~rows] = -np.inf
         p, sites, T = softmax(log_weights), self.lattice.sites, point["T"]
@@ -126,6 +127,7 @@ class States:
             if name not in self.features:
                 raise RequestError(
                     f"the feature {name} was not enumerated",
+                    came=", ".join(f"{name} = {value:g}" for name, value in swept.items()),
                     allowed=", ".join(self.features),
                     hint=f"enumerate_states(lattice, model, used={sorted(acting)})",
                 )
@@ -255,6 +257,7 @@ def _feature_ranges(orbits: Sequence[Orbit]) -> Ranges:
             "there are too many possible energies",
             came=" · ".join(map(str, shape)),
             allowed="up to 2^63",
+            hint="fewer random couplings, or those of two signs",
         )
     return Ranges(ends[0], steps, shape)
 

@@ -141,7 +141,10 @@ def sample(
     supported = (MULTISPIN, REFERENCE) if fastest == MULTISPIN else (fastest,)
     if kernel is not None and kernel not in supported:
         raise RequestError(
-            "this kernel does not support the model", came=kernel, allowed=" | ".join(supported)
+            "this kernel does not support the model",
+            came=kernel,
+            allowed=" | ".join(supported),
+            hint="leave kernel out",
         )
     if (kernel or fastest) == CLUSTER:
         check_clusters(model, orbits, full)
@@ -401,6 +404,8 @@ class LatticeKernel(ModelKernel):
         if self.schedule.tempering_mcs and temperatures < 2:
             raise RequestError(
                 "parallel tempering needs at least two temperatures",
+                came=f"tempering_mcs = {self.schedule.tempering_mcs} and one temperature",
+                allowed="an axis T of two or more values in [grid]",
                 hint="T = { start = 1.5, stop = 3.5, num = 21 } in [grid]",
             )
 

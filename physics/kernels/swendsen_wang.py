@@ -101,11 +101,17 @@ def check_clusters(model: Model, orbits: Sequence[Orbit], points: Points) -> Non
     """
     if model.move != "single_flip":
         raise RequestError(
-            "cluster updates change the composition", came=f"the model {model.kind}", hint=LOCAL
+            "cluster updates change the composition",
+            came=f"the model {model.kind}",
+            allowed="models of free spins: ising",
+            hint=LOCAL,
         )
     if model.bond_disorder is not None:
         raise RequestError(
-            "cluster updates do not support random bonds", came="bonds in [model]", hint=LOCAL
+            "cluster updates do not support random bonds",
+            came="bonds in [model]",
+            allowed="a model without bonds",
+            hint=LOCAL,
         )
     features = features_of(orbits)
     couplings = dict(zip(features, model.coefficients(points, features).T, strict=True))

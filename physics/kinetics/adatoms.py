@@ -133,7 +133,9 @@ class Adatoms(Model):
             if getattr(self, name) is not None:
                 raise RequestError(
                     f"{name} is the energy of a site type that the pattern lacks",
+                    came=f"types 0 to {self.kinds - 1}",
                     allowed=", ".join(ENERGIES[: self.kinds]),
+                    hint="pattern = [[0, 1], [1, 0]]",
                 )
 
     @property
@@ -170,6 +172,7 @@ class Adatoms(Model):
                 "the pattern does not tile the lattice",
                 came=f"{cell.shape[0]} rows of {cell.shape[1]} types",
                 allowed=f"divisors of {rows} and {columns}",
+                hint=f"size = {lattice.size * cell.shape[0] * cell.shape[1]}",
             )
         return np.tile(cell, (rows // cell.shape[0], columns // cell.shape[1])).ravel()
 
@@ -202,6 +205,7 @@ class Adatoms(Model):
             raise RequestError(
                 "set the number of adatoms once, as adatoms or as coverage",
                 came=f"adatoms = {number[0]:g} and coverage = {share[0]:g}",
+                allowed="one of the two above 0",
                 hint="adatoms = 1",
             )
         count = np.where(number > 0, number, np.rint(share * lattice.sites)).astype(np.int64)
@@ -210,6 +214,7 @@ class Adatoms(Model):
                 "there is no adatom" if wrong < 1 else "more adatoms than sites to hop between",
                 came=f"{wrong} adatoms on {lattice.sites} sites",
                 allowed=f"1 to {lattice.sites - 1}",
+                hint="a larger lattice, or fewer adatoms" if wrong else "adatoms = 1",
             )
         return count
 
@@ -233,6 +238,7 @@ class Adatoms(Model):
                 "hops are too rare: the highest barrier is too many k_B T",
                 came=f"{exponent[worst]:.3g} k_B T at T = {points['T'][worst]:g} K",
                 allowed=f"up to {LARGEST_EXPONENT:g} k_B T, energies in eV and T in K",
+                hint="a higher T",
             )
 
 

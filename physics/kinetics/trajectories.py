@@ -61,7 +61,10 @@ class Trajectory:
         at = np.asarray(times, np.float64)
         if at.ndim != 1 or not np.all((at >= 0) & (at <= self.times[-1])):
             raise RequestError(
-                "a time is outside of the trajectory", came=at, allowed=f"0 to {self.times[-1]:g} s"
+                "a time is outside of the trajectory",
+                came=at,
+                allowed=f"0 to {self.times[-1]:g} s",
+                hint="more hops",
             )
         positions = np.repeat(self.lattice.positions[self.starts][None, :, :2], len(at), axis=0)
         for adatom in range(len(self.starts)):

@@ -127,6 +127,7 @@ class RandomBonds:
             raise RequestError(
                 "bonds with J_ij ≠ J_ji have no energy and no detailed balance",
                 came=f"symmetric = {table['symmetric']}",
+                allowed="symmetric = true, the default",
                 hint="symmetric = true",
             )
         kind = table.get("distribution")
@@ -140,6 +141,7 @@ class RandomBonds:
             raise RequestError(
                 f"bonds has an unknown key {name}",
                 allowed=", ".join(("distribution", *taken, "seed")),
+                hint=HINT,
             )
         values = {name: table.get(name, p.default) for name, p in taken.items()}
         for name, value in values.items():
@@ -150,6 +152,8 @@ class RandomBonds:
             raise RequestError(
                 "the uniform distribution of the bonds has low > high",
                 came=f"low = {checked['low']:g}, high = {checked['high']:g}",
+                allowed="low <= high",
+                hint='bonds = { distribution = "uniform", low = 0.5, high = 1.5 }',
             )
         seed = checked_integer(
             table.get("seed", 0),

@@ -148,6 +148,7 @@ class Ising(Model):
             raise RequestError(
                 f"{shells[0]} and a matrix of couplings exclude each other",
                 came=", ".join(shells),
+                allowed="one of the two; J multiplies the matrix",
                 hint=f"leave {shells[0]} out",
             )
         if self._matrix is not None:
@@ -156,13 +157,17 @@ class Ising(Model):
             raise self._no_realisation()
         if self.bond_disorder is None and "realisation" in {*fixed, *swept}:
             raise RequestError(
-                "realisation needs random bonds", came="no bonds in [model]", hint=BONDS_HINT
+                "realisation needs random bonds",
+                came="no bonds in [model]",
+                allowed="realisation together with bonds in [model]",
+                hint=BONDS_HINT,
             )
         return fixed
 
     def _no_realisation(self) -> RequestError:
         return RequestError(
             "random bonds need the parameter realisation, the number of the draw",
+            allowed="an axis of whole numbers in [grid], or a whole number in [model]",
             hint="realisation = { start = 0, stop = 7, num = 8 } in [grid]",
         )
 
@@ -255,6 +260,7 @@ def coupling_matrix(couplings: object) -> Matrix:
         raise RequestError(
             "the middle of the matrix couples a site to itself",
             came=values[middle, middle],
+            allowed="0 there",
             hint=MATRIX_HINT,
         )
     for row, column in np.argwhere(values != values[::-1, ::-1])[:1]:
@@ -327,6 +333,7 @@ def displaced_bonds(lattice: Lattice, steps: Sequence[Displacement]) -> Sites:
         raise RequestError(
             "couplings as a matrix need the square lattice",
             came=f"the {lattice.kind} lattice",
+            allowed="square; on other lattices one coupling for each neighbour shell",
             hint="J = [1.0, 0.2], one for each shell",
         )
     sites = np.arange(lattice.sites, dtype=np.int32).reshape(lattice.size, lattice.size)

@@ -169,6 +169,8 @@ class ParametricModel(ABC):
             if name in self.fixed_parameters:
                 raise RequestError(
                     f"{name} is both fixed in [model] and swept in [grid]",
+                    came=f"{name} = {self.fixed_parameters[name]:g} and an axis {name}",
+                    allowed="one of the two",
                     hint=f"leave {name} out of [model]",
                 )
         values = {p.name: self.fixed_parameters.get(p.name, p.default) for p in self.parameters}
@@ -182,6 +184,7 @@ class ParametricModel(ABC):
         """The error for a parameter that is neither fixed nor swept."""
         return RequestError(
             f"the model {self.kind} needs the parameter {name}",
+            allowed="a number in [model], or an axis in [grid]",
             hint=f"{name} = 0.5 in [model], or {name} = [0.5, 1.0] in [grid]",
         )
 

@@ -95,6 +95,7 @@ class SegregationSlab(ParametricModel):
                 raise RequestError(
                     "the fractions of the species do not add up to 1",
                     came=f"x + x_La = {x + 1 - rest:g}",
+                    allowed="1",
                     hint="leave x_La out",
                 )
             object.__setattr__(self, "x", x)
@@ -112,6 +113,8 @@ class SegregationSlab(ParametricModel):
             if name in swept:
                 raise RequestError(
                     f"{name} cannot be swept",
+                    came=f"an axis {name}",
+                    allowed=", ".join(p.name for p in self.parameters if p.name != "bulk_pairs"),
                     hint="x" if name == "x_La" else "one sweep for each choice",
                 )
         return super().fixed(swept)
@@ -157,6 +160,9 @@ class SegregationSlab(ParametricModel):
         """
         if not isinstance(lattice, Slab):
             raise RequestError(
-                "the model segregation_slab needs a slab", came=lattice.kind, hint='kind = "slab"'
+                "the model segregation_slab needs a slab",
+                came=lattice.kind,
+                allowed='kind = "slab" in [lattice]',
+                hint='kind = "slab"',
             )
         return lattice

@@ -66,6 +66,7 @@ def acquire(store: Store, client: Client) -> tuple[Lease, str]:
                 raise RequestError(
                     f"another scheduler works on the store {store.path}",
                     came=f"{lease.owner}, {silent:.0f} s ago",
+                    allowed="one scheduler at a time",
                     hint=f"--cluster {lease.address}, or latticescape cancel {store.path}",
                 )
             note = f"took over from {lease.owner}, which no longer works on it"

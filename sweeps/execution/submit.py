@@ -139,7 +139,9 @@ def cancel(store: StorePath) -> Lease:
     lease = read_lease(opened.records)
     if lease is None:
         raise RequestError(
-            f"nobody works on the store {store}", hint=f"latticescape status {store}"
+            f"nobody works on the store {store}",
+            allowed="a store with blocks running or waiting",
+            hint=f"latticescape status {store}",
         )
     end_lease(opened.records)
     return lease

@@ -130,6 +130,7 @@ def at_address(address: str, *, timeout: float = 10.0, security: Any = None) -> 
             "the address of the scheduler is not valid",
             came=address,
             allowed="tcp://host:port | tls://host:port",
+            hint="--cluster tcp://127.0.0.1:8786",
         )
     _check_speaks_dask(address, timeout, security)
     try:
@@ -137,6 +138,7 @@ def at_address(address: str, *, timeout: float = 10.0, security: Any = None) -> 
     except TypeError:
         raise RequestError(
             f"no certificates for {address}",
+            allowed="those of a profile, or of the Dask configuration under distributed.comm.tls",
             hint='tls = "FOLDER" in a profile, or source FOLDER/environment.sh',
         ) from None
     except OSError as error:
@@ -191,6 +193,7 @@ def _unreachable(address: str, error: OSError, timeout: float, security: Any) ->
         return RequestError(
             f"the scheduler at {address} and this process do not trust each other",
             came=_alert(address, timeout, security or Security()),
+            allowed="certificates of one authority on both sides",
             hint="latticescape cluster certificates, for all parts of a cluster at once",
         )
     hint = "dask scheduler, and then --cluster tcp://127.0.0.1:8786"
@@ -199,6 +202,7 @@ def _unreachable(address: str, error: OSError, timeout: float, security: Any) ->
     return RequestError(
         f"no scheduler answers at {address}",
         came=getattr(error.__cause__, "strerror", None) or f"nothing within {timeout:g} s",
+        allowed="the address that dask scheduler prints",
         hint=hint,
     )
 
@@ -260,6 +264,7 @@ def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
             raise RequestError(
                 f"the scheduler at {client.scheduler.address} has no workers",
                 came=f"none within {timeout:g} s",
+                allowed="at least one",
                 hint=f"dask worker {client.scheduler.address}",
             ) from None
         answers = client.run(code_identity, on_error="return")

@@ -174,6 +174,7 @@ class FunctionKernel:
             if argument.default is None and argument.name not in axes:
                 raise RequestError(
                     f"the parameter {argument.name} of {self.name} has no value",
+                    allowed="an axis of the grid, or a default in the function",
                     hint=f"{argument.name} in the grid, or a default in the function",
                 )
 

@@ -81,10 +81,13 @@ class KernelTable(Table):
                     "a variable or dimension has a name that cannot be stored",
                     came=repr(name),
                     allowed=f"letters, digits and _, and not {' or '.join(sorted(_RESERVED))}",
+                    hint="mean_size",
                 )
             if names.count(name) > 1:
                 raise RequestError(
-                    "the name of a variable or dimension is declared twice", came=name
+                    "the name of a variable or dimension is declared twice",
+                    came=name,
+                    allowed="different names",
                 )
         for variable in self.variables:
             if not set(variable.dims) <= set(self.dims):
@@ -92,6 +95,7 @@ class KernelTable(Table):
                     f"{variable.name} has a dimension that is not declared",
                     came=variable.dims,
                     allowed=", ".join(self.dims) or "the names in dims={…}",
+                    hint='Variable("counts", ("bin",)) and dims={"bin": 8}',
                 )
         return self
 

@@ -92,6 +92,7 @@ class Source:
             raise RequestError(
                 "a kernel must be a function",
                 came=repr(function),
+                allowed="a function written with def, or one that Numba compiles",
                 hint='@kernel("energy") above def energy(T): …',
             )
         return cls(
@@ -151,6 +152,7 @@ class Source:
         if self._payload is None:
             raise RequestError(
                 f"the function {self.name} is not available: a store and a spec hold only its name",
+                allowed="a run from the Python code that defines the function",
                 hint=f"run(Sweep(kernel={self.name.rpartition(':')[2]}, grid=…, seed=…), store)",
             )
         if isinstance(self._payload, bytes):
@@ -187,6 +189,7 @@ class Source:
             raise RequestError(
                 f"the function {self.name} cannot be sent to a worker",
                 came=f"{type(error).__name__}: {error}",
+                allowed="a function that uses nothing bound to this process, such as an open file",
                 hint="move it into a module that the workers can import",
             ) from error
         return pickled
@@ -217,6 +220,7 @@ def _cannot_import(name: str, error: Exception) -> RequestError:
     return RequestError(
         f"the function {name} cannot be imported here",
         came=f"{type(error).__name__}: {error}",
+        allowed="a module that every worker can import",
         hint="install its module on every worker, or cloudpickle.register_pickle_by_value",
     )
 
@@ -422,6 +426,7 @@ def _definition(function: FunctionType) -> str:
         raise RequestError(
             f"the source of the function {function.__qualname__} cannot be read",
             came=error,
+            allowed="a function defined in a file or a notebook",
             hint="write it into a file, and import it",
         ) from None
     try:

@@ -121,6 +121,7 @@ def plan(sweep: "Sweep", *, block_points: int | None = None) -> Plan:
             f"{name} of a block is too large for a chunk",
             came=f"{size / 2**20:.0f} MiB in {points} points",
             allowed=f"up to {MAX_CHUNK_BYTES // 2**20} MiB",
+            hint="fewer points in a block, or less in keep",
         )
     return Plan(
         shape=sweep.shape,

@@ -105,6 +105,7 @@ class Sweep:
         if not _instance("grid", grid):
             raise RequestError(
                 "grid is empty: nothing is swept",
+                allowed="at least one axis",
                 hint="T = { start = 1.5, stop = 3.5, num = 41 } in [grid]",
             )
         axes = {str(name): Axis.of(str(name), values) for name, values in (grid or {}).items()}
@@ -114,7 +115,10 @@ class Sweep:
         object.__setattr__(self, "seed", seed)
         if self.points > MAX_POINTS:
             raise RequestError(
-                "the grid has too many points", came=self.points, allowed=f"up to {MAX_POINTS}"
+                "the grid has too many points",
+                came=self.points,
+                allowed=f"up to {MAX_POINTS}",
+                hint="a coarser grid, or several sweeps",
             )
         parts = {"lattice": lattice, "model": model, "schedule": schedule}
         object.__setattr__(self, "kernel", _kernel(kernel, parts, tuple(axes), keep))
@@ -354,6 +358,7 @@ def _kernel(
         raise RequestError(
             "a sweep is of a kernel, or of a model on a lattice",
             came=f"kernel and {', '.join(others)}",
+            allowed="kernel and grid; or lattice, model, grid and schedule",
         )
     function: FunctionKernel = _instance("kernel", kernel)
     return function.taken()
@@ -364,7 +369,10 @@ def _instance(name: str, part: object) -> Any:
     kind, example = _KINDS[name]
     if not isinstance(part, kind):
         raise RequestError(
-            f"{name} must be a {kind.__name__}", came=repr(part), hint=f"{name}={example}"
+            f"{name} must be a {kind.__name__}",
+            came=repr(part),
+            allowed=f"a {kind.__name__}",
+            hint=f"{name}={example}",
         )
     return part
 

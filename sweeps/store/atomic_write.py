@@ -181,5 +181,8 @@ def _remove_empty(folder: Path) -> None:
 
 def _cannot_write(path: Path, reason: object) -> RequestError:
     return RequestError(
-        f"cannot write {path}", came=reason, hint=f"a path such as runs/{path.name[:80]}"
+        f"cannot write {path}",
+        came=reason,
+        allowed="a folder you may write in",
+        hint=f"a path such as runs/{path.name[:80]}",
     )

@@ -108,6 +108,7 @@ def _check_out(store: StorePath, out: StorePath) -> Path:
         raise RequestError(
             "a store can only be consolidated into a folder",
             came=out,
+            allowed="a path on a disk",
             hint="latticescape consolidate STORE consolidated.zarr",
         )
     path = Path(out)
@@ -115,7 +116,12 @@ def _check_out(store: StorePath, out: StorePath) -> Path:
     if not is_free(path):
         raise RequestError(f"{path} exists already", allowed="a new path", hint=hint)
     if not is_url(store) and Path(store).resolve() in path.resolve().parents:
-        raise RequestError(f"{path} is inside the store to be consolidated", hint=hint)
+        raise RequestError(
+            f"{path} is inside the store to be consolidated",
+            came=path,
+            allowed="a path outside of it",
+            hint=hint,
+        )
     check_parent(path)
     return path
 
@@ -125,6 +131,7 @@ def _check_finished(state: Status, partial: bool) -> None:
         raise RequestError(
             f"somebody works on the store {state.store}",
             came=state.owner,
+            allowed="a store that nobody writes to",
             hint=f"latticescape watch {state.store}, or latticescape cancel {state.store}",
         )
     counts = {name: getattr(state, name) for name in ("pending", "failed", "poisoned")}
@@ -182,5 +189,6 @@ def _damaged(source: Store) -> RequestError:
     return RequestError(
         f"the store {source.path} is damaged",
         came=f"{len(damages)} damaged blocks: {blocks}{more}",
+        allowed="a store without damage",
         hint=f"latticescape verify {source.path} --repair, and latticescape run",
     )

@@ -51,12 +51,15 @@ def base_of(base: StorePath, sweep: Sweep) -> Store:
             raise RequestError(
                 f"{problem}: grid.{name} lacks a value",
                 came=f"{shortened(values.tolist(), 80)} without {missing[0]}",
+                allowed="all values of the store, and more",
                 hint=f"Sweep.extended({{{name!r}: […]}})",
             )
         if name in sweep.kernel.uncut_axes and len(old) != len(values):
             raise RequestError(
                 f"the axis {name} cannot be extended: all its points were computed together",
                 came=f"{len(values)} values of {name} in the sweep, {len(old)} in the store",
+                allowed="the same values: parallel tempering exchanges between them",
+                hint="more values of another axis, or a run without --base",
             )
     return store
 

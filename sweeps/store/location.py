@@ -98,7 +98,11 @@ class Folder:
         if not self.path.exists():
             raise _absent(self.path)
         if not self.path.is_dir():
-            raise RequestError(f"{self.path} is a file, not a store", hint=_HINT)
+            raise RequestError(
+                f"{self.path} is a file, not a store",
+                allowed="a new path, or the folder of a store",
+                hint=_HINT,
+            )
 
     def check_space(self, needed: int) -> None:
         """Raise RequestError if the folder cannot be made, or its disk lacks so many bytes."""
@@ -110,6 +114,7 @@ class Folder:
                 f"no space for the store {self.path}",
                 came=f"{format_bytes(free)} free",
                 allowed=f"{format_bytes(needed)} or more",
+                hint="--store on another disk, or a coarser grid",
             )
 
     def free(self) -> float:

@@ -169,6 +169,7 @@ class Objects(FolderObjects):
                 "a store cannot be kept there",
                 came=url,
                 allowed="a folder, or s3:// | gs:// | az:// with a bucket and a path",
+                hint="s3://bucket/runs/ising.zarr",
             )
         self.url, self.scheme, self.bucket = url.rstrip("/"), match["scheme"], match["bucket"]
         # Obstore panics on an endpoint that is not a URL, and a panic is not an Exception.
@@ -178,6 +179,7 @@ class Objects(FolderObjects):
                 raise RequestError(
                     f"{name} is not a URL",
                     came=repr(endpoint),
+                    allowed="http://host:port | https://host:port",
                     hint=f"{name}=http://127.0.0.1:9000",
                 )
 
@@ -221,6 +223,7 @@ class Objects(FolderObjects):
             raise UnreachableError(
                 f"the object storage of {self.url} lets two writers create the same object",
                 came="If-None-Match is ignored",
+                allowed="a storage with conditional writes, such as those of AWS, Google and Azure",
                 hint="a newer version of the storage",
             )
 
@@ -405,15 +408,24 @@ def _explained(url: str, error: str) -> UnreachableError:
     scheme = urlsplit(url).scheme
     if re.search(_NO_BUCKET, error):
         return UnreachableError(
-            f"there is no bucket {scheme}://{urlsplit(url).netloc}", hint="create the bucket first"
+            f"there is no bucket {scheme}://{urlsplit(url).netloc}",
+            came=url,
+            allowed="a bucket that exists",
+            hint="create the bucket first",
         )
     if re.search(_NO_CREDENTIALS, error):
         return UnreachableError(
-            f"no credentials for {url}", allowed=f"{CREDENTIALS[scheme]}, on the workers too"
+            f"no credentials for {url}",
+            came="none in the environment of this process, and none of this machine",
+            allowed=f"{CREDENTIALS[scheme]}, on the workers too",
+            hint="export them, and start again",
         )
     if re.search(_DENIED, error):
         return UnreachableError(
-            f"access denied to {url}", came=_answer(error), hint=f"other {CREDENTIALS[scheme]}"
+            f"access denied to {url}",
+            came=_answer(error),
+            allowed="credentials that may list, read, write and delete there",
+            hint=f"other {CREDENTIALS[scheme]}",
         )
     if re.search(_SILENT, error):
         endpoint = re.search(r"https?://[^/\s]+", error)

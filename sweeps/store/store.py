@@ -90,6 +90,7 @@ class Store:
         if not readable:
             raise RequestError(
                 f"{self.path} is not a store of a sweep",
+                allowed="a new path, or a store",
                 hint="latticescape run SPEC --store runs/ising.zarr",
             )
 
@@ -199,6 +200,7 @@ class Store:
         if self.consolidated:
             raise RequestError(
                 f"the store {self.path} is consolidated and therefore read-only",
+                allowed="a store made by run",
                 hint="write to the original store, then latticescape consolidate again",
             )
 
@@ -448,7 +450,10 @@ def cached_store(path: str, identity: str, source: Source | None = None) -> Stor
     store = Store(path, source)
     if store.identity != identity:
         raise RequestError(
-            f"the store {path} was replaced during the run", hint="latticescape run again"
+            f"the store {path} was replaced during the run",
+            came=store.identity,
+            allowed=identity,
+            hint="latticescape run again",
         )
     return store
 
