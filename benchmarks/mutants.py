@@ -487,7 +487,7 @@ MUTANTS = (
         "spin_overlap",
     ),
     mutant(
-        "analysis/phases/extrapolation.py",
+        "analysis/phases/curves.py",
         "(sizes / sizes.max()) ** -exponent",
         "(sizes / sizes.max()) ** exponent",
         "sign of the scaling exponent",

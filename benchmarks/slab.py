@@ -17,7 +17,7 @@ import xarray as xr
 
 from latticescape.analysis import fit, joint_region
 from latticescape.analysis.inference.estimation.fit import Fit
-from latticescape.analysis.inference.landscapes.slabs import slab_landscape
+from latticescape.analysis.inference.landscapes.sources import slab_landscape
 from latticescape.deploy.examples import example
 from latticescape.physics import Schedule, SegregationSlab, slab
 from latticescape.physics.slab.kernel import SlabKernel

@@ -53,13 +53,13 @@ class SlabSources:
 
     def landscape(self, simulated: xr.Dataset) -> xr.Dataset:
         """The landscape of a slab's sweep; reads only the variables that the sources need."""
-        from latticescape.analysis.inference.landscapes.slabs import slab_landscape
+        from latticescape.analysis.inference.landscapes.sources import slab_landscape
 
         return slab_landscape(needed(simulated), **self.asked)
 
     def landscapes(self, models: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
         """Landscapes of several slabs' sweeps that can be compared."""
-        from latticescape.analysis.inference.landscapes.slabs import slab_landscapes
+        from latticescape.analysis.inference.landscapes.sources import slab_landscapes
 
         return slab_landscapes({n: needed(model) for n, model in models.items()}, **self.asked)
 

@@ -18,17 +18,18 @@ import psutil
 
 from latticescape.analysis.app.export import ExportPane
 from latticescape.analysis.app.figures import cross_hair
-from latticescape.analysis.app.landscape_pane import LandscapePane
 from latticescape.analysis.app.panes import (
     BOTTOM,
     TOP,
+    HistogramPane,
+    LandscapePane,
     MapPane,
     ProgressPane,
     SlicesPane,
+    SnapshotPane,
     nearest_point,
     note,
 )
-from latticescape.analysis.app.point_panes import HistogramPane, SnapshotPane
 from latticescape.analysis.app.view import NOTHING, Shown, View
 from latticescape.analysis.plots.labels import place_text, symbol_of
 from latticescape.physics.errors import RequestError
@@ -370,8 +371,6 @@ def free_port(port: int) -> int:
         except OSError as error:
             used = error.errno == errno.EADDRINUSE
             problem = "is in use" if used else f"cannot be used: {error.strerror}"
-            raise RequestError(
-                f"port {port} {problem}", allowed="a free port", hint="--port 0"
-            ) from None
+            raise RequestError(f"port {port} {problem}", hint="--port 0") from None
         bound: int = probe.getsockname()[1]
         return bound

@@ -13,8 +13,7 @@ import panel as pn
 import xarray as xr
 
 from latticescape.analysis import plots
-from latticescape.analysis.app.landscape_pane import LandscapePane
-from latticescape.analysis.app.panes import TOP
+from latticescape.analysis.app.panes import TOP, LandscapePane
 from latticescape.analysis.app.view import ALL, NOTHING, Shown, Sources, View
 from latticescape.analysis.plots.values import lattice_with, layers
 

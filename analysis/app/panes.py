@@ -1,4 +1,4 @@
-"""Panes of the sweep's variables: maps, slices through the point, and the progress of the run."""
+"""Panes of the page: maps, slices, the landscape of the images, the point, and the progress."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,12 +7,39 @@ from typing import Any
 
 import numpy as np
 import panel as pn
-from bokeh.models import Span
+import xarray as xr
+from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, Range1d, Span
+from bokeh.transform import dodge
 
-from latticescape.analysis.app.figures import CurveFigure, MapFigure, Tapped
+from latticescape.analysis.app.figures import CurveFigure, MapFigure, Tapped, bars, blank
 from latticescape.analysis.app.reader import Reader
-from latticescape.analysis.app.view import NOTHING, View, symbol
-from latticescape.analysis.plots.labels import SIMULATED, symbol_of
+from latticescape.analysis.app.view import ALL, NOTHING, Simulate, View, Words, symbol
+from latticescape.analysis.inference.estimation.deviance import part_of
+from latticescape.analysis.inference.landscapes.landscape import parameters_of
+from latticescape.analysis.plots.labels import (
+    IMAGES,
+    LATTICE_SPECIES,
+    SIMULATED,
+    axis_label,
+    place_text,
+    species_of,
+    symbol_of,
+)
+from latticescape.analysis.plots.values import (
+    CONTOUR_POINTS,
+    Estimate,
+    Shares,
+    distance_table,
+    estimate_of,
+    images_of_composition,
+    landscape_of,
+    lattice_with,
+    layers,
+    observed_shares,
+    short_labels,
+    simulated_shares,
+    snapshot,
+)
 
 TOP, BOTTOM, SLICES = 405, 375, 360
 
@@ -158,3 +185,330 @@ class ProgressPane:
         bar = f"<span style='{BAR}; width:{PROGRESS * share:.0f}px'></span>"
         frame = f"<span style='{FRAME}; width:{PROGRESS}px'>{bar}</span>"
         self.layout.object = f"{frame} &nbsp; {words}"
+
+
+MOST_IMAGES = 6
+MOST_CURVES = 5
+MOST_SAMPLES = 3000
+
+# Points along an axis of a small map's contours.
+SMALL = 81
+
+
+class LandscapePane:
+    """S² over one or two parameters; further ones have the values of the point.
+
+    Parameters
+    ----------
+    landscape
+        The result of ``landscape``.
+    posterior
+        Samples of the parameters, of any dimensions.
+    spans
+        The cross hair of the maps.
+    tapped
+        Called with the parameters at a tap.
+    estimates
+        A cache of fits, shared by the browsers of a server.
+    """
+
+    def __init__(
+        self,
+        landscape: xr.Dataset,
+        posterior: xr.Dataset | None,
+        spans: tuple[Span, Span],
+        tapped: Callable[[dict[str, float]], None],
+        estimates: dict[object, Estimate] | None = None,
+    ) -> None:
+        self.landscape, self.posterior = landscape, posterior
+        self.estimates = {} if estimates is None else estimates
+        self.parameters = parameters_of(landscape)
+        self.species = species_of(landscape)
+        self.axes: list[str] = list(self.parameters[:2])
+        self.images = [str(n) for n in landscape[part_of(landscape)].to_numpy()[:MOST_IMAGES]]
+
+        def tap(x: float, y: float) -> None:
+            tapped(dict(zip(self.axes, (x, y), strict=False)))
+
+        if not self.parameters:
+            s2 = float(landscape["s2_total"])
+            self.layout: Any = note(f"The landscape has no parameters: S² = {s2:.4f}", TOP)
+        elif len(self.parameters) == 1:
+            self.curve: Any = CurveFigure(TOP, tap)
+            self.curve.shade(self._intervals())
+            self.layout = _pane(self.curve, TOP)
+        else:
+            self.large = MapFigure(TOP, spans, tap)
+            self.small = {name: MapFigure(TOP // 2, spans, tap, bar=False) for name in self.images}
+            grid = pn.GridBox(
+                *[_pane(figure, TOP // 2) for figure in self.small.values()],
+                ncols=-(-len(self.small) // 2) or 1,
+                sizing_mode="stretch_width",
+            )
+            self.layout = pn.Row(_pane(self.large, TOP), grid, sizing_mode="stretch_width")
+
+    def draw(self, view: View, place: dict[str, float]) -> None:
+        """Draw S² over the map's axes; further parameters have the values of ``place``."""
+        if len(self.parameters) == 1:
+            self._draw_curves()
+        if len(self.parameters) < 2:
+            return
+        chosen = [axis for axis in (view.x, view.y) if axis in self.parameters]
+        others = [axis for axis in self.parameters if axis not in chosen]
+        self.axes = (chosen + others)[:2]
+        fixed = {axis: place[axis] for axis in self.parameters if axis not in self.axes}
+        cut = self.landscape.sel(fixed, method="nearest") if fixed else self.landscape
+        at = ", ".join(
+            place_text(
+                self.landscape,
+                axis,
+                int(np.abs(self.landscape[axis].to_numpy() - value).argmin()),
+                self.species,
+            )
+            for axis, value in fixed.items()
+        )
+        self._draw_map(self.large, cut, None if view.image == ALL else view.image, at)
+        if self.posterior is not None and set(self.axes) <= set(self.posterior.data_vars):
+            columns = [self.posterior[axis].to_numpy().ravel() for axis in self.axes]
+            step = -(-len(columns[0]) // MOST_SAMPLES)
+            self.large.mark(self.large.samples, np.column_stack(columns)[::step])
+        for name, figure in self.small.items():
+            self._draw_map(figure, cut, name, at, small=True)
+
+    def mark_point(self, place: dict[str, float]) -> None:
+        """Mark the point."""
+        if len(self.parameters) == 1:
+            self.curve.mark_point(place[self.axes[0]])
+        elif self.parameters:
+            here = np.array([[place[axis] for axis in self.axes]])
+            for figure in (self.large, *self.small.values()):
+                figure.mark(figure.here, here)
+
+    def _draw_map(
+        self, figure: MapFigure, cut: xr.Dataset, image: object, at: str, *, small: bool = False
+    ) -> None:
+        landscape, name = landscape_of(cut, image)
+        s2 = distance_table(landscape, self.axes)["s2"]
+        labels = [symbol(s2[a]) if small else axis_label(s2[a], self.species) for a in self.axes]
+        title = f"S², {name}" if small else f"Squared statistical distance S², {name}"
+        if not s2.notnull().any():
+            title += "\nnot computed yet"
+        else:
+            points = SMALL if small else CONTOUR_POINTS
+            key = (id(self.landscape), tuple(self.axes), image, at, points)
+            if key not in self.estimates:
+                self.estimates[key] = estimate_of(landscape, self.axes, points=points)
+            estimate = self.estimates[key]
+            best = [estimate.fit.parameters[axis][0] for axis in self.axes]
+            figure.mark(figure.best, np.array([best]))
+            figure.contour(estimate.contours)
+            lines = [estimate.text.replace(" at ", "\nat ") if small else estimate.text]
+            if not small:
+                lines += [f"cut at {at}"] if at else []
+                lines += ["contours: 68 % (solid), 95 % (dashed)"] if estimate.contours else []
+            title = "\n".join([title, lines[0], *filter(None, ["; ".join(lines[1:])])])
+        if small:
+            figure.figure.title.text_font_size = "10px"
+        figure.show(
+            s2.to_numpy(),
+            (s2[self.axes[0]].to_numpy(), s2[self.axes[1]].to_numpy()),
+            (labels[0], labels[1], "S²"),
+            title=title,
+            log=not bool((s2 <= 0).any()),
+        )
+
+    def _intervals(self) -> list[tuple[float, float]]:
+        """Return the central 95 % and 68 % of the only parameter's samples."""
+        if self.posterior is None or self.axes[0] not in self.posterior:
+            return []
+        values = self.posterior[self.axes[0]].to_numpy()
+        ends = np.quantile(values, [0.025, 0.975, 0.16, 0.84]).reshape(2, 2)
+        return [(float(low), float(high)) for low, high in ends]
+
+    def _draw_curves(self) -> None:
+        axis, images = self.axes[0], self.images[:MOST_CURVES]
+        curves: list[tuple[Any, Any]] = []
+        for image in [*images, None]:
+            table = distance_table(landscape_of(self.landscape, image)[0], [axis])
+            curves.append((table["s2"].to_numpy(), table["s2_se"].to_numpy()))
+        x = table[axis].to_numpy()
+        total = curves.pop()
+        curves += [(x[:0], None)] * (MOST_CURVES - len(curves)) + [total]
+        title = f"Squared statistical distance S²; black: all {part_of(self.landscape)}s; "
+        title += f"coloured: {', '.join(images)}"
+        if self.landscape["s2_total"].notnull().any():
+            title += f"\n{estimate_of(self.landscape, [axis]).text}"
+        if self._intervals():
+            title += "; shaded: 68 % and 95 % of the posterior"
+        label = axis_label(self.landscape[axis], self.species)
+        self.curve.show(x, curves, (label, "S²"), title=title)
+
+
+def _pane(figure: Any, height: int) -> Any:
+    return pn.pane.Bokeh(figure.figure, sizing_mode="stretch_width", min_height=height)
+
+
+COLUMNS = ("x", "top", "low", "high", "name")
+
+
+class HistogramPane:
+    """Shares of the configurations at the point and in the images."""
+
+    def __init__(self, reader: Reader, observed: xr.Dataset | None) -> None:
+        self.reader, self.observed = reader, observed
+        if not reader.has_histograms:
+            self.layout = note("This sweep has no histograms of configurations.", BOTTOM)
+            return
+        self._names = [str(name) for name in reader.ds["label"].to_numpy()]
+        short, meaning = short_labels(self._names, species_of(observed, reader.ds))
+        self.figure = blank(BOTTOM, x_range=Range1d(-0.7, len(self._names) - 0.3))
+        self.figure.xaxis.ticker = list(range(len(self._names)))
+        self.figure.xaxis.major_label_overrides = dict(enumerate(short))
+        self.figure.xaxis.major_label_orientation = 1.2 if len("".join(short)) > 45 else 0
+        self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = meaning, "share of sites"
+        self.figure.y_range = Range1d(0, 1)
+        self.figure.title.text_font_size = "11px"
+        self.simulated = ColumnDataSource({key: [] for key in COLUMNS})
+        boxes = self.figure.vbar(
+            x="x", top="top", width=0.8, color=SIMULATED, source=self.simulated,
+            legend_label="simulated",
+        )  # fmt: skip
+        bars(self.figure, self.simulated, "#555555")
+        number = 0 if observed is None else min(observed.sizes["image"], len(IMAGES))
+        self.observed_dots = [self._dots(k, number) for k in range(number)]
+        hover = [("configuration", "@name"), ("simulated share", "@top{0.00000}")]
+        self.figure.add_tools(HoverTool(renderers=[boxes], tooltips=hover))
+        legend = self.figure.legend[0]
+        legend.update(
+            label_text_font_size="11px", padding=0, margin=2, spacing=0, border_line_color=None,
+            orientation="horizontal", ncols=3, glyph_height=14, glyph_width=14, label_height=14,
+        )  # fmt: skip
+        self.figure.add_layout(legend, "above")
+        self.layout = pn.pane.Bokeh(self.figure, sizing_mode="stretch_width", min_height=BOTTOM)
+
+    def draw(self, view: View, *, per_image: bool = False) -> None:
+        """Draw the point's histogram with that of the view's image, or of each image."""
+        if not self.reader.has_histograms:
+            return
+        if not self.reader.is_done(view.place):
+            for source in (self.simulated, *self.observed_dots):
+                source.data = {key: [] for key in COLUMNS}
+            self.figure.title.text = "This point is not computed yet."
+            return
+        simulated = simulated_shares(self.reader.point("histogram_replica", view.place))
+        self._fill(self.simulated, simulated)
+        shown = self._observed(view, simulated, per_image=per_image)
+        items = self.figure.legend[0].items[1:]
+        for number, (source, item) in enumerate(zip(self.observed_dots, items, strict=True)):
+            item.visible = number < len(shown)
+            if item.visible:
+                self._fill(source, shown[number])
+                item.label = {"value": f"{shown[number].name}: S² = {shown[number].s2:.4f}"}
+            else:
+                source.data = {key: [] for key in COLUMNS}
+        tops = [(one.shares + one.errors).max() for one in (simulated, *shown)]
+        self.figure.y_range.end = 1.05 * max(tops)
+        place = view.words(self.reader, self.reader.axes)
+        self.figure.title.text = f"Configurations\nat {place}"
+
+    def _observed(self, view: View, simulated: Shares, *, per_image: bool) -> list[Shares]:
+        """Return the chosen image, or those of the point's composition, together or each."""
+        if self.observed is None:
+            return []
+        if view.image != ALL:
+            return [observed_shares(self.observed, view.image, simulated.shares)]
+        chosen = images_of_composition(self.observed, self.reader.ds, view.at(self.reader))
+        if not chosen.sizes["image"]:
+            return []
+        images = chosen["image"].to_numpy()[: len(self.observed_dots)] if per_image else [None]
+        return [observed_shares(chosen, image, simulated.shares) for image in images]
+
+    def _fill(self, source: ColumnDataSource, shares: Shares) -> None:
+        source.data = {
+            "x": np.arange(len(shares.shares)),
+            "top": shares.shares,
+            "low": shares.shares - shares.errors,
+            "high": shares.shares + shares.errors,
+            "name": self._names,
+        }
+
+    def _dots(self, number: int, series: int) -> ColumnDataSource:
+        source = ColumnDataSource({key: [] for key in COLUMNS})
+        shift = 0.0 if series == 1 else 0.6 * (number / (series - 1) - 0.5)
+        colour = IMAGES[number]
+        self.figure.scatter(
+            dodge("x", shift), "top", color=colour, size=6, source=source,
+            legend_label=f"image {number}",
+        )  # fmt: skip
+        bars(self.figure, source, colour, dodge("x", shift))
+        return source
+
+
+class SnapshotPane:
+    """The lattice at the point: as it was kept, or simulated on request."""
+
+    def __init__(self, reader: Reader, simulate: Simulate | None) -> None:
+        self.reader, self.simulate = reader, simulate
+        self._simulated: dict[tuple[Any, ...], Words] = {}
+        side = BOTTOM
+        self.figure = blank(side, width=side - 40, x_range=Range1d(0, 1), y_range=Range1d(0, 1))
+        self.figure.axis.visible = False
+        self.figure.grid.visible = False
+        self.figure.outline_line_color = None
+        self.figure.match_aspect = True
+        self.figure.title.text_font_size = "11px"
+        self.image = ColumnDataSource({"image": [], "dw": [], "dh": []})
+        mapper = LinearColorMapper(
+            palette=list(LATTICE_SPECIES), low=-0.5, high=1.5, nan_color="rgba(255,255,255,0)"
+        )
+        self.figure.image(
+            image="image", x=0, y=0, dw="dw", dh="dh", source=self.image, color_mapper=mapper
+        )
+        self.button = pn.widgets.Button(label="Simulate a snapshot here", width=side - 40)
+        self.note = note("", 20)
+        self.layers = 1
+        self.layout = pn.Column(
+            pn.pane.Bokeh(self.figure, width=side - 40, height=side), self.button, self.note,
+            width=side - 40,
+        )  # fmt: skip
+
+    def draw(self, view: View) -> None:
+        """Draw one replica."""
+        spins = self._simulated.get(self._key(view))
+        if "spins" in self.reader.ds and self.reader.is_done(view.place):
+            spins = self.reader.point("spins", view.place).to_numpy()
+        self.button.visible = spins is None and self.simulate is not None
+        self.layout[0].visible = spins is not None
+        self.note.visible = spins is None
+        if spins is None:
+            if "lattice" not in self.reader.ds.attrs:
+                self.note.object = "This sweep is of a function: it has no lattice to show."
+            elif "spins" in self.reader.ds:
+                self.note.object = "This point is not computed yet."
+            else:
+                self.note.object = (
+                    "The sweep kept no snapshots; `keep = ['spins']` in `[sweep]` keeps them."
+                )
+            return
+        lattice = lattice_with(str(self.reader.ds.attrs["lattice"]), len(spins))
+        self.layers = layers(lattice)
+        layer = min(view.layer, self.layers - 1)
+        image, (width, height) = snapshot(spins, lattice, replica=view.replica, layer=layer)
+        self.image.data = {"image": [image], "dw": [width], "dh": [height]}
+        spare = (max(width, height) - np.array([width, height])) / 2
+        self.figure.x_range.update(start=-spare[0], end=width + spare[0])
+        self.figure.y_range.update(start=-spare[1], end=height + spare[1])
+        name = view.species[1] if view.species else "species 1 (spin up)"
+        plane = f", layer {layer}" if self.layers > 1 else ""
+        how = "" if "spins" in self.reader.ds else "simulated, "
+        share = f"{100 * np.nanmean(image):.0f} % {name}, yellow"
+        self.figure.title.text = f"Snapshot: {how}replica {view.replica}{plane}\n{share}"
+
+    def compute(self, view: View) -> None:
+        """Simulate the point and draw it."""
+        assert self.simulate is not None
+        self._simulated[self._key(view)] = self.simulate(view.at(self.reader))
+        self.draw(view)
+
+    def _key(self, view: View) -> tuple[Any, ...]:
+        return tuple(view.place[axis] for axis in self.reader.axes)

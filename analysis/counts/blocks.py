@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from latticescape.analysis.checks import check_least, listed
 from latticescape.analysis.counts.tables import check_columns
 from latticescape.analysis.images.sites.rings import complete_rings, site_rings
 from latticescape.physics.errors import RequestError
@@ -64,15 +65,13 @@ def block_counts(observed: xr.Dataset, atoms: Mapping[str, Atoms], blocks: int) 
     (True, True)
     """
     classes = configurations(observed.attrs["lattice"])
-    if blocks < 2:
-        raise RequestError("too few blocks", came=blocks, allowed="2 or more along each side")
+    check_least(blocks, 2, "blocks along a side")
     parts_of_images = []
     for image, counts in zip(observed["image"].values, observed["counts"].values, strict=True):
         if str(image) not in atoms:
+            allowed = listed(observed["image"].values)
             raise RequestError(
-                f"the image {image} has no atoms",
-                came=", ".join(atoms),
-                allowed=", ".join(map(str, observed["image"].values)),
+                f"the image {image} has no atoms", came=listed(atoms), allowed=allowed
             )
         places, species, centers, rings = _neighbourhoods(atoms[str(image)], classes)
         at = places[centers]
@@ -86,18 +85,14 @@ def block_counts(observed: xr.Dataset, atoms: Mapping[str, Atoms], blocks: int) 
             ]
         )
         if not np.array_equal(parts.sum(axis=0), counts):
-            raise RequestError(
-                f"the atoms of {image} are not those that were counted",
-                came=f"{int(parts.sum())} neighbourhoods",
-                allowed=f"the {int(counts.sum())} observed ones",
+            problem = f"the atoms of {image} are not those that were counted"
+            came, allowed = (
+                f"{int(parts.sum())} neighbourhoods",
+                f"{int(counts.sum())}, as observed",
             )
-        if len(parts) < FEWEST:
-            raise RequestError(
-                f"the image {image} is too small for blocks",
-                came=f"{len(parts)} blocks with atoms",
-                allowed=f"{FEWEST} or more",
-                hint="more blocks, or a larger image",
-            )
+            raise RequestError(problem, came=came, allowed=allowed)
+        hint = "more blocks, or a larger image"
+        check_least(len(parts), FEWEST, f"blocks of {image} with atoms", hint)
         parts_of_images.append(parts.astype(float))
     return parts_of_images
 
@@ -113,11 +108,8 @@ def _neighbourhoods(
     check_columns(table)
     species = table["species"].to_numpy()
     if not np.isin(species, (0, 1)).all():
-        raise RequestError(
-            "species in blocks are 0 or 1",
-            came=", ".join(sorted({str(s) for s in species})),
-            allowed="0 | 1",
-            hint='table.assign(species=table.species == "Re")',
-        )
+        came = listed(sorted({str(s) for s in species}))
+        hint = 'table.assign(species=table.species == "Re")'
+        raise RequestError("species in blocks must be 0 or 1", came=came, hint=hint)
     places = table[["col_px", "row_px"]].to_numpy(float)
     return places, species.astype(np.int64), *complete_rings(places, classes.kind)

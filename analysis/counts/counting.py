@@ -11,6 +11,12 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from latticescape.analysis.checks import (
+    check_image_names,
+    check_one_lattice,
+    check_species_names,
+    listed,
+)
 from latticescape.analysis.counts.overlap import (
     effective_number,
     expected_counts,
@@ -112,25 +118,15 @@ def observed_counts(
         return stored if "species" in stored.attrs else _named(stored, species)
     tables = {path: read_table(path) for path in paths}
     if all("species" in table.columns for table in tables.values()):
+        check_image_names([path.stem.removesuffix("_atoms") for path in paths])
         counts = {
             path.stem.removesuffix("_atoms"): _count_table(path, table, classes, species, seed)
             for path, table in tables.items()
         }
-        if len(counts) < len(paths):
-            raise RequestError(
-                "two tables of atoms have the same name, which names the image",
-                came=", ".join(map(str, paths)),
-                allowed="one table per image",
-                hint="rename one of them",
-            )
         return _with_measured(counts, classes, species, {"source": list(map(str, paths))})
     if len(paths) > 1:
-        raise RequestError(
-            "several tables, and not all are tables of atoms",
-            came=", ".join(map(str, paths)),
-            allowed="one table of counts, or tables of atoms",
-            hint="one table at a time",
-        )
+        problem, allowed = "several tables", "one table of counts, or tables of atoms"
+        raise RequestError(problem, came=listed(paths), allowed=allowed)
     path, table = next(iter(tables.items()))
     try:
         return _named(counts_dataset(counts_by_image(table, classes), classes), species)
@@ -210,35 +206,27 @@ def count_measured(atoms_of: Mapping[str, xr.Dataset], *, seed: int = 0) -> xr.D
     """
     if not atoms_of:
         raise RequestError("no image is named", came="{}", allowed="atoms by the image's name")
-    kinds = {str(atoms.attrs["lattice"]) for atoms in atoms_of.values()}
-    if len(kinds) > 1:
-        raise RequestError("images of different lattices", came=", ".join(sorted(kinds)))
-    classes = configurations(kinds.pop())
-    counts = {name: _count_image(name, atoms, classes, seed) for name, atoms in atoms_of.items()}
+    kinds = [str(atoms.attrs["lattice"]) for atoms in atoms_of.values()]
+    check_one_lattice(kinds)
+    classes = configurations(kinds[0])
+    counts = {}
+    for name, atoms in atoms_of.items():
+        check_species_names(species_names(atoms), two=True)
+        rings = site_rings(atoms)
+        try:
+            statistics = _count_rings(atoms["species"].to_numpy(), *rings, classes, seed)
+        except RequestError as error:
+            raise error.within(name) from None
+        probability = np.nan_to_num(atoms["probability"].to_numpy()[:, 1])
+        counts[name] = statistics | {
+            "expected_counts": expected_counts(probability, *rings, classes)
+        }
     unknown = {"source": "", "pixel_size": 1.0, "pixel_units": "px"}
     attrs = {
         key: [atoms.attrs.get(key, default) for atoms in atoms_of.values()]
         for key, default in unknown.items()
     }
     return _with_measured(counts, classes, species_names(next(iter(atoms_of.values()))), attrs)
-
-
-def _count_image(name: str, atoms: xr.Dataset, classes: Configurations, seed: int) -> ImageCounts:
-    names = species_names(atoms)
-    if len(names) != 2:
-        raise RequestError(
-            "configurations are of two species",
-            came=", ".join(names),
-            allowed="the darker and the brighter",
-            hint="--species Mo,Re, species=('Mo', 'Re') in Python",
-        )
-    centers, rings = site_rings(atoms)
-    try:
-        statistics = _count_rings(atoms["species"].to_numpy(), centers, rings, classes, seed)
-    except RequestError as error:
-        raise error.within(name) from None
-    probability = np.nan_to_num(atoms["probability"].to_numpy()[:, 1])
-    return statistics | {"expected_counts": expected_counts(probability, centers, rings, classes)}
 
 
 def _count_table(
@@ -265,12 +253,9 @@ def _count_rings(
 ) -> ImageCounts:
     """Counts of an image and of its species shuffled over its own sites."""
     if not len(centers):
-        raise RequestError(
-            "no atom has a complete ring of neighbours",
-            came=f"{np.count_nonzero(species >= 0)} atoms",
-            allowed=f"at least one {classes.kind} ring",
-            hint="a larger image, or the lattice it shows",
-        )
+        problem = f"no atom has a complete {classes.kind} ring of neighbours"
+        came, hint = f"{np.count_nonzero(species >= 0)} atoms", "a larger image, or its own lattice"
+        raise RequestError(problem, came=came, hint=hint)
     counts = count_configurations(np.maximum(species, 0), centers, rings, classes)
     shuffled = shuffled_counts(species, centers, rings, classes, shuffles=SHUFFLES, seed=seed)
     return {
@@ -289,11 +274,8 @@ def _count_images(
     from latticescape.analysis.images.measurement import measure
 
     paths = image_paths(source)
-    others = [path for path in paths if not is_image(path)]
-    if others:
-        raise RequestError(
-            "images and tables together", came=", ".join(map(str, others)), allowed="only images"
-        )
+    if others := [path for path in paths if not is_image(path)]:
+        raise RequestError("images and tables together", came=listed(others), allowed="only images")
     names = tuple(species) if species is not None else UNNAMED
     atoms_of = {}
     for path in paths:
@@ -311,27 +293,28 @@ def _with_measured(
     attrs: Mapping[str, Any],
 ) -> xr.Dataset:
     """The Dataset of counts with the statistics and the provenance of the images."""
-    dims_and_labels: dict[str, tuple[tuple[str, ...], str, str]] = {
-        "expected_counts": (
-            ("configuration",),
-            "counts expected by species probabilities",
-            "count",
-        ),
+    dims_and_labels = {
+        "expected_counts": ("configuration", "counts expected by species probabilities", "count"),
         "covariance": (
-            ("configuration", "configuration_2"),
+            "configuration configuration_2",
             "covariance of the counts of a random alloy on these sites",
             "count²",
         ),
-        "effective_n": ((), "effective number of independent neighbourhoods", "count"),
+        "effective_n": ("", "effective number of independent neighbourhoods", "count"),
         "shuffled_counts": (
-            ("shuffle", "configuration"),
+            "shuffle configuration",
             "counts with the species shuffled over these sites",
             "count",
         ),
-        "p_random": ((), "share of shuffles as far from random mixing", "1"),
+        "p_random": ("", "share of shuffles as far from random mixing", "1"),
     }
     columns: dict[str, Column] = {
-        name: (("image", *dims), np.array([of[name] for of in counts.values()]), label, units)
+        name: (
+            ("image", *dims.split()),
+            np.array([of[name] for of in counts.values()]),
+            label,
+            units,
+        )
         for name, (dims, label, units) in dims_and_labels.items()
         if all(name in of for of in counts.values())
     }

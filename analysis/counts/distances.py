@@ -101,19 +101,13 @@ def _distance(p: Floats, q: Floats) -> Floats:
 
 def _check_classes(numbers: list[int]) -> None:
     if numbers[0] != numbers[1] or not all(numbers):
-        raise RequestError(
-            "the histograms have no classes, or different numbers of them",
-            came=f"{numbers[0]} and {numbers[1]}",
-            allowed="the same classes in the same order",
-            hint="count both with latticescape.physics.count_configurations",
-        )
+        came, hint = f"{numbers[0]} and {numbers[1]}", "physics.count_configurations for both"
+        raise RequestError("the histograms must have the same classes", came=came, hint=hint)
 
 
 def _normalized(histogram: Floats) -> Floats:
     if np.any(histogram < 0):
-        raise RequestError(
-            "a histogram holds a negative count", came=float(np.nanmin(histogram)), allowed=">= 0"
-        )
+        raise RequestError("a histogram holds a negative count", came=float(np.nanmin(histogram)))
     total = np.sum(histogram, axis=-1, keepdims=True, dtype=float)
     probabilities: Floats = histogram / np.where(total > 0, total, np.nan)
     return probabilities

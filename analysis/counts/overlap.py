@@ -165,7 +165,17 @@ def neighborhoods_overlap(counts: npt.ArrayLike, kind: str) -> bool:
     >>> neighborhoods_overlap([counts], "square"), neighborhoods_overlap([draws], "square")
     (True, False)
     """
-    differences = _sum_rules(configurations(kind))
+    # Rows whose product with the counts of a complete lattice is zero, (rows, classes).
+    classes = configurations(kind)
+    n, species1 = classes.neighbors, classes.centre == 1
+    if "ortho" not in classes.pair_names:
+        rows = [np.where(species1, n - int(n.max()), n)]
+    else:
+        # The six triangles around a centre: both ring atoms of species 1, one of them, none.
+        both = classes.pairs("ortho")
+        mixed, none = 2 * (n - both), 6 - 2 * n + both
+        rows = [np.where(species1, 2 * none, -mixed), np.where(species1, mixed, -2 * both)]
+    differences = np.array(rows, float)
     statistic, degrees = 0.0, 0
     for h in np.atleast_2d(np.asarray(counts, float)):
         number = h.sum()
@@ -175,20 +185,6 @@ def neighborhoods_overlap(counts: npt.ArrayLike, kind: str) -> bool:
         degrees += rank
         statistic += float(off @ np.linalg.pinv(covariance, hermitian=True) @ off)
     return degrees > 0 and bool(chi2(degrees).cdf(statistic) < AGREEING)
-
-
-def _sum_rules(classes: Configurations) -> Floats:
-    """Rows whose product with the counts of a complete lattice is zero, (rows, classes)."""
-    n, species1 = classes.neighbors, classes.centre == 1
-    if "ortho" not in classes.pair_names:
-        z = int(n.max())
-        return np.where(species1, n - z, n)[None].astype(float)
-    # The six triangles around a centre: both ring atoms of species 1, one of them, none.
-    both = classes.pairs("ortho")
-    mixed, none = 2 * (n - both), 6 - 2 * n + both
-    return np.array(
-        [np.where(species1, 2 * none, -mixed), np.where(species1, mixed, -2 * both)], float
-    )
 
 
 # Moments of the slow modes and of their squares: energy and, where it is free, magnetization.

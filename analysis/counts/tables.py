@@ -8,6 +8,12 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from latticescape.analysis.checks import (
+    check_has,
+    check_one_lattice,
+    check_species_names,
+    listed,
+)
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.configurations import PAIR_ANGLES, Configurations
 from latticescape.physics.store_contents import check_store
@@ -51,13 +57,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def check_columns(table: pd.DataFrame, columns: Sequence[str] = POSITIONS) -> None:
     """Check that a table of atoms has these columns."""
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise RequestError(
-            f"the table of atoms lacks the column {missing[0]}",
-            came=", ".join(map(str, table.columns)),
-            allowed=", ".join(columns),
-        )
+    check_has(table.columns, columns, "the table of atoms lacks a column")
 
 
 def counts_by_image(table: pd.DataFrame, classes: Configurations) -> dict[str, Integers]:
@@ -66,18 +66,14 @@ def counts_by_image(table: pd.DataFrame, classes: Configurations) -> dict[str, I
     class_columns = ["centre", *numbers[:1], *classes.pair_names]
     foreign = {name for pairs in PAIR_ANGLES.values() for name in pairs} - set(class_columns)
     if not numbers or not set(class_columns) <= set(table.columns) or foreign & set(table.columns):
-        raise RequestError(
-            f"no table of {classes.kind} configuration counts",
-            came=", ".join(map(str, table.columns)),
-            allowed=", ".join(("centre", "n_…", *classes.pair_names))
-            + ", then one column per image",
-            hint="the columns of examples/mores2_counts.csv",
-        )
+        problem = f"no table of {classes.kind} configuration counts"
+        allowed = listed(("centre", "n_…", *classes.pair_names)) + ", then one column per image"
+        hint = "the columns of examples/mores2_counts.csv"
+        raise RequestError(problem, came=listed(table.columns), allowed=allowed, hint=hint)
     images = [c for c in table.columns if c not in (*class_columns, "multiplicity")]
     if not images:
-        raise RequestError(
-            "no column of counts", came=", ".join(table.columns), allowed="one column per image"
-        )
+        allowed = "one column per image"
+        raise RequestError("no column of counts", came=listed(table.columns), allowed=allowed)
     row_of = _rows_by_class(table[class_columns], classes)
     order = [row_of[key] for key in classes.keys]
     counts = {}
@@ -85,11 +81,9 @@ def counts_by_image(table: pd.DataFrame, classes: Configurations) -> dict[str, I
         values = pd.to_numeric(table[image], errors="coerce").to_numpy(float)
         valid = (values >= 0) & (values <= MOST_COUNTS) & (values == np.rint(values))
         if not valid.all():
-            raise RequestError(
-                f"the column {image} holds a value that is not a count",
-                came=table[image].iloc[int(np.argmin(valid))],
-                allowed="whole numbers from 0 to 10^15",
-            )
+            came = table[image].iloc[int(np.argmin(valid))]
+            problem = f"the column {image} holds a value that is not a count"
+            raise RequestError(problem, came=came, allowed="whole numbers from 0 to 10^15")
         counts[str(image)] = values.astype(np.int64)[order]
     return counts
 
@@ -99,21 +93,17 @@ def _rows_by_class(columns: pd.DataFrame, classes: Configurations) -> dict[tuple
     numbers = columns.apply(pd.to_numeric, errors="coerce")
     for row, key in enumerate(numbers.itertuples(index=False, name=None)):
         if key not in classes.keys:
-            raise RequestError(
-                "unknown configuration class",
-                came=f"({', '.join(map(str, columns.iloc[row]))})",
-                allowed=f"the {len(classes)} classes of the {classes.kind} lattice",
-            )
+            came = f"({listed(columns.iloc[row])})"
+            allowed = f"the {len(classes)} classes of the {classes.kind} lattice"
+            raise RequestError("unknown configuration class", came=came, allowed=allowed)
         if key in row_of:
             raise RequestError("a configuration class occurs twice", came=key, allowed="once")
         row_of[tuple(int(part) for part in key)] = row
     if len(row_of) < len(classes):
         absent = next(key for key in classes.keys if key not in row_of)
-        raise RequestError(
-            "the wrong number of configuration classes",
-            came=f"{len(row_of)}, without {absent}",
-            allowed=f"all {len(classes)} of the {classes.kind} lattice, 0 where none was seen",
-        )
+        allowed = f"all {len(classes)} of the {classes.kind} lattice, 0 where none was seen"
+        problem = f"the configuration class {absent} is missing"
+        raise RequestError(problem, came=len(row_of), allowed=allowed)
     return row_of
 
 
@@ -125,22 +115,15 @@ def atoms_of_table(table: pd.DataFrame, species: Sequence[str] | None) -> tuple[
     finite = np.isfinite(positions).all(axis=1)
     if not finite.all():
         wrong = columns.iloc[int(np.argmin(finite))]
-        raise RequestError(
-            "an atom has no position",
-            came=", ".join(f"{name} {value}" for name, value in wrong.items()),
-            allowed="finite numbers, in px",
-        )
+        came = ", ".join(f"{name} {value}" for name, value in wrong.items())
+        raise RequestError("an atom has no position", came=came, allowed="finite numbers, in px")
     names = two_names(species)
     column = table["species"].astype(str)
-    unknown = sorted(set(column) - set(names))
-    if unknown:
+    if unknown := sorted(set(column) - set(names)):
         two = sorted(set(column)) if column.nunique() == 2 else ["Mo", "Re"]
-        raise RequestError(
-            "a species that was not named",
-            came=", ".join(unknown),
-            allowed=", ".join(names),
-            hint=f"--species {','.join(two)}, species={tuple(two)!r} in Python",
-        )
+        hint = f"--species {','.join(two)}, species={tuple(two)!r} in Python"
+        problem, came = "a species was not named", listed(unknown)
+        raise RequestError(problem, came=came, allowed=listed(names), hint=hint)
     return positions, np.asarray(column == names[1], np.int64)
 
 
@@ -158,13 +141,7 @@ def two_names(species: Sequence[str] | None) -> tuple[str, str]:
     (('0', '1'), ('Mo', 'Re'))
     """
     names = UNNAMED if species is None else tuple(map(str, species))
-    if len(names) != 2 or names[0] == names[1]:
-        raise RequestError(
-            "species are two different names",
-            came=", ".join(names),
-            allowed="species 0 and species 1",
-            hint="--species Mo,Re, species=('Mo', 'Re') in Python",
-        )
+    check_species_names(names, two=True)
     return names[0], names[1]
 
 
@@ -259,11 +236,7 @@ def stored_counts(paths: Iterable[str | Path]) -> xr.Dataset:
     latticescape.RequestError: there is no store nowhere.zarr ...
     """
     stores = {str(path): _open_store(path) for path in paths}
-    lattices = {path: str(store.attrs.get("lattice")) for path, store in stores.items()}
-    if len(set(lattices.values())) > 1:
-        raise RequestError(
-            "counts of different lattices", came=lattices, allowed="one lattice for all images"
-        )
+    check_one_lattice([str(store.attrs.get("lattice")) for store in stores.values()])
     first, *others = stores.values()
     shared = [name for name in first.data_vars if all(name in store for store in others)]
     joined: xr.Dataset = xr.concat(
@@ -289,11 +262,7 @@ def _open_store(path: str | Path) -> xr.Dataset:
     except RequestError:
         raise
     except (OSError, ValueError, KeyError) as error:
-        allowed = f"{STORES}, or a CSV table"
-        raise RequestError(
-            f"cannot read the store {path}", came=str(error), allowed=allowed
-        ) from None
-    if not {"counts", "n", "composition"} <= set(store):
-        came = ", ".join(map(str, store.data_vars))
-        raise RequestError(f"the store {path} holds no observed counts", came=came, allowed=STORES)
+        problem, allowed = f"cannot read the store {path}", f"{STORES}, or a CSV table"
+        raise RequestError(problem, came=str(error), allowed=allowed) from None
+    check_has(store, ("counts", "n", "composition"), f"the store {path} holds no observed counts")
     return store

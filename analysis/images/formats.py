@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from latticescape.analysis.checks import listed
 from latticescape.physics.errors import RequestError
 
 if TYPE_CHECKING:
@@ -68,12 +69,9 @@ class Calibration:
     def square(self, name: str) -> tuple[float, str]:
         """Size and units of square pixels; a RequestError if they are not square."""
         if not math.isclose(self.height, self.width, rel_tol=_SQUARE):
-            raise RequestError(
-                f"the pixels of {name} are not square",
-                came=f"{self.height:.4g} × {self.width:.4g} {self.units}",
-                allowed="square pixels",
-                hint="resample the image; read_image(…, pixel_size=1, pixel_units='px') in Python",
-            )
+            came = f"{self.height:.4g} × {self.width:.4g} {self.units}"
+            hint = "resample the image; read_image(…, pixel_size=1, pixel_units='px') in Python"
+            raise RequestError(f"the pixels of {name} are not square", came=came, hint=hint)
         return self.width, self.units
 
 
@@ -153,11 +151,8 @@ def read_raw(path: Path, part: str | None) -> Raw:
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise RequestError(
-            f"{path.name} is not an image of a known format",
-            came=path.suffix or "no suffix",
-            allowed=", ".join(_READERS),
-        )
+        problem = f"{path.name} is not an image of a known format"
+        raise RequestError(problem, came=path.suffix or "no suffix", allowed=listed(_READERS))
     if not path.is_file():
         raise RequestError(f"there is no file {path}", allowed="an image, or a pattern of several")
     try:
@@ -165,16 +160,11 @@ def read_raw(path: Path, part: str | None) -> Raw:
     except RequestError as error:
         raise error.within(str(path)) from None
     except ImportError as error:
-        raise RequestError(
-            f"cannot read the image {path}: {error.name} is not installed",
-            hint='pip install "latticescape[images]"',
-        ) from None
+        problem = f"cannot read the image {path}: {error.name} is not installed"
+        raise RequestError(problem, hint='pip install "latticescape[images]"') from None
     except Exception as error:  # the readers of broken files raise errors of any kind
-        raise RequestError(
-            f"cannot read the image {path}",
-            came=" ".join(str(error).split()) or type(error).__name__,
-            allowed="a complete file of its format",
-        ) from error
+        came = " ".join(str(error).split()) or type(error).__name__
+        raise RequestError(f"cannot read the image {path}", came=came) from error
 
 
 def _tiff(path: Path, part: str | None) -> Raw:
@@ -209,9 +199,8 @@ def _picture(path: Path, _: str | None) -> Raw:
             mode = picture.mode
             # Byte 25 of a PNG is its bits per channel; Pillow would drop the lower eight of 16.
             if picture.format == "PNG" and mode.startswith("RGB") and path.read_bytes()[24] > 8:
-                raise RequestError(
-                    "colours of 16 bits are not read from PNG", hint="save it as grey, or as TIFF"
-                )
+                hint = "save it as grey, or as TIFF"
+                raise RequestError("colours of 16 bits are not read from PNG", hint=hint)
             if mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
                 frames.append(np.asarray(picture.convert("RGB")))
             else:
@@ -240,7 +229,24 @@ def _raw_array(values: Values) -> Raw:
 
 
 def _microscopy(path: Path, part: str | None) -> Raw:
-    signals = _rosettasciio(path.suffix.lower()).file_reader(str(path))
+    suffix = path.suffix.lower()
+    try:
+        plugins = importlib.import_module("rsciio").IO_PLUGINS
+    except ImportError:
+        problem = f"{suffix} files are read by RosettaSciIO, which is not installed"
+        raise RequestError(problem, hint='pip install "latticescape[microscopy]"') from None
+    # The first reader of the suffix whose own requirements are installed.
+    api, missing = None, []
+    for plugin in plugins:
+        if api is None and suffix[1:] in plugin["file_extensions"]:
+            try:
+                api = importlib.import_module(plugin["api"])
+            except ImportError as error:
+                missing.append(str(error))
+    if api is None:
+        problem = f"RosettaSciIO cannot read {suffix} files here"
+        raise RequestError(problem, came="; ".join(missing))
+    signals = api.file_reader(str(path))
     images = [signal for signal in signals if len(signal["axes"]) >= 2]
     titles = [s.get("metadata", {}).get("General", {}).get("title", "") for s in images]
     names = [
@@ -255,25 +261,6 @@ def _microscopy(path: Path, part: str | None) -> Raw:
     return Raw(values, False, calibration(row["scale"], col["scale"], col["units"]))
 
 
-def _rosettasciio(suffix: str) -> Any:
-    """The first reader of a suffix whose own requirements are installed."""
-    try:
-        plugins = importlib.import_module("rsciio").IO_PLUGINS
-    except ImportError:
-        raise RequestError(
-            f"{suffix} files are read by RosettaSciIO, which is not installed",
-            hint='pip install "latticescape[microscopy]"',
-        ) from None
-    missing: list[str] = []
-    for plugin in plugins:
-        if suffix[1:] in plugin["file_extensions"]:
-            try:
-                return importlib.import_module(plugin["api"])
-            except ImportError as error:
-                missing.append(str(error))
-    raise RequestError(f"RosettaSciIO cannot read {suffix} files here", came="; ".join(missing))
-
-
 def _select(items: dict[Any, Any], part: str | None, kind: str) -> Any:
     """The only item, or the one that ``part`` names."""
     names = {str(name): item for name, item in items.items()}
@@ -283,13 +270,11 @@ def _select(items: dict[Any, Any], part: str | None, kind: str) -> Any:
         return next(iter(names.values()))
     if not names:
         raise RequestError("the file holds no image", allowed="two dimensions of numbers")
-    raise RequestError(
-        f"the file holds no {kind} named {part}"
-        if part
-        else f"the file holds more than one {kind}",
-        allowed=" | ".join(names),
-        hint=f"--part {next(iter(names))}, part={next(iter(names))!r} in Python",
-    )
+    problem = f"the file holds more than one {kind}"
+    if part:
+        problem = f"the file holds no {kind} named {part}"
+    hint = f"--part {next(iter(names))}, part={next(iter(names))!r} in Python"
+    raise RequestError(problem, allowed=" | ".join(names), hint=hint)
 
 
 Reader = Callable[[Path, str | None], Raw]

@@ -9,7 +9,8 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
-from latticescape.analysis.images.sites.rings import check_enough_atoms, site_rings, widest_gap
+from latticescape.analysis.checks import check_least
+from latticescape.analysis.images.sites.rings import site_rings, widest_gap
 from latticescape.analysis.labelled import labelled_variables
 from latticescape.physics.errors import checked_integer
 from latticescape.physics.lattices.lattice import neighbor_steps
@@ -83,7 +84,7 @@ def neighborhoods(
     """
     positions = np.stack([atoms["row"].to_numpy(), atoms["col"].to_numpy()], axis=1).astype(float)
     centers, neighbors = _neighbors(atoms, positions, J)
-    check_enough_atoms(len(centers), max(clusters, 3), f"with {J} neighbours on all sides")
+    check_least(len(centers), max(clusters, 3), f"atoms with {J} neighbours on all sides")
     steps = positions[neighbors] - positions[centers][:, None]
     spacing = float(np.median(np.hypot(*np.moveaxis(steps, 2, 0))))
     distances, angles = np.hypot(steps[..., 0], steps[..., 1]), _angles(steps)
@@ -97,7 +98,7 @@ def neighborhoods(
     labels = KMeans(min(clusters, distinct), n_init=5, random_state=seed).fit(leading).labels_
     rank = np.argsort(np.argsort(-np.bincount(labels), kind="stable"), kind="stable")
     cluster = np.asarray(rank[labels], np.int64)
-    bimodality = np.array([_bimodality(score) for score in scores.T])
+    bimodality = np.array([_bimodality(score, seed) for score in scores.T])
     parts, of_axes = ("atom", "neighbor", "part"), ("component", "neighbor", "coordinate")
     shares = pca.explained_variance_ratio_
     separation = "distance of two maxima in standard deviations"
@@ -132,7 +133,7 @@ def _neighbors(atoms: xr.Dataset, positions: Floats, J: int) -> tuple[Integers, 
     if "on_lattice" in atoms:
         usable &= atoms["on_lattice"].to_numpy()
     numbers = np.flatnonzero(usable)
-    check_enough_atoms(len(numbers), J + 1, f"for {J} neighbours")
+    check_least(len(numbers), J + 1, f"atoms for {J} neighbours")
     if "on_lattice" in atoms and len(neighbor_steps(atoms.attrs["lattice"], 1)[0]) == J:
         return site_rings(atoms)
     places = positions[numbers]
@@ -157,14 +158,15 @@ def _angles(steps: Floats) -> Floats:
     return np.asarray(np.arctan2(steps[..., 0], steps[..., 1]), np.float64)
 
 
-def _bimodality(scores: Floats) -> float:
+def _bimodality(scores: Floats, seed: int) -> float:
     """Distance, in standard deviations, of two Gaussians that fit better than one, else 0."""
     if np.ptp(scores) < 1e-9:
         return 0.0
     column = scores[:, None]
     halves = np.quantile(scores, [0.2, 0.8])[:, None]
-    two = GaussianMixture(2, covariance_type="tied", means_init=halves, max_iter=1000).fit(column)
-    one = GaussianMixture(1, covariance_type="tied").fit(column)
+    options = {"covariance_type": "tied", "max_iter": 1000, "random_state": seed}
+    two = GaussianMixture(2, means_init=halves, **options).fit(column)
+    one = GaussianMixture(1, **options).fit(column)
     separation = float(np.ptp(two.means_) / np.sqrt(two.covariances_[0, 0]))
     better = two.bic(column) + 10 < one.bic(column) and two.weights_.min() >= LEAST_SHARE
     return separation if better and separation > 2 else 0.0

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from latticescape.analysis.checks import check_image_names, check_within, listed
 from latticescape.analysis.images.formats import SUFFIXES, Raw, read_raw
 from latticescape.physics.errors import RequestError
 
@@ -71,7 +72,16 @@ def read_image(
     raw = read_raw(path, part)
     try:
         values = _real_values(_grey(_select_frame(raw, frame)))
-        size, units = _pixel_size(raw, pixel_size, pixel_units, path.name)
+        if pixel_size is None and pixel_units is None:
+            size, units = raw.calibration.square(path.name)
+        elif pixel_size is None or pixel_units is None or not 0 < pixel_size < np.inf:
+            came = f"pixel_size {pixel_size}, pixel_units {pixel_units}"
+            hint = 'pixel_size=0.02, pixel_units="nm"'
+            raise RequestError(
+                "a calibration is a size above 0 and its units", came=came, hint=hint
+            )
+        else:
+            size, units = float(pixel_size), pixel_units
     except RequestError as error:
         raise error.within(str(path)) from None
     name = path.stem if frame is None else f"{path.stem}_{frame}"
@@ -106,21 +116,12 @@ def image_paths(source: Paths) -> list[Path]:
         if not matches[0].exists() and any(mark in pattern for mark in "*?["):
             matches = sorted(path for path in map(Path, glob(pattern)) if is_image(path))
             if not matches:
-                raise RequestError(
-                    "no image matches the pattern", came=pattern, allowed=", ".join(SUFFIXES)
-                )
+                problem = "no image matches the pattern"
+                raise RequestError(problem, came=pattern, allowed=listed(SUFFIXES))
         paths += matches
     if not paths:
         raise RequestError("no image is named", came="[]", allowed="a path", hint='"images/*.tif"')
-    stems = [path.stem for path in paths]
-    twice = [path for path in paths if stems.count(path.stem) > 1]
-    if twice:
-        raise RequestError(
-            "two images have the same name",
-            came=", ".join(map(str, twice)),
-            allowed="one name per image",
-            hint="rename one of them",
-        )
+    check_image_names([path.stem for path in paths])
     return paths
 
 
@@ -187,20 +188,14 @@ def labelled_image(
 def _select_frame(raw: Raw, frame: int | None) -> Values:
     """One image, (row, col) or (row, col, colour), of a stack."""
     picture = 3 if raw.coloured else 2
+    shape = f"shape {raw.values.shape}"
     if raw.values.ndim < picture or 0 in raw.values.shape:
-        raise RequestError(
-            "no image", came=f"shape {raw.values.shape}", allowed="rows and columns of numbers"
-        )
+        raise RequestError("no image", came=shape, allowed="rows and columns of numbers")
     stack = raw.values.reshape(-1, *raw.values.shape[-picture:])
     if frame is None and len(stack) > 1:
-        raise RequestError(
-            f"a stack of {len(stack)} images",
-            came=f"shape {raw.values.shape}",
-            allowed=f"one of them, 0 to {len(stack) - 1}",
-            hint="--frame 0, frame=0 in Python",
-        )
-    if frame is not None and not 0 <= frame < len(stack):
-        raise RequestError("no such frame", came=frame, allowed=f"0 to {len(stack) - 1}")
+        problem = f"a stack of {len(stack)} images; choose frame 0 to {len(stack) - 1}"
+        raise RequestError(problem, came=shape, hint="--frame 0, frame=0 in Python")
+    check_within(frame or 0, 0, len(stack) - 1, "no such frame")
     return np.asarray(stack[frame or 0])
 
 
@@ -211,47 +206,24 @@ def _grey(values: Values) -> Values:
     colours = values[..., : channels - (channels in (2, 4))]
     differs = (colours != colours[..., :1]).any(axis=-1)
     if differs.any():
-        raise RequestError(
-            "the picture is coloured",
-            came=f"colours differ in {100 * differs.mean():.3g} % of the pixels",
-            allowed="grey values, or equal colours",
-            hint="save one channel as a grey image, as the microscope recorded it",
-        )
+        came = f"colours differ in {100 * differs.mean():.3g} % of the pixels"
+        hint = "save one channel as a grey image, as the microscope recorded it"
+        raise RequestError("the picture is coloured", came=came, hint=hint)
     return np.ascontiguousarray(colours[..., 0])
 
 
 def _real_values(values: Values) -> Values:
     """Real numbers in the machine's byte order, none infinite and not all missing."""
     if values.dtype.kind not in "buif":
-        raise RequestError(
-            "grey values must be real numbers", came=values.dtype, allowed="integers or floats"
-        )
+        raise RequestError("grey values must be integers or floats", came=values.dtype)
     if values.dtype == bool:
         return values.astype(np.uint8)
     if values.dtype == np.float16:
         return values.astype(np.float32)
     if np.isinf(values).any():
-        raise RequestError(
-            "pixels are infinite",
-            came=f"{int(np.isinf(values).sum())} of {values.size}",
-            allowed="finite numbers, or NaN where a pixel is missing",
-            hint="np.where(np.isinf(image), np.nan, image) in Python",
-        )
+        came = f"{int(np.isinf(values).sum())} of {values.size}"
+        hint = "np.where(np.isinf(image), np.nan, image) in Python"
+        raise RequestError("pixels are infinite", came=came, hint=hint)
     if np.isnan(values).all():
         raise RequestError("every pixel is NaN", came=f"{values.size} pixels", allowed="an image")
     return values.astype(values.dtype.newbyteorder("="), copy=False)
-
-
-def _pixel_size(
-    raw: Raw, pixel_size: float | None, pixel_units: str | None, name: str
-) -> tuple[float, str]:
-    if pixel_size is None and pixel_units is None:
-        return raw.calibration.square(name)
-    if pixel_size is None or pixel_units is None or not 0 < pixel_size < np.inf:
-        raise RequestError(
-            "a calibration is a size and its units",
-            came=f"pixel_size {pixel_size}, pixel_units {pixel_units}",
-            allowed="both, the size above 0",
-            hint='pixel_size=0.02, pixel_units="nm"',
-        )
-    return float(pixel_size), pixel_units

@@ -13,8 +13,8 @@ from skimage.filters import threshold_multiotsu
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
+from latticescape.analysis.checks import check_least, check_species_names
 from latticescape.analysis.images.sites.lattice_fit import positive_intensities
-from latticescape.analysis.images.sites.rings import check_enough_atoms
 from latticescape.analysis.labelled import labelled_variables
 from latticescape.physics.errors import RequestError
 
@@ -144,15 +144,9 @@ def assign_species(
     [1, 0, 0, 1, 0]
     """
     names = [str(name) for name in species]
-    if isinstance(species, str) or not names or len(set(names)) < len(names):
-        raise RequestError(
-            "species are different names",
-            came=", ".join(names),
-            allowed="one or more, from the darkest to the brightest",
-            hint="--species Mo,Re, species=('Mo', 'Re') in Python",
-        )
+    check_species_names([] if isinstance(species, str) else names)
     on = np.flatnonzero(sites["on_lattice"].to_numpy())
-    check_enough_atoms(len(on), max(FEWEST_ATOMS, 3 * len(names)), "to distinguish species")
+    check_least(len(on), max(FEWEST_ATOMS, 3 * len(names)), "atoms to distinguish species")
     places = np.stack([sites["row"].to_numpy()[on], sites["col"].to_numpy()[on]], axis=1)
     places = places / float(sites.attrs["lattice_constant"])
     intensities = sites["intensity"].to_numpy()[on].astype(float)
@@ -288,17 +282,11 @@ def _probabilities(mixture: Mixture, method: object) -> Floats:
     if method == "otsu":
         cuts = _otsu(mixture.logs, number)
     elif not isinstance(method, (int, float)) or isinstance(method, bool) or number != 2:
-        raise RequestError(
-            "unknown method to distinguish species",
-            came=method,
-            allowed="mixture | otsu | a threshold of relative_intensity between two species",
-        )
+        allowed = "mixture | otsu | a threshold of relative_intensity between two species"
+        raise RequestError("unknown method to distinguish species", came=method, allowed=allowed)
     elif not relative.min() < method < relative.max():
-        raise RequestError(
-            "the threshold leaves only one species",
-            came=method,
-            allowed=f"relative intensities from {relative.min():.3g} to {relative.max():.3g}",
-        )
+        allowed = f"relative intensities from {relative.min():.3g} to {relative.max():.3g}"
+        raise RequestError("the threshold leaves only one species", came=method, allowed=allowed)
     else:
         cuts = np.array([np.log(method) + mixture.logs.mean()])
     return np.eye(number)[np.digitize(mixture.logs, cuts)]
@@ -313,11 +301,11 @@ def _check_separation(mixture: Mixture, single: Mixture) -> None:
     doubt = float(np.sum(1 - certainty) / rarest)
     worse = better < LEAST_BIC and narrower < LEAST_NARROWER
     if mixture.separation < LEAST_SEPARATION or worse or doubt > MOST_DOUBT:
-        raise RequestError(
-            f"the brightness of the atoms does not show {len(mixture.means)} species",
-            came=f"means {mixture.separation:.1f} standard deviations from each other, BIC better "
-            f"by {better:.0f}, {doubt:.2f} doubtful atoms per atom of the rarest species",
-            allowed=f"{LEAST_SEPARATION:g} or more, {LEAST_BIC:g} or more, at most {MOST_DOUBT}",
-            hint="in Python, assign_species(sites, method=1.5), a threshold known from another "
-            "image of the same contrast",
+        came = (
+            f"means {mixture.separation:.1f} standard deviations from each other, BIC better "
+            f"by {better:.0f}, {doubt:.2f} doubtful atoms per atom of the rarest species"
         )
+        allowed = f"{LEAST_SEPARATION:g} or more, {LEAST_BIC:g} or more, at most {MOST_DOUBT}"
+        problem = f"the brightness of the atoms does not show {len(mixture.means)} species"
+        hint = "assign_species(sites, method=1.5) in Python, with the threshold of a similar image"
+        raise RequestError(problem, came=came, allowed=allowed, hint=hint)

@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from latticescape.analysis.checks import check_choice
 from latticescape.analysis.images.reading import labelled_image
+from latticescape.analysis.images.sites.rings import check_plane
 from latticescape.analysis.labelled import labelled_variables
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import GEOMETRIES, Lattice
@@ -104,14 +106,11 @@ def place_atoms(
     (72, 36, (81, 91))
     """
     kinds = np.asarray(species)
-    if lattice.geometry.dimension != 2:
-        raise RequestError("an image shows a plane lattice", came=lattice.kind)
+    check_plane(lattice.kind)
     if kinds.shape != (lattice.sites,) or not np.isin(kinds, np.arange(len(amplitudes))).all():
-        raise RequestError(
-            "species do not fit the lattice or the amplitudes",
-            came=f"shape {kinds.shape}",
-            allowed=f"{lattice.sites} numbers from 0 to {len(amplitudes) - 1}",
-        )
+        problem = "species do not fit the lattice or the amplitudes"
+        allowed = f"{lattice.sites} numbers from 0 to {len(amplitudes) - 1}"
+        raise RequestError(problem, came=f"shape {kinds.shape}", allowed=allowed)
     kinds = kinds.astype(np.int64)
     rng = np.random.default_rng(seed)
     table = _unrolled(lattice, distortion, chalcogen > 0)
@@ -179,9 +178,18 @@ def two_phase_atoms(
     >>> sorted(set(heights.tolist())), float(phase.mean())
     ([0.5, 1.0], 0.5)
     """
-    if kind not in ("stripes", "dimers"):
-        raise RequestError("unknown phases", came=repr(kind), allowed="stripes | dimers")
-    places, steps = _covering("square" if kind == "stripes" else "honeycomb", shape, spacing)
+    check_choice(kind, ("stripes", "dimers"), "phases")
+    # Sites around the origin that a rotated frame may reach: (x, y) px, and their numbers.
+    geometry = GEOMETRIES["square" if kind == "stripes" else "honeycomb"]
+    cell = np.asarray(geometry.cell)
+    radius = np.hypot(*shape) / 2 / spacing + 2
+    most = int(np.ceil(radius * np.linalg.norm(np.linalg.inv(cell), axis=0).max())) + 1
+    ranges = [np.arange(-most, most + 1)] * 2
+    steps = np.array(np.meshgrid(*ranges, np.arange(geometry.sublattices), indexing="ij"))
+    steps = steps.reshape(3, -1).T
+    places = steps[:, :2] @ cell + np.asarray(geometry.basis)[steps[:, 2]]
+    near = (places**2).sum(axis=1) < radius**2
+    places, steps = spacing * places[near], steps[near]
     middle = (np.array(shape) - 1) / 2
     positions = _rotated(places, rotation) + middle
     below = _below(positions, shape, boundary, tilt)
@@ -217,23 +225,6 @@ def _rotated(places: Floats, rotation: float) -> Floats:
     angle = np.deg2rad(rotation)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     return np.asarray((places @ turn)[:, ::-1], np.float64)
-
-
-def _covering(kind: str, shape: tuple[int, int], spacing: float) -> tuple[Floats, Integers]:
-    """Sites around the origin that a rotated frame may reach: (x, y) px, and their numbers.
-
-    The numbers are those of the cell, two, and of the sublattice.
-    """
-    geometry = GEOMETRIES[kind]
-    cell = np.asarray(geometry.cell)
-    radius = np.hypot(*shape) / 2 / spacing + 2
-    most = int(np.ceil(radius * np.linalg.norm(np.linalg.inv(cell), axis=0).max())) + 1
-    ranges = [np.arange(-most, most + 1)] * 2
-    steps = np.array(np.meshgrid(*ranges, np.arange(geometry.sublattices), indexing="ij"))
-    steps = steps.reshape(3, -1).T
-    places = steps[:, :2] @ cell + np.asarray(geometry.basis)[steps[:, 2]]
-    near = (places**2).sum(axis=1) < radius**2
-    return spacing * places[near], steps[near]
 
 
 def _below(
@@ -322,11 +313,9 @@ def draw_image(
     if heights.shape not in ((), places.shape[:1]) or not np.all(
         np.isfinite(heights) & (heights >= 0)
     ):
-        raise RequestError(
-            "amplitudes do not fit the atoms",
-            came=f"shape {heights.shape}",
-            allowed=f"one number or {len(places)} numbers, none below 0",
-        )
+        allowed = f"one number or {len(places)} numbers, none below 0"
+        came = f"shape {heights.shape}"
+        raise RequestError("amplitudes do not fit the atoms", came=came, allowed=allowed)
     heights = np.broadcast_to(heights, len(places))
     if len(shape) != 2 or min(shape) < 1:
         raise RequestError("the frame is empty", came=shape, allowed="rows and columns")
@@ -334,14 +323,19 @@ def draw_image(
         raise RequestError("sigma must be positive", came=sigma, allowed="px, above 0")
     numbers = (peak, blur, scan_noise, readout, background)
     if not all(np.isfinite(number) and number >= 0 for number in numbers):
-        raise RequestError(
-            "peak, blur, scan_noise, readout or background is negative or not finite",
-            came=numbers,
-            allowed="0 or more",
-        )
+        problem = "peak, blur, scan_noise, readout and background must be finite and 0 or more"
+        raise RequestError(problem, came=numbers)
     heights = heights * peak * sigma**2 / (sigma**2 + blur**2)
     rng = np.random.default_rng(seed)
-    expected = _sloped(shape, background, background_slope)
+    row, col = (
+        rise * np.linspace(-0.5, 0.5, n) if n > 1 else np.zeros(1)
+        for rise, n in zip(background_slope, shape, strict=True)
+    )
+    expected: Floats = background + row[:, None] + col[None, :]
+    if expected.min() < 0:
+        came = f"background {background}, background_slope {background_slope}"
+        allowed = "background ≥ (|slope of rows| + |slope of columns|) / 2"
+        raise RequestError("the background falls below zero", came=came, allowed=allowed)
     jitter = scan_noise * rng.standard_normal(shape[0]) if scan_noise else np.zeros(shape[0])
     _add_columns(expected, places, heights, float(np.hypot(sigma, blur)), drift, jitter)
     counts = rng.poisson(expected).astype(np.float64) if dose else expected
@@ -363,9 +357,7 @@ def drifted(positions: npt.ArrayLike, drift: Pair, rows: int) -> Floats:
     """
     places = _places(positions)
     if not (np.isfinite(drift).all() and drift[0] < max(rows - 1, 1)):
-        raise RequestError(
-            "the drift is faster than the scan", came=drift, allowed="less than the rows"
-        )
+        raise RequestError("the drift must be slower than the scan", came=drift, allowed="< rows")
     row = places[:, 0] / (1 - drift[0] / max(rows - 1, 1))
     return np.column_stack([row, places[:, 1] + drift[1] * row / max(rows - 1, 1)])
 
@@ -475,25 +467,9 @@ def two_phases(
 def _places(positions: npt.ArrayLike) -> Floats:
     places = np.asarray(positions, np.float64)
     if places.ndim != 2 or places.shape[1] != 2 or not np.isfinite(places).all():
-        raise RequestError(
-            "positions are not finite pairs", came=f"shape {places.shape}", allowed="(atoms, 2), px"
-        )
+        came = f"shape {places.shape}"
+        raise RequestError("positions must be finite", came=came, allowed="(atoms, 2), px")
     return places
-
-
-def _sloped(shape: tuple[int, int], background: float, slope: Pair) -> Floats:
-    row, col = (
-        rise * np.linspace(-0.5, 0.5, n) if n > 1 else np.zeros(1)
-        for rise, n in zip(slope, shape, strict=True)
-    )
-    plane: Floats = background + row[:, None] + col[None, :]
-    if plane.min() < 0:
-        raise RequestError(
-            "the background falls below zero",
-            came=f"background {background}, background_slope {slope}",
-            allowed="background ≥ (|slope of rows| + |slope of columns|) / 2",
-        )
-    return plane
 
 
 def _add_columns(

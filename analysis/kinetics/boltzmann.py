@@ -7,6 +7,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.stats import chi2
 
+from latticescape.analysis.checks import check_choice
 from latticescape.analysis.labelled import labelled_variables
 from latticescape.physics.errors import RequestError, checked_integer
 
@@ -31,13 +32,7 @@ def boltzmann_constant(units: str) -> float:
     >>> boltzmann_constant("meV")
     0.08617333262
     """
-    if units not in BOLTZMANN:
-        raise RequestError(
-            "unknown unit of energy",
-            came=repr(units),
-            allowed=" | ".join(BOLTZMANN),
-            hint='units="eV"',
-        )
+    check_choice(units, BOLTZMANN, "unit of energy", hint='units="eV"')
     return BOLTZMANN[units]
 
 
@@ -54,12 +49,8 @@ def finite_numbers(
     """
     own = getattr(data, "attrs", {}).get("units", units)
     if units and own != units:
-        raise RequestError(
-            f"the units of {what} do not match",
-            came=own,
-            allowed=units,
-            hint=f'convert the values, then .assign_attrs(units="{units}")',
-        )
+        hint = f'convert the values, then .assign_attrs(units="{units}")'
+        raise RequestError(f"the units of {what} do not match", came=own, allowed=units, hint=hint)
     try:
         values = np.asarray(data, np.float64)
     except (TypeError, ValueError):
@@ -134,16 +125,11 @@ def arrhenius(
     if T is None and "T" in getattr(rates, "coords", {}):
         T = rates["T"]
     if T is None:
-        raise RequestError(
-            "rates have no temperatures", allowed="T=, or a coordinate T", hint="T=[300, 350]"
-        )
+        raise RequestError("rates have no temperatures", allowed="T=", hint="T=[300, 350]")
     kelvin = np.atleast_1d(temperatures(T))
     if len(np.unique(kelvin)) < 2:
-        raise RequestError(
-            "a single temperature determines no barrier",
-            came=f"T = {kelvin[0]:g} K",
-            allowed="two or more different temperatures",
-        )
+        problem = "a barrier needs two or more different temperatures"
+        raise RequestError(problem, came=f"T = {kelvin[0]:g} K")
     scale = boltzmann_constant(units)
     design = np.stack([-1.0 / (scale * kelvin), np.ones(len(kelvin))], axis=1)
     if isinstance(rates, xr.Dataset):
@@ -151,12 +137,9 @@ def arrhenius(
     else:
         values, covariance, deviations = _fit_rates(rates, errors, design)
     if values[0] < 0:
-        raise RequestError(
-            "rates fall with temperature: the barrier would be negative",
-            came=f"{values[0]:.4g} {units}",
-            allowed="rates that rise with T",
-            hint="check that T is in K, and in the order of the rates",
-        )
+        came, hint = f"{values[0]:.4g} {units}", "T in K, and in the order of the rates"
+        problem = "rates fall with temperature: the barrier would be negative"
+        raise RequestError(problem, came=came, allowed="rates that rise with T", hint=hint)
     degrees = len(kelvin) - 2
     value = float(np.sum(deviations**2))
     spread = np.sqrt(np.diag(covariance))
@@ -189,18 +172,14 @@ def _fit_rates(rates: Any, errors: Any, design: Floats) -> tuple[Floats, Floats,
     hint = "a Dataset of hops and exposure, which may include a temperature without hops"
     values = finite_numbers(rates, "rates", "1/s", above_zero=True, hint=hint)
     if errors is None:
-        raise RequestError(
-            "rates have no errors",
-            allowed="errors=, or a Dataset of hops and exposure",
-            hint="arrhenius(ds.hop_rate, ds.hop_rate_se)",
-        )
+        allowed = "errors=, or a Dataset of hops and exposure"
+        hint_errors = "arrhenius(ds.hop_rate, ds.hop_rate_se)"
+        raise RequestError("rates have no errors", allowed=allowed, hint=hint_errors)
     spread = finite_numbers(errors, "errors", "1/s", above_zero=True, hint=hint)
     if values.shape != (len(design),) or spread.shape != values.shape:
-        raise RequestError(
-            "rates, errors and temperatures must have the same length",
-            came=f"{values.shape}, {spread.shape}, {len(design)}",
-            allowed="one rate and one error per temperature",
-        )
+        came = f"{values.shape}, {spread.shape}, {len(design)}"
+        problem = "rates, errors and temperatures must have the same length"
+        raise RequestError(problem, came=came)
     weights = (values / spread)[:, None]
     matrix, logs = design * weights, np.log(values) * weights[:, 0]
     covariance = np.asarray(np.linalg.inv(matrix.T @ matrix), np.float64)
@@ -216,12 +195,9 @@ def _fit_counts(counts: xr.Dataset, design: Floats) -> tuple[Floats, Floats, Flo
         if name in counts or name != "rate_se"
     )
     if np.any(hops < 0) or np.any(exposure <= 0) or np.count_nonzero(hops) < 2:
-        raise RequestError(
-            "a barrier needs hops at two or more temperatures",
-            came=f"hops = {hops.tolist()}, exposure = {exposure.tolist()} s",
-            allowed="counts >= 0, exposures > 0",
-            hint="longer films",
-        )
+        came = f"hops = {hops.tolist()}, exposure = {exposure.tolist()} s"
+        problem, allowed = "a barrier needs hops at two or more temperatures", "exposures > 0"
+        raise RequestError(problem, came=came, allowed=allowed, hint="longer films")
     if errors:
         # An estimated hop weighs as much as a counted one, or less.
         known = (hops > 0) & (errors[0] > 0)
@@ -312,12 +288,9 @@ def site_energies(
     if errors is not None:
         relative = _per_type(errors, "errors", len(observed), above_zero=True) / observed
     elif np.any(observed != np.floor(observed)):
-        raise RequestError(
-            "populations that are not counts need their errors",
-            came=observed.tolist(),
-            allowed="whole numbers, or errors=",
-            hint="site_energies(ds.population, T, errors=ds.population_se)",
-        )
+        problem = "populations that are not counts need their errors"
+        hint = "site_energies(ds.population, T, errors=ds.population_se)"
+        raise RequestError(problem, came=observed.tolist(), hint=hint)
     else:
         relative = 1.0 / np.sqrt(observed)
     checked_integer(reference, 0, len(observed) - 1, "reference is not a site type")
@@ -366,12 +339,9 @@ def _observed(counts: Any) -> tuple[npt.NDArray[Any], Floats]:
         names = counts[counts.dims[0]].to_numpy()
     observed = finite_numbers(values, "counts")
     if observed.ndim != 1 or len(observed) < 2 or np.any(observed <= 0):
-        raise RequestError(
-            "an energy needs a population above zero on each of two types or more",
-            came=observed.tolist(),
-            allowed="numbers > 0, one per type",
-            hint="leave out a type without atoms: its energy has only a lower bound",
-        )
+        problem = "an energy needs a population above zero on each of two types or more"
+        hint = "leave out a type without atoms: its energy has only a lower bound"
+        raise RequestError(problem, came=observed.tolist(), hint=hint)
     return names, observed
 
 
@@ -380,7 +350,6 @@ def _per_type(
 ) -> Floats:
     values = finite_numbers(data, name, units, above_zero=above_zero)
     if values.shape != (types,):
-        raise RequestError(
-            f"{name} needs one number per site type", came=values.shape, allowed=f"{types} numbers"
-        )
+        problem = f"{name} needs one number per site type, {types} in all"
+        raise RequestError(problem, came=values.shape)
     return values

@@ -12,6 +12,7 @@ import xarray as xr
 from scipy.optimize import brentq
 from scipy.spatial import cKDTree
 
+from latticescape.analysis.checks import check_has
 from latticescape.analysis.kinetics.boltzmann import finite_numbers
 from latticescape.physics.errors import RequestError
 
@@ -163,15 +164,22 @@ def hop_rates(
     """
     seconds = float(finite_numbers(frame_time, "frame_time", "s", above_zero=True))
     places = _sites(sites, types)
-    intervals = _intervals(_table(tracks), places)
+    table = _table(tracks)
+    distances, site = places.tree.query(table[["row", "col"]].to_numpy())
+    on = distances <= places.distance / 2
+    if np.mean(~on) > MOST_OFF_SITE:
+        came = f"{np.mean(~on):.0%} more than half of {places.distance:.4g} from any site"
+        hint = "sites in the unit of the tracks, as (row, col)"
+        allowed = f"up to {MOST_OFF_SITE:.0%}"
+        raise RequestError("the atoms are not on the sites", came=came, allowed=allowed, hint=hint)
+    follows = (np.diff(table["particle"]) == 0) & (np.diff(table["frame"]) == 1)
+    first = np.flatnonzero(follows & on[:-1] & on[1:])
+    intervals = Intervals(site[first].astype(np.int64), site[first + 1].astype(np.int64))
     inner = places.inner[intervals.before]
     kept = Intervals(intervals.before[inner], intervals.after[inner])
     if not len(kept.before):
-        raise RequestError(
-            "no atom is in two consecutive frames away from the edge",
-            came=f"{len(intervals.before)} intervals, all from the edge",
-            allowed="one interval or more",
-        )
+        problem = "no atom is in two consecutive frames away from the edge"
+        raise RequestError(problem, came=f"{len(intervals.before)} intervals, all from the edge")
     counted = _count_moves(kept, places, seconds)
     rates_of = _uncorrected if places.types.max() > 0 else _corrected
     return rates_of(counted, kept, places).assign_attrs(
@@ -185,22 +193,15 @@ def hop_rates(
 def _table(tracks: Any) -> pd.DataFrame:
     table = pd.read_csv(tracks, comment="#") if isinstance(tracks, (str, Path)) else tracks
     table = table if isinstance(table, pd.DataFrame) else pd.DataFrame(table)
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise RequestError(
-            "tracks lack a column", came=", ".join(map(str, table.columns)), allowed=COLUMNS
-        )
+    check_has(table.columns, COLUMNS, "tracks lack a column")
     values = finite_numbers(table[COLUMNS].to_numpy(), "tracks")
     frame = pd.DataFrame(values, columns=COLUMNS)
     if np.any(frame["frame"] != np.floor(frame["frame"])):
         raise RequestError("frame must be whole numbers", allowed="0, 1, 2, …")
     if frame.duplicated(["particle", "frame"]).any():
         row = frame[frame.duplicated(["particle", "frame"])].iloc[0]
-        raise RequestError(
-            "an atom occurs twice in a frame",
-            came=f"particle {row['particle']:g} in frame {row['frame']:g}",
-            allowed="one row per atom and frame",
-        )
+        came = f"particle {row['particle']:g} in frame {row['frame']:g}"
+        raise RequestError("an atom occurs twice in a frame", came=came, allowed="one row per atom")
     return frame.sort_values(["particle", "frame"])
 
 
@@ -210,32 +211,13 @@ def _sites(sites: Any, types: Any) -> Sites:
         sites = np.column_stack([placed["site_row"], placed["site_col"]])
     positions = finite_numbers(sites, "sites")
     if positions.ndim != 2 or positions.shape[1] != 2 or not 2 <= len(positions) <= MOST_SITES:
-        raise RequestError(
-            "sites must be a list of positions",
-            came=positions.shape,
-            allowed=f"(sites, 2), 2 to {MOST_SITES} of them",
-        )
+        allowed = f"(sites, 2), 2 to {MOST_SITES} of them"
+        raise RequestError("sites must be positions", came=positions.shape, allowed=allowed)
     kinds = np.zeros(len(positions)) if types is None else finite_numbers(types, "types")
     if kinds.shape != (len(positions),) or np.any((kinds < 0) | (kinds != np.floor(kinds))):
-        raise RequestError(
-            "types need one number per site", came=kinds.shape, allowed="whole numbers from 0"
-        )
+        problem = "types need one number per site"
+        raise RequestError(problem, came=kinds.shape, allowed="whole numbers from 0")
     return Sites(positions, kinds.astype(np.int64))
-
-
-def _intervals(table: pd.DataFrame, places: Sites) -> Intervals:
-    distances, site = places.tree.query(table[["row", "col"]].to_numpy())
-    on = distances <= places.distance / 2
-    if np.mean(~on) > MOST_OFF_SITE:
-        raise RequestError(
-            "the atoms are not on the sites",
-            came=f"{np.mean(~on):.0%} more than half of {places.distance:.4g} from any site",
-            allowed=f"up to {MOST_OFF_SITE:.0%}",
-            hint="sites in the unit of the tracks, as (row, col)",
-        )
-    follows = (np.diff(table["particle"]) == 0) & (np.diff(table["frame"]) == 1)
-    first = np.flatnonzero(follows & on[:-1] & on[1:])
-    return Intervals(site[first].astype(np.int64), site[first + 1].astype(np.int64))
 
 
 def _count_moves(seen: Intervals, places: Sites, seconds: float) -> xr.Dataset:
@@ -321,9 +303,7 @@ def several_hops(hops: float) -> float:
 
 
 def _too_many_hops(came: str, most: float) -> RequestError:
-    return RequestError(
-        "atoms hop several times between two frames, too often to be distinguished",
-        came=came,
-        allowed=f"up to {most:g} hops per atom between two frames",
-        hint="a shorter frame_time, or a lower temperature",
-    )
+    problem = "atoms hop several times between two frames, too often to be distinguished"
+    allowed = f"up to {most:g} hops per atom between two frames"
+    hint = "a shorter frame_time, or a lower temperature"
+    return RequestError(problem, came=came, allowed=allowed, hint=hint)

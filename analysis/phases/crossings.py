@@ -11,17 +11,19 @@ import xarray as xr
 from numpy.polynomial import Polynomial
 
 from latticescape.analysis.phases.curves import (
+    ISING,
     Curve,
     PolynomialFit,
     Sizes,
+    Universality,
     Values,
     by_size,
     curve_of,
+    extrapolate,
     fit_polynomial,
     jackknifed,
     lattice_of,
 )
-from latticescape.analysis.phases.extrapolation import ISING, Universality, extrapolate
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import GEOMETRIES, Lattice
 
@@ -343,7 +345,20 @@ def pair_of(small: Curve, large: Curve, nu: float) -> Pair:
     RequestError
         If the curves do not cross in their common range.
     """
-    T, difference, error = _difference(small, large)
+    # The larger minus the smaller size's cumulant at the common temperatures.
+    curves = (small, large)
+    T = np.union1d(small.temperatures, large.temperatures)
+    inside = [(c.temperatures.min() <= T) & (c.temperatures.max() >= T) for c in curves if len(T)]
+    T = T[np.all(inside, axis=0)] if len(T) else T
+    if len(T) < 3:
+        problem = f"L = {small.size} and {large.size} have too few temperatures in common"
+        hint = "the same axis T for all sizes, and points that are done"
+        raise RequestError(problem, came=f"{len(T)} done", allowed="three or more", hint=hint)
+    U, errors = (
+        [np.interp(T, c.temperatures, values) for c, values in zip(curves, both, strict=True)]
+        for both in zip(*((c.mean[BINDER], c.error(BINDER)) for c in curves), strict=True)
+    )
+    difference, error = U[1] - U[0], np.hypot(*errors)
     place = _sign_change(small, large, T, difference / np.where(error > 0, error, np.inf))
     neighbors = place[1:3]
     guess = float(np.interp(0.0, -difference[neighbors], T[neighbors]))
@@ -353,26 +368,6 @@ def pair_of(small: Curve, large: Curve, nu: float) -> Pair:
         half = max(half, distances[min(ENOUGH, len(distances)) - 1])
     half *= 1 + 1e-9
     return Pair(small, large, (guess - half, guess + half))
-
-
-def _difference(small: Curve, large: Curve) -> tuple[Floats, Floats, Floats]:
-    """Return the common temperatures, the larger minus the smaller size's cumulant, its error."""
-    curves = (small, large)
-    T = np.union1d(small.temperatures, large.temperatures)
-    inside = [(c.temperatures.min() <= T) & (c.temperatures.max() >= T) for c in curves if len(T)]
-    T = T[np.all(inside, axis=0)] if len(T) else T
-    if len(T) < 3:
-        raise RequestError(
-            f"L = {small.size} and {large.size} have too few temperatures in common",
-            came=f"{len(T)} done",
-            allowed="three or more",
-            hint="the same axis T for all sizes, and points that are done",
-        )
-    U, error = (
-        [np.interp(T, c.temperatures, values) for c, values in zip(curves, both, strict=True)]
-        for both in zip(*((c.mean[BINDER], c.error(BINDER)) for c in curves), strict=True)
-    )
-    return T, U[1] - U[0], np.hypot(*error)
 
 
 def _sign_change(small: Curve, large: Curve, T: Floats, z: Floats) -> npt.NDArray[np.intp]:
@@ -393,12 +388,10 @@ def _sign_change(small: Curve, large: Curve, T: Floats, z: Floats) -> npt.NDArra
         reason, ends = "the larger size is more ordered: Tc is higher", (high, high + span)
     else:
         reason, ends = "both are equal within their errors", (low / 2, 2 * high)
-    raise RequestError(
-        f"the Binder curves of L = {small.size} and {large.size} do not cross",
-        came=f"T from {T[0]:g} to {T[-1]:g}, where {reason}",
-        allowed="a range with Tc inside, at H = 0",
-        hint=f"T = {{ start = {ends[0]:.4g}, stop = {ends[1]:.4g}, num = {max(len(T), 11)} }}",
-    )
+    problem = f"the Binder curves of L = {small.size} and {large.size} do not cross"
+    came = f"T from {T[0]:g} to {T[-1]:g} at H = 0, where {reason}"
+    hint = f"T = {{ start = {ends[0]:.4g}, stop = {ends[1]:.4g}, num = {max(len(T), 11)} }}"
+    raise RequestError(problem, came=came, hint=hint)
 
 
 def _first_significant(z: Floats) -> int | None:

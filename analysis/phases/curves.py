@@ -1,4 +1,4 @@
-"""Observables against temperature for one or several lattice sizes, and polynomials through them.
+"""Observables against temperature for several lattice sizes, and their extrapolation to L = ∞.
 
 Standard errors are jackknife errors over the 64 replicas of each size. A replica is left out at all
 temperatures at once, so the errors stay valid when parallel tempering exchanges configurations
@@ -17,6 +17,7 @@ import xarray as xr
 from numpy.polynomial import Polynomial
 from scipy.stats import chi2
 
+from latticescape.analysis.checks import check_has, listed
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.observables import estimates
 from latticescape.physics.lattices.lattice import Lattice
@@ -42,12 +43,9 @@ def lattice_of(ds: xr.Dataset) -> Lattice:
     if size is None and "spec" in ds.attrs:
         size = tomllib.loads(str(ds.attrs["spec"])).get("lattice", {}).get("size")
     if size is None or "lattice" not in ds.attrs:
-        raise RequestError(
-            "the Dataset has no lattice, or no lattice size, in its attributes",
-            came=", ".join(map(str, ds.attrs)) or "no attributes",
-            allowed='"lattice", and "spec" or "lattice_size": a sweep of a lattice model',
-            hint='open_sweep("runs/ising.zarr")',
-        )
+        problem = "the Dataset has no lattice, or no lattice size, in its attributes"
+        allowed, hint = "a sweep of a lattice model", 'open_sweep("runs/ising.zarr")'
+        raise RequestError(problem, came=listed(ds.attrs), allowed=allowed, hint=hint)
     return Lattice(str(ds.attrs["lattice"]), int(size))
 
 
@@ -66,18 +64,12 @@ def by_size(sweeps: Sizes, least: int = 2) -> dict[int, xr.Dataset]:
     )
     kinds = {(str(ds.attrs.get("lattice")), str(ds.attrs.get("model"))) for ds in datasets}
     if len(set(sizes)) < max(least, len(sizes)):
-        raise RequestError(
-            "the sweeps must have different lattice sizes",
-            came=f"L = {', '.join(map(str, sizes))}" if sizes else "no Dataset",
-            allowed=f"at least {least} different sizes",
-            hint="sweeps that differ in lattice.size alone, such as 16, 32 and 64",
-        )
+        problem, came = "the sweeps must have different lattice sizes", f"L = {listed(sizes)}"
+        hint = "sweeps that differ in lattice.size alone, such as 16, 32 and 64"
+        raise RequestError(problem, came=came, allowed=f"at least {least} sizes", hint=hint)
     if len(kinds) > 1:
-        raise RequestError(
-            "the sweeps have more than one lattice or model",
-            came=", ".join(sorted(f"{model} on {lattice}" for lattice, model in kinds)),
-            allowed="one model on one kind of lattice, in several sizes",
-        )
+        came = listed(sorted(f"{model} on {lattice}" for lattice, model in kinds))
+        raise RequestError("the sweeps have more than one lattice or model", came=came)
     ordered = sorted(zip(sizes, datasets, strict=True), key=lambda pair: pair[0])
     return {int(size): ds for size, ds in ordered}
 
@@ -148,22 +140,14 @@ def curve_of(ds: xr.Dataset, lattice: Lattice) -> Curve:
     others = [name for name in axes_of(ds) if name != "T"]
     if "T" not in ds.dims or others:
         places = ", ".join(f"{name}={ds[name].values[0]:g}" for name in others)
-        raise RequestError(
-            "the sweep has no temperature axis"
-            if "T" not in ds.dims
-            else "the sweep has other axes than T",
-            came=f"axes {', '.join(axes_of(ds)) or 'none'}",
-            allowed="the axis T alone, with several temperatures",
-            hint=f"ds.sel({places})"
-            if "T" in ds.dims
-            else "T = { start = 1.5, stop = 3.5, num = 41 } in [grid]",
-        )
-    if "moments" not in ds:
-        raise RequestError(
-            "the Dataset has no moments of its replicas",
-            came=", ".join(map(str, ds.data_vars)),
-            allowed="a sweep of spins or of an alloy; adatoms and slabs store none",
-        )
+        if "T" not in ds.dims:
+            problem = "the sweep has no temperature axis"
+            hint = "T = { start = 1.5, stop = 3.5, num = 41 } in [grid]"
+        else:
+            problem, hint = "the sweep has other axes than T", f"ds.sel({places})"
+        raise RequestError(problem, came=f"axes {listed(axes_of(ds))}", hint=hint)
+    hint = "a sweep of spins or of an alloy; adatoms and slabs store none"
+    check_has(ds.data_vars, ["moments"], "the Dataset has no moments of its replicas", hint)
     table = ds.sortby("T")
     moments = table["moments"].transpose("T", "replica", "moment").values.astype(float)
     done = np.isfinite(moments).all(axis=(1, 2))
@@ -259,3 +243,114 @@ def jackknifed(
         off = np.stack(rows) - np.mean(rows, axis=0)
         covariance += (curve.replicas - 1) / curve.replicas * (off.T @ off)
     return result, covariance
+
+
+@dataclass(frozen=True)
+class Universality:
+    """Exponents assumed for the approach to the infinite lattice; they are used nowhere else.
+
+    Attributes
+    ----------
+    nu
+        Exponent of the correlation length.
+    omega
+        Exponent of the leading correction to scaling.
+
+    Notes
+    -----
+    Ising, d = 2: ν = 1 (Onsager); corrections to the Binder cumulant decay as L^(−7/4), from the
+    regular part of the susceptibility relative to its singular part (the irrelevant operator has
+    ω = 2).
+    d = 3: ν = 0.629971, ω = 0.82966 (Simmons-Duffin, JHEP 03 (2017) 086).
+    """
+
+    nu: float
+    omega: float
+
+
+ISING = {2: Universality(1.0, 1.75), 3: Universality(0.629971, 0.82966)}
+
+# Subleading corrections change the effective exponent over a finite range of sizes: the exponent is
+# varied by this fraction.
+EXPONENT_SPREAD = 0.25
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A value extrapolated to the infinite lattice.
+
+    Attributes
+    ----------
+    value
+        From the fit, or from the largest sizes if there is only one value.
+    monte_carlo
+        Its Monte Carlo standard error.
+    finite_size
+        Its change when the correction exponent is a quarter smaller or larger; NaN without an
+        extrapolation.
+    p_value
+        Of the fit's chi-square; NaN without a degree of freedom.
+    """
+
+    value: float
+    monte_carlo: float
+    finite_size: float
+    p_value: float
+
+    @property
+    def error(self) -> float:
+        """Both uncertainties combined."""
+        return float(np.hypot(self.monte_carlo, np.nan_to_num(self.finite_size)))
+
+    def variables(self, name: str, units: str) -> dict[str, xr.DataArray]:
+        """Return the value, its standard error and the parts of that as named variables."""
+        parts = {
+            name: (self.value, units),
+            f"{name}_se": (self.error, units),
+            f"{name}_monte_carlo_se": (self.monte_carlo, units),
+            f"{name}_finite_size_se": (self.finite_size, units),
+            f"{name}_p_value": (self.p_value, "1"),
+        }
+        return {part: xr.DataArray(value, attrs={"units": u}) for part, (value, u) in parts.items()}
+
+
+def extrapolate(values: Floats, covariance: Floats, sizes: Floats, exponent: float) -> Limit:
+    """Extrapolate values at several sizes to L = ∞.
+
+    Parameters
+    ----------
+    values, covariance
+        (n,) and (n, n), in the order of the sizes.
+    sizes
+        (n,), ascending.
+    exponent
+        κ.
+
+    Examples
+    --------
+    >>> sizes = np.array([8.0, 16.0, 32.0])
+    >>> limit = extrapolate(2 + sizes**-2.0, 1e-8 * np.eye(3), sizes, 2.0)
+    >>> round(limit.value, 6), limit.monte_carlo < 2e-4, round(limit.p_value, 3)
+    (2.0, True, 1.0)
+    """
+    if len(values) < 2:
+        return Limit(float(values[-1]), float(np.sqrt(covariance[-1, -1])), np.nan, np.nan)
+    value, error, p_value = _fit(values, covariance, sizes, exponent)
+    ends = [
+        _fit(values, covariance, sizes, exponent * (1 + sign * EXPONENT_SPREAD))[0]
+        for sign in (-1, 1)
+    ]
+    return Limit(value, error, abs(ends[1] - ends[0]) / 2, p_value)
+
+
+def _fit(
+    values: Floats, covariance: Floats, sizes: Floats, exponent: float
+) -> tuple[float, float, float]:
+    design = np.column_stack([np.ones(len(sizes)), (sizes / sizes.max()) ** -exponent])
+    precision = np.linalg.pinv(covariance, rcond=1e-10, hermitian=True)
+    inverse = np.linalg.pinv(design.T @ precision @ design, hermitian=True)
+    solution = inverse @ design.T @ precision @ values
+    rest = values - design @ solution
+    freedom = len(values) - 2
+    p_value = float(chi2(freedom).sf(rest @ precision @ rest)) if freedom else np.nan
+    return float(solution[0]), float(np.sqrt(inverse[0, 0])), p_value

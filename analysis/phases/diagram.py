@@ -8,12 +8,19 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from latticescape.analysis.checks import listed
 from latticescape.analysis.phases.crossings import binder_crossing
 from latticescape.analysis.phases.curves import curve_of, jackknife_error, lattice_of
 from latticescape.analysis.phases.ordering import ordering, waves_of
-from latticescape.analysis.phases.parameters import ParameterValues, parameter_values
 from latticescape.analysis.phases.ridges import RIDGES, ridge, ridges
-from latticescape.analysis.phases.runs import ACROSS, BySize, Runs, runs_of
+from latticescape.analysis.phases.runs import (
+    ACROSS,
+    BySize,
+    ParameterValues,
+    Runs,
+    parameter_values,
+    runs_of,
+)
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
@@ -106,11 +113,9 @@ def phase_diagram(
     model, marked = values.only(runs.parameters), values.without(runs.parameters)
     for name, value in marked.centre.items():
         if name not in runs.axes:
-            raise RequestError(
-                f"{name} is not a parameter of the diagram",
-                came=f"at {name} = {value:g}",
-                allowed=", ".join(sorted({*runs.parameters, *runs.axes})),
-            )
+            came, allowed = f"at {name} = {value:g}", listed(sorted({*runs.parameters, *runs.axes}))
+            problem = f"{name} is not a parameter of the diagram"
+            raise RequestError(problem, came=came, allowed=allowed)
     largest, lines = _lines(runs, model.centre)
     draws_lines = [_lines(runs, draw, refine=False)[1] for draw in model.draws]
     averages = largest[[n for name in AVERAGES for n in (name, f"{name}_se") if n in largest]]

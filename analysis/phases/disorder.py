@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from latticescape.analysis.checks import listed
 from latticescape.analysis.phases.ordering import check_spins
 from latticescape.physics.errors import RequestError
 from latticescape.physics.models.model import REPLICAS
@@ -55,40 +56,32 @@ def disorder_average(ds: xr.Dataset, dim: str = REALISATION) -> xr.Dataset:
     estimates = [n for n in map(str, ds.data_vars) if f"{n}_se" in ds and dim in ds[n].dims]
     if dim not in ds.dims or not estimates:
         missing = f"dimension {dim}" if dim not in ds.dims else "variable with a standard error"
-        raise RequestError(
-            f"the Dataset has no {missing} to average over disorder",
-            came=", ".join(map(str, ds.dims)) or "no dimension",
-            allowed="a sweep of a model with bonds, and realisation among its axes",
-            hint="realisation = { start = 0, stop = 7, num = 8 } in [grid]",
-        )
+        problem = f"the Dataset has no {missing} to average over disorder"
+        allowed = "a sweep of a model with bonds, and realisation among its axes"
+        hint = "realisation = { start = 0, stop = 7, num = 8 } in [grid]"
+        raise RequestError(problem, came=listed(ds.dims), allowed=allowed, hint=hint)
     averages: dict[str, xr.DataArray] = {}
     for name in estimates:
-        averages |= _average(ds[name], ds[f"{name}_se"], dim)
+        values, number = ds[name], ds[name].notnull().sum(dim)
+        noise = (ds[f"{name}_se"].where(values.notnull()) ** 2).mean(dim)
+        scatter = values.var(dim, ddof=1) if values.sizes[dim] > 1 else noise * float("nan")
+        spread = (scatter - noise).clip(0) ** 0.5
+        thermal, disorder = (noise / number) ** 0.5, spread / number**0.5
+        long_name = values.attrs.get("long_name", name)
+        for suffix, array, words in (
+            ("", values.mean(dim), "mean over realisations of"),
+            ("_spread", spread, "standard deviation over realisations of"),
+            ("_se", (thermal**2 + disorder**2) ** 0.5, "total standard error of"),
+            ("_se_thermal", thermal, "thermal standard error of"),
+            ("_se_disorder", disorder, "standard error due to disorder of"),
+        ):
+            attrs = {**values.attrs, "long_name": f"{words} {long_name}"}
+            averages[f"{name}{suffix}"] = array.assign_attrs(attrs)
     for counts in ds.data_vars.values():
         if dim in counts.dims and counts.dtype.kind in "iu" and "histogram" in str(counts.name):
             averages[str(counts.name)] = counts.sum(dim, keep_attrs=True)
     averages["realisations"] = ds[estimates[0]].notnull().sum(dim)
     return xr.Dataset(averages, attrs=ds.attrs)
-
-
-def _average(values: xr.DataArray, errors: xr.DataArray, dim: str) -> dict[str, xr.DataArray]:
-    name, number = str(values.name), values.notnull().sum(dim)
-    noise = (errors.where(values.notnull()) ** 2).mean(dim)
-    scatter = values.var(dim, ddof=1) if values.sizes[dim] > 1 else noise * float("nan")
-    spread = (scatter - noise).clip(0) ** 0.5
-    thermal, disorder = (noise / number) ** 0.5, spread / number**0.5
-    parts: dict[str, tuple[xr.DataArray, str]] = {
-        "": (values.mean(dim), "mean over realisations of"),
-        "_spread": (spread, "standard deviation over realisations of"),
-        "_se": ((thermal**2 + disorder**2) ** 0.5, "total standard error of"),
-        "_se_thermal": (thermal, "thermal standard error of"),
-        "_se_disorder": (disorder, "standard error due to disorder of"),
-    }
-    long_name = values.attrs.get("long_name", name)
-    return {
-        f"{name}{suffix}": array.assign_attrs({**values.attrs, "long_name": f"{words} {long_name}"})
-        for suffix, (array, words) in parts.items()
-    }
 
 
 def spin_overlap(ds: xr.Dataset) -> xr.Dataset:
@@ -137,20 +130,18 @@ def spin_overlap(ds: xr.Dataset) -> xr.Dataset:
         if known[place]:
             spins = 2.0 * unpack_replicas(words[place].values) - 1.0
             overlaps = spins @ spins.T / spins.shape[1]
-            moments = [_pair_mean(overlaps**power) for power in MOMENTS.values()]
-            values[(slice(None), slice(None), *place)] = np.array(moments)
+            for k, power in enumerate(MOMENTS.values()):
+                # The mean over all pairs of replicas, and its jackknife error over replicas.
+                pairs = overlaps**power
+                np.fill_diagonal(pairs, 0.0)
+                own, n = pairs.sum(axis=1), REPLICAS
+                left_out = (own.sum() - 2 * own) / ((n - 1) * (n - 2))
+                spread = np.sum((left_out - left_out.mean()) ** 2)
+                mean, error = own.sum() / (n * (n - 1)), np.sqrt((n - 1) / n * spread)
+                values[(k, slice(None), *place)] = mean, error
     variables: dict[str, Any] = {}
     for name, (value, error) in zip(MOMENTS, values, strict=True):
         variables |= {name: (axes, value), f"{name}_se": (axes, error)}
     for suffix, value in zip(("", "_se"), values[0], strict=True):
         variables[f"spin_glass_susceptibility{suffix}"] = (axes, ds.sizes["site"] * value)
     return xr.Dataset(variables, {axis: ds[axis] for axis in axes}, ds.attrs)
-
-
-def _pair_mean(values: Floats) -> tuple[float, float]:
-    """Return the mean over all pairs of replicas, and its jackknife error over replicas."""
-    np.fill_diagonal(values, 0.0)
-    own, n = values.sum(axis=1), REPLICAS
-    left_out = (own.sum() - 2 * own) / ((n - 1) * (n - 2))
-    error = np.sqrt((n - 1) / n * np.sum((left_out - left_out.mean()) ** 2))
-    return float(own.sum() / (n * (n - 1))), float(error)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from latticescape.analysis.checks import check_has
 from latticescape.analysis.phases.curves import axes_of, jackknife_error, lattice_of
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import Lattice
@@ -119,14 +120,8 @@ def ordering(ds: xr.Dataset, *, peaks: int = PEAKS) -> xr.Dataset:
 
 
 def check_spins(ds: xr.Dataset) -> None:
-    """Refuse a Dataset without the final spins of its points."""
-    if SPINS not in ds:
-        raise RequestError(
-            "the Dataset holds no spins",
-            came=", ".join(map(str, ds.data_vars)),
-            allowed="a sweep that keeps the final spins of every point",
-            hint=f'keep = ["{SPINS}"] in [sweep]',
-        )
+    """Check that a Dataset has the final spins of its points."""
+    check_has(ds, [SPINS], "the Dataset holds no spins", hint=f'keep = ["{SPINS}"] in [sweep]')
 
 
 @dataclass(frozen=True)
@@ -255,12 +250,12 @@ def _peak_table(waves: Waves, peaks: int) -> dict[str, Any]:
     special = row["ordered"] and special_beside(waves.lattice, waves.wave_vector(chosen[0]))
     if special:
         size = waves.lattice.size
-        raise RequestError(
-            f"the lattice size is incommensurate with the wave vector {special} of the pattern",
-            came=f"size = {size}, with its strongest wave at {row['wave_vector'][0]}",
-            allowed="a multiple of 6 for triangular and honeycomb, of 2 for square and cubic",
-            hint=f"size = {6 * max(1, round(size / 6))}",
+        problem = (
+            f"the lattice size is incommensurate with the wave vector {special} of the pattern"
         )
+        came = f"size = {size}, with its strongest wave at {row['wave_vector'][0]}"
+        hint = f"size = {6 * max(1, round(size / 6))}"
+        raise RequestError(problem, came=came, hint=hint)
     return row
 
 

@@ -6,16 +6,17 @@ import xarray as xr
 from numpy.polynomial import Polynomial
 
 from latticescape.analysis.phases.curves import (
+    ISING,
     Curve,
     Sizes,
     axes_of,
     by_size,
     curve_of,
+    extrapolate,
     fit_polynomial,
     jackknife_error,
     lattice_of,
 )
-from latticescape.analysis.phases.extrapolation import ISING, extrapolate
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import GEOMETRIES, Lattice
 
@@ -176,12 +177,9 @@ def ridge_scaling(
         rows.append(ridge(curve_of(ds, Lattice(kind, size)), variable))
         if not np.isfinite(rows[-1][0]):
             low, high = float(ds["T"].min()), float(ds["T"].max())
-            raise RequestError(
-                f"{variable} has no maximum inside the range for L = {size}",
-                came=f"T from {low:g} to {high:g}",
-                allowed="a range with the maximum well inside",
-                hint=f"T = {{ start = {low / 2:.4g}, stop = {2 * high:.4g}, num = 21 }}",
-            )
+            problem = f"{variable} has no maximum inside the range for L = {size}"
+            hint = f"T = {{ start = {low / 2:.4g}, stop = {2 * high:.4g}, num = 21 }}"
+            raise RequestError(problem, came=f"T from {low:g} to {high:g}", hint=hint)
     T, T_se, height, height_se = np.array(rows).T
     sizes, usual = np.array(list(datasets), float), ISING[GEOMETRIES[kind].dimension].nu
     critical = extrapolate(T, np.diag(T_se**2), sizes, 1 / (usual if nu is None else nu))

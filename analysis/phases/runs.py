@@ -1,9 +1,9 @@
-"""Datasets for a phase diagram: sweeps that were stored, or simulated in this process."""
+"""What a phase diagram is made from: sweeps, stored or simulated, and parameter values."""
 
 import hashlib
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Protocol, runtime_checkable
@@ -11,9 +11,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from scipy.stats import qmc
 
-from latticescape.analysis.phases.curves import axes_of, by_size
-from latticescape.analysis.phases.extrapolation import ISING
+from latticescape.analysis.checks import check_within, listed
+from latticescape.analysis.phases.curves import ISING, axes_of, by_size
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.kernel import Schedule
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
@@ -174,13 +175,9 @@ class StoredRuns(Runs):
             for name in [name for name in axes_of(ds) if name not in ("T", *ACROSS)]:
                 places = ds[name].values
                 _check_value(name, places, values)
-                if not places.min() <= values[name] <= places.max():
-                    raise RequestError(
-                        f"{name} is out of the sweep's range",
-                        came=values[name],
-                        allowed=f"{places.min():g} to {places.max():g}",
-                        hint="phase_diagram(sweep, at=…) of a Sweep: it simulates any values",
-                    )
+                problem = f"{name} is out of the sweep's range"
+                hint = "phase_diagram(sweep, at=…) of a Sweep: it simulates any values"
+                check_within(values[name], places.min(), places.max(), problem, hint=hint)
                 ds = ds.sel({name: values[name]}, method="nearest", drop=True)
             selected[size] = ds.load()
         return selected
@@ -288,40 +285,139 @@ def runs_of(source: Any, sizes: Sequence[int] | None) -> Runs:
         halves = tuple(sorted({half for half in (size // 4, size // 2) if free and half >= 4}))
         smaller = halves if sizes is None else sizes
         if not all(2 <= other <= size for other in smaller):
-            raise RequestError(
-                "sizes must be smaller than the sweep's own lattice size",
-                came=", ".join(map(str, smaller)),
-                allowed=f"2 to {size}",
-                hint=f"sizes={halves}",
-            )
+            problem = "sizes must be smaller than the sweep's own lattice size"
+            hint = f"sizes={halves}"
+            raise RequestError(problem, came=listed(smaller), allowed=f"2 to {size}", hint=hint)
         return SimulatedRuns(source, tuple(other for other in smaller if other != size))
     if isinstance(source, (Mapping, Sequence)) and not isinstance(source, str):
         return StoredRuns(by_size(source, least=1))
-    raise RequestError(
-        "a phase diagram needs a sweep",
-        came=type(source).__name__,
-        allowed="a Dataset, several of different sizes, or a Sweep",
-        hint='phase_diagram(open_sweep("runs/ising.zarr"))',
-    )
+    allowed = "a Dataset, several of different sizes, or a Sweep"
+    hint = 'phase_diagram(open_sweep("runs/ising.zarr"))'
+    came = type(source).__name__
+    raise RequestError("a phase diagram needs a sweep", came=came, allowed=allowed, hint=hint)
 
 
 def _check_value(name: str, places: Floats, values: Mapping[str, float]) -> None:
     if name not in values:
-        raise RequestError(
-            f"a diagram is drawn at one value of {name}",
-            came=f"an axis of {len(places)} values",
-            allowed="the axes T, and H or x; at= for all others",
-            hint=f'phase_diagram(…, at={{"{name}": {places[0]:g}}})',
-        )
+        problem, came = f"a diagram is drawn at one value of {name}", f"{len(places)} values"
+        hint = f'phase_diagram(…, at={{"{name}": {places[0]:g}}})'
+        raise RequestError(problem, came=came, allowed="axes T, and H or x", hint=hint)
 
 
 def check_axes(axes: Mapping[str, Floats]) -> None:
     """Refuse a grid with fewer than three temperatures, or with both axes across."""
     if len(axes.get("T", ())) < 3 or all(name in axes for name in ACROSS):
         lengths = ", ".join(f"{name} of {len(values)}" for name, values in axes.items())
-        raise RequestError(
-            "a phase diagram needs an axis of temperatures, and at most one of H and x",
-            came=f"axes {lengths or 'none'}",
-            allowed="T with three or more values, and H, or x, or neither",
-            hint="T = { start = 1.5, stop = 3.5, num = 41 } in [grid]",
+        problem = "a phase diagram needs three or more temperatures T, and at most one of H and x"
+        hint = "T = { start = 1.5, stop = 3.5, num = 41 } in [grid]"
+        raise RequestError(problem, came=f"axes {lengths or 'none'}", hint=hint)
+
+
+@dataclass(frozen=True)
+class ParameterValues:
+    """Parameter values, and draws from their uncertainty.
+
+    Attributes
+    ----------
+    centre
+        The best values.
+    draws
+        Values drawn from their joint uncertainty; empty for values without an error.
+    """
+
+    centre: dict[str, float]
+    draws: tuple[dict[str, float], ...] = ()
+
+    def without(self, names: Collection[str]) -> "ParameterValues":
+        """Return the values without these parameters."""
+        return self.only([name for name in self.centre if name not in names])
+
+    def only(self, names: Collection[str]) -> "ParameterValues":
+        """Return the values of only these parameters."""
+        return ParameterValues(
+            {n: v for n, v in self.centre.items() if n in names},
+            tuple({n: v for n, v in draw.items() if n in names} for draw in self.draws),
         )
+
+
+def parameter_values(at: Any, number: int, seed: int) -> ParameterValues:
+    """Read the argument ``at=``.
+
+    Parameters
+    ----------
+    at
+        None; a mapping from names to values, or to (value, standard error); a ``Fit``, whose draws
+        are used if it has any and its covariance otherwise; or an ArviZ ``InferenceData``.
+    number
+        The number of draws.
+    seed
+        The seed of the draws.
+
+    Raises
+    ------
+    RequestError
+        If ``at`` is none of these, or an error is not finite.
+
+    Examples
+    --------
+    >>> parameter_values({"w1": -0.5}, 4, seed=1)
+    ParameterValues(centre={'w1': -0.5}, draws=())
+    >>> len(parameter_values({"w1": (-0.5, 0.1)}, 4, seed=1).draws)
+    4
+    """
+    if at is None:
+        return ParameterValues({})
+    if isinstance(at, Mapping):
+        both = {str(name): np.atleast_1d(np.asarray(value, float)) for name, value in at.items()}
+        for name, values in both.items():
+            if len(values) > 2 or not np.isfinite(values).all():
+                allowed, hint = "a number, or (value, standard error)", f"{name}=(-0.5, 0.1)"
+                problem = f"at= gives no value of {name}"
+                raise RequestError(problem, came=at[name], allowed=allowed, hint=hint)
+        centre = {name: float(values[0]) for name, values in both.items()}
+        errors = np.array([values[1] if len(values) > 1 else 0.0 for values in both.values()])
+        if not errors.any():
+            return ParameterValues(centre)
+        return _of_covariance(centre, np.diag(errors**2), number, seed)
+    if hasattr(at, "posterior"):
+        return _of_draws(at.posterior, None, number, seed)
+    if getattr(at, "draws", None) is not None:
+        centre = {n: float(np.ravel(v)[0]) for n, v in at.parameters.items()}
+        return _of_draws(at.draws, centre, number, seed)
+    if hasattr(at, "parameters") and hasattr(at, "covariance"):
+        centre = {str(n): float(v[0]) for n, v in at.parameters.items()}
+        return _of_covariance(centre, np.asarray(at.covariance, float), number, seed)
+    allowed, hint = "a mapping, a Fit, or an ArviZ InferenceData", 'at={"w1": -0.5}'
+    problem = "at= gives no parameter values"
+    raise RequestError(problem, came=type(at).__name__, allowed=allowed, hint=hint)
+
+
+def _of_covariance(
+    centre: dict[str, float], covariance: Floats, number: int, seed: int
+) -> ParameterValues:
+    if not np.isfinite(covariance).all():
+        came = "an infinite covariance: S² has no parabolic minimum inside the grid"
+        hint = "a finer or wider grid; or at=dict of values, without an error"
+        raise RequestError("the errors of the fit are unknown", came=came, hint=hint)
+    if not len(centre):
+        return ParameterValues(centre)
+    # Quasi-random normal numbers: even a handful of them has the requested spread.
+    engine = qmc.Halton(len(centre), seed=np.random.default_rng(seed))
+    mean = np.array(list(centre.values()))
+    rows = qmc.MultivariateNormalQMC(mean, covariance, engine=engine).random(number)
+    draws = tuple(dict(zip(centre, map(float, row), strict=True)) for row in rows)
+    return ParameterValues(centre, draws)
+
+
+def _of_draws(
+    posterior: Any, centre: dict[str, float] | None, number: int, seed: int
+) -> ParameterValues:
+    names = [str(name) for name in posterior.data_vars if centre is None or name in centre]
+    values = np.column_stack([np.ravel(posterior[name].values) for name in names])
+    chosen = np.random.default_rng(seed).choice(
+        len(values), min(number, len(values)), replace=False
+    )
+    return ParameterValues(
+        centre or dict(zip(names, map(float, values.mean(axis=0)), strict=True)),
+        tuple(dict(zip(names, map(float, values[k]), strict=True)) for k in sorted(chosen)),
+    )

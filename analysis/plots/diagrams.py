@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from latticescape.analysis.checks import listed
 from latticescape.analysis.phases.diagram import CROSSING, RIDGE
 from latticescape.analysis.plots.labels import (
     IMAGES,
     MARK,
-    listed,
     number_text,
     species_of,
     symbol_of,
@@ -72,12 +72,9 @@ def phase_diagram_map(diagram: xr.Dataset) -> Picture:
     names = ORDER[::-1] if methods & {CROSSING, RIDGE} else ORDER
     order = next((name for name in names if name in diagram), None)
     if order is None or "boundary" not in diagram:
-        raise RequestError(
-            "no phase diagram",
-            came=listed(diagram.data_vars),
-            allowed="boundary, and order_parameter or magnetization_abs",
-            hint='phase_diagram(open_sweep("runs/alloy.zarr"))',
-        )
+        came, hint = listed(diagram.data_vars), 'phase_diagram(open_sweep("runs/alloy.zarr"))'
+        allowed = "boundary, and order_parameter or magnetization_abs"
+        raise RequestError("no phase diagram", came=came, allowed=allowed, hint=hint)
     across = next((name for name in ACROSS if name in diagram["boundary"].dims), None)
     if across is None:
         return _framed(_profile(diagram, order), diagram, [])
@@ -87,8 +84,14 @@ def phase_diagram_map(diagram: xr.Dataset) -> Picture:
     mesh = hv.QuadMesh(columns, axes, dimension(table[order]))
     line = diagram.sortby(across)
     marks, notes = _marked(diagram, axes)
-    parts = [coloured(mesh, {}), *_ridges(line, axes, across), *_boundary(line, axes, across)]
-    return _framed([*parts, *marks], diagram, notes)
+    parts = [coloured(mesh, {})]
+    for name, (label, colour) in RIDGES.items():
+        if f"{name}_ridge" in line and line[f"{name}_ridge"].notnull().any():
+            columns = (line[across].values, line[f"{name}_ridge"].values)
+            curve = hv.Curve(columns, axes[0], axes[1], label=label)
+            bokeh, matplotlib = {"line_dash": "dashed"}, {"linestyle": "dashed"}
+            parts.append(styled(curve, {"color": colour}, bokeh, matplotlib))
+    return _framed([*parts, *_boundary(line, axes, across), *marks], diagram, notes)
 
 
 def _strongest(diagram: xr.Dataset, order: str) -> xr.DataArray:
@@ -116,17 +119,6 @@ def _boundary(line: xr.Dataset, axes: list[Any], across: str) -> list[Picture]:
         styled(bars, {"color": MARK}, {"line_width": 2}, {"linewidth": 2}),
         styled(dots, {"color": MARK}, {"size": 7, "line_color": "white"}, {"s": 36}),
     ]
-
-
-def _ridges(line: xr.Dataset, axes: list[Any], across: str) -> list[Picture]:
-    parts = []
-    for name, (label, colour) in RIDGES.items():
-        if f"{name}_ridge" in line and line[f"{name}_ridge"].notnull().any():
-            columns = (line[across].values, line[f"{name}_ridge"].values)
-            curve = hv.Curve(columns, axes[0], axes[1], label=label)
-            bokeh, matplotlib = {"line_dash": "dashed"}, {"linestyle": "dashed"}
-            parts.append(styled(curve, {"color": colour}, bokeh, matplotlib))
-    return parts
 
 
 def _marked(diagram: xr.Dataset, axes: list[Any]) -> tuple[list[Picture], list[str]]:
@@ -180,7 +172,7 @@ def _framed(parts: list[Picture], diagram: xr.Dataset, notes: list[str]) -> Pict
         for name, value in diagram.attrs.items()
         if name.startswith("at_")
     ]
-    words = listed(filter(None, [*lattice, *at, *notes]))
+    words = ", ".join(filter(None, [*lattice, *at, *notes]))
     labelled = any(getattr(part, "label", "") for part in parts)
     look = {
         "title": f"Phase diagram\n{words}" if words else "Phase diagram",

@@ -1,7 +1,6 @@
 """Words, numbers and colours of pictures: labels with symbols, species names and units."""
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -184,8 +183,3 @@ def place_text(ds: xr.Dataset, dim: str, index: int, species: Species | None = N
 def places_text(ds: xr.Dataset, places: dict[str, int], species: Species | None = None) -> str:
     """Return a place on several dimensions in words."""
     return ", ".join(place_text(ds, dim, index, species) for dim, index in places.items())
-
-
-def listed(names: Iterable[object]) -> str:
-    """Return names as a message shows them."""
-    return ", ".join(map(str, names))

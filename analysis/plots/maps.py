@@ -25,7 +25,6 @@ from latticescape.analysis.plots.labels import (
     MISSING,
     Species,
     label_of,
-    listed,
     number_text,
     species_of,
     symbol_of,
@@ -125,7 +124,15 @@ def variable_map(
         parts = [_mesh(shown, axes, log, species)]
     notes = [place, _missing(table[variable]), means]
     if ridge:
-        parts.append(_ridge(table, axes, species))
+        # Where the variable is largest along x, if both neighbours are computed.
+        values = next(iter(table.data_vars.values()))
+        maximum = values.fillna(-np.inf).argmax(axes[0])
+        inside = values.shift({axes[0]: 1}).notnull() & values.shift({axes[0]: -1}).notnull()
+        heights = table[axes[1]] if len(axes) == 2 else values.max(axes[0])
+        points = np.column_stack([np.ravel(table[axes[0]][maximum]), np.ravel(heights)])
+        dims = [*_dimensions(table, axes, species), dimension(values, species)][:2]
+        chosen = np.ravel(inside.isel({axes[0]: maximum}))
+        parts.append(_points(points[chosen], dims, "maximum"))
         notes.append(f"orange: maximum along {symbol_of(axes[0])}")
     title = _title(label_of(table[variable], species), notes)
     return _framed(parts, title, {"logy": log and len(axes) == 1})
@@ -173,7 +180,7 @@ def landscape_map(
     cross = _cross(table, axes, estimate, species)
     total = landscape["s2_total"]
     fixed = [str(n) for n, v in total.coords.items() if not v.dims and v.dtype.kind == "f"]
-    words = listed(f"{symbol_of(n)} = {number_text(total[n].item())}" for n in fixed)
+    words = ", ".join(f"{symbol_of(n)} = {number_text(total[n].item())}" for n in fixed)
     notes = [f"cut at {words}" if words else "", _missing(table["s2"])]
     if len(axes) == 1:
         names = [*landscape[part_of(landscape)].to_numpy(), None] if image is None else [image]
@@ -181,7 +188,16 @@ def landscape_map(
         title = _title(f"squared statistical distance S², {name}", [estimate.text], notes)
         return _framed([*_bands(landscape, axes, names, species), *cross], title, legend)
     dims = _dimensions(table, axes, species)
-    contours = [_contour(lines, dims, dash) for dash, lines in estimate.contours.items() if lines]
+    contours = [
+        styled(
+            hv.Path(lines, dims),
+            {"color": "white"},
+            {"line_dash": dash, "line_width": 2},
+            {"linestyle": dash},
+        )
+        for dash, lines in estimate.contours.items()
+        if lines
+    ]
     if contours:
         notes.append("contours: 68 % (solid), 95 % (dashed)")
     colours = _mesh(table, axes, not (table["s2"] <= 0).any(), species)
@@ -230,12 +246,8 @@ def save(picture: Picture, path: str | Path, *, title: str | None = None) -> Pat
         page = file_html(figure, INLINE, name, template=PAGE, template_variables=variables)
         path.write_text(page, encoding="utf-8")
     else:
-        raise RequestError(
-            "pictures have no such format",
-            came=path.name,
-            allowed=".png, .html",
-            hint=f'save(picture, "{path.stem}.png")',
-        )
+        problem, hint = "pictures have no such format", f'save(picture, "{path.stem}.png")'
+        raise RequestError(problem, came=path.name, allowed=".png, .html", hint=hint)
     return path
 
 
@@ -277,17 +289,6 @@ def _close_seams(plot: Any, _: object) -> None:
     glyph.update(line_color=glyph.fill_color, line_alpha=1)
 
 
-def _ridge(table: xr.Dataset, axes: list[str], species: Species | None) -> Picture:
-    """Return where the first variable is largest along x, if both neighbours are computed."""
-    x, values = axes[0], next(iter(table.data_vars.values()))
-    place = values.fillna(-np.inf).argmax(x)
-    inside = values.shift({x: 1}).notnull() & values.shift({x: -1}).notnull()
-    heights = table[axes[1]] if len(axes) == 2 else values.max(x)
-    points = np.column_stack([np.ravel(table[x][place]), np.ravel(heights)])
-    dims = [*_dimensions(table, axes, species), dimension(values, species)][:2]
-    return _points(points[np.ravel(inside.isel({x: place}))], dims, "maximum")
-
-
 def _bands(
     landscape: xr.Dataset, axes: list[str], images: list[object], species: Species | None
 ) -> list[Picture]:
@@ -307,11 +308,6 @@ def _bands(
             styled(line, {"color": colour}, {"line_width": width}, {"linewidth": width}),
         ]
     return parts
-
-
-def _contour(lines: list[Any], dims: list[Any], dash: str) -> Picture:
-    bokeh, matplotlib = {"line_dash": dash, "line_width": 2}, {"linestyle": dash}
-    return styled(hv.Path(lines, dims), {"color": "white"}, bokeh, matplotlib)
 
 
 def _cross(

@@ -7,12 +7,13 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
+from latticescape.analysis.checks import listed
+from latticescape.analysis.inference.landscapes.landscape import check_histograms
 from latticescape.analysis.phases.ordering import check_spins
 from latticescape.analysis.plots.labels import (
     IMAGES,
     LATTICE_SPECIES,
     SIMULATED,
-    listed,
     places_text,
     species_of,
 )
@@ -66,8 +67,7 @@ def configuration_chart(
     >>> chart.get(0).dimension_values("share").round(3).tolist()
     [0.167, 0.333, 0.5]
     """
-    if "histogram_replica" not in ds:
-        raise RequestError("the Dataset holds no histograms", allowed="a sweep of a lattice model")
+    check_histograms(ds)
     species = species_of(observed, ds)
     places = {axis: nearest(ds, axis, value) for axis, value in at.items()}
     point, words = ds.isel(places), places_text(ds, places, species)

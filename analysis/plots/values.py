@@ -13,19 +13,19 @@ from scipy.spatial import cKDTree
 from scipy.stats import chi2
 from skimage.measure import find_contours
 
+from latticescape.analysis.checks import check_has, check_within, listed
 from latticescape.analysis.counts.distances import statistical_distance
-from latticescape.analysis.inference.estimation.confidence_regions import (
+from latticescape.analysis.inference.estimation.deviance import Overlap, part_of
+from latticescape.analysis.inference.estimation.fit import Fit
+from latticescape.analysis.inference.estimation.posterior import (
     fit_with_excess,
     of_one_part,
 )
-from latticescape.analysis.inference.estimation.deviance import Overlap, part_of
-from latticescape.analysis.inference.estimation.fit import Fit
 from latticescape.analysis.inference.landscapes.landscape import COMPOSITION, parameters_of
 from latticescape.analysis.plots.labels import (
     WITHIN_A_POINT,
     Species,
-    listed,
-    place_text,
+    places_text,
     symbol_of,
     value_text,
 )
@@ -58,7 +58,7 @@ def placed(
     if "done" in ds:
         table = table.where(ds["done"])
     places = {axis: nearest(table, axis, value) for axis, value in at.items()}
-    words = listed(place_text(ds, axis, index, species) for axis, index in places.items())
+    words = places_text(ds, places, species)
     return table.isel(places), f"at {words}" if words else ""
 
 
@@ -72,8 +72,7 @@ def nearest(ds: xr.Dataset, axis: str, value: Any) -> int:
             raise RequestError(f"no such {axis}", came=value, allowed=listed(places))
         return int(np.argmax(places == value))
     low, high = places.min(), places.max()
-    if not low - 1e-9 <= value <= high + 1e-9:
-        raise RequestError(f"{axis} is out of range", came=value, allowed=f"{low:g} to {high:g}")
+    check_within(value, low - 1e-9, high + 1e-9, f"{axis} is out of range")
     return int(np.argmin(np.abs(places - value)))
 
 
@@ -110,9 +109,8 @@ def coarsened(table: xr.Dataset, axes: list[str]) -> tuple[xr.Dataset, str]:
 
 
 def check_landscape(landscape: xr.Dataset) -> None:
-    """Refuse a Dataset that is not a landscape."""
-    if not {"s2", "s2_total", "n"} <= set(landscape.data_vars):
-        raise RequestError("no landscape", came=listed(landscape), allowed="s2, s2_total, n")
+    """Check that a Dataset is a landscape."""
+    check_has(landscape.data_vars, ("s2", "s2_total", "n"), "no landscape")
 
 
 def landscape_axes(landscape: xr.Dataset) -> list[str]:
@@ -123,12 +121,8 @@ def landscape_axes(landscape: xr.Dataset) -> list[str]:
     axes = list(parameters_of(landscape))
     if not 1 <= len(axes) <= 2:
         hint = f'landscape.sel({axes[-1]}=0, method="nearest")' if axes else None
-        raise RequestError(
-            "a landscape is drawn over its parameters",
-            came=listed(axes) or "none",
-            allowed="one or two",
-            hint=hint,
-        )
+        problem = "a landscape is drawn over one or two parameters"
+        raise RequestError(problem, came=listed(axes), hint=hint)
     return axes
 
 

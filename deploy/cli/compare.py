@@ -105,8 +105,7 @@ def compare(
     images, or sources, each is also predicted from the others.
     """
     from latticescape.analysis.inference.comparison.comparison import compare as compare_models
-    from latticescape.analysis.inference.comparison.cross_validation import leave_one_out
-    from latticescape.analysis.inference.comparison.evidence import bayes_factors
+    from latticescape.analysis.inference.comparison.evidence import bayes_factors, leave_one_out
 
     models = _models(stores, at, with_random)
     sources = slabs_to_compare(models, observed)

@@ -24,7 +24,7 @@ from PIL import Image
 from latticescape.analysis import landscape, observed_counts, slab_landscape
 from latticescape.analysis.app.browser import Browser, free_port
 from latticescape.analysis.app.figures import pixels
-from latticescape.analysis.app.landscape_pane import LandscapePane
+from latticescape.analysis.app.panes import LandscapePane
 from latticescape.analysis.app.reader import Reader
 from latticescape.analysis.app.view import Shown, Sources
 from latticescape.analysis.plots.values import lattice_with, snapshot

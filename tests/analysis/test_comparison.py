@@ -311,7 +311,7 @@ def test_an_image_left_out_is_told_by_the_others() -> None:
 
 
 def test_one_image_cannot_be_left_out() -> None:
-    with pytest.raises(RequestError, match="leave-one-out needs at least two images"):
+    with pytest.raises(RequestError, match="too few images for leave-one-out"):
         leave_one_out({"t": SWEEP}, drawn(0.1, 1).isel(image=[0]))
 
 

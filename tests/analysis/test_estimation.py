@@ -388,7 +388,7 @@ def test_blocks_scatter_as_overlapping_neighbourhoods_do() -> None:
 @pytest.mark.parametrize(
     ("asked", "reported"),
     [
-        ({"kind": "images"}, "a bootstrap over images needs at least two"),
+        ({"kind": "images"}, "too few images for a bootstrap"),
         ({"kind": "blocks"}, "need its atoms"),
         ({"kind": "jackknife"}, "unknown kind"),
         ({"draws": 3}, "too few draws"),

@@ -240,7 +240,7 @@ def test_half_a_calibration_is_refused(
     size: float | None, units: str | None, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "a.npy", GREY)
-    with pytest.raises(RequestError, match="a size and its units"):
+    with pytest.raises(RequestError, match="a size above 0 and its units"):
         read_image(tmp_path / "a.npy", pixel_size=size, pixel_units=units)
 
 

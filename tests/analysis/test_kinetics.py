@@ -412,10 +412,13 @@ BAD: dict[str, tuple[Any, str]] = {
         "units of expected do not match .*kJ/mol",
     ),
     "an unknown unit": (lambda: site_energies([3, 4], 300.0, units="Ry"), "unknown unit"),
-    "one temperature": (lambda: arrhenius([1.0], [0.1], T=[300.0]), "determines no barrier"),
+    "one temperature": (
+        lambda: arrhenius([1.0], [0.1], T=[300.0]),
+        "two or more different temperatures",
+    ),
     "one temperature twice": (
         lambda: arrhenius([1.0, 1.1], [0.1, 0.1], T=[300.0, 300.0]),
-        "determines no barrier",
+        "two or more different temperatures",
     ),
     "a rate of zero": (
         lambda: arrhenius([0.0, 1.0], [0.1, 0.1], T=[300.0, 400.0]),

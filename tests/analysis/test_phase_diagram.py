@@ -11,9 +11,8 @@ import pytest
 import xarray as xr
 
 from latticescape.analysis import binder_crossing, finite_size_scaling, ordering, phase_diagram
-from latticescape.analysis.phases.parameters import parameter_values
 from latticescape.analysis.phases.ridges import ridge_scaling, ridges
-from latticescape.analysis.phases.runs import simulate
+from latticescape.analysis.phases.runs import parameter_values, simulate
 from latticescape.analysis.plots import phase_diagram_map, save
 from latticescape.physics import Ising, PairAlloy, Schedule, square, triangular
 from latticescape.physics.errors import RequestError
@@ -245,7 +244,7 @@ def test_places_come_from_values_fits_and_posteriors() -> None:
 @pytest.mark.parametrize(
     ("grid", "at", "words"),
     [
-        ({"x": [0.5]}, {"w1": -1.0}, "an axis of temperatures"),
+        ({"x": [0.5]}, {"w1": -1.0}, "three or more temperatures"),
         ({"x": [0.5], "T": [1, 2, 3], "w1": [-1.0, 0.0]}, None, "at one value of w1"),
         ({"x": [0.5], "T": [1, 2, 3]}, {"J": 1.0}, "J is not a parameter of the"),
         ({"x": [0.5], "T": [1, 2, 3]}, None, "the model pair_alloy needs the parameter w1"),

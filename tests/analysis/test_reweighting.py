@@ -12,13 +12,13 @@ import xarray as xr
 from benchmarks import reweighting as benchmark
 from benchmarks.reweighting import computed, observed_at_truth, sweep_of
 from latticescape.analysis import fit, landscape, reweight, reweighted_landscape
-from latticescape.analysis.inference.reweighting.landscapes import beside_untrusted
 from latticescape.analysis.inference.reweighting.mixture import Mixture, Weighed, Weigher, among
 from latticescape.analysis.inference.reweighting.references import (
     References,
     Simulated,
     turned_classes,
 )
+from latticescape.analysis.inference.reweighting.reweighting import beside_untrusted
 from latticescape.physics import (
     Ising,
     Lattice,
@@ -181,7 +181,7 @@ def test_a_landscape_in_slabs_is_one_landscape(
 ) -> None:
     axes = benchmark.fine_grid(5)
     whole = reweighted_landscape(coarse, observed, axes)
-    monkeypatch.setattr("latticescape.analysis.inference.reweighting.landscapes.SLAB_BYTES", 1)
+    monkeypatch.setattr("latticescape.analysis.inference.reweighting.reweighting.SLAB_BYTES", 1)
     xr.testing.assert_allclose(reweighted_landscape(coarse, observed, axes), whole, rtol=1e-9)
     plain = landscape(reweight(coarse, axes), observed)
     xr.testing.assert_allclose(whole["s2_total_se"], plain["s2_total_se"], rtol=1e-9)

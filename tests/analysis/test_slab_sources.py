@@ -27,7 +27,7 @@ from latticescape.analysis import combine, compare, fit, profile_landscape, prop
 from latticescape.analysis.app.browser import Browser
 from latticescape.analysis.app.reader import Reader
 from latticescape.analysis.app.view import Shown, Sources
-from latticescape.analysis.inference.landscapes.slabs import (
+from latticescape.analysis.inference.landscapes.sources import (
     independent_share,
     slab_landscape,
     slab_landscapes,

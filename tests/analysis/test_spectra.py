@@ -11,7 +11,7 @@ import xarray as xr
 from benchmarks.spectra import plain_loop
 from latticescape.analysis.images.reading import labelled_image
 from latticescape.analysis.images.spectra import windows as module
-from latticescape.analysis.images.spectra.lattice_spots import lattice_period
+from latticescape.analysis.images.spectra.spots import lattice_period
 from latticescape.analysis.images.spectra.windows import sliding_fft
 from latticescape.analysis.images.synthetic import two_phases
 from latticescape.physics.errors import RequestError
@@ -141,8 +141,8 @@ NAN = np.where(np.eye(40) > 0, np.nan, 1.0)
 BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     "a window larger than the image": (NOISE, {"window": 54}, r"fit .*54 px; .*4 to 53 px"),
     "a window of nothing": (NOISE, {"window": 3}, "fit into the image"),
-    "a window of half a pixel": (NOISE, {"window": 16.5}, "whole number of pixels"),
-    "a window that is no number": (NOISE, {"window": np.nan}, "whole number of pixels"),
+    "a window of half a pixel": (NOISE, {"window": 16.5}, "whole number of px"),
+    "a window that is no number": (NOISE, {"window": np.nan}, "whole number of px"),
     "a step of 0": (NOISE, {"window": 16, "step": 0}, "gaps between windows"),
     "a step larger than the window": (NOISE, {"window": 16, "step": 17}, "gaps between windows"),
     "a missing pixel": (NAN, {"window": 16}, "NaN or infinite .*40 of 1600"),

@@ -143,7 +143,7 @@ def test_atoms_outside_the_frame_reach_into_it() -> None:
         ([[5.0, 5.0]], {"background": -1.0}, "negative"),
         ([[5.0, 5.0]], {"peak": np.inf}, "not finite"),
         ([[5.0, 5.0]], {"background_slope": (1.0, 0.0)}, "below zero"),
-        ([[5.0, 5.0]], {"drift": (40.0, 0.0)}, "faster than the scan"),
+        ([[5.0, 5.0]], {"drift": (40.0, 0.0)}, "slower than the scan"),
         ([[5.0, 5.0]], {"shape": (0, 5)}, "frame is empty"),
     ],
 )

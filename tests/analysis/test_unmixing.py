@@ -17,8 +17,11 @@ from latticescape.analysis import count_endmembers, sliding_fft, spots, stripes,
 from latticescape.analysis.images.reading import labelled_image
 from latticescape.analysis.images.spectra import windows as spectra_module
 from latticescape.analysis.images.synthetic import draw_image, two_phases
-from latticescape.analysis.images.unmixing.bayesian import truncated_normal
-from latticescape.analysis.images.unmixing.endmembers import nfindr, simplex_volume
+from latticescape.analysis.images.unmixing.endmembers import (
+    nfindr,
+    simplex_volume,
+    truncated_normal,
+)
 from latticescape.analysis.images.unmixing.mixture import abundances
 from latticescape.analysis.images.unmixing.principal import WindowVectors, principal_components
 from latticescape.physics.errors import RequestError

@@ -12,11 +12,11 @@ from bokeh.models import Span
 from click.testing import CliRunner
 
 from latticescape.analysis import fit, joint_region, landscape, observed_counts
-from latticescape.analysis.app.landscape_pane import LandscapePane
+from latticescape.analysis.app.panes import LandscapePane
 from latticescape.analysis.app.reader import Reader
 from latticescape.analysis.app.view import View
 from latticescape.analysis.inference.comparison.models import argmin_s2
-from latticescape.analysis.inference.estimation.confidence_regions import fit_with_excess
+from latticescape.analysis.inference.estimation.posterior import fit_with_excess
 from latticescape.analysis.plots import landscape_map
 from latticescape.analysis.plots.labels import value_text
 from latticescape.deploy.cli.main import main

@@ -8,6 +8,7 @@ import xarray as xr
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from latticescape.analysis.checks import check_within
 from latticescape.analysis.images.atoms.fit import (
     Fit,
     conditional_errors,
@@ -25,7 +26,7 @@ from latticescape.analysis.images.atoms.pixels import (
     mask_hot_pixels,
     prepare_frame,
 )
-from latticescape.analysis.images.spectra.lattice_spots import LatticeSpots, lattice_spots
+from latticescape.analysis.images.spectra.spots import LatticeSpots, lattice_spots
 from latticescape.analysis.labelled import labelled_variables
 from latticescape.physics.errors import RequestError
 
@@ -124,7 +125,17 @@ def find_atoms(
     (100, 12)
     """
     frame = mask_hot_pixels(prepare_frame(image))
-    period, strength = _plane_distance(frame, spacing)
+    if spacing is not None:
+        problem = "the spacing does not suit the size of the image"
+        check_within(spacing, NEAREST, min(frame.values.shape), problem, "px")
+        period, strength = np.sqrt(0.75) * spacing, np.nan
+    else:
+        spots = lattice_spots(frame.values)
+        _check_spots(spots, "two spots of the power spectrum in different directions reach")
+        period, strength = spots.period, spots.pair_strength
+        if period < np.sqrt(0.75) * NEAREST:
+            problem = f"the lattice is too fine: its planes are {period:.2f} px apart"
+            raise RequestError(problem, allowed=f"peaks at least {NEAREST:g} px from each other")
     fit = _candidates(frame, period, snr)
     for steps in ROUNDS:
         fit = update(refine(fit, frame, steps), frame, _nearest_distance(fit.atoms))
@@ -138,34 +149,13 @@ def find_atoms(
     )
 
 
-def _plane_distance(frame: Frame, spacing: float | None) -> tuple[float, float]:
-    """Distance of the strongest lattice planes, px, and the strength of their spots."""
-    if spacing is not None:
-        if not NEAREST <= spacing <= min(frame.values.shape):
-            raise RequestError(
-                "the spacing does not suit the size of the image",
-                came=spacing,
-                allowed=f"{NEAREST:g} to {min(frame.values.shape)} px",
-            )
-        return np.sqrt(0.75) * spacing, np.nan
-    spots = lattice_spots(frame.values)
-    _check_spots(spots, "two spots of the power spectrum in different directions reach")
-    if spots.period < np.sqrt(0.75) * NEAREST:
-        raise RequestError(
-            "the lattice is too fine for the pixels: its planes are "
-            f"{spots.period:.2f} px from each other",
-            allowed=f"peaks at least {NEAREST:g} px from each other",
-        )
-    return spots.period, spots.pair_strength
-
-
 def _check_spots(spots: LatticeSpots, subject: str) -> None:
     if not spots.pair_strength >= SPOTS:
-        raise RequestError(
-            f"no lattice found: {subject} {spots.pair_strength:.1f} times the noise around them",
-            allowed=f"at least {SPOTS}",
-            hint="find_atoms(image, spacing=…) in Python if these are atoms without a lattice",
+        problem = (
+            f"no lattice found: {subject} {spots.pair_strength:.1f} times the noise around them"
         )
+        hint = "find_atoms(image, spacing=…) in Python if these are atoms without a lattice"
+        raise RequestError(problem, allowed=f"at least {SPOTS}", hint=hint)
 
 
 def find_peaks(
@@ -215,11 +205,11 @@ def _candidates(frame: Frame, period: float, snr: float) -> Fit:
     least = CANDIDATES * snr
     places, strengths, response = find_peaks(frame.values, variance, FILTER * sigma, least)
     if len(places) < FEWEST:
-        raise RequestError(
+        problem = (
             f"no lattice found: the strongest peak is {response.max():.1f} times the noise, and "
-            f"{len(places)} peaks exceed {least:g} times the noise",
-            allowed=f"at least {FEWEST}",
+            f"{len(places)} peaks exceed {least:g} times the noise"
         )
+        raise RequestError(problem, allowed=f"at least {FEWEST}")
     places = places[strengths > FAINTEST * np.median(strengths)]
     at = _pixels(places)
     low = ndimage.gaussian_filter(frame.values, sigma / 2)
@@ -256,11 +246,11 @@ def _acceptable(fit: Fit, frame: Frame, errors: Floats, snr: float, margin: floa
 
 def _check_number(keep: Mask) -> None:
     if keep.sum() < FEWEST:
-        raise RequestError(
+        problem = (
             f"no lattice found: of {len(keep)} peaks {keep.sum()} have a significant height and a "
-            "width like the others'",
-            allowed=f"at least {FEWEST}",
+            "width like the others'"
         )
+        raise RequestError(problem, allowed=f"at least {FEWEST}")
 
 
 def _prune(fit: Fit, frame: Frame, snr: float) -> Fit:
@@ -298,7 +288,12 @@ def _dataset(fit: Fit, frame: Frame, snr: float, periodic: bool) -> xr.Dataset:
     keep = _acceptable(fit, frame, factors.height_in_residuals * errors[:, HEIGHT], snr, 0.0)
     errors = errors * [factors.row, factors.col, factors.height, factors.height, factors.height]
     _check_number(keep)
-    _check_widths(fit.atoms[keep, LOG_SIGMA], errors[keep, LOG_SIGMA])
+    logarithms, of_widths = fit.atoms[keep, LOG_SIGMA], errors[keep, LOG_SIGMA]
+    spread = 1.4826 * float(np.median(np.abs(logarithms - np.median(logarithms))))
+    scatter = np.sqrt(max(spread**2 - float(np.median(of_widths)) ** 2, 0.0))
+    if scatter > MOST_SCATTER:
+        problem = f"no atoms found: the widths of {len(logarithms)} peaks scatter by {scatter:.0%}"
+        raise RequestError(problem, allowed=f"at most {MOST_SCATTER:.0%}")
     keep &= np.abs(fit.atoms[:, LOG_SIGMA] - np.log(fit.sigma)) < STRANGE
     _check_number(keep)
     order = np.flatnonzero(keep)[np.lexsort(fit.atoms[keep][:, [COL, ROW]].T)]
@@ -310,6 +305,7 @@ def _dataset(fit: Fit, frame: Frame, snr: float, periodic: bool) -> xr.Dataset:
         spots = lattice_spots(ndimage.gaussian_filter(points, 1.0))
         _check_spots(spots, f"the positions of {len(atoms)} peaks have spots of")
     sigma = np.exp(atoms[:, LOG_SIGMA])
+    sigma_err = sigma * errors[:, LOG_SIGMA]
     level = fit.smooth[_pixels(atoms[:, :2])] + atoms[:, LEVEL]
     height, height_err = atoms[:, HEIGHT], errors[:, HEIGHT]
     return xr.Dataset(
@@ -322,12 +318,7 @@ def _dataset(fit: Fit, frame: Frame, snr: float, periodic: bool) -> xr.Dataset:
                 "intensity": ("atom", height, "peak height above the background", "grey value"),
                 "intensity_err": ("atom", height_err, "standard error of intensity", "grey value"),
                 "sigma": ("atom", sigma, "standard deviation of the Gaussian", "px"),
-                "sigma_err": (
-                    "atom",
-                    sigma * errors[:, LOG_SIGMA],
-                    "standard error of sigma",
-                    "px",
-                ),
+                "sigma_err": ("atom", sigma_err, "standard error of sigma", "px"),
                 "background": ("atom", level, "background at the atom", "grey value"),
             }
         ),
@@ -338,13 +329,3 @@ def _dataset(fit: Fit, frame: Frame, snr: float, periodic: bool) -> xr.Dataset:
             "noise_correlation": (factors.row, factors.col, factors.height),
         },
     )
-
-
-def _check_widths(logarithms: Floats, errors: Floats) -> None:
-    spread = 1.4826 * float(np.median(np.abs(logarithms - np.median(logarithms))))
-    scatter = np.sqrt(max(spread**2 - float(np.median(errors)) ** 2, 0.0))
-    if scatter > MOST_SCATTER:
-        raise RequestError(
-            f"no atoms found: the widths of {len(logarithms)} peaks scatter by {scatter:.0%}",
-            allowed=f"at most {MOST_SCATTER:.0%}",
-        )

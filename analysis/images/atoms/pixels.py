@@ -82,11 +82,11 @@ def prepare_frame(image: xr.DataArray | npt.ArrayLike) -> Frame:
     """
     plane = np.asarray(image)
     if plane.ndim != 2 or plane.dtype.kind not in "biuf" or min(plane.shape) < SMALLEST_FRAME:
+        allowed = f"two dimensions of at least {SMALLEST_FRAME} px"
+        hint = "read_image(path), or image.mean(axis=-1) if its colours are grey"
+        came = f"{plane.dtype} of shape {plane.shape}"
         raise RequestError(
-            "an image is a plane of real numbers",
-            came=f"{plane.dtype} of shape {plane.shape}",
-            allowed=f"two dimensions of at least {SMALLEST_FRAME} px",
-            hint="read_image(path), or image.mean(axis=-1) if its colours are grey",
+            "an image is a plane of real numbers", came=came, allowed=allowed, hint=hint
         )
     values = np.ascontiguousarray(plane, np.float64)
     finite = np.isfinite(values)
@@ -122,11 +122,8 @@ def mask_hot_pixels(frame: Frame) -> Frame:
 
 def _check_share(good: Mask, fault: str) -> None:
     if good.mean() < FEWEST_USABLE:
-        raise RequestError(
-            f"most of the image is {fault}",
-            came=f"{1 - good.mean():.0%} of the pixels",
-            allowed=f"at most {1 - FEWEST_USABLE:.0%}",
-        )
+        came, allowed = f"{1 - good.mean():.0%} of the pixels", f"at most {1 - FEWEST_USABLE:.0%}"
+        raise RequestError(f"most of the image is {fault}", came=came, allowed=allowed)
 
 
 def _fill_missing(values: Floats, finite: Mask) -> Floats:

@@ -203,8 +203,16 @@ def seed_basis(positions: Floats, intensities: Floats, kind: str) -> tuple[Basis
     nearest = np.asarray(cKDTree(positions).query(positions, k=2)[0], float)
     distance = float(np.median(nearest[:, 1]))
     tried: list[Candidate] = []
-    windows = _best_windows(positions, intensities, distance)
-    for centre, spots in windows:
+    # The windows with the strongest spots.
+    centres = [np.median(positions, axis=0)]
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    for at in product((0.25, 0.75), repeat=2):
+        near = cKDTree(positions).query_ball_point(low + np.array(at) * (high - low), 8 * distance)
+        centres += [positions[near].mean(axis=0)] if len(near) > FEWEST_ATOMS else []
+    windows = [(c, *strongest_spots(positions, intensities, c, distance)) for c in centres]
+    windows = [window for window in windows if len(window[1]) > 1]
+    windows = sorted(windows, key=lambda window: -float(window[2][:3].sum()))[:MOST_WINDOWS]
+    for centre, spots, _ in windows:
         candidates = [
             candidate
             for vectors in candidate_vectors(kind, spots)
@@ -275,21 +283,6 @@ def _vertex(power: Floats, r: int, c: int) -> tuple[float, float]:
         bend = 2 * middle - low - high
         offsets.append(float(np.clip((high - low) / (2 * bend), -1, 1)) if bend > 0 else 0.0)
     return offsets[0], offsets[1]
-
-
-def _best_windows(
-    positions: Floats, intensities: Floats, distance: float
-) -> list[tuple[Floats, Floats]]:
-    """Middles and spots of the windows with the strongest spots."""
-    centres = [np.median(positions, axis=0)]
-    low, high = positions.min(axis=0), positions.max(axis=0)
-    for at in product((0.25, 0.75), repeat=2):
-        near = cKDTree(positions).query_ball_point(low + np.array(at) * (high - low), 8 * distance)
-        centres += [positions[near].mean(axis=0)] if len(near) > FEWEST_ATOMS else []
-    windows = [(c, *strongest_spots(positions, intensities, c, distance)) for c in centres]
-    windows = [window for window in windows if len(window[1]) > 1]
-    windows.sort(key=lambda window: -float(window[2][:3].sum()))
-    return [(centre, spots) for centre, spots, _ in windows[:MOST_WINDOWS]]
 
 
 def candidate_vectors(kind: str, spots: Floats) -> list[Floats]:
@@ -369,9 +362,18 @@ def _fit(positions: Floats, weights: Floats, basis: Basis, centre: Floats) -> Ca
     on = weights[inside[atoms]]
     off = np.delete(weights[inside], atoms)
     placed = 1 - np.sum(off >= np.quantile(on, 0.25)) / len(on)
+    # The lattice's sites in the largest disc and within the crystal.
+    steps = np.array(list(product(range(-12, 13), repeat=2)), float)
+    steps += np.round(basis.fractions(centre[None]))
+    places = np.concatenate([basis.places(steps + site) for site in basis.sites])
+    places = places[np.hypot(*(places - centre).T) < DISCS[-1] * basis.spacing]
+    near = positions[np.hypot(*(positions - centre).T) < (DISCS[-1] + 2) * basis.spacing]
+    within = Delaunay(near).find_simplex(places) >= 0
+    fourth = np.asarray(cKDTree(near).query(places, k=5)[0], float)[:, 4]
+    within &= fourth < 1.6 * np.median(fourth)
     return Candidate(
         basis,
-        len(atoms) / max(_sites_in_disc(positions, basis, centre), len(atoms)),
+        len(atoms) / max(int(np.sum(within)), len(atoms)),
         float(placed),
         coherence(basis.kind, basis.fractions(positions[inside[atoms]]) - cells),
     )
@@ -404,19 +406,6 @@ def _occupied_sites(positions: Floats, weights: Floats, basis: Basis) -> tuple[F
     sites = cells[best[order], order]
     _, first = np.unique(np.round(sites * 6).astype(np.int64), axis=0, return_index=True)
     return sites[first], order[first]
-
-
-def _sites_in_disc(positions: Floats, basis: Basis, centre: Floats) -> int:
-    """Number of the lattice's sites in the largest disc and within the crystal."""
-    middle = np.round(basis.fractions(centre[None]))
-    steps = np.array(list(product(range(-12, 13), repeat=2)), float) + middle
-    places = np.concatenate([basis.places(steps + site) for site in basis.sites])
-    places = places[np.hypot(*(places - centre).T) < DISCS[-1] * basis.spacing]
-    near = positions[np.hypot(*(positions - centre).T) < (DISCS[-1] + 2) * basis.spacing]
-    within = Delaunay(near).find_simplex(places) >= 0
-    fourth = np.asarray(cKDTree(near).query(places, k=5)[0], float)[:, 4]
-    within &= fourth < 1.6 * np.median(fourth)
-    return int(np.sum(within))
 
 
 def coherence(kind: str, displacements: Floats) -> float:
@@ -502,10 +491,9 @@ def _no_lattice(kind: str, tried: list[Candidate], spots: Floats) -> RequestErro
     shown = {"square": abs(angle - 90) < 10, "triangular": abs(angle - 60) < 10}
     other = [name for name, fits in shown.items() if fits and name != kind]
     similar = other and max(a, b) < 1.2 * min(a, b)
-    return RequestError(
-        f"no {kind} lattice found",
-        came=seen,
-        allowed=f"{LEAST_FILLED:.0%} of the sites, at most {1 - LEAST_PLACED:.0%} off them, "
-        f"coherence {LEAST_COHERENCE}",
-        hint=f'--lattice {other[0]}, lattice="{other[0]}" in Python' if similar else None,
+    allowed = (
+        f"{LEAST_FILLED:.0%} of the sites, at most {1 - LEAST_PLACED:.0%} off them, "
+        f"coherence {LEAST_COHERENCE}"
     )
+    hint = f'--lattice {other[0]}, lattice="{other[0]}" in Python' if similar else None
+    return RequestError(f"no {kind} lattice found", came=seen, allowed=allowed, hint=hint)

@@ -5,6 +5,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.spatial import cKDTree
 
+from latticescape.analysis.checks import check_least
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import neighbor_steps
 
@@ -21,12 +22,6 @@ def check_plane(kind: str) -> str:
     if kind not in PLANE:
         raise RequestError("an image shows a plane lattice", came=kind, allowed=" | ".join(PLANE))
     return kind
-
-
-def check_enough_atoms(number: int, least: int, purpose: str) -> None:
-    """Refuse fewer atoms than the least number for a purpose, such as "for a lattice"."""
-    if number < least:
-        raise RequestError(f"too few atoms {purpose}", came=number, allowed=f"{least} or more")
 
 
 def neighbours_of(sites: Integers, kind: str) -> Integers:
@@ -107,7 +102,7 @@ def complete_rings(positions: npt.ArrayLike, kind: str) -> tuple[Integers, Integ
         for shell in (1, 2)
     )
     z = len(first)
-    check_enough_atoms(len(sites), z + 1, f"for a ring of {z} neighbours")
+    check_least(len(sites), z + 1, f"atoms for a ring of {z} neighbours")
     nearest = cKDTree(sites).query(sites, k=z + 1)
     distances, neighbors = np.asarray(nearest[0], float), np.asarray(nearest[1], np.int64)
     spacing = float(np.median(distances[:, 1:]))

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import scipy.fft
 import xarray as xr
 
+from latticescape.analysis.checks import check_within
 from latticescape.analysis.images.reading import UNKNOWN_UNITS
-from latticescape.analysis.images.spectra.lattice_spots import lattice_period
+from latticescape.analysis.images.spectra.spots import lattice_period
 from latticescape.analysis.labelled import Column, labelled_variables
 from latticescape.physics.compiled import compiled
 from latticescape.physics.errors import RequestError
@@ -95,19 +96,10 @@ def sliding_fft(
             _check_finite(first)
         window = 2 * round(PERIODS / 2 * lattice_period(first))
     side = _pixels("window", window)
-    if not LEAST_WINDOW <= side <= min(shape):
-        raise RequestError(
-            "the window does not fit into the image",
-            came=f"{side} px",
-            allowed=f"{LEAST_WINDOW} to {min(shape)} px, as the image has {shape[0]} × {shape[1]}",
-        )
+    problem = f"the window does not fit into the image of {shape[0]} × {shape[1]} px"
+    check_within(side, LEAST_WINDOW, min(shape), problem, "px")
     stride = max(1, side // STEPS_PER_WINDOW) if step is None else _pixels("step", step)
-    if not 1 <= stride <= side:
-        raise RequestError(
-            "the step leaves gaps between windows, or is not positive",
-            came=f"step {stride} px",
-            allowed=f"1 to {side} px, the window",
-        )
+    check_within(stride, 1, side, "the step leaves gaps between windows, or is not positive", "px")
     spectra = da.concatenate(_strips(labelled.data, side, stride), axis=-4)
     dims = (*labelled.dims[:-2], "window_row", "window_col", "k_row", "k_col")
     size = float(labelled.attrs.get("pixel_size", 1.0))
@@ -128,42 +120,33 @@ def sliding_fft(
     return xr.DataArray(spectra, coords, dims, "spectrum", attrs)
 
 
-def _as_image(image: xr.DataArray | npt.ArrayLike) -> xr.DataArray:
-    if not isinstance(image, xr.DataArray):
-        values: Any = image if isinstance(image, da.Array) else np.asarray(image)
-        if not 2 <= values.ndim <= 3:
-            raise RequestError(
-                "an image has rows and columns", came=f"shape {values.shape}", allowed="(row, col)"
-            )
-        image = xr.DataArray(values, dims=("image", "row", "col")[-values.ndim :])
-    if image.ndim < 2 or image.size == 0:
-        raise RequestError(
-            "an image has rows and columns", came=f"shape {image.shape}", allowed="(…, row, col)"
-        )
-    if image.dtype.kind not in "buif":
-        raise RequestError("an image has real numbers", came=image.dtype, allowed="grey values")
-    if isinstance(image.data, np.ndarray):
-        _check_finite(image.data)
-    return image
+def _as_image(image: xr.DataArray | npt.ArrayLike) -> Any:
+    labelled = isinstance(image, xr.DataArray)
+    values: Any = image if labelled or isinstance(image, da.Array) else np.asarray(image)
+    if values.ndim < 2 or values.size == 0 or not (labelled or values.ndim <= 3):
+        came = f"shape {values.shape}"
+        raise RequestError("an image has rows and columns", came=came, allowed="(…, row, col)")
+    if values.dtype.kind not in "buif":
+        raise RequestError("an image has real numbers", came=values.dtype, allowed="grey values")
+    if not labelled:
+        values = xr.DataArray(values, dims=("image", "row", "col")[-values.ndim :])
+    if isinstance(values.data, np.ndarray):
+        _check_finite(values.data)
+    return values
 
 
 def _check_finite(values: npt.NDArray[Any]) -> None:
     if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
-        raise RequestError(
-            "pixels are NaN or infinite",
-            came=f"{finite.size - np.count_nonzero(finite)} of {finite.size}",
-            allowed="finite grey values",
-            hint="image.fillna(image.median()) in Python",
-        )
+        came = f"{finite.size - np.count_nonzero(finite)} of {finite.size}"
+        hint = "image.fillna(image.median()) in Python"
+        raise RequestError("pixels are NaN or infinite", came=came, hint=hint)
 
 
 def _pixels(name: str, value: Any) -> int:
     try:
         return index(value)
     except TypeError:
-        raise RequestError(
-            f"{name} is a whole number of pixels", came=repr(value), allowed="1, 2, …"
-        ) from None
+        raise RequestError(f"{name} must be a whole number of px", came=repr(value)) from None
 
 
 def _strips(image: Any, side: int, stride: int) -> list[da.Array]:

@@ -1,14 +1,18 @@
-"""Endmembers by N-FINDR, by independent components, and by nonnegative matrix factorisation."""
+"""Endmembers by N-FINDR, ICA, nonnegative matrix factorisation, and Gibbs sampling."""
 
 import math
 import warnings
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import log_ndtr, ndtri_exp
 from scipy.stats import skew
 from sklearn.decomposition import NMF, FastICA
 from sklearn.exceptions import ConvergenceWarning
 
+from latticescape.analysis.images.unmixing.principal import Components
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
@@ -58,19 +62,12 @@ def nfindr(points: npt.ArrayLike, *, seed: int = 0, restarts: int = RESTARTS) ->
     """
     places = np.asarray(points, np.float64)
     if places.ndim != 2 or not 0 < places.shape[1] < len(places):
-        raise RequestError(
-            "too few points for a simplex",
-            came=f"shape {places.shape}",
-            allowed="(points, q − 1), at least q points",
-        )
+        came, allowed = f"shape {places.shape}", "(points, q − 1), at least q points"
+        raise RequestError("too few points for a simplex", came=came, allowed=allowed)
     extent = np.abs(places - places.mean(axis=0)).max(axis=0)
     if not (np.isfinite(extent) & (extent > 0)).all():
-        raise RequestError(
-            "the points span no simplex",
-            came=f"extents {extent}",
-            allowed="points that differ along every axis",
-            hint="fewer endmembers",
-        )
+        problem, hint = "the points do not differ along every axis", "fewer endmembers"
+        raise RequestError(problem, came=f"extents {extent}", hint=hint)
     scaled = (places - places.mean(axis=0)) / extent
     raised = np.column_stack([np.ones(len(scaled)), scaled])
     rng = np.random.default_rng(seed)
@@ -208,12 +205,9 @@ def nonnegative_endmembers(
     [[0.0, 0.0], [1.0, 1.0]]
     """
     if vectors.min() < 0:
-        raise RequestError(
-            "nonnegative factorisation needs spectra without negative values",
-            came=float(vectors.min()),
-            allowed="0 or more",
-            hint='--method nfindr, method="nfindr" in Python',
-        )
+        problem = "nonnegative factorisation needs spectra without negative values"
+        hint = '--method nfindr, method="nfindr" in Python'
+        raise RequestError(problem, came=float(vectors.min()), hint=hint)
     length = float(np.sqrt(np.einsum("nf,nf->", vectors, vectors, dtype=float) / len(vectors)))
     constant = np.full((len(vectors), 1), length, vectors.dtype)
     nmf = NMF(q, init="nndsvda", random_state=seed, max_iter=MOST_ITERATIONS, tol=TOLERANCE)
@@ -226,3 +220,248 @@ def nonnegative_endmembers(
         raise RequestError("an endmember is empty", came=q, hint="fewer endmembers")
     converged = not any(issubclass(w.category, ConvergenceWarning) for w in caught)
     return parts[:, :-1] / scale, converged
+
+
+# Number of chains, samples of each at first and at most, and the R̂ up to which they agree.
+CHAINS, FEWEST, MOST, AGREED = 2, 400, 1600, 1.1
+
+# Most windows in the chains; samples for which abundances are sampled, after this many scans.
+MOST_WINDOWS, SHARE_DRAWS, SCANS = 4096, 200, 20
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Means and standard deviations under the posterior.
+
+    Attributes
+    ----------
+    vertices, vertices_se
+        (q, q − 1): endmembers along the principal components; their covariance, (q, q − 1, q − 1),
+        is ``vertices_cov``.
+    abundances, abundances_se
+        (windows, q).
+    noise
+        Standard deviation of a feature.
+    r_hat
+        The largest split R̂ of the endmembers' coordinates, near 1 if the chains agree.
+    """
+
+    vertices: Floats
+    vertices_cov: Floats
+    abundances: Floats
+    abundances_se: Floats
+    noise: float
+    r_hat: float
+
+
+def sample_posterior(
+    components: Components,
+    start: Floats,
+    *,
+    floor: Floats | None = None,
+    independent: float = 1.0,
+    seed: int = 0,
+) -> Posterior:
+    """Gibbs sampling of x = Σ_k a_k e_k + noise with a uniform prior on the simplex.
+
+    The method of Dobigeon et al. in the space of q − 1 principal components, where the likelihood
+    is the same: the part outside this space determines only the noise, which is white and of
+    unknown variance with Jeffreys' prior. Abundances are drawn pair by pair, endmembers coordinate
+    by coordinate under a wide normal prior around their start, and no feature may be negative.
+
+    Two chains run until they agree (R̂ ≤ 1.1), with at most 1600 samples each, of which the first
+    half is discarded; of more than 4096 windows they use a random subset of 4096. Abundances of all
+    windows are then drawn for 200 of their samples.
+
+    Parameters
+    ----------
+    components
+        The q − 1 leading components.
+    start
+        (q, q − 1): vertices to start from, N-FINDR's.
+    floor
+        (features,): the mean in the scaled units of the axes if endmembers must not be negative;
+        None if they may be.
+    independent
+        Fraction of the overlapping windows that is independent: the exponent of their joint
+        likelihood for the endmembers.
+    seed
+        Of all random numbers.
+
+    Returns
+    -------
+    Posterior
+
+    References
+    ----------
+    N. Dobigeon, S. Moussaoui, M. Coulon, J.-Y. Tourneret and A. O. Hero, IEEE Trans. Signal
+    Process. 57, 4355 (2009), 10.1109/TSP.2009.2025797; A. Gelman and D. B. Rubin, Stat. Sci. 7,
+    457 (1992), 10.1214/ss/1177011136 (R̂).
+    """
+    rng = np.random.default_rng(seed)
+    subset = np.arange(len(components.scores))
+    if len(subset) > MOST_WINDOWS:
+        subset = np.sort(rng.choice(subset, MOST_WINDOWS, replace=False))
+    chains = [
+        _Chain(components, subset, start, floor, independent, child) for child in rng.spawn(CHAINS)
+    ]
+    length = FEWEST
+    while True:
+        for chain in chains:
+            chain.extend(length)
+        kept = np.stack([chain.corners[length // 2 :] for chain in chains])
+        r_hat = split_r_hat(kept)
+        if r_hat <= AGREED or length >= MOST:
+            break
+        length *= 2
+    corners = kept.reshape(-1, *start.shape)
+    variances = np.concatenate([chain.variances[length // 2 :] for chain in chains])
+    some = np.linspace(0, len(corners) - 1, SHARE_DRAWS).astype(int)
+    # Mean and standard deviation of all windows' abundances over samples of the endmembers.
+    share = np.full((len(components.scores), len(start)), 1 / len(start))
+    total, squares = np.zeros_like(share), np.zeros_like(share)
+    for _ in range(SCANS):
+        draw_shares(components.scores, share, corners[some[0]], variances[some[0]], rng)
+    for number in some:
+        draw_shares(components.scores, share, corners[number], variances[number], rng)
+        total += share
+        squares += share**2
+    mean = total / SHARE_DRAWS
+    error = np.sqrt(np.maximum(squares / SHARE_DRAWS - mean**2, 0))
+    shifted = corners - corners.mean(axis=0)
+    spread = np.einsum("nki,nkj->kij", shifted, shifted) / len(shifted)
+    noise = float(np.sqrt(variances.mean()))
+    return Posterior(corners.mean(axis=0), spread, mean, error, noise, r_hat)
+
+
+class _Chain:
+    """A Markov chain over endmembers, abundances of some windows, and the noise."""
+
+    def __init__(
+        self,
+        components: Components,
+        subset: npt.NDArray[np.int64],
+        start: Floats,
+        floor: Floats | None,
+        independent: float,
+        rng: np.random.Generator,
+    ) -> None:
+        self.components, self.floor = components, floor
+        self.independent, self.rng = independent, rng
+        self.scores = components.scores[subset]
+        self.outside = max(components.total - components.variances.sum(), 0.0) * len(subset)
+        self.centre, self.width = start, np.ptp(components.scores, axis=0)
+        self.corner = start.copy()
+        self.share = rng.dirichlet(np.ones(len(start)), len(subset))
+        self.variance = self._draw_variance()
+        self.corners = np.empty((0, *start.shape))
+        self.variances = np.empty(0)
+
+    def extend(self, length: int) -> None:
+        """Draw samples until there are ``length``."""
+        first, corners, variances = len(self.corners), [], []
+        for _ in range(first, length):
+            draw_shares(self.scores, self.share, self.corner, self.variance, self.rng)
+            self._draw_corners()
+            self.variance = self._draw_variance()
+            corners.append(self.corner.copy())
+            variances.append(self.variance)
+        self.corners = np.concatenate([self.corners, np.reshape(corners, (-1, *self.corner.shape))])
+        self.variances = np.concatenate([self.variances, variances])
+
+    def _draw_corners(self) -> None:
+        residual = self.scores - self.share @ self.corner
+        for k, j in np.ndindex(self.corner.shape):
+            share, before = self.share[:, k], self.corner[k, j]
+            precision = self.independent * float(share @ share) / self.variance
+            weighted = (
+                self.independent * float(share @ residual[:, j]) / self.variance
+                + precision * before
+            )
+            prior = 1 / self.width[j] ** 2
+            middle = (weighted + prior * self.centre[k, j]) / (precision + prior)
+            self._draw_coordinate(k, j, middle, (precision + prior) ** -0.5)
+            residual[:, j] -= share * (self.corner[k, j] - before)
+
+    def _draw_coordinate(self, k: int, j: int, middle: float, error: float) -> None:
+        """Draw from a normal truncated to the allowed range; try an unrestricted draw first."""
+        before = self.corner[k, j]
+        self.corner[k, j] = self.rng.normal(middle, error)
+        if self.floor is None or (self.floor + self.components.axes @ self.corner[k]).min() >= 0:
+            return
+        self.corner[k, j] = before
+        # The range in which no feature of the endmember is negative.
+        axis = self.components.axes[:, j]
+        spectrum = np.maximum(self.floor + self.components.axes @ self.corner[k], 0)
+        up, down = axis > 0, axis < 0
+        low = before - np.min(spectrum[up] / axis[up], initial=np.inf)
+        high = before + np.min(spectrum[down] / -axis[down], initial=np.inf)
+        self.corner[k, j] = float(truncated_normal(middle, error, low, high, self.rng))
+
+    def _draw_variance(self) -> float:
+        residual = self.scores - self.share @ self.corner
+        squares = self.independent * (float((residual**2).sum()) + self.outside)
+        shape = self.independent * self.scores.shape[0] * len(self.components.mean) / 2
+        return float(max(squares / 2 / self.rng.gamma(shape), np.finfo(float).tiny))
+
+
+def draw_shares(
+    scores: Floats, share: Floats, corner: Floats, variance: float, rng: np.random.Generator
+) -> None:
+    """Redistribute abundance between each pair of endmembers, a normal between none and all."""
+    residual = scores - share @ corner
+    for i, j in combinations(range(len(corner)), 2):
+        edge = corner[i] - corner[j]
+        length = max(float(edge @ edge), np.finfo(float).tiny)
+        before, both = share[:, i].copy(), share[:, i] + share[:, j]
+        middle, error = before + residual @ edge / length, np.sqrt(variance / length)
+        share[:, i] = truncated_normal(middle, error, 0.0, both, rng)
+        share[:, j] = both - share[:, i]
+        residual -= np.outer(share[:, i] - before, edge)
+
+
+def truncated_normal(
+    mean: npt.ArrayLike,
+    error: npt.ArrayLike,
+    low: npt.ArrayLike,
+    high: npt.ArrayLike,
+    rng: np.random.Generator,
+) -> Floats:
+    """Normal numbers between bounds, by inversion, accurate in the outermost tails as well.
+
+    Examples
+    --------
+    >>> numbers = truncated_normal(np.zeros(3), 1.0, 40.0, 41.0, np.random.default_rng(1))
+    >>> bool(((numbers >= 40) & (numbers < 40.3)).all())
+    True
+    """
+    centre, scale = np.asarray(mean, float), np.asarray(error, float)
+    bottom, top = (
+        (np.asarray(low, float) - centre) / scale,
+        (np.asarray(high, float) - centre) / scale,
+    )
+    mirrored = bottom > 0  # only the lower tail keeps its precision
+    a, b = np.where(mirrored, -top, bottom), np.where(mirrored, -bottom, top)
+    u = rng.random(a.shape)
+    most = log_ndtr(b)
+    with np.errstate(invalid="ignore"):  # NaN where the tail underflows: take the nearer bound
+        normal = ndtri_exp(most + np.log(u + (1 - u) * np.exp(log_ndtr(a) - most)))
+    normal = np.clip(np.where(np.isnan(normal), b, normal), a, b)
+    return np.asarray(centre + scale * np.where(mirrored, -normal, normal), np.float64)
+
+
+def split_r_hat(draws: Floats) -> float:
+    """The largest R̂ of (chain, sample, …), with each chain split into halves.
+
+    Examples
+    --------
+    >>> draws = np.random.default_rng(1).standard_normal((2, 400))
+    >>> split_r_hat(draws) < 1.02, split_r_hat(draws + [[0.0], [3.0]]) > 1.5
+    (True, True)
+    """
+    half = draws.shape[1] // 2
+    parts = np.concatenate([draws[:, :half], draws[:, half : 2 * half]])
+    within = parts.var(axis=1, ddof=1).mean(axis=0)
+    between = half * parts.mean(axis=1).var(axis=0, ddof=1)
+    ratio = np.divide(between, within, out=np.ones_like(np.asarray(within)), where=within > 0)
+    return float(np.sqrt((half - 1) / half + np.max(ratio) / half))

@@ -1,4 +1,4 @@
-"""Unmixing: spectra of windows as mixtures of a few endmembers, with maps of their abundances."""
+"""Unmixing: spectra of windows as mixtures of endmembers, and how many endmembers there are."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from latticescape.analysis.images.unmixing.bayesian import sample_posterior
+from latticescape.analysis.checks import check_choice, check_least, check_within
 from latticescape.analysis.images.unmixing.endmembers import (
     nfindr,
     nonnegative_endmembers,
     purest_windows,
+    sample_posterior,
 )
 from latticescape.analysis.images.unmixing.principal import (
     Components,
@@ -67,13 +68,9 @@ def abundances(vectors: npt.ArrayLike, endmembers: npt.ArrayLike) -> Floats:
     """
     x, e = np.asarray(vectors), np.asarray(endmembers)
     if x.ndim != 2 or e.ndim != 2 or x.shape[1] != e.shape[1] or len(e) == 0:
-        raise RequestError(
-            "vectors and endmembers do not fit",
-            came=f"{x.shape} and {e.shape}",
-            allowed="(n, features) and (q, features)",
-        )
-    if len(e) > MOST_ENDMEMBERS:
-        raise RequestError("too many endmembers", came=len(e), allowed=f"at most {MOST_ENDMEMBERS}")
+        came, allowed = f"{x.shape} and {e.shape}", "(n, features) and (q, features)"
+        raise RequestError("vectors and endmembers do not fit", came=came, allowed=allowed)
+    check_within(len(e), 1, MOST_ENDMEMBERS, "too many endmembers")
     products, gram = (x @ e.T).astype(np.float64), (e @ e.T).astype(np.float64)
     n, q = products.shape
     best, least = np.zeros((n, q)), np.full(n, np.inf)
@@ -204,8 +201,7 @@ def unmix(
     [[0.0, 0.5], [0.75, 1.0]]
     """
     vectors = WindowVectors.of(spectra)
-    if method not in METHODS:
-        raise RequestError("unknown method", came=repr(method), allowed=" | ".join(METHODS))
+    check_choice(method, METHODS, "method")
     most = min(MOST_ENDMEMBERS, vectors.windows)
     checked_integer(
         endmembers,
@@ -217,11 +213,8 @@ def unmix(
     components = principal_components(vectors, max(1, endmembers - 1), seed=seed)
     spanned = int((components.variances > ROUNDING * components.total).sum())
     if spanned < endmembers - 1:
-        raise RequestError(
-            f"the spectra span no simplex of {endmembers} endmembers",
-            came=endmembers,
-            allowed=f"1 to {spanned + 1}",
-        )
+        problem = f"the spectra span no simplex of {endmembers} endmembers"
+        raise RequestError(problem, came=endmembers, allowed=f"1 to {spanned + 1}")
     if endmembers == 1:
         estimate = Endmembers(components.mean[None])
     else:
@@ -381,3 +374,115 @@ def _variables(
         places = np.stack(np.unravel_index(estimate.windows[order], sizes), axis=1)
         columns["vertex"] = (("endmember", "axis"), places, "window of the endmember", "1")
     return columns
+
+
+# A component is structure if windows without common pixels share more than half its variance, and
+# the share exceeds zero by this many standard errors.
+LEAST_PERSISTENCE, LEAST_SIGNIFICANCE = 0.5, 2.0
+
+# The last component that counts is followed by at least this share of the largest drop.
+LEAST_DROP = 0.2
+
+
+def count_endmembers(spectra: xr.DataArray, *, most: int = 8, seed: int = 0) -> xr.Dataset:
+    """Number of endmembers for :func:`unmix`: one more than the components that are structure.
+
+    Two criteria apply together. *Persistence*: the correlation of a component's map with itself,
+    shifted by a full window along rows or columns, whichever is larger. Such windows share no
+    noise, so this is the fraction of the variance that is structure larger than a window; the
+    component counts if it exceeds a half. *Elbow*: components count up to the last one that is
+    followed by a drop of the variance of at least a fifth of the largest. Mixtures of two phases in
+    a window do not lie on a straight line between their logarithmic spectra, and the curvature
+    makes a component of about a tenth of the first's variance: without the elbow every boundary
+    would be an endmember.
+
+    Parameters
+    ----------
+    spectra
+        (…, window_row, window_col, k_row, k_col), from :func:`sliding_fft`.
+    most
+        Largest number of endmembers.
+    seed
+        Of the search for components.
+
+    Returns
+    -------
+    Dataset
+        (component): ``variance`` and ``variance_explained``, as fractions of the total, the second
+        cumulative; ``persistence``; ``significance``, persistence in standard errors with the
+        overlap of windows taken into account; ``drop``, to the next component's variance.
+        attrs ``endmembers``: their number.
+
+    Raises
+    ------
+    RequestError
+        If there are fewer windows than components, or all windows overlap.
+
+    References
+    ----------
+    P. Switzer and A. A. Green, Stanford Tech. Rep. 6 (1984), and A. A. Green et al., IEEE Trans.
+    Geosci. Remote Sens. 26, 65 (1988), 10.1109/36.3001, whose noise also is what neighbours do not
+    share; the elbow after R. B. Cattell, Multivariate Behav. Res. 1, 245 (1966),
+    10.1207/s15327906mbr0102_10.
+
+    Examples
+    --------
+    >>> from latticescape import sliding_fft
+    >>> row, col = np.indices((96, 96))
+    >>> waves = np.where(row < 48, np.cos(row / 2), np.cos(col / 2))
+    >>> noise = np.random.default_rng(1).standard_normal((96, 96))
+    >>> count_endmembers(sliding_fft(waves + noise, window=24), most=4).attrs["endmembers"]
+    2
+    """
+    vectors = WindowVectors.of(spectra)
+    if spectra.dims[-4:-2] != ("window_row", "window_col") or not spectra.attrs.get("step"):
+        hint = "sliding_fft(image, window=64)"
+        raise RequestError("spectra are not of sliding windows", came=spectra.dims, hint=hint)
+    # Steps from one window to the next without common pixels.
+    window, step = int(spectra.attrs["window"]), int(spectra.attrs["step"])
+    lag = -(-window // step)
+    if max(spectra.shape[-4:-2]) <= lag:
+        problem = "all windows overlap: their structure and noise cannot be distinguished"
+        came = f"{spectra.sizes['window_row']} × {spectra.sizes['window_col']} windows"
+        hint = f"--window {window // 2}, window={window // 2} in Python"
+        allowed = f"more than {lag} in one direction"
+        raise RequestError(problem, came=came, allowed=allowed, hint=hint)
+    count = min(most, MOST_ENDMEMBERS, vectors.windows - 1)
+    check_least(count, 2, "components to choose from")
+    components = principal_components(vectors, count, seed=seed)
+    variance = components.variances / components.total
+    drop = variance[:-1] - variance[1:]
+    fraction = independent_fraction(window, step)
+    maps = vectors.placed(components.scores)[:-1]
+    persistence, significance = np.array([_persistence(scores, lag, fraction) for scores in maps]).T
+    structure = (persistence >= LEAST_PERSISTENCE) & (significance >= LEAST_SIGNIFICANCE)
+    leading = np.logical_and.accumulate(structure) & (drop >= LEAST_DROP * drop.max())
+    endmembers = 1 + int(np.flatnonzero(leading)[-1] + 1 if leading.any() else 0)
+    table = {
+        "variance": (variance[:-1], "fraction of the variance"),
+        "variance_explained": (np.cumsum(variance)[:-1], "fraction of the variance, cumulative"),
+        "persistence": (persistence, "correlation over the distance of a window"),
+        "significance": (significance, "persistence in standard errors"),
+        "drop": (drop, "drop to the next component"),
+    }
+    return xr.Dataset(
+        {
+            name: ("component", values, {"long_name": long_name, "units": "1"})
+            for name, (values, long_name) in table.items()
+        },
+        attrs={"endmembers": endmembers, "lag": lag},
+    )
+
+
+def _persistence(scores: Floats, lag: int, fraction: float) -> tuple[float, float]:
+    """Correlation over a lag along rows or columns, and how many standard errors that is."""
+    moved = scores - scores.mean()
+    variance = max(float((moved**2).mean()), np.finfo(float).tiny)
+    candidates = []
+    for along in (moved, np.swapaxes(moved, -1, -2)):
+        pairs = along[..., lag:, :] * along[..., :-lag, :]
+        if pairs.size:
+            correlation = float(pairs.mean()) / variance
+            candidates.append((correlation * np.sqrt(fraction * pairs.size), correlation))
+    significance, persistence = max(candidates)
+    return persistence, significance

@@ -48,12 +48,10 @@ class WindowVectors:
     def of(cls, spectra: xr.DataArray) -> "WindowVectors":
         """Vectors of the spectra of :func:`sliding_fft`, or of any array whose last dims are k."""
         if not isinstance(spectra, xr.DataArray) or spectra.dims[-2:] != FREQUENCIES:
-            raise RequestError(
-                "no spectra of windows",
-                came=getattr(spectra, "dims", type(spectra).__name__),
-                allowed="(…, window_row, window_col, k_row, k_col)",
-                hint="sliding_fft(image, window=64)",
-            )
+            came = getattr(spectra, "dims", type(spectra).__name__)
+            allowed = "(…, window_row, window_col, k_row, k_col)"
+            hint = "sliding_fft(image, window=64)"
+            raise RequestError("no spectra of windows", came=came, allowed=allowed, hint=hint)
         values = spectra.data
         if _symmetric(spectra):
             values = values[..., : values.shape[-1] // 2 + 1]

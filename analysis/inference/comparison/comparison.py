@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from latticescape.analysis.checks import check_choice
 from latticescape.analysis.inference.comparison.models import (
     RANDOM,
     Model,
@@ -47,10 +48,7 @@ def bic(
     >>> bic(0.0200, 1835, 0, "lecture").item(), bic(0.0200, 1835, 0, "standard").item()
     (73.4, 146.8)
     """
-    if convention not in get_args(Convention):
-        raise RequestError(
-            "unknown convention of the BIC", came=convention, allowed="lecture | standard"
-        )
+    check_choice(convention, get_args(Convention), "convention of the BIC")
     number = np.asarray(n, float)
     half: npt.NDArray[np.float64] = 2 * number * np.asarray(s2_total) + np.asarray(
         parameters
@@ -229,12 +227,10 @@ def _tested(
         return None
     # A landscape can be drawn from only if it keeps its histograms.
     if is_landscape and not {"probability", "counts"} <= set(landscape.data_vars):
-        raise RequestError(
-            f"the landscape of {name} holds no probabilities to draw from",
-            came=f"p_value={way}",
-            allowed="chi2, or sweeps and the observed counts",
-            hint="compare({'pair': open_sweep('runs/pair.zarr'), 'random': 'random'}, observed)",
-        )
+        problem = f"the landscape of {name} holds no probabilities to draw from"
+        allowed = "chi2, or sweeps and the observed counts"
+        hint = "compare({'pair': open_sweep('runs/pair.zarr'), 'random': 'random'}, observed)"
+        raise RequestError(problem, came=f"p_value={way}", allowed=allowed, hint=hint)
     random = isinstance(model, str) and model == RANDOM
     return p_values(
         landscape if is_landscape else model,
@@ -305,9 +301,7 @@ def _parameters(landscapes: Mapping[str, xr.Dataset], fits: Mapping[str, Fit]) -
     absent = (np.nan, np.nan)
     table = np.array([[one.parameters.get(n, absent) for n in names] for one in fits.values()])
     return {
-        "best": xr.DataArray(
-            table[..., 0], dims=("model", "parameter"), coords={"parameter": names}
-        ),
+        "best": xr.DataArray(table[..., 0], {"parameter": names}, ("model", "parameter")),
         "best_se": (("model", "parameter"), table[..., 1]),
         **variables,
     }

@@ -1,4 +1,4 @@
-"""Bayes factors: the evidence of models, each averaged over its prior."""
+"""Evidence of models: Bayes factors, and leave-one-out cross-validation."""
 
 from collections.abc import Mapping
 
@@ -7,6 +7,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.special import logsumexp, softmax
 
+from latticescape.analysis.checks import check_least, listed
 from latticescape.analysis.inference.comparison.models import (
     Model,
     argmin_s2,
@@ -81,9 +82,16 @@ def bayes_factors(
     rows = {}
     for name, landscape in landscapes.items():
         n = effective_numbers(landscape, fraction, measured=False)
-        inside = _inside(
-            name, reweighed(landscape, n) if fraction is not None else landscape, boxes[name]
-        )
+        inside = reweighed(landscape, n) if fraction is not None else landscape
+        for parameter, (low, high) in boxes[name].items():
+            axis = inside[parameter]
+            least, most = float(axis.min()), float(axis.max())
+            if not low < high or low < least - 1e-12 or high > most + 1e-12:
+                problem = f"the prior of {name} in {parameter} is empty or reaches outside its grid"
+                came, allowed = f"{low:g} … {high:g}", f"within {least:g} … {most:g}"
+                raise RequestError(problem, came=came, allowed=allowed)
+            inside = inside.sel({parameter: (axis >= low - 1e-12) & (axis <= high + 1e-12)})
+            check_least(inside.sizes[parameter], 2, f"points of {parameter} in the prior of {name}")
         ends = [f"{axis} {low:g} … {high:g}" for axis, (low, high) in boxes[name].items()]
         rows[name] = {**_evidence(inside), "prior": ", ".join(ends) or "none"}
     table = {key: [row[key] for row in rows.values()] for key in next(iter(rows.values()))}
@@ -101,47 +109,20 @@ def bayes_factors(
 def _boxes(
     landscapes: Mapping[str, xr.Dataset], prior: Mapping[str, Box]
 ) -> dict[str, dict[str, tuple[float, float]]]:
-    unknown = sorted(set(prior) - set(landscapes))
-    if unknown:
-        raise RequestError(
-            "the prior of a model that is not compared", came=unknown, allowed=", ".join(landscapes)
-        )
+    if unknown := sorted(set(prior) - set(landscapes)):
+        problem = "the prior of a model that is not compared"
+        raise RequestError(problem, came=listed(unknown), allowed=listed(landscapes))
     boxes: dict[str, dict[str, tuple[float, float]]] = {}
     for model, landscape in landscapes.items():
         names, box = parameters_of(landscape), prior.get(model, {})
-        unknown = sorted(set(box) - set(names))
-        if unknown:
-            raise RequestError(
-                f"the prior of {model} names a parameter that the model does not have",
-                came=", ".join(unknown),
-                allowed=", ".join(names) or "none",
-            )
+        if unknown := sorted(set(box) - set(names)):
+            problem = f"the prior of {model} names a parameter that the model does not have"
+            raise RequestError(problem, came=listed(unknown), allowed=listed(names))
         boxes[model] = {}
         for name in names:
             axis = landscape[name].to_numpy().astype(float)
             boxes[model][name] = box.get(name, (float(axis.min()), float(axis.max())))
     return boxes
-
-
-def _inside(model: str, landscape: xr.Dataset, box: Box) -> xr.Dataset:
-    for name, (low, high) in box.items():
-        axis = landscape[name]
-        if not low < high or low < float(axis.min()) - 1e-12 or high > float(axis.max()) + 1e-12:
-            raise RequestError(
-                f"the prior of {model} in {name} reaches outside its grid, or is empty",
-                came=f"{low:g} … {high:g}",
-                allowed=f"within {float(axis.min()):g} … {float(axis.max()):g}",
-                hint="a wider axis of the sweep",
-            )
-        landscape = landscape.sel({name: (axis >= low - 1e-12) & (axis <= high + 1e-12)})
-        if landscape.sizes[name] < 2:
-            raise RequestError(
-                f"the prior of {model} holds fewer than two points of {name}",
-                came=f"{low:g} … {high:g}",
-                allowed="a box of at least two points of each axis",
-                hint="a finer grid",
-            )
-    return landscape
 
 
 def _evidence(landscape: xr.Dataset) -> dict[str, float | int]:
@@ -179,4 +160,95 @@ def _evidence(landscape: xr.Dataset) -> dict[str, float | int]:
         "ln_evidence_laplace": laplace,
         "border_mass": float(share[border].sum()),
         "points_missing": int(np.isnan(s2).sum()),
+    }
+
+
+def leave_one_out(
+    models: Mapping[str, Model],
+    observed: xr.Dataset | None = None,
+    *,
+    fraction: npt.ArrayLike | None = None,
+) -> xr.Dataset:
+    """S² of every image at the parameters fitted to all others.
+
+    An image does not take part in the fit that it tests, so no penalty for parameters is needed:
+    the model with the smallest ``s2_total`` predicts best.
+
+    Parameters
+    ----------
+    models, observed
+        As for :func:`compare`; at least two images.
+    fraction
+        Effective fraction of each image's neighbourhoods, or of all; by default 1.
+
+    Returns
+    -------
+    Dataset
+        ``s2`` and ``s2_se`` (model, image): S² of the image left out, between the grid's points by
+        linear interpolation, and its Monte Carlo error; ``s2_total`` (model) and ``s2_total_se``;
+        ``ln_likelihood`` (model), −2 Σ N f S²; ``best`` (model, image, parameter): the others' fit;
+        ``border`` (model, image): axes at whose end it lies.
+
+    Raises
+    ------
+    RequestError
+        If there is only one image, or as for :func:`compare`.
+
+    Examples
+    --------
+    >>> from latticescape.analysis.counts.counting import counts_dataset
+    >>> from latticescape import configurations
+    >>> counts = {"one": np.arange(8), "two": np.arange(8) + 1}
+    >>> observed = counts_dataset(counts, configurations("honeycomb"))
+    >>> leave_one_out({"random": "random"}, observed).s2.dims
+    ('model', 'image')
+    """
+    landscapes = landscapes_of(models, observed)
+    first = next(iter(landscapes.values()))
+    check_least(first.sizes["image"], 2, "images for leave-one-out", "compare them by their BIC")
+    numbers = effective_numbers(first, fraction, measured=False)
+    names = list(
+        dict.fromkeys(n for landscape in landscapes.values() for n in parameters_of(landscape))
+    )
+    rows = [
+        [_left_out(landscape, numbers, image, names) for image in range(len(numbers))]
+        for landscape in landscapes.values()
+    ]
+    table = xr.Dataset(
+        {
+            name: (("model", "image"), [[one[name] for one in row] for row in rows])
+            for name in ("s2", "s2_se", "border")
+        },
+        coords={"model": list(landscapes), "image": first["image"].values},
+    )
+    if names:
+        best = np.array([[one["best"] for one in row] for row in rows])
+        dims = ("model", "image", "parameter")
+        table["best"] = xr.DataArray(best, {"parameter": names}, dims)
+    weights = xr.DataArray(numbers, dims="image") / numbers.sum()
+    total = (table["s2"] * weights).sum("image", skipna=False)
+    return table.assign(
+        s2_total=total,
+        s2_total_se=((table["s2_se"] * weights) ** 2).sum("image") ** 0.5,
+        ln_likelihood=-2 * numbers.sum() * total,
+    )
+
+
+def _left_out(
+    landscape: xr.Dataset, numbers: Floats, image: int, names: list[str]
+) -> dict[str, object]:
+    others = np.arange(len(numbers)) != image
+    fit = argmin_s2(reweighed(landscape.isel(image=others), numbers[others]))
+    place = {name: value for name, (value, _) in fit.parameters.items()}
+    distance = landscape[["s2", "s2_se"]].isel(image=image)
+    if place:
+        # Next to a missing point, or outside the grid, take the nearest point.
+        inside = distance.interp(place)
+        known = bool(np.isfinite(inside["s2"]))
+        distance = inside if known else distance.sel(place, method="nearest")
+    return {
+        "s2": float(distance["s2"]),
+        "s2_se": float(distance["s2_se"]),
+        "border": ", ".join(fit.border),
+        "best": [place.get(name, np.nan) for name in names],
     }

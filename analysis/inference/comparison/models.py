@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from latticescape.analysis.checks import RUN_AGAIN
 from latticescape.analysis.inference.estimation.fit import Fit, fit
 from latticescape.analysis.inference.landscapes.landscape import (
     histograms_at,
@@ -50,18 +51,11 @@ def landscape_of(name: str, model: Model, observed: xr.Dataset | None = None) ->
     if isinstance(model, xr.Dataset) and "s2_total" in model:
         return model
     if observed is None:
-        raise RequestError(
-            f"the model {name} needs the observed counts, because it is not a landscape",
-            hint="compare({…}, observed)",
-        )
+        problem = f"the model {name} needs the observed counts, because it is not a landscape"
+        raise RequestError(problem, hint="compare({…}, observed)")
     check_counts(observed)
     if isinstance(model, str):
-        if model != RANDOM:
-            raise RequestError(
-                f"the model {name} is unknown",
-                came=model,
-                allowed=f'a sweep\'s Dataset, a landscape, or "{RANDOM}"',
-            )
+        check_random(model)
         return random_mixing(observed)
     return landscape(model, observed)
 
@@ -86,9 +80,7 @@ def landscapes_of(
     latticescape.RequestError: no model to compare ...
     """
     if not models:
-        raise RequestError(
-            "no model to compare", came="{}", allowed="landscapes, sweeps or 'random' by name"
-        )
+        raise RequestError("no model to compare", allowed="landscapes, sweeps or 'random' by name")
     originals = {name: landscape_of(name, model, observed) for name, model in models.items()}
     landscapes = {
         name: landscape.rename(source="image") if "source" in landscape.dims else landscape
@@ -101,19 +93,22 @@ def landscapes_of(
     first = next(iter(images))
     for name, those in images.items():
         if those != images[first]:
-            raise RequestError(
-                f"the models {first} and {name} are of different images",
-                came=_listed(those),
-                allowed=_listed(images[first]),
-                hint="slab_landscapes, of a slab's sweeps"
-                if "source" in originals[name].dims
-                else None,
+            came, allowed = (
+                ", ".join(f"{image} ({n:g})" for image, n in images[model].items())
+                for model in (name, first)
             )
+            problem = f"the models {first} and {name} are of different images"
+            slab = "source" in originals[name].dims
+            hint = "slab_landscapes, of a slab's sweeps" if slab else None
+            raise RequestError(problem, came=came, allowed=allowed, hint=hint)
     return landscapes
 
 
-def _listed(images: Mapping[str, float]) -> str:
-    return ", ".join(f"{image} ({n:g})" for image, n in images.items())
+def check_random(model: str) -> None:
+    """Check that a model named by a word is the random alloy."""
+    if model != RANDOM:
+        allowed = f'a sweep\'s Dataset, a landscape, or "{RANDOM}"'
+        raise RequestError("unknown model", came=model, allowed=allowed)
 
 
 def check_counts(observed: xr.Dataset) -> None:
@@ -134,6 +129,11 @@ def check_counts(observed: xr.Dataset) -> None:
 
 def argmin_s2(landscape: xr.Dataset) -> Fit:
     """The minimum of S², with Cov = (2 N ∂²S²)⁻¹: the published convention, independent counts.
+
+    Bayes factors, leave-one-out, sample sizes and the Accumulator weigh images by a number of
+    independent neighbourhoods and take −ln L = 2 N S², so their minimum must be that of S². The
+    errors of :func:`fit` itself account for overlapping neighbourhoods and few counts already:
+    with a fraction, both would be counted twice.
 
     :func:`fit` is the estimator of the parameters. It also corrects for neighbourhoods that overlap
     and for biases, which this convention does not: the likelihood exp(−2 N S²) is largest here.
@@ -208,12 +208,12 @@ def effective_numbers(
         return n
     share = np.asarray(fraction, float)
     if not (np.all((share > 0) & (share <= 1)) and share.shape in ((), n.shape)):
-        raise RequestError(
+        problem, hint = (
             "effective fractions must lie in (0, 1]",
-            came=fraction,
-            allowed=f"one number, or {n.size}, one per image",
-            hint="fraction=[0.32, 0.78, 0.69, 0.53]",
+            "fraction=[0.32, 0.78, 0.69, 0.53]",
         )
+        allowed = f"one number, or {n.size}, one per image"
+        raise RequestError(problem, came=fraction, allowed=allowed, hint=hint)
     effective: Floats = n * share
     return effective
 
@@ -351,19 +351,15 @@ def predictions(model: Model, observed: xr.Dataset) -> Predictions:
     check_counts(observed)
     kind = str(observed.attrs["lattice"])
     if isinstance(model, str):
-        if model != RANDOM:
-            raise RequestError("unknown model", came=model, allowed=f'a sweep, or "{RANDOM}"')
+        check_random(model)
         mixed = configurations(kind).random_mixing(observed["composition"].values)
         return Predictions((), np.empty((1, 0)), mixed[:, None, :], kind, random=True)
     if "s2_total" in model and "probability" in model:
         return _gathered(model["probability"], kind)
     if "s2_total" in model:
-        raise RequestError(
-            "a landscape holds no probabilities to draw from",
-            came="a landscape",
-            allowed='a sweep\'s Dataset, or "random"',
-            hint="compare({'pair': open_sweep('runs/pair.zarr')}, observed)",
-        )
+        problem, allowed = "a landscape holds no probabilities to draw from", 'a sweep, or "random"'
+        hint = "compare({'pair': open_sweep('runs/pair.zarr')}, observed)"
+        raise RequestError(problem, came="a landscape", allowed=allowed, hint=hint)
     return _gathered(histograms_at(model, observed), kind)
 
 
@@ -376,10 +372,6 @@ def _gathered(histograms: xr.DataArray, kind: str) -> Predictions:
     total = counts.sum(axis=-1)
     done = (total > 0).all(axis=0)
     if not done.any():
-        raise RequestError(
-            "no point of the sweep is computed",
-            came="no counts",
-            allowed="at least one point at every composition",
-            hint="latticescape run, and then once more",
-        )
+        problem = "no composition of the sweep is computed at all its images"
+        raise RequestError(problem, came="no counts", hint=RUN_AGAIN)
     return Predictions(names, values[done], counts[:, done] / total[:, done, None], kind)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from latticescape.analysis.checks import check_choice, check_least
 from latticescape.analysis.inference.comparison.models import (
     RANDOM,
     Model,
@@ -97,14 +98,9 @@ def p_values(
     >>> float(p_values("random", observed, way="chi2").p_value_total)
     1.0
     """
-    for name, came, allowed in (
-        ("way to a p-value", way, WAYS),
-        ("treatment of the composition", composition, get_args(Composition)),
-    ):
-        if came not in allowed:
-            raise RequestError(f"unknown {name}", came=came, allowed=" | ".join(allowed))
-    if draws < 1:
-        raise RequestError("too few draws", came=draws, allowed=">= 1", hint=f"draws={DRAWS}")
+    check_choice(way, WAYS, "way to a p-value")
+    check_choice(composition, get_args(Composition), "treatment of the composition")
+    check_least(draws, 1, "draws", f"draws={DRAWS}")
     if way == "chi2":
         landscape = landscape_of("to be tested", model, observed)
         return by_chi2(landscape, fit(landscape), fraction)
@@ -212,19 +208,15 @@ def _from_random(images: Integers, classes: Configurations) -> Floats:
 
 
 def _by_shuffling(model: Model, observed: xr.Dataset, seed: int) -> xr.Dataset:
+    hint = 'way="bootstrap"'
     if not isinstance(model, str) or model != RANDOM:
-        raise RequestError(
-            "shuffled species are a random alloy, so they test no other model",
-            came="a model with interactions",
-            allowed=RANDOM,
-            hint='way="bootstrap"',
-        )
+        problem = "shuffled species are a random alloy, so they test no other model"
+        raise RequestError(problem, came="a model with interactions", allowed=RANDOM, hint=hint)
     if "shuffled_counts" not in observed:
-        raise RequestError(
-            "species cannot be shuffled: in a table of counts the atoms' sites are not known",
-            allowed="measured images, stores of latticescape measure, or tables of atoms",
-            hint='way="bootstrap", or --p-value bootstrap',
-        )
+        problem = "species cannot be shuffled: in a table of counts the atoms' sites are not known"
+        allowed = "measured images, stores of latticescape measure, or tables of atoms"
+        hint = 'way="bootstrap", or --p-value bootstrap'
+        raise RequestError(problem, allowed=allowed, hint=hint)
     classes = configurations(str(observed.attrs["lattice"]))
     shuffled = observed["shuffled_counts"].transpose("image", "shuffle", "configuration")
     # Images of equally many atoms were shuffled alike: an order of its own for each.

@@ -9,9 +9,16 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.linalg import sqrtm
 
+from latticescape.analysis.checks import check_choice, check_has, check_least
 from latticescape.analysis.counts.blocks import Atoms, block_counts
 from latticescape.analysis.inference.estimation.deviance import Overlap, deviance, deviances_of
-from latticescape.analysis.inference.estimation.fit import Fit, Minimum, find_minimum, interpolated
+from latticescape.analysis.inference.estimation.fit import (
+    Fit,
+    Minimum,
+    find_minimum,
+    interpolated,
+    required_interpolation,
+)
 from latticescape.analysis.inference.estimation.information import root_histograms
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.physics.errors import RequestError
@@ -121,14 +128,7 @@ def bootstrap(
     """
     _check(landscape, kind, draws, atoms)
     deviances = deviance(landscape, overlap)
-    between = interpolated(deviances)
-    if between is None:
-        raise RequestError(
-            "too few points of the landscape are computed to draw experiments on",
-            came=int(np.isfinite(deviances.values).sum()),
-            allowed="three values or more of each parameter, computed",
-            hint="fit, or a finer grid",
-        )
+    between = required_interpolation(deviances, "to draw experiments on")
     minimum = find_minimum(landscape, deviances, between)
     rng = np.random.default_rng(seed)
     if kind == "parametric":
@@ -141,43 +141,36 @@ def bootstrap(
         estimates = minimum.point + np.sqrt(images / (images - 1)) * (resampled - minimum.point)
         estimates = estimates + _monte_carlo(minimum, draws, rng)
     else:
-        estimates = _over_blocks(
-            landscape, minimum, block_counts(landscape, atoms or {}, blocks), draws, rng
-        )
+        resampled_counts = []
+        for parts in block_counts(landscape, atoms or {}, blocks):
+            number = len(parts)
+            times = rng.multinomial(number, np.full(number, 1 / number), size=draws)
+            total = parts.sum(axis=0)
+            wider = np.sqrt(number / (number - 1))
+            resampled_counts.append(np.maximum(total + wider * (times @ parts - total), 0))
+        estimates = _fitted(landscape, minimum, np.stack(resampled_counts, axis=1))
+        estimates = estimates + _monte_carlo(minimum, draws, rng)
     edges = np.array([[axis[0], axis[-1]] for axis in between.axes])
     estimates = np.clip(estimates, edges[:, 0], edges[:, 1])
     return _described(landscape, minimum.fit, estimates, kind)
 
 
 def _check(landscape: xr.Dataset, kind: str, draws: int, atoms: Mapping[str, Atoms] | None) -> None:
-    if kind not in KINDS:
-        raise RequestError("unknown kind of bootstrap", came=kind, allowed=" | ".join(KINDS))
-    if draws < FEWEST_DRAWS:
-        raise RequestError("too few draws", came=draws, allowed=f"{FEWEST_DRAWS} or more")
+    check_choice(kind, KINDS, "kind of bootstrap")
+    check_least(draws, FEWEST_DRAWS, "draws")
     if not parameters_of(landscape):
         raise RequestError("the landscape has no parameters", allowed="one axis or more")
     if not (landscape["n"].values > 0).all():
         raise RequestError("there are no counts to draw", came=0, allowed="at least one per image")
-    if kind == "images" and landscape["n"].size < 2:
-        raise RequestError(
-            "a bootstrap over images needs at least two",
-            came="1 image",
-            allowed="two images or more, better ten",
-            hint='kind="blocks" with its atoms, or kind="parametric"',
-        )
+    if kind == "images":
+        hint = 'kind="blocks" with its atoms, or kind="parametric"'
+        check_least(landscape["n"].size, 2, "images for a bootstrap over images", hint)
+        return
     if kind == "blocks" and not atoms:
-        raise RequestError(
-            "blocks of an image need its atoms",
-            allowed="by image, what measure gave or a table of atoms",
-            hint='bootstrap(landscape, kind="blocks", atoms={"re05": "re05_atoms.csv"})',
-        )
-    if kind != "images" and not ("probability" in landscape and "counts" in landscape):
-        raise RequestError(
-            "the landscape does not hold the histograms it was made from",
-            came=", ".join(map(str, landscape.data_vars)),
-            allowed="a landscape of counts with probability and counts",
-            hint='kind="images", or posterior',
-        )
+        hint = 'bootstrap(landscape, kind="blocks", atoms={"re05": "re05_atoms.csv"})'
+        raise RequestError("blocks of an image need its atoms", allowed="atoms=", hint=hint)
+    problem = "the landscape does not hold the histograms it was made from"
+    check_has(landscape, ("probability", "counts"), problem, 'kind="images", or posterior')
 
 
 def _parametric(
@@ -197,21 +190,16 @@ def _parametric(
     estimates = _fitted(landscape, independent, np.stack(counts, axis=1).astype(float))
     deviations = estimates - independent.point
     if minimum.deviances.overlap == "simulated":
-        deviations = deviations @ _stretch(independent, minimum).T
+        # Map the deviations of one covariance to another, along directions that are not flat.
+        basis = minimum.basis
+        has, wants = (
+            basis.T @ ((m.covariance - _simulation_noise(m)) / np.outer(m.half, m.half)) @ basis
+            for m in (independent, minimum)
+        )
+        root = np.real(sqrtm(wants)) @ np.linalg.inv(np.real(sqrtm(has)))
+        scaled = basis @ root @ basis.T + np.eye(len(basis)) - basis @ basis.T
+        deviations = deviations @ (scaled * np.outer(minimum.half, 1 / minimum.half)).T
     return minimum.point + deviations + _monte_carlo(minimum, draws, rng)
-
-
-def _stretch(independent: Minimum, minimum: Minimum) -> Floats:
-    """The map from deviations of one covariance to another, along directions that are not flat."""
-    basis = minimum.basis
-    has, wants = (
-        basis.T @ ((m.covariance - _simulation_noise(m)) / np.outer(m.half, m.half)) @ basis
-        for m in (independent, minimum)
-    )
-    root = np.real(sqrtm(wants)) @ np.linalg.inv(np.real(sqrtm(has)))
-    scaled = basis @ root @ basis.T + np.eye(len(basis)) - basis @ basis.T
-    stretch: Floats = scaled * np.outer(minimum.half, 1 / minimum.half)
-    return stretch
 
 
 def _simulation_noise(minimum: Minimum) -> Floats:
@@ -227,24 +215,6 @@ def _monte_carlo(minimum: Minimum, draws: int, rng: np.random.Generator) -> Floa
     values, vectors = np.linalg.eigh((noise + noise.T) / 2)
     normal = rng.standard_normal((draws, len(noise)))
     return np.asarray((normal * np.sqrt(np.maximum(values, 0))) @ vectors.T, float)
-
-
-def _over_blocks(
-    landscape: xr.Dataset,
-    minimum: Minimum,
-    counts: list[Floats],
-    draws: int,
-    rng: np.random.Generator,
-) -> Floats:
-    resampled = []
-    for blocks in counts:
-        number = len(blocks)
-        times = rng.multinomial(number, np.full(number, 1 / number), size=draws)
-        total = blocks.sum(axis=0)
-        wider = np.sqrt(number / (number - 1))
-        resampled.append(np.maximum(total + wider * (times @ blocks - total), 0))
-    estimates = _fitted(landscape, minimum, np.stack(resampled, axis=1))
-    return estimates + _monte_carlo(minimum, draws, rng)
 
 
 def _fitted(landscape: xr.Dataset, minimum: Minimum, counts: Floats) -> Floats:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.stats import binom
 
+from latticescape.analysis.checks import RUN_AGAIN
 from latticescape.analysis.counts.overlap import neighborhoods_overlap
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.physics.errors import RequestError
@@ -46,7 +47,16 @@ def root_moments(expected: npt.ArrayLike, number: npt.ArrayLike) -> tuple[Floats
     mean_count, n = np.broadcast_arrays(np.asarray(expected, float), np.asarray(number, float))
     moments = np.empty((3, *mean_count.shape))
     few = mean_count < _MANY
-    moments[:, few] = _moments_of_few(mean_count[few], n[few])
+    # Few counts: sums over the binomial distribution.
+    expected, trials = mean_count[few], n[few]
+    h = np.arange(int(_MANY + 12 * np.sqrt(_MANY)))[:, None]
+    weight = binom.pmf(h, np.maximum(np.rint(trials), 1), np.minimum(expected / trials, 1))
+    root = np.sqrt(h)
+    mean, count = (weight * root).sum(axis=0), (weight * h).sum(axis=0)
+    variance = (weight * h * h).sum(axis=0) - count**2
+    slope = ((weight * root * h).sum(axis=0) - mean * count) / np.maximum(variance, 1e-300)
+    moments[:2, few] = mean, np.where(expected > 1e-12, slope, 1.0)
+    moments[2, few] = np.maximum(count - mean**2, 0)
     # Expansions in 1/λ.
     many = mean_count[~few]
     root, rest = np.sqrt(many), 1 - np.minimum(many / n[~few], 1)
@@ -54,18 +64,6 @@ def root_moments(expected: npt.ArrayLike, number: npt.ArrayLike) -> tuple[Floats
     moments[1, ~few] = (1 + rest / (8 * many)) / (2 * root)
     moments[2, ~few] = rest / 4 * (1 + 3 * rest / (8 * many))
     return moments[0], moments[1], moments[2]
-
-
-def _moments_of_few(expected: Floats, number: Floats) -> Floats:
-    """The moments of few counts, by sums over the binomial distribution."""
-    h = np.arange(int(_MANY + 12 * np.sqrt(_MANY)))[:, None]
-    weight = binom.pmf(h, np.maximum(np.rint(number), 1), np.minimum(expected / number, 1))
-    root = np.sqrt(h)
-    mean, count = (weight * root).sum(axis=0), (weight * h).sum(axis=0)
-    variance = (weight * h * h).sum(axis=0) - count**2
-    slope = ((weight * root * h).sum(axis=0) - mean * count) / np.maximum(variance, 1e-300)
-    slope = np.where(expected > 1e-12, slope, 1.0)
-    return np.stack([mean, slope, np.maximum(count - mean**2, 0)])
 
 
 def count_bias(
@@ -192,12 +190,7 @@ def deviance(landscape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
     [8.0, 4.0, 8.0]
     """
     if not np.isfinite(landscape["s2_total"]).any():
-        raise RequestError(
-            "no point of the landscape is computed",
-            came="NaN everywhere",
-            allowed="at least one point",
-            hint="latticescape run, and then once more",
-        )
+        raise RequestError("no point of the landscape is computed", came="NaN", hint=RUN_AGAIN)
     chosen = chosen_overlap(landscape, overlap)
     names, part = parameters_of(landscape), part_of(landscape)
     numbers = landscape["n"].values.astype(float)
@@ -243,14 +236,11 @@ def chosen_overlap(landscape: xr.Dataset, asked: Overlap | None) -> Overlap:
         "effective": "effective_n" in landscape,
     }
     if asked is not None and not able.get(asked, False):
-        known = asked in OVERLAPS
-        raise RequestError(
-            f"the landscape lacks the data for overlap = {asked!r}"
-            if known
-            else "unknown treatment of overlapping neighbourhoods",
-            came=asked,
-            allowed=" | ".join(name for name in OVERLAPS if able[name]),
-        )
+        problem = "unknown treatment of overlapping neighbourhoods"
+        if asked in OVERLAPS:
+            problem = f"the landscape lacks the data for overlap = {asked!r}"
+        allowed = " | ".join(name for name in OVERLAPS if able[name])
+        raise RequestError(problem, came=asked, allowed=allowed)
     if asked is not None:
         return asked
     overlapping = able["effective"] or (

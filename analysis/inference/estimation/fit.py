@@ -200,6 +200,17 @@ def interpolated(deviances: Deviance) -> Interpolation | None:
         return None
 
 
+def required_interpolation(deviances: Deviance, purpose: str) -> Interpolation:
+    """Interpolate −2 ln L, or raise an error if there are too few points for a curve."""
+    between = interpolated(deviances)
+    if between is None:
+        came = int(np.isfinite(deviances.values).sum())
+        allowed = "three values or more of each parameter, computed"
+        problem = f"too few points of the landscape are computed {purpose}"
+        raise RequestError(problem, came=came, allowed=allowed, hint="fit, or a finer grid")
+    return between
+
+
 def find_minimum(landscape: xr.Dataset, deviances: Deviance, between: Interpolation) -> Minimum:
     """The minimum and its covariance."""
     point = between.minimum()

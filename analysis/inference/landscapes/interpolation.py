@@ -9,6 +9,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.interpolate import RegularGridInterpolator
 
+from latticescape.analysis.checks import RUN_AGAIN, check_least
 from latticescape.analysis.inference.landscapes.gaussian_process import Process
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.physics.errors import RequestError
@@ -173,7 +174,12 @@ def interpolation(
     >>> float(between.minimum()[0].round(3))
     1.93
     """
-    _check(axes, values)
+    for name, axis in axes.items():
+        check_least(len(axis), 3, f"values of {name} for a curve", f"more of {name} in [grid]")
+    terms, number = (len(axes) + 1) * (len(axes) + 2) // 2, int(np.isfinite(values).sum())
+    if not axes or number <= terms:
+        problem = "too few points of the landscape are computed for a parabola"
+        raise RequestError(problem, came=number, allowed=f"more than {terms}", hint=RUN_AGAIN)
     names = tuple(axes)
     order = [np.argsort(axes[name]) for name in names]
     grid = [axes[name][o] for name, o in zip(names, order, strict=True)]
@@ -215,25 +221,6 @@ def model_tolerance(height: Floats, high: float = HIGH) -> Floats:
     """Allowed deviation of the model from a value this high above the smallest."""
     tolerance: Floats = LOOSE * height * (1 + height / (high / 2))
     return tolerance
-
-
-def _check(axes: Mapping[str, Floats], values: Floats) -> None:
-    for name, axis in axes.items():
-        if len(axis) < 3:
-            raise RequestError(
-                f"the axis {name} is too short for a curve",
-                came=f"{len(axis)} values",
-                allowed="3 or more",
-                hint=f"more values of {name} in [grid]",
-            )
-    terms, number = (len(axes) + 1) * (len(axes) + 2) // 2, int(np.isfinite(values).sum())
-    if not axes or number <= terms:
-        raise RequestError(
-            "too few points of the landscape are computed for a parabola",
-            came=number,
-            allowed=f"more than {terms}",
-            hint="latticescape run, and then once more",
-        )
 
 
 def _chosen(

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.stats import chi2
 
+from latticescape.analysis.checks import check_has, listed
 from latticescape.analysis.counts.distances import statistical_distance
 from latticescape.analysis.counts.overlap import count_covariance
 from latticescape.physics.errors import RequestError
@@ -228,20 +229,19 @@ def p_values(s2: npt.ArrayLike, n: npt.ArrayLike, dof: npt.ArrayLike) -> npt.NDA
 
 
 def _check_classes(simulated: xr.Dataset, observed: xr.Dataset) -> None:
-    if "histogram_replica" not in simulated:
-        raise RequestError(
-            "the Dataset holds no histograms",
-            came=", ".join(map(str, simulated.data_vars)),
-            allowed="a sweep of a lattice model",
-        )
-    pairs = [[str(label) for label in ds["label"].values] for ds in (simulated, observed)]
-    if pairs[0] != pairs[1]:
-        raise RequestError(
-            "observed and simulated configurations are of different lattices",
-            came=f"{len(pairs[1])} observed classes, {pairs[1][0]!r} …",
-            allowed=f"{len(pairs[0])} classes as in the sweep, {pairs[0][0]!r} …",
-            hint="a table of counts of the sweep's lattice",
-        )
+    check_histograms(simulated)
+    own, seen = ([str(label) for label in ds["label"].values] for ds in (simulated, observed))
+    if own != seen:
+        problem = "observed and simulated configurations are of different lattices"
+        came, allowed = f"{len(seen)} classes, {seen[0]!r} …", f"{len(own)} classes, {own[0]!r} …"
+        hint = "a table of counts of the sweep's lattice"
+        raise RequestError(problem, came=came, allowed=allowed, hint=hint)
+
+
+def check_histograms(simulated: xr.Dataset) -> None:
+    """Check that a sweep has histograms of configurations."""
+    hint = "a sweep of a lattice model"
+    check_has(simulated, ["histogram_replica"], "the Dataset holds no histograms", hint)
 
 
 def _at_composition(simulated: xr.Dataset, image: xr.Dataset) -> xr.Dataset:
@@ -260,14 +260,10 @@ def _check_composition(
     image: xr.Dataset, measured: float, available: npt.NDArray[np.float64]
 ) -> None:
     if available.size and np.abs(available - measured).min() > COMPOSITION_TOLERANCE:
-        raise RequestError(
-            f"no simulation at the composition of the image {image['image'].item()}",
-            came=f"x = {measured:.5f}",
-            allowed="x = "
-            + ", ".join(f"{x:g}" for x in available)
-            + f", within {COMPOSITION_TOLERANCE}",
-            hint=f"add {measured:.5f} to the axis x of the sweep",
-        )
+        problem = f"no simulation at the composition of the image {image['image'].item()}"
+        allowed = f"x = {listed(f'{x:g}' for x in available)}, within {COMPOSITION_TOLERANCE}"
+        hint = f"add {measured:.5f} to the axis x of the sweep"
+        raise RequestError(problem, came=f"x = {measured:.5f}", allowed=allowed, hint=hint)
 
 
 def _by_image(rows: list[xr.DataArray], observed: xr.Dataset) -> xr.DataArray:

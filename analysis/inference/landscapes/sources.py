@@ -1,4 +1,4 @@
-"""Landscapes of several sources: histograms and profiles, combined with weights."""
+"""Landscapes of several sources: histograms and profiles, and those of a segregation slab."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -9,7 +9,12 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import chi2
 
-from latticescape.analysis.inference.landscapes.landscape import parameters_of
+from latticescape.analysis.checks import check_choice, check_has, listed
+from latticescape.analysis.inference.landscapes.landscape import (
+    COMPOSITION,
+    landscape,
+    parameters_of,
+)
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
@@ -71,42 +76,32 @@ def profile_landscape(
     >>> float(landscape.s2_total.idxmin()), int(landscape.n[0])
     (0.5, 2)
     """
-    if convention not in _OVERLAPS:
-        raise RequestError(
-            "unknown convention of Gaussian sources", came=convention, allowed="gaussian | vlcek"
-        )
-    if variable not in simulated:
-        raise RequestError(
-            f"the sweep has no variable {variable}",
-            came=variable,
-            allowed=", ".join(map(str, simulated.data_vars)),
-        )
-    missing = [name for name in ("value", "error") if name not in profile]
-    if missing:
-        raise RequestError(
-            f"the profile has no {missing[0]}",
-            came=", ".join(map(str, profile)),
-            allowed="value and error",
-        )
+    check_choice(convention, _OVERLAPS, "convention of Gaussian sources")
+    check_has(simulated, [variable], f"the sweep has no variable {variable}")
+    check_has(list(profile), ("value", "error"), "the profile lacks a column")
     value, error = (np.asarray(profile[name], float).ravel() for name in ("value", "error"))
     mean = simulated[variable]
     length = mean.sizes[mean.dims[-1]]
     if not value.size == error.size == length:
-        raise RequestError(
-            f"the profile is not as long as the simulated {variable}",
-            came=f"{value.size} values and {error.size} errors",
-            allowed=f"{length} of each",
-        )
+        came = f"{value.size} values and {error.size} errors"
+        problem = f"the profile is not as long as the simulated {variable}"
+        raise RequestError(problem, came=came, allowed=f"{length} of each")
     if not (np.isfinite(value).all() and np.isfinite(error).all() and (error > 0).all()):
-        raise RequestError(
-            "a value of the profile is not a number, or its error is not positive",
-            came=f"least error {np.min(error):g}",
-            allowed="finite values, errors above 0",
-        )
-    noise = simulated.get(f"{variable}_se", xr.zeros_like(mean))
-    distances = _profile_distance(
-        mean.values - value, noise.values, _OVERLAPS[convention] * error**2
-    )
+        problem = "values of a profile must be finite and their errors above 0"
+        raise RequestError(problem, came=f"least error {np.min(error):g}")
+    noise = simulated.get(f"{variable}_se", xr.zeros_like(mean)).values
+    # Means over the profile of arccos² exp(−Δ²/width), their Monte Carlo errors and biases.
+    difference, width = mean.values - value, _OVERLAPS[convention] * error**2
+    overlap = np.exp(-(difference**2) / width)
+    angle = np.arccos(overlap)
+    sine = np.sqrt(np.maximum(1 - overlap**2, 1e-30))
+    # d arccos² BC/dΔ, divided by Δ; its limit at Δ = 0 is 4/width.
+    slope = np.where(overlap < 1, angle * overlap / sine, 1.0) * 4 * difference / width
+    distances = {
+        "s2": np.mean(angle**2, axis=-1),
+        "s2_se": np.sqrt(np.sum((slope * noise) ** 2, axis=-1)) / length,
+        "s2_bias": np.mean(2 * noise**2 / width, axis=-1),
+    }
     axes = [str(dim) for dim in mean.dims[:-1]]
     p = chi2(value.size).sf(np.sum(((mean.values - value) / error) ** 2, axis=-1))
     totals = {name.replace("s2", "s2_total"): (axes, v) for name, v in distances.items()}
@@ -118,20 +113,6 @@ def profile_landscape(
         coords={"image": [variable], **{name: simulated[name] for name in axes}},
         attrs={"convention": convention, "degrees_of_freedom": 0},
     )
-
-
-def _profile_distance(difference: Floats, noise: Floats, width: Floats) -> dict[str, Floats]:
-    """Mean over the last axis of arccos² exp(−Δ²/width), its Monte Carlo error and bias."""
-    overlap = np.exp(-(difference**2) / width)
-    angle = np.arccos(overlap)
-    sine = np.sqrt(np.maximum(1 - overlap**2, 1e-30))
-    # d arccos² BC/dΔ, divided by Δ; its limit at Δ = 0 is 4/width.
-    slope = np.where(overlap < 1, angle * overlap / sine, 1.0) * 4 * difference / width
-    return {
-        "s2": np.mean(angle**2, axis=-1),
-        "s2_se": np.sqrt(np.sum((slope * noise) ** 2, axis=-1)) / difference.shape[-1],
-        "s2_bias": np.mean(2 * noise**2 / width, axis=-1),
-    }
 
 
 def combine(
@@ -177,9 +158,8 @@ def combine(
     _check_grids(sources)
     numbers = {name: float(landscape["n"].sum()) for name, landscape in sources.items()}
     if weights is not None and set(weights) != set(sources):
-        raise RequestError(
-            "weights must name the sources", came=", ".join(weights), allowed=", ".join(sources)
-        )
+        problem, allowed = "weights must name the sources", listed(sources)
+        raise RequestError(problem, came=listed(weights), allowed=allowed)
     if not all(np.isfinite(w) and w > 0 for w in (weights or {}).values()):
         raise RequestError("a weight is not positive", came=dict(weights or {}), allowed="above 0")
     shares = numbers if weights is None else weights
@@ -217,14 +197,225 @@ def _check_grids(sources: Mapping[str, xr.Dataset]) -> None:
         raise RequestError("no source to combine", came="{}", allowed="landscapes by name")
     first, one = next(iter(sources.items()))
     names = parameters_of(one)
-    for name, landscape in sources.items():
-        same = set(parameters_of(landscape)) == set(names) and all(
-            np.array_equal(landscape[p].values, one[p].values) for p in names
+    for name, other in sources.items():
+        same = set(parameters_of(other)) == set(names) and all(
+            np.array_equal(other[p].values, one[p].values) for p in names
         )
         if not same:
-            raise RequestError(
-                f"the sources {first} and {name} are of different grids",
-                came=", ".join(f"{p} ({landscape.sizes[p]})" for p in parameters_of(landscape)),
-                allowed=", ".join(f"{p} ({one.sizes[p]})" for p in names),
-                hint="both from one sweep",
+            came, allowed = (
+                listed(f"{p} ({each.sizes[p]})" for p in parameters_of(each))
+                for each in (other, one)
             )
+            problem = f"the sources {first} and {name} are of different grids"
+            raise RequestError(problem, came=came, allowed=allowed, hint="both from one sweep")
+
+
+# Counts of the six arrangements around hollows with (SO) and without (SN) oxygen.
+SURFACE = {"SO": "with", "SN": "without"}
+PROFILE = "PR"
+SOURCES = (*SURFACE, PROFILE)
+
+
+def slab_landscape(
+    simulated: xr.Dataset,
+    sources: Mapping[str, Any],
+    *,
+    weights: Mapping[str, float] | None = None,
+    convention: Convention = "gaussian",
+) -> xr.Dataset:
+    """S² of a segregation slab's sources together, S² = c_SO S²_SO + c_SN S²_SN + c_PR S²_PR.
+
+    Neighbouring hollows share A-sites, so N of them hold less information than N independent draws.
+    ``n`` of a surface source is the effective number, estimated from the simulation's replicas.
+
+    Parameters
+    ----------
+    simulated
+        The Dataset of a sweep of :class:`physics.SegregationSlab`.
+    sources
+        One, two or all of ``"SO"`` and ``"SN"``: counts of the six arrangements around hollows
+        with and without oxygen, in the order of the Dataset's ``configuration``; ``"PR"``: the Ca
+        fraction of every layer as ``value`` with its standard deviation ``error``.
+    weights
+        c_s by name; see :func:`latticescape.combine`. By default each as its data deserve.
+    convention
+        Of the profile, see :func:`latticescape.profile_landscape`.
+
+    Returns
+    -------
+    Dataset
+        A landscape with the dimension ``source``, for :func:`latticescape.fit`, ``posterior``,
+        ``compare``, ``propose`` and the browser.
+
+    Raises
+    ------
+    RequestError
+        If a source is unknown or not in the sweep, counts are not six whole numbers, the profile
+        does not have one value per layer, x is swept, or as of ``combine``.
+
+    References
+    ----------
+    Vlcek et al., ACS Nano 11, 10313 (2017).
+
+    Examples
+    --------
+    >>> from latticescape import Schedule, SegregationSlab, slab
+    >>> from latticescape.physics.slab.kernel import SlabKernel
+    >>> w = np.array([4.0, 6.0, 8.0])
+    >>> model = SegregationSlab(w_CL=1.65, w_LO=-7.57)
+    >>> kernel = SlabKernel(slab(4, 3), model, Schedule(20, 20, 2), swept=("w_LL",))
+    >>> results = kernel.compute({"w_LL": w}, np.arange(12, dtype=np.uint64).reshape(3, 4))
+    >>> ds = xr.Dataset(
+    ...     {v.name: (("w_LL", *v.dims), results[v.name]) for v in kernel.variables},
+    ...     {"w_LL": w, **{name: each[:2] for name, each in kernel.coordinates.items()}})
+    >>> counts = {"SO": [54, 233, 169, 61, 76, 8], "SN": [19, 101, 90, 89, 109, 17]}
+    >>> landscape = slab_landscape(ds, counts)
+    >>> landscape.s2.dims, landscape.source.values.tolist()
+    (('source', 'w_LL'), ['SO', 'SN'])
+    """
+    return combine(_source_landscapes(simulated, sources, convention), weights)
+
+
+def slab_landscapes(
+    models: Mapping[str, xr.Dataset],
+    sources: Mapping[str, Any],
+    *,
+    weights: Mapping[str, float] | None = None,
+    convention: Convention = "gaussian",
+) -> dict[str, xr.Dataset]:
+    """Landscapes of several sweeps for :func:`latticescape.compare`, with the same weights.
+
+    The effective number of hollows differs a little between sweeps, and likelihoods of different
+    numbers of draws must not be compared. So the sweep with the smallest S² of a source sets its
+    effective number for all.
+
+    Parameters
+    ----------
+    models
+        Datasets of sweeps of :class:`physics.SegregationSlab`, by name.
+    sources, weights, convention
+        As for :func:`slab_landscape`.
+
+    Returns
+    -------
+    dict
+        A landscape by model, as :func:`slab_landscape` makes it.
+
+    Raises
+    ------
+    RequestError
+        As :func:`slab_landscape`.
+
+    Examples
+    --------
+    >>> from latticescape import Schedule, SegregationSlab, slab
+    >>> from latticescape.physics.slab.kernel import SlabKernel
+    >>> w = np.array([4.0, 6.0, 8.0])
+    >>> model = SegregationSlab(w_CL=1.65, w_LO=-7.57)
+    >>> kernel = SlabKernel(slab(4, 3), model, Schedule(20, 20, 2), swept=("w_LL",))
+    >>> results = kernel.compute({"w_LL": w}, np.arange(12, dtype=np.uint64).reshape(3, 4))
+    >>> ds = xr.Dataset(
+    ...     {v.name: (("w_LL", *v.dims), results[v.name]) for v in kernel.variables},
+    ...     {"w_LL": w, **{name: each[:2] for name, each in kernel.coordinates.items()}})
+    >>> cuts = {"low": ds.sel(w_LL=4.0), "high": ds.sel(w_LL=8.0)}
+    >>> landscapes = slab_landscapes(cuts, {"SO": [54, 233, 169, 61, 76, 8]})
+    >>> bool(landscapes["low"].n == landscapes["high"].n)
+    True
+    """
+    by_source = {
+        name: _source_landscapes(model, sources, convention) for name, model in models.items()
+    }
+    for source in sources:
+        each = [parts[source] for parts in by_source.values()]
+        nearest = min(each, key=lambda part: float(part["s2_total"].fillna(np.inf).min()))
+        for parts in by_source.values():
+            parts[source] = parts[source].assign(n=nearest["n"])
+    return {name: combine(parts, weights) for name, parts in by_source.items()}
+
+
+def _source_landscapes(
+    simulated: xr.Dataset, sources: Mapping[str, Any], convention: Convention
+) -> dict[str, xr.Dataset]:
+    """The landscape of each source by itself."""
+    _check(simulated, sources)
+    landscapes = {}
+    for name, source in sources.items():
+        if name not in SURFACE:
+            landscapes[name] = profile_landscape(
+                simulated, source, variable="ca_fraction", convention=convention
+            )
+            continue
+        own = simulated.sel(oxygen=SURFACE[name]).drop_vars(["composition", "oxygen"])
+        hollows = landscape(own, _observed(own, name, np.asarray(source)))
+        landscapes[name] = hollows.assign(n=hollows["n"] * independent_share(hollows))
+    return landscapes
+
+
+def independent_share(landscape: xr.Dataset) -> float:
+    """Effective independent draws per hollow, at most 1.
+
+    The inverse of the dispersion of the simulated counts, averaged over the classes as in χ²; 1
+    while no point is computed.
+
+    Examples
+    --------
+    >>> q = np.array([0.25, 0.75])
+    >>> scatter = 2 * (np.diag(q) - np.outer(q, q))
+    >>> independent_share(xr.Dataset({
+    ...     "probability": (("image", "configuration"), q[None]),
+    ...     "s2_total": 0.1,
+    ...     "count_covariance": (("image", "configuration", "configuration_2"), scatter[None])}))
+    0.5
+    """
+    total = landscape["s2_total"]
+    if not total.notnull().any():
+        return 1.0
+    lowest = {}
+    if total.ndim:
+        places = np.unravel_index(int(np.nanargmin(total.values)), total.shape)
+        lowest = dict(zip(total.dims, map(int, places), strict=True))
+    q = landscape["probability"].isel(lowest).values[0]
+    variance = np.diagonal(landscape["count_covariance"].values[0])
+    seen = q > 0
+    return float(min(1.0, (seen.sum() - 1) / np.sum(variance[seen] / q[seen])))
+
+
+def _observed(simulated: xr.Dataset, name: str, counts: npt.NDArray[Any]) -> xr.Dataset:
+    classes = simulated.sizes["configuration"]
+    integers = counts.shape == (classes,) and counts.dtype.kind in "iu"
+    if not integers or counts.min() < 0 or not counts.sum():
+        problem = f"the counts of {name} are not whole numbers, one for each arrangement"
+        allowed = listed(simulated["label"].values)
+        hint = f'{{"{name}": [54, 233, 169, 61, 76, 8]}}'
+        raise RequestError(problem, came=counts.tolist(), allowed=allowed, hint=hint)
+    number = int(counts.sum())
+    share = float(counts @ simulated["n_ca"].values) / (4 * number)
+    return xr.Dataset(
+        {
+            "counts": (("image", "configuration"), counts[None]),
+            "n": ("image", [number]),
+            "composition": ("image", [share]),
+        },
+        {"image": [name], "label": ("configuration", simulated["label"].values)},
+    )
+
+
+def _check(simulated: xr.Dataset, sources: Mapping[str, Any]) -> None:
+    unknown = [str(name) for name in sources if name not in SOURCES]
+    if unknown or not sources:
+        problem = "a slab has no such source" if unknown else "no source is given"
+        raise RequestError(problem, came=listed(unknown), allowed=" | ".join(SOURCES))
+    needed = {PROFILE: ("ca_fraction", "layer")} | dict.fromkeys(
+        SURFACE, ("histogram_replica", "oxygen")
+    )
+    for name in sources:
+        variable, dim = needed[name]
+        if variable not in simulated or dim not in simulated[variable].dims:
+            problem = f"the source {name} is not in the sweep"
+            came, allowed = listed(simulated.data_vars), f"{variable} with the dimension {dim}"
+            hint = 'a sweep of kind = "segregation_slab"'
+            raise RequestError(problem, came=came, allowed=allowed, hint=hint)
+    if COMPOSITION in simulated.dims:
+        problem = "the landscape of a slab is of one composition"
+        came = f"an axis x of {simulated.sizes[COMPOSITION]} values"
+        raise RequestError(problem, came=came, hint="ds.sel(x=0.375)")

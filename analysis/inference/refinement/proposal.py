@@ -395,28 +395,19 @@ def data_errors(fit: Fit) -> dict[str, float]:
 
 
 def check_target(target: Mapping[str, float], deviances: Deviance) -> None:
+    choices = " | ".join(deviances.names)
     if not target:
-        raise RequestError(
-            "no target error is given",
-            allowed=" | ".join(deviances.names),
-            hint='{"w1": 0.005}',
-        )
+        raise RequestError("no target error is given", allowed=choices, hint='{"w1": 0.005}')
     for name, error in target.items():
         if name not in deviances.names:
-            raise RequestError(
-                f"no target can be set for {name}: the landscape has no such axis",
-                came=name,
-                allowed=" | ".join(deviances.names) + ", each of more than one value",
-                hint=f"--target {(*deviances.names, 'w1')[0]}=0.005",
-            )
+            problem = f"no target can be set for {name}: the landscape has no such axis"
+            hint = f"--target {(*deviances.names, 'w1')[0]}=0.005"
+            allowed = f"{choices}, each of more than one value"
+            raise RequestError(problem, came=name, allowed=allowed, hint=hint)
         number = isinstance(error, (int, float, np.floating)) and not isinstance(error, bool)
         if not number or not 0 < error < np.inf:
-            raise RequestError(
-                f"the target error of {name} is not above 0",
-                came=error,
-                allowed="a number above 0, in the units of the parameter",
-                hint=f"--target {name}=0.005",
-            )
+            problem, hint = f"the target error of {name} is not above 0", f"--target {name}=0.005"
+            raise RequestError(problem, came=error, hint=hint)
 
 
 def check_budget(budget: int | None) -> None:

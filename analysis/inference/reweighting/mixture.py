@@ -82,7 +82,17 @@ class Mixture:
         RequestError
             If the equations cannot be solved.
         """
-        free = _guess(references)
+        # A guess: integrate the mean features along the tree of nearest references.
+        own = len(references.reduced) // references.images
+        mean = references.moments[0][:own]
+        separation = distances(references, references.reduced)[:own, :own]
+        tree = minimum_spanning_tree(np.maximum(separation, separation.T) + 1e-9)
+        order, before = breadth_first_order(tree, 0, directed=False)
+        guess: Floats = np.zeros(len(mean))
+        for k in order[1:]:
+            change = references.reduced[k] - references.reduced[before[k]]
+            guess[k] = guess[before[k]] + change @ (mean[k] + mean[before[k]]) / 2
+        free = np.tile(guess, references.images)
         number = np.prod(references.features.shape[:3]) / len(free)
         balance = _balance(references, free)
         for _ in range(MOST_STEPS):
@@ -97,12 +107,9 @@ class Mixture:
                     break
                 size /= 2
             free, balance = free + size * step, tried
-        raise RequestError(
-            "the free energies of the references cannot be balanced",
-            came=f"{np.abs(slope).max() / number:.1e} of the samples off",
-            allowed="references whose samples overlap",
-            hint="a finer sweep",
-        )
+        problem = "the samples of the references overlap too little to balance their free energies"
+        came = f"{np.abs(slope).max() / number:.1e} of the samples off"
+        raise RequestError(problem, came=came, hint="a finer sweep")
 
     @cached_property
     def balance(self) -> Balance:
@@ -180,21 +187,6 @@ def distances(references: References, reduced: Floats) -> Floats:
     squares = np.einsum("tka,kab,tkb->tk", separation, covariance, separation, optimize=True)
     deviations: Floats = np.sqrt(np.maximum(squares, 0))
     return deviations
-
-
-def _guess(references: References) -> Floats:
-    """Free energies by integrating the mean features along the tree of nearest references."""
-    own = len(references.reduced) // references.images
-    mean = references.moments[0][:own]
-    separation = distances(references, references.reduced)[:own, :own]
-    tree = minimum_spanning_tree(np.maximum(separation, separation.T) + 1e-9)
-    order, before = breadth_first_order(tree, 0, directed=False)
-    free: Floats = np.zeros(len(mean))
-    for k in order[1:]:
-        last = before[k]
-        change = references.reduced[k] - references.reduced[last]
-        free[k] = free[last] + change @ (mean[k] + mean[last]) / 2
-    return np.tile(free, references.images)
 
 
 # Weights held at a time.

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from latticescape.analysis.checks import listed
+from latticescape.analysis.inference.landscapes.landscape import COMPOSITION
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.kernel import complete
 from latticescape.physics.kernels.lattice_kernel import parameters_used
@@ -19,8 +21,6 @@ from latticescape.physics.models.model import Model, features_of
 from latticescape.physics.registry import MODELS
 
 Floats = npt.NDArray[np.float64]
-
-COMPOSITION = "x"
 
 # The feature that changes its sign with all spins.
 MAGNETIZATION = "magnetization"
@@ -48,20 +48,16 @@ class Simulated:
     def __post_init__(self) -> None:
         missing = {"sample_features", "sample_histogram"} - set(map(str, self.ds.data_vars))
         if missing or "spec" not in self.ds.attrs:
-            raise RequestError(
-                "the Dataset holds no samples to reweight",
-                came=", ".join(map(str, self.ds.data_vars)),
-                allowed="a sweep of a lattice model that kept them",
-                hint='keep = ["samples"] in [sweep]',
-            )
+            came, hint = listed(self.ds.data_vars), 'keep = ["samples"] in [sweep]'
+            allowed = "a sweep of a lattice model that kept them"
+            problem = "the Dataset holds no samples to reweight"
+            raise RequestError(problem, came=came, allowed=allowed, hint=hint)
         size = 2 * self.ds["sample_histogram"].nbytes
         if size > MOST_BYTES:
-            raise RequestError(
-                "the samples are too many to reweight at once",
-                came=f"{size / 2**30:.0f} GiB",
-                allowed=f"up to {MOST_BYTES // 2**30} GiB",
-                hint="ds.isel(sample=slice(None, None, 10)), or fewer points",
-            )
+            came, allowed = f"{size / 2**30:.0f} GiB", f"up to {MOST_BYTES // 2**30} GiB"
+            hint = "ds.isel(sample=slice(None, None, 10)), or fewer points"
+            problem = "the samples are too many to reweight at once"
+            raise RequestError(problem, came=came, allowed=allowed, hint=hint)
 
     @cached_property
     def _spec(self) -> Mapping[str, Mapping[str, object]]:
@@ -72,11 +68,9 @@ class Simulated:
         """The model, with the parameters that the sweep fixed, or ``ds.sel``."""
         kind = MODELS[str(self._spec["model"]["kind"])]
         if not issubclass(kind, Model):
-            raise RequestError(
-                "only lattice models can be reweighted",
-                came=kind.kind,
-                allowed=" | ".join(k for k, m in MODELS.items() if issubclass(m, Model)),
-            )
+            allowed = " | ".join(k for k, m in MODELS.items() if issubclass(m, Model))
+            problem = "only lattice models can be reweighted"
+            raise RequestError(problem, came=kind.kind, allowed=allowed)
         fixed: dict[str, Any] = {n: v for n, v in self._spec["model"].items() if n != "kind"}
         chosen = {str(name): c.item() for name, c in self.ds.coords.items() if not c.dims}
         names = {parameter.name for parameter in kind.parameters}
@@ -132,12 +126,10 @@ class Simulated:
             model.orbits(self.lattice, parameters_used(model, dict.fromkeys(acting)))
         )
         if not set(asked) <= set(features):
-            raise RequestError(
-                f"the feature {min(set(asked) - set(features))} was not measured",
-                came=", ".join(acting),
-                allowed=f"parameters that act on {', '.join(features)}",
-                hint="a sweep in which the parameter is an axis or has a value",
-            )
+            problem = f"the feature {min(set(asked) - set(features))} was not measured"
+            allowed = f"parameters that act on {listed(features)}"
+            hint = "a sweep in which the parameter is an axis or has a value"
+            raise RequestError(problem, came=listed(acting), allowed=allowed, hint=hint)
         full = complete(model, values_of, number)
         return model.coefficients(full, features) / full["T"][:, None], full["T"]
 

@@ -1,4 +1,4 @@
-"""``reweight``: estimate a sweep's results at other points from its stored samples."""
+"""Estimate a sweep's results, or a fine landscape, at other points from stored samples."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -9,9 +9,16 @@ import numpy.typing as npt
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
+from latticescape.analysis.checks import listed
+from latticescape.analysis.inference.landscapes.landscape import (
+    COMPOSITION,
+    landscape,
+    lowest_points,
+    mean_covariance,
+    parameters_of,
+)
 from latticescape.analysis.inference.reweighting.mixture import FEWEST, Mixture, Reach, Weigher
 from latticescape.analysis.inference.reweighting.references import (
-    COMPOSITION,
     References,
     Simulated,
 )
@@ -118,12 +125,8 @@ class Reweighting:
         self.simulated = Simulated(ds)
         number = isinstance(fewest, (int, float, np.number)) and not isinstance(fewest, bool)
         if not number or not fewest >= 1:
-            raise RequestError(
-                "fewest must be a number of samples",
-                came=repr(fewest),
-                allowed="1 or more",
-                hint=f"fewest={FEWEST:g}",
-            )
+            problem, hint = "fewest must be a number of samples, 1 or more", f"fewest={FEWEST:g}"
+            raise RequestError(problem, came=repr(fewest), hint=hint)
         self.fewest, self.observables = float(fewest), observables
         self._solvers: dict[tuple[float, ...], Solver | None] = {}
 
@@ -133,12 +136,10 @@ class Reweighting:
         places = self._compositions(values)
         missing = [n for n in self.simulated.axes if n not in (*values, *places)]
         if missing or not values:
-            raise RequestError(
-                "an axis of the sweep has no new values",
-                came=", ".join(values) or None,
-                allowed=", ".join(self.simulated.axes),
-                hint=f'axes={{"{(missing or ["T"])[0]}": […], …}}',
-            )
+            hint = f'axes={{"{(missing or ["T"])[0]}": […], …}}'
+            came, allowed = listed(values), listed(self.simulated.axes)
+            problem = "an axis of the sweep has no new values"
+            raise RequestError(problem, came=came, allowed=allowed, hint=hint)
         # Products of small matrices: threads of the linear algebra would wait for each other.
         with threadpool_limits(1, user_api="blas"):
             parts = [
@@ -160,12 +161,9 @@ class Reweighting:
         asked = values.pop(COMPOSITION, simulated)
         separation = np.abs(simulated - asked[:, None])
         if separation.min(axis=1).max() > SAME:
-            raise RequestError(
-                "samples of one composition cannot be reweighted to another",
-                came=", ".join(f"x = {x:g}" for x in asked),
-                allowed=", ".join(f"x = {x:g}" for x in simulated),
-                hint="leave x out",
-            )
+            problem = "samples of one composition cannot be reweighted to another"
+            came, allowed = (listed(f"x = {x:g}" for x in part) for part in (asked, simulated))
+            raise RequestError(problem, came=came, allowed=allowed, hint="leave x out")
         return {COMPOSITION: simulated[separation.argmin(axis=1)]} if axis else {}
 
     def _part(self, place: dict[str, float], values: dict[str, Floats]) -> xr.Dataset:
@@ -213,12 +211,9 @@ def _values(name: str, new: npt.ArrayLike) -> Floats:
     except (TypeError, ValueError):
         values = np.array([np.nan])
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise RequestError(
-            f"the values of {name} are not a list of numbers",
-            came=repr(new),
-            allowed="one or more finite numbers",
-            hint=f"{name}=np.linspace(0.1, 0.2, 11)",
-        )
+        problem = f"the values of {name} must be finite numbers"
+        hint = f"{name}=np.linspace(0.1, 0.2, 11)"
+        raise RequestError(problem, came=repr(new), hint=hint)
     return values
 
 
@@ -312,3 +307,128 @@ def unknown_arrays(reduced: Floats, classes: int, *, observables: bool) -> Array
         values = dict.fromkeys(OBSERVABLES, unknown) | {"features": wide}
         arrays |= values | {f"{name}_se": v for name, v in values.items()}
     return arrays
+
+
+# Of effective counts held at a time.
+SLAB_BYTES = 2**26
+
+
+def reweighted_landscape(
+    ds: xr.Dataset, observed: xr.Dataset, axes: Axes, *, fewest: float = FEWEST
+) -> xr.Dataset:
+    """S² on a fine grid, from the samples that a coarse sweep kept.
+
+    Parameters
+    ----------
+    ds
+        A sweep's Dataset with ``keep = ["samples"]``.
+    observed
+        Counts per image (``observed_counts``).
+    axes
+        The fine grid: values of every axis of the sweep but ``x``, in order.
+    fewest
+        A point with fewer effective measurements is not trusted.
+
+    Returns
+    -------
+    Dataset
+        As :func:`latticescape.landscape`, with ``trusted`` (…), ``effective_n`` and ``distance`` of
+        the worst image. Untrusted points are NaN. ``beside_untrusted`` in the attributes names the
+        parameters along which the smallest total S² has an untrusted neighbour or lies at the edge
+        of the grid: the true minimum may lie outside.
+
+    Raises
+    ------
+    RequestError
+        As :func:`reweight` and :func:`latticescape.landscape`.
+
+    Examples
+    --------
+    >>> reweighted_landscape(xr.Dataset(), xr.Dataset(), {"T": [2.1]})
+    Traceback (most recent call last):
+    ...
+    latticescape.RequestError: the Dataset holds no samples to reweight ...
+    """
+    reweighting = Reweighting(ds, fewest, observables=False)
+    fine = {str(name): np.atleast_1d(np.asarray(v, float)) for name, v in axes.items()}
+    fine.pop(COMPOSITION, None)
+    if not fine:
+        raise RequestError("a landscape has no axis", allowed=", ".join(reweighting.simulated.axes))
+    # Cut the grid along its first axis.
+    first, *rest = fine
+    row = REPLICAS * ds.sizes["configuration"] * 8 * ds.sizes.get(COMPOSITION, 1)
+    row *= int(np.prod([len(fine[name]) for name in rest]))
+    size = max(1, SLAB_BYTES // row)
+    slabs = []
+    for start in range(0, len(fine[first]), size):
+        part = reweighting.at({**fine, first: fine[first][start : start + size]})
+        slabs.append(_masked(part, landscape(part, observed), observed))
+    surface = xr.concat(slabs, dim=first, data_vars="minimal", coords="minimal", compat="override")
+    # At the lowest trusted points of all slabs together.
+    covariances = [
+        landscape(
+            reweighting.at({name: surface[name].values[[i]] for name, i in point.items()}), observed
+        )["count_covariance"].values
+        for point in lowest_points(surface["s2_total"])
+    ]
+    return surface.assign(count_covariance=mean_covariance(covariances, surface)).assign_attrs(
+        beside_untrusted=", ".join(beside_untrusted(surface))
+    )
+
+
+def beside_untrusted(landscape: xr.Dataset) -> tuple[str, ...]:
+    """Parameters along which the least total S² of a landscape has no neighbour on both sides.
+
+    Parameters
+    ----------
+    landscape
+        A landscape; NaN at unknown points.
+
+    Returns
+    -------
+    tuple of str
+        In the order of the axes; all of them if no point is known.
+
+    Examples
+    --------
+    >>> s2 = xr.DataArray([0.3, 0.2, 0.1, np.nan], {"w1": np.arange(4.0)}, "w1")
+    >>> beside_untrusted(xr.Dataset({"s2_total": s2}))
+    ('w1',)
+    """
+    names, total = parameters_of(landscape), landscape["s2_total"]
+    if not np.isfinite(total).any():
+        return names
+    known = np.pad(np.isfinite(total.values), 1)
+    least = np.unravel_index(int(np.nanargmin(total.values)), total.shape)
+    around = known[tuple(slice(i, i + 3) for i in least)]
+    sides = [np.moveaxis(around, axis, 0) for axis in range(len(names))]
+    return tuple(n for n, s in zip(names, sides, strict=True) if not (s[0].all() and s[2].all()))
+
+
+def _masked(part: xr.Dataset, landscape: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
+    """Mask untrusted values of each image, and of the total where any image is untrusted."""
+    names = ("trusted", "effective_n", "distance")
+    places = [part[list(names)]] * observed.sizes["image"]
+    if COMPOSITION in part.dims:
+        # At the composition of each image, as latticescape.landscape chooses it.
+        places = [
+            place.sel({COMPOSITION: float(x)}, method="nearest").drop_vars(COMPOSITION)
+            for place, x in zip(places, observed["composition"].values, strict=True)
+        ]
+    trusted, number, distance = (
+        xr.concat([p[name] for p in places], observed["image"], coords="minimal", compat="override")
+        for name in names
+    )
+    masks = {True: trusted, False: trusted.all("image")}
+    parameters = set(parameters_of(landscape))
+    masked = {
+        name: values.where(masks["image" in values.dims])
+        for name, values in landscape.data_vars.items()
+        if parameters & set(values.dims)
+    }
+    quality = {
+        "trusted": masks[False].assign_attrs(part["trusted"].attrs),
+        "effective_n": number.min("image").assign_attrs(part["effective_n"].attrs),
+        "distance": distance.max("image").assign_attrs(part["distance"].attrs),
+    }
+    return landscape.assign({**masked, **quality})
