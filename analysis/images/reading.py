@@ -193,7 +193,7 @@ def _select_frame(raw: Raw, frame: int | None) -> Values:
         raise RequestError("no image", came=shape, allowed="rows and columns of numbers")
     stack = raw.values.reshape(-1, *raw.values.shape[-picture:])
     if frame is None and len(stack) > 1:
-        problem = f"a stack of {len(stack)} images; choose frame 0 to {len(stack) - 1}"
+        problem = f"a stack of {len(stack)} images needs a frame, 0 to {len(stack) - 1}"
         raise RequestError(problem, came=shape, hint="--frame 0, frame=0 in Python")
     check_within(frame or 0, 0, len(stack) - 1, "no such frame")
     return np.asarray(stack[frame or 0])
@@ -215,7 +215,7 @@ def _grey(values: Values) -> Values:
 def _real_values(values: Values) -> Values:
     """Real numbers in the machine's byte order, none infinite and not all missing."""
     if values.dtype.kind not in "buif":
-        raise RequestError("grey values must be integers or floats", came=values.dtype)
+        raise RequestError("grey values must be real numbers", came=values.dtype)
     if values.dtype == bool:
         return values.astype(np.uint8)
     if values.dtype == np.float16:

@@ -127,7 +127,8 @@ def sample_size(
     (2500, 6)
     """
     if (errors is None) == (against is None):
-        problem, came = "ask for errors or for a comparison", "both" if errors else "neither"
+        problem = "ask for errors or for a comparison, not both"
+        came = "both" if errors else "neither"
         hint = 'errors={"w1": 0.01}, or against="random"'
         raise RequestError(problem, came=came, allowed="one of the two", hint=hint)
     if errors is not None:

@@ -66,7 +66,9 @@ def by_size(sweeps: Sizes, least: int = 2) -> dict[int, xr.Dataset]:
     if len(set(sizes)) < max(least, len(sizes)):
         problem, came = "the sweeps must have different lattice sizes", f"L = {listed(sizes)}"
         hint = "sweeps that differ in lattice.size alone, such as 16, 32 and 64"
-        raise RequestError(problem, came=came, allowed=f"at least {least} sizes", hint=hint)
+        raise RequestError(
+            problem, came=came, allowed=f"at least {least} different sizes", hint=hint
+        )
     if len(kinds) > 1:
         came = listed(sorted(f"{model} on {lattice}" for lattice, model in kinds))
         raise RequestError("the sweeps have more than one lattice or model", came=came)

@@ -223,7 +223,7 @@ def fine() -> xr.DataArray:
         (lambda: skimage.data.coins(), "no lattice found"),
         (lambda: np.add.outer(np.arange(99.0), np.arange(99.0)), "no lattice found"),
         (lambda: noise() + 20 * np.sin(np.arange(128)), "no lattice found"),
-        (fine, r"too fine for the pixels: its planes are 3\.\d+ px from"),
+        (fine, r"too fine: its planes are 3\.\d+ px apart"),
         (lambda: np.where(noise() > 4, 10, 1), "saturated"),
         (lambda: np.full((64, 64), np.nan), "missing"),
         (lambda: np.zeros((64, 64, 3)), "plane of real numbers"),

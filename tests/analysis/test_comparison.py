@@ -289,7 +289,7 @@ def test_evidence_of_the_random_alloy_is_its_likelihood(lecture: xr.Dataset) -> 
         ({"x": {}}, "not compared"),
         ({"t": {"v": (0.0, 1.0)}}, "the model does not have"),
         ({"t": {"w": (-9.0, 1.0)}}, "outside its grid"),
-        ({"t": {"w": (0.01, 0.02)}}, "fewer than two points"),
+        ({"t": {"w": (0.01, 0.02)}}, "too few points of w"),
     ],
 )
 def test_priors_that_cannot_be_are_refused(prior: Any, reported: str) -> None:

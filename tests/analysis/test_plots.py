@@ -290,7 +290,7 @@ def test_a_landscape_with_holes_or_of_one_column_is_drawn(tmp_path: Path) -> Non
     [
         (lambda ds: ds.drop_vars("s2_total"), {}, "no landscape"),
         (lambda ds: ds.expand_dims(w3=[0.0, 1.0]), {}, 'w2=0, method="nearest"'),
-        (lambda ds: ds.isel(w1=0, w2=0), {}, "came: none; allowed: one or two"),
+        (lambda ds: ds.isel(w1=0, w2=0), {}, "one or two parameters .came: none"),
         (lambda ds: ds * np.nan, {}, "no point of the landscape is computed"),
         (lambda ds: ds, {"image": "c.tif"}, "a.tif, b.tif"),
     ],

@@ -139,7 +139,7 @@ def test_noise_has_no_period(seed: int) -> None:
 
 NAN = np.where(np.eye(40) > 0, np.nan, 1.0)
 BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
-    "a window larger than the image": (NOISE, {"window": 54}, r"fit .*54 px; .*4 to 53 px"),
+    "a window larger than the image": (NOISE, {"window": 54}, r"fit .*54; .*4 to 53 px"),
     "a window of nothing": (NOISE, {"window": 3}, "fit into the image"),
     "a window of half a pixel": (NOISE, {"window": 16.5}, "whole number of px"),
     "a window that is no number": (NOISE, {"window": np.nan}, "whole number of px"),

@@ -372,6 +372,6 @@ def _gathered(histograms: xr.DataArray, kind: str) -> Predictions:
     total = counts.sum(axis=-1)
     done = (total > 0).all(axis=0)
     if not done.any():
-        problem = "no composition of the sweep is computed at all its images"
+        problem = "no point of the sweep is computed at every composition"
         raise RequestError(problem, came="no counts", hint=RUN_AGAIN)
     return Predictions(names, values[done], counts[:, done] / total[:, done, None], kind)

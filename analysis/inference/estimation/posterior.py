@@ -111,7 +111,8 @@ def priors_of(names: tuple[str, ...], priors: Mapping[str, Prior]) -> list[Any]:
         if len(prior) != 3 or prior[0] not in _PRIORS:
             allowed = "(normal, mean, sd) | (uniform, low, high) | (lognormal, mean, sd)"
             hint = f'prior={{"{name}": ("normal", 0.0, 0.1)}}'
-            raise RequestError(f"invalid prior of {name}", came=prior, allowed=allowed, hint=hint)
+            problem = f"the prior of {name} is not valid"
+            raise RequestError(problem, came=prior, allowed=allowed, hint=hint)
     return [_PRIORS[priors[n][0]](*priors[n][1:]) if n in priors else None for n in names]
 
 
