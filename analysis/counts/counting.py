@@ -253,7 +253,7 @@ def _count_rings(
 ) -> ImageCounts:
     """Counts of an image and of its species shuffled over its own sites."""
     if not len(centers):
-        problem = f"no atom has a complete {classes.kind} ring of neighbours"
+        problem = f"no atom has a complete ring of {classes.kind} neighbours"
         came, hint = f"{np.count_nonzero(species >= 0)} atoms", "a larger image, or its own lattice"
         raise RequestError(problem, came=came, hint=hint)
     counts = count_configurations(np.maximum(species, 0), centers, rings, classes)
