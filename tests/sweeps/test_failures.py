@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,7 @@ def test_a_set_that_died_is_halved_and_the_guilty_unit_poisoned() -> None:
             if 5 in trial.sets[0]:
                 break
             stored |= set(trial.sets[0])
-            trial = trial.rest
+            trial = replace(trial, sets=trial.sets[1:])
         note, deaths = trial.record(trying=True), deaths + 1
     assert trial.poisoned == (5,)
     assert stored == {0, 1, 2, 3, 4, 6, 7}
