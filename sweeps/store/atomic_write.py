@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from latticescape.physics.errors import RequestError
+from latticescape.physics.store_contents import ROOT
 
 # A journalling file system commits files that are flushed together in one go: 27 chunks in 16 ms
 # instead of 130 ms one after the other, on the disk this was measured on.
@@ -40,12 +41,12 @@ def is_free(path: Path) -> bool:
 
 
 def check_parent(path: Path) -> Path:
-    """The nearest existing folder above a path, checked to be writable.
+    """The nearest existing folder above a path, checked to be writable and outside of any store.
 
     Raises
     ------
     RequestError
-        If it is not a folder, or read-only.
+        If it is not a folder, read-only, or inside a store.
 
     Examples
     --------
@@ -57,6 +58,14 @@ def check_parent(path: Path) -> Path:
         raise _cannot_write(path, f"{folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise _cannot_write(path, f"{folder} is read-only")
+    for parent in path.resolve().parents:
+        if (parent / ROOT).exists():
+            raise RequestError(
+                f"{path} is inside the store {parent}",
+                came=path,
+                allowed="a path outside of any store",
+                hint=str(parent.parent / path.name),
+            )
     return folder
 
 

@@ -112,16 +112,9 @@ def _check_out(store: StorePath, out: StorePath) -> Path:
             hint="latticescape consolidate STORE consolidated.zarr",
         )
     path = Path(out)
-    hint = f"latticescape consolidate {store} another.zarr"
     if not is_free(path):
+        hint = f"latticescape consolidate {store} another.zarr"
         raise RequestError(f"{path} exists already", allowed="a new path", hint=hint)
-    if not is_url(store) and Path(store).resolve() in path.resolve().parents:
-        raise RequestError(
-            f"{path} is inside the store to be consolidated",
-            came=path,
-            allowed="a path outside of it",
-            hint=hint,
-        )
     check_parent(path)
     return path
 

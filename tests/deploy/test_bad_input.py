@@ -643,7 +643,11 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "packing a store into itself": (
         "consolidate ising.zarr ising.zarr/packed --partial",
-        ("inside the store", "consolidate ising.zarr another.zarr"),
+        ("is inside the store", "outside of any store"),
+    ),
+    "a sweep inside a store": (
+        "run ising.toml --store ising.zarr/s.zarr",
+        ("s.zarr is inside the store", "ising.zarr", "outside of any store"),
     ),
     "packing below a file": (
         "consolidate ising.zarr ising.toml/p.zarr --partial",
@@ -806,6 +810,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "a landscape's picture of another suffix": (
         "landscape alloy.zarr counts.csv --out new/l.zarr --picture new/l.svg",
         ("l.svg", ".png", ".html"),
+    ),
+    "a landscape inside the store it reads": (
+        "landscape alloy.zarr counts.csv --out alloy.zarr/sub.zarr",
+        ("sub.zarr is inside the store", "alloy.zarr", "outside of any store"),
     ),
     "a landscape that is there already": (
         "landscape alloy.zarr counts.csv --out folder",
