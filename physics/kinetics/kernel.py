@@ -112,7 +112,7 @@ class AdatomKernel(ModelKernel):
         local = self.schedule.update == "local" and not self.schedule.tempering_mcs
         if not local or SAMPLES in self.keep:
             raise RequestError(
-                "adatoms hop by local updates without tempering, and keep only spins",
+                "adatom models support only local updates without tempering, and keep only spins",
                 came=f"update = {self.schedule.update}, tempering_mcs = "
                 f"{self.schedule.tempering_mcs}, keep = {list(self.keep)}",
                 allowed='update = "local", tempering_mcs = 0, keep = ["spins"]',
