@@ -108,7 +108,12 @@ def check_image_names(names: Sequence[str]) -> None:
     """
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise RequestError("two images have the same name", came=listed(twice), hint="rename one")
+        raise RequestError(
+            "two images have the same name",
+            came=listed(twice),
+            allowed="one name per image",
+            hint="rename one",
+        )
 
 
 def check_one_lattice(kinds: Iterable[str]) -> None:

@@ -185,7 +185,7 @@ def check_store(place: Place, *, loaded: bool = False) -> None:
 
     Raises
     ------
-    FileNotFoundError
+    FileNotFoundError, ValueError
         If there is no group of zarr format 3.
     RequestError
         As :func:`check_group` and :func:`check_array`.
@@ -223,7 +223,7 @@ def check_group(place: Place) -> dict[str, ArrayMetadata]:
 
     Raises
     ------
-    FileNotFoundError
+    FileNotFoundError, ValueError
         If there is no group of zarr format 3.
     RequestError
         If its metadata names something else than what latticescape writes.
@@ -274,6 +274,8 @@ def _read(place: Place, name: str, model: type[Node]) -> Node:
         return model.model_validate_json(_text(place, key))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if not (name or first["loc"]):
+            raise ValueError(f"{key} is no JSON object") from None
         where = ".".join(map(str, first["loc"])) or "JSON"
         raise _refused(place, f"{key}, {where}: {first['msg']}") from None
 

@@ -371,6 +371,8 @@ def free_port(port: int) -> int:
         except OSError as error:
             used = error.errno == errno.EADDRINUSE
             problem = "is in use" if used else f"cannot be used: {error.strerror}"
-            raise RequestError(f"port {port} {problem}", hint="--port 0") from None
+            raise RequestError(
+                f"port {port} {problem}", allowed="a free port", hint="--port 0"
+            ) from None
         bound: int = probe.getsockname()[1]
         return bound

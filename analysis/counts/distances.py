@@ -107,7 +107,9 @@ def _check_classes(numbers: list[int]) -> None:
 
 def _normalized(histogram: Floats) -> Floats:
     if np.any(histogram < 0):
-        raise RequestError("a histogram holds a negative count", came=float(np.nanmin(histogram)))
+        raise RequestError(
+            "a histogram holds a negative count", came=float(np.nanmin(histogram)), allowed=">= 0"
+        )
     total = np.sum(histogram, axis=-1, keepdims=True, dtype=float)
     probabilities: Floats = histogram / np.where(total > 0, total, np.nan)
     return probabilities

@@ -71,7 +71,12 @@ class Calibration:
         if not math.isclose(self.height, self.width, rel_tol=_SQUARE):
             came = f"{self.height:.4g} × {self.width:.4g} {self.units}"
             hint = "resample the image; read_image(…, pixel_size=1, pixel_units='px') in Python"
-            raise RequestError(f"the pixels of {name} are not square", came=came, hint=hint)
+            raise RequestError(
+                f"the pixels of {name} are not square",
+                came=came,
+                allowed="square pixels",
+                hint=hint,
+            )
         return self.width, self.units
 
 
@@ -164,7 +169,9 @@ def read_raw(path: Path, part: str | None) -> Raw:
         raise RequestError(problem, hint='pip install "latticescape[images]"') from None
     except Exception as error:  # the readers of broken files raise errors of any kind
         came = " ".join(str(error).split()) or type(error).__name__
-        raise RequestError(f"cannot read the image {path}", came=came) from error
+        raise RequestError(
+            f"cannot read the image {path}", came=came, allowed="a complete file of its format"
+        ) from error
 
 
 def _tiff(path: Path, part: str | None) -> Raw:

@@ -208,14 +208,18 @@ def _grey(values: Values) -> Values:
     if differs.any():
         came = f"colours differ in {100 * differs.mean():.3g} % of the pixels"
         hint = "save one channel as a grey image, as the microscope recorded it"
-        raise RequestError("the picture is coloured", came=came, hint=hint)
+        raise RequestError(
+            "the picture is coloured", came=came, allowed="grey values, or equal colours", hint=hint
+        )
     return np.ascontiguousarray(colours[..., 0])
 
 
 def _real_values(values: Values) -> Values:
     """Real numbers in the machine's byte order, none infinite and not all missing."""
     if values.dtype.kind not in "buif":
-        raise RequestError("grey values must be real numbers", came=values.dtype)
+        raise RequestError(
+            "grey values must be real numbers", came=values.dtype, allowed="integers or floats"
+        )
     if values.dtype == bool:
         return values.astype(np.uint8)
     if values.dtype == np.float16:
@@ -223,7 +227,12 @@ def _real_values(values: Values) -> Values:
     if np.isinf(values).any():
         came = f"{int(np.isinf(values).sum())} of {values.size}"
         hint = "np.where(np.isinf(image), np.nan, image) in Python"
-        raise RequestError("pixels are infinite", came=came, hint=hint)
+        raise RequestError(
+            "pixels are infinite",
+            came=came,
+            allowed="finite numbers, or NaN where a pixel is missing",
+            hint=hint,
+        )
     if np.isnan(values).all():
         raise RequestError("every pixel is NaN", came=f"{values.size} pixels", allowed="an image")
     return values.astype(values.dtype.newbyteorder("="), copy=False)

@@ -468,7 +468,7 @@ def _places(positions: npt.ArrayLike) -> Floats:
     places = np.asarray(positions, np.float64)
     if places.ndim != 2 or places.shape[1] != 2 or not np.isfinite(places).all():
         came = f"shape {places.shape}"
-        raise RequestError("positions must be finite", came=came, allowed="(atoms, 2), px")
+        raise RequestError("positions must be finite pairs", came=came, allowed="(atoms, 2), px")
     return places
 
 

@@ -143,7 +143,9 @@ def sample_size(
                 problem = f"the model has no parameter {name}"
                 raise RequestError(problem, came=name, allowed=allowed)
             if not wanted > 0:
-                raise RequestError(f"the wanted error of {name} must be positive", came=wanted)
+                raise RequestError(
+                    f"the wanted error of {name} must be positive", came=wanted, allowed="> 0"
+                )
             error = fit.parameters[name][1]
             if not np.isfinite(error):
                 problem = f"the error of {name} is not known: the landscape has no minimum inside"
@@ -323,7 +325,7 @@ class Accumulator:
 
     def __post_init__(self) -> None:
         if not self.models:
-            raise RequestError("no model to follow", allowed="models by name")
+            raise RequestError("no model to follow", came="{}", allowed="models by name")
         for name, value, most in (("error", self.error, 0.5), ("fraction", self.fraction, 1.0)):
             if not (0 < value < most or value == most == 1):
                 allowed = f"above 0, up to {most:g}"

@@ -71,7 +71,11 @@ def by_size(sweeps: Sizes, least: int = 2) -> dict[int, xr.Dataset]:
         )
     if len(kinds) > 1:
         came = listed(sorted(f"{model} on {lattice}" for lattice, model in kinds))
-        raise RequestError("the sweeps have more than one lattice or model", came=came)
+        raise RequestError(
+            "the sweeps have more than one lattice or model",
+            came=came,
+            allowed="one model on one kind of lattice, in several sizes",
+        )
     ordered = sorted(zip(sizes, datasets, strict=True), key=lambda pair: pair[0])
     return {int(size): ds for size, ds in ordered}
 

@@ -398,7 +398,9 @@ def _of_covariance(
     if not np.isfinite(covariance).all():
         came = "an infinite covariance: S² has no parabolic minimum inside the grid"
         hint = "a finer or wider grid; or at=dict of values, without an error"
-        raise RequestError("the errors of the fit are unknown", came=came, hint=hint)
+        raise RequestError(
+            "the errors of the fit are unknown", came=came, allowed="finite errors", hint=hint
+        )
     if not len(centre):
         return ParameterValues(centre)
     # Quasi-random normal numbers: even a handful of them has the requested spread.

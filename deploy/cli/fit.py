@@ -252,12 +252,12 @@ def map_(
 ) -> None:
     """Plot a variable of a store as a map over two of its axes, or as a curve over one."""
     simulated = open_sweep(store)
+    options: Any = {"at": dict(at), "ridge": ridge, "log": log}
+    ui.draw(lambda plots: plots.variable_map(simulated, variable, **options), out)
     for axis, value in at:
         if axis in simulated.dims:
             values = simulated[axis].to_numpy().astype(float)
             shown = float(values[np.abs(values - value).argmin()])
             if abs(shown - value) > 1e-9 * max(1.0, abs(value)):
                 click.echo(f"{axis} = {value:g} was not simulated: {shown:g} is shown", err=True)
-    options: Any = {"at": dict(at), "ridge": ridge, "log": log}
-    ui.draw(lambda plots: plots.variable_map(simulated, variable, **options), out)
     click.echo("\n".join(map(str, out)))

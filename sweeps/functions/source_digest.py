@@ -220,6 +220,7 @@ def _cannot_import(name: str, error: Exception) -> RequestError:
     return RequestError(
         f"the function {name} cannot be imported here",
         came=f"{type(error).__name__}: {error}",
+        allowed="a module that every worker can import",
         hint=f"install it, or cloudpickle.register_pickle_by_value({name.partition(':')[0]})",
     )
 

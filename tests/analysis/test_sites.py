@@ -168,9 +168,9 @@ def test_too_few_or_broken_atoms_are_refused() -> None:
     atoms = crystal(size=8)
     with pytest.raises(RequestError, match="too few atoms"):
         fit_sites(atoms.isel(atom=slice(5)))
-    with pytest.raises(RequestError, match="no intensity"):
+    with pytest.raises(RequestError, match=r"lack a variable .*intensity"):
         fit_sites(atoms.drop_vars("intensity"))
-    with pytest.raises(RequestError, match="no position"):
+    with pytest.raises(RequestError, match="no finite position"):
         fit_sites(atoms.assign(row=atoms.row.where(atoms.row > 30)))
     with pytest.raises(RequestError, match="plane lattice"):
         fit_sites(atoms, "cubic")

@@ -136,12 +136,12 @@ def test_atoms_outside_the_frame_reach_into_it() -> None:
 @pytest.mark.parametrize(
     ("positions", "more", "problem"),
     [
-        ([1.0, 2.0], {}, "not finite pairs"),
-        ([[np.nan, 2.0]], {}, "not finite pairs"),
+        ([1.0, 2.0], {}, "must be finite pairs"),
+        ([[np.nan, 2.0]], {}, "must be finite pairs"),
         ([[5.0, 5.0]], {"amplitudes": [1.0, 2.0]}, "do not fit the atoms"),
         ([[5.0, 5.0]], {"sigma": 0.0}, "sigma must be positive"),
-        ([[5.0, 5.0]], {"background": -1.0}, "negative"),
-        ([[5.0, 5.0]], {"peak": np.inf}, "not finite"),
+        ([[5.0, 5.0]], {"background": -1.0}, "finite and 0 or more"),
+        ([[5.0, 5.0]], {"peak": np.inf}, "finite and 0 or more"),
         ([[5.0, 5.0]], {"background_slope": (1.0, 0.0)}, "below zero"),
         ([[5.0, 5.0]], {"drift": (40.0, 0.0)}, "slower than the scan"),
         ([[5.0, 5.0]], {"shape": (0, 5)}, "frame is empty"),

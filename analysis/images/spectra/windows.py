@@ -139,7 +139,9 @@ def _check_finite(values: npt.NDArray[Any]) -> None:
     if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
         came = f"{finite.size - np.count_nonzero(finite)} of {finite.size}"
         hint = "image.fillna(image.median()) in Python"
-        raise RequestError("pixels are NaN or infinite", came=came, hint=hint)
+        raise RequestError(
+            "pixels are NaN or infinite", came=came, allowed="finite grey values", hint=hint
+        )
 
 
 def _pixels(name: str, value: Any) -> int:

@@ -80,7 +80,9 @@ def landscapes_of(
     latticescape.RequestError: no model to compare ...
     """
     if not models:
-        raise RequestError("no model to compare", allowed="landscapes, sweeps or 'random' by name")
+        raise RequestError(
+            "no model to compare", came="{}", allowed="landscapes, sweeps or 'random' by name"
+        )
     originals = {name: landscape_of(name, model, observed) for name, model in models.items()}
     landscapes = {
         name: landscape.rename(source="image") if "source" in landscape.dims else landscape

@@ -420,7 +420,9 @@ def joint_region(
     ([-0.11, -0.05], [])
     """
     if not 0 < level < 1:
-        raise RequestError("the level of confidence must lie between 0 and 1", came=level)
+        raise RequestError(
+            "the level of confidence must lie between 0 and 1", came=level, allowed="0 < level < 1"
+        )
     _, excess = fit_with_excess(landscape, overlap=overlap, points=points)
     if excess is None:
         problem = "too few points of the landscape are computed for a region"
