@@ -7,7 +7,7 @@ block.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,6 @@ from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.variables import SAMPLES, SPINS
-
-if TYPE_CHECKING:
-    from latticescape.physics.slab.observables import SlabSums
 
 Estimates = dict[str, Floats]
 
@@ -190,7 +187,16 @@ def jackknife(
     return estimate(total / number), errors
 
 
-def energy_drift(sums: "Sums | SlabSums", couplings: Floats, sites: int, samples: int) -> Floats:
+class HalvedSums(Protocol):
+    """Features summed over all samples, and over the first half of them, each (64, features)."""
+
+    @property
+    def features(self) -> Integers: ...
+    @property
+    def first_half(self) -> Integers: ...
+
+
+def energy_drift(sums: HalvedSums, couplings: Floats, sites: int, samples: int) -> Floats:
     """Energy per site, second half of the samples minus first, of each replica, (64,)."""
     early = samples // 2
     late = samples - early

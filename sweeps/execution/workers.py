@@ -160,6 +160,8 @@ def _check_speaks_dask(address: str, timeout: float, security: Any) -> None:
             connection = stack.enter_context(socket.create_connection(end, timeout))
             if parts.scheme == "tls":
                 context = (security or Security()).get_connection_args("client")["ssl_context"]
+                if context is None:
+                    return
                 connection = stack.enter_context(context.wrap_socket(connection))
             greeting = _greeting(connection, timeout / 2)
             if greeting is None:  # a web server waits for a request, and TLS for a handshake
