@@ -268,14 +268,14 @@ MUTANTS = (
         "consolidate shards",
     ),
     mutant(
-        "sweeps/spec/sweep.py",
+        "sweeps/spec/axes.py",
         "[*old, *new])[::-1])",
         "[*old, *new]))",
         "a descending axis turns round",
         "extension axis",
     ),
     mutant(
-        "sweeps/spec/sweep.py",
+        "sweeps/spec/axes.py",
         "len(numbers) > 2 and numbers",
         "len(numbers) > 2 or numbers",
         "any list is evenly spaced",
@@ -524,8 +524,8 @@ MUTANTS = (
     ),
     mutant(
         "deploy/clusters/profiles.py",
-        "parse_bytes(value) < 100e6",
-        "parse_bytes(value) < 100e3",
+        "parse_bytes(value) >= 100e6",
+        "parse_bytes(value) >= 100e3",
         "a thousandth of the least memory",
         "bad_input profile",
     ),

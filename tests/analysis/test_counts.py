@@ -233,6 +233,11 @@ def test_expected_counts_are_the_mean_over_species_drawn_by_their_probabilities(
     assert np.array_equal(exact, count_configurations(sure.astype(int), centers, rings, classes))
 
 
+def test_two_neighbourhoods_of_four_are_independent_when_the_spread_is_doubled() -> None:
+    """Two classes, 2 ± √2 each: Pearson's χ² is 2 on average, and 1 for independent draws."""
+    assert effective_number(np.array([[1, 3], [3, 1]])) == pytest.approx(4 * (2 - 1) / 2)
+
+
 def test_neighbourhoods_that_do_not_overlap_are_as_good_as_independent() -> None:
     lattice = triangular(21)
     cells = np.arange(lattice.sites)

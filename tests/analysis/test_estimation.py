@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from click.testing import CliRunner
-from scipy.stats import norm
+from scipy.stats import binom, norm
 
 from latticescape.analysis import (
     bootstrap,
@@ -27,7 +27,7 @@ from latticescape.analysis import (
 from latticescape.analysis.counts.counting import count_atoms, counts_dataset
 from latticescape.analysis.counts.overlap import count_covariance, neighborhoods_overlap
 from latticescape.analysis.inference.estimation import posterior as markov_chains
-from latticescape.analysis.inference.estimation.deviance import count_bias, deviance
+from latticescape.analysis.inference.estimation.deviance import count_bias, deviance, root_moments
 from latticescape.analysis.inference.estimation.fit import intervals
 from latticescape.analysis.inference.estimation.posterior import ConvergenceError
 from latticescape.deploy.cli.main import main
@@ -89,6 +89,23 @@ def surface() -> xr.Dataset:
 def known_error(number: int) -> float:
     """Of p, from four sites a neighbourhood: p(1 − p)/(4 N)."""
     return float(np.sqrt(TRUTH * (1 - TRUTH) / 4 / number))
+
+
+@pytest.mark.parametrize("expected", [0.5, 5.0, 39.9, 40.1, 60.0])
+@pytest.mark.parametrize("share", [0.01, 0.3])
+def test_moments_of_a_root_are_those_of_the_binomial_distribution(
+    expected: float, share: float
+) -> None:
+    """Summed where counts are few, expanded in 1/λ where they are many."""
+    number = round(expected / share)
+    h = np.arange(number + 1)
+    weight = binom.pmf(h, number, share)
+    mean, count = weight @ np.sqrt(h), number * share
+    slope = (weight @ h**1.5 - mean * count) / (count * (1 - share))
+    exact = (mean, slope, count - mean**2)
+    for ours, sums in zip(root_moments(count, number), exact, strict=True):
+        assert float(ours) == pytest.approx(sums, rel=2e-4 if expected < 40 else 3e-3)
+    assert float(root_moments(count, number)[0]) == pytest.approx(mean, rel=1e-4)
 
 
 def test_few_counts_do_not_pull_the_minimum_away() -> None:
