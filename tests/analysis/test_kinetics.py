@@ -282,7 +282,10 @@ def test_an_estimated_hop_is_worth_less_than_one_that_was_seen() -> None:
 def test_a_wrong_law_is_seen_by_its_chi2() -> None:
     T = np.array([300.0, 350.0, 400.0, 450.0])
     rates = 1e11 * np.exp(-0.35 / (BOLTZMANN_EV * T)) + 2e6
-    assert float(arrhenius(rates, 0.05 * rates, T=T).p_value) < 1e-3
+    fit = arrhenius(rates, 0.05 * rates, T=T)
+    assert float(fit.p_value) < 1e-3
+    assert int(fit.degrees) == 2
+    assert float(fit.p_value) == pytest.approx(float(chi2.sf(float(fit.chi2), 2)))
 
 
 def test_units_change_the_number_and_not_the_energy() -> None:
