@@ -72,7 +72,9 @@ def nearest(ds: xr.Dataset, axis: str, value: Any) -> int:
             raise RequestError(f"no such {axis}", came=value, allowed=listed(places))
         return int(np.argmax(places == value))
     low, high = places.min(), places.max()
-    check_within(value, low - 1e-9, high + 1e-9, f"{axis} is out of range")
+    near = np.clip(value, low, high)
+    within = near if abs(near - value) <= 1e-9 else value
+    check_within(within, low, high, f"{axis} is out of range")
     return int(np.argmin(np.abs(places - value)))
 
 
