@@ -64,7 +64,7 @@ def in_process(threads: int | None = None) -> Iterator[Client]:
             processes=False,
             protocol="tcp",
             host="127.0.0.1",
-            dashboard_address=":0",
+            dashboard_address="127.0.0.1:0",
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

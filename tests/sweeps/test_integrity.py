@@ -187,7 +187,7 @@ from distributed import Client, LocalCluster
 from latticescape.sweeps.execution.run import execute
 from latticescape import Sweep
 sweep, path = Sweep.from_file(sys.argv[1]), Path(sys.argv[2])
-with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster:
+with LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as cluster:
     with Client(cluster, set_as_default=False) as client:
         sweep.kernel.warm_up(sweep.axes)
         resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))

@@ -143,7 +143,11 @@ def test_an_empty_folder_becomes_a_store(client: Client, tmp_path: Path) -> None
 
 def test_an_address_and_a_context_are_clients_too(client: Client, tmp_path: Path) -> None:
     with LocalCluster(
-        n_workers=1, processes=False, dashboard_address=":0", protocol="tcp", host="127.0.0.1"
+        n_workers=1,
+        processes=False,
+        dashboard_address="127.0.0.1:0",
+        protocol="tcp",
+        host="127.0.0.1",
     ) as own:
         report = execute(ising_sweep(), tmp_path / "i.zarr", own.scheduler_address)
     assert (report.computed, report.workers) == (9, 1)

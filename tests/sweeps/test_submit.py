@@ -44,7 +44,7 @@ def scheduler(threads: int = 1) -> Iterator[LocalCluster]:
         processes=False,
         protocol="tcp",
         host="127.0.0.1",
-        dashboard_address=":0",
+        dashboard_address="127.0.0.1:0",
     ) as cluster:
         yield cluster
 
@@ -398,7 +398,7 @@ def test_no_worker_waits_for_the_last_of_a_wave(
     with (
         (tmp_path / "begun").open("wb") as begun,
         LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
         ) as c,
         Client(c, set_as_default=False) as two,
     ):

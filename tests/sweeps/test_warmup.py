@@ -110,7 +110,7 @@ def _cold(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def cluster() -> Iterator[LocalCluster]:
     """One worker in this process: what a test patches holds in it."""
-    with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster:
+    with LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as cluster:
         yield cluster
 
 
