@@ -101,6 +101,9 @@ def test_components_are_those_of_all_spectra_at_once() -> None:
     values = np.linalg.svd(flat - flat.mean(axis=0), compute_uv=False) ** 2 / len(flat)
     np.testing.assert_allclose(halves.variances, values[:2], rtol=2e-3)
     assert halves.total == pytest.approx(values.sum(), rel=1e-4)
+    for seed in range(4):  # whatever the start, the largest entry of an axis is positive
+        axes = principal_components(WindowVectors.of(spectra), 2, seed=seed).axes
+        assert (axes.max(axis=0) == np.abs(axes).max(axis=0)).all()
 
 
 def test_half_a_plane_says_all() -> None:
