@@ -324,7 +324,7 @@ def draw_image(
     numbers = (peak, blur, scan_noise, readout, background)
     if not all(np.isfinite(number) and number >= 0 for number in numbers):
         problem = "peak, blur, scan_noise, readout and background must be finite and 0 or more"
-        raise RequestError(problem, came=numbers)
+        raise RequestError(problem, came=numbers, allowed="0 or more")
     heights = heights * peak * sigma**2 / (sigma**2 + blur**2)
     rng = np.random.default_rng(seed)
     row, col = (

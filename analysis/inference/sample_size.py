@@ -215,7 +215,8 @@ def _to_distinguish(
         problem = (
             "the two models are identical at their best, so no amount of data distinguishes them"
         )
-        raise RequestError(problem, came=f"S² = {s2:.1e} between them")
+        came, allowed = f"S² = {s2:.1e} between them", "models that differ at their best"
+        raise RequestError(problem, came=came, allowed=allowed)
     effective = noncentrality(power, alpha, dof) / (4 * s2)
     simulated = float("nan"), float("nan")
     if draws:

@@ -129,7 +129,7 @@ def arrhenius(
     kelvin = np.atleast_1d(temperatures(T))
     if len(np.unique(kelvin)) < 2:
         problem = "a barrier needs two or more different temperatures"
-        raise RequestError(problem, came=f"T = {kelvin[0]:g} K")
+        raise RequestError(problem, came=f"T = {kelvin[0]:g} K", allowed="different temperatures")
     scale = boltzmann_constant(units)
     design = np.stack([-1.0 / (scale * kelvin), np.ones(len(kelvin))], axis=1)
     if isinstance(rates, xr.Dataset):
@@ -179,7 +179,7 @@ def _fit_rates(rates: Any, errors: Any, design: Floats) -> tuple[Floats, Floats,
     if values.shape != (len(design),) or spread.shape != values.shape:
         came = f"{values.shape}, {spread.shape}, {len(design)}"
         problem = "rates, errors and temperatures must have the same length"
-        raise RequestError(problem, came=came)
+        raise RequestError(problem, came=came, allowed="as many of each")
     weights = (values / spread)[:, None]
     matrix, logs = design * weights, np.log(values) * weights[:, 0]
     covariance = np.asarray(np.linalg.inv(matrix.T @ matrix), np.float64)
@@ -351,5 +351,5 @@ def _per_type(
     values = finite_numbers(data, name, units, above_zero=above_zero)
     if values.shape != (types,):
         problem = f"{name} needs one number per site type, {types} in all"
-        raise RequestError(problem, came=values.shape)
+        raise RequestError(problem, came=values.shape, allowed=f"({types},)")
     return values

@@ -179,7 +179,8 @@ def hop_rates(
     kept = Intervals(intervals.before[inner], intervals.after[inner])
     if not len(kept.before):
         problem = "no atom is in two consecutive frames away from the edge"
-        raise RequestError(problem, came=f"{len(intervals.before)} intervals, all from the edge")
+        came = f"{len(intervals.before)} intervals, all from the edge"
+        raise RequestError(problem, came=came, allowed="one interval or more")
     counted = _count_moves(kept, places, seconds)
     rates_of = _uncorrected if places.types.max() > 0 else _corrected
     return rates_of(counted, kept, places).assign_attrs(

@@ -116,7 +116,9 @@ def job_script_command(profile: str) -> None:
         click.echo(manifest_text(chosen), nl=False)
     else:
         raise RequestError(
-            f"{profile}, of kind {chosen.kind}, submits nothing", allowed="kind slurm or kubernetes"
+            f"{profile}, of kind {chosen.kind}, submits nothing",
+            allowed="kind slurm or kubernetes",
+            hint="latticescape cluster job-script slurm",
         )
 
 

@@ -183,8 +183,10 @@ def sample_size(
     names = list(models)
     if len(names) != (1 if error else 2):
         raise RequestError(
-            "pass one --model with --error w1=0.01, or two models to distinguish",
+            "sample-size needs the wanted error of one model, or two models to distinguish",
             came=", ".join(names),
+            allowed="one --model with --error, or two models",
+            hint="--model pair=runs/pair.zarr --error w1=0.01",
         )
     slabs = slabs_among(models)
     if slabs:

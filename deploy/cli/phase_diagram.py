@@ -64,7 +64,10 @@ def phase_diagram(
     specs = [place for place in source if str(place).endswith(".toml")]
     if specs and len(source) > 1:
         raise RequestError(
-            "pass one SPEC.toml, or one STORE per size", came=", ".join(map(str, source))
+            "a diagram is made of one spec, or of stores",
+            came=", ".join(map(str, source)),
+            allowed="one SPEC.toml, or one STORE per size",
+            hint=f"latticescape phase-diagram {specs[0]} --size 16",
         )
     opened = [Sweep.from_file(str(p)) if specs else open_sweep(p) for p in source]
     sweeps: Any = opened[0] if len(opened) == 1 else opened

@@ -141,7 +141,10 @@ class Address(Table):
     def _check(self) -> Self:
         if bool(self.address) == bool(self.scheduler_file):
             raise RequestError(
-                "pass either address or scheduler_file", came="both" if self.address else "none"
+                "pass either address or scheduler_file",
+                came="both" if self.address else "none",
+                allowed="one",
+                hint='address = "tcp://10.0.0.7:8786"',
             )
         _check_remote_tls(self, encrypted=self.address.startswith("tls:"))
         return self

@@ -187,7 +187,10 @@ class Lattice:
         """Every elementary triangle once, (2 * sites, 3) int32; the triangular lattice only."""
         if self.kind != "triangular":
             raise RequestError(
-                "only the triangular lattice has elementary triangles", came=self.kind
+                "only the triangular lattice has elementary triangles",
+                came=self.kind,
+                allowed="triangular",
+                hint='kind = "triangular"',
             )
         ring = self.neighbors(1)
         own = np.arange(self.sites, dtype=np.int32)

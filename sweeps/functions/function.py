@@ -169,7 +169,11 @@ class FunctionKernel:
             except RequestError as error:
                 raise error.within(f"grid.{name}") from None
             if name in self.sizes or name in (v.name for v in self.variables):
-                raise RequestError(f"the axis {name} has the name of a variable or dimension")
+                raise RequestError(
+                    f"the axis {name} has the name of a variable or dimension",
+                    came=name,
+                    allowed="different names",
+                )
         for argument in self.arguments:
             if argument.default is None and argument.name not in axes:
                 raise RequestError(

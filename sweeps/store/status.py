@@ -132,7 +132,7 @@ def read_lease(records: Records) -> Lease | None:
 
 
 def end_lease(records: Records) -> None:
-    """End the lease of a store, whoever holds it: its tasks stop within seconds."""
+    """End the lease of a store, also that of another user: its tasks stop within seconds."""
     records.remove(NAME)
     records.remove(PULSE)
 

@@ -1191,7 +1191,7 @@ def scheduler() -> Iterator[str]:
 
 @contextmanager
 def other_program(greeting: bytes) -> Iterator[str]:
-    """The address of a program that sends a greeting to whoever connects, and waits."""
+    """The address of a program that sends a greeting on every connection, and waits."""
     with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as stack:
 
         def answer() -> None:

@@ -340,7 +340,9 @@ def fit_sites(atoms: xr.Dataset, lattice: str = "triangular") -> xr.Dataset:
     if not finite.all():
         wrong = int(np.argmin(finite))
         came = f"atom {wrong}: {table[wrong].tolist()}"
-        raise RequestError("an atom has no finite position and intensity", came=came)
+        raise RequestError(
+            "an atom has no finite position and intensity", came=came, allowed="finite numbers"
+        )
     positions, intensities = table[:, :2], positive_intensities(table[:, 2])
     seed, centre = seed_basis(positions, intensities, kind)
     indexing = follow(positions, intensities, seed, centre)

@@ -88,7 +88,8 @@ def profile_landscape(
         raise RequestError(problem, came=came, allowed=f"{length} of each")
     if not (np.isfinite(value).all() and np.isfinite(error).all() and (error > 0).all()):
         problem = "values of a profile must be finite and their errors above 0"
-        raise RequestError(problem, came=f"least error {np.min(error):g}")
+        came, allowed = f"least error {np.min(error):g}", "finite values, errors above 0"
+        raise RequestError(problem, came=came, allowed=allowed)
     noise = simulated.get(f"{variable}_se", xr.zeros_like(mean)).values
     # Means over the profile of arccos² exp(−Δ²/width), their Monte Carlo errors and biases.
     difference, width = mean.values - value, _OVERLAPS[convention] * error**2
