@@ -9,10 +9,10 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from latticescape.physics.errors import RequestError, shortened
 
@@ -26,10 +26,8 @@ MAX_METADATA_BYTES = 64 * 2**20
 
 MAX_SIZE = 2**48
 
-NUMBERS = frozenset(np.dtype(f"{kind}{n}").name for kind in "iu" for n in (1, 2, 4, 8)) | {
-    *("bool", "float16", "float32", "float64", "complex64", "complex128")
-}
-CODECS = frozenset({"bytes", "zstd", "vlen-utf8", "crc32c"})
+Whole = Literal["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+Number = Whole | Literal["bool", "float16", "float32", "float64", "complex64", "complex128"]
 ALLOWED = "zarr format 3 with numbers and texts, compressed by zstd, as latticescape writes it"
 
 Count = Annotated[int, Field(ge=0, le=MAX_SIZE)]
@@ -38,23 +36,6 @@ Length = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Codec(_Part):
-    """A codec by its name; its configuration holds plain values only."""
-
-    name: str
-    configuration: dict[str, Any] = {}
-
-    def check(self) -> None:
-        """Raise ValueError unless this codec, and those inside of it, are allowed."""
-        inside = {key: value for key, value in self.configuration.items() if "codecs" in key}
-        if self.name == "sharding_indexed" and {*inside} <= {"codecs", "index_codecs"}:
-            for codecs in inside.values():
-                for codec in codecs:
-                    Codec.model_validate(codec).check()
-        elif self.name not in CODECS or inside:
-            raise ValueError(f"the codec {self.name}")
 
 
 class TextType(_Part):
@@ -73,6 +54,39 @@ class ChunkShape(_Part):
     """The shape of a chunk."""
 
     chunk_shape: tuple[Length, ...]
+
+
+class PlainConfiguration(_Part):
+    """The configuration of a codec that holds no other."""
+
+    endian: str | None = None
+    level: int | None = None
+    checksum: bool | None = None
+
+
+class PlainCodec(_Part):
+    """A codec that runs no code of the store."""
+
+    name: Literal["bytes", "zstd", "vlen-utf8", "crc32c"]
+    configuration: PlainConfiguration = PlainConfiguration()
+
+
+class ShardConfiguration(ChunkShape):
+    """The chunks within a shard, and the codecs of these and of their index."""
+
+    codecs: tuple["Codec", ...]
+    index_codecs: tuple["Codec", ...]
+    index_location: Literal["start", "end"] = "end"
+
+
+class ShardCodec(_Part):
+    """The codec of several chunks in one file."""
+
+    name: Literal["sharding_indexed"]
+    configuration: ShardConfiguration
+
+
+Codec = Annotated[PlainCodec | ShardCodec, Field(discriminator="name")]
 
 
 class Grid(_Part):
@@ -101,11 +115,11 @@ class ArrayMetadata(_Part):
     zarr_format: Literal[3]
     node_type: Literal["array"]
     shape: tuple[Count, ...]
-    data_type: str | TextType
+    data_type: Number | Literal["string"] | TextType
     chunk_grid: Grid
     chunk_key_encoding: KeyEncoding
     fill_value: Any
-    codecs: tuple[Annotated[Codec, AfterValidator(lambda codec: (codec.check(), codec)[1])], ...]
+    codecs: tuple[Codec, ...]
     attributes: dict[str, Any] = {}
     dimension_names: tuple[str | None, ...] | None = None
     storage_transformers: tuple[()] = ()
@@ -116,24 +130,24 @@ class ArrayMetadata(_Part):
         """Bytes of a value; those of a text of any length are not known."""
         if isinstance(self.data_type, TextType):
             return self.data_type.itemsize
-        return np.dtype(self.data_type).itemsize if self.data_type in NUMBERS else 1
+        return 1 if self.data_type == "string" else np.dtype(self.data_type).itemsize
 
-    def check(self) -> None:
-        """Raise ValueError if it has another data type, or a chunk too large to be read."""
-        if isinstance(self.data_type, str) and self.data_type not in NUMBERS | {"string"}:
-            raise ValueError(f"the data type {self.data_type}")
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        grid, dims = self.chunk_grid.configuration, self.dimension_names
         for codec in self.codecs:
-            inner = codec.configuration.get(
-                "chunk_shape", self.chunk_grid.configuration.chunk_shape
-            )
-            size = math.prod(ChunkShape(chunk_shape=tuple(inner)).chunk_shape) * self.itemsize
+            read = codec.configuration if isinstance(codec, ShardCodec) else grid
+            size = math.prod(read.chunk_shape) * self.itemsize
             if size > MAX_CHUNK_BYTES:
                 raise ValueError(f"chunks of {size} bytes")
-        dims = self.dimension_names
-        if len(self.chunk_grid.configuration.chunk_shape) != len(self.shape) or (
-            dims is not None and len(dims) != len(self.shape)
-        ):
-            raise ValueError("chunks of another dimension")
+        lengths = {
+            len(self.shape),
+            len(grid.chunk_shape),
+            len(self.shape if dims is None else dims),
+        }
+        if len(lengths) > 1:
+            raise ValueError("shape, chunks and dimensions of different lengths")
+        return self
 
 
 class GroupMetadata(_Part):
@@ -230,10 +244,8 @@ def check_group(place: Place) -> dict[str, ArrayMetadata]:
     """
     node = _read(place, "", GroupMetadata)
     members = {} if node.consolidated_metadata is None else node.consolidated_metadata.metadata
-    for name, member in members.items():
+    for name in members:
         _check_name(place, name)
-        if isinstance(member, ArrayMetadata):
-            _check(place, name, member)
     return {name: array for name, array in members.items() if isinstance(array, ArrayMetadata)}
 
 
@@ -251,9 +263,8 @@ def check_array(place: Place, name: str, *, loaded: bool = False) -> ArrayMetada
     _check_name(place, name)
     if isinstance(place, Path):
         for entry in _irregular(place / name):
-            raise _refused(place, f"{entry}, which is no regular file")
+            raise _refused(place, f"{entry}, which is not a regular file")
     array = _read(place, name, ArrayMetadata)
-    _check(place, name, array)
     size = math.prod(array.shape) * array.itemsize
     if loaded and size > MAX_CHUNK_BYTES:
         raise _refused(place, f"{name} of {size} bytes")
@@ -275,7 +286,7 @@ def _read(place: Place, name: str, model: type[Node]) -> Node:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if not (name or first["loc"]):
-            raise ValueError(f"{key} is no JSON object") from None
+            raise ValueError(f"{key} does not hold a JSON object") from None
         where = ".".join(map(str, first["loc"])) or "JSON"
         raise _refused(place, f"{key}, {where}: {first['msg']}") from None
 
@@ -284,7 +295,7 @@ def _text(place: Place, key: str) -> bytes:
     if isinstance(place, Path):
         path = place / key
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise _refused(place, f"{path}, which is no regular file")
+            raise _refused(place, f"{path}, which is not a regular file")
         if path.stat().st_size > MAX_METADATA_BYTES:
             raise _refused(place, f"{path} of {path.stat().st_size} bytes")
         return path.read_bytes()
@@ -292,13 +303,6 @@ def _text(place: Place, key: str) -> bytes:
     if text is None:
         raise FileNotFoundError(f"{place.url}/{key}")
     return text
-
-
-def _check(place: Place, name: str, array: ArrayMetadata) -> None:
-    try:
-        array.check()
-    except (ValueError, TypeError) as error:
-        raise _refused(place, f"{name}: {error}") from None
 
 
 def _check_name(place: Place, name: str) -> None:
