@@ -23,22 +23,6 @@ def listed(names: Iterable[Any]) -> str:
     return ", ".join(map(str, names)) or "none"
 
 
-def check_choice(value: Any, choices: Iterable[str], what: str, hint: str | None = None) -> None:
-    """Check that a value is one of several words.
-
-    Examples
-    --------
-    >>> check_choice("wards", ("nfindr", "ica"), "method")
-    Traceback (most recent call last):
-        ...
-    latticescape.RequestError: unknown method (came: 'wards'; allowed: nfindr | ica)
-    """
-    if value not in (choices := tuple(choices)):
-        raise RequestError(
-            f"unknown {what}", came=repr(value), allowed=" | ".join(choices), hint=hint
-        )
-
-
 def check_least(number: float, least: float, what: str, hint: str | None = None) -> None:
     """Check that there are enough of something.
 

@@ -6,11 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from latticescape.analysis.checks import check_choice
 from latticescape.analysis.images.reading import labelled_image
 from latticescape.analysis.images.sites.rings import check_plane
 from latticescape.analysis.labelled import labelled_variables
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_choice
 from latticescape.physics.lattices.lattice import GEOMETRIES, Lattice
 
 Floats = npt.NDArray[np.float64]
@@ -178,7 +177,7 @@ def two_phase_atoms(
     >>> sorted(set(heights.tolist())), float(phase.mean())
     ([0.5, 1.0], 0.5)
     """
-    check_choice(kind, ("stripes", "dimers"), "phases")
+    checked_choice(kind, ("stripes", "dimers"), "unknown phases")
     # Sites around the origin that a rotated frame may reach: (x, y) px, and their numbers.
     geometry = GEOMETRIES["square" if kind == "stripes" else "honeycomb"]
     cell = np.asarray(geometry.cell)

@@ -7,9 +7,8 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.stats import chi2
 
-from latticescape.analysis.checks import check_choice
 from latticescape.analysis.labelled import labelled_variables
-from latticescape.physics.errors import RequestError, checked_integer
+from latticescape.physics.errors import RequestError, checked_choice, checked_integer
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,7 +31,7 @@ def boltzmann_constant(units: str) -> float:
     >>> boltzmann_constant("meV")
     0.08617333262
     """
-    check_choice(units, BOLTZMANN, "unit of energy", hint='units="eV"')
+    checked_choice(units, BOLTZMANN, "unknown unit of energy", hint='units="eV"')
     return BOLTZMANN[units]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from latticescape.analysis.checks import check_choice, check_least, check_within
+from latticescape.analysis.checks import check_least, check_within
 from latticescape.analysis.images.unmixing.endmembers import (
     nfindr,
     nonnegative_endmembers,
@@ -24,7 +24,7 @@ from latticescape.analysis.images.unmixing.principal import (
     principal_components,
 )
 from latticescape.analysis.labelled import Column, labelled_variables
-from latticescape.physics.errors import RequestError, checked_integer
+from latticescape.physics.errors import RequestError, checked_choice, checked_integer
 
 Floats = npt.NDArray[np.float64]
 
@@ -201,7 +201,7 @@ def unmix(
     [[0.0, 0.5], [0.75, 1.0]]
     """
     vectors = WindowVectors.of(spectra)
-    check_choice(method, METHODS, "method")
+    checked_choice(method, METHODS, "unknown method")
     most = min(MOST_ENDMEMBERS, vectors.windows)
     checked_integer(
         endmembers,

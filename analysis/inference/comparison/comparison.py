@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from latticescape.analysis.checks import check_choice
 from latticescape.analysis.inference.comparison.models import (
     RANDOM,
     Model,
@@ -19,7 +18,7 @@ from latticescape.analysis.inference.comparison.models import (
 from latticescape.analysis.inference.comparison.p_values import DRAWS, Way, by_chi2, p_values
 from latticescape.analysis.inference.estimation.deviance import Overlap
 from latticescape.analysis.inference.estimation.fit import Fit, fit
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_choice
 
 Convention = Literal["lecture", "standard"]
 Floats = npt.NDArray[np.float64]
@@ -48,7 +47,7 @@ def bic(
     >>> bic(0.0200, 1835, 0, "lecture").item(), bic(0.0200, 1835, 0, "standard").item()
     (73.4, 146.8)
     """
-    check_choice(convention, get_args(Convention), "convention of the BIC")
+    checked_choice(convention, get_args(Convention), "unknown convention of the BIC")
     number = np.asarray(n, float)
     half: npt.NDArray[np.float64] = 2 * number * np.asarray(s2_total) + np.asarray(
         parameters

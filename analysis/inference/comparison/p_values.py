@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from latticescape.analysis.checks import check_choice, check_least
+from latticescape.analysis.checks import check_least
 from latticescape.analysis.inference.comparison.models import (
     RANDOM,
     Model,
@@ -17,7 +17,7 @@ from latticescape.analysis.inference.comparison.models import (
 )
 from latticescape.analysis.inference.estimation.fit import Fit, fit
 from latticescape.analysis.inference.landscapes.landscape import p_values as chi2_tail
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_choice
 from latticescape.physics.lattices.configurations import Configurations, configurations
 
 Floats = npt.NDArray[np.float64]
@@ -98,8 +98,8 @@ def p_values(
     >>> float(p_values("random", observed, way="chi2").p_value_total)
     1.0
     """
-    check_choice(way, WAYS, "way to a p-value")
-    check_choice(composition, get_args(Composition), "treatment of the composition")
+    checked_choice(way, WAYS, "unknown way to a p-value")
+    checked_choice(composition, get_args(Composition), "unknown treatment of the composition")
     check_least(draws, 1, "draws", f"draws={DRAWS}")
     if way == "chi2":
         landscape = landscape_of("to be tested", model, observed)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.linalg import sqrtm
 
-from latticescape.analysis.checks import check_choice, check_has, check_least
+from latticescape.analysis.checks import check_has, check_least
 from latticescape.analysis.counts.blocks import Atoms, block_counts
 from latticescape.analysis.inference.estimation.deviance import Overlap, deviance, deviances_of
 from latticescape.analysis.inference.estimation.fit import (
@@ -21,7 +21,7 @@ from latticescape.analysis.inference.estimation.fit import (
 )
 from latticescape.analysis.inference.estimation.information import root_histograms
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_choice
 
 Floats = npt.NDArray[np.float64]
 Kind = Literal["parametric", "images", "blocks"]
@@ -156,7 +156,7 @@ def bootstrap(
 
 
 def _check(landscape: xr.Dataset, kind: str, draws: int, atoms: Mapping[str, Atoms] | None) -> None:
-    check_choice(kind, KINDS, "kind of bootstrap")
+    checked_choice(kind, KINDS, "unknown kind of bootstrap")
     check_least(draws, FEWEST_DRAWS, "draws")
     if not parameters_of(landscape):
         raise RequestError("the landscape has no parameters", allowed="one axis or more")

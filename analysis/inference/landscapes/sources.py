@@ -9,13 +9,13 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import chi2
 
-from latticescape.analysis.checks import check_choice, check_has, listed
+from latticescape.analysis.checks import check_has, listed
 from latticescape.analysis.inference.landscapes.landscape import (
     COMPOSITION,
     landscape,
     parameters_of,
 )
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_choice
 
 Floats = npt.NDArray[np.float64]
 Profile = xr.Dataset | pd.DataFrame | Mapping[str, npt.ArrayLike]
@@ -76,7 +76,7 @@ def profile_landscape(
     >>> float(landscape.s2_total.idxmin()), int(landscape.n[0])
     (0.5, 2)
     """
-    check_choice(convention, _OVERLAPS, "convention of Gaussian sources")
+    checked_choice(convention, _OVERLAPS, "unknown convention of Gaussian sources")
     check_has(simulated, [variable], f"the sweep has no variable {variable}")
     check_has(list(profile), ("value", "error"), "the profile lacks a column")
     value, error = (np.asarray(profile[name], float).ravel() for name in ("value", "error"))
