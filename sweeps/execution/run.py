@@ -21,7 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from latticescape.sweeps.execution.fault_tolerance import ignore_disconnect, install_retries
+from latticescape.sweeps.execution.fault_tolerance import ignore_disconnect
 from latticescape.sweeps.execution.lease import acquire, release
 from latticescape.sweeps.execution.submit import submit_blocks
 from latticescape.sweeps.execution.tasks import (
@@ -34,9 +34,7 @@ from latticescape.sweeps.execution.workers import (
     Cluster,
     ForeignWorkerError,
     attached,
-    check_reach,
-    check_workers,
-    install_roles,
+    prepare,
     warmed,
 )
 from latticescape.sweeps.functions.function import OutputError
@@ -248,10 +246,7 @@ def execute(
             existing.check_writable()
         # The store is created last, so that a cluster that cannot be used leaves nothing behind.
         with attached(client) as connected:
-            install_roles(connected)
-            report = replace(report, workers=check_workers(connected))
-            check_reach(connected, locate(store))
-            install_retries(connected)
+            report = replace(report, workers=prepare(connected, locate(store)))
             with warmed(connected, sweep):
                 existing = existing or create(store, sweep, cut)
                 with report_unwritable(store):

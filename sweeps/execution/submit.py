@@ -5,16 +5,13 @@ import time
 from distributed import Client, Future, fire_and_forget
 
 from latticescape.physics.errors import RequestError
-from latticescape.sweeps.execution.fault_tolerance import install_retries
 from latticescape.sweeps.execution.lease import acquire, tasks_known
 from latticescape.sweeps.execution.tasks import compute_block
 from latticescape.sweeps.execution.workers import (
     Cluster,
     attached,
-    check_reach,
-    check_workers,
     code_identity,
-    install_roles,
+    prepare,
 )
 from latticescape.sweeps.spec.plan import Block, plan
 from latticescape.sweeps.spec.sweep import Sweep
@@ -76,10 +73,7 @@ def submit(
             hint="a larger --block-points, or latticescape run",
         )
     with attached(client) as connected:
-        install_roles(connected)
-        check_workers(connected)
-        check_reach(connected, locate(store))
-        install_retries(connected)
+        prepare(connected, locate(store))
         opened = existing or create(store, sweep, cut)
         lease, _ = acquire(opened, connected)
         pending = opened.pending()

@@ -29,7 +29,7 @@ from distributed.deploy.subprocess import SubprocessWorker
 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.provenance import HOME, package_digest, package_version
-from latticescape.sweeps.execution.fault_tolerance import ignore_disconnect
+from latticescape.sweeps.execution.fault_tolerance import ignore_disconnect, install_retries
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.location import Location, locate
 
@@ -185,7 +185,7 @@ def _greeting(connection: socket.socket, timeout: float) -> bytes | None:
     """The first eight bytes of a connection, b"" if it is closed; None if none come in time."""
     connection.settimeout(timeout)
     try:
-        return connection.recv(8, 0)
+        return connection.recv(8)
     except TimeoutError:
         return None
 
@@ -277,7 +277,27 @@ def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
     return len(codes)
 
 
-def install_roles(client: Client) -> None:
+def prepare(client: Client, location: Location) -> int:
+    """Check that a cluster can compute into a store, and prepare its scheduler for our tasks.
+
+    Returns
+    -------
+    int
+        Number of workers.
+
+    Raises
+    ------
+    RequestError
+        As :func:`check_workers` and :func:`check_reach`.
+    """
+    _install_roles(client)
+    workers = check_workers(client)
+    check_reach(client, location)
+    install_retries(client)
+    return workers
+
+
+def _install_roles(client: Client) -> None:
     """Let a scheduler refuse workers that present the certificate of a client.
 
     TLS itself lets them in: who connects is a client for TLS, whatever it becomes. Best effort: a
@@ -297,12 +317,12 @@ def _role_plugin() -> SchedulerPlugin:
         idempotent = True
         reason = "the certificate of a client cannot serve as that of a worker"
 
+        def __init__(self) -> None:
+            self.checks: set[Any] = set()
+
         async def start(self, scheduler: Any) -> None:
             for worker in list(scheduler.workers):
                 await self.check(scheduler, worker)
-
-        def __init__(self) -> None:
-            self.checks: set[Any] = set()
 
         def add_worker(self, scheduler: Any, worker: str) -> None:
             # Not awaited: the connection is handed over a moment after the worker is added.

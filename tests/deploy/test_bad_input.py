@@ -35,6 +35,7 @@ from tests.support.own_kernels import logistic, percolation
 from tests.support.runs import SPEC
 
 ROOT = Path(__file__).parents[2]
+WORKERS = "latticescape.sweeps.execution.workers"
 
 ISING = SPEC.lstrip().replace("2.27, 3.0", "2.27")
 
@@ -1238,9 +1239,7 @@ def test_the_port_of_a_dashboard_is_refused(
 def test_a_scheduler_without_workers_is_refused(
     assert_refused: Refused, scene: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The name latticescape.sweeps.execution.run is the function; the module is to be found here.
-    module = sys.modules["latticescape.sweeps.execution.run"]
-    monkeypatch.setattr(module, "check_workers", partial(check_workers, timeout=0.3))
+    monkeypatch.setattr(f"{WORKERS}.check_workers", partial(check_workers, timeout=0.3))
     words = (scheduler, "no workers", "0.3 s", f"dask worker {scheduler}")
     assert_refused(f"{RUN} --cluster {scheduler}", words, scene)
 
@@ -1294,8 +1293,9 @@ def test_a_worker_that_joins_later_with_other_code_is_refused(
     scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It joins when all others have been asked, and writes nothing."""
+    # The name latticescape.sweeps.execution.run is the function; the module is to be found here.
     module = sys.modules["latticescape.sweeps.execution.run"]
-    monkeypatch.setattr(module, "check_workers", lambda client: 0)
+    monkeypatch.setattr(f"{WORKERS}.check_workers", lambda client: 0)
     monkeypatch.setattr(module, "warmed", lambda client, sweep: nullcontext())
     store = tmp_path / "s.zarr"
     with (
