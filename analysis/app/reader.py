@@ -40,7 +40,7 @@ def without_markup(ds: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     RequestError
-        If the name of a variable or dimension is no plain word.
+        If the name of a variable or dimension holds signs that HTML could use.
 
     Examples
     --------
@@ -50,7 +50,11 @@ def without_markup(ds: xr.Dataset) -> xr.Dataset:
     """
     for name in (*ds.variables, *ds.dims):
         if not re.fullmatch(r"[\w .:+-]+", str(name)):
-            raise RequestError("a variable has a name that cannot be shown", came=str(name))
+            raise RequestError(
+                "a variable has a name that cannot be shown",
+                came=str(name),
+                allowed="letters, digits, blanks and _ . : + -",
+            )
     plain = ds.assign_attrs(_plain(ds.attrs))
     for name, variable in plain.variables.items():
         variable.attrs = _plain(variable.attrs)
@@ -201,7 +205,7 @@ class Reader:
     def _count_failed(self, done: Values) -> int:
         if done.all() or "state" not in self.ds:
             return 0
-        return int((np.isin(self._read("state", {}, self._open()), FAILED) & ~done).sum())
+        return int((np.isin(self._read_again("state"), FAILED) & ~done).sum())
 
     def _drawable(self, name: str) -> bool:
         array = self.ds[name]
@@ -215,16 +219,19 @@ class Reader:
     def _read_done(self) -> Values:
         if "done" not in self.ds:
             return np.ones(self.shape, bool)
-        if self._read_all is not None:
-            return np.asarray(self._read_all("done"), bool)
-        return self._open()["done"].transpose(*self.axes).to_numpy().astype(bool)
+        return np.asarray(self._read_again("done"), bool)
 
-    def _read(self, name: str, inside: Place, ds: xr.Dataset | None = None) -> Values:
+    def _read_again(self, name: str) -> Values:
+        """Return a variable as it is now; the Dataset is opened again only if it must be."""
+        if self._read_all is not None:
+            return self._read_all(name)
+        now: Values = self._open()[name].transpose(*self.axes).to_numpy()
+        return now
+
+    def _read(self, name: str, inside: Place) -> Values:
         if self._read_all is not None and not inside:
             return self._read_all(name)
-        read: Values = (
-            (self.ds if ds is None else ds)[name].isel(inside).transpose(*self.axes).to_numpy()
-        )
+        read: Values = self.ds[name].isel(inside).transpose(*self.axes).to_numpy()
         return read
 
     def _masked(self, values: Values, done: Values) -> Values:

@@ -179,11 +179,12 @@ class Store:
         RequestError
             If a coordinate was changed, or cannot be read.
         """
-        for name in self.wrong_axes():
+        wrong = self.wrong_axes()
+        if wrong:
             raise RequestError(
-                f"the store {self.path} is damaged: the axis {name} differs from its spec",
-                came=shortened(self._coordinate(name), 80),
-                allowed=shortened(self.axes[name], 80),
+                f"the store {self.path} is damaged: the axis {wrong[0]} differs from its spec",
+                came=shortened(self._coordinate(wrong[0]), 80),
+                allowed=shortened(self.axes[wrong[0]], 80),
                 hint=f"latticescape verify {self.path} --repair",
             )
 
@@ -391,10 +392,12 @@ class Store:
 
     def _marks(self, name: str) -> npt.NDArray[Any]:
         """A mark at every point of the grid; an unreadable one counts as never written."""
-        array = self._opened(name, mode="r")
         try:
             return self.values(name)
+        except RequestError:
+            raise
         except DAMAGE:
+            array = self._opened(name, mode="r")
             marks = np.empty(array.shape, array.dtype)
             for block in self.blocks:
                 (kept,) = self._kept((name,), block)
