@@ -254,10 +254,10 @@ def map_(
     simulated = open_sweep(store)
     options: Any = {"at": dict(at), "ridge": ridge, "log": log}
     ui.draw(lambda plots: plots.variable_map(simulated, variable, **options), out)
+    from latticescape.analysis.plots.values import nearest
+
     for axis, value in at:
-        if axis in simulated.dims:
-            values = simulated[axis].to_numpy().astype(float)
-            shown = float(values[np.abs(values - value).argmin()])
-            if abs(shown - value) > 1e-9 * max(1.0, abs(value)):
-                click.echo(f"{axis} = {value:g} was not simulated: {shown:g} is shown", err=True)
+        shown = float(simulated[axis][nearest(simulated, axis, value)])
+        if abs(shown - value) > 1e-9 * max(1.0, abs(value)):
+            click.echo(f"{axis} = {value:g} was not simulated: {shown:g} is shown", err=True)
     click.echo("\n".join(map(str, out)))
