@@ -39,8 +39,6 @@ LOOPBACK = ("127.", "localhost", "::1")
 QUESTION, NONCE_BYTES, ID_BYTES, DIGEST_BYTES = b"latticescape lease? 1 ", 35, 32, 32
 BUSY, IDLE = b"1", b"0"
 
-PLUGIN = "latticescape-lease"
-
 
 def acquire(store: Store, client: Client) -> tuple[Lease, str]:
     """Acquire the lease of a store for a client's scheduler, or join that scheduler's lease.
@@ -147,10 +145,9 @@ def _ask(host: str, port: int, lease: str) -> bool | None:
                 reply += part
     except (OSError, OverflowError, UnicodeError):
         return None
-    for state in (BUSY, IDLE):
-        if reply == _answer_plugin().reply(lease.encode(), nonce, state):
-            return state == BUSY
-    return None
+    plugin = _answer_plugin()
+    proofs = {plugin.reply(lease.encode(), nonce, state): state for state in (BUSY, IDLE)}
+    return proofs[reply] == BUSY if reply in proofs else None
 
 
 def _listens(host: str, port: int) -> bool:
@@ -169,13 +166,14 @@ def _install_answer(client: Client) -> int:
 
     Best effort: 0 on a scheduler that refuses plugins, whose signs of life must do.
     """
-    name = PLUGIN
+    plugin = _answer_plugin()
+    name = plugin.name
 
     def port(dask_scheduler: Any) -> int:
         return int(dask_scheduler.plugins[name].port)
 
     with suppress(Exception):
-        client.register_plugin(_answer_plugin())
+        client.register_plugin(plugin)
         return int(client.run_on_scheduler(port))
     return 0
 
@@ -187,7 +185,7 @@ def _answer_plugin() -> Any:
     states, seconds, digest_bytes = (IDLE, BUSY), ANSWER_SECONDS, DIGEST_BYTES
 
     class AnswerPlugin(SchedulerPlugin):  # type: ignore[misc]
-        name = PLUGIN
+        name = "latticescape-lease"
         idempotent = True
 
         async def start(self, scheduler: Any) -> None:

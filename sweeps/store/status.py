@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+from pydantic import TypeAdapter, ValidationError
+
 from latticescape.physics.errors import Cancelled
 from latticescape.physics.variables import STATES
 from latticescape.sweeps.store.location import StorePath
@@ -107,28 +109,27 @@ class LeaseCheck:
             raise Cancelled
         pulse, now = self.records.read(PULSE), time.monotonic()
         last, seen = self._pulses.get(self.lease, (None, -math.inf))
-        if pulse == last and now - seen > PULSE_SECONDS:
+        if pulse == last and now - seen <= PULSE_SECONDS:
+            return
+        if pulse == last:
             pulse = {"time": time.time()}
             # A failed write is not the fault of the points; the block reports it when it is stored.
             with suppress(OSError, UnreachableError):
                 self.records.write(PULSE, pulse)
-        elif pulse == last:
-            now = seen
         self._pulses[self.lease] = pulse, now
 
 
 def read_lease(records: Records) -> Lease | None:
     """The lease of a store; None if nobody works on it, or what is there is no lease."""
-    from pydantic import TypeAdapter, ValidationError  # lazy: most calls find no lease
-
     record = records.read(NAME)
+    if record is None:
+        return None
     try:
         # As JSON, since in strict mode only that turns a table into a Lease.
-        text = json.dumps(record)
-        lease = None if record is None else TypeAdapter(Lease).validate_json(text, strict=True)
+        lease = TypeAdapter(Lease).validate_json(json.dumps(record), strict=True)
     except ValidationError:
         return None  # written by another version
-    return lease if lease is None or lease.is_plain else None
+    return lease if lease.is_plain else None
 
 
 def end_lease(records: Records) -> None:
