@@ -1,6 +1,7 @@
 """Fault tolerance of a cluster: slow disks, lost schedulers, and workers that die.
 
-A full disk is reported by :class:`latticescape.sweeps.store.atomic_write.UnwritableError`.
+A disk that cannot be written is reported by
+:class:`latticescape.sweeps.store.atomic_write.UnwritableError`.
 """
 
 from collections import Counter
