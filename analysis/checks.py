@@ -24,7 +24,7 @@ def listed(names: Iterable[Any]) -> str:
 
 
 def check_least(number: float, least: float, what: str, hint: str | None = None) -> None:
-    """Check that there are enough of something.
+    """Check that a number of things, such as draws, is at least as large as needed.
 
     Examples
     --------
