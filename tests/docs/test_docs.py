@@ -63,7 +63,7 @@ def test_the_story_of_the_readme_runs(
     pair = names["table"].sel(model="pair", parameter="w1")
     estimate = names["fit"](names["distances"]).parameters["w1"]
     assert (float(pair["best"]), float(pair["best_se"])) == pytest.approx(estimate)
-    assert (tmp_path / "runs" / "mores2.zarr").is_dir()
+    assert (tmp_path / "runs" / "coarse.zarr").is_dir()
 
 
 @pytest.mark.slow
