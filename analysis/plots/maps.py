@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 from bokeh.embed import file_html
 from bokeh.resources import INLINE
+from scipy.ndimage import distance_transform_edt
 
 from latticescape.analysis.inference.estimation.deviance import Overlap, part_of
 from latticescape.analysis.plots.labels import (
@@ -46,6 +47,9 @@ from latticescape.physics.errors import RequestError
 Picture = Any  # HoloViews has no types: an Element, an Overlay or a Layout
 Look = Mapping[str, object]
 
+# Of a map with fewer points than this share, the missing ones have the nearest colour, paler.
+MOSTLY, PALE = 0.5, 0.6
+
 DPI = 160
 ASPECT = 1.25
 FONTS = {"title": 12, "labels": 12, "ticks": 10, "legend": 10, "clabel": 12, "cticks": 10}
@@ -71,7 +75,9 @@ def variable_map(
 ) -> Picture:
     """Draw a variable over two axes of a Dataset, or over one if one is left.
 
-    Points that are not done are grey, and the title says how many they are.
+    Points that are not done are grey, and the title says how many they are. In a map that misses
+    most of its points, each of them has the colour of the nearest point that is done, half
+    transparent: so the first few blocks of a sweep show the whole map.
 
     Parameters
     ----------
@@ -123,6 +129,10 @@ def variable_map(
     else:
         parts = [_mesh(shown, axes, log, species)]
     notes = [place, _missing(table[variable]), means]
+    if len(axes) == 2 and float(shown[variable].isnull().mean()) > MOSTLY:
+        pale = _mesh(_continued(shown[[variable]]), axes, log, species)
+        parts.insert(0, styled(pale, {"alpha": PALE, "colorbar": False}, {"tools": []}))
+        notes[1] = notes[1].replace("grey", "pale: as the nearest computed")
     if ridge:
         # Where the variable is largest along x, if both neighbours are computed.
         values = next(iter(table.data_vars.values()))
@@ -249,6 +259,14 @@ def save(picture: Picture, path: str | Path, *, title: str | None = None) -> Pat
         problem, hint = "pictures have no such format", f'save(picture, "{path.stem}.png")'
         raise RequestError(problem, came=path.name, allowed=".png, .html", hint=hint)
     return path
+
+
+def _continued(table: xr.Dataset) -> xr.Dataset:
+    """Return the table with the value of the nearest computed point, in steps, where one lacks."""
+    values = next(iter(table.data_vars.values()))
+    missing = values.isnull().to_numpy()
+    rows, columns = distance_transform_edt(missing, return_distances=False, return_indices=True)
+    return table.assign({str(values.name): values.copy(data=values.to_numpy()[rows, columns])})
 
 
 def _curve(table: xr.Dataset, axes: list[str], log: bool, species: Species | None) -> list[Picture]:

@@ -22,6 +22,9 @@ BLOCK_SECONDS = 15.0
 MAX_BLOCKS = 10_000
 MIN_BLOCKS = 16
 
+# There are up to SPREAD_BLOCKS of at least SHORT_SECONDS each, so that the first few show the grid.
+SPREAD_BLOCKS, SHORT_SECONDS = 128, 2.0
+
 # A worker holds several copies of a block: as computed, in its order on disk, and compressed.
 BLOCK_BYTES = 128 * 2**20
 
@@ -90,10 +93,10 @@ def plan(sweep: "Sweep", *, block_points: int | None = None) -> Plan:
     sweep
         The sweep.
     block_points
-        Maximum number of points in a block. By default a block takes about 15 s on a slow core and
-        at most 128 MiB, and there are 16 to 10 000 blocks. It changes no bit of the result. Axes
-        whose points a kernel computes together, such as T with parallel tempering, are not cut even
-        if that makes a block larger.
+        Maximum number of points in a block. By default a block takes about 15 s on a slow core, or
+        less if that makes few blocks, and at most 128 MiB; there are 16 to 10 000 blocks. It
+        changes no bit of the result. Axes whose points a kernel computes together, such as T with
+        parallel tempering, are not cut even if that makes a block larger.
 
     Raises
     ------
@@ -145,6 +148,27 @@ def cut(shape: tuple[int, ...], block_shape: tuple[int, ...]) -> tuple[Block, ..
     )
 
 
+def coarse_to_fine(blocks: Sequence[Block]) -> list[Block]:
+    """The same blocks in the order of their computation: the first few are spread over the grid.
+
+    The first 2^k are a coarse grid, whose axes are halved in turn, and so on for every k. Numbers
+    of blocks stay as they are.
+
+    Examples
+    --------
+    >>> [block.number for block in coarse_to_fine(cut((8,), (1,)))]
+    [0, 4, 2, 6, 1, 5, 3, 7]
+    """
+    starts = np.array([block.start for block in blocks]).T
+    indices = [np.unique(column, return_inverse=True)[1] for column in starts]
+    depths = [int(index.max()).bit_length() for index in indices]
+    halvings = sorted((level, axis) for axis, depth in enumerate(depths) for level in range(depth))
+    # The halves of the coarsest halving alternate fastest.
+    keys = [indices[axis] >> (depths[axis] - 1 - level) & 1 for level, axis in halvings]
+    order = np.lexsort(keys) if keys else range(len(blocks))
+    return [blocks[i] for i in order]
+
+
 def box_shape(shape: tuple[int, ...], block_shape: tuple[int, ...], most: int) -> tuple[int, ...]:
     """Points along every axis of a box of at least one and at most ``most`` blocks.
 
@@ -173,9 +197,10 @@ def _default_block_points(sweep: "Sweep") -> int:
     seconds = kernel.updates(1) / kernel.nominal_rate
     by_time = int(BLOCK_SECONDS / seconds)
     by_number = sweep.points // MIN_BLOCKS
+    by_spread = max(sweep.points // SPREAD_BLOCKS, int(SHORT_SECONDS / seconds))
     by_bytes = BLOCK_BYTES // point_bytes(sweep)
     fewest = max(kernel.batch_size, -(-sweep.points // MAX_BLOCKS))
-    return max(min(by_time, by_number, by_bytes), fewest)
+    return max(min(by_time, by_number, by_spread, by_bytes), fewest)
 
 
 def _block_shape(

@@ -26,7 +26,7 @@ from latticescape.physics.store_contents import check_array, check_group, check_
 from latticescape.physics.variables import BOOKKEEPING, STATES
 from latticescape.sweeps.functions.source_digest import Source
 from latticescape.sweeps.spec.axes import MAX_POINTS, axes_of
-from latticescape.sweeps.spec.plan import Block, Plan, cut, point_bytes
+from latticescape.sweeps.spec.plan import Block, Plan, coarse_to_fine, cut, point_bytes
 from latticescape.sweeps.store.arrays import (
     DAMAGE,
     DamageError,
@@ -112,6 +112,10 @@ class Store:
         if not whole or not all(type(n) is int and n > 0 for n in block_shape):
             raise self._damage("it has no valid block_shape", shortened(block_shape, 80))
         return cut(self.shape, tuple(block_shape))
+
+    @cached_property
+    def _ordered(self) -> list[Block]:
+        return coarse_to_fine(self.blocks)
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -231,9 +235,9 @@ class Store:
         return str(self._marks("error")[place])
 
     def pending(self, states: npt.NDArray[np.int8] | None = None) -> list[Block]:
-        """Blocks with pending or failed points, in order; by default of the states in the store."""
+        """Blocks with pending or failed points, coarse to fine; by default of the states stored."""
         open_ = _is_open(self.states() if states is None else states)
-        return [block for block in self.blocks if open_[block.region].any()]
+        return [block for block in self._ordered if open_[block.region].any()]
 
     def open_points(self, block: Block) -> npt.NDArray[np.bool_]:
         """Which points of a block are pending or failed, flat."""

@@ -78,6 +78,17 @@ def test_unfinished_points_are_blank_and_counted(sweep: xr.Dataset) -> None:
     assert "missing" not in title(variable_map(sweep.isel(T=slice(1, None)), "susceptibility"))
 
 
+def test_a_map_of_a_few_points_shows_the_nearest_ones_everywhere(sweep: xr.Dataset) -> None:
+    sweep["susceptibility"] = sweep["susceptibility"].fillna(0)
+    sweep["done"][:] = False
+    sweep["done"][0, 0] = sweep["done"][-1, -1] = True
+    picture = variable_map(sweep, "susceptibility")
+    pale, points = (picture.get(i).dimension_values(2, flat=False) for i in (0, 1))
+    assert np.isfinite(points).sum() == 2
+    assert {pale[0, 0], pale[-1, -1]} == set(np.unique(pale)) == set(points[np.isfinite(points)])
+    assert "26 of 28 points missing (pale: as the nearest computed)" in title(picture)
+
+
 def test_a_sweep_that_has_not_begun_is_told_so(sweep: xr.Dataset) -> None:
     sweep["done"][:] = False
     with pytest.raises(RequestError, match="no point of susceptibility is computed"):
