@@ -17,6 +17,9 @@ from latticescape.physics.models.model import REPLICAS
 SAMPLES, SPINS = "samples", "spins"
 KEEP = (SAMPLES, SPINS)
 
+# Kept too, unless a sweep is not extendable.
+RESTART = "restart"
+
 Words = npt.NDArray[np.uint64]
 
 
@@ -169,6 +172,15 @@ KEPT = {
             "bit r is replica r: 1 for species 1, or spin up; 0 for species 0, or spin down",
         ),
     ),
+    RESTART: (
+        Variable(
+            "restart",
+            ("restart_word",),
+            "uint64",
+            long_name="spins, generators and sums from which the point continues",
+            formula="read by latticescape extend only",
+        ),
+    ),
 }
 
 STATES = ("pending", "done", "failed", "poisoned")
@@ -211,8 +223,8 @@ def variable(name: str) -> Variable:
     return VARIABLES[name]
 
 
-def checked_keep(words: Any) -> tuple[str, ...]:
-    """The words of ``keep``, each once and in the order of ``KEEP``.
+def checked_keep(words: Any, known: Sequence[str] = KEEP) -> tuple[str, ...]:
+    """The words of ``keep``, each once and in the order of the known ones.
 
     Raises
     ------
@@ -224,15 +236,15 @@ def checked_keep(words: Any) -> tuple[str, ...]:
     >>> checked_keep(["spins", "samples"])
     ('samples', 'spins')
     """
-    known = isinstance(words, Sequence) and not isinstance(words, str)
-    if not known or any(word not in KEEP for word in words):
+    listed = isinstance(words, Sequence) and not isinstance(words, str)
+    if not listed or any(word not in known for word in words):
         raise RequestError(
             "keep has an unknown word",
             came=repr(words),
             allowed=f"a list of {' and '.join(KEEP)}",
             hint='keep = ["samples", "spins"]',
         )
-    return tuple(word for word in KEEP if word in words)
+    return tuple(word for word in known if word in words)
 
 
 def pack_replicas(spins: npt.NDArray[np.uint8]) -> Words:

@@ -14,7 +14,7 @@ Hukushima and Nemoto, J. Phys. Soc. Jpn. 65, 1604 (1996), 10.1143/JPSJ.65.1604.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,10 +24,12 @@ import numpy.typing as npt
 from latticescape.physics.compiled import compiled
 from latticescape.physics.errors import CancelCheck, never_cancelled
 from latticescape.physics.kernels.kernel import Schedule
+from latticescape.physics.kernels.restart import BEGINNING, Progress, checkpoints
 from latticescape.physics.kernels.streams import next_uniform, replica_state
 from latticescape.physics.models.model import REPLICAS, Points
 
 Floats = npt.NDArray[np.float64]
+Words = npt.NDArray[np.uint64]
 Chosen = npt.NDArray[np.bool_]
 
 # Monte Carlo steps between two cancel checks: about a second on a large lattice, and much longer
@@ -46,8 +48,21 @@ class Batch(ABC):
         """Advance by ``mcs`` Monte Carlo steps."""
 
     @abstractmethod
-    def add_sample(self, sample: int, early: bool) -> None:
-        """Measure once and add to the sums; ``early`` in the first half of the samples."""
+    def add_sample(self, sample: int) -> None:
+        """Measure once and add to the sums."""
+
+    @abstractmethod
+    def checkpoint(self, place: int) -> None:
+        """Record the sums of the features so far as those of a checkpoint."""
+
+    def dynamics(self) -> Words:
+        """Spins and generators of every point, (points, words): all that the next step reads."""
+        raise NotImplementedError
+
+    def set_dynamics(self, words: Words) -> None:
+        """Go on from the spins and generators of an earlier batch of these points, and from the
+        sums that are in place now."""
+        raise NotImplementedError
 
     def finish(self) -> None:
         """Write results that were not added in place, after the last sample."""
@@ -101,7 +116,7 @@ class Ladder:
     temperatures: Floats
     seeds: npt.NDArray[np.uint64]
     turn: int = 0
-    states: npt.NDArray[np.uint64] = field(init=False)
+    states: Words = field(init=False)
     attempted: npt.NDArray[np.int64] = field(init=False)
     accepted: npt.NDArray[np.int64] = field(init=False)
 
@@ -149,16 +164,60 @@ def drive(
     schedule: Schedule,
     ladders: Sequence[Ladder] = (),
     cancel_check: CancelCheck = never_cancelled,
+    begin: Progress = BEGINNING,
 ) -> None:
-    """Equilibrate and sample all batches in step; swap along the ladders, if there are any."""
-    clock = _advance(batches, schedule, ladders, 0, schedule.equilibration_mcs, cancel_check)
-    for sample in range(schedule.samples):
+    """Equilibrate and sample all batches in step; swap along the ladders, if there are any.
+
+    ``begin`` is how far the batches are: what it contains is not done again.
+    """
+    places = {count: place for place, count in enumerate(checkpoints(schedule.samples))}
+    until = max(begin.clock, schedule.equilibration_mcs)
+    clock = _advance(batches, schedule, ladders, begin.clock, until, cancel_check)
+    for sample in range(begin.samples, schedule.samples):
         until = clock + schedule.stride_mcs
         clock = _advance(batches, schedule, ladders, clock, until, cancel_check)
         for batch in batches:
-            batch.add_sample(sample, early=sample < schedule.samples // 2)
+            batch.add_sample(sample)
+            if sample + 1 in places:
+                batch.checkpoint(places[sample + 1])
     for batch in batches:
         batch.finish()
+
+
+def drive_from(
+    groups: Iterable[Sequence[Batch]],
+    schedule: Schedule,
+    ladders: Sequence[Ladder] = (),
+    cancel_check: CancelCheck = never_cancelled,
+    begin: Progress = BEGINNING,
+    dynamics: Words | None = None,
+) -> Words:
+    """Drive one group of batches after the other, from where they stopped earlier.
+
+    Parameters
+    ----------
+    groups
+        Batches that advance in step.
+    schedule, ladders, cancel_check, begin
+        As for :func:`drive`.
+    dynamics
+        Spins and generators of all points at ``begin``, (points, words); None at the beginning.
+
+    Returns
+    -------
+    ndarray
+        Spins and generators of all points at the end, (points, words).
+    """
+    first, ends = 0, []
+    for batches in groups:
+        if dynamics is not None:
+            for batch in batches:
+                number = len(batch.dynamics())
+                batch.set_dynamics(dynamics[first : first + number])
+                first += number
+        drive(batches, schedule, ladders, cancel_check, begin)
+        ends += [batch.dynamics() for batch in batches]
+    return np.concatenate(ends)
 
 
 def _advance(

@@ -3,6 +3,7 @@
 ``Schedule`` says how long to equilibrate, how often to measure, and with which updates.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -19,12 +20,14 @@ from latticescape.physics.errors import (
     checked_integer,
     never_cancelled,
 )
+from latticescape.physics.kernels.restart import grouped
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import ParametricModel, Points
-from latticescape.physics.variables import Variable, checked_keep
+from latticescape.physics.variables import KEPT, RESTART, Variable, checked_keep
 
 Seeds = npt.NDArray[np.uint64]
 Axes = Mapping[str, npt.NDArray[np.float64]]
+Earlier = Mapping[str, npt.NDArray[Any]]
 Coordinates = dict[str, tuple[str, npt.NDArray[Any], dict[str, str]]]
 
 
@@ -170,7 +173,7 @@ class ModelKernel(Kernel):
     swept
         Names of the parameters that a sweep varies.
     keep
-        What to return in addition to the averages: ``"samples"``, ``"spins"``.
+        What to return in addition to the averages: ``"samples"``, ``"spins"``, ``"restart"``.
     """
 
     lattice: Lattice
@@ -183,7 +186,7 @@ class ModelKernel(Kernel):
     keepable: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "keep", checked_keep(self.keep))
+        object.__setattr__(self, "keep", checked_keep(self.keep, tuple(KEPT)))
         fixed = self.model.fixed(self.swept)
         self.model.check(self.lattice, {name: np.array([v]) for name, v in fixed.items()})
 
@@ -191,6 +194,7 @@ class ModelKernel(Kernel):
     def description(self) -> dict[str, Any]:
         """Everything that decides a point's result besides its coordinates and seed."""
         fixed = sorted(self.model.fixed(self.swept).items())
+        words = [word for word in self.keep if word != RESTART]
         return {
             "kernel.name": self.name,
             "kernel.version": self.version,
@@ -199,7 +203,8 @@ class ModelKernel(Kernel):
             **{f"model.{name}": value for name, value in fixed},
             **{f"model.{name}": value for name, value in self.model.structure.items()},
             **{f"schedule.{name}": value for name, value in asdict(self.schedule).items()},
-            **({"sweep.keep": list(self.keep)} if self.keep else {}),
+            **({"sweep.keep": words} if words else {}),
+            **({} if RESTART in self.keep else {"sweep.extendable": False}),
         }
 
     @property
@@ -246,6 +251,52 @@ class ModelKernel(Kernel):
             stride_mcs=min(stride, max(1, mcs // samples)),
         )
         return replace(self, schedule=shorter)
+
+    def compute(
+        self,
+        points: Axes,
+        seeds: Seeds,
+        cancel_check: CancelCheck = never_cancelled,
+        earlier: Earlier | None = None,
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Compute every variable at some points, points first.
+
+        Parameters
+        ----------
+        points
+            Swept parameters by name, (points,) each.
+        seeds
+            (points, 4) uint64.
+        cancel_check
+            Called regularly; any exception that it raises ends the computation.
+        earlier
+            Variables of the same points under a shorter schedule, ``restart`` among them, points
+            first: computed points go on from there. It changes no bit of the results.
+        """
+        groups = {} if earlier is None else grouped(earlier[RESTART])
+        if earlier is None or (len(groups) > 1 and self.uncut_axes):
+            return self.simulate(points, seeds, cancel_check)
+        rows: list[dict[str, npt.NDArray[Any]]] = [
+            self.simulate(
+                {name: values[some] for name, values in points.items()},
+                seeds[some],
+                cancel_check,
+                {name: values[some] for name, values in earlier.items()},
+            )
+            for some in groups.values()
+        ]
+        order = np.argsort(np.concatenate([*groups.values()]))
+        return {n: np.concatenate([row[n] for row in rows])[order] for n in rows[0]}
+
+    @abstractmethod
+    def simulate(
+        self,
+        points: Axes,
+        seeds: Seeds,
+        cancel_check: CancelCheck = never_cancelled,
+        earlier: Earlier | None = None,
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Compute every variable at points that are equally far; see :meth:`compute`."""
 
     def warm_up(self, axes: Axes) -> None:
         """Compile, or load from the cache, everything that :meth:`compute` calls on a grid.

@@ -1,7 +1,7 @@
 """The kernel of models that are defined by their orbits: ``sample`` and ``LatticeKernel``."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import ClassVar, TypeVar
 
@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import CancelCheck, RequestError, never_cancelled
-from latticescape.physics.kernels.batches import Batch, Ladder, drive, ladders_of
+from latticescape.physics.kernels.batches import Batch, Ladder, Words, drive_from, ladders_of
 from latticescape.physics.kernels.kernel import (
     Axes,
     Coordinates,
+    Earlier,
     ModelKernel,
     Schedule,
     Seeds,
@@ -43,6 +44,13 @@ from latticescape.physics.kernels.reference import (
     clusters_of,
     energy_steps_of,
 )
+from latticescape.physics.kernels.restart import (
+    BEGINNING,
+    MOST_CHECKPOINTS,
+    Progress,
+    pack,
+    resume,
+)
 from latticescape.physics.kernels.swendsen_wang import ClusterBatch, ClusterTables, check_clusters
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.lattices.lattice import Lattice
@@ -52,6 +60,7 @@ from latticescape.physics.variables import (
     ESTIMATES,
     KEEP,
     KEPT,
+    RESTART,
     SAMPLES,
     SPINS,
     TEMPERING,
@@ -82,6 +91,7 @@ def sample(
     kernel: str | None = None,
     keep: Sequence[str] = (),
     cancel_check: CancelCheck = never_cancelled,
+    earlier: Earlier | None = None,
 ) -> Samples:
     """Simulate a block of points with 64 independent replicas each.
 
@@ -108,6 +118,10 @@ def sample(
         last spins. Changes no bit of the sums.
     cancel_check
         Called every few Monte Carlo steps; any exception that it raises ends the simulation.
+    earlier
+        Results of the same points under a shorter schedule, points first: ``restart``, and
+        ``sample_features`` and ``sample_histogram`` if samples are kept. The points go on from
+        there; no bit of the result depends on it.
 
     Returns
     -------
@@ -150,21 +164,58 @@ def sample(
         check_clusters(model, orbits, full)
     if model.bond_disorder is not None:
         check_keep(keep)
-    kept = checked_keep(keep)
-    samples = Samples.empty(len(seeds), features_of(orbits), lattice, schedule.samples, kept)
+    samples = Samples.empty(
+        len(seeds), features_of(orbits), lattice, schedule.samples, checked_keep(keep, tuple(KEPT))
+    )
+    tempered = bool(schedule.tempering_mcs)
+    ladders = [Ladder(p, full["T"][p], seeds[p]) for p in ladders_of(full)] * tempered
+    begin, dynamics = BEGINNING, None
+    if earlier is not None:
+        begin, dynamics = _resume(earlier, schedule, samples, ladders)
     tasks = _tasks(model, lattice, full, orbits, seeds)
     batches = _batches(kernel or fastest, model, lattice, used, full, tasks, samples)
-    if schedule.tempering_mcs:
-        ladders = [Ladder(p, full["T"][p], seeds[p]) for p in ladders_of(full)]
-        # All batches advance in step, because the points of a ladder may be in several of them.
-        drive(list(batches), schedule, ladders, cancel_check)
-        for ladder in ladders:
-            samples.swaps_attempted[ladder.points] = ladder.attempted
-            samples.swaps_accepted[ladder.points] = ladder.accepted
-    else:
-        for batch in batches:
-            drive([batch], schedule, cancel_check=cancel_check)
+    # All batches advance in step if the points of a ladder may be in several of them.
+    groups = iter([list(batches)]) if tempered else ([batch] for batch in batches)
+    dynamics = drive_from(groups, schedule, ladders, cancel_check, begin, dynamics)
+    for ladder in ladders:
+        samples.swaps_attempted[ladder.points] = ladder.attempted
+        samples.swaps_accepted[ladder.points] = ladder.accepted
+    if RESTART in keep:
+        states = [_states(ladders)] * tempered
+        arrays = [*samples.sums, *samples.swaps * tempered, *states, dynamics]
+        samples = replace(samples, restart=pack(Progress.end(schedule), arrays))
     return samples
+
+
+def _resume(
+    earlier: Earlier, schedule: Schedule, samples: Samples, ladders: Sequence[Ladder]
+) -> tuple[Progress, Words | None]:
+    """Take over the results of a shorter schedule; as :func:`resume`."""
+    tempered, states = bool(ladders), _states(ladders)
+    begin, dynamics = resume(
+        earlier[RESTART],
+        schedule,
+        sums=[*samples.sums, *samples.swaps * tempered],
+        at_checkpoints=samples.feature_checkpoints,
+        others=[states] * tempered,
+    )
+    for name, array in samples.per_sample.items():
+        array[:, :, : begin.samples] = earlier[name][:, :, : begin.samples]
+    for ladder in ladders:
+        ladder.turn = begin.clock // schedule.tempering_mcs
+        ladder.states[...] = states[ladder.points]
+        ladder.attempted[...] = samples.swaps_attempted[ladder.points]
+        ladder.accepted[...] = samples.swaps_accepted[ladder.points]
+    return begin, dynamics
+
+
+def _states(ladders: Sequence[Ladder]) -> Words:
+    """Generators of the swaps of every point, (points, 64, 4)."""
+    points = sum(len(ladder.points) for ladder in ladders)
+    states = np.zeros((points, REPLICAS, 4), np.uint64)
+    for ladder in ladders:
+        states[ladder.points] = ladder.states
+    return states
 
 
 def _batches(
@@ -349,7 +400,11 @@ class LatticeKernel(ModelKernel):
     @property
     def sizes(self) -> dict[str, int]:
         """Length of every dimension besides the axes."""
-        kept = {SAMPLES: ("sample", self.schedule.samples), SPINS: ("site", self.lattice.sites)}
+        kept = {
+            SAMPLES: ("sample", self.schedule.samples),
+            SPINS: ("site", self.lattice.sites),
+            RESTART: ("restart_word", self._restart_words),
+        }
         return {
             "replica": REPLICAS,
             "configuration": len(configurations(self.lattice.kind)),
@@ -357,6 +412,17 @@ class LatticeKernel(ModelKernel):
             "feature": len(self.features),
             **{dim: size for word, (dim, size) in kept.items() if word in self.keep},
         }
+
+    @property
+    def _restart_words(self) -> int:
+        """Words of the restart of a point."""
+        sums = len(self.features) * (1 + MOST_CHECKPOINTS) + len(MOMENTS)
+        sums += len(configurations(self.lattice.kind))
+        generators = 4 * REPLICAS
+        if self.name == MULTISPIN:
+            generators = 8 if self.model.move == "exchange" else 4
+        swaps = 1 + REPLICAS + 4 * REPLICAS if self.schedule.tempering_mcs else 0
+        return len(Progress._fields) + self.lattice.sites + generators + REPLICAS * sums + swaps
 
     @property
     def variables(self) -> tuple[Variable, ...]:
@@ -413,20 +479,14 @@ class LatticeKernel(ModelKernel):
         """Number of attempted flips or exchanges in ``points`` points."""
         return points * REPLICAS * self.lattice.sites * self.schedule.total_mcs
 
-    def compute(
-        self, points: Axes, seeds: Seeds, cancel_check: CancelCheck = never_cancelled
+    def simulate(
+        self,
+        points: Axes,
+        seeds: Seeds,
+        cancel_check: CancelCheck = never_cancelled,
+        earlier: Earlier | None = None,
     ) -> dict[str, np.ndarray]:
-        """Compute every variable at some points, points first.
-
-        Parameters
-        ----------
-        points
-            Swept parameters by name, (points,) each.
-        seeds
-            (points, 4) uint64.
-        cancel_check
-            Called every few Monte Carlo steps; any exception that it raises ends the computation.
-        """
+        """Compute every variable at points that are equally far."""
         full = complete(self.model, points, len(seeds))
         samples = sample(
             self.model,
@@ -436,9 +496,12 @@ class LatticeKernel(ModelKernel):
             seeds,
             keep=self.keep,
             cancel_check=cancel_check,
+            earlier=earlier,
         )
         results = observe(samples, self.model.coefficients(full, samples.features), full["T"])
         results |= samples.kept
+        if samples.restart is not None:
+            results["restart"] = samples.restart
         n_species1 = self.model.n_species1(full, self.lattice)
         if n_species1 is not None:
             results["composition"] = n_species1 / self.lattice.sites

@@ -21,6 +21,7 @@ from latticescape.physics.kernels.reference import (
     Trace,
     Words,
 )
+from latticescape.physics.kernels.restart import MOST_CHECKPOINTS, first_half
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import REPLICAS
@@ -29,6 +30,7 @@ from latticescape.physics.variables import SAMPLES, SPINS
 Estimates = dict[str, Floats]
 
 KEPT_ARRAYS = ("sample_features", "sample_histogram", "spins")
+SUMS = ("feature_sum", "feature_checkpoints", "moment_sum", "histogram")
 
 _PER_SITE_POWER = np.array([1, 1, 2, 4, 1, 2])
 
@@ -43,8 +45,11 @@ class Samples:
         Names of the features, in the order of the sums.
     sites, samples
         Number of sites, and number of samples in the sums.
-    feature_sum, feature_first_half
-        (points, 64, features) int64: over all samples, and over the first half of them.
+    feature_sum
+        (points, 64, features) int64.
+    feature_checkpoints
+        (points, 9, 64, features) int64: over the samples up to each of the :func:`checkpoints`, the
+        first of which is the first half of the samples.
     moment_sum
         (points, 64, moments) float64, in the order of ``MOMENTS``.
     histogram
@@ -58,13 +63,15 @@ class Samples:
     spins
         (points, sites) uint64: after the last measurement, if ``"spins"`` are kept. Bit r is
         replica r: 1 for species 1, or spin up (:func:`unpack_replicas`).
+    restart
+        (points, words) uint64: from where each point continues, if ``"restart"`` is kept.
     """
 
     features: tuple[str, ...]
     sites: int
     samples: int
     feature_sum: Integers
-    feature_first_half: Integers
+    feature_checkpoints: Integers
     moment_sum: Floats
     histogram: Integers
     swaps_attempted: Integers
@@ -72,6 +79,7 @@ class Samples:
     sample_features: Counts | None = None
     sample_histogram: Counts | None = None
     spins: Words | None = None
+    restart: Words | None = None
 
     @classmethod
     def empty(
@@ -91,7 +99,9 @@ class Samples:
             sites=lattice.sites,
             samples=samples,
             feature_sum=np.zeros((*shape, len(features)), np.int64),
-            feature_first_half=np.zeros((*shape, len(features)), np.int64),
+            feature_checkpoints=np.zeros(
+                (points, MOST_CHECKPOINTS, REPLICAS, len(features)), np.int64
+            ),
             moment_sum=np.zeros((*shape, len(MOMENTS))),
             histogram=np.zeros((*shape, classes), np.int64),
             swaps_attempted=np.zeros(points, np.int64),
@@ -102,6 +112,22 @@ class Samples:
         )
 
     @property
+    def sums(self) -> tuple[npt.NDArray[Any], ...]:
+        """All sums that every measurement adds to, points first."""
+        return tuple(getattr(self, name) for name in SUMS)
+
+    @property
+    def swaps(self) -> tuple[npt.NDArray[Any], ...]:
+        """Attempted and accepted swaps of parallel tempering."""
+        return (self.swaps_attempted, self.swaps_accepted)
+
+    @property
+    def per_sample(self) -> dict[str, Counts]:
+        """The arrays of every measurement, if samples are kept, by name."""
+        arrays = {n: getattr(self, n) for n in ("sample_features", "sample_histogram")}
+        return {name: array for name, array in arrays.items() if array is not None}
+
+    @property
     def kept(self) -> dict[str, npt.NDArray[Any]]:
         """The arrays that are kept in addition to the sums, by name."""
         arrays = {name: getattr(self, name) for name in KEPT_ARRAYS}
@@ -109,8 +135,7 @@ class Samples:
 
     def of_point(self, point: int) -> Sums:
         """The sums of one point, as views."""
-        arrays = (self.feature_sum, self.feature_first_half, self.moment_sum, self.histogram)
-        return Sums(*(array[point] for array in arrays))
+        return Sums(*(array[point] for array in self.sums))
 
     def traces(self) -> list[Trace]:
         """The trace of every point, as views; empty if nothing is kept."""
@@ -198,7 +223,7 @@ class HalvedSums(Protocol):
 
 def energy_drift(sums: HalvedSums, couplings: Floats, sites: int, samples: int) -> Floats:
     """Energy per site, second half of the samples minus first, of each replica, (64,)."""
-    early = samples // 2
+    early = first_half(samples)
     late = samples - early
     change = (sums.features - sums.first_half) / late - sums.first_half / early
     drift: Floats = np.sum(change * couplings, axis=-1) / sites

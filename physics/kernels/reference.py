@@ -16,7 +16,7 @@ from latticescape.physics.kernels.streams import next_below, next_uniform, repli
 from latticescape.physics.lattices.configurations import add_configurations, configurations
 from latticescape.physics.lattices.lattice import Lattice, Sites
 from latticescape.physics.models.model import REPLICAS, Orbit, features_of
-from latticescape.physics.variables import pack_replicas
+from latticescape.physics.variables import pack_replicas, unpack_replicas
 
 # Moments of every replica, in this order: sums over samples of the whole-lattice quantity.
 MOMENTS = ("m", "m_abs", "m2", "m4", "e", "e2")
@@ -95,13 +95,19 @@ class Tables(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Sums over the samples of one point, one row per replica: features, those of the first half,
-    moments in the order of ``MOMENTS``, and configuration counts."""
+    """Sums over the samples of one point, one row per replica: features, those at the checkpoints
+    (9, 64, features), moments in the order of ``MOMENTS``, and configuration counts."""
 
     features: Integers
-    first_half: Integers
+    checkpoints: Integers
     moments: Floats
     histogram: Integers
+
+    @property
+    def first_half(self) -> Integers:
+        """Features summed over the first half of the samples."""
+        half: Integers = self.checkpoints[0]
+        return half
 
 
 class Trace(NamedTuple):
@@ -298,15 +304,13 @@ def advance(spins: Any, states: Any, task: Any, touching: Any, neighbors: Any, m
 
 
 @compiled
-def add_samples(spins: Any, task: Any, tables: Any, early: Any, sums: Any) -> None:
-    """Measure every replica once and add it to its sums; ``early`` in the first half."""
+def add_samples(spins: Any, task: Any, tables: Any, sums: Any) -> None:
+    """Measure every replica once and add it to its sums."""
     features, sites = np.empty(len(task.couplings), np.int64), np.arange(spins.shape[1])
     for replica in range(len(spins)):
         measure_features(spins[replica], tables.clusters, features)
         add_moments(spins[replica], features, task.couplings, sums.moments[replica])
         sums.features[replica] += features
-        if early:
-            sums.first_half[replica] += features
         counts = sums.histogram[replica]
         add_configurations(spins[replica], sites, tables.neighbors, tables.classes, counts)
 
@@ -357,12 +361,23 @@ class ReferenceBatch(Batch):
         touched, neighbors = self.tables.touching(self.task), self.tables.measured.neighbors
         advance(self.spins, self.states, self.task, touched, neighbors, mcs)
 
-    def add_sample(self, sample: int, early: bool) -> None:
+    def add_sample(self, sample: int) -> None:
         features, histogram = self.sums.features, self.sums.histogram
         before = (features.copy(), histogram.copy()) if self.traces else (0, 0)
-        add_samples(self.spins, self.task, self.tables.measured, early, self.sums)
+        add_samples(self.spins, self.task, self.tables.measured, self.sums)
         for trace in self.traces:
             trace.record(sample, features - before[0], histogram - before[1])
+
+    def checkpoint(self, place: int) -> None:
+        self.sums.checkpoints[place] = self.sums.features
+
+    def dynamics(self) -> Words:
+        return np.concatenate([pack_replicas(self.spins), self.states.ravel()])[None, :]
+
+    def set_dynamics(self, words: Words) -> None:
+        sites = self.spins.shape[1]
+        self.spins[...] = unpack_replicas(words[0, :sites])
+        self.states[...] = words[0, sites:].reshape(self.states.shape)
 
     def finish(self) -> None:
         """Record the last spins; the sums were added in place."""

@@ -218,18 +218,24 @@ def initialize(walkers: Any, seed: Any, surface: Any) -> None:
 @compiled
 def place(walkers: Any, r: Any, occupied: Any, surface: Any) -> None:
     """Place a replica's adatoms on the occupied sites."""
-    walkers.rates[r], walkers.counts[r], walkers.shifts[r] = 0.0, 0, 0.0
-    walkers.adatoms[r] = -1
     number = 0
     for site in range(len(occupied)):
         if occupied[site]:
             walkers.sites[r, number] = site
-            walkers.adatoms[r, site] = number
-            walkers.counts[r, surface.types[site]] += 1
             number += 1
+    settle(walkers, r, surface)
+
+
+@compiled
+def settle(walkers: Any, r: Any, surface: Any) -> None:
+    """Fill in everything that follows from the sites of a replica's adatoms."""
+    walkers.rates[r], walkers.counts[r], walkers.shifts[r] = 0.0, 0, 0.0
+    walkers.adatoms[r] = -1
+    for adatom, site in enumerate(walkers.sites[r]):
+        walkers.adatoms[r, site] = adatom
+        walkers.counts[r, surface.types[site]] += 1
     touching = 0
-    for adatom in range(number):
-        site = walkers.sites[r, adatom]
+    for adatom, site in enumerate(walkers.sites[r]):
         touching += neighbors_taken(site, -1, walkers.adatoms[r], surface)
         set_rate(walkers.rates[r], adatom, total_rate(site, walkers.adatoms[r], surface))
     walkers.counts[r, -1] = touching // 2

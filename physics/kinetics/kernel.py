@@ -11,6 +11,7 @@ from latticescape.physics.kernels.boltzmann import boltzmann
 from latticescape.physics.kernels.kernel import (
     Axes,
     Coordinates,
+    Earlier,
     ModelKernel,
     Seeds,
     complete,
@@ -18,12 +19,21 @@ from latticescape.physics.kernels.kernel import (
     described,
 )
 from latticescape.physics.kernels.observables import Estimates, jackknife
+from latticescape.physics.kernels.restart import BEGINNING, Progress, pack, progress_of, unpack
 from latticescape.physics.kinetics import hopping
 from latticescape.physics.kinetics.adatoms import BOLTZMANN_EV, ENERGIES, Adatoms
 from latticescape.physics.kinetics.hopping import Sums, Surface, Walkers
 from latticescape.physics.lattices.lattice import Lattice, neighbor_steps
 from latticescape.physics.models.model import REPLICAS, Points
-from latticescape.physics.variables import KEPT, SAMPLES, SPINS, Variable, pack_replicas
+from latticescape.physics.variables import (
+    KEPT,
+    RESTART,
+    SAMPLES,
+    SPINS,
+    Variable,
+    Words,
+    pack_replicas,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -81,8 +91,8 @@ class AdatomKernel(ModelKernel):
     Parameters
     ----------
     lattice, model, schedule, swept, keep
-        As for :class:`ModelKernel`; the model is :class:`Adatoms`. Of the words of ``keep`` only
-        ``"spins"`` is supported; a 1 is an adatom.
+        As for :class:`ModelKernel`; the model is :class:`Adatoms`. Of the words of ``keep``
+        ``"samples"`` is not supported; in ``"spins"`` a 1 is an adatom.
 
     Raises
     ------
@@ -122,9 +132,32 @@ class AdatomKernel(ModelKernel):
     @property
     def sizes(self) -> dict[str, int]:
         """Length of every dimension besides the axes."""
-        site = {"site": self.lattice.sites} if SPINS in self.keep else {}
         kinds = self.model.kinds
-        return {"replica": REPLICAS, "site_type": kinds, "to_site_type": kinds, **site}
+        kept = {
+            SPINS: ("site", self.lattice.sites),
+            RESTART: ("restart_word", self._restart_words),
+        }
+        return {
+            "replica": REPLICAS,
+            "site_type": kinds,
+            "to_site_type": kinds,
+            **{dim: size for word, (dim, size) in kept.items() if word in self.keep},
+        }
+
+    @property
+    def _restart_words(self) -> int:
+        """Words of the restart of a point."""
+        sums = 2 + self.model.kinds + 1 + self.model.kinds**2
+        return len(Progress._fields) + REPLICAS * (sums + 4 + self._most_adatoms)
+
+    @property
+    def _most_adatoms(self) -> int:
+        """Number of adatoms; if it is swept, of sites."""
+        fixed = self.model.fixed(self.swept)
+        if "adatoms" not in fixed or "coverage" not in fixed:
+            return self.lattice.sites
+        point = {name: np.array([value]) for name, value in fixed.items()}
+        return int(self.model.n_species1(point, self.lattice)[0])
 
     @property
     def variables(self) -> tuple[Variable, ...]:
@@ -144,8 +177,13 @@ class AdatomKernel(ModelKernel):
             "to_site_type": "type of site that a hop ends on",
             "site": f"site of the {self.lattice.kind} lattice",
         }
+        sizes = self.sizes
         return described(
-            {name: (np.arange(size), long_names[name]) for name, size in self.sizes.items()}
+            {
+                name: (np.arange(sizes[name]), text)
+                for name, text in long_names.items()
+                if name in sizes
+            }
         )
 
     @property
@@ -162,36 +200,34 @@ class AdatomKernel(ModelKernel):
     def updates(self, points: int) -> int:
         """Number of hops in ``points`` points; if the number of adatoms is swept, as if half of the
         sites were occupied."""
-        fixed = self.model.fixed(self.swept)
-        number = self.lattice.sites // 2
-        if "adatoms" in fixed and "coverage" in fixed:
-            point = {name: np.array([value]) for name, value in fixed.items()}
-            number = int(self.model.n_species1(point, self.lattice)[0])
+        swept = not {"adatoms", "coverage"}.isdisjoint(self.swept)
+        number = self.lattice.sites // 2 if swept else self._most_adatoms
         return points * REPLICAS * number * self.schedule.total_mcs
 
-    def compute(
-        self, points: Axes, seeds: Seeds, cancel_check: CancelCheck = never_cancelled
+    def simulate(
+        self,
+        points: Axes,
+        seeds: Seeds,
+        cancel_check: CancelCheck = never_cancelled,
+        earlier: Earlier | None = None,
     ) -> dict[str, np.ndarray]:
-        """Compute every variable at some points, points first.
-
-        Parameters
-        ----------
-        points
-            Swept parameters by name, (points,) each.
-        seeds
-            (points, 4) uint64.
-        cancel_check
-            Called every few thousand hops; any exception that it raises ends the computation.
-        """
+        """Compute every variable at points that are equally far."""
         full = complete(self.model, points, len(seeds))
         self.model.check_points(self.lattice, full)
         rows = [
-            self._point({name: v[p : p + 1] for name, v in full.items()}, seed, cancel_check)
+            self._point(
+                {name: v[p : p + 1] for name, v in full.items()},
+                seed,
+                cancel_check,
+                None if earlier is None else earlier[RESTART][p : p + 1],
+            )
             for p, seed in enumerate(seeds)
         ]
         return {v.name: np.stack([row[v.name] for row in rows]) for v in self.variables}
 
-    def _point(self, point: Points, seed: Any, cancel_check: CancelCheck) -> dict[str, np.ndarray]:
+    def _point(
+        self, point: Points, seed: Any, cancel_check: CancelCheck, restart: Words | None
+    ) -> dict[str, np.ndarray]:
         surface = surface_of(self.lattice, self.model, point)
         number = int(self.model.n_species1(point, self.lattice)[0])
         walkers = walkers_of(self.lattice, self.model, number, REPLICAS)
@@ -203,11 +239,13 @@ class AdatomKernel(ModelKernel):
             squares=np.zeros(REPLICAS),
         )
         hopping.initialize(walkers, seed, surface)
-        for hops in _parts(number * self.schedule.equilibration_mcs):
-            cancel_check()
-            hopping.advance(walkers, surface, hops)
-        walkers.shifts[...] = 0.0
-        for _ in range(self.schedule.samples):
+        begin = self._resume(restart, walkers, sums, surface)
+        if not begin.samples:
+            for hops in _parts(number * self.schedule.equilibration_mcs):
+                cancel_check()
+                hopping.advance(walkers, surface, hops)
+            walkers.shifts[...] = 0.0
+        for _ in range(begin.samples, self.schedule.samples):
             for hops in _parts(number * self.schedule.stride_mcs):
                 cancel_check()
                 hopping.measure(walkers, surface, hops, sums)
@@ -215,7 +253,30 @@ class AdatomKernel(ModelKernel):
         results = self._observe(sums, point, number)
         if SPINS in self.keep:
             results["spins"] = pack_replicas((walkers.adatoms >= 0).astype(np.uint8))
+        if RESTART in self.keep:
+            unused = self._most_adatoms - number
+            sites = np.pad(walkers.sites, ((0, 0), (0, unused)), constant_values=-1)
+            arrays = [array[None] for array in (*sums, walkers.states, sites)]
+            results[RESTART] = pack(Progress.end(self.schedule), arrays)[0]
         return results
+
+    def _resume(
+        self, restart: Words | None, walkers: Walkers, sums: Sums, surface: Surface
+    ) -> Progress:
+        """Go on from a point's restart, (1, words); measuring draws random numbers, so that samples
+        never serve as equilibration."""
+        if restart is None:
+            return BEGINNING
+        (progress,) = progress_of(restart)
+        begin = progress.towards(self.schedule)
+        if begin is None or not begin.samples:
+            return BEGINNING
+        sites = np.empty((1, REPLICAS, self._most_adatoms), np.int64)
+        unpack(restart, [*(array[None] for array in (*sums, walkers.states)), sites])
+        walkers.sites[...] = sites[0, :, : walkers.sites.shape[1]]
+        for replica in range(REPLICAS):
+            hopping.settle(walkers, replica, surface)
+        return begin
 
     def _observe(self, sums: Sums, point: Points, number: int) -> dict[str, np.ndarray]:
         second = unit_of_time(point)

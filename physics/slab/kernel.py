@@ -6,10 +6,11 @@ from typing import ClassVar
 import numpy as np
 
 from latticescape.physics.errors import CancelCheck, RequestError, never_cancelled
-from latticescape.physics.kernels.batches import Batch, drive
+from latticescape.physics.kernels.batches import Batch, drive_from
 from latticescape.physics.kernels.kernel import (
     Axes,
     Coordinates,
+    Earlier,
     ModelKernel,
     Seeds,
     complete,
@@ -17,13 +18,14 @@ from latticescape.physics.kernels.kernel import (
 )
 from latticescape.physics.kernels.lattice_kernel import MULTISPIN, REFERENCE
 from latticescape.physics.kernels.multispin.simd import WORDS
+from latticescape.physics.kernels.restart import BEGINNING, Progress, pack, resume
 from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.slab.lattice import ARRANGEMENTS, CLASSES, Slab
 from latticescape.physics.slab.model import FEATURES, GAS_CONSTANT, SPECIES, SegregationSlab
 from latticescape.physics.slab.multispin import SlabMultispinBatch
 from latticescape.physics.slab.observables import ESTIMATES, SUMS, SlabSums, SlabTask, observe
 from latticescape.physics.slab.reference import SlabReferenceBatch
-from latticescape.physics.variables import Variable
+from latticescape.physics.variables import KEPT, RESTART, Variable
 
 OXYGEN = ("without", "with")
 
@@ -40,7 +42,7 @@ class SlabKernel(ModelKernel):
     lattice, model, schedule, swept
         As for :class:`ModelKernel`; the lattice is a slab.
     keep
-        Must be empty.
+        Nothing but ``"restart"``.
 
     Raises
     ------
@@ -69,7 +71,7 @@ class SlabKernel(ModelKernel):
     def __post_init__(self) -> None:
         self.model.check_lattice(self.lattice)
         for asked, allowed in (
-            (self.keep, "keep = []"),
+            (self.keep not in ((), (RESTART,)), "keep = []"),
             (self.schedule.tempering_mcs, "tempering_mcs = 0"),
             (self.schedule.update != "local", 'update = "local"'),
         ):
@@ -84,6 +86,9 @@ class SlabKernel(ModelKernel):
     @property
     def sizes(self) -> dict[str, int]:
         """Length of every dimension besides the axes."""
+        slab = self.lattice
+        sums = SlabSums.arrays(1, slab.layers)
+        words = len(Progress._fields) + slab.sites + slab.hollows + 8 + sum(s.size for s in sums)
         return {
             "replica": REPLICAS,
             "oxygen": len(OXYGEN),
@@ -91,13 +96,15 @@ class SlabKernel(ModelKernel):
             "layer": self.lattice.layers,
             "species": len(SPECIES),
             "feature": len(FEATURES),
+            **({"restart_word": words} if RESTART in self.keep else {}),
         }
 
     @property
     def variables(self) -> tuple[Variable, ...]:
         """The variables that :meth:`compute` returns."""
         estimates = (v for e in ESTIMATES for v in (e, e.error))
-        return tuple(v.in_units(self.model.energy_units) for v in (*estimates, *SUMS))
+        kept = (v for word in self.keep for v in KEPT[word])
+        return tuple(v.in_units(self.model.energy_units) for v in (*estimates, *SUMS, *kept))
 
     @property
     def coordinates(self) -> Coordinates:
@@ -114,20 +121,21 @@ class SlabKernel(ModelKernel):
         )
         return {**dimensions, **arrangement_coordinates()}
 
-    def compute(
+    def simulate(
         self,
         points: Axes,
         seeds: Seeds,
         cancel_check: CancelCheck = never_cancelled,
+        earlier: Earlier | None = None,
         *,
         kernel: str | None = None,
     ) -> dict[str, np.ndarray]:
-        """Compute every variable at some points, points first.
+        """Compute every variable at points that are equally far.
 
         Parameters
         ----------
-        points, seeds, cancel_check
-            As for :meth:`LatticeKernel.compute`.
+        points, seeds, cancel_check, earlier
+            As for :meth:`ModelKernel.compute`.
         kernel
             ``"lanes"``, the multispin kernel (default), or ``"reference"``: other random numbers,
             the same distribution.
@@ -146,7 +154,8 @@ class SlabKernel(ModelKernel):
             )
             for p in range(len(seeds))
         ]
-        sums = [SlabSums.empty(self.lattice.layers) for _ in tasks]
+        arrays = SlabSums.arrays(len(tasks), self.lattice.layers)
+        sums = [SlabSums(*(array[p] for array in arrays)) for p in range(len(tasks))]
         batches: list[Batch]
         if kernel == REFERENCE:
             batches = [
@@ -156,8 +165,12 @@ class SlabKernel(ModelKernel):
         else:
             eights = [slice(first, first + WORDS) for first in range(0, len(tasks), WORDS)]
             batches = [SlabMultispinBatch(self.lattice, tasks[e], sums[e]) for e in eights]
-        for batch in batches:
-            drive([batch], self.schedule, cancel_check=cancel_check)
+        begin, dynamics = BEGINNING, None
+        if earlier is not None:
+            at_checkpoints = arrays[2]
+            begin, dynamics = resume(earlier[RESTART], self.schedule, arrays, at_checkpoints)
+        groups = ([batch] for batch in batches)
+        dynamics = drive_from(groups, self.schedule, (), cancel_check, begin, dynamics)
         rows = [
             observe(
                 sums[p],
@@ -169,7 +182,9 @@ class SlabKernel(ModelKernel):
             )
             for p, task in enumerate(tasks)
         ]
-        return {v.name: np.stack([row[v.name] for row in rows]) for v in self.variables}
+        results = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        results["restart"] = pack(Progress.end(self.schedule), [*arrays, dynamics])
+        return {v.name: results[v.name] for v in self.variables}
 
     def updates(self, points: int) -> int:
         """Number of attempted exchanges and hops in ``points`` points."""

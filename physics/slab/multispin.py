@@ -104,7 +104,23 @@ class SlabMultispinBatch(Batch):
                 sizes,
             )
 
-    def add_sample(self, sample: int, early: bool) -> None:
+    def checkpoint(self, place: int) -> None:
+        for target in self.sums:
+            target.checkpoints[place] = target.features
+
+    def dynamics(self) -> Words:
+        # All parts of the order are equally far.
+        order = np.tile(self.order[:1].T, WORDS)
+        return np.concatenate([self.bits[:-2], self.state, order]).T[: len(self.sums)]
+
+    def set_dynamics(self, words: Words) -> None:
+        columns = np.concatenate([words, *[words[:1]] * (WORDS - len(words))]).T
+        places, state = len(self.bits) - 2, len(self.state)
+        self.bits[:places] = columns[:places]
+        self.state[...] = columns[places : places + state]
+        self.order[...] = words[0, places + state :]
+
+    def add_sample(self, sample: int) -> None:
         lattice, bits = self.lattice, self.bits
         own = np.arange(lattice.sites, dtype=np.int32)
         layers = own.reshape(lattice.layers, lattice.hollows, 1)
@@ -119,7 +135,7 @@ class SlabMultispinBatch(Batch):
         features = np.stack([unlike, la_la, la_o])
         for word, target in enumerate(self.sums):
             each = (part[:, :, word].T for part in (features, histogram, calcium))
-            target.add(*each, early=early)
+            target.add(*each)
 
     def _filters(self) -> tuple[Filter, Filter, Filter]:
         unlike, la_la, la_o = np.stack([task.couplings for task in self.tasks], axis=-1)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.kernels.observables import Estimates, energy_drift, jackknife
+from latticescape.physics.kernels.restart import MOST_CHECKPOINTS
 from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.slab.lattice import ARRANGEMENTS, Slab
 from latticescape.physics.slab.model import GAS_CONSTANT, SPECIES
@@ -52,8 +53,9 @@ class SlabSums:
         (64, 3): unlike bulk pairs, La–La pairs of the surface, La–O contacts.
     products
         (64, 3, 3): products of any two of them, for the variance of the energy.
-    first_half
-        (64, 3): features over the first half of the samples.
+    checkpoints
+        (9, 64, 3): features over the samples up to each of the :func:`checkpoints`, the first of
+        which is the first half of the samples.
     histogram
         (64, 12): classes of hollows.
     calcium
@@ -62,25 +64,36 @@ class SlabSums:
 
     features: Integers
     products: Integers
-    first_half: Integers
+    checkpoints: Integers
     histogram: Integers
     calcium: Integers
 
+    @staticmethod
+    def arrays(points: int, layers: int) -> list[Integers]:
+        """Sums of zero of several points, points first."""
+        features = (MOST_CHECKPOINTS, REPLICAS, 3)
+        replicas = ((3,), (3, 3), (2 * ARRANGEMENTS,), (layers,))
+        shapes = [(REPLICAS, *shape) for shape in replicas]
+        shapes.insert(2, features)
+        return [np.zeros((points, *shape), np.int64) for shape in shapes]
+
     @classmethod
     def empty(cls, layers: int) -> "SlabSums":
-        shapes = ((3,), (3, 3), (3,), (2 * ARRANGEMENTS,), (layers,))
-        return cls(*(np.zeros((REPLICAS, *shape), np.int64) for shape in shapes))
+        """Sums of zero of one point."""
+        return cls(*(array[0] for array in cls.arrays(1, layers)))
 
-    def add(
-        self, features: Integers, histogram: Integers, calcium: Integers, *, early: bool
-    ) -> None:
+    @property
+    def first_half(self) -> Integers:
+        """Features summed over the first half of the samples, (64, 3)."""
+        half: Integers = self.checkpoints[0]
+        return half
+
+    def add(self, features: Integers, histogram: Integers, calcium: Integers) -> None:
         """One sample of every replica: (64, 3), (64, 12), (64, layers)."""
         np.add(self.features, features, out=self.features)
         np.add(self.products, features[:, :, None] * features[:, None], out=self.products)
         np.add(self.histogram, histogram, out=self.histogram)
         np.add(self.calcium, calcium, out=self.calcium)
-        if early:
-            np.add(self.first_half, features, out=self.first_half)
 
 
 def observe(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.batches import Batch
+from latticescape.physics.kernels.batches import Batch, Words
 from latticescape.physics.kernels.reference import draw_arrangement
 from latticescape.physics.kernels.streams import next_below, next_uniform, replica_state
 from latticescape.physics.lattices.configurations import add_configurations
@@ -23,6 +23,7 @@ from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.slab.lattice import ARRANGEMENTS, Slab, tables_of
 from latticescape.physics.slab.model import FEATURES, GAS_CONSTANT, SegregationSlab
 from latticescape.physics.slab.observables import SlabSums, SlabTask
+from latticescape.physics.variables import pack_replicas, unpack_replicas
 
 MOST_ARRANGEMENTS = 2**22
 
@@ -124,14 +125,25 @@ class SlabReferenceBatch(Batch):
         task = self.task
         advance(self.bits, self.states, self.tables, task.couplings, task.heat, mcs)
 
-    def add_sample(self, sample: int, early: bool) -> None:
+    def checkpoint(self, place: int) -> None:
+        self.sums.checkpoints[place] = self.sums.features
+
+    def dynamics(self) -> Words:
+        return np.concatenate([pack_replicas(self.bits), self.states.ravel()])[None, :]
+
+    def set_dynamics(self, words: Words) -> None:
+        places = self.bits.shape[1]
+        self.bits[...] = unpack_replicas(words[0, :places])
+        self.states[...] = words[0, places:].reshape(self.states.shape)
+
+    def add_sample(self, sample: int) -> None:
         layers = self.sums.calcium.shape[1]
         features = np.empty((REPLICAS, 3), np.int64)
         classes = np.empty((REPLICAS, 2 * ARRANGEMENTS), np.int64)
         calcium = np.empty((REPLICAS, layers), np.int64)
         for replica, bits in enumerate(self.bits):
             measure(bits, self.tables, features[replica], classes[replica], calcium[replica])
-        self.sums.add(features, classes, calcium, early=early)
+        self.sums.add(features, classes, calcium)
 
 
 def expect(lattice: Slab, model: SegregationSlab) -> dict[str, npt.NDArray[np.float64]]:

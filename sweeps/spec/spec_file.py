@@ -20,6 +20,7 @@ class SweepTable(Table):
 
     seed: Any = Field(default=0, examples=[2026])
     keep: Any = Field(default=(), examples=[["samples"]])
+    extendable: Any = Field(default=True, examples=[False])
 
 
 class LatticeTable(Table):
@@ -84,7 +85,7 @@ def parts_of(text: str) -> dict[str, Any]:
     tables = parse_toml(text, "the spec", "T = [2.0, 2.5]")
     schema = FunctionSpec if "kernel" in tables else ModelSpec
     spec: FunctionSpec | ModelSpec = schema.read(tables, "the spec")
-    parts = {"grid": tables["grid"], "seed": spec.sweep.seed, "keep": spec.sweep.keep}
+    parts = {"grid": tables["grid"], **spec.sweep.model_dump()}
     if isinstance(spec, FunctionSpec):
         return {"kernel": FunctionKernel.of_table(tables["kernel"]), **parts}
     lattice, kind = lattice_of(tables["lattice"]), MODELS[tables["model"].pop("kind")]

@@ -32,7 +32,11 @@ from latticescape.physics.kernels.multispin.features import (
 )
 from latticescape.physics.kernels.multispin.heat_bath import Rule, rule, visits
 from latticescape.physics.kernels.multispin.simd import WORDS, aligned
-from latticescape.physics.kernels.multispin.thresholds import seed_state, threshold_planes
+from latticescape.physics.kernels.multispin.thresholds import (
+    Words,
+    seed_state,
+    threshold_planes,
+)
 from latticescape.physics.kernels.reference import Integers, Sums, Task, Trace, draw_arrangement
 from latticescape.physics.kernels.streams import replica_state
 from latticescape.physics.lattices.configurations import configurations
@@ -181,11 +185,24 @@ class MultispinBatch(Batch):
         """Make the tables of the moves and the first spins."""
         return
 
-    def add_sample(self, sample: int, early: bool) -> None:
+    def add_sample(self, sample: int) -> None:
         histogram, features, up = self._measured()
-        self.sums.add(histogram, features, up, early=early)
+        self.sums.add(histogram, features, up)
         for word, trace in enumerate(self.traces):
             trace.record(sample, features[:, :, word].T, histogram[:, :, word].T)
+
+    def checkpoint(self, place: int) -> None:
+        self.sums.checkpoints[place] = self.sums.features
+
+    def dynamics(self) -> Words:
+        words = np.concatenate([self.spins, self.state])
+        return words.T[: len(self.targets)]
+
+    def set_dynamics(self, words: Words) -> None:
+        columns = np.concatenate([words, *[words[:1]] * (WORDS - len(words))]).T
+        sites = len(self.spins)
+        self.spins[...], self.state[...] = columns[:sites], columns[sites : sites + len(self.state)]
+        self.sums.read(self.targets)
 
     def finish(self) -> None:
         self.sums.write(self.targets)
@@ -242,6 +259,15 @@ class ExchangeBatch(MultispinBatch):
         self.order = first_order()
         for word, task in enumerate(self.tasks):
             arrange(self.spins, word, task.seed, task.n_species1)
+
+    def dynamics(self) -> Words:
+        # All parts of the order are equally far.
+        order = np.tile(self.order[0], (len(self.targets), 1))
+        return np.concatenate([super().dynamics(), order], axis=1)
+
+    def set_dynamics(self, words: Words) -> None:
+        super().set_dynamics(words)
+        self.order[...] = words[0, -self.order.shape[1] :]
 
     def advance(self, mcs: int) -> None:
         exchanges = mcs * len(self.spins)

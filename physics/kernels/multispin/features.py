@@ -14,6 +14,7 @@ import numpy.typing as npt
 from latticescape.physics.compiled import compiled
 from latticescape.physics.kernels.multispin.simd import WORDS
 from latticescape.physics.kernels.reference import MOMENTS, Floats, Sums
+from latticescape.physics.kernels.restart import MOST_CHECKPOINTS
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.lattices.lattice import Lattice, Sites, neighbor_steps
 from latticescape.physics.models.model import REPLICAS, Orbit
@@ -43,16 +44,14 @@ class MultispinSums:
     def __init__(self, couplings: Floats, classes: int, sites: int) -> None:
         self.couplings, self.sites = np.ascontiguousarray(couplings), sites
         self.features = np.zeros((couplings.shape[1], *SHAPE), np.int64)
-        self.first_half = np.zeros_like(self.features)
+        self.checkpoints = np.zeros((MOST_CHECKPOINTS, *self.features.shape), np.int64)
         self.moments = np.zeros((len(MOMENTS), *SHAPE))
         self.histogram = np.zeros((classes, *SHAPE), np.int64)
 
-    def add(self, histogram: Integers, features: Integers, up: Integers, *, early: bool) -> None:
+    def add(self, histogram: Integers, features: Integers, up: Integers) -> None:
         """One sample: counts (classes, 64, 8), features (features, 64, 8), up spins (64, 8)."""
         add_integers(histogram, self.histogram)
         add_integers(features, self.features)
-        if early:
-            add_integers(features, self.first_half)
         add_moments(features, up, self.couplings, self.sites, self.moments)
 
     def energies(self, features: Integers) -> Floats:
@@ -65,9 +64,17 @@ class MultispinSums:
         """Hand the sums of each point over, replicas first."""
         for word, target in enumerate(sums):
             target.features[...] = self.features[:, :, word].T
-            target.first_half[...] = self.first_half[:, :, word].T
+            target.checkpoints[...] = self.checkpoints[:, :, :, word].transpose(0, 2, 1)
             target.moments[...] = self.moments[:, :, word].T
             target.histogram[...] = self.histogram[:, :, word].T
+
+    def read(self, sums: Sequence[Sums]) -> None:
+        """Begin with the sums of each point, replicas first."""
+        for word, source in enumerate(sums):
+            self.features[:, :, word] = source.features.T
+            self.checkpoints[:, :, :, word] = source.checkpoints.transpose(0, 2, 1)
+            self.moments[:, :, word] = source.moments.T
+            self.histogram[:, :, word] = source.histogram.T
 
 
 @compiled
