@@ -75,6 +75,7 @@ from .physics.slab.lattice import slab as slab
 from .physics.slab.model import SegregationSlab as SegregationSlab
 from .physics.structure_factor import structure_factor as structure_factor
 from .physics.variables import Variable as Variable
+from .sweeps.execution.extend import extend as extend
 from .sweeps.execution.run import IncompleteError as IncompleteError
 from .sweeps.execution.run import run as run
 from .sweeps.execution.submit import cancel as cancel
@@ -87,6 +88,8 @@ from .sweeps.spec.plan import plan as plan
 from .sweeps.spec.sweep import Sweep as Sweep
 from .sweeps.store.consolidate import Consolidated as Consolidated
 from .sweeps.store.consolidate import consolidate as consolidate
+from .sweeps.store.merge import Merged as Merged
+from .sweeps.store.merge import merge as merge
 from .sweeps.store.status import Status as Status
 from .sweeps.store.status import status as status
 from .sweeps.store.store import open_sweep as open_sweep
@@ -105,6 +108,7 @@ __all__ = [
     "IncompleteError",
     "Ising",
     "Lattice",
+    "Merged",
     "Model",
     "PairAlloy",
     "Parameter",
@@ -140,6 +144,7 @@ __all__ = [
     "count_measured",
     "cubic",
     "disorder_average",
+    "extend",
     "find_atoms",
     "finite_size_scaling",
     "fit",
@@ -152,6 +157,7 @@ __all__ = [
     "landscape",
     "leave_one_out",
     "measure",
+    "merge",
     "neighborhoods",
     "observed_counts",
     "open_sweep",

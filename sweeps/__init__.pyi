@@ -1,3 +1,4 @@
+from .execution.extend import extend as extend
 from .execution.run import IncompleteError as IncompleteError
 from .execution.run import run as run
 from .execution.submit import cancel as cancel
@@ -10,6 +11,8 @@ from .spec.plan import plan as plan
 from .spec.sweep import Sweep as Sweep
 from .store.consolidate import Consolidated as Consolidated
 from .store.consolidate import consolidate as consolidate
+from .store.merge import Merged as Merged
+from .store.merge import merge as merge
 from .store.status import Status as Status
 from .store.status import status as status
 from .store.store import open_sweep as open_sweep
@@ -19,13 +22,16 @@ __all__ = [
     "Consolidated",
     "FunctionKernel",
     "IncompleteError",
+    "Merged",
     "Plan",
     "Status",
     "Sweep",
     "calibrate",
     "cancel",
     "consolidate",
+    "extend",
     "kernel",
+    "merge",
     "open_sweep",
     "plan",
     "run",

@@ -28,6 +28,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "watch": ("store", "Follow the progress of a store live."),
         "cancel": ("run", "Stop all work on a store."),
         "retry-failed": ("run", "Compute failed and poisoned points again."),
+        "extend": ("run", "Compute more samples of every point of a store."),
+        "merge": ("store", "Unite stores of parts of one sweep."),
         "verify": ("store", "Check every point against its checksum."),
         "consolidate": ("store", "Copy a finished store into a few large files."),
         "info": ("store", "Describe a store: lattice, model, axes, schedule, state."),

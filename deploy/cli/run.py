@@ -11,6 +11,7 @@ import click
 from latticescape.deploy.cli import interface as ui
 from latticescape.deploy.clusters.connect import connect, persistent, profile_of
 from latticescape.deploy.clusters.profiles import Slurm
+from latticescape.sweeps.execution.extend import Extension
 from latticescape.sweeps.execution.run import Report, execute
 from latticescape.sweeps.execution.submit import cancel as cancel_store
 from latticescape.sweeps.execution.submit import submit as submit_sweep
@@ -75,6 +76,50 @@ def submit(
     ui.show(facts, json_, f"submitted to {cluster}; follow it with: latticescape watch {store}")
 
 
+@click.command(
+    epilog=ui.example(
+        "latticescape extend runs/ising.zarr --samples 2000",
+        "latticescape extend runs/ising.zarr --samples 2000 --out runs/longer.zarr",
+    )
+)
+@click.argument("store", type=ui.STORE)
+@click.option("--samples", type=int, help="New total number of samples of every point.")
+@click.option(
+    "--equilibration", "equilibration_mcs", type=int, help="New total number of steps before them."
+)
+@click.option("--out", type=ui.STORE, help="A new store; by default the store is replaced.")
+@ui.cluster_option
+@ui.workers_option
+@ui.threads_option
+@ui.quiet_option
+@ui.as_json
+def extend(
+    store: StorePath,
+    samples: int | None,
+    equilibration_mcs: int | None,
+    out: StorePath | None,
+    cluster: str,
+    quiet: bool,
+    json_: bool,
+    **options: Any,
+) -> None:
+    """Compute more samples of every point, which goes on from where it stopped.
+
+    The result has the same bits as a sweep that had all the samples from the beginning. If the
+    command is interrupted, the same command continues.
+    """
+    extension = Extension.of(store, samples=samples, equilibration_mcs=equilibration_mcs, out=out)
+    report = execute_on(
+        cluster,
+        extension.sweep,
+        extension.target,
+        base=extension.base,
+        progress=not quiet,
+        **options,
+    )
+    _finish(extension.finished(report), json_)
+
+
 @click.command(epilog=ui.example("latticescape cancel runs/ising.zarr"))
 @click.argument("store", type=ui.STORE)
 @ui.as_json
@@ -109,7 +154,11 @@ def retry_failed(
 
 def _finish(report: Report, json_: bool) -> NoReturn:
     """Print what a run did and what is missing, and end with its exit code."""
-    others = {"taken over": report.taken_over, "failed": report.failed}
+    others = {
+        "continued": report.continued,
+        "taken over": report.taken_over,
+        "failed": report.failed,
+    }
     counts = [f"{report.computed} of {report.points} points computed"]
     counts += [f"{number} {name}" for name, number in others.items() if number]
     summary = (

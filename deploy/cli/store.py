@@ -17,6 +17,7 @@ from latticescape.deploy.cli import interface as ui
 from latticescape.physics.variables import STATES
 from latticescape.sweeps.store.consolidate import consolidate as consolidate_store
 from latticescape.sweeps.store.location import StorePath
+from latticescape.sweeps.store.merge import merge as merge_stores
 from latticescape.sweeps.store.status import Status
 from latticescape.sweeps.store.status import status as store_status
 from latticescape.sweeps.store.store import Store
@@ -224,6 +225,19 @@ def verify(store: StorePath, repair: bool, json_: bool) -> None:
     if damages and not repair:
         click.echo(f"Try: {result.hint}", err=True)
     sys.exit(1 if damages else 0)
+
+
+@click.command(epilog=ui.example("latticescape merge runs/a.zarr runs/b.zarr --out runs/both.zarr"))
+@click.argument("stores", type=ui.STORE, nargs=-1)
+@click.option("--out", type=ui.STORE, required=True, help="Folder or URL of the new store.")
+@ui.as_json
+def merge(stores: tuple[StorePath, ...], out: StorePath, json_: bool) -> None:
+    """Unite STORES of parts of one sweep in OUT."""
+    made = merge_stores(stores, out)
+    copied = ", ".join(
+        f"{number} from {store}" for store, number in zip(stores, made.copied, strict=True)
+    )
+    ui.show(made.as_dict(), json_, f"{made.store}: {made.done} of {made.points} points ({copied})")
 
 
 @click.command(epilog=ui.example("latticescape consolidate runs/ising.zarr share/ising.zarr"))

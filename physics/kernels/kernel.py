@@ -20,7 +20,7 @@ from latticescape.physics.errors import (
     checked_integer,
     never_cancelled,
 )
-from latticescape.physics.kernels.restart import grouped
+from latticescape.physics.kernels.restart import BEGINNING, grouped
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import ParametricModel, Points
 from latticescape.physics.variables import KEPT, RESTART, Variable, checked_keep
@@ -271,7 +271,8 @@ class ModelKernel(Kernel):
             Called regularly; any exception that it raises ends the computation.
         earlier
             Variables of the same points under a shorter schedule, ``restart`` among them, points
-            first: computed points go on from there. It changes no bit of the results.
+            first: points go on from there, but begin anew where ``restart`` is 0. It changes no bit
+            of the results.
         """
         groups = {} if earlier is None else grouped(earlier[RESTART])
         if earlier is None or (len(groups) > 1 and self.uncut_axes):
@@ -281,9 +282,11 @@ class ModelKernel(Kernel):
                 {name: values[some] for name, values in points.items()},
                 seeds[some],
                 cancel_check,
-                {name: values[some] for name, values in earlier.items()},
+                {name: values[some] for name, values in earlier.items()}
+                if progress != BEGINNING
+                else None,
             )
-            for some in groups.values()
+            for progress, some in groups.items()
         ]
         order = np.argsort(np.concatenate([*groups.values()]))
         return {n: np.concatenate([row[n] for row in rows])[order] for n in rows[0]}

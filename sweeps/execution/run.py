@@ -41,7 +41,7 @@ from latticescape.sweeps.functions.function import OutputError
 from latticescape.sweeps.spec.plan import Block, plan
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.atomic_write import UnwritableError, report_unwritable
-from latticescape.sweeps.store.extension import base_of, take_over
+from latticescape.sweeps.store.extension import base_of, continues, take_over
 from latticescape.sweeps.store.location import StorePath, locate
 from latticescape.sweeps.store.object_store import UnreachableError
 from latticescape.sweeps.store.status import Lease
@@ -78,8 +78,8 @@ class Report:
         Number of points and blocks of the sweep.
     computed, failed
         Points that this run computed, and points that it tried and that failed.
-    taken_over
-        Points copied from the store of a smaller sweep.
+    taken_over, continued
+        Points copied from the store of a smaller sweep, and computed points that went on from one.
     poisoned
         Points that are no longer tried, because they kill their worker.
     pending
@@ -108,6 +108,7 @@ class Report:
     computed: int = 0
     failed: int = 0
     taken_over: int = 0
+    continued: int = 0
     poisoned: int = 0
     pending: int = 0
     computed_blocks: int = 0
@@ -184,7 +185,7 @@ def run(
         Also try failed and poisoned points again, as if they had never been tried.
     base
         Store of a sweep that this one extends (:meth:`Sweep.extended`): points that are done there
-        are copied, not computed.
+        are copied, or go on from there if this sweep has more samples.
 
     Returns
     -------
@@ -253,19 +254,32 @@ def execute(
                     lease, note = acquire(existing, connected)
                     if poisoned:
                         reset_failed(existing)
-                    copied = 0 if origin is None else take_over(existing, origin)
-                    report = replace(report, note=note, taken_over=copied)
-                report = _compute(connected, existing, lease, report, progress)
+                    if origin is not None and not continues(sweep, origin):
+                        report = replace(report, taken_over=take_over(existing, origin))
+                        origin = None
+                    report = replace(report, note=note)
+                report = _compute(connected, existing, lease, report, progress, origin)
     done += report.taken_over
-    return replace(_final(report, existing, done), seconds=time.perf_counter() - begin)
+    report = _final(report, existing, done)
+    if origin is not None:  # what the continued points had been computed before
+        saved = origin.sweep.kernel.updates(report.continued)
+        report = replace(report, updates=report.updates - saved)
+    return replace(report, seconds=time.perf_counter() - begin)
 
 
-def _compute(client: Client, store: Store, lease: Lease, report: Report, progress: bool) -> Report:
+def _compute(
+    client: Client,
+    store: Store,
+    lease: Lease,
+    report: Report,
+    progress: bool,
+    base: Store | None = None,
+) -> Report:
     kernel, states, broken = store.sweep.kernel, store.states(), list[Block]()
     with (
         SweepProgress(report.points, int((states == DONE).sum()), shown=progress) as bar,
         _released(store, client, lease),
-        closing(_outcomes(client, store, lease, store.pending(states))) as outcomes,
+        closing(_outcomes(client, store, lease, store.pending(states), base)) as outcomes,
     ):
         for block, outcome in outcomes:
             if isinstance(outcome, (OutputError, ForeignWorkerError)):
@@ -282,6 +296,7 @@ def _compute(client: Client, store: Store, lease: Lease, report: Report, progres
                 report = replace(
                     report,
                     computed_blocks=report.computed_blocks + bool(outcome.computed),
+                    continued=report.continued + outcome.continued,
                     kernel_seconds=report.kernel_seconds + outcome.kernel_seconds,
                     worker_seconds=report.worker_seconds + outcome.worker_seconds,
                     error=report.error or outcome.error or cancelled,
@@ -324,7 +339,7 @@ def _final(report: Report, store: Store, done: int) -> Report:
 
 
 def _outcomes(
-    client: Client, store: Store, lease: Lease, pending: list[Block]
+    client: Client, store: Store, lease: Lease, pending: list[Block], base: Store | None
 ) -> Generator[tuple[Block, TaskResult | BaseException]]:
     """These blocks, each with the result or error of its task, as they finish."""
     blocks, held = iter(pending), dict[str, tuple[Future, Block]]()
@@ -335,7 +350,7 @@ def _outcomes(
             if not (some or held):
                 return
             with ignore_disconnect(client):
-                futures = submit_blocks(client, store, lease, some) if some else []
+                futures = submit_blocks(client, store, lease, some, base) if some else []
                 held |= {f.key: (f, block) for f, block in zip(futures, some, strict=True)}
                 finished.update(futures)
             enough = WAVE - max(1, WAVE // 4) if some else 0

@@ -85,8 +85,14 @@ def submit(
     return lease.id
 
 
-def submit_blocks(client: Client, store: Store, lease: Lease, blocks: list[Block]) -> list[Future]:
-    """Submit blocks as tasks, under keys that are the same for every client."""
+def submit_blocks(
+    client: Client, store: Store, lease: Lease, blocks: list[Block], base: Store | None = None
+) -> list[Future]:
+    """Submit blocks as tasks, under keys that are the same for every client.
+
+    ``base`` is a store from whose points those of the blocks go on.
+    """
+    origin = None if base is None else (base.location.address, base.identity)
     path, identity = store.location.address, store.identity
     futures: list[Future] = client.map(
         compute_block,
@@ -96,6 +102,7 @@ def submit_blocks(client: Client, store: Store, lease: Lease, blocks: list[Block
         [lease.id] * len(blocks),
         [store.source] * len(blocks),
         [code_identity()] * len(blocks),
+        [origin] * len(blocks),
         key=[lease.key(block.number) for block in blocks],
         pure=False,
     )

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import CancelCheck, Cancelled, never_cancelled, shortened
+from latticescape.physics.kernels.kernel import Earlier, ModelKernel
+from latticescape.physics.variables import RESTART
 from latticescape.sweeps.execution.fault_tolerance import secede_for_io
 from latticescape.sweeps.execution.workers import Code, check_code, warm_up
 from latticescape.sweeps.functions.function import OutputError
@@ -18,6 +20,7 @@ from latticescape.sweeps.functions.source_digest import Source
 from latticescape.sweeps.spec.plan import Block
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.atomic_write import report_unwritable
+from latticescape.sweeps.store.extension import earlier_results
 from latticescape.sweeps.store.object_store import Record, Records
 from latticescape.sweeps.store.status import LeaseCheck, block_record
 from latticescape.sweeps.store.store import FAILED, POISONED, Store, cached_store
@@ -42,6 +45,8 @@ class TaskResult:
         Number of the block.
     computed, failed, poisoned
         Points that this task computed, that failed, and that it marked poisoned.
+    continued
+        Computed points that went on from another store.
     error
         Error of the first point that failed or is poisoned, "" if none.
     cancelled
@@ -54,6 +59,7 @@ class TaskResult:
     computed: int = 0
     failed: int = 0
     poisoned: int = 0
+    continued: int = 0
     error: str = ""
     cancelled: bool = False
     kernel_seconds: float = 0.0
@@ -100,6 +106,7 @@ def compute_block(
     lease: str = "",
     source: Source | None = None,
     code: Code | None = None,
+    base: tuple[str, str] | None = None,
 ) -> TaskResult:
     """Compute the points of one block that are not done, and write them into the store.
 
@@ -115,6 +122,8 @@ def compute_block(
         The user's function, if the sweep is of one.
     code
         Version of the sender's code, which must be that of this worker.
+    base
+        Address and identity of a store from whose points those of the block go on.
 
     Raises
     ------
@@ -141,7 +150,8 @@ def compute_block(
         warm_up(store.sweep)
         store.check_space(block)
         with report_unwritable(store.path):
-            result = _Task(store, block, cancel_check).run(unfinished)
+            origin = None if base is None else cached_store(*base)
+            result = _Task(store, block, cancel_check, origin).run(unfinished)
     return replace(result, worker_seconds=time.perf_counter() - begin)
 
 
@@ -152,6 +162,7 @@ class _Task:
     store: Store
     block: Block
     cancel_check: CancelCheck
+    base: Store | None = None
     kernel_seconds: float = 0.0
     result: TaskResult = field(init=False)
 
@@ -159,6 +170,9 @@ class _Task:
         self.units = work_units(self.store.sweep, self.block)
         self.points = self.store.sweep.coordinates(self.block.region)
         self.result = TaskResult(self.block.number)
+        self.earlier: Earlier | None = None
+        if self.base is not None:
+            self.earlier = earlier_results(self.store, self.base, self.block)
 
     def run(self, unfinished: npt.NDArray[np.bool_]) -> TaskResult:
         """Compute the units with unfinished points, set by set, and store each set when done."""
@@ -192,11 +206,14 @@ class _Task:
         return replace(self.result, kernel_seconds=self.kernel_seconds)
 
     def _compute(self, units: Units) -> dict[str, npt.NDArray[np.generic]]:
-        sweep = self.store.sweep
-        axes, seeds = sweep.kernel_inputs([self.points[p] for p in self._points_of(units)])
+        sweep, points = self.store.sweep, self._points_of(units)
+        axes, seeds = sweep.kernel_inputs([self.points[p] for p in points])
         begin = time.perf_counter()
         try:
-            return sweep.kernel.compute(axes, seeds, self.cancel_check)
+            if self.earlier is None or not isinstance(sweep.kernel, ModelKernel):
+                return sweep.kernel.compute(axes, seeds, self.cancel_check)
+            earlier = {name: values[points] for name, values in self.earlier.items()}
+            return sweep.kernel.compute(axes, seeds, self.cancel_check, earlier)
         finally:
             self.kernel_seconds += time.perf_counter() - begin
 
@@ -212,7 +229,14 @@ class _Task:
             self.result = replace(result, failed=failed, error=result.error or error)
         else:
             self.store.write(self.block, outcome, points)
-            self.result = replace(result, computed=result.computed + len(points))
+            continued = 0
+            if self.earlier is not None:
+                continued = int(self.earlier[RESTART][points].any(axis=1).sum())
+            self.result = replace(
+                result,
+                computed=result.computed + len(points),
+                continued=result.continued + continued,
+            )
 
     def _points_of(self, units: Units) -> npt.NDArray[np.intp]:
         return self.units[list(units)].ravel()

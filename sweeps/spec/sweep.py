@@ -4,7 +4,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
@@ -231,6 +231,39 @@ class Sweep:
         if isinstance(self.kernel, FunctionKernel):
             return type(self)(kernel=self.kernel, grid=grid, seed=self.seed)
         parts = (self.lattice, self.model, grid, self.schedule, self.seed)
+        return type(self)(*parts, keep=self.keep, extendable=self.extendable)
+
+    def lengthened(self, **longer: Any) -> Self:
+        """The same sweep with a longer schedule.
+
+        A point's random numbers do not depend on the length: ``run(lengthened, new_store,
+        base=old_store)`` goes on from the points of the old store.
+
+        Parameters
+        ----------
+        **longer
+            The new ``samples`` and ``equilibration_mcs``.
+
+        Raises
+        ------
+        RequestError
+            If the sweep is of a function, whose length is not known, or a number is out of range.
+
+        Examples
+        --------
+        >>> from latticescape import Ising, Schedule, square
+        >>> sweep = Sweep(square(8), Ising(), {"T": [2.0, 3.0]}, Schedule(10, 5, 2))
+        >>> sweep.lengthened(samples=20).schedule.samples
+        20
+        """
+        if isinstance(self.kernel, FunctionKernel):
+            raise RequestError(
+                "the points of a function cannot go on",
+                came=f"a sweep of {self.kernel.name}",
+                allowed="a sweep of a model",
+                hint="another argument of the function, and another store",
+            )
+        parts = (self.lattice, self.model, self.grid, replace(self.schedule, **longer), self.seed)
         return type(self)(*parts, keep=self.keep, extendable=self.extendable)
 
     @cached_property

@@ -1,21 +1,32 @@
-"""Extension: copy the points of a smaller sweep into the store of a larger one."""
+"""Extension: use the points of a store in the store of a larger sweep.
 
-from collections.abc import Sequence
+The larger sweep has more values on its axes, or more samples or a longer equilibration, or both.
+Points under the same schedule are copied. Under a longer schedule every point goes on from where it
+stopped; the results are those of a sweep that had the longer schedule from the beginning.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import RequestError, shortened
+from latticescape.physics.kernels.kernel import Earlier, ModelKernel
+from latticescape.physics.variables import KEPT, RESTART, SAMPLES
 from latticescape.sweeps.spec.plan import Block
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.arrays import DamageError, checksums
 from latticescape.sweeps.store.location import StorePath
-from latticescape.sweeps.store.store import Store, check_description
+from latticescape.sweeps.store.store import Points, Store, check_description
 
 # For each axis of the larger sweep, the index of each of its values in the smaller one, or ABSENT.
 Places = Sequence[npt.NDArray[np.intp]]
 
 ABSENT = -1
+
+# Fields that may grow, if the points keep what they need to go on.
+SAMPLES_FIELD, EQUILIBRATION_FIELD = "schedule.samples", "schedule.equilibration_mcs"
+LONGER = (SAMPLES_FIELD, EQUILIBRATION_FIELD)
 
 
 def base_of(base: StorePath, sweep: Sweep) -> Store:
@@ -38,12 +49,15 @@ def base_of(base: StorePath, sweep: Sweep) -> Store:
     """
     store = Store(base)
     problem = f"the sweep does not extend that of the store {store.path}"
-    # Everything but the values of the axes must be the same: model, schedule, seed, …
+    # Everything but the values of the axes and the length must be the same: model, seed, …
+    free = LONGER if continues(sweep, store) else ()
     ours, theirs = (
-        {name: value for name, value in s.description.items() if not name.startswith("grid.")}
+        {n: value for n, value in s.description.items() if not (n.startswith("grid.") or n in free)}
         for s in (sweep, store.sweep)
     )
     check_description(store, ours, theirs, store.sweep.digest, problem)
+    if free:
+        _check_longer(sweep, store)
     for name, values in sweep.axes.items():
         old = store.sweep.axes[name]
         missing = old[~np.isin(old, values)]
@@ -64,6 +78,33 @@ def base_of(base: StorePath, sweep: Sweep) -> Store:
     return store
 
 
+def continues(sweep: Sweep, base: Store) -> bool:
+    """Whether the points of a store go on under the schedule of a sweep; else they are copied."""
+    ours, theirs = sweep.description, base.sweep.description
+    return any(ours.get(name) != theirs.get(name) for name in LONGER)
+
+
+def _check_longer(sweep: Sweep, base: Store) -> None:
+    """Refuse a schedule that no point of a store can go on to."""
+    ours, theirs = sweep.schedule, base.sweep.schedule
+    if not base.sweep.extendable:
+        raise RequestError(
+            f"the points of the store {base.path} cannot go on: they keep only results",
+            came="extendable = false in its spec",
+            hint="latticescape run SPEC --store NEW, with extendable = true",
+        )
+    longer = ours.equilibration_mcs - theirs.equilibration_mcs
+    fewer = ours.samples < theirs.samples
+    if longer < 0 or (longer == 0 and fewer):
+        name = "equilibration_mcs" if longer else "samples"
+        raise RequestError(
+            f"the sweep has a shorter schedule than the store {base.path}",
+            came=f"{name} = {getattr(ours, name)}",
+            allowed=f"{getattr(theirs, name)} or more",
+            hint=f"latticescape extend {base.path} --samples {2 * theirs.samples}",
+        )
+
+
 def take_over(store: Store, base: Store) -> int:
     """Copy the points that are done in the store of a smaller sweep, block by block.
 
@@ -79,18 +120,59 @@ def take_over(store: Store, base: Store) -> int:
     UnwritableError
         If the disk is full.
     """
+    copied = 0
+    places = places_in(base.sweep.axes, store.sweep.axes)
+    for block in store.pending():
+        for points, values, attempts in _valid(store, base, block, places):
+            store.write(block, values, points, attempts=attempts)
+            copied += len(points)
+    return copied
+
+
+def earlier_results(store: Store, base: Store, block: Block) -> Earlier | None:
+    """What the points of a block go on from, points first: zeros where there is nothing."""
+    kernel = store.sweep.kernel
+    if not isinstance(kernel, ModelKernel):
+        return None
+    names = [v.name for word in (RESTART, SAMPLES) if word in kernel.keep for v in KEPT[word]]
+    places = places_in(base.sweep.axes, store.sweep.axes)
+    for points, values, _ in _valid(store, base, block, places):
+        results = {
+            name: np.zeros((block.points, *values[name].shape[1:]), values[name].dtype)
+            for name in names
+        }
+        for name in names:
+            results[name][points] = values[name]
+        return results
+    return None
+
+
+def places_in(
+    axes: Mapping[str, npt.NDArray[np.float64]], values: Mapping[str, npt.NDArray[np.float64]]
+) -> Places:
+    """For each axis, the index on it of each of these values; ABSENT for one that it lacks.
+
+    Examples
+    --------
+    >>> places_in({"T": np.array([1.0, 2.0, 3.0])}, {"T": np.array([3.0, 2.0, 2.5])})
+    [array([ 2,  1, -1])]
+    """
     places = []
-    for name, ours in store.sweep.axes.items():
-        index = {value: i for i, value in enumerate(base.sweep.axes[name].tolist())}
-        places.append(np.array([index.get(value, ABSENT) for value in ours.tolist()], np.intp))
-    return sum(_take_block(store, base, block, places) for block in store.pending())
+    for name, wanted in values.items():
+        index = {value: i for i, value in enumerate(axes[name].tolist())}
+        places.append(np.array([index.get(value, ABSENT) for value in wanted.tolist()], np.intp))
+    return places
 
 
-def _take_block(store: Store, base: Store, block: Block, places: Places) -> int:
+def _valid(
+    store: Store, base: Store, block: Block, places: Places
+) -> Iterator[tuple[Points, dict[str, npt.NDArray[np.generic]], npt.NDArray[np.int32]]]:
+    """The open points of a block that are done in the base and match their checksum there, their
+    results and their attempts; nothing if there are none."""
     there = [place[part] for place, part in zip(places, block.region, strict=True)]
     old = [np.flatnonzero(place != ABSENT) for place in there]
     if not all(map(len, old)):
-        return 0
+        return
     crossings = np.meshgrid(*old, indexing="ij")
     points = np.ravel_multi_index(crossings, block.shape).ravel()
     source = [place[chosen] for place, chosen in zip(there, old, strict=True)]
@@ -98,13 +180,11 @@ def _take_block(store: Store, base: Store, block: Block, places: Places) -> int:
     try:
         wanted &= base.at("done", source)
         if not wanted.any():
-            return 0
-        values = {v.name: base.at(v.name, source) for v in store.sweep.kernel.variables}
+            return
+        values = {v.name: base.at(v.name, source) for v in base.sweep.kernel.variables}
         wanted &= checksums(values) == base.at("checksum", source)
         attempts = base.at("attempts", source)[wanted]
     except DamageError:
-        return 0
+        return
     if wanted.any():
-        wanted_values = {name: some[wanted] for name, some in values.items()}
-        store.write(block, wanted_values, points[wanted], attempts=attempts)
-    return int(wanted.sum())
+        yield points[wanted], {name: some[wanted] for name, some in values.items()}, attempts

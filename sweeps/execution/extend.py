@@ -1,0 +1,224 @@
+"""``extend``: more samples, or a longer equilibration, for all points of a store."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latticescape.physics.errors import RequestError
+from latticescape.sweeps.execution.run import IncompleteError, Report, execute
+from latticescape.sweeps.execution.workers import Cluster
+from latticescape.sweeps.spec.sweep import Sweep
+from latticescape.sweeps.store.atomic_write import fsync, report_unwritable
+from latticescape.sweeps.store.location import StorePath, locate
+from latticescape.sweeps.store.object_store import is_url
+from latticescape.sweeps.store.status import DEAD_SECONDS, read_lease, seconds_silent
+from latticescape.sweeps.store.store import Store, open_sweep
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def extend(
+    store: StorePath,
+    client: Cluster = None,
+    *,
+    samples: int | None = None,
+    equilibration_mcs: int | None = None,
+    out: StorePath | None = None,
+    progress: bool = True,
+) -> "xr.Dataset":
+    """Give every point of a store more samples, or a longer equilibration.
+
+    Every point goes on from where it stopped. The result has the same bits as a sweep that had the
+    longer schedule from the beginning.
+
+    Parameters
+    ----------
+    store
+        Folder of a store, or its URL.
+    client
+        Where to compute; see :func:`run`.
+    samples
+        The new total number of samples of every point.
+    equilibration_mcs
+        The new total number of Monte Carlo steps before the first sample. The samples so far then
+        belong to the equilibration, if it contains all of them; if not, every point begins anew.
+    out
+        A new store; ``store`` stays as it is. By default the longer store replaces it once every
+        point is done. A store in a bucket needs ``out``.
+    progress
+        Show a progress bar in a terminal or notebook.
+
+    Returns
+    -------
+    Dataset
+        The longer store, lazy; see :func:`open_sweep`.
+
+    Raises
+    ------
+    RequestError
+        If there is no store, its points cannot go on, the schedule is not longer, or a scheduler
+        works on the store.
+    IncompleteError
+        If some points are not done; the same call continues.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from latticescape import Ising, Schedule, Sweep, run, square
+    >>> store = tempfile.mkdtemp() + "/ising.zarr"
+    >>> sweep = Sweep(square(4), Ising(), {"T": [2.0, 2.5]}, Schedule(10, 5, 2), seed=1)
+    >>> short = run(sweep, store).load()
+    >>> int(extend(store, samples=20).histogram.sum() / short.histogram.sum())
+    4
+    """
+    extension = Extension.of(store, samples=samples, equilibration_mcs=equilibration_mcs, out=out)
+    report = extension.finished(
+        execute(extension.sweep, extension.target, client, base=extension.base, progress=progress)
+    )
+    if not report.complete:
+        raise IncompleteError(report)
+    return open_sweep(report.store)
+
+
+@dataclass(frozen=True)
+class Extension:
+    """A sweep with a longer schedule, and the store in which it is computed.
+
+    Attributes
+    ----------
+    store
+        The store to be extended.
+    sweep
+        Its sweep, with the longer schedule.
+    target
+        Where the longer sweep is computed: ``out``; a folder beside the store that replaces it at
+        the end; or the store itself if it has the schedule already.
+    """
+
+    store: StorePath
+    sweep: Sweep
+    target: StorePath
+
+    @classmethod
+    def of(
+        cls,
+        store: StorePath,
+        *,
+        samples: int | None = None,
+        equilibration_mcs: int | None = None,
+        out: StorePath | None = None,
+    ) -> "Extension":
+        """Check a request, and complete an earlier extension that was killed at its very end.
+
+        Raises
+        ------
+        RequestError
+            As :func:`extend`.
+        """
+        asked = {"samples": samples, "equilibration_mcs": equilibration_mcs}
+        longer = {name: value for name, value in asked.items() if value is not None}
+        if not longer:
+            raise RequestError(
+                "nothing to extend by",
+                allowed="a number of samples, or of Monte Carlo steps of equilibration",
+                hint=f"latticescape extend {store} --samples 1000",
+            )
+        if not is_url(store):
+            _complete_replacement(Path(store))
+        opened = Store(store)
+        sweep = opened.sweep.lengthened(**longer)
+        if out is not None:
+            return cls(store, sweep, out)
+        if sweep.digest == opened.digest:
+            return cls(store, sweep, store)
+        if is_url(store):
+            raise RequestError(
+                f"a store in a bucket cannot be replaced as a whole: {store}",
+                allowed="another store for the result",
+                hint=f"latticescape extend {store} --samples N --out {store}-longer",
+            )
+        _check_idle(opened)
+        target = _beside(Path(store), "extending")
+        _check_same_target(target, sweep, longer)
+        return cls(store, sweep, target)
+
+    @property
+    def base(self) -> StorePath | None:
+        """The store from whose points the longer sweep goes on."""
+        return None if self.target == self.store else self.store
+
+    def finished(self, report: Report) -> Report:
+        """The report of the computation; the store is replaced if every point is done.
+
+        Raises
+        ------
+        RequestError
+            If a scheduler works on the store that would be replaced.
+        """
+        if self.target != _beside(Path(self.store), "extending"):
+            return report
+        if report.complete:
+            _check_idle(Store(self.store))
+            with report_unwritable(self.store):
+                _replace(Path(self.store), Path(self.target))
+        return replace(report, store=str(self.store))
+
+
+def _beside(store: Path, ending: str) -> Path:
+    """A hidden folder beside a store."""
+    folder = store.resolve()
+    return folder.with_name(f".{folder.name}.{ending}")
+
+
+def _replace(store: Path, new: Path) -> None:
+    """Put a new store in the place of another; see :func:`_complete_replacement`."""
+    folder, old = store.resolve(), _beside(store, "replaced")
+    folder.rename(old)
+    new.rename(folder)
+    fsync([folder], below=folder.parent)
+    shutil.rmtree(old)
+
+
+def _complete_replacement(store: Path) -> None:
+    """Do what a process that was killed while it replaced the store has left to do."""
+    folder, old, new = store.resolve(), _beside(store, "replaced"), _beside(store, "extending")
+    if not old.exists():
+        return
+    with report_unwritable(store):
+        if not folder.exists():
+            (new if new.exists() else old).rename(folder)
+        if old.exists():
+            shutil.rmtree(old)
+
+
+def _check_idle(store: Store) -> None:
+    """Refuse a store on which a scheduler works."""
+    lease = read_lease(store.records)
+    if lease is not None:
+        silent = seconds_silent(store.records, store.records.now())
+        if silent < DEAD_SECONDS:
+            raise RequestError(
+                f"a scheduler works on the store {store.path}",
+                came=f"{lease.owner}, {silent:.0f} s ago",
+                allowed="a store on which nobody works",
+                hint=f"latticescape cancel {store.path}",
+            )
+
+
+def _check_same_target(target: Path, sweep: Sweep, longer: Mapping[str, int]) -> None:
+    """Refuse to extend by another amount than an extension that has begun."""
+    if locate(target).is_free():
+        return
+    begun = Store(target).sweep
+    if begun.digest != sweep.digest:
+        names = ("samples", "equilibration_mcs")
+        there = {name: getattr(begun.schedule, name) for name in names}
+        raise RequestError(
+            "an extension by another amount has begun, and is not finished",
+            came=", ".join(f"{name} = {value}" for name, value in longer.items()),
+            allowed=", ".join(f"{name} = {value}" for name, value in there.items()),
+            hint=f"the same amount, or remove the folder {target}",
+        )
