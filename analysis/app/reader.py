@@ -13,6 +13,7 @@ import xarray as xr
 from latticescape.analysis.plots.labels import WITHIN_A_POINT
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import GEOMETRIES
+from latticescape.physics.variables import RESTART
 
 Values = npt.NDArray[Any]
 Place = Mapping[str, int]
@@ -211,7 +212,8 @@ class Reader:
         array = self.ds[name]
         numbers = np.issubdtype(array.dtype, np.number) or array.dtype == bool
         over = set(self.axes) <= set(array.dims)
-        return numbers and over and name not in BOOKKEEPING and array.nbytes <= MOST_BYTES
+        shown = name not in (*BOOKKEEPING, RESTART)
+        return numbers and over and shown and array.nbytes <= MOST_BYTES
 
     def _index(self, others: Place) -> tuple[Any, ...]:
         return tuple(others.get(axis, slice(None)) for axis in self.axes)

@@ -20,6 +20,7 @@ from latticescape.physics.kernels.kernel import Schedule
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import Model
+from latticescape.physics.variables import RESTART
 
 Floats = npt.NDArray[np.float64]
 BySize = dict[int, xr.Dataset]
@@ -179,7 +180,7 @@ class StoredRuns(Runs):
                 hint = "phase_diagram(sweep, at=…) of a Sweep: it simulates any values"
                 check_within(values[name], places.min(), places.max(), problem, hint=hint)
                 ds = ds.sel({name: values[name]}, method="nearest", drop=True)
-            selected[size] = ds.load()
+            selected[size] = ds.drop_vars(RESTART, errors="ignore").load()
         return selected
 
 
