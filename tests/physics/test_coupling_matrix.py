@@ -23,8 +23,8 @@ TWO[[0, 4], [1, 3]] = TWO[2, [0, 4]] = -0.3
 FIVE = TWO.copy()
 FIVE[[1, 3], [1, 3]], FIVE[[0, 4], 2], FIVE[[0, 4], [0, 4]] = 0.25, 0.125, -0.05
 
-# Of a spec of before there was a fourth shell.
-DIGEST = "156288f10a3c5c8889b432931fb5a21d02368c6185ed312558578a64bc57699a"
+# Of a spec without further shells, in the second format of descriptions.
+DIGEST = "8356aaee9f79156f7058a2ae6b3e1d17cdb8f21d38037ca9f6bed97c33285179"
 
 SPEC = """
 [lattice]

@@ -43,7 +43,7 @@ def deviations(kernel: str, factor: float = 1.0) -> Z:
     for number, model in enumerate(MODELS):
         simulation = SlabKernel(SMALL, model, SCHEDULE, swept=("T",))
         temperature = {"T": np.full(2, 1000.0 * factor)}
-        values = simulation.compute(temperature, seeds_of(71, number, points=2), kernel=kernel)
+        values = simulation.simulate(temperature, seeds_of(71, number, points=2), kernel=kernel)
         truth = exact(model)
         for name in ("energy", "heat_capacity", "ca_fraction"):
             off = (values[name] - truth[name]) / values[f"{name}_se"]
@@ -112,8 +112,8 @@ def test_law_5_a_slab_is_counted_by_the_function_that_counts_images() -> None:
     drive([scalar], Schedule(7, 2, 1))
     for found in (*sums, plain):
         found.histogram[:], found.calcium[:], found.features[:] = 0, 0, 0
-    lanes.add_sample(0, early=True)
-    scalar.add_sample(0, early=True)
+    lanes.add_sample(0)
+    scalar.add_sample(0)
     bits = np.ascontiguousarray(lanes.bits[:-2, 0])
     hollows = np.arange(lattice.sites, lattice.sites + lattice.hollows)
     for found, each in ((sums[0], unpack_replicas(bits)), (plain, scalar.bits)):

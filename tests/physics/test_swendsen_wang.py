@@ -123,7 +123,7 @@ def sampled(points: list[int]) -> Samples:
 def test_law_1_a_points_bits_do_not_depend_on_its_companions(order: list[int], cut: int) -> None:
     whole = sampled(list(range(len(POINTS))))
     parts = [sampled(part) for part in (order[:cut], order[cut:])]
-    for name in ("feature_sum", "feature_first_half", "moment_sum", "histogram"):
+    for name in ("feature_sum", "feature_checkpoints", "moment_sum", "histogram"):
         again = np.concatenate([getattr(part, name) for part in parts])
         assert again.tobytes() == getattr(whole, name)[order].tobytes(), name
 

@@ -10,6 +10,7 @@ import pytest
 from latticescape.physics import Ising, Samples, Schedule, configurations, sample, square
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel, parameters_used
 from latticescape.physics.kernels.reference import clusters_of, measure_features
+from latticescape.physics.kernels.restart import first_half
 from latticescape.physics.models.model import features_of
 from latticescape.physics.variables import KEEP, unpack_replicas
 from latticescape.sweeps import Sweep, open_sweep, plan
@@ -37,12 +38,12 @@ def sampled(run: SmallRun, *keep: str) -> Samples:
 def test_a_trace_adds_up_to_the_sums_and_changes_none(run: SmallRun) -> None:
     plain, kept = sampled(run), sampled(run, *KEEP)
     assert plain.kept == {}
-    for name in ("feature_sum", "feature_first_half", "moment_sum", "histogram"):
+    for name in ("feature_sum", "feature_checkpoints", "moment_sum", "histogram"):
         assert getattr(plain, name).tobytes() == getattr(kept, name).tobytes(), name
     traces = kept.kept
-    features, half = traces["sample_features"], run.schedule.samples // 2
+    features, half = traces["sample_features"], first_half(run.schedule.samples)
     assert np.array_equal(features.sum(axis=2), kept.feature_sum)
-    assert np.array_equal(features[:, :, :half].sum(axis=2), kept.feature_first_half)
+    assert np.array_equal(features[:, :, :half].sum(axis=2), kept.feature_checkpoints[:, 0])
     assert np.array_equal(traces["sample_histogram"].sum(axis=2), kept.histogram)
     assert np.all(traces["sample_histogram"].sum(axis=-1) == kept.sites)
 
@@ -69,7 +70,7 @@ def test_the_last_spins_of_random_bonds_have_their_magnetization(name: str) -> N
     run = replace(RUNS[name], schedule=Schedule(2, 2, 1))
     found = sampled(run, "spins")
     up = unpack_replicas(found.kept["spins"]).sum(axis=-1, dtype=np.int64)
-    last = (found.feature_sum - found.feature_first_half)[..., -1]
+    last = (found.feature_sum - found.feature_checkpoints[:, 0])[..., -1]
     assert np.array_equal(last, 2 * up - found.sites)
 
 

@@ -362,12 +362,14 @@ def test_waves_bound_what_the_scheduler_holds(
 
     sizes: list[int] = []
 
-    def counted(client: Client, store: Store, lease: Lease, blocks: list[Any]) -> Any:
+    def counted(
+        client: Client, store: Store, lease: Lease, blocks: list[Any], base: Store | None
+    ) -> Any:
         held = client.run_on_scheduler(
             lambda dask_scheduler: sum("latticescape" in key for key in dask_scheduler.tasks)
         )
         sizes.append(len(blocks) + held)
-        return submit_blocks(client, store, lease, blocks)
+        return submit_blocks(client, store, lease, blocks, base)
 
     module = sys.modules[
         "latticescape.sweeps.execution.run"
