@@ -183,6 +183,12 @@ KEPT = {
     ),
 }
 
+# What a sweep stores whose points end when they are accurate enough.
+UNTIL = (
+    Variable("samples", (), "int64", "count", "number of samples of the point"),
+    Variable("until_met", (), "bool", long_name="errors have reached the targets of the schedule"),
+)
+
 STATES = ("pending", "done", "failed", "poisoned")
 
 # The done mark is written last and decides; the state says why a point is not done.
@@ -205,6 +211,7 @@ VARIABLES: dict[str, Variable] = {
         *(v for estimate in ESTIMATES for v in (estimate, estimate.error)),
         *COUNTS,
         *(v for variables in KEPT.values() for v in variables),
+        *UNTIL,
         *BOOKKEEPING,
     )
 }

@@ -224,7 +224,11 @@ def count_covariance(point: xr.Dataset) -> Floats:
         return _scatter(single.reshape(-1, single.shape[-1]))
     counts = point["histogram_replica"].transpose("replica", "configuration").values.astype(float)
     try:
-        samples = int(tomllib.loads(str(point.attrs["spec"]))["schedule"]["samples"])
+        samples = int(
+            point["samples"]
+            if "samples" in point
+            else tomllib.loads(str(point.attrs["spec"]))["schedule"]["samples"]
+        )
     except (KeyError, TypeError, ValueError):
         return _scatter(counts)
     if "moments" not in point:

@@ -79,7 +79,7 @@ def submit(
 @click.command(
     epilog=ui.example(
         "latticescape extend runs/ising.zarr --samples 2000",
-        "latticescape extend runs/ising.zarr --samples 2000 --out runs/longer.zarr",
+        "latticescape extend runs/ising.zarr --until energy_se=1e-4 --max-samples 10000",
     )
 )
 @click.argument("store", type=ui.STORE)
@@ -87,6 +87,10 @@ def submit(
 @click.option(
     "--equilibration", "equilibration_mcs", type=int, help="New total number of steps before them."
 )
+@ui.number_option(
+    "--until", "ERROR=TARGET", "energy_se=1e-4", help="More samples until an error is so small."
+)
+@click.option("--max-samples", type=int, help="Maximum number of samples, with --until.")
 @click.option("--out", type=ui.STORE, help="A new store; by default the store is replaced.")
 @ui.cluster_option
 @ui.workers_option
@@ -97,6 +101,8 @@ def extend(
     store: StorePath,
     samples: int | None,
     equilibration_mcs: int | None,
+    until: list[tuple[str, float]],
+    max_samples: int | None,
     out: StorePath | None,
     cluster: str,
     quiet: bool,
@@ -108,7 +114,9 @@ def extend(
     The result has the same bits as a sweep that had all the samples from the beginning. If the
     command is interrupted, the same command continues.
     """
-    extension = Extension.of(store, samples=samples, equilibration_mcs=equilibration_mcs, out=out)
+    targets = {**dict(until), **({} if max_samples is None else {"max_samples": max_samples})}
+    asked = {"samples": samples, "equilibration_mcs": equilibration_mcs, "until": targets}
+    extension = Extension.of(store, asked, out)
     report = execute_on(
         cluster,
         extension.sweep,
@@ -158,6 +166,7 @@ def _finish(report: Report, json_: bool) -> NoReturn:
         "continued": report.continued,
         "taken over": report.taken_over,
         "failed": report.failed,
+        "ended at max_samples": report.unmet,
     }
     counts = [f"{report.computed} of {report.points} points computed"]
     counts += [f"{number} {name}" for name, number in others.items() if number]

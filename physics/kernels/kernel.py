@@ -5,7 +5,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -20,10 +20,11 @@ from latticescape.physics.errors import (
     checked_integer,
     never_cancelled,
 )
-from latticescape.physics.kernels.restart import BEGINNING, grouped
+from latticescape.physics.kernels.restart import BEGINNING, grouped, progress_of
+from latticescape.physics.kernels.until import Until
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import ParametricModel, Points
-from latticescape.physics.variables import KEPT, RESTART, Variable, checked_keep
+from latticescape.physics.variables import KEPT, RESTART, SAMPLES, UNTIL, Variable, checked_keep
 
 Seeds = npt.NDArray[np.uint64]
 Axes = Mapping[str, npt.NDArray[np.float64]]
@@ -55,6 +56,10 @@ class Schedule:
     tempering_mcs
         Parallel tempering: number of steps between attempts to swap the configurations of points
         that differ only in temperature (:class:`Ladder`). Default 0: never.
+    until
+        Targets for the errors, as a mapping of names to numbers, and ``max_samples``: every point
+        has ``samples`` measurements at least, and goes on until it has reached all targets, see
+        :class:`Until`. Points of one ladder end together.
 
     Examples
     --------
@@ -67,6 +72,7 @@ class Schedule:
     stride_mcs: int
     update: Update = "local"
     tempering_mcs: int = 0
+    until: Until | Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         for name, low in LOWEST.items():
@@ -82,11 +88,33 @@ class Schedule:
         checked_choice(
             self.update, UPDATES, "schedule.update is unknown", hint='update = "cluster"'
         )
+        if self.until is not None:
+            until = Until.of(self.until)
+            object.__setattr__(self, "until", until)
+            if until.max_samples < self.samples:
+                raise RequestError(
+                    "schedule.until.max_samples is less than schedule.samples",
+                    came=until.max_samples,
+                    allowed=f"{self.samples} or more",
+                    hint="a larger max_samples, or fewer samples",
+                )
 
     @property
     def total_mcs(self) -> int:
-        """Monte Carlo steps of one replica."""
-        return self.equilibration_mcs + self.samples * self.stride_mcs
+        """Monte Carlo steps of one replica; at most, if they depend on the errors."""
+        samples = self.samples if self.targets is None else self.targets.max_samples
+        return self.equilibration_mcs + samples * self.stride_mcs
+
+    @property
+    def targets(self) -> Until | None:
+        """When a point ends, if that depends on its errors."""
+        return None if self.until is None else Until.of(self.until)
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """The table of a spec."""
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "until"}
+        return parts if self.targets is None else {**parts, "until": self.targets.table}
 
 
 class Kernel(Protocol):
@@ -187,6 +215,15 @@ class ModelKernel(Kernel):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keep", checked_keep(self.keep, tuple(KEPT)))
+        if self.schedule.targets is not None:
+            self.schedule.targets.check({v.name: v for v in self.variables})
+            if SAMPLES in self.keep:
+                raise RequestError(
+                    'a sweep with schedule.until cannot keep "samples"',
+                    came=f"keep = {[word for word in self.keep if word != RESTART]}",
+                    allowed="points of one number of samples, or another keep",
+                    hint='keep = ["spins"] in [sweep]',
+                )
         fixed = self.model.fixed(self.swept)
         self.model.check(self.lattice, {name: np.array([v]) for name, v in fixed.items()})
 
@@ -202,7 +239,7 @@ class ModelKernel(Kernel):
             "model.kind": self.model.kind,
             **{f"model.{name}": value for name, value in fixed},
             **{f"model.{name}": value for name, value in self.model.structure.items()},
-            **{f"schedule.{name}": value for name, value in asdict(self.schedule).items()},
+            **{f"schedule.{name}": value for name, value in self.schedule.table.items()},
             **({"sweep.keep": words} if words else {}),
             **({} if RESTART in self.keep else {"sweep.extendable": False}),
         }
@@ -246,6 +283,7 @@ class ModelKernel(Kernel):
         samples = max(2, min(self.schedule.samples, mcs // stride))
         shorter = replace(
             self.schedule,
+            until=None,
             equilibration_mcs=0,
             samples=samples,
             stride_mcs=min(stride, max(1, mcs // samples)),
@@ -274,6 +312,8 @@ class ModelKernel(Kernel):
             first: points go on from there, but begin anew where ``restart`` is 0. It changes no bit
             of the results.
         """
+        if self.schedule.targets is not None:
+            return self._compute_until(self.schedule.targets, points, seeds, cancel_check, earlier)
         groups = {} if earlier is None else grouped(earlier[RESTART])
         if earlier is None or (len(groups) > 1 and self.uncut_axes):
             return self.simulate(points, seeds, cancel_check)
@@ -290,6 +330,67 @@ class ModelKernel(Kernel):
         ]
         order = np.argsort(np.concatenate([*groups.values()]))
         return {n: np.concatenate([row[n] for row in rows])[order] for n in rows[0]}
+
+    def _compute_until(
+        self,
+        until: Until,
+        points: Axes,
+        seeds: Seeds,
+        cancel_check: CancelCheck,
+        earlier: Earlier | None,
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Compute more and more samples of the points that have not reached their targets."""
+        keep = tuple(dict.fromkeys((*self.keep, RESTART)))
+        longest = replace(self.schedule, until=None, samples=until.max_samples)
+        whole = replace(self, schedule=longest, keep=keep)
+        shape = (len(seeds), whole.sizes["restart_word"])
+        restarts = np.zeros(shape, np.uint64) if earlier is None else earlier[RESTART].copy()
+        begun = [progress.towards(longest) for progress in progress_of(restarts)]
+        samples = np.array([0 if progress is None else progress.samples for progress in begun])
+        labels = ladder_labels(points, self.uncut_axes, len(seeds))
+        open_, results = np.ones(len(seeds), bool), dict[str, npt.NDArray[Any]]()
+        for count in until.counts(self.schedule.samples):
+            (some,) = np.nonzero(open_ & (samples <= count))
+            if not len(some):
+                continue
+            part = replace(whole, schedule=replace(longest, samples=count)).compute(
+                {name: values[some] for name, values in points.items()},
+                seeds[some],
+                cancel_check,
+                {RESTART: restarts[some]},
+            )
+            restarts[some], samples[some] = part[RESTART], count
+            met = until.met(part)
+            # All points of a ladder go on until the last of them ends.
+            ends = ~np.isin(labels[some], labels[some][~met]) | (count == until.max_samples)
+            part |= {"samples": np.full(len(some), count), "until_met": met}
+            for variable in self.variables:
+                values = part[variable.name]
+                kept = results.setdefault(
+                    variable.name, np.empty((len(seeds), *values.shape[1:]), values.dtype)
+                )
+                kept[some[ends]] = values[ends]
+            open_[some[ends]] = False
+        return results
+
+    @property
+    def kept_variables(self) -> tuple[Variable, ...]:
+        """The variables that are returned in addition to the averages."""
+        ended = UNTIL if self.schedule.targets is not None else ()
+        return (*(v for word in self.keep for v in KEPT[word]), *ended)
+
+    def steps(self, results: Earlier, earlier: Earlier | None = None) -> int:
+        """Number of attempted updates that computed these results, without those that earlier
+        results contain."""
+        schedule, points = self.schedule, len(next(iter(results.values())))
+        mcs = points * schedule.total_mcs
+        if schedule.targets is not None:
+            samples = int(results["samples"].sum())
+            mcs = points * schedule.equilibration_mcs + samples * schedule.stride_mcs
+        if earlier is not None:
+            begun = [progress.towards(schedule) for progress in progress_of(earlier[RESTART])]
+            mcs -= sum(progress.clock for progress in begun if progress is not None)
+        return self.updates(1) * mcs // schedule.total_mcs
 
     @abstractmethod
     def simulate(
@@ -323,6 +424,22 @@ class ModelKernel(Kernel):
                     point["T"] = axes["T"][:ladder]
                 seeds = np.zeros((ladder, 4), np.uint64)
                 replace(short, schedule=tempered).compute(point, seeds)
+
+
+def ladder_labels(points: Axes, uncut_axes: Sequence[str], number: int) -> npt.NDArray[np.intp]:
+    """A number for each point: equal for points that differ along the uncut axes only.
+
+    Examples
+    --------
+    >>> points = {"T": np.array([1.0, 1.0, 2.0, 2.0]), "H": np.array([0.0, 0.5, 0.0, 0.5])}
+    >>> ladder_labels(points, ("T",), 4).tolist(), ladder_labels(points, (), 4).tolist()
+    ([0, 1, 0, 1], [0, 1, 2, 3])
+    """
+    others = [values for name, values in points.items() if name not in uncut_axes]
+    if not uncut_axes or not others:
+        return np.zeros(number, np.intp) if uncut_axes else np.arange(number)
+    labels: npt.NDArray[np.intp] = np.unique(np.stack(others), axis=1, return_inverse=True)[1]
+    return labels.reshape(-1)
 
 
 def described(values: Mapping[str, tuple[npt.NDArray[Any], str]]) -> Coordinates:

@@ -430,8 +430,7 @@ class LatticeKernel(ModelKernel):
         conserved = self.model.move == "exchange"
         counts = (v for v in COUNTS if conserved or v.name != "composition")
         estimates = (*ESTIMATES, *[TEMPERING] * bool(self.schedule.tempering_mcs))
-        kept = (v for word in self.keep for v in KEPT[word])
-        chosen = (*(v for e in estimates for v in (e, e.error)), *counts, *kept)
+        chosen = (*(v for e in estimates for v in (e, e.error)), *counts, *self.kept_variables)
         return tuple(v.in_units(self.model.energy_units) for v in chosen)
 
     @property
@@ -505,4 +504,4 @@ class LatticeKernel(ModelKernel):
         n_species1 = self.model.n_species1(full, self.lattice)
         if n_species1 is not None:
             results["composition"] = n_species1 / self.lattice.sites
-        return {variable.name: results[variable.name] for variable in self.variables}
+        return {v.name: results[v.name] for v in self.variables}

@@ -26,7 +26,6 @@ from latticescape.physics.kinetics.hopping import Sums, Surface, Walkers
 from latticescape.physics.lattices.lattice import Lattice, neighbor_steps
 from latticescape.physics.models.model import REPLICAS, Points
 from latticescape.physics.variables import (
-    KEPT,
     RESTART,
     SAMPLES,
     SPINS,
@@ -165,7 +164,7 @@ class AdatomKernel(ModelKernel):
         return (
             *(v for rate in RATES for v in (rate, rate.error)),
             *RAW,
-            *(v for word in self.keep for v in KEPT[word]),
+            *self.kept_variables,
         )
 
     @property

@@ -25,7 +25,7 @@ from latticescape.physics.slab.model import FEATURES, GAS_CONSTANT, SPECIES, Seg
 from latticescape.physics.slab.multispin import SlabMultispinBatch
 from latticescape.physics.slab.observables import ESTIMATES, SUMS, SlabSums, SlabTask, observe
 from latticescape.physics.slab.reference import SlabReferenceBatch
-from latticescape.physics.variables import KEPT, RESTART, Variable
+from latticescape.physics.variables import RESTART, Variable
 
 OXYGEN = ("without", "with")
 
@@ -103,8 +103,8 @@ class SlabKernel(ModelKernel):
     def variables(self) -> tuple[Variable, ...]:
         """The variables that :meth:`compute` returns."""
         estimates = (v for e in ESTIMATES for v in (e, e.error))
-        kept = (v for word in self.keep for v in KEPT[word])
-        return tuple(v.in_units(self.model.energy_units) for v in (*estimates, *SUMS, *kept))
+        chosen = (*estimates, *SUMS, *self.kept_variables)
+        return tuple(v.in_units(self.model.energy_units) for v in chosen)
 
     @property
     def coordinates(self) -> Coordinates:

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.execution.run import IncompleteError, Report, execute
@@ -26,6 +26,7 @@ def extend(
     *,
     samples: int | None = None,
     equilibration_mcs: int | None = None,
+    until: Mapping[str, float] | None = None,
     out: StorePath | None = None,
     progress: bool = True,
 ) -> "xr.Dataset":
@@ -45,6 +46,9 @@ def extend(
     equilibration_mcs
         The new total number of Monte Carlo steps before the first sample. The samples so far then
         belong to the equilibration, if it contains all of them; if not, every point begins anew.
+    until
+        Targets for the errors, with ``max_samples``; see :class:`Schedule`. If the store has
+        targets already, these replace those of the same names.
     out
         A new store; ``store`` stays as it is. By default the longer store replaces it once every
         point is done. A store in a bucket needs ``out``.
@@ -74,7 +78,8 @@ def extend(
     >>> int(extend(store, samples=20).histogram.sum() / short.histogram.sum())
     4
     """
-    extension = Extension.of(store, samples=samples, equilibration_mcs=equilibration_mcs, out=out)
+    asked = {"samples": samples, "equilibration_mcs": equilibration_mcs, "until": until}
+    extension = Extension.of(store, asked, out)
     report = extension.finished(
         execute(extension.sweep, extension.target, client, base=extension.base, progress=progress)
     )
@@ -106,29 +111,36 @@ class Extension:
     def of(
         cls,
         store: StorePath,
-        *,
-        samples: int | None = None,
-        equilibration_mcs: int | None = None,
+        asked: Mapping[str, Any],
         out: StorePath | None = None,
     ) -> "Extension":
         """Check a request, and complete an earlier extension that was killed at its very end.
+
+        Parameters
+        ----------
+        store, out
+            As for :func:`extend`.
+        asked
+            Its parameters ``samples``, ``equilibration_mcs`` and ``until``, or some of them.
 
         Raises
         ------
         RequestError
             As :func:`extend`.
         """
-        asked = {"samples": samples, "equilibration_mcs": equilibration_mcs}
-        longer = {name: value for name, value in asked.items() if value is not None}
+        longer = {n: value for n, value in asked.items() if value is not None and value != {}}
         if not longer:
             raise RequestError(
                 "nothing to extend by",
-                allowed="a number of samples, or of Monte Carlo steps of equilibration",
+                allowed="samples, equilibration, or until",
                 hint=f"latticescape extend {store} --samples 1000",
             )
         if not is_url(store):
             _complete_replacement(Path(store))
         opened = Store(store)
+        if "until" in longer:
+            before = opened.sweep.schedule.targets
+            longer["until"] = {**({} if before is None else before.table), **longer["until"]}
         sweep = opened.sweep.lengthened(**longer)
         if out is not None:
             return cls(store, sweep, out)
@@ -208,14 +220,13 @@ def _check_idle(store: Store) -> None:
             )
 
 
-def _check_same_target(target: Path, sweep: Sweep, longer: Mapping[str, int]) -> None:
+def _check_same_target(target: Path, sweep: Sweep, longer: Mapping[str, Any]) -> None:
     """Refuse to extend by another amount than an extension that has begun."""
     if locate(target).is_free():
         return
     begun = Store(target).sweep
     if begun.digest != sweep.digest:
-        names = ("samples", "equilibration_mcs")
-        there = {name: getattr(begun.schedule, name) for name in names}
+        there = {name: begun.schedule.table.get(name) for name in longer}
         raise RequestError(
             "an extension by another amount has begun, and is not finished",
             came=", ".join(f"{name} = {value}" for name, value in longer.items()),

@@ -82,6 +82,8 @@ class Report:
         Points copied from the store of a smaller sweep, and computed points that went on from one.
     poisoned
         Points that are no longer tried, because they kill their worker.
+    unmet
+        Points that ended at ``max_samples``, before their errors reached the targets.
     pending
         Points that are left because the run was cancelled.
     computed_blocks
@@ -110,6 +112,7 @@ class Report:
     taken_over: int = 0
     continued: int = 0
     poisoned: int = 0
+    unmet: int = 0
     pending: int = 0
     computed_blocks: int = 0
     seconds: float = 0.0
@@ -260,11 +263,7 @@ def execute(
                     report = replace(report, note=note)
                 report = _compute(connected, existing, lease, report, progress, origin)
     done += report.taken_over
-    report = _final(report, existing, done)
-    if origin is not None:  # what the continued points had been computed before
-        saved = origin.sweep.kernel.updates(report.continued)
-        report = replace(report, updates=report.updates - saved)
-    return replace(report, seconds=time.perf_counter() - begin)
+    return replace(_final(report, existing, done), seconds=time.perf_counter() - begin)
 
 
 def _compute(
@@ -275,7 +274,7 @@ def _compute(
     progress: bool,
     base: Store | None = None,
 ) -> Report:
-    kernel, states, broken = store.sweep.kernel, store.states(), list[Block]()
+    states, broken = store.states(), list[Block]()
     with (
         SweepProgress(report.points, int((states == DONE).sum()), shown=progress) as bar,
         _released(store, client, lease),
@@ -291,12 +290,13 @@ def _compute(
                 broken.append(block)
                 report = replace(report, error=report.error or error_text(outcome))
             else:
-                bar.add(outcome.computed, kernel.updates(outcome.computed), outcome.kernel_seconds)
+                bar.add(outcome.computed, outcome.updates, outcome.kernel_seconds)
                 cancelled = CANCELLED if outcome.cancelled else ""
                 report = replace(
                     report,
                     computed_blocks=report.computed_blocks + bool(outcome.computed),
                     continued=report.continued + outcome.continued,
+                    updates=report.updates + outcome.updates,
                     kernel_seconds=report.kernel_seconds + outcome.kernel_seconds,
                     worker_seconds=report.worker_seconds + outcome.worker_seconds,
                     error=report.error or outcome.error or cancelled,
@@ -324,13 +324,14 @@ def _final(report: Report, store: Store, done: int) -> Report:
     """The report with the states of the store: a task may store points and die afterwards."""
     states = store.states()
     computed = int((states == DONE).sum()) - done
+    limited = any(v.name == "until_met" for v in store.sweep.kernel.variables)
     failed = (states == POISONED) | (states == FAILED)
     first = np.unravel_index(int(np.argmax(failed)), failed.shape)
     cause = store.error_at(first) if failed.any() else UNMARKED
     return replace(
         report,
         computed=computed,
-        updates=store.sweep.kernel.updates(computed),
+        unmet=int(((states == DONE) & ~store.values("until_met")).sum()) if limited else 0,
         failed=report.failed + int((states == FAILED).sum()),
         pending=int((states == PENDING).sum()) - report.failed,
         poisoned=int((states == POISONED).sum()),

@@ -47,6 +47,8 @@ class TaskResult:
         Points that this task computed, that failed, and that it marked poisoned.
     continued
         Computed points that went on from another store.
+    updates
+        Attempted updates of the computed points.
     error
         Error of the first point that failed or is poisoned, "" if none.
     cancelled
@@ -60,6 +62,7 @@ class TaskResult:
     failed: int = 0
     poisoned: int = 0
     continued: int = 0
+    updates: int = 0
     error: str = ""
     cancelled: bool = False
     kernel_seconds: float = 0.0
@@ -210,9 +213,9 @@ class _Task:
         axes, seeds = sweep.kernel_inputs([self.points[p] for p in points])
         begin = time.perf_counter()
         try:
-            if self.earlier is None or not isinstance(sweep.kernel, ModelKernel):
+            earlier = self._earlier_of(points)
+            if earlier is None or not isinstance(sweep.kernel, ModelKernel):
                 return sweep.kernel.compute(axes, seeds, self.cancel_check)
-            earlier = {name: values[points] for name, values in self.earlier.items()}
             return sweep.kernel.compute(axes, seeds, self.cancel_check, earlier)
         finally:
             self.kernel_seconds += time.perf_counter() - begin
@@ -229,14 +232,25 @@ class _Task:
             self.result = replace(result, failed=failed, error=result.error or error)
         else:
             self.store.write(self.block, outcome, points)
-            continued = 0
-            if self.earlier is not None:
-                continued = int(self.earlier[RESTART][points].any(axis=1).sum())
+            kernel, continued = self.store.sweep.kernel, 0
+            earlier = self._earlier_of(points)
+            if earlier is not None:
+                continued = int(earlier[RESTART].any(axis=1).sum())
+            if isinstance(kernel, ModelKernel):
+                updates = kernel.steps(outcome, earlier)
+            else:
+                updates = kernel.updates(len(points))
             self.result = replace(
                 result,
                 computed=result.computed + len(points),
                 continued=result.continued + continued,
+                updates=result.updates + updates,
             )
+
+    def _earlier_of(self, points: npt.NDArray[np.intp]) -> Earlier | None:
+        if self.earlier is None:
+            return None
+        return {name: values[points] for name, values in self.earlier.items()}
 
     def _points_of(self, units: Units) -> npt.NDArray[np.intp]:
         return self.units[list(units)].ravel()

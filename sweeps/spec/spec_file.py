@@ -47,6 +47,7 @@ class ScheduleTable(Table):
     stride_mcs: Any = Field(examples=[10])
     update: Any = Field(default="local", examples=["local"])
     tempering_mcs: Any = Field(default=0, examples=[10])
+    until: Any = Field(default=None, examples=[{"energy_se": 1e-4, "max_samples": 10000}])
 
 
 class ModelSpec(Table):

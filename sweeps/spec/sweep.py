@@ -4,7 +4,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
@@ -338,7 +338,7 @@ class Sweep:
                     **self.model.structure,
                 },
                 "grid": grid,
-                "schedule": asdict(self.schedule),
+                "schedule": self.schedule.table,
             }
         return tomlkit.dumps(tables)
 

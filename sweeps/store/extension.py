@@ -25,8 +25,7 @@ Places = Sequence[npt.NDArray[np.intp]]
 ABSENT = -1
 
 # Fields that may grow, if the points keep what they need to go on.
-SAMPLES_FIELD, EQUILIBRATION_FIELD = "schedule.samples", "schedule.equilibration_mcs"
-LONGER = (SAMPLES_FIELD, EQUILIBRATION_FIELD)
+LONGER = ("schedule.samples", "schedule.equilibration_mcs", "schedule.until")
 
 
 def base_of(base: StorePath, sweep: Sweep) -> Store:
@@ -102,6 +101,16 @@ def _check_longer(sweep: Sweep, base: Store) -> None:
             came=f"{name} = {getattr(ours, name)}",
             allowed=f"{getattr(theirs, name)} or more",
             hint=f"latticescape extend {base.path} --samples {2 * theirs.samples}",
+        )
+    if ours.targets is None or theirs.targets is None or longer:
+        return
+    # A point of the sweep would end where one of the store did not even look, or earlier.
+    if ours.samples != theirs.samples or not ours.targets.is_stricter(theirs.targets):
+        raise RequestError(
+            f"the points of the store {base.path} have gone too far for this schedule.until",
+            came=f"samples = {ours.samples}, until = {ours.targets.table}",
+            allowed=f"samples = {theirs.samples}; until as strict as {theirs.targets.table}",
+            hint="smaller targets, or a larger max_samples",
         )
 
 

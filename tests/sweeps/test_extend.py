@@ -64,7 +64,7 @@ def test_more_samples_later_are_all_at_once(client: Client, store: Path, whole: 
 
 def test_only_the_missing_samples_are_computed(client: Client, store: Path, whole: Path) -> None:
     out = store.with_name("longer.zarr")
-    extension = Extension.of(store, samples=40, out=out)
+    extension = Extension.of(store, {"samples": 40}, out)
     report = execute(extension.sweep, out, client, base=extension.base)
     assert (report.continued, report.computed, report.taken_over) == (9, 9, 0)
     assert report.updates == WHOLE.kernel.updates(9) - SHORT.kernel.updates(9)
@@ -82,7 +82,7 @@ def test_an_extension_twice_as_long_as_asked_before(client: Client, store: Path)
 
 def test_the_same_length_computes_only_what_is_not_done(client: Client, store: Path) -> None:
     Store(store).reset(Store(store).blocks[0], np.array([0]))
-    extension = Extension.of(store, samples=10)
+    extension = Extension.of(store, {"samples": 10})
     report = extension.finished(execute(extension.sweep, extension.target, client))
     assert (report.computed, report.complete) == (1, True)
     assert names_in(store.parent) == ["ising.zarr"]
@@ -95,7 +95,7 @@ def test_points_that_are_damaged_or_not_done_begin_anew(
     opened.reset(opened.blocks[0], np.array([0]))
     array = zarr.open_array(store, path="restart", mode="r+")
     array[2, 2, -1] += np.uint64(1)  # no longer matches its checksum
-    extension = Extension.of(store, samples=40)
+    extension = Extension.of(store, {"samples": 40})
     report = execute(extension.sweep, extension.target, client, base=store)
     assert (report.continued, report.computed) == (7, 9)
     extension.finished(report)
@@ -109,6 +109,23 @@ def test_samples_and_values_together(client: Client, store: Path) -> None:
     report = execute(more, out, client, base=store)
     assert (report.continued, report.computed) == (9, 16)
     assert_same_bits(anew, out)
+
+
+def test_samples_until_errors_are_small(client: Client, store: Path) -> None:
+    until = {"energy_se": 0.02, "max_samples": 300}
+    ds = extend(store, client, until=until)
+    once = store.with_name("once.zarr")
+    at_once = execute(SHORT.lengthened(until=until), once, client)
+    assert_same_bits(once, store)
+    assert ds.until_met.all()
+    assert at_once.updates == int(ds.samples.sum() * 2 + 9 * 20) * 64 * 36
+    # Stricter, from the command line: the targets of other names stay.
+    command = ["extend", str(store), "--until", "energy_se=1e-9", "--max-samples", "400"]
+    result = CliRunner().invoke(main, [*command, "--json", "--cluster", "local"])
+    assert (result.exit_code, json.loads(result.stdout)["unmet"]) == (0, 9)
+    assert open_sweep(store).samples.values.tolist() == [[400] * 3] * 3
+    with pytest.raises(RequestError, match=r"gone too far for this schedule\.until"):
+        extend(store, client, until=until)
 
 
 def test_kept_samples_are_longer(client: Client, tmp_path: Path) -> None:
@@ -135,7 +152,7 @@ def test_one_that_is_interrupted_goes_on(
     before = Store(store).digest
     with monkeypatch.context() as patch:
         patch.setattr(Store, "write", full)
-        extension = Extension.of(store, samples=40)
+        extension = Extension.of(store, {"samples": 40})
         report = execute(extension.sweep, extension.target, client, block_points=1, base=store)
         assert not extension.finished(report).complete
     assert Store(store).digest == before  # until all points are done
@@ -149,7 +166,7 @@ def test_one_that_is_interrupted_goes_on(
 def test_one_that_is_killed_while_it_replaces_goes_on(
     client: Client, store: Path, whole: Path, moment: str
 ) -> None:
-    extension = Extension.of(store, samples=40)
+    extension = Extension.of(store, {"samples": 40})
     execute(extension.sweep, extension.target, client, base=store)
     store.rename(store.with_name(".ising.zarr.replaced"))
     if moment == "both renamed":
@@ -194,17 +211,17 @@ def test_stores_that_cannot_go_on_are_refused(client: Client, tmp_path: Path) ->
 
 
 def test_another_amount_is_refused_while_one_has_begun(client: Client, store: Path) -> None:
-    extension = Extension.of(store, samples=40)
+    extension = Extension.of(store, {"samples": 40})
     execute(extension.sweep, extension.target, client, base=store)
     with pytest.raises(RequestError, match=r"by another amount has begun.*samples = 40"):
-        Extension.of(store, samples=50)
+        Extension.of(store, {"samples": 50})
 
 
 def test_a_store_at_work_is_not_replaced(store: Path) -> None:
     lease = Lease("0" * 32, "s", "tcp://10.0.0.1:8786", 0, "host", "user", 1, 0.0, 0)
     Store(store).records.write(NAME, asdict(lease))
     with pytest.raises(RequestError, match="a scheduler works on the store"):
-        Extension.of(store, samples=40)
+        Extension.of(store, {"samples": 40})
 
 
 def test_the_command_extends_and_says_so(
