@@ -106,6 +106,25 @@ def test_the_page_on_adatoms_runs(
     assert float(names["fit"].barrier) == pytest.approx(slope, abs=float(names["fit"].barrier_se))
 
 
+def test_the_page_on_extensions_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "howto" / "extend-a-sweep.md").read_text()
+    code = "".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    (schedule,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, "extend-a-sweep.md", "exec"), names)
+    lines = capsys.readouterr().out.splitlines()
+    assert "copied=(2, 2)" in lines[-1]
+    # 16 times the samples: a quarter of the error.
+    assert float((names["longer"].energy_se / names["short"].energy_se).mean()) < 0.4
+    assert names["even"].until_met.all()
+    assert (names["even"].energy_se <= 0.002).all()
+    spec = names["sweep"].to_toml().split("[schedule]")[0] + schedule
+    assert Sweep.from_toml(spec).schedule.targets is not None
+
+
 def test_the_page_on_couplings_and_disorder_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
