@@ -31,7 +31,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 WORKERS = "latticescape.sweeps.execution.workers"
-USERS = (WORKERS, "latticescape.deploy.clusters.connect")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,13 +43,11 @@ def embedded() -> Iterator[object]:
     real = importlib.import_module(WORKERS).embedded
     stand_in = importlib.import_module("tests.support.runs").embedded_in_process
     with pytest.MonkeyPatch.context() as patch:
-        for module in USERS:
-            patch.setattr(f"{module}.embedded", stand_in)
+        patch.setattr(f"{WORKERS}.embedded", stand_in)
         yield real
 
 
 @pytest.fixture
 def processes(embedded: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let embedded workers be processes, as they are for users."""
-    for module in USERS:
-        monkeypatch.setattr(f"{module}.embedded", embedded)
+    monkeypatch.setattr(f"{WORKERS}.embedded", embedded)

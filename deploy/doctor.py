@@ -22,6 +22,7 @@ from latticescape.physics.kernels.multispin.simd import native_width
 from latticescape.physics.lattices.lattice import square
 from latticescape.physics.models.ising import Ising
 from latticescape.physics.provenance import HOME, git_revision, package_digest, versions
+from latticescape.sweeps.execution.inline import InlineSession
 from latticescape.sweeps.execution.workers import check_workers
 
 # Instruction sets that speed up vectors of 64-bit words.
@@ -142,6 +143,8 @@ def _temporary_folder() -> str:
 
 def _cluster(cluster: str) -> str:
     with connect(cluster, workers=1 if cluster == "local" else None) as client:
+        if isinstance(client, InlineSession):
+            return f"{client.threads} thread(s) of this process"
         number = check_workers(client)
         encrypted = client.scheduler.address.startswith("tls:")
         encryption = "encrypted" if encrypted else "not encrypted"

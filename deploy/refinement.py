@@ -12,9 +12,8 @@ import xarray as xr
 from latticescape.analysis.inference.landscapes.landscape import landscape
 from latticescape.analysis.inference.refinement.proposal import Proposal, propose
 from latticescape.physics.errors import RequestError, checked_integer
-from latticescape.sweeps.execution.run import IncompleteError, Report
+from latticescape.sweeps.execution.run import Cluster, IncompleteError, Report
 from latticescape.sweeps.execution.run import execute as execute_sweep
-from latticescape.sweeps.execution.workers import Cluster
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.status import status
@@ -200,7 +199,7 @@ def refine(
             f"{progressed.pending} points of {store} are pending",
             hint=f"latticescape retry-failed {store}",
         )
-    execute = execute or partial(execute_sweep, client=client, progress=progress)
+    execute = execute or partial(execute_sweep, cluster=client, progress=progress)
     landscape_of = observed if callable(observed) else partial(landscape, observed=observed)
     completed = [_round(store, landscape_of, target, budget)]
     on_round(completed[-1])

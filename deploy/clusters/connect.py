@@ -5,18 +5,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-
-from distributed import Client
+from typing import TYPE_CHECKING, cast
 
 from latticescape.deploy.clusters.certificates import Certificates
-from latticescape.deploy.clusters.clients import (
-    certificates_of,
-    client_of,
-    wait_for_worker,
-    written_address,
-)
 from latticescape.deploy.clusters.profiles import (
     Address,
+    Inline,
     Kubernetes,
     Local,
     Profile,
@@ -26,12 +20,16 @@ from latticescape.deploy.clusters.profiles import (
 )
 from latticescape.physics.errors import RequestError
 from latticescape.physics.extras import optional_imports
-from latticescape.sweeps.execution.workers import embedded
+from latticescape.sweeps.execution.inline import InlineSession
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 LOG = logging.getLogger(__name__)
 
 # For the kinds of cluster that end with this process: one that does not.
 PERSISTENT = {
+    "inline": "dask scheduler, and then --cluster tcp://127.0.0.1:8786",
     "local": "dask scheduler, and then --cluster tcp://127.0.0.1:8786",
     "slurm": "sbatch sweep.sbatch, or a cluster as one job: docs/howto/run-on-slurm.md",
 }
@@ -39,20 +37,22 @@ PERSISTENT = {
 
 def connect(
     cluster: str = "local", *, workers: int | None = None, threads: int | None = None
-) -> AbstractContextManager[Client]:
-    """Connect a Dask client to a cluster for the duration of a ``with`` block.
+) -> "AbstractContextManager[Client | InlineSession]":
+    """Connect to a cluster for the duration of a ``with`` block.
 
     Parameters
     ----------
     cluster
         The name of a profile, shipped or your own (``latticescape cluster list`` shows them), such
-        as ``"local"``: worker processes on this machine that end with the block. Or the path of a
+        as ``"local"``: worker processes on this machine that end with the block; or ``"inline"``:
+        this process, which starts at once, has no Dask client and is for :func:`run` and
+        :func:`extend` only. Or the path of a
         profile, ``"lab.toml"``; the file that ``dask scheduler --scheduler-file`` writes,
         ``"scheduler.json"``; or the address of a running scheduler, ``"tcp://host:port"`` or
         ``"tls://host:port"``, which keeps running.
     workers, threads
         For a cluster on this machine: the number of worker processes (default: one per core) and
-        of threads in each (default: 1).
+        of threads in each (default: 1). Inline there are only threads.
 
     Raises
     ------
@@ -67,6 +67,15 @@ def connect(
     3
     """
     profile = profile_of(cluster)
+    if isinstance(profile, Inline) and workers is None:
+        return InlineSession(profile.threads if threads is None else threads)
+    if isinstance(profile, Inline):
+        raise RequestError(
+            "there are no worker processes inline",
+            came=f"workers = {workers}",
+            allowed="threads of this process",
+            hint=f"--cluster inline --threads {workers}, or --cluster local --workers {workers}",
+        )
     if isinstance(profile, Local):
         chosen = {"workers": workers, "threads": threads}
         profile = profile.model_copy(
@@ -92,7 +101,7 @@ def connect(
             return slurm_client(profile)
 
 
-def persistent(cluster: str) -> AbstractContextManager[Client]:
+def persistent(cluster: str) -> "AbstractContextManager[Client]":
     """Like :func:`connect`, but only to a cluster that outlives this process.
 
     Raises
@@ -108,11 +117,11 @@ def persistent(cluster: str) -> AbstractContextManager[Client]:
     latticescape.RequestError: --cluster local would end with this process. Try: dask scheduler, ...
     """
     profile = profile_of(cluster)
-    if isinstance(profile, Local | Slurm):
+    if isinstance(profile, Inline | Local | Slurm):
         raise RequestError(
             f"--cluster {cluster} would end with this process", hint=PERSISTENT[profile.kind]
         )
-    return connect(cluster)
+    return cast("AbstractContextManager[Client]", connect(cluster))
 
 
 def profile_of(cluster: str) -> Profile:
@@ -137,7 +146,10 @@ def profile_of(cluster: str) -> Profile:
 
 
 @contextmanager
-def _local(profile: Local) -> Iterator[Client]:
+def _local(profile: Local) -> "Iterator[Client]":
+    from latticescape.deploy.clusters.clients import certificates_of
+    from latticescape.sweeps.execution.workers import embedded
+
     with ExitStack() as stack:
         # Files and not Security.temporary: its keys would be on the workers' command lines, which
         # other users can read.
@@ -149,8 +161,10 @@ def _local(profile: Local) -> Iterator[Client]:
 
 
 @contextmanager
-def _running(profile: Address | Kubernetes) -> Iterator[Client]:
+def _running(profile: Address | Kubernetes) -> "Iterator[Client]":
     """A client of a running scheduler, after its first worker came if the profile waits for it."""
+    from latticescape.deploy.clusters.clients import client_of, wait_for_worker, written_address
+
     if isinstance(profile, Kubernetes):
         address, timeout, state = profile.service, None, ""
     else:

@@ -121,6 +121,15 @@ class Local(Table):
     tls: AnyTls = None
 
 
+class Inline(Table):
+    """This process, without any scheduler."""
+
+    kind: ClassVar[str] = "inline"
+    roles: ClassVar[tuple[Role, ...]] = ()
+
+    threads: int = Field(default=1, ge=1, le=1024, examples=[1])
+
+
 class Address(Table):
     """A running scheduler, which keeps running."""
 
@@ -272,9 +281,11 @@ class Kubernetes(Table):
         return self
 
 
-Profile: TypeAlias = Local | Address | Slurm | Kubernetes
+Profile: TypeAlias = Inline | Local | Address | Slurm | Kubernetes
 
-KINDS: dict[str, type[Profile]] = {kind.kind: kind for kind in (Local, Address, Slurm, Kubernetes)}
+KINDS: dict[str, type[Profile]] = {
+    kind.kind: kind for kind in (Inline, Local, Address, Slurm, Kubernetes)
+}
 
 
 def _check_remote_tls(profile: Address | Kubernetes, encrypted: bool) -> None:
@@ -382,6 +393,8 @@ def _with_absolute_paths(profile: Profile, folder: Path) -> Profile:
         for name, value in profile
         if isinstance(value, Path) and name != "tls"
     }
+    if isinstance(profile, Inline):
+        return profile
     tls, files = profile.tls, list(paths.values())
     if isinstance(tls, Path):
         tls = Certificates.in_folder(absolute(tls))

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latticescape.physics.errors import RequestError
-from latticescape.sweeps.execution.run import IncompleteError, Report, execute
-from latticescape.sweeps.execution.workers import Cluster
+from latticescape.sweeps.execution.run import Cluster, IncompleteError, Report, execute
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.atomic_write import fsync, report_unwritable
 from latticescape.sweeps.store.location import StorePath, locate
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 def extend(
     store: StorePath,
-    client: Cluster = None,
+    cluster: Cluster = None,
     *,
     samples: int | None = None,
     equilibration_mcs: int | None = None,
@@ -39,7 +38,7 @@ def extend(
     ----------
     store
         Folder of a store, or its URL.
-    client
+    cluster
         Where to compute; see :func:`run`.
     samples
         The new total number of samples of every point.
@@ -81,7 +80,7 @@ def extend(
     asked = {"samples": samples, "equilibration_mcs": equilibration_mcs, "until": until}
     extension = Extension.of(store, asked, out)
     report = extension.finished(
-        execute(extension.sweep, extension.target, client, base=extension.base, progress=progress)
+        execute(extension.sweep, extension.target, cluster, base=extension.base, progress=progress)
     )
     if not report.complete:
         raise IncompleteError(report)

@@ -4,16 +4,18 @@ A disk that cannot be written is reported by
 :class:`latticescape.sweeps.store.atomic_write.UnwritableError`.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from threading import BoundedSemaphore
-from typing import Any
-
-from distributed import Client, SchedulerPlugin, get_worker, secede
+from typing import TYPE_CHECKING, Any
 
 from latticescape.sweeps.store.status import KEY
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 # A block of thousands of points needs some twenty dead workers to isolate one poisoned point.
 # Deaths before a block begins isolate nothing, and must end too.
@@ -33,6 +35,11 @@ def secede_for_io() -> Iterator[None]:
     >>> with secede_for_io():
     ...     pass
     """
+    if "distributed" not in sys.modules:
+        yield
+        return
+    from distributed import get_worker, secede
+
     try:
         worker = get_worker()
     except ValueError:  # called by hand
@@ -49,7 +56,7 @@ def _slots(threads: int) -> BoundedSemaphore:
 
 
 @contextmanager
-def ignore_disconnect(client: Client) -> Iterator[None]:
+def ignore_disconnect(client: "Client") -> Iterator[None]:
     """Suppress client errors after the scheduler connection is lost.
 
     Which error a client raises then depends on the moment: RuntimeError from a closed pool,
@@ -62,7 +69,7 @@ def ignore_disconnect(client: Client) -> Iterator[None]:
             raise
 
 
-def install_retries(client: Client) -> None:
+def install_retries(client: "Client") -> None:
     """Make a scheduler retry our tasks whenever a worker dies.
 
     Dask gives a task up (``KilledWorker``) when ``distributed.scheduler.allowed-failures`` + 1
@@ -74,9 +81,11 @@ def install_retries(client: Client) -> None:
         client.register_plugin(_retry_plugin())
 
 
-def _retry_plugin() -> SchedulerPlugin:
+def _retry_plugin() -> Any:
     """The plugin. Its class is local, so that it is pickled as code: the scheduler need not have
     this package installed, nor import Numba."""
+    from distributed import SchedulerPlugin
+
     key, limit = KEY, MAX_DEATHS
 
     class RetryPlugin(SchedulerPlugin):  # type: ignore[misc]

@@ -12,13 +12,11 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-from distributed import Client, SchedulerPlugin
 
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.spec.plan import Block
@@ -33,6 +31,9 @@ from latticescape.sweeps.store.status import (
 )
 from latticescape.sweeps.store.store import Store
 
+if TYPE_CHECKING:
+    from distributed import Client
+
 ANSWER_SECONDS, MOMENT_SECONDS = 5.0, 1.0
 LOOPBACK = ("127.", "localhost", "::1")
 
@@ -40,8 +41,8 @@ QUESTION, NONCE_BYTES, ID_BYTES, DIGEST_BYTES = b"latticescape lease? 1 ", 35, 3
 BUSY, IDLE = b"1", b"0"
 
 
-def acquire(store: Store, client: Client) -> tuple[Lease, str]:
-    """Acquire the lease of a store for a client's scheduler, or join that scheduler's lease.
+def acquire(store: Store, ours: Lease) -> tuple[Lease, str]:
+    """Acquire the lease of a store, or join the lease that the same scheduler has.
 
     Returns
     -------
@@ -53,7 +54,7 @@ def acquire(store: Store, client: Client) -> tuple[Lease, str]:
     RequestError
         If another scheduler works on the store.
     """
-    ours, note = _new_lease(store, client), ""
+    note = ""
     while not store.records.create(NAME, asdict(ours)):
         lease = read_lease(store.records)
         if lease is not None:
@@ -72,10 +73,10 @@ def acquire(store: Store, client: Client) -> tuple[Lease, str]:
     return ours, note
 
 
-def release(store: Store, client: Client, lease: Lease) -> bool:
-    """Release a lease unless other clients still have tasks of it; whether it was released."""
+def release(store: Store, lease: Lease, is_busy: Callable[[], bool]) -> bool:
+    """Release a lease unless others still have tasks of it; whether it was released."""
     deadline = time.monotonic() + MOMENT_SECONDS
-    while any(tasks_known(client, lease, store.blocks)):
+    while is_busy():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
@@ -85,7 +86,7 @@ def release(store: Store, client: Client, lease: Lease) -> bool:
     return True
 
 
-def tasks_known(client: Client, lease: Lease, blocks: Sequence[Block]) -> list[bool]:
+def tasks_known(client: "Client", lease: Lease, blocks: Sequence[Block]) -> list[bool]:
     """Whether a scheduler has a task of a lease for each of these blocks.
 
     Tasks that a client submitted or released just now may not count yet: this request is faster.
@@ -95,12 +96,19 @@ def tasks_known(client: Client, lease: Lease, blocks: Sequence[Block]) -> list[b
     return [states[key] not in (None, "forgotten") for key in keys]
 
 
-def _new_lease(store: Store, client: Client) -> Lease:
+def lease_of(store: Store, client: "Client") -> Lease:
+    """A new lease for a client's scheduler, which can be asked for it from now on."""
+    scheduler = str(client.scheduler_info(n_workers=0)["id"])
+    return new_lease(store, scheduler, str(client.scheduler.address), _install_answer(client))
+
+
+def new_lease(store: Store, scheduler: str, address: str, port: int) -> Lease:
+    """A new lease, not yet acquired."""
     return Lease(
         id=uuid.uuid4().hex,
-        scheduler=str(client.scheduler_info(n_workers=0)["id"]),
-        address=str(client.scheduler.address),
-        port=_install_answer(client),
+        scheduler=scheduler,
+        address=address,
+        port=port,
         host=socket.gethostname(),
         user=getpass.getuser(),
         pid=os.getpid(),
@@ -145,9 +153,14 @@ def _ask(host: str, port: int, lease: str) -> bool | None:
                 reply += part
     except (OSError, OverflowError, UnicodeError):
         return None
-    plugin = _answer_plugin()
-    proofs = {plugin.reply(lease.encode(), nonce, state): state for state in (BUSY, IDLE)}
+    proofs = {reply_of(lease.encode(), nonce, state): state for state in (BUSY, IDLE)}
     return proofs[reply] == BUSY if reply in proofs else None
+
+
+def reply_of(lease: bytes, nonce: bytes, state: bytes) -> bytes:
+    """The answer of who knows a lease; :class:`AnswerPlugin` has a copy, which it takes along."""
+    key = hashlib.blake2b(nonce + state, key=lease, digest_size=DIGEST_BYTES)
+    return state + key.digest()
 
 
 def _listens(host: str, port: int) -> bool:
@@ -161,7 +174,7 @@ def _listens(host: str, port: int) -> bool:
     return True
 
 
-def _install_answer(client: Client) -> int:
+def _install_answer(client: "Client") -> int:
     """Let a scheduler answer questions about leases; the port where it does.
 
     Best effort: 0 on a scheduler that refuses plugins, whose signs of life must do.
@@ -181,6 +194,8 @@ def _install_answer(client: Client) -> int:
 def _answer_plugin() -> Any:
     """The plugin. Its class is local, so that it is pickled as code: the scheduler need not have
     this package installed."""
+    from distributed import SchedulerPlugin
+
     prefix, sizes = KEY, (len(QUESTION), NONCE_BYTES, ID_BYTES)
     states, seconds, digest_bytes = (IDLE, BUSY), ANSWER_SECONDS, DIGEST_BYTES
 

@@ -2,15 +2,12 @@
 
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from concurrent.futures import CancelledError
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
-import xarray as xr
-from distributed import Client, Future, as_completed
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,29 +18,21 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from latticescape.sweeps.execution.fault_tolerance import ignore_disconnect
-from latticescape.sweeps.execution.lease import acquire, release
-from latticescape.sweeps.execution.submit import submit_blocks
+from latticescape.sweeps.execution.inline import INLINE, InlineSession
 from latticescape.sweeps.execution.tasks import (
+    LOST,
     TaskResult,
     clear_attempts,
     error_text,
     reset_failed,
 )
-from latticescape.sweeps.execution.workers import (
-    Cluster,
-    ForeignWorkerError,
-    attached,
-    prepare,
-    warmed,
-)
+from latticescape.sweeps.execution.worker_code import ForeignWorkerError
 from latticescape.sweeps.functions.function import OutputError
 from latticescape.sweeps.spec.plan import Block, plan
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.atomic_write import UnwritableError, report_unwritable
 from latticescape.sweeps.store.extension import base_of, continues, take_over
-from latticescape.sweeps.store.location import StorePath, locate
-from latticescape.sweeps.store.object_store import UnreachableError
+from latticescape.sweeps.store.location import Location, StorePath, locate
 from latticescape.sweeps.store.status import Lease
 from latticescape.sweeps.store.store import (
     DONE,
@@ -56,14 +45,56 @@ from latticescape.sweeps.store.store import (
     open_sweep,
 )
 
-# Tasks the scheduler has at a time: enough to keep any cluster busy, few enough that a million
-# blocks do not fill its memory. New ones are submitted when a quarter is done, so that no worker
-# waits for the last task of a wave.
-WAVE = 4096
-
 CANCELLED = "cancelled, or taken over by another scheduler"
-LOST = "the scheduler is lost"
 UNMARKED = "their done marks are lost. Try: latticescape verify, with --repair"
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from distributed import Client
+
+# Where a sweep is computed: by a client's cluster, by the scheduler at an address, in a context
+# that yields a client or a session; in this process, "inline"; or on an own cluster, None.
+Cluster: TypeAlias = "Client | str | AbstractContextManager[Client | Session] | Session | None"
+
+
+class Session(Protocol):
+    """The use of a cluster, or of this process, during a run."""
+
+    def prepare(self, location: Location) -> int:
+        """Check that blocks can be computed and stored; the number of workers."""
+
+    def warmed(self, sweep: Sweep) -> AbstractContextManager[None]:
+        """Compile the kernels of a sweep wherever it is computed."""
+
+    def acquire(self, store: Store) -> tuple[Lease, str]:
+        """Acquire the lease of a store; the lease, and whom it was taken over from."""
+
+    def outcomes(
+        self, store: Store, lease: Lease, pending: list[Block], base: Store | None
+    ) -> Generator[tuple[Block, TaskResult | BaseException]]:
+        """Compute blocks; each with the result or error of its task, as they finish."""
+
+    def release(self, store: Store, lease: Lease) -> bool:
+        """Release a lease at the end of a run; whether it was released."""
+
+    def is_lost(self) -> bool:
+        """Whether no further block can be computed, because the scheduler is lost."""
+
+
+@contextmanager
+def session_of(cluster: Cluster) -> Iterator[Session]:
+    """The session of whatever a cluster may be."""
+    if cluster == INLINE:
+        yield InlineSession()
+    elif isinstance(cluster, InlineSession):
+        yield cluster
+    else:
+        from latticescape.sweeps.execution.dask_session import DaskSession
+        from latticescape.sweeps.execution.workers import attached
+
+        with attached(cluster) as connected:
+            is_session = isinstance(connected, InlineSession)
+            yield connected if is_session else DaskSession(connected)
 
 
 @dataclass(frozen=True)
@@ -158,13 +189,13 @@ class IncompleteError(RuntimeError):
 def run(
     sweep: Sweep,
     store: StorePath,
-    client: Cluster = None,
+    cluster: Cluster = None,
     *,
     block_points: int | None = None,
     progress: bool = True,
     poisoned: bool = False,
     base: StorePath | None = None,
-) -> xr.Dataset:
+) -> "xr.Dataset":
     """Compute a sweep into a store; continue where an earlier run stopped.
 
     Parameters
@@ -175,10 +206,11 @@ def run(
         Folder of the zarr store, on a disk that all workers share; or its URL, such as
         ``s3://bucket/ising.zarr``. If it holds this sweep already, only the points that are not
         done are computed; if it holds another, it is refused.
-    client
-        A ``distributed.Client``, a scheduler's address, a context that yields a Client such as
-        ``latticescape.deploy.connect(…)``, entered only if there is work, or None for a cluster on
-        this machine that ends with the run.
+    cluster
+        Where to compute: a ``distributed.Client``; a scheduler's address; a context that yields a
+        Client, such as ``latticescape.connect(…)``, entered only if there is work; ``"inline"`` for
+        this process, without any scheduler; or None for a cluster on this machine that ends with
+        the run.
     block_points
         Maximum number of points in a block; by default blocks take about 15 s. Changes no bit of
         the result.
@@ -215,7 +247,7 @@ def run(
     report = execute(
         sweep,
         store,
-        client,
+        cluster,
         block_points=block_points,
         progress=progress,
         poisoned=poisoned,
@@ -229,7 +261,7 @@ def run(
 def execute(
     sweep: Sweep,
     store: StorePath,
-    client: Cluster = None,
+    cluster: Cluster = None,
     *,
     block_points: int | None = None,
     progress: bool = True,
@@ -249,25 +281,25 @@ def execute(
         if existing is not None:
             existing.check_writable()
         # The store is created last, so that a cluster that cannot be used leaves nothing behind.
-        with attached(client) as connected:
-            report = replace(report, workers=prepare(connected, locate(store)))
-            with warmed(connected, sweep):
+        with session_of(cluster) as session:
+            report = replace(report, workers=session.prepare(locate(store)))
+            with session.warmed(sweep):
                 existing = existing or create(store, sweep, cut)
                 with report_unwritable(store):
-                    lease, note = acquire(existing, connected)
+                    lease, note = session.acquire(existing)
                     if poisoned:
                         reset_failed(existing)
                     if origin is not None and not continues(sweep, origin):
                         report = replace(report, taken_over=take_over(existing, origin))
                         origin = None
                     report = replace(report, note=note)
-                report = _compute(connected, existing, lease, report, progress, origin)
+                report = _compute(session, existing, lease, report, progress, origin)
     done += report.taken_over
     return replace(_final(report, existing, done), seconds=time.perf_counter() - begin)
 
 
 def _compute(
-    client: Client,
+    session: Session,
     store: Store,
     lease: Lease,
     report: Report,
@@ -277,8 +309,8 @@ def _compute(
     states, broken = store.states(), list[Block]()
     with (
         SweepProgress(report.points, int((states == DONE).sum()), shown=progress) as bar,
-        _released(store, client, lease),
-        closing(_outcomes(client, store, lease, store.pending(states), base)) as outcomes,
+        _released(session, store, lease),
+        closing(session.outcomes(store, lease, store.pending(states), base)) as outcomes,
     ):
         for block, outcome in outcomes:
             if isinstance(outcome, (OutputError, ForeignWorkerError)):
@@ -302,7 +334,7 @@ def _compute(
                     error=report.error or outcome.error or cancelled,
                     lost=report.lost or outcome.error == LOST,
                 )
-    if client.status != "running" and store.pending():
+    if session.is_lost() and store.pending():
         report = replace(report, error=report.error or LOST, lost=True)
     # Points of a broken task count as failed unless another task has computed them since.
     failed = sum(int((store.states_of(block) == PENDING).sum()) for block in broken)
@@ -310,14 +342,13 @@ def _compute(
 
 
 @contextmanager
-def _released(store: Store, client: Client, lease: Lease) -> Iterator[None]:
+def _released(session: Session, store: Store, lease: Lease) -> Iterator[None]:
     """Release the lease at the end; the next run takes over that of a lost scheduler."""
     try:
         yield
     finally:
-        with suppress(OSError, UnreachableError), ignore_disconnect(client):
-            if release(store, client, lease):
-                clear_attempts(store.records)
+        if session.release(store, lease):
+            clear_attempts(store.records)
 
 
 def _final(report: Report, store: Store, done: int) -> Report:
@@ -337,53 +368,6 @@ def _final(report: Report, store: Store, done: int) -> Report:
         poisoned=int((states == POISONED).sum()),
         error=report.error or ("" if (states == DONE).all() else cause),
     )
-
-
-def _outcomes(
-    client: Client, store: Store, lease: Lease, pending: list[Block], base: Store | None
-) -> Generator[tuple[Block, TaskResult | BaseException]]:
-    """These blocks, each with the result or error of its task, as they finish."""
-    blocks, held = iter(pending), dict[str, tuple[Future, Block]]()
-    finished = as_completed(loop=client.loop)
-    try:
-        while client.status == "running":  # else the scheduler is lost
-            some = list(islice(blocks, WAVE - len(held)))
-            if not (some or held):
-                return
-            with ignore_disconnect(client):
-                futures = submit_blocks(client, store, lease, some, base) if some else []
-                held |= {f.key: (f, block) for f, block in zip(futures, some, strict=True)}
-                finished.update(futures)
-            enough = WAVE - max(1, WAVE // 4) if some else 0
-            while len(held) > enough:
-                for future, outcome in _batch_outcomes(client, finished.next_batch(), held):
-                    _, block = held.pop(future.key)
-                    future.release()
-                    yield block, outcome
-    finally:
-        for future, _ in held.values():
-            future.release()
-
-
-def _batch_outcomes(
-    client: Client, batch: Iterable[Future], held: Mapping[str, tuple[Future, Block]]
-) -> Iterator[tuple[Future, TaskResult | BaseException]]:
-    """The outcomes of finished tasks, with one request to the cluster if none of them failed."""
-    finished = [future for future in batch if future.status == "finished"]
-    try:
-        results = dict(zip(finished, client.gather(finished), strict=True))
-    except Exception:  # of one of them, so each is asked separately
-        results = {}
-    for future in batch:
-        outcome: TaskResult | BaseException | None = results.get(future)
-        # The scheduler may die before it can return a result.
-        with suppress(OSError, RuntimeError, CancelledError):
-            if outcome is None and future.status == "finished":
-                outcome = future.result()
-            elif outcome is None and future.status == "error":
-                outcome = future.exception()
-        number = held[future.key][1].number
-        yield future, outcome or TaskResult(number, cancelled=True, error=LOST)
 
 
 class SweepProgress(Progress):

@@ -5,14 +5,10 @@ import time
 from distributed import Client, Future, fire_and_forget
 
 from latticescape.physics.errors import RequestError
-from latticescape.sweeps.execution.lease import acquire, tasks_known
+from latticescape.sweeps.execution.lease import acquire, lease_of, tasks_known
 from latticescape.sweeps.execution.tasks import compute_block
-from latticescape.sweeps.execution.workers import (
-    Cluster,
-    attached,
-    code_identity,
-    prepare,
-)
+from latticescape.sweeps.execution.worker_code import code_identity
+from latticescape.sweeps.execution.workers import Target, attached, prepare
 from latticescape.sweeps.spec.plan import Block, plan
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.location import StorePath, locate
@@ -24,7 +20,7 @@ MAX_TASKS = 50_000
 
 
 def submit(
-    sweep: Sweep, store: StorePath, client: Cluster, *, block_points: int | None = None
+    sweep: Sweep, store: StorePath, client: Target, *, block_points: int | None = None
 ) -> str:
     """Submit all blocks of a sweep that are not done to a running scheduler, and return.
 
@@ -75,7 +71,7 @@ def submit(
     with attached(client) as connected:
         prepare(connected, locate(store))
         opened = existing or create(store, sweep, cut)
-        lease, _ = acquire(opened, connected)
+        lease, _ = acquire(opened, lease_of(opened, connected))
         pending = opened.pending()
         futures = submit_blocks(connected, opened, lease, pending)
         # A scheduler can only keep a task that it knows.

@@ -14,7 +14,7 @@ from latticescape.physics.errors import CancelCheck, Cancelled, never_cancelled,
 from latticescape.physics.kernels.kernel import Earlier, ModelKernel
 from latticescape.physics.variables import RESTART
 from latticescape.sweeps.execution.fault_tolerance import secede_for_io
-from latticescape.sweeps.execution.workers import Code, check_code, warm_up
+from latticescape.sweeps.execution.worker_code import Code, check_code, warm_up
 from latticescape.sweeps.functions.function import OutputError
 from latticescape.sweeps.functions.source_digest import Source
 from latticescape.sweeps.spec.plan import Block
@@ -30,6 +30,8 @@ ERROR_WIDTH = 200
 
 # A unit is poisoned after it has killed this many workers that computed nothing else.
 MAX_DEATHS = 3
+
+LOST = "the scheduler is lost"
 
 Result = TypeVar("Result")
 Units = tuple[int, ...]

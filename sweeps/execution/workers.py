@@ -4,15 +4,12 @@ import asyncio
 import json
 import logging
 import os
-import platform
 import socket
 import ssl
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from functools import cache
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -28,8 +25,8 @@ from distributed import (
 from distributed.deploy.subprocess import SubprocessWorker
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.provenance import HOME, package_digest, package_version
 from latticescape.sweeps.execution.fault_tolerance import ignore_disconnect, install_retries
+from latticescape.sweeps.execution.worker_code import code_identity, compare_code, warm_up
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.location import Location, locate
 
@@ -227,16 +224,17 @@ def _alert(address: str, timeout: float, security: Security) -> str:
     return "the connection was closed during the handshake"
 
 
-Cluster: TypeAlias = Client | str | AbstractContextManager[Client] | None
+# Where a client comes from.
+Target: TypeAlias = Client | str | AbstractContextManager[Client] | None
 
 
 @contextmanager
-def attached(cluster: Cluster) -> Iterator[Client]:
+def attached(target: Target) -> Iterator[Client]:
     """A connected client from a Client, an address, a context that yields one, or None."""
-    if isinstance(cluster, Client):
-        yield cluster
+    if isinstance(target, Client):
+        yield target
         return
-    context = at_address(cluster) if isinstance(cluster, str) else cluster or embedded()
+    context = at_address(target) if isinstance(target, str) else target or embedded()
     with context as client:
         yield client
 
@@ -273,7 +271,7 @@ def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
         codes = {name: code for name, code in answers.items() if not isinstance(code, OSError)}
     ours = code_identity()
     for worker, theirs in codes.items():
-        _compare(worker, theirs, ours)
+        compare_code(worker, theirs, ours)
     return len(codes)
 
 
@@ -352,13 +350,6 @@ def _role_plugin() -> SchedulerPlugin:
     return RolePlugin()
 
 
-Code: TypeAlias = tuple[str, str, str]
-
-
-class ForeignWorkerError(RequestError):
-    """A worker runs other code than the process that submitted its task."""
-
-
 def check_reach(client: Client, location: Location) -> None:
     """Check that all workers can access the bucket of a store; folders are not checked.
 
@@ -376,73 +367,6 @@ def check_reach(client: Client, location: Location) -> None:
 
 def _reach(address: str) -> None:
     locate(address).is_free()
-
-
-@cache
-def code_identity() -> Code:
-    """Version, source digest and folder of the code of this process."""
-    return package_version(), package_digest(), str(HOME)
-
-
-def check_code(ours: Code) -> None:
-    """Check, on a worker, that it runs the same code as the process that submitted its task.
-
-    :func:`check_workers` checks the workers at the start of a run; others may join later, from an
-    environment that has changed meanwhile.
-
-    Raises
-    ------
-    ForeignWorkerError
-        If its version or source differs; both paths are named.
-    """
-    _compare(f"on {socket.gethostname()}", code_identity(), ours)
-
-
-def _compare(worker: str, theirs: Code | Exception, ours: Code) -> None:
-    if isinstance(theirs, Exception):
-        came = f"{type(theirs).__name__}: {theirs}"
-    else:
-        came = "" if tuple(theirs[:2]) == tuple(ours[:2]) else _label(theirs)
-    if came:
-        raise ForeignWorkerError(
-            f"the worker {worker} runs other code than this process",
-            came=came,
-            allowed=_label(ours),
-            hint="install the same latticescape on every worker and restart them",
-        )
-
-
-def _label(identity: Code) -> str:
-    version, digest, folder = identity
-    return f"version {version}, source {digest[:12]}, in {folder}"
-
-
-_lock = threading.Lock()
-_warm: set[str] = set()
-
-
-def warm_up(sweep: Sweep) -> None:
-    """Compile the kernel of a sweep in this process; all but the first call return at once.
-
-    Raises
-    ------
-    RequestError
-        If the kernel fails.
-    """
-    with _lock:
-        if sweep.digest in _warm:
-            return
-        try:
-            sweep.kernel.warm_up(sweep.axes)
-        except RequestError:
-            raise
-        except Exception as error:
-            raise RequestError(
-                f"the kernel {sweep.kernel.name} fails before its first block on {platform.node()}",
-                came=f"{type(error).__name__}: {error}",
-                hint="latticescape doctor --compile, there",
-            ) from error
-        _warm.add(sweep.digest)
 
 
 class WarmUp(WorkerPlugin):  # type: ignore[misc]

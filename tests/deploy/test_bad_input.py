@@ -27,7 +27,8 @@ from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.lattice_kernel import sample
 from latticescape.sweeps import Sweep, kernel
 from latticescape.sweeps.execution.run import execute
-from latticescape.sweeps.execution.workers import ForeignWorkerError, at_address, check_workers
+from latticescape.sweeps.execution.worker_code import ForeignWorkerError
+from latticescape.sweeps.execution.workers import at_address, check_workers
 from latticescape.sweeps.spec.plan import plan
 from latticescape.sweeps.store.atomic_write import atomic_write
 from latticescape.sweeps.store.store import Store, create
@@ -1074,7 +1075,6 @@ def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_command(*command: str, **_: object) -> subprocess.CompletedProcess[str]:
         raise FileNotFoundError(command[0])
 
-    monkeypatch.setattr("latticescape.deploy.clusters.connect.embedded", embedded)
     monkeypatch.setattr("latticescape.sweeps.execution.workers.embedded", embedded)
     # Nor is anything submitted, where SLURM is installed.
     monkeypatch.setattr("latticescape.deploy.clusters.slurm.subprocess.run", no_command)
@@ -1161,7 +1161,7 @@ def test_a_full_disk_is_refused(
     assert_refused: Refused, scene: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
-    words = ("no space", "new/s.zarr", "0.98 kiB free", "61.49 kiB or more")
+    words = ("no space", "new/s.zarr", "0.98 kiB free", "177.55 kiB or more")
     assert_refused(RUN, words, scene)
 
 
@@ -1248,7 +1248,7 @@ def test_a_scheduler_without_workers_is_refused(
     ("file", "old", "new"),
     [
         ("sweeps/execution/run.py", '"""', '""" '),
-        ("sweeps/execution/workers.py", "code_identity", "identity"),
+        ("sweeps/execution/worker_code.py", "code_identity", "identity"),
     ],
     ids=["one byte of the source", "a version that cannot be asked"],
 )
@@ -1293,10 +1293,9 @@ def test_a_worker_that_joins_later_with_other_code_is_refused(
     scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It joins when all others have been asked, and writes nothing."""
-    # The name latticescape.sweeps.execution.run is the function; the module is to be found here.
-    module = sys.modules["latticescape.sweeps.execution.run"]
     monkeypatch.setattr(f"{WORKERS}.check_workers", lambda client: 0)
-    monkeypatch.setattr(module, "warmed", lambda client, sweep: nullcontext())
+    session = "latticescape.sweeps.execution.dask_session"
+    monkeypatch.setattr(f"{session}.warmed", lambda client, sweep: nullcontext())
     store = tmp_path / "s.zarr"
     with (
         foreign_worker(scheduler, tmp_path, "sweeps/execution/run.py", '"""', '""" '),

@@ -149,6 +149,8 @@ def test_run_tells_what_it_did(spec: str, address: str) -> None:
         "computed": POINTS,
         "computed_blocks": 6,
         "failed": 0,
+        "continued": 0,
+        "unmet": 0,
         "taken_over": 0,
         "poisoned": 0,
         "pending": 0,

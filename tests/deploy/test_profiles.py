@@ -29,7 +29,8 @@ from latticescape.deploy.clusters.profiles import (
 )
 from latticescape.deploy.clusters.slurm import job_script
 from latticescape.physics.errors import RequestError
-from latticescape.sweeps.execution.workers import check_workers, code_identity
+from latticescape.sweeps.execution.worker_code import code_identity
+from latticescape.sweeps.execution.workers import check_workers
 
 EVERY_KEY = """\
 kind = "slurm"

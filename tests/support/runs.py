@@ -11,6 +11,7 @@ from distributed import Client, LocalCluster
 
 from latticescape.physics import Ising, PairAlloy, Schedule, square, triangular
 from latticescape.sweeps import Sweep
+from latticescape.sweeps.execution.inline import InlineSession
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.store.location import StorePath, locate
 
@@ -71,19 +72,15 @@ def in_process(threads: int | None = None) -> Iterator[Client]:
         yield client
 
 
-@contextmanager
-def embedded_in_process(
-    workers: int | None = None, threads: int = 1, **_: object
-) -> Iterator[Client]:
-    """Stand in for embedded worker processes: one worker in this process, with as many threads."""
-    with in_process((workers or os.cpu_count() or 1) * threads) as client:
-        yield client
+def embedded_in_process(workers: int | None = None, threads: int = 1, **_: object) -> InlineSession:
+    """Stand in for embedded worker processes: as many threads of this process, which start at
+    once."""
+    return InlineSession((workers or os.cpu_count() or 1) * threads)
 
 
 def undisturbed(sweep: Sweep, path: Path, *, block_points: int | None = None) -> Path:
     """A store of a sweep that this process computes alone: what others are held against."""
-    with in_process(threads=2) as client:
-        execute(sweep, path, client, block_points=block_points, progress=False)
+    execute(sweep, path, InlineSession(threads=2), block_points=block_points, progress=False)
     return path
 
 

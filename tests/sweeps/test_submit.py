@@ -219,7 +219,7 @@ def test_a_client_without_scheduler_leaves_the_lease_and_says_so(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that has given its scheduler up can neither ask it nor put blocks on it."""
-    module = sys.modules["latticescape.sweeps.execution.run"]
+    module = sys.modules["latticescape.sweeps.execution.dask_session"]
     submit_blocks = module.submit_blocks
 
     def put_and_closed(client: Client, *given: Any) -> list[Future]:
@@ -371,9 +371,7 @@ def test_waves_bound_what_the_scheduler_holds(
         sizes.append(len(blocks) + held)
         return submit_blocks(client, store, lease, blocks, base)
 
-    module = sys.modules[
-        "latticescape.sweeps.execution.run"
-    ]  # the package's name of that is the function
+    module = sys.modules["latticescape.sweeps.execution.dask_session"]
     monkeypatch.setattr(module, "submit_blocks", counted)
     monkeypatch.setattr(module, "WAVE", 4)
     assert execute(ising_sweep(), tmp_path / "s.zarr", address, block_points=1).computed == 9
@@ -396,7 +394,7 @@ def test_no_worker_waits_for_the_last_of_a_wave(
             time.sleep(0.01)
         return time.monotonic() - begin
 
-    monkeypatch.setattr(sys.modules["latticescape.sweeps.execution.run"], "WAVE", 4)
+    monkeypatch.setattr(sys.modules["latticescape.sweeps.execution.dask_session"], "WAVE", 4)
     with (
         (tmp_path / "begun").open("wb") as begun,
         LocalCluster(

@@ -31,7 +31,8 @@ from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.sweeps import Sweep
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.execution.tasks import compute_block
-from latticescape.sweeps.execution.workers import embedded, warm_up, warmed
+from latticescape.sweeps.execution.worker_code import warm_up
+from latticescape.sweeps.execution.workers import embedded, warmed
 from latticescape.sweeps.store.store import Store
 from tests.support.runs import ising_sweep
 
@@ -104,7 +105,7 @@ print(json.dumps(counts))
 @pytest.fixture(autouse=True)
 def _cold(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process has not warmed up for any sweep."""
-    monkeypatch.setattr("latticescape.sweeps.execution.workers._warm", set())
+    monkeypatch.setattr("latticescape.sweeps.execution.worker_code._warm", set())
 
 
 @pytest.fixture
@@ -236,7 +237,7 @@ def test_a_block_is_not_computed_where_the_warm_up_fails(
     execute(ising_sweep(), tmp_path / "i.zarr", client, block_points=3)
     store = Store(tmp_path / "i.zarr")
     store._array("done")[...] = False
-    monkeypatch.setattr("latticescape.sweeps.execution.workers._warm", set())
+    monkeypatch.setattr("latticescape.sweeps.execution.worker_code._warm", set())
     monkeypatch.setattr(LatticeKernel, "warm_up", failing(ArithmeticError("no root")))
     with pytest.raises(RequestError, match="no root"):
         compute_block(str(store.path), store.identity, 0)

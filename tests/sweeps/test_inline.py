@@ -1,0 +1,141 @@
+"""A sweep that this process computes without a scheduler."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from distributed import Client
+
+from latticescape.deploy.cli.main import main
+from latticescape.deploy.clusters.connect import connect
+from latticescape.physics.errors import RequestError
+from latticescape.sweeps import IncompleteError, cancel, open_sweep, run
+from latticescape.sweeps.execution.inline import InlineSession
+from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.store.status import read_lease, status
+from latticescape.sweeps.store.store import Store
+from tests.support.faulty import Axes, preceded
+from tests.support.runs import SPEC, assert_same_bits, ising_sweep
+
+# Minutes long, in blocks of a fraction of a second.
+LONG = ising_sweep(mcs=100).lengthened(samples=4000)
+
+SCRIPT = """
+import sys
+from latticescape import Sweep, run
+run(Sweep.from_file(sys.argv[1]), sys.argv[2], "inline", block_points=1)
+"""
+
+
+@pytest.fixture(scope="module")
+def embedded_store(client: Client, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("inline") / "embedded.zarr"
+    run(ising_sweep(), path, client, block_points=2)
+    return path
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_it_computes_the_same_bits(embedded_store: Path, tmp_path: Path, threads: int) -> None:
+    path = tmp_path / "inline.zarr"
+    report = execute(ising_sweep(), path, InlineSession(threads), block_points=2)
+    assert (report.computed, report.workers, report.failed) == (9, 1, 0)
+    assert report.updates == ising_sweep().kernel.updates(9)
+    assert report.kernel_seconds > 0
+    assert_same_bits(embedded_store, path)
+    assert status(path).active is False
+    assert execute(ising_sweep(), path, "inline").computed == 0
+
+
+def test_the_word_inline_and_a_connection_are_the_same(
+    embedded_store: Path, tmp_path: Path
+) -> None:
+    run(ising_sweep(), tmp_path / "word.zarr", cluster="inline")
+    with connect("inline", threads=2) as session:
+        assert isinstance(session, InlineSession)
+        run(ising_sweep(), tmp_path / "connection.zarr", session)
+        run(ising_sweep(), tmp_path / "again.zarr", session)
+    run(ising_sweep(), tmp_path / "context.zarr", connect("inline"))
+    for name in ("word", "connection", "again", "context"):
+        assert_same_bits(embedded_store, tmp_path / f"{name}.zarr")
+
+
+def test_points_that_fail_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails_above_two(points: Axes) -> None:
+        if points["T"].max() > 2.5:
+            raise ValueError("too hot")
+
+    with monkeypatch.context() as patch, pytest.raises(IncompleteError, match="too hot") as caught:
+        preceded(patch, fails_above_two)
+        run(ising_sweep(), tmp_path / "s.zarr", "inline")
+    assert (caught.value.report.computed, caught.value.report.failed) == (6, 3)
+    assert execute(ising_sweep(), tmp_path / "s.zarr", "inline").computed == 3
+
+
+def test_another_run_is_refused_while_it_works_and_cancel_stops_it(tmp_path: Path) -> None:
+    spec, path = tmp_path / "long.toml", tmp_path / "long.zarr"
+    spec.write_text(LONG.to_toml())
+    command = [sys.executable, "-c", SCRIPT, str(spec), str(path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        _wait_for_lease(path)
+        with pytest.raises(RequestError, match="another scheduler works on the store"):
+            run(LONG, path, "inline")
+        assert status(path).active
+        cancel(path)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "cancelled" in error
+    assert not status(path).active
+
+
+def test_one_that_is_killed_is_taken_over_at_once(tmp_path: Path) -> None:
+    spec, path = tmp_path / "long.toml", tmp_path / "long.zarr"
+    spec.write_text(LONG.to_toml())
+    command = [sys.executable, "-c", SCRIPT, str(spec), str(path)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        _wait_for_lease(path)
+        os.kill(process.pid, signal.SIGKILL)
+    assert read_lease(Store(path).records) is not None
+    session = InlineSession()
+    ours, note = session.acquire(Store(path))
+    assert "took over from" in note
+    assert session.release(Store(path), ours)
+
+
+def test_the_command_line_computes_inline(calm: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(SPEC)
+    path = tmp_path / "s.zarr"
+    command = ["run", str(tmp_path / "s.toml"), "--store", str(path), "--cluster", "inline"]
+    result = CliRunner().invoke(main, [*command, "--threads", "2"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert_same_bits(calm, path)
+    result = CliRunner().invoke(main, [*command, "--workers", "2"])
+    assert result.exit_code == 2
+    assert "--cluster inline --threads 2" in result.stderr
+    submit = ["submit", *command[1:]]
+    result = CliRunner().invoke(main, submit)
+    assert result.exit_code == 2
+    assert "would end with this process" in result.stderr
+    doctor = CliRunner().invoke(main, ["doctor", "--cluster", "inline"])
+    assert "1 thread(s) of this process" in doctor.output
+
+
+def test_no_scheduler_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(SPEC)
+    check = "assert 'distributed' not in sys.modules"
+    command = [sys.executable, "-c", f"{SCRIPT}\n{check}", str(tmp_path / "s.toml")]
+    subprocess.run([*command, str(tmp_path / "s.zarr")], check=True, timeout=120)
+    assert open_sweep(tmp_path / "s.zarr").done.all()
+
+
+def _wait_for_lease(path: Path) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        if path.exists() and read_lease(Store(path).records) is not None:
+            return
+        time.sleep(0.1)
+    raise TimeoutError
