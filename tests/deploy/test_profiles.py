@@ -20,6 +20,7 @@ from latticescape.deploy.cli.main import main
 from latticescape.deploy.clusters.certificates import Certificates
 from latticescape.deploy.clusters.connect import profile_of
 from latticescape.deploy.clusters.profiles import (
+    KINDS,
     Address,
     Kubernetes,
     Local,
@@ -70,7 +71,7 @@ def latticescape(command: str) -> str:
 
 @pytest.mark.parametrize("name", profile_paths())
 def test_every_shipped_profile_can_be_read(name: str) -> None:
-    assert isinstance(profile_of(name), Local | Address | Slurm | Kubernetes)
+    assert isinstance(profile_of(name), tuple(KINDS.values()))
 
 
 def test_a_profile_of_the_users_own_comes_first(home: Path) -> None:

@@ -30,7 +30,7 @@ def load_example(folder: Path) -> ModuleType:
 def test_an_example_runs(folder: Path, tmp_path: Path, client: Client) -> None:
     module = load_example(folder)
     if hasattr(module, "run"):
-        module.run = partial(run, client=client)
+        module.run = partial(run, cluster=client)
     results = module.main(tmp_path, small=True)
     pictures = results["pictures"]
     assert pictures

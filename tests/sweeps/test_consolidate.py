@@ -16,7 +16,7 @@ from distributed import Client
 from latticescape.deploy.cli.main import main
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps import cancel, consolidate, open_sweep, run, status, submit, verify
-from latticescape.sweeps.execution.lease import acquire
+from latticescape.sweeps.execution.dask_session import DaskSession
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.spec.plan import plan
 from latticescape.sweeps.store.atomic_write import fsync
@@ -213,7 +213,7 @@ def test_a_failed_point_of_a_part_keeps_its_error(tmp_path: Path) -> None:
 def test_a_store_at_work_is_refused(client: Client, own: Path, tmp_path: Path) -> None:
     store = Store(own)
     store.reset(store.blocks[0], np.array([0]))
-    acquire(store, client)
+    DaskSession(client).acquire(store)
     for partial in (False, True):
         with pytest.raises(RequestError, match=r"somebody works on .* latticescape watch"):
             consolidate(own, tmp_path / "p.zarr", partial=partial)

@@ -23,7 +23,7 @@ from zarr.storage import ObjectStore
 from latticescape.deploy.cli.store import watch_store
 from latticescape.physics import RequestError
 from latticescape.sweeps import Sweep, cancel, consolidate, open_sweep, run, status, submit, verify
-from latticescape.sweeps.execution.lease import acquire
+from latticescape.sweeps.execution.dask_session import DaskSession
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.execution.tasks import compute_block
 from latticescape.sweeps.execution.workers import embedded
@@ -259,7 +259,7 @@ def test_a_store_is_of_one_scheduler_and_is_watched_and_cancelled_from_anywhere(
             in_process(threads=2) as other,
             pytest.raises(RequestError, match="another scheduler works on"),
         ):
-            acquire(Store(url), other)
+            DaskSession(other).acquire(Store(url))
         assert cancel(url) == lease
         assert not status(url).active
     finally:

@@ -24,7 +24,8 @@ from latticescape.deploy.cli.store import watch_store
 from latticescape.physics import RequestError
 from latticescape.physics.errors import Cancelled
 from latticescape.sweeps import IncompleteError, Sweep, cancel, kernel, run, status, submit
-from latticescape.sweeps.execution.lease import acquire, release, tasks_known
+from latticescape.sweeps.execution.dask_session import DaskSession
+from latticescape.sweeps.execution.lease import tasks_known
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.spec.plan import plan
 from latticescape.sweeps.store.status import DEAD_SECONDS, NAME, Lease, LeaseCheck, read_lease
@@ -157,7 +158,7 @@ def test_a_dead_schedulers_lease_is_taken_over_at_once(
     path, sweep = tmp_path / "s.zarr", ising_sweep()
     store = begun(path)
     with scheduler() as cluster, Client(cluster, set_as_default=False) as client:
-        lease, _ = acquire(store, client)
+        lease, _ = DaskSession(client).acquire(store)
     begin = time.monotonic()
     report = execute(sweep, path, address, progress=False)
     assert time.monotonic() - begin < 10
@@ -172,8 +173,8 @@ def test_a_living_scheduler_without_tasks_of_it_does_not_keep_a_store(
 ) -> None:
     store = begun(tmp_path / "s.zarr")
     with scheduler() as cluster, Client(cluster, set_as_default=False) as other:
-        acquire(store, other)
-        lease, note = acquire(store, client)
+        DaskSession(other).acquire(store)
+        lease, note = DaskSession(client).acquire(store)
     assert "took over" in note
     assert read_lease(store.records) == lease
 
@@ -191,28 +192,28 @@ def test_who_cannot_be_asked_works_as_long_as_there_are_signs_of_life(
     client: Client, tmp_path: Path, changes: dict[str, Any], works: bool
 ) -> None:
     store = begun(tmp_path / "s.zarr")
-    lease, _ = acquire(store, client)
+    lease, _ = DaskSession(client).acquire(store)
     store.records.write(NAME, asdict(replace(lease, **{"scheduler": "another", **changes})))
     if works:
         with pytest.raises(RequestError, match="another scheduler"):
-            acquire(store, client)
+            DaskSession(client).acquire(store)
         silenced(store)
-    assert "took over" in acquire(store, client)[1]
+    assert "took over" in DaskSession(client).acquire(store)[1]
 
 
 def test_a_lease_is_given_back_when_nobody_waits_for_its_tasks(
     client: Client, tmp_path: Path
 ) -> None:
     store = begun(tmp_path / "s.zarr")
-    lease, _ = acquire(store, client)
+    lease, _ = DaskSession(client).acquire(store)
     future = client.submit(time.sleep, 5, key=lease.key(3), pure=False)
     eventually(lambda: any(tasks_known(client, lease, store.blocks)))
-    assert not release(store, client, lease)
+    assert not DaskSession(client).release(store, lease)
     assert read_lease(store.records) == lease
     future.release()
-    assert release(store, client, lease)
+    assert DaskSession(client).release(store, lease)
     assert read_lease(store.records) is None
-    assert not release(store, client, lease)
+    assert not DaskSession(client).release(store, lease)
 
 
 def test_a_client_without_scheduler_leaves_the_lease_and_says_so(
@@ -241,7 +242,7 @@ def test_a_client_without_scheduler_leaves_the_lease_and_says_so(
 
 def test_a_task_looks_after_its_lease(client: Client, tmp_path: Path) -> None:
     notes = begun(tmp_path / "s.zarr").records
-    lease, _ = acquire(Store(tmp_path / "s.zarr"), client)
+    lease, _ = DaskSession(client).acquire(Store(tmp_path / "s.zarr"))
     look = LeaseCheck(notes, lease.id)
     look()
     assert notes.read("pulse") is not None
@@ -340,7 +341,7 @@ def test_the_commands_submit_watch_and_cancel(
 
 def test_watching_ends_when_there_is_no_sign_of_life(client: Client, tmp_path: Path) -> None:
     store = begun(tmp_path / "s.zarr")
-    lease, _ = acquire(store, client)
+    lease, _ = DaskSession(client).acquire(store)
     out, looks = io.StringIO(), list[float]()
 
     def sleep(seconds: float) -> None:

@@ -25,7 +25,7 @@ from latticescape.deploy.cli.main import main
 from latticescape.physics.errors import RequestError
 from latticescape.physics.store_contents import MAX_CHUNK_BYTES, check_store
 from latticescape.sweeps import Sweep, consolidate, open_sweep, run, status, verify
-from latticescape.sweeps.execution.lease import acquire
+from latticescape.sweeps.execution.dask_session import DaskSession
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.store.status import NAME, read_lease
 from latticescape.sweeps.store.store import Store
@@ -83,7 +83,7 @@ def leased_to(store: Path, address: str, client: Client, **changes: Any) -> None
     """Let an unfinished store have a lease that names another scheduler."""
     opened = Store(store)
     opened.reset(opened.blocks[0], np.array([0]))
-    lease, _ = acquire(opened, client)
+    lease, _ = DaskSession(client).acquire(opened)
     other = replace(lease, scheduler="another", address=address, **changes)
     opened.records.write(NAME, asdict(other))
 
@@ -145,7 +145,7 @@ def test_a_port_that_belongs_to_another_program_does_not_hang(store: Path, clien
         port = listener.getsockname()[1]
         leased_to(store, f"tcp://127.0.0.1:{port}", client, port=port)
         with pytest.raises(RequestError, match="another scheduler works on"):
-            acquire(Store(store), client)
+            DaskSession(client).acquire(Store(store))
 
 
 # -- contents ------------------------------------------------------------------------------------
