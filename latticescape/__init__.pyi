@@ -82,6 +82,8 @@ from .sweeps.execution.submit import cancel as cancel
 from .sweeps.execution.submit import submit as submit
 from .sweeps.functions.function import FunctionKernel as FunctionKernel
 from .sweeps.functions.function import kernel as kernel
+from .sweeps.spec.designs import latin_hypercube as latin_hypercube
+from .sweeps.spec.designs import sobol as sobol
 from .sweeps.spec.plan import Plan as Plan
 from .sweeps.spec.plan import calibrate as calibrate
 from .sweeps.spec.plan import plan as plan
@@ -155,6 +157,7 @@ __all__ = [
     "joint_region",
     "kernel",
     "landscape",
+    "latin_hypercube",
     "leave_one_out",
     "measure",
     "merge",
@@ -180,6 +183,7 @@ __all__ = [
     "slab_landscape",
     "slab_landscapes",
     "sliding_fft",
+    "sobol",
     "spin_overlap",
     "spots",
     "square",

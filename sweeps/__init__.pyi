@@ -5,6 +5,8 @@ from .execution.submit import cancel as cancel
 from .execution.submit import submit as submit
 from .functions.function import FunctionKernel as FunctionKernel
 from .functions.function import kernel as kernel
+from .spec.designs import latin_hypercube as latin_hypercube
+from .spec.designs import sobol as sobol
 from .spec.plan import Plan as Plan
 from .spec.plan import calibrate as calibrate
 from .spec.plan import plan as plan
@@ -31,10 +33,12 @@ __all__ = [
     "consolidate",
     "extend",
     "kernel",
+    "latin_hypercube",
     "merge",
     "open_sweep",
     "plan",
     "run",
+    "sobol",
     "status",
     "submit",
     "verify",

@@ -274,7 +274,8 @@ class _Key:
     @property
     def noun(self) -> str:
         """What the keys of its table are: tables in a whole file, else keys."""
-        return "table" if all(map(_is_table, self.siblings.values())) else "key"
+        typed = [field for field in self.siblings.values() if field.annotation is not Any]
+        return "table" if typed and all(map(_is_table, typed)) else "key"
 
 
 def _table_in(field: FieldInfo | None) -> type[Table] | None:

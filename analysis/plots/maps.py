@@ -32,6 +32,7 @@ from latticescape.analysis.plots.labels import (
     unit_of,
 )
 from latticescape.analysis.plots.values import (
+    POINT,
     Estimate,
     coarsened,
     distance_table,
@@ -41,6 +42,7 @@ from latticescape.analysis.plots.values import (
     landscape_axes,
     landscape_of,
     placed,
+    points_axes,
 )
 from latticescape.physics.errors import RequestError
 
@@ -86,7 +88,8 @@ def variable_map(
     variable
         The variable's name; over one axis, its ``NAME_se`` is drawn as error bars.
     x, y
-        The axes to draw along; by default the first two that ``at`` leaves free.
+        The axes to draw along; by default the first two that ``at`` leaves free. Of points that lie
+        on no grid, two of their parameters.
     at
         The place on every other dimension, ``{"H": 0.1, "configuration": 3}``: the nearest value
         of the axis is used, and named in the title.
@@ -117,6 +120,11 @@ def variable_map(
     """
     species = species_of(ds)
     table, place = placed(ds, variable, at or {}, species)
+    if POINT in table.dims:
+        parameters = points_axes(table, x, y)
+        if len(parameters) > 1:
+            return _scatter(table, variable, parameters, place, log, species)
+        table = table.swap_dims({POINT: parameters[0]})
     axes = free_axes(table[variable], x, y)
     if log:
         table = table.where(table[variable] > 0)
@@ -261,6 +269,30 @@ def save(picture: Picture, path: str | Path, *, title: str | None = None) -> Pat
     return path
 
 
+def _scatter(
+    table: xr.Dataset,
+    variable: str,
+    axes: list[str],
+    place: str,
+    log: bool,
+    species: Species | None,
+) -> Picture:
+    """Return points on no grid over two of their parameters, coloured by the variable."""
+    if log:
+        table = table.where(table[variable] > 0)
+    values = table[variable].compute()
+    if not values.notnull().any():
+        raise RequestError(f"no point of {variable} is computed", came=place or "no point done")
+    done = table.isel({POINT: np.flatnonzero(values.notnull())}).compute()
+    columns = tuple(done[name].to_numpy() for name in (*axes, variable))
+    dots = hv.Points(columns, _dimensions(done, axes, species), [dimension(values, species)])
+    look = {"color": variable, "cmap": "viridis", "colorbar": True, "padding": 0.05}
+    look |= {"clabel": dots.vdims[0].pprint_label, "logz": log}
+    dots = styled(dots, look, {"size": 8, "tools": ["hover"]}, {"s": 40})
+    missing = _missing(values).replace(" (grey)", "")
+    return _framed([dots], _title(label_of(values, species), [place, missing]))
+
+
 def _continued(table: xr.Dataset) -> xr.Dataset:
     """Return the table with the value of the nearest computed point, in steps, where one lacks."""
     values = next(iter(table.data_vars.values()))
@@ -364,7 +396,7 @@ def _framed(parts: list[Picture], title: str, more: Look | None = None) -> Pictu
         "legend_opts": {"location": "top"},
         "backend_opts": UPRIGHT,
     }
-    aspect = ASPECT if isinstance(parts[0], hv.QuadMesh) else "auto"
+    aspect = ASPECT if isinstance(parts[0], (hv.QuadMesh, hv.Points)) else "auto"
     inches = {"fig_inches": (7, 5.5), "aspect": aspect}
     return styled(hv.Overlay(parts), look, bokeh, inches)
 

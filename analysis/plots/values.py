@@ -37,6 +37,9 @@ Words = npt.NDArray[np.uint64]
 
 MOST_CELLS = 512
 
+# The dimension of points on no grid.
+POINT = "point"
+
 # Probability inside a contour, by its dash, and the points of its grid along an axis.
 CONFIDENCE = {"solid": 0.6827, "dashed": 0.9545}
 CONTOUR_POINTS = 201
@@ -92,6 +95,26 @@ def free_axes(values: xr.DataArray, x: str | None, y: str | None) -> list[str]:
         places = ", ".join(f'"{dim}": {values[dim].to_numpy()[0]}' for dim in left)
         raise RequestError(problem, hint=f"at={{{places}}}")
     return axes
+
+
+def points_axes(table: xr.Dataset, x: str | None, y: str | None) -> list[str]:
+    """Return the one or two parameters of points on no grid to draw along, x first.
+
+    Examples
+    --------
+    >>> points = xr.Dataset(coords={"T": ("point", [1.0, 2.0]), "H": ("point", [0.0, 0.1])})
+    >>> points_axes(points, "H", None)
+    ['H', 'T']
+    """
+    numbers = (
+        name for name, c in table.coords.items() if c.dims == (POINT,) and c.dtype.kind == "f"
+    )
+    free = [str(name) for name in numbers]
+    named = [axis for axis in (x, y) if axis is not None]
+    if not free or not set(named) <= set(free) or len(set(named)) < len(named):
+        raise RequestError("no such axes to draw", came=listed(named), allowed=listed(free))
+    others = [axis for axis in free if axis not in named]
+    return free if len(free) == 1 else [x or others.pop(0), y or others.pop(0)]
 
 
 def in_order(table: xr.Dataset, axes: list[str]) -> xr.Dataset:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -124,9 +123,9 @@ def info(store: StorePath, json_: bool) -> None:
     states = ", ".join(f"{facts[name]} {name}" for name in STATES if facts[name])
     cut = " × ".join(map(str, facts["block_shape"]))
     axes = {
-        f"axis {name}": ", ".join(f"{value:g}" for value in values)
-        if len(values) < 4
-        else f"{len(values)} values from {values[0]:g} to {values[-1]:g}"
+        f"axis {name}": ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
+        if len(values) < 4 or not isinstance(values[0], float)
+        else f"{len(values)} values from {min(values):g} to {max(values):g}"
         for name, values in facts["axes"].items()
     }
     stored = facts["bytes_stored"]
@@ -159,8 +158,7 @@ def describe(store: Store) -> dict[str, Any]:
     attrs, states = store.group.attrs, store.states()
     spec = tomllib.loads(str(attrs["spec"]))
     arrays = dict(store.group.arrays())
-    names = arrays["done"].metadata.dimension_names or ()  # type: ignore[union-attr]
-    axes = {str(name): np.asarray(arrays[str(name)][...]).tolist() for name in names}
+    axes = {name: values.tolist() for name, values in store.axes.items()}
     files = None  # not counted in a bucket
     if isinstance(store.path, Path):
         files = [path.stat().st_size for path in store.path.rglob("*") if path.is_file()]

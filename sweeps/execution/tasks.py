@@ -281,7 +281,7 @@ def work_units(sweep: Sweep, block: Block) -> npt.NDArray[np.intp]:
     >>> work_units(ladders, block).tolist()
     [[0, 2], [1, 3]]
     """
-    together = [name in sweep.kernel.uncut_axes for name in sweep.axes]
+    together = [name in sweep.kernel.uncut_axes for name in sweep.grid]
     shape = [1 if t else n for t, n in zip(together, block.shape, strict=True)]
     labels = np.arange(np.prod(shape)).reshape(shape)
     of_point = np.broadcast_to(labels, block.shape).ravel()

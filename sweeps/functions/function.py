@@ -165,7 +165,10 @@ class FunctionKernel:
         for name, values in axes.items():
             argument = self.argument(name)
             try:
-                argument.check_all(values)
+                if values.dtype.kind == "f":
+                    argument.check_all(values)
+                elif argument.whole:
+                    raise RequestError(f"{name} must be whole numbers", came=values[0])
             except RequestError as error:
                 raise error.within(f"grid.{name}") from None
             if name in self.sizes or name in (v.name for v in self.variables):
@@ -233,7 +236,7 @@ class FunctionKernel:
         function = self.function
         # Not if its signatures were written out: then it is compiled, and for no others.
         if isinstance(function, Dispatcher) and getattr(function, "_can_compile", True):
-            point = {name: float(values[0]) for name, values in axes.items()}
+            point = {name: values[0].item() for name, values in axes.items()}
             arguments = self._arguments_of(point, np.zeros(4, np.uint64))
             order = inspect.signature(function.py_func).parameters
             with one_compiles():
@@ -265,8 +268,12 @@ class FunctionKernel:
         results = {v.name: np.empty((len(seeds), *shapes[v.name]), v.dtype) for v in self.variables}
         for number, seed in enumerate(seeds):
             cancel_check()
-            point = {name: float(values[number]) for name, values in points.items()}
-            label = f"{self.name} at {', '.join(f'{n}={value:g}' for n, value in point.items())}"
+            point = {name: values[number].item() for name, values in points.items()}
+            words = ", ".join(
+                f"{n}={value:g}" if isinstance(value, float) else f"{n}={value}"
+                for n, value in point.items()
+            )
+            label = f"{self.name} at {words}"
             try:
                 output = self.function(**self._arguments_of(point, seed))
                 for name, value in validate_output(output, self.variables, shapes).items():

@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -115,7 +115,7 @@ def plan(sweep: "Sweep", *, block_points: int | None = None) -> Plan:
         block_points = _default_block_points(sweep)
     problem = "block_points must be a whole number above 0"
     block_points = checked_integer(block_points, 1, 2**63, problem, allowed="1 or more")
-    together = {list(sweep.axes).index(name) for name in sweep.kernel.uncut_axes}
+    together = {list(sweep.grid).index(name) for name in sweep.kernel.uncut_axes}
     block_shape = _block_shape(sweep.shape, block_points, together, sweep.kernel.batch_size)
     points = math.prod(block_shape)
     size, name = max((points * _bytes_of(v, sweep), v.name) for v in sweep.kernel.variables)
@@ -255,7 +255,7 @@ def calibrate(sweep: "Sweep", *, points: int = 3, seconds: float = 0.3) -> float
     return updates / elapsed
 
 
-def _time(sweep: "Sweep", points: list[dict[str, float]], mcs: int) -> tuple[int, float]:
+def _time(sweep: "Sweep", points: list[dict[str, Any]], mcs: int) -> tuple[int, float]:
     kernel = sweep.kernel.shortened(mcs)
     if kernel is sweep.kernel:  # the duration of its points is fixed, so repeat them
         points = points * mcs

@@ -1,5 +1,6 @@
 """Reading a spec file: from its tables to the parts of a sweep."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
@@ -10,6 +11,7 @@ from latticescape.physics.registry import LATTICES, MODELS, lattice_of
 from latticescape.sweeps.functions.function import FunctionKernel
 from latticescape.sweeps.functions.kernel_schema import KernelTable
 from latticescape.sweeps.schema import Choice, Table, parse_toml
+from latticescape.sweeps.spec.designs import KINDS, read_points
 
 # Values are checked where a sweep is made in Python too: by Sweep, Axis, Schedule, the lattices and
 # the models. The schemas check what only a file can have wrong: its tables and keys.
@@ -50,13 +52,25 @@ class ScheduleTable(Table):
     until: Any = Field(default=None, examples=[{"energy_se": 1e-4, "max_samples": 10000}])
 
 
+class DesignTable(Table):
+    """``[design]``: points that fill ranges, one of each parameter."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Annotated[str, Choice(KINDS)] = Field(examples=["sobol"])
+    number: Any = Field(examples=[256])
+    seed: Any = Field(default=0, examples=[1])
+
+
 class ModelSpec(Table):
     """A spec file of a lattice model."""
 
     sweep: SweepTable = Field(default_factory=SweepTable)
     lattice: LatticeTable
     model: ModelTable
-    grid: dict[str, Any]
+    grid: dict[str, Any] = Field(default_factory=dict)
+    points: Any = None
+    design: DesignTable | None = None
     schedule: ScheduleTable
 
 
@@ -68,8 +82,11 @@ class FunctionSpec(Table):
     kernel: KernelTable
 
 
-def parts_of(text: str) -> dict[str, Any]:
+def parts_of(text: str, folder: Path | None = None) -> dict[str, Any]:
     """The arguments of a :class:`Sweep`, from the text of a spec file.
+
+    Only a spec in a folder may name a table of points, relative to it: reading the spec of a store
+    opens no file.
 
     Raises
     ------
@@ -86,9 +103,17 @@ def parts_of(text: str) -> dict[str, Any]:
     tables = parse_toml(text, "the spec", "T = [2.0, 2.5]")
     schema = FunctionSpec if "kernel" in tables else ModelSpec
     spec: FunctionSpec | ModelSpec = schema.read(tables, "the spec")
-    parts = {"grid": tables["grid"], **spec.sweep.model_dump()}
+    grid = tables.get("grid")
+    parts: dict[str, Any] = {"grid": grid, **spec.sweep.model_dump()}
     if isinstance(spec, FunctionSpec):
         return {"kernel": FunctionKernel.of_table(tables["kernel"]), **parts}
+    parts["points"] = _points(tables, folder)
+    if grid is None and parts["points"] is None:
+        raise RequestError(
+            "the spec lacks the table grid",
+            allowed="a grid, points or a design",
+            hint="[grid] with T = [2.0, 2.5], or points = [{ T = 2.0 }, { T = 2.5 }]",
+        )
     lattice, kind = lattice_of(tables["lattice"]), MODELS[tables["model"].pop("kind")]
     try:
         for name in tables["model"]:
@@ -98,3 +123,24 @@ def parts_of(text: str) -> dict[str, Any]:
     except RequestError as error:
         raise error.within("[model]") from None
     return {"lattice": lattice, "model": model, "schedule": Schedule(**tables["schedule"]), **parts}
+
+
+def _points(tables: dict[str, Any], folder: Path | None) -> Any:
+    """The points of a spec, from itself, a table or a design; None if it has a grid only."""
+    points, design = tables.get("points"), tables.get("design")
+    if points is not None and design is not None:
+        raise RequestError("the spec has points and a design", allowed="one of them, and a grid")
+    if design is not None:
+        ranges = {
+            name: ends for name, ends in design.items() if name not in DesignTable.model_fields
+        }
+        return KINDS[design["kind"]](ranges, design["number"], design.get("seed", 0))
+    if not isinstance(points, str):
+        return points
+    if folder is None:
+        raise RequestError(
+            "the spec names a table of points, but is no file",
+            came=points,
+            allowed="the points themselves: points = [{ T = 2.0 }, { T = 2.5 }]",
+        )
+    return read_points(folder / points)

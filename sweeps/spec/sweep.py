@@ -23,7 +23,15 @@ from latticescape.physics.registry import kernel_for
 from latticescape.physics.variables import RESTART, checked_keep
 from latticescape.sweeps.functions.function import FunctionKernel
 from latticescape.sweeps.functions.source_digest import Source
-from latticescape.sweeps.spec.axes import MAX_POINTS, Axis, AxisLike
+from latticescape.sweeps.spec.axes import (
+    MAX_POINTS,
+    Axis,
+    AxisLike,
+    Points,
+    Value,
+    columns_of,
+    dimension_of,
+)
 
 FORMAT = 2
 
@@ -38,10 +46,13 @@ _KINDS: dict[str, tuple[type, str]] = {
 
 Grid = Mapping[str, AxisLike]
 
+# The dimension of points that lie on no grid.
+POINT = "point"
+
 
 @dataclass(frozen=True, eq=False, init=False)
 class Sweep:
-    """A lattice model, or a user's own function, over a grid of parameters.
+    """A lattice model, or a user's own function, over a grid or other points of parameters.
 
     Parameters
     ----------
@@ -51,7 +62,12 @@ class Sweep:
         a user's own function to compute there, see :func:`latticescape.kernel`.
     grid
         The swept parameters in order: each a list or array of values, or a mapping with start,
-        stop and num. They become the dimensions of the Dataset.
+        stop and num. They become the dimensions of the Dataset. A mapping of equally long lists,
+        ``{"bond": {"w1": […], "w2": […]}}``, sweeps several parameters together along one.
+    points
+        Points on no grid: a list of mappings, a mapping of equally long lists such as
+        :func:`latticescape.sobol` returns, or a DataFrame. The Dataset has the dimension ``point``;
+        with ``grid``, every point is computed at all of the grid.
     seed
         0 to 2^63 − 1. A point's random numbers depend on it and on the point's own parameters.
     keep
@@ -76,7 +92,7 @@ class Sweep:
     """
 
     kernel: Kernel
-    grid: Mapping[str, Axis]
+    grid: Mapping[str, Axis | Points]
     seed: int
 
     @overload
@@ -84,16 +100,19 @@ class Sweep:
         self,
         lattice: Lattice,
         model: ParametricModel,
-        grid: Grid,
-        schedule: Schedule,
+        grid: Grid | None = None,
+        schedule: Schedule = ...,
         seed: int = 0,
         *,
+        points: Any = None,
         keep: Sequence[str] = (),
         extendable: bool = True,
     ) -> None: ...
 
     @overload
-    def __init__(self, *, kernel: FunctionKernel, grid: Grid, seed: int = 0) -> None: ...
+    def __init__(
+        self, *, kernel: FunctionKernel, grid: Grid | None = None, points: Any = None, seed: int = 0
+    ) -> None: ...
 
     def __init__(
         self,
@@ -104,16 +123,19 @@ class Sweep:
         seed: int = 0,
         *,
         kernel: FunctionKernel | None = None,
+        points: Any = None,
         keep: Sequence[str] = (),
         extendable: bool = True,
     ) -> None:
-        if not _instance("grid", grid):
+        scattered = {} if points is None else {POINT: Points.of(POINT, points)}
+        if not (_instance("grid", grid) if grid is not None or points is None else scattered):
             raise RequestError(
                 "grid is empty: nothing is swept",
                 allowed="at least one axis",
                 hint="T = { start = 1.5, stop = 3.5, num = 41 } in [grid]",
             )
-        axes = {str(name): Axis.of(str(name), values) for name, values in (grid or {}).items()}
+        axes = {str(name): dimension_of(str(name), v) for name, v in (grid or {}).items()}
+        axes = {**scattered, **axes}
         allowed = "a whole number from 0 to 2^63 - 1"
         seed = checked_integer(seed, 0, 2**63 - 1, "seed is out of range", allowed=allowed)
         object.__setattr__(self, "grid", MappingProxyType(axes))
@@ -126,9 +148,41 @@ class Sweep:
                 hint="a coarser grid, or several sweeps",
             )
         parts = {"lattice": lattice, "model": model, "schedule": schedule}
-        chosen = _kernel(kernel, parts, tuple(axes), _checked_keep(keep, extendable))
+        _check_once([name for columns in self.columns.values() for name in columns])
+        chosen = _kernel(kernel, parts, tuple(self.axes), _checked_keep(keep, extendable))
         object.__setattr__(self, "kernel", chosen)
+        self._check_dimensions()
         self.kernel.check(self.axes)
+
+    def _check_dimensions(self) -> None:
+        if not isinstance(self.kernel, FunctionKernel):
+            for name, values in self.axes.items():
+                if values.dtype.kind != "f":
+                    raise RequestError(
+                        f"grid.{name} holds a value that is not a number",
+                        came=repr(values.tolist()[0]),
+                        allowed="a list of different finite numbers, "
+                        "or a table of start, stop and num",
+                        hint=f"{name} = {{ start = 1.5, stop = 3.5, num = 41 }}",
+                    )
+        for name, columns in self.columns.items():
+            if name in columns:
+                continue
+            together = [n for n in columns if n in self.kernel.uncut_axes]
+            if together:
+                raise RequestError(
+                    f"points that differ in {together[0]} are no axis for parallel tempering",
+                    came=f"{together[0]} among the parameters of {name}",
+                    allowed=f"{together[0]} as an axis of its own in [grid], beside the points",
+                    hint="tempering_mcs = 0, or T = [1.5, 2.0, 2.5] in [grid]",
+                )
+            taken = {*self.axes, *self.kernel.sizes, *(v.name for v in self.kernel.variables)}
+            if name in taken:
+                raise RequestError(
+                    f"the axis {name} has the name of a parameter, variable or dimension",
+                    came=name,
+                    allowed="different names",
+                )
 
     def __reduce__(self) -> tuple[Any, ...]:
         if isinstance(self.kernel, FunctionKernel):
@@ -267,28 +321,45 @@ class Sweep:
         return type(self)(*parts, keep=self.keep, extendable=self.extendable)
 
     @cached_property
-    def axes(self) -> dict[str, npt.NDArray[np.float64]]:
-        """Values of every axis, in order."""
-        return {name: np.array(axis.values) for name, axis in self.grid.items()}
+    def columns(self) -> dict[str, dict[str, npt.NDArray[Any]]]:
+        """Values of every swept parameter, by the dimension along which it is swept."""
+        return columns_of(self.grid)
+
+    @property
+    def axes(self) -> dict[str, npt.NDArray[Any]]:
+        """Values of every swept parameter along its dimension, in order."""
+        return {n: values for columns in self.columns.values() for n, values in columns.items()}
+
+    @cached_property
+    def rows(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Values of the parameters of every dimension, in alphabetic order of their names."""
+        return {
+            dim: list(zip(*(columns[name].tolist() for name in sorted(columns)), strict=True))
+            for dim, columns in self.columns.items()
+        }
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Number of values of every axis."""
-        return tuple(len(values) for values in self.axes.values())
+        """Number of points along every dimension."""
+        return tuple(len(next(iter(columns.values()))) for columns in self.columns.values())
 
     @property
     def points(self) -> int:
         """Number of points of the grid."""
         return int(np.prod(self.shape, dtype=object))
 
-    def coordinates(self, region: tuple[slice, ...]) -> list[dict[str, float]]:
-        """Coordinates of every point of a region of the grid, last axis fastest."""
-        parts = [values[part] for values, part in zip(self.axes.values(), region, strict=True)]
-        return [dict(zip(self.axes, map(float, values), strict=True)) for values in product(*parts)]
+    def coordinates(self, region: tuple[slice, ...]) -> list[dict[str, Any]]:
+        """Coordinates of every point of a region of the grid, last dimension fastest."""
+        parts = [
+            list(zip(*(values[part].tolist() for values in columns.values()), strict=True))
+            for columns, part in zip(self.columns.values(), region, strict=True)
+        ]
+        names = tuple(self.axes)
+        return [dict(zip(names, sum(rows, ()), strict=True)) for rows in product(*parts)]
 
     def kernel_inputs(
-        self, points: Sequence[Mapping[str, float]]
-    ) -> tuple[dict[str, npt.NDArray[np.float64]], npt.NDArray[np.uint64]]:
+        self, points: Sequence[Mapping[str, Any]]
+    ) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.uint64]]:
         """What the kernel computes points from: coordinates by axis, and seeds.
 
         Returns
@@ -296,7 +367,7 @@ class Sweep:
         axes, seeds
             (points,) float64 each, and (points, 4) uint64.
         """
-        axes = {name: np.array([point[name] for point in points]) for name in self.grid}
+        axes = {name: np.array([point[name] for point in points]) for name in self.axes}
         return axes, point_seeds(self.seed, map(self.kernel.parameters, points))
 
     @property
@@ -305,7 +376,11 @@ class Sweep:
         return {
             "format": FORMAT,
             **self.kernel.description,
-            **{f"grid.{name}": list(axis.values) for name, axis in self.grid.items()},
+            **{
+                f"grid.{name}" if n == name else f"grid.{name}.{n}": values.tolist()
+                for name, columns in self.columns.items()
+                for n, values in columns.items()
+            },
             "grid (order of axes)": list(self.grid),
             "sweep.seed": self.seed,
         }
@@ -323,7 +398,7 @@ class Sweep:
         if isinstance(self.kernel, ModelKernel) and not self.extendable:
             tables["sweep"]["extendable"] = False
         # A table on one line: any other would be moved behind the lists, and axes have an order.
-        grid = {
+        grid: dict[str, Any] = {
             name: axis.spec if isinstance(axis.spec, list) else tomlkit.inline_table() | axis.spec
             for name, axis in self.grid.items()
         }
@@ -369,9 +444,13 @@ class Sweep:
         >>> sweep.points
         2
         """
+        return cls._read(text)
+
+    @classmethod
+    def _read(cls, text: str, folder: Path | None = None) -> "Sweep":
         from latticescape.sweeps.spec.spec_file import parts_of
 
-        return cls(**parts_of(text))
+        return cls(**parts_of(text, folder))
 
     @classmethod
     def from_file(cls, path: str | Path) -> "Sweep":
@@ -386,9 +465,16 @@ class Sweep:
 
         text = read_text(Path(path), "the spec file", "latticescape plan ising.toml")
         try:
-            return cls.from_toml(text)
+            return cls._read(text, Path(path).parent)
         except RequestError as error:
             raise error.within(str(path)) from None
+
+
+def _check_once(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            allowed = "every parameter along one axis, or among the points"
+            raise RequestError(f"{name} is swept twice", came=", ".join(names), allowed=allowed)
 
 
 def _kernel(
@@ -438,7 +524,7 @@ def _instance(name: str, part: object) -> Any:
     return part
 
 
-def point_seed(seed: int, parameters: Mapping[str, float]) -> npt.NDArray[np.uint64]:
+def point_seed(seed: int, parameters: Mapping[str, Value]) -> npt.NDArray[np.uint64]:
     """The seed of one point: 256 bits that depend only on the sweep's seed and the parameters.
 
     They never depend on an index, a block or a worker: a grid can be cut, reordered and extended,
@@ -455,7 +541,7 @@ def point_seed(seed: int, parameters: Mapping[str, float]) -> npt.NDArray[np.uin
     Returns
     -------
     ndarray
-        (4,) uint64, from BLAKE2b (RFC 7693) of the names and the IEEE 754 values.
+        (4,) uint64, from BLAKE2b (RFC 7693) of the names and the IEEE 754 values, or words.
 
     Examples
     --------
@@ -468,12 +554,16 @@ def point_seed(seed: int, parameters: Mapping[str, float]) -> npt.NDArray[np.uin
     return words
 
 
-def point_seeds(seed: int, points: Iterable[Mapping[str, float]]) -> npt.NDArray[np.uint64]:
+def point_seeds(seed: int, points: Iterable[Mapping[str, Value]]) -> npt.NDArray[np.uint64]:
     """Seeds of several points, (points, 4) uint64."""
     digests = b""
     for parameters in points:
         message = b"latticescape point 1\0" + str(seed).encode()
         for name, value in sorted(parameters.items()):
-            message += b"\0" + name.encode() + b"=" + struct.pack(">d", value + 0.0)
+            message += b"\0" + name.encode()
+            if isinstance(value, str):
+                message += b"~" + value.encode()
+            else:
+                message += b"=" + struct.pack(">d", value + 0.0)
         digests += hashlib.blake2b(message, digest_size=32).digest()
     return np.frombuffer(digests, ">u8").astype(np.uint64).reshape(-1, 4)

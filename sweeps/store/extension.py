@@ -6,6 +6,7 @@ stopped; the results are those of a sweep that had the longer schedule from the 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +20,13 @@ from latticescape.sweeps.store.arrays import DamageError, checksums
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.store import Points, Store, check_description
 
-# For each axis of the larger sweep, the index of each of its values in the smaller one, or ABSENT.
+# For each dimension of the larger sweep, where each of its values is in the smaller one, or ABSENT.
 Places = Sequence[npt.NDArray[np.intp]]
 
 ABSENT = -1
+
+# The values along each dimension, as Sweep.rows has them.
+Rows = Mapping[str, Sequence[tuple[Any, ...]]]
 
 # Fields that may grow, if the points keep what they need to go on.
 LONGER = ("schedule.samples", "schedule.equilibration_mcs", "schedule.until")
@@ -57,20 +61,20 @@ def base_of(base: StorePath, sweep: Sweep) -> Store:
     check_description(store, ours, theirs, store.sweep.digest, problem)
     if free:
         _check_longer(sweep, store)
-    for name, values in sweep.axes.items():
-        old = store.sweep.axes[name]
-        missing = old[~np.isin(old, values)]
-        if missing.size:
+    for name in sweep.grid:
+        new, old = sweep.rows[name], store.sweep.rows[name]
+        missing = sorted(set(old) - set(new))
+        if missing:
             raise RequestError(
                 f"{problem}: grid.{name} lacks a value",
-                came=f"{shortened(values.tolist(), 80)} without {missing[0]}",
+                came=f"{shortened([_plain(row) for row in new], 80)} without {_plain(missing[0])}",
                 allowed="all values of the store, and more",
                 hint=f"Sweep.extended({{{name!r}: […]}})",
             )
-        if name in sweep.kernel.uncut_axes and len(old) != len(values):
+        if name in sweep.kernel.uncut_axes and len(old) != len(new):
             raise RequestError(
                 f"the axis {name} cannot be extended: all its points were computed together",
-                came=f"{len(values)} values of {name} in the sweep, {len(old)} in the store",
+                came=f"{len(new)} values of {name} in the sweep, {len(old)} in the store",
                 allowed="the same values: parallel tempering exchanges between them",
                 hint="more values of another axis, or a run without --base",
             )
@@ -114,6 +118,10 @@ def _check_longer(sweep: Sweep, base: Store) -> None:
         )
 
 
+def _plain(row: tuple[Any, ...]) -> Any:
+    return row[0] if len(row) == 1 else row
+
+
 def take_over(store: Store, base: Store) -> int:
     """Copy the points that are done in the store of a smaller sweep, block by block.
 
@@ -130,7 +138,7 @@ def take_over(store: Store, base: Store) -> int:
         If the disk is full.
     """
     copied = 0
-    places = places_in(base.sweep.axes, store.sweep.axes)
+    places = places_in(base.sweep.rows, store.sweep.rows)
     for block in store.pending():
         for points, values, attempts in _valid(store, base, block, places):
             store.write(block, values, points, attempts=attempts)
@@ -144,7 +152,7 @@ def earlier_results(store: Store, base: Store, block: Block) -> Earlier | None:
     if not isinstance(kernel, ModelKernel):
         return None
     names = [v.name for word in (RESTART, SAMPLES) if word in kernel.keep for v in KEPT[word]]
-    places = places_in(base.sweep.axes, store.sweep.axes)
+    places = places_in(base.sweep.rows, store.sweep.rows)
     for points, values, _ in _valid(store, base, block, places):
         results = {
             name: np.zeros((block.points, *values[name].shape[1:]), values[name].dtype)
@@ -156,20 +164,18 @@ def earlier_results(store: Store, base: Store, block: Block) -> Earlier | None:
     return None
 
 
-def places_in(
-    axes: Mapping[str, npt.NDArray[np.float64]], values: Mapping[str, npt.NDArray[np.float64]]
-) -> Places:
-    """For each axis, the index on it of each of these values; ABSENT for one that it lacks.
+def places_in(known: Rows, wanted: Rows) -> Places:
+    """For each dimension, the index of each wanted row among the known; ABSENT for one that lacks.
 
     Examples
     --------
-    >>> places_in({"T": np.array([1.0, 2.0, 3.0])}, {"T": np.array([3.0, 2.0, 2.5])})
+    >>> places_in({"T": [(1.0,), (2.0,), (3.0,)]}, {"T": [(3.0,), (2.0,), (2.5,)]})
     [array([ 2,  1, -1])]
     """
     places = []
-    for name, wanted in values.items():
-        index = {value: i for i, value in enumerate(axes[name].tolist())}
-        places.append(np.array([index.get(value, ABSENT) for value in wanted.tolist()], np.intp))
+    for dim, rows in wanted.items():
+        index = {row: i for i, row in enumerate(known[dim])}
+        places.append(np.array([index.get(row, ABSENT) for row in rows], np.intp))
     return places
 
 

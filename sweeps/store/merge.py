@@ -9,6 +9,7 @@ import numpy as np
 
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.spec.plan import plan
+from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.extension import base_of, places_in, take_over
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.store import Store, create, open_existing
@@ -82,7 +83,7 @@ def merge(stores: Sequence[StorePath], out: StorePath) -> Merged:
         store.check_axes()
     sweep = reduce(
         lambda united, store: united.extended(
-            {name: values for name, values in store.sweep.axes.items() if name in united.axes}
+            {name: values for name, values in store.sweep.grid.items() if name in united.grid}
         ),
         opened[1:],
         opened[0].sweep,
@@ -91,30 +92,28 @@ def merge(stores: Sequence[StorePath], out: StorePath) -> Merged:
         base_of(path, sweep)
     cut = plan(sweep)
     united = open_existing(out, sweep, cut)
-    _check_agree(opened, sweep.shape, sweep.axes)
+    _check_agree(opened, sweep)
     united = united or create(out, sweep, cut)
     copied = tuple(take_over(united, store) for store in opened)
     done = int(united.done().sum())
     return Merged(str(out), sweep.digest, sweep.points, done, copied)
 
 
-def _check_agree(
-    stores: Sequence[Store], shape: tuple[int, ...], axes: dict[str, np.ndarray]
-) -> None:
+def _check_agree(stores: Sequence[Store], sweep: Sweep) -> None:
     """Refuse stores with different results of one point."""
-    known, owners = np.zeros(shape, np.uint64), np.full(shape, -1)
+    known, owners = np.zeros(sweep.shape, np.uint64), np.full(sweep.shape, -1)
     for number, store in enumerate(stores):
-        there = np.ix_(*places_in(axes, store.sweep.axes))
+        there = np.ix_(*places_in(sweep.rows, store.sweep.rows))
         done, checksums = store.done(), store.values("checksum")
         both = done & (owners[there] >= 0)
         differ = both & (known[there] != checksums)
         if differ.any():
             index = np.unravel_index(int(differ.argmax()), differ.shape)
-            point = zip(store.sweep.axes.items(), index, strict=True)
+            (point,) = store.sweep.coordinates(tuple(slice(int(i), int(i) + 1) for i in index))
             other = stores[int(owners[there][index])]
             raise RequestError(
                 "two stores have different results of one point",
-                came=", ".join(f"{name} = {values[i]:g}" for (name, values), i in point)
+                came=", ".join(f"{name} = {value}" for name, value in point.items())
                 + f" in {other.path} and {store.path}",
                 allowed="stores that were computed by the same sweep",
                 hint=f"latticescape verify {store.path}",

@@ -25,7 +25,7 @@ from latticescape.physics.provenance import git_revision, package_digest, versio
 from latticescape.physics.store_contents import check_array, check_group, check_store
 from latticescape.physics.variables import BOOKKEEPING, STATES
 from latticescape.sweeps.functions.source_digest import Source
-from latticescape.sweeps.spec.axes import MAX_POINTS, axes_of
+from latticescape.sweeps.spec.axes import MAX_POINTS, columns_in, printed
 from latticescape.sweeps.spec.plan import Block, Plan, coarse_to_fine, cut, point_bytes
 from latticescape.sweeps.store.arrays import (
     DAMAGE,
@@ -120,7 +120,7 @@ class Store:
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """Number of points along each axis."""
-        shape = tuple(map(len, self.axes.values()))
+        shape = tuple(len(next(iter(columns.values()))) for columns in self._columns.values())
         if math.prod(shape) > MAX_POINTS:
             raise self._damage("it has too many points", shape)
         return shape
@@ -146,11 +146,15 @@ class Store:
         """Whether many blocks share a file, so that the store is read-only."""
         return self._opened("done", mode="r").shards is not None
 
+    @property
+    def axes(self) -> dict[str, npt.NDArray[Any]]:
+        """Values of the swept parameters along their dimensions, as the spec has them."""
+        return {n: values for columns in self._columns.values() for n, values in columns.items()}
+
     @cached_property
-    def axes(self) -> dict[str, npt.NDArray[np.float64]]:
-        """Values of the axes, as the spec has them."""
+    def _columns(self) -> dict[str, dict[str, npt.NDArray[Any]]]:
         try:
-            return axes_of(str(self.group.attrs["spec"]))
+            return columns_in(str(self.group.attrs["spec"]))
         except (RequestError, KeyError, AttributeError, ValueError, RecursionError) as error:
             raise self._damage("its spec cannot be read", shortened(error, 80)) from None
 
@@ -581,8 +585,16 @@ def first_difference(
 def _check_same(store: Store, sweep: "Sweep") -> None:
     """Refuse the store of another sweep, or one whose axes were changed."""
     problem = f"the store {store.path} was made by another spec"
-    check_description(store, sweep.description, store.sweep.description, sweep.digest, problem)
+    ours, theirs = sweep.description, store.sweep.description
+    if {n: _printed(v) for n, v in ours.items()} == {n: _printed(v) for n, v in theirs.items()}:
+        check_description(store, theirs, theirs, store.sweep.digest, problem)
+    else:
+        check_description(store, ours, theirs, sweep.digest, problem)
     store.check_axes()
+
+
+def _printed(value: object) -> object:
+    return list(map(printed, value)) if isinstance(value, list) else printed(value)
 
 
 def check_description(
@@ -618,7 +630,7 @@ def check_description(
 
 
 def _write_layout(group: zarr.Group, sweep: "Sweep", plan: Plan) -> None:
-    kernel, axes = sweep.kernel, tuple(sweep.axes)
+    kernel, dims = sweep.kernel, tuple(sweep.grid)
     for variable in (*kernel.variables, *BOOKKEEPING):
         trailing = tuple(kernel.sizes[dim] for dim in variable.dims)
         group.create_array(
@@ -627,11 +639,15 @@ def _write_layout(group: zarr.Group, sweep: "Sweep", plan: Plan) -> None:
             chunks=(*plan.block_shape, *trailing),
             dtype=variable.dtype,
             fill_value=_FILL[np.dtype(variable.dtype).kind],
-            dimension_names=(*axes, *variable.dims),
+            dimension_names=(*dims, *variable.dims),
             attributes=dict(variable.attrs),
         )
-    coordinates = {n: (n, values, kernel.axis_attrs(n)) for n, values in sweep.axes.items()}
-    for name, (dim, values, attrs) in {**coordinates, **kernel.coordinates}.items():
+    coordinates = {
+        name: (dim, values, kernel.axis_attrs(name))
+        for dim, columns in sweep.columns.items()
+        for name, values in columns.items()
+    } | dict(kernel.coordinates)
+    for name, (dim, values, attrs) in coordinates.items():
         array = group.create_array(
             name,
             shape=values.shape,
@@ -641,7 +657,7 @@ def _write_layout(group: zarr.Group, sweep: "Sweep", plan: Plan) -> None:
             attributes=dict(attrs),
         )
         array[...] = values
-    labels = [name for name, (dim, _, _) in kernel.coordinates.items() if name != dim]
+    labels = [name for name, (dim, _, _) in coordinates.items() if name != dim]
     group.attrs.update(
         {
             "title": f"latticescape sweep over {', '.join(sweep.axes)}",

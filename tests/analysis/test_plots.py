@@ -89,6 +89,17 @@ def test_a_map_of_a_few_points_shows_the_nearest_ones_everywhere(sweep: xr.Datas
     assert "26 of 28 points missing (pale: as the nearest computed)" in title(picture)
 
 
+def test_points_on_no_grid_are_dots_over_two_of_their_parameters() -> None:
+    at = {"T": ("point", [1.0, 2.0, 3.0]), "H": ("point", [0.0, 0.5, 0.2])}
+    ds = xr.Dataset({"chi": ("point", [1.0, 5.0, 9.0]), "done": ("point", [True, True, False])}, at)
+    picture = variable_map(ds, "chi", x="T", y="H")
+    np.testing.assert_array_equal(picture.get(0).array(), [[1, 0, 1], [2, 0.5, 5]])
+    assert "1 of 3 points missing" in title(picture)
+    assert isinstance(variable_map(ds.drop_vars("H"), "chi").get(0), hv.Curve)
+    with pytest.raises(RequestError, match="no such axes"):
+        variable_map(ds, "chi", x="Q")
+
+
 def test_a_sweep_that_has_not_begun_is_told_so(sweep: xr.Dataset) -> None:
     sweep["done"][:] = False
     with pytest.raises(RequestError, match="no point of susceptibility is computed"):
