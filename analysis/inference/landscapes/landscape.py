@@ -177,8 +177,30 @@ def histograms_at(simulated: xr.Dataset, observed: xr.Dataset) -> xr.DataArray:
 
 
 def parameters_of(landscape: xr.Dataset) -> tuple[str, ...]:
-    """The parameter axes of a landscape."""
-    return tuple(str(dim) for dim in landscape["s2_total"].dims)
+    """The parameter axes of a landscape.
+
+    Raises
+    ------
+    RequestError
+        If it is over points on no grid, or over words.
+
+    Examples
+    --------
+    >>> parameters_of(xr.Dataset({"s2_total": ("point", [0.1])}, {"T": ("point", [2.0])}))
+    Traceback (most recent call last):
+    ...
+    latticescape.RequestError: the landscape has no axis of numbers along point ...
+    """
+    names = tuple(str(dim) for dim in landscape["s2_total"].dims)
+    for name in names:
+        if name not in landscape.coords or landscape[name].dtype.kind not in "fiu":
+            raise RequestError(
+                f"the landscape has no axis of numbers along {name}",
+                came="points on no grid" if name not in landscape.coords else "words",
+                allowed="a sweep over a grid of numbers: [grid] in its spec",
+                hint="landscape(…).s2_total in Python, which has S² of every point",
+            )
+    return names
 
 
 def lowest_points(total: xr.DataArray) -> list[dict[str, int]]:
