@@ -7,6 +7,7 @@ import click
 import llvmlite.binding as llvm
 
 from benchmarks.chaos.command import chaos
+from benchmarks.fuzz.command import fuzz
 from latticescape.physics.kernels.multispin.simd import native_width
 
 NAMES = (
@@ -44,7 +45,7 @@ class Benchmarks(click.Group):
 @click.group(cls=Benchmarks, chain=True, invoke_without_command=True)
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Print the benchmarks named, or all but chaos, which takes most of an hour."""
+    """Print the benchmarks named, or all but chaos and fuzz, which take most of an hour."""
     click.echo(f"{llvm.get_host_cpu_name()}, registers of {64 * len(native_width())} bits")
     if context.invoked_subcommand is None:
         for name in NAMES:
@@ -58,6 +59,7 @@ def _print(name: str) -> None:
 for name in NAMES:
     main.add_command(click.Command(name, callback=partial(_print, name)))
 main.add_command(chaos)
+main.add_command(fuzz)
 
 if __name__ == "__main__":
     main(prog_name="python -m benchmarks")
