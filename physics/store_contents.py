@@ -187,7 +187,7 @@ Place = Path | Bucket
 Node = TypeVar("Node", bound=BaseModel)
 
 
-def check_store(place: Place, *, loaded: bool = False) -> None:
+def check_store(place: Place, *, loaded: bool = False) -> list[str]:
     """Check the metadata and files of a whole store, before zarr or xarray opens it.
 
     Parameters
@@ -196,6 +196,11 @@ def check_store(place: Place, *, loaded: bool = False) -> None:
         The store's folder, or its objects.
     loaded
         The store is loaded into memory, so each of its arrays must fit.
+
+    Returns
+    -------
+    list of str
+        Names of its arrays.
 
     Raises
     ------
@@ -211,6 +216,7 @@ def check_store(place: Place, *, loaded: bool = False) -> None:
     >>> group = zarr.open_group(folder, mode="w")
     >>> array = group.create_array("n", shape=(2,), dtype="int64")
     >>> check_store(folder)
+    ['n']
     >>> (folder / "n" / "link").symlink_to("/etc/passwd")
     >>> check_store(folder)
     Traceback (most recent call last):
@@ -218,13 +224,15 @@ def check_store(place: Place, *, loaded: bool = False) -> None:
     latticescape.RequestError: ... holds what latticescape does not write, so it is not opened ...
     """
     copies = check_group(place)
-    for name in copies or _arrays(place):
+    names = [*copies] or _arrays(place)
+    for name in names:
         try:
             array = check_array(place, name, loaded=loaded)
         except FileNotFoundError:
             raise _refused(place, f"{name}, whose metadata is missing") from None
         if array != copies.get(name, array):
             raise _refused(place, f"{name}, whose metadata differ from their copy in {ROOT}")
+    return names
 
 
 def check_group(place: Place) -> dict[str, ArrayMetadata]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import panel as pn
 import psutil
+from tornado.web import ErrorHandler
 
 from latticescape.analysis.app.export import ExportPane
 from latticescape.analysis.app.figures import cross_hair
@@ -35,6 +36,7 @@ from latticescape.analysis.plots.labels import place_text, symbol_of
 from latticescape.physics.errors import RequestError
 
 HOST = "127.0.0.1"
+FOREIGN_HOST = r"(?!(localhost|127\.0\.0\.1)$).*"
 POLL_MILLISECONDS = 2000
 
 # The pause between two reads of the done points, in units of the time a read takes.
@@ -348,6 +350,8 @@ def serve(
         use_index=not token,  # else the root lists the address
         redirect_root=not token,
     )
+    # A page of a stranger may let its own name point to this machine (DNS rebinding).
+    server._tornado.add_handlers(FOREIGN_HOST, [(".*", ErrorHandler, {"status_code": 403})])
     address = f"http://localhost:{port}" + (f"/{path}" if token else "")
     announce(address)
     server.start()

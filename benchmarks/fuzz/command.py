@@ -1,4 +1,4 @@
-"""``python -m benchmarks fuzz``: call every command with damaged inputs, and list what went wrong."""
+"""``python -m benchmarks fuzz``: call every command with damaged inputs."""
 
 import contextlib
 import os
@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ import click
 from click.testing import CliRunner
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import HypothesisDeprecationWarning
 
 from benchmarks.fuzz.damage import FOLDER, LINK, Edit, edits
 from benchmarks.fuzz.inputs import NEW, VERBS, Verb, make_inputs
@@ -33,7 +35,7 @@ CODES = (0, 1, 2)
 Files = dict[str, bytes]
 
 
-class Hang(BaseException):  # noqa: N818
+class Hang(BaseException):
     """The command takes longer than allowed."""
 
 
@@ -63,7 +65,9 @@ class Tally:
 
     def text(self) -> str:
         """The tally, for people."""
-        codes = ", ".join(f"{number} of exit code {code}" for code, number in sorted(self.codes.items()))
+        codes = ", ".join(
+            f"{number} of exit code {code}" for code, number in sorted(self.codes.items())
+        )
         lines = [
             f"{self.cases.total()} cases of {len(self.cases)} commands: {codes}",
             f"slowest: {self.slowest[0]:.1f} s, {self.slowest[1]}",
@@ -100,7 +104,7 @@ def prepared(processes: bool = False) -> Iterator[Path]:
                     processes=False,
                     protocol="tcp",
                     host="127.0.0.1",
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
                 )
             )
             client = stack.enter_context(Client(cluster, set_as_default=False))
@@ -133,6 +137,7 @@ def play(
     *,
     number: int = 2026,
     processes: bool = False,
+    tally: Tally | None = None,
     tell: Callable[[int], object] = lambda played: None,
 ) -> Tally:
     """Play cases drawn from a seed.
@@ -149,10 +154,12 @@ def play(
         The seed.
     processes
         Start each command as a process of its own.
+    tally
+        To count in; by default a new one.
     tell
         Called after each case with the number of cases.
     """
-    tally = Tally()
+    tally = Tally() if tally is None else tally
     weighted = [verb for verb in verbs for _ in range(verb.weight)]
     contents = {verb: _read(inputs, verb.inputs) for verb in verbs}
 
@@ -174,7 +181,10 @@ def play(
         play_one(inputs, *drawn, tally, processes=processes)
         tell(tally.cases.total())
 
-    case()
+    with warnings.catch_warnings():
+        # Threads of the cluster use random numbers while a case is drawn.
+        warnings.simplefilter("ignore", HypothesisDeprecationWarning)
+        case()
     return tally
 
 
@@ -317,7 +327,8 @@ def fuzz(cases: int, only: tuple[str, ...], number: int, processes: bool) -> Non
         if played % 500 == 0:
             click.echo(f"{played} cases", err=True)
 
-    with prepared(processes) as inputs:
-        tally = play(inputs, cases, verbs, number=number, processes=processes, tell=tell)
+    tally = Tally()
+    with prepared(processes) as inputs, contextlib.suppress(KeyboardInterrupt):
+        play(inputs, cases, verbs, number=number, processes=processes, tally=tally, tell=tell)
     click.echo(tally.text())
     sys.exit(1 if tally.problems else 0)

@@ -14,7 +14,16 @@ from PIL import Image
 
 from latticescape.analysis.images.synthetic import draw_configuration, place_atoms
 from latticescape.deploy.cli.main import main
-from latticescape.physics import Ising, PairAlloy, Schedule, SegregationSlab, configurations, slab, square, triangular
+from latticescape.physics import (
+    Ising,
+    PairAlloy,
+    Schedule,
+    SegregationSlab,
+    configurations,
+    slab,
+    square,
+    triangular,
+)
 from latticescape.sweeps import Sweep, consolidate, run
 
 SHORT = Schedule(20, 10, 2)
@@ -77,11 +86,6 @@ class Verb:
     writes: tuple[str, ...] = ()
     weight: int = 4
 
-    @property
-    def name(self) -> str:
-        """The command without arguments."""
-        return " ".join(word for word in self.line.split()[:2] if word.isalpha() or "-" in word[1:])
-
 
 NEW = "new"
 IMAGES = ("image.tif", "image.png", "image.npy", "image.h5")
@@ -110,7 +114,9 @@ VERBS = (
         ("open.zarr",),
         weight=8,
     ),
-    Verb("run alloy.toml --store new.zarr --base part.zarr --quiet", ("part.zarr",), ("alloy.toml",)),
+    Verb(
+        "run alloy.toml --store new.zarr --base part.zarr --quiet", ("part.zarr",), ("alloy.toml",)
+    ),
     Verb("retry-failed open.zarr --quiet", ("open.zarr",), writes=("open.zarr",), weight=6),
     Verb("map ising.zarr susceptibility --out new.png --at H=0", ("ising.zarr",), weight=1),
     Verb("landscape alloy.zarr counts.csv", ("counts.csv",), ("alloy.zarr",)),
@@ -209,8 +215,15 @@ def _write_open(folder: Path) -> None:
     notes = store / "done" / "notes"
     notes.mkdir(exist_ok=True)
     lease = {
-        **{"id": "0" * 32, "scheduler": "Scheduler-1", "address": "tcp://127.0.0.1:1", "port": 1},
-        **{"host": "elsewhere", "user": "somebody", "pid": 7, "since": 1.7e9, "done": 2},
+        "id": "0" * 32,
+        "scheduler": "Scheduler-1",
+        "address": "tcp://127.0.0.1:1",
+        "port": 1,
+        "host": "elsewhere",
+        "user": "somebody",
+        "pid": 7,
+        "since": 1.7e9,
+        "done": 2,
     }
     records = {
         "lease": lease,
@@ -231,7 +244,9 @@ def _write_tables(folder: Path) -> None:
     ]
     (folder / "counts.csv").write_text("\n".join([head, *rows]) + "\n")
     hollows = zip([24, 121, 41, 45, 23, 2], [10, 52, 71, 52, 68, 3], strict=True)
-    (folder / "hollows.csv").write_text("with,without\n" + "".join(f"{a},{b}\n" for a, b in hollows))
+    (folder / "hollows.csv").write_text(
+        "with,without\n" + "".join(f"{a},{b}\n" for a, b in hollows)
+    )
     profile = [0.4213, 0.3736, 0.3587, 0.3588, 0.3621, 0.3755]
     (folder / "profile.csv").write_text("ca\n" + "".join(f"{v}\n" for v in profile))
     (folder / "sources.toml").write_text(SOURCES)

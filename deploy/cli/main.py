@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from traceback import walk_tb
 from typing import Any, NoReturn
 
 import click
@@ -99,6 +100,15 @@ class Refusal(click.ClickException):
         super().__init__(" ".join(str(error).split()))
 
 
+def raised_by_store(error: BaseException) -> bool:
+    """Whether zarr, its codecs or xarray's reader of zarr raised an error.
+
+    What they raise for a damaged file depends on the codec, and comes where the values are used.
+    """
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    return any(name.startswith(("zarr.", "numcodecs", "xarray.backends.zarr")) for name in modules)
+
+
 class LazyGroup(click.Group):
     """A group that imports the module of a verb when the verb is called."""
 
@@ -113,6 +123,17 @@ class LazyGroup(click.Group):
             command = error.ctx.command_path if error.ctx else f"{ctx.command_path} COMMAND"
             problem = error.format_message().rstrip(".?")
             raise Refusal(RequestError(problem, hint=f"{command} --help")) from None
+        except Exception as error:
+            if not raised_by_store(error):
+                raise
+            logging.getLogger("latticescape").debug("a store is damaged", exc_info=error)
+            damage = RequestError(
+                "a store is damaged: what it holds cannot be read",
+                came=error,
+                allowed="a store without damage",
+                hint="latticescape verify STORE --repair, then latticescape run",
+            )
+            raise Refusal(damage) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [verb for verbs in SECTIONS.values() for verb in verbs]

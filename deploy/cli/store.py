@@ -157,7 +157,7 @@ def describe(store: Store) -> dict[str, Any]:
     """
     attrs, states = store.group.attrs, store.states()
     spec = tomllib.loads(str(attrs["spec"]))
-    arrays = dict(store.group.arrays())
+    arrays = store.arrays()
     axes = {name: values.tolist() for name, values in store.axes.items()}
     files = None  # not counted in a bucket
     if isinstance(store.path, Path):

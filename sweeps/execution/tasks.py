@@ -22,7 +22,7 @@ from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.atomic_write import report_unwritable
 from latticescape.sweeps.store.extension import earlier_results
 from latticescape.sweeps.store.object_store import Record, Records
-from latticescape.sweeps.store.status import LeaseCheck, block_record
+from latticescape.sweeps.store.status import LeaseCheck, block_record, read_block
 from latticescape.sweeps.store.store import FAILED, POISONED, Store, cached_store
 
 # Maximum length of an error that is stored with a point.
@@ -85,8 +85,8 @@ def error_text(error: BaseException) -> str:
 def clear_attempts(records: Records) -> None:
     """Record that blocks under way were left on purpose, so that no point is blamed for it."""
     for name in records.names():
-        record = records.read(name)
-        if record is not None and record.get("trying"):
+        record = read_block(records, name)
+        if record is not None and record["trying"]:
             state = RetryState.left(record)
             if state.suspicious:
                 records.write(name, state.record(trying=False))
@@ -183,7 +183,7 @@ class _Task:
         """Compute the units with unfinished points, set by set, and store each set when done."""
         records, name = self.store.records, block_record(self.block.number)
         units = np.flatnonzero(unfinished[self.units].any(axis=1)).tolist()
-        state = RetryState.of(units, records.read(name))
+        state = RetryState.of(units, read_block(records, name))
         if state.poisoned:
             error = f"the worker died {MAX_DEATHS} times while it computed only this"
             points = self._points_of(state.poisoned)

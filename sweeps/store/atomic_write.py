@@ -95,6 +95,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
             yield draft
             draft.rename(path)
         except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise RequestError(
+                    f"another process wrote {path} at the same time",
+                    allowed="one process that makes a new store",
+                    hint="the same command again, which continues with that store",
+                ) from None
             raise _cannot_write(path, error.strerror or error) from None
         undo.pop_all()
 

@@ -142,7 +142,7 @@ def _copy(source: Store, group: zarr.Group) -> None:
     """Copy all arrays of a store into an empty group, a shard at a time."""
     grid = source.sweep.shape
     blocked = {variable.name for variable in (*source.sweep.kernel.variables, *BOOKKEEPING)}
-    for name, array in source.group.arrays():
+    for name, array in source.arrays().items():
         shards = None
         if name in blocked:  # shards of complete blocks with all their values
             chunk = array.chunks

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from latticescape.physics.errors import Cancelled
 from latticescape.physics.variables import STATES
@@ -102,10 +102,10 @@ class LeaseCheck:
             If the lease has ended.
         """
         self._next = time.monotonic() + WATCH_SECONDS
-        lease = self.records.read(NAME)
+        lease = read_lease(self.records)
         if lease is None and self.records.has(NAME):
             return  # unreadable for the moment: the next check decides
-        if lease is None or lease["id"] != self.lease:
+        if lease is None or lease.id != self.lease:
             raise Cancelled
         pulse, now = self.records.read(PULSE), time.monotonic()
         last, seen = self._pulses.get(self.lease, (None, -math.inf))
@@ -156,9 +156,28 @@ def seconds_silent(records: Records, now: float | None = None) -> float:
     return min((abs(now - sign) for sign in signs if sign is not None), default=math.inf)
 
 
+class BlockRecord(BaseModel):
+    """Which units of a block are tried now and next, and how many workers each has killed."""
+
+    model_config = ConfigDict(strict=True)
+
+    trying: list[int]
+    sets: list[list[int]]
+    deaths: list[tuple[int, int]]
+
+
 def block_record(number: int) -> str:
     """Name of the record of the work on a block."""
     return f"block-{number}"
+
+
+def read_block(records: Records, name: str) -> Record | None:
+    """The record of the work on a block; None if there is none, or something else is there."""
+    try:
+        text = json.dumps(records.read(name))
+        return BlockRecord.model_validate_json(text).model_dump()
+    except ValidationError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -241,7 +260,7 @@ def status(store: StorePath) -> Status:
     states, lease = opened.states(), read_lease(records)
     count = {name: int((states == state).sum()) for state, name in enumerate(STATES)}
     unfinished = opened.pending(states)
-    tried = {name for name in records.names() if (records.read(name) or {}).get("trying")}
+    tried = {name for name in records.names() if (read_block(records, name) or {}).get("trying")}
     at_work = [block for block in unfinished if lease and block_record(block.number) in tried]
     running = sum(int((states[block.region] == PENDING).sum()) for block in at_work)
     rate = None

@@ -412,18 +412,35 @@ class Store:
                 marks[block.region] = kept.reshape(block.shape)
             return marks
 
+    def arrays(self) -> dict[str, "zarr.Array[Any]"]:
+        """All arrays by name, for reading, each checked before zarr opens it.
+
+        Raises
+        ------
+        RequestError
+            If the metadata of one is damaged.
+        """
+        names = check_store(self.location.contents)
+        return {name: self._opened(name, mode="r", shaped=False) for name in names}
+
     def _array(self, name: str) -> "zarr.Array[Any]":
         if name not in self._arrays:
             self._arrays[name] = self._opened(name, mode="r+")
         return self._arrays[name]
 
-    def _opened(self, name: str, mode: Literal["r", "r+"]) -> "zarr.Array[Any]":
+    def _opened(
+        self, name: str, mode: Literal["r", "r+"], *, shaped: bool = True
+    ) -> "zarr.Array[Any]":
         try:
             check_array(self.location.contents, name)
             array = zarr.open_array(self.location.zarr, path=name, mode=mode, zarr_format=3)
         except FileNotFoundError:
             raise self._damage(f"it has lost the array {name}") from None
-        if array.shape != self._shape_of(name):
+        except RequestError:
+            raise
+        except (*DAMAGE, KeyError, AttributeError, RecursionError) as error:
+            raise self._damage(f"{name}/zarr.json cannot be read", error) from None
+        if shaped and array.shape != self._shape_of(name):
             raise self._damage(f"{name} has another shape than its spec", array.shape)
         return array
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -645,6 +645,15 @@ def test_a_store_runs_nothing_in_a_browser(
         root = address.removesuffix(urlsplit(address).path)
         with served(store, token) as other, pytest.raises(HTTPError, match="404"):
             urlopen(root.replace(str(urlsplit(root).port), str(urlsplit(other).port)), timeout=10)
+
+
+def test_a_page_of_another_host_name_is_refused(ising: Path) -> None:
+    with served(ising, "--no-token") as address:
+        with urlopen(address, timeout=30) as answer:
+            assert answer.status == 200
+        rebound = Request(address, headers={"Host": f"evil.example:{urlsplit(address).port}"})
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(rebound, timeout=30)
 
 
 @pytest.mark.browser

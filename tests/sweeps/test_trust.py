@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from click.testing import CliRunner
 from distributed import Client
 from distributed.comm.core import listen
 from distributed.protocol.serialize import Serialize
@@ -27,7 +28,8 @@ from latticescape.physics.store_contents import MAX_CHUNK_BYTES, check_store
 from latticescape.sweeps import Sweep, consolidate, open_sweep, run, status, verify
 from latticescape.sweeps.execution.dask_session import DaskSession
 from latticescape.sweeps.execution.run import execute
-from latticescape.sweeps.store.status import NAME, read_lease
+from latticescape.sweeps.store.atomic_write import atomic_write
+from latticescape.sweeps.store.status import NAME, LeaseCheck, read_lease
 from latticescape.sweeps.store.store import Store
 from tests.support.runs import SPEC
 
@@ -319,3 +321,58 @@ def test_axes_that_the_spec_contradicts_are_refused_and_repaired(
     assert verify(store, repair=True).axes == ("T",)
     assert verify(store).axes == ()
     assert open_sweep(store).T.identical(open_sweep(calm).T)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{"trying": 1}, {"trying": [0], "sets": 3, "deaths": []}, {"trying": [0], "deaths": [0, 0]}],
+)
+def test_a_record_of_a_block_that_is_none_counts_as_none(
+    store: Path, client: Client, record: dict[str, Any]
+) -> None:
+    opened = Store(store)
+    opened.reset(opened.blocks[0], np.array([0]))
+    opened.records.write("block-0", record)
+    assert status(store).running == 0
+    assert execute(SWEEP, store, client, progress=False).complete
+    assert "block-0" not in opened.records.names()
+
+
+def test_a_task_goes_on_while_its_lease_is_damaged(store: Path) -> None:
+    records = Store(store).records
+    records.write(NAME, {"no": "id"})
+    LeaseCheck(records, "a").look()
+
+
+def test_metadata_that_zarr_cannot_read_is_named(store: Path) -> None:
+    for path in (store / "state" / "zarr.json", store / "zarr.json"):
+        metadata = json.loads(path.read_text())
+        part = metadata.get("consolidated_metadata", {"metadata": {"state": metadata}})
+        part["metadata"]["state"]["fill_value"] = [1, "a"]
+        path.write_text(json.dumps(metadata))
+    for line in (["info", str(store)], ["consolidate", str(store), f"{store}-new"]):
+        result = CliRunner().invoke(main, line)
+        assert result.exit_code == 2, result.output
+        assert "is damaged: state/zarr.json cannot be read" in result.output
+
+
+def test_a_chunk_that_cannot_be_decoded_is_refused_where_xarray_reads_it(store: Path) -> None:
+    for chunk in (store / "susceptibility" / "c").rglob("*"):
+        if chunk.is_file():
+            chunk.write_bytes(b"no zstd")
+    line = ["map", str(store), "susceptibility", "--out", str(store.parent / "new.png")]
+    result = CliRunner().invoke(main, line)
+    assert (result.exit_code, "a store is damaged" in result.output) == (2, True), result.output
+    assert "verify STORE --repair" in result.output
+
+
+def test_the_loser_of_two_runs_that_begin_at_once_is_told_what_happened(tmp_path: Path) -> None:
+    path = tmp_path / "s.zarr"
+
+    def lose() -> None:
+        with atomic_write(path) as draft:
+            draft.mkdir()
+            (path / "zarr").mkdir(parents=True)
+
+    with pytest.raises(RequestError, match=r"another process wrote .* the same command again"):
+        lose()
