@@ -28,7 +28,7 @@ from latticescape.sweeps.spec.plan import Block
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.location import Location
 from latticescape.sweeps.store.object_store import UnreachableError
-from latticescape.sweeps.store.status import Lease
+from latticescape.sweeps.store.status import Lease, end_lease, read_lease
 from latticescape.sweeps.store.store import Store
 
 INLINE = "inline"
@@ -78,7 +78,7 @@ class InlineSession:
         """Acquire the lease of a store for this process, which answers for it from now on."""
         server = _Answers((LOOPBACK, 0), _Answer)
         server.leases = self._leases
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         self._server = server
         address = f"inproc://{socket.gethostname()}/{os.getpid()}"
         ours = new_lease(store, f"inline-{uuid.uuid4().hex}", address, server.server_address[1])
@@ -111,6 +111,10 @@ class InlineSession:
             try:
                 for future in as_completed(futures):
                     yield future.result()
+            except BaseException:
+                if read_lease(store.records) == lease:
+                    end_lease(store.records)  # blocks under way stop within seconds
+                raise
             finally:
                 pool.shutdown(cancel_futures=True)
 
@@ -142,6 +146,9 @@ class _Answers(socketserver.ThreadingTCPServer):
 
     daemon_threads = True
     leases: set[bytes]
+
+    def handle_error(self, *_: object) -> None:
+        """Ignore a connection that ends early or stays silent."""
 
 
 class _Answer(socketserver.StreamRequestHandler):
