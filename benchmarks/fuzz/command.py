@@ -25,6 +25,7 @@ from hypothesis.errors import HypothesisDeprecationWarning
 from benchmarks.fuzz.damage import FOLDER, LINK, Edit, edits
 from benchmarks.fuzz.inputs import NEW, VERBS, Verb, make_inputs
 from latticescape.deploy.cli.main import main
+from latticescape.sweeps.execution.inline import InlineSession
 
 MEMORY = Path("/dev/shm")
 SECONDS = 60
@@ -87,47 +88,25 @@ def prepared(processes: bool = False) -> Iterator[Path]:
     processes
         Commands are started as processes of their own, with clusters of their own.
     """
-    from distributed import Client, LocalCluster
-
     folder = Path(tempfile.mkdtemp(prefix="fuzz", dir=MEMORY if MEMORY.is_dir() else None))
     inputs, before = folder / "inputs", Path.cwd()
     inputs.mkdir()
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.callback(os.chdir, before)
-        client = None
+        stack.enter_context(mock.patch("latticescape.analysis.app.browser.serve"))
         if not processes:
-            cluster = stack.enter_context(
-                LocalCluster(
-                    n_workers=1,
-                    threads_per_worker=1,
-                    processes=False,
-                    protocol="tcp",
-                    host="127.0.0.1",
-                    dashboard_address="127.0.0.1:0",
-                )
+            stack.enter_context(
+                mock.patch("latticescape.sweeps.execution.workers.embedded", _embedded)
             )
-            client = stack.enter_context(Client(cluster, set_as_default=False))
-        stack.enter_context(_served(client))
         os.chdir(inputs)
         make_inputs(inputs)
         yield inputs
 
 
-@contextlib.contextmanager
-def _served(client: object) -> Iterator[None]:
-    """Let every command use one client, and let ``browse`` end before it waits for a browser."""
-
-    @contextlib.contextmanager
-    def embedded(*_: object, **__: object) -> Iterator[object]:
-        yield client
-
-    with contextlib.ExitStack() as stack:
-        if client is not None:
-            for module in ("sweeps.execution.workers", "deploy.clusters.connect"):
-                stack.enter_context(mock.patch(f"latticescape.{module}.embedded", embedded))
-        stack.enter_context(mock.patch("latticescape.analysis.app.browser.serve"))
-        yield
+def _embedded(*_: object, **__: object) -> InlineSession:
+    """Stand in for an embedded cluster, which every command would start anew."""
+    return InlineSession()
 
 
 def play(

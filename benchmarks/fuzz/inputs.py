@@ -117,6 +117,13 @@ VERBS = (
     Verb(
         "run alloy.toml --store new.zarr --base part.zarr --quiet", ("part.zarr",), ("alloy.toml",)
     ),
+    Verb("extend part.zarr --samples 12 --out new.zarr --quiet", ("part.zarr",)),
+    Verb(
+        "extend part.zarr --until energy_se=0.1 --max-samples 20 --quiet",
+        ("part.zarr",),
+        writes=("part.zarr", ".part.zarr.extending"),
+    ),
+    Verb("merge part.zarr alloy.zarr --out new.zarr", ("part.zarr", "alloy.zarr")),
     Verb("retry-failed open.zarr --quiet", ("open.zarr",), writes=("open.zarr",), weight=6),
     Verb("map ising.zarr susceptibility --out new.png --at H=0", ("ising.zarr",), weight=1),
     Verb("landscape alloy.zarr counts.csv", ("counts.csv",), ("alloy.zarr",)),

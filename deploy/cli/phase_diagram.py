@@ -97,7 +97,7 @@ def _printed_fit(path: Path) -> SimpleNamespace:
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))["parameters"].items()
         values = {name: (float(row["value"]), float(row["se"] or 0)) for name, row in rows}
-    except (OSError, UnicodeDecodeError, ValueError, TypeError, LookupError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise RequestError(
             f"cannot read a fit from {path}",
             came=repr(error),

@@ -53,7 +53,7 @@ def written_address(file: Path) -> str | None:
     """The address in a scheduler's file; None until the file is complete."""
     try:
         return str(json.loads(file.read_text())["address"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

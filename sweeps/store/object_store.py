@@ -296,7 +296,7 @@ class Records:
         """A record; None if there is none that can be read."""
         try:
             record = json.loads(self.objects.read(_key(name)) or b"")
-        except (OSError, ValueError):  # an UnreachableError is a ValueError too
+        except (OSError, ValueError, RecursionError):  # UnreachableError is a ValueError
             return None
         return record if isinstance(record, dict) else None
 

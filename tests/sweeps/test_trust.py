@@ -325,14 +325,22 @@ def test_axes_that_the_spec_contradicts_are_refused_and_repaired(
 
 @pytest.mark.parametrize(
     "record",
-    [{"trying": 1}, {"trying": [0], "sets": 3, "deaths": []}, {"trying": [0], "deaths": [0, 0]}],
+    [
+        '{"trying": 1}',
+        '{"trying": [0], "sets": 3, "deaths": []}',
+        '{"trying": [0], "deaths": [0, 0]}',
+        "[" * 200_000,
+    ],
+    ids=["a number", "sets", "deaths", "deep"],
 )
 def test_a_record_of_a_block_that_is_none_counts_as_none(
-    store: Path, client: Client, record: dict[str, Any]
+    store: Path, client: Client, record: str
 ) -> None:
     opened = Store(store)
     opened.reset(opened.blocks[0], np.array([0]))
-    opened.records.write("block-0", record)
+    opened.records.write("block-0", {})
+    (file,) = store.rglob("block-0.json")
+    file.write_text(record)
     assert status(store).running == 0
     assert execute(SWEEP, store, client, progress=False).complete
     assert "block-0" not in opened.records.names()
