@@ -88,6 +88,8 @@ from .sweeps.spec.plan import Plan as Plan
 from .sweeps.spec.plan import calibrate as calibrate
 from .sweeps.spec.plan import plan as plan
 from .sweeps.spec.sweep import Sweep as Sweep
+from .sweeps.store.catalogue import StoreSummary as StoreSummary
+from .sweeps.store.catalogue import catalogue as catalogue
 from .sweeps.store.consolidate import Consolidated as Consolidated
 from .sweeps.store.consolidate import consolidate as consolidate
 from .sweeps.store.merge import Merged as Merged
@@ -123,6 +125,7 @@ __all__ = [
     "Slab",
     "SolidSolution",
     "Status",
+    "StoreSummary",
     "Sweep",
     "ThreeBodyAlloy",
     "Trajectory",
@@ -135,6 +138,7 @@ __all__ = [
     "bootstrap",
     "calibrate",
     "cancel",
+    "catalogue",
     "combine",
     "compare",
     "configurations",

@@ -11,6 +11,8 @@ from .spec.plan import Plan as Plan
 from .spec.plan import calibrate as calibrate
 from .spec.plan import plan as plan
 from .spec.sweep import Sweep as Sweep
+from .store.catalogue import StoreSummary as StoreSummary
+from .store.catalogue import catalogue as catalogue
 from .store.consolidate import Consolidated as Consolidated
 from .store.consolidate import consolidate as consolidate
 from .store.merge import Merged as Merged
@@ -27,9 +29,11 @@ __all__ = [
     "Merged",
     "Plan",
     "Status",
+    "StoreSummary",
     "Sweep",
     "calibrate",
     "cancel",
+    "catalogue",
     "consolidate",
     "extend",
     "kernel",

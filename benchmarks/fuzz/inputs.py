@@ -100,6 +100,8 @@ VERBS = (
     Verb("info ising.zarr", ("ising.zarr",), weight=6),
     Verb("info open.zarr --json", ("open.zarr",), weight=6),
     Verb("info slab.zarr --json", ("slab.zarr",)),
+    Verb("list", ("ising.zarr", "open.zarr", "measured.zarr")),
+    Verb("list . --json", ("ising.zarr", "slab.zarr")),
     Verb("verify ising.zarr", ("ising.zarr",), weight=8),
     Verb("verify open.zarr --repair", ("open.zarr",), writes=("open.zarr",), weight=6),
     Verb("verify shards.zarr", ("shards.zarr",)),

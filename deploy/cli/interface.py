@@ -165,7 +165,8 @@ def example(*lines: str) -> str:
 def show(facts: dict[str, Any], json_: bool, *lines: str) -> None:
     """Print facts: with ``--json`` as one object, else the lines, or a table if there are none."""
     if json_:
-        click.echo(json.dumps(finite(facts)))
+        # Specs may hold dates, which JSON does not have.
+        click.echo(json.dumps(finite(facts), default=str))
         return
     if lines:
         click.echo("\n".join(lines))
@@ -178,8 +179,21 @@ def fact_table(facts: Mapping[str, object]) -> Table:
     """Names and values in two columns."""
     table = Table.grid(padding=(0, 2))
     for name, value in facts.items():
-        table.add_row(Text(name, style="bold"), Text(str(value)))
+        table.add_row(Text(printable(name), style="bold"), Text(printable(value)))
     return table
+
+
+def printable(value: object) -> str:
+    r"""A value as text, control characters escaped: a store of others may hold those of terminals.
+
+    Examples
+    --------
+    >>> printable("J\x1b[2J = 1.0 µ")
+    'J\\x1b[2J = 1.0 µ'
+    """
+    return "".join(
+        char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in str(value)
+    )
 
 
 def size_text(size: float) -> str:

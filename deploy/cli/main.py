@@ -33,6 +33,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "merge": ("store", "Unite stores of parts of one sweep."),
         "verify": ("store", "Check every point against its checksum."),
         "consolidate": ("store", "Copy a finished store into a few large files."),
+        "list": ("store", "List the stores in a folder: model, axes, state, size, age."),
         "info": ("store", "Describe a store: lattice, model, axes, schedule, state."),
         "map": ("fit", "Plot a variable of a store over one or two axes."),
     },
@@ -141,7 +142,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         for verbs in SECTIONS.values():
             if cmd_name in verbs:
-                function = "map_" if cmd_name == "map" else cmd_name.replace("-", "_")
+                # The builtins map and list keep their names.
+                builtin = cmd_name in ("map", "list")
+                function = f"{cmd_name}_" if builtin else cmd_name.replace("-", "_")
                 module = import_module(f"latticescape.deploy.cli.{verbs[cmd_name][0]}")
                 command: click.Command = getattr(module, function)
                 return command

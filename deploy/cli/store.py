@@ -1,22 +1,24 @@
-"""The verbs ``status``, ``watch``, ``info``, ``verify`` and ``consolidate`` of a store."""
+"""The verbs ``list``, ``status``, ``watch``, ``info``, ``verify``, ``merge``, ``consolidate``."""
 
 import sys
 import time
 import tomllib
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from latticescape.deploy.cli import interface as ui
+from latticescape.physics.errors import shortened
 from latticescape.physics.variables import STATES
+from latticescape.sweeps.store.catalogue import StoreSummary, catalogue
 from latticescape.sweeps.store.consolidate import consolidate as consolidate_store
 from latticescape.sweeps.store.location import StorePath
-from latticescape.sweeps.store.merge import merge as merge_stores
 from latticescape.sweeps.store.status import Status
 from latticescape.sweeps.store.status import status as store_status
 from latticescape.sweeps.store.store import Store
@@ -106,6 +108,69 @@ def status(store: StorePath, json_: bool) -> None:
         Console().print(progress_table(progress))
 
 
+@click.command("list", epilog=ui.example("latticescape list runs", "latticescape list --json"))
+@click.argument("folder", type=click.Path(), default=".")
+@ui.as_json
+def list_(folder: str, json_: bool) -> None:
+    """List the stores in FOLDER and below: model, axes, state, size, age [default: here].
+
+    Hidden folders and links to folders are left out. A store that cannot be read is listed with
+    the reason.
+    """
+    stores = catalogue(folder)
+    if json_:
+        ui.show({"stores": [store.as_dict() for store in stores]}, json_)
+        return
+    if not stores:
+        click.echo(f"no stores in {folder}")
+        return
+    table = Table("store", "model", "axes", box=None, pad_edge=False)
+    for name in ("state", "size", "age"):
+        table.add_column(name, no_wrap=True)
+    for store in stores:
+        cells = (
+            store.store,
+            _model_text(store),
+            " × ".join(f"{name} {number}" for name, number in store.axes.items()),
+            _state_text(store.status),
+            ui.size_text(store.bytes_stored),
+            _age_text(store.created),
+        )
+        table.add_row(*(Text(ui.printable(cell), overflow="fold") for cell in cells))
+    Console().print(table)
+    for store in stores:
+        if store.error:
+            click.echo(f"Error: {ui.printable(store.error)}", err=True)
+
+
+def _model_text(store: StoreSummary) -> str:
+    """The model and its lattice, or the function that was swept."""
+    if store.model is None:
+        return str((store.kernel or {}).get("name", ""))
+    text = shortened(_words(store.model), 60)
+    return text if store.lattice is None else f"{text} on {shortened(_words(store.lattice), 60)}"
+
+
+def _state_text(progress: Status | None) -> str:
+    if progress is None:
+        return "error"
+    failed = progress.failed + progress.poisoned
+    return (
+        f"{progress.done}/{progress.points} done"
+        + (f", {failed} failed" if failed else "")
+        + (", at work" if progress.active else "")
+    )
+
+
+def _age_text(created: str) -> str:
+    """How long ago a time was, ``"?"`` for a text that is no time."""
+    try:
+        age = datetime.now(UTC) - datetime.fromisoformat(created)
+    except (ValueError, TypeError):
+        return "?"
+    return ui.duration_text(age.total_seconds()).removeprefix("about ")
+
+
 @click.command(
     epilog=ui.example(
         "latticescape info runs/ising.zarr", "latticescape info runs/ising.zarr --json"
@@ -159,9 +224,6 @@ def describe(store: Store) -> dict[str, Any]:
     spec = tomllib.loads(str(attrs["spec"]))
     arrays = store.arrays()
     axes = {name: values.tolist() for name, values in store.axes.items()}
-    files = None  # not counted in a bucket
-    if isinstance(store.path, Path):
-        files = [path.stat().st_size for path in store.path.rglob("*") if path.is_file()]
     return {
         "store": str(store.path),
         "digest": store.digest,
@@ -176,7 +238,7 @@ def describe(store: Store) -> dict[str, Any]:
         "consolidated": store.consolidated,
         "variables": sorted(set(arrays) - set(axes)),
         "bytes": sum(array.nbytes for array in arrays.values()),
-        "bytes_stored": None if files is None else sum(files),
+        "bytes_stored": store.location.bytes_stored(),
         **{name: attrs.get(name) for name in PROVENANCE},
     }
 
@@ -231,6 +293,8 @@ def verify(store: StorePath, repair: bool, json_: bool) -> None:
 @ui.as_json
 def merge(stores: tuple[StorePath, ...], out: StorePath, json_: bool) -> None:
     """Unite STORES of parts of one sweep in OUT."""
+    from latticescape.sweeps.store.merge import merge as merge_stores  # lazy: imports Numba
+
     made = merge_stores(stores, out)
     copied = ", ".join(
         f"{number} from {store}" for store, number in zip(stores, made.copied, strict=True)

@@ -254,12 +254,16 @@ def status(store: StorePath) -> Status:
     ...
     latticescape.RequestError: there is no store at nowhere.zarr ...
     """
-    opened = Store(store)
-    opened.check_axes()
-    records = opened.records
-    states, lease = opened.states(), read_lease(records)
+    return status_of(Store(store))
+
+
+def status_of(store: Store) -> Status:
+    """How much of an opened store is done; see :func:`status`."""
+    store.check_axes()
+    records = store.records
+    states, lease = store.states(), read_lease(records)
     count = {name: int((states == state).sum()) for state, name in enumerate(STATES)}
-    unfinished = opened.pending(states)
+    unfinished = store.pending(states)
     tried = {name for name in records.names() if (read_block(records, name) or {}).get("trying")}
     at_work = [block for block in unfinished if lease and block_record(block.number) in tried]
     running = sum(int((states[block.region] == PENDING).sum()) for block in at_work)
@@ -268,12 +272,12 @@ def status(store: StorePath) -> Status:
         elapsed = time.time() - (records.modified(NAME) or math.inf)
         rate = (count["done"] - lease.done) / elapsed if elapsed > 0 else None
     return Status(
-        store=str(store),
-        digest=opened.digest,
+        store=str(store.path),
+        digest=store.digest,
         points=states.size,
         **{**count, "pending": count["pending"] - running},
         running=running,
-        blocks=len(opened.blocks),
+        blocks=len(store.blocks),
         blocks_running=len(at_work),
         blocks_pending=len(unfinished) - len(at_work),
         rate=rate,

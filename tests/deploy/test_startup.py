@@ -54,9 +54,10 @@ def test_help_and_version_import_nothing_heavy(option: str) -> None:
     assert imported(COMMAND, option) == set()
 
 
-def test_status_imports_no_models_and_no_dask(sweep: Sweep, tmp_path: Path) -> None:
+def test_status_and_list_import_no_models_and_no_dask(sweep: Sweep, tmp_path: Path) -> None:
     create(tmp_path / "s.zarr", sweep, plan(sweep))
     assert imported(COMMAND, "status", tmp_path / "s.zarr") == {"numpy", "rich", "zarr"}
+    assert imported(COMMAND, "list", tmp_path) == {"numpy", "rich", "zarr"}
 
 
 def test_plan_imports_models_but_no_store_and_no_dask(sweep: Sweep, tmp_path: Path) -> None:
