@@ -92,6 +92,8 @@ from .sweeps.store.catalogue import StoreSummary as StoreSummary
 from .sweeps.store.catalogue import catalogue as catalogue
 from .sweeps.store.consolidate import Consolidated as Consolidated
 from .sweeps.store.consolidate import consolidate as consolidate
+from .sweeps.store.label import Label as Label
+from .sweeps.store.label import label as label
 from .sweeps.store.merge import Merged as Merged
 from .sweeps.store.merge import merge as merge
 from .sweeps.store.status import Status as Status
@@ -111,6 +113,7 @@ __all__ = [
     "FunctionKernel",
     "IncompleteError",
     "Ising",
+    "Label",
     "Lattice",
     "Merged",
     "Model",
@@ -160,6 +163,7 @@ __all__ = [
     "interpolate",
     "joint_region",
     "kernel",
+    "label",
     "landscape",
     "latin_hypercube",
     "leave_one_out",

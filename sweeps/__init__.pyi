@@ -15,6 +15,8 @@ from .store.catalogue import StoreSummary as StoreSummary
 from .store.catalogue import catalogue as catalogue
 from .store.consolidate import Consolidated as Consolidated
 from .store.consolidate import consolidate as consolidate
+from .store.label import Label as Label
+from .store.label import label as label
 from .store.merge import Merged as Merged
 from .store.merge import merge as merge
 from .store.status import Status as Status
@@ -26,6 +28,7 @@ __all__ = [
     "Consolidated",
     "FunctionKernel",
     "IncompleteError",
+    "Label",
     "Merged",
     "Plan",
     "Status",
@@ -37,6 +40,7 @@ __all__ = [
     "consolidate",
     "extend",
     "kernel",
+    "label",
     "latin_hypercube",
     "merge",
     "open_sweep",

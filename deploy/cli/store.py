@@ -18,6 +18,7 @@ from latticescape.physics.errors import shortened
 from latticescape.physics.variables import STATES
 from latticescape.sweeps.store.catalogue import StoreSummary, catalogue
 from latticescape.sweeps.store.consolidate import consolidate as consolidate_store
+from latticescape.sweeps.store.label import label, read_label
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.status import Status
 from latticescape.sweeps.store.status import status as store_status
@@ -127,6 +128,8 @@ def list_(folder: str, json_: bool) -> None:
     table = Table("store", "model", "axes", box=None, pad_edge=False)
     for name in ("state", "size", "age"):
         table.add_column(name, no_wrap=True)
+    if any(store.tags or store.note for store in stores):
+        table.add_column("tags; note")
     for store in stores:
         cells = (
             store.store,
@@ -135,8 +138,10 @@ def list_(folder: str, json_: bool) -> None:
             _state_text(store.status),
             ui.size_text(store.bytes_stored),
             _age_text(store.created),
+            "; ".join(text for text in (", ".join(store.tags), store.note) if text),
         )
-        table.add_row(*(Text(ui.printable(cell), overflow="fold") for cell in cells))
+        shown = cells[: len(table.columns)]
+        table.add_row(*(Text(ui.printable(cell), overflow="fold") for cell in shown))
     Console().print(table)
     for store in stores:
         if store.error:
@@ -173,13 +178,27 @@ def _age_text(created: str) -> str:
 
 @click.command(
     epilog=ui.example(
-        "latticescape info runs/ising.zarr", "latticescape info runs/ising.zarr --json"
+        "latticescape info runs/ising.zarr",
+        'latticescape info runs/ising.zarr --tag draft --note "for figure 3"',
     )
 )
 @click.argument("store", type=ui.STORE)
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    help='A tag to write into the store instead of its tags; repeatable. "" for none.',
+)
+@click.option("--note", help='A note to write into the store instead of its note. "" for none.')
 @ui.as_json
-def info(store: StorePath, json_: bool) -> None:
-    """Describe a store: lattice, model, axes, schedule, versions, kernel, state and size."""
+def info(store: StorePath, tags: tuple[str, ...], note: str | None, json_: bool) -> None:
+    """Describe a store: lattice, model, axes, schedule, versions, kernel, state and size.
+
+    With --tag or --note, write these into the store first; its results and digest stay the same.
+    """
+    if tags or note is not None:
+        chosen = () if tags == ("",) else tags
+        label(store, tags=chosen if tags else None, note=note)
     facts = describe(Store(store))
     if json_:
         ui.show(facts, json_)
@@ -194,6 +213,7 @@ def info(store: StorePath, json_: bool) -> None:
         for name, values in facts["axes"].items()
     }
     stored = facts["bytes_stored"]
+    marks = {"tags": ", ".join(facts["tags"]), "note": facts["note"]}
     shown = {
         "store": facts["store"],
         **tables,
@@ -208,6 +228,7 @@ def info(store: StorePath, json_: bool) -> None:
         "versions": _words(facts["versions"] or {}),
         "created": " ".join(str(facts[name]) for name in ("created", "git_revision")).strip(),
         "digest": facts["digest"],
+        **{name: text for name, text in marks.items() if text},
     }
     Console().print(ui.fact_table(shown))
 
@@ -240,6 +261,7 @@ def describe(store: Store) -> dict[str, Any]:
         "bytes": sum(array.nbytes for array in arrays.values()),
         "bytes_stored": store.location.bytes_stored(),
         **{name: attrs.get(name) for name in PROVENANCE},
+        **read_label(store.records).model_dump(),
     }
 
 

@@ -10,6 +10,7 @@ from latticescape.physics.errors import RequestError
 from latticescape.sweeps.execution.run import Cluster, IncompleteError, Report, execute
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.atomic_write import fsync, report_unwritable
+from latticescape.sweeps.store.label import Label, label, read_label
 from latticescape.sweeps.store.location import StorePath, locate
 from latticescape.sweeps.store.object_store import is_url
 from latticescape.sweeps.store.status import DEAD_SECONDS, read_lease, seconds_silent
@@ -172,7 +173,11 @@ class Extension:
         if self.target != _beside(Path(self.store), "extending"):
             return report
         if report.complete:
-            _check_idle(Store(self.store))
+            opened = Store(self.store)
+            _check_idle(opened)
+            kept = read_label(opened.records)
+            if kept != Label():
+                label(self.target, tags=kept.tags, note=kept.note)
             with report_unwritable(self.store):
                 _replace(Path(self.store), Path(self.target))
         return replace(report, store=str(self.store))

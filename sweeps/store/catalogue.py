@@ -10,6 +10,7 @@ from typing import Any
 
 from latticescape.physics.errors import RequestError, shortened
 from latticescape.physics.store_contents import ROOT
+from latticescape.sweeps.store.label import read_label
 from latticescape.sweeps.store.location import Folder
 from latticescape.sweeps.store.object_store import is_url
 from latticescape.sweeps.store.status import Status, status_of
@@ -42,6 +43,8 @@ class StoreSummary:
         When it was created, in the format of ISO 8601.
     status
         How much of it is done, and who works on it.
+    tags, note
+        What people wrote about it, see :func:`label`.
     """
 
     store: str
@@ -53,6 +56,8 @@ class StoreSummary:
     axes: Mapping[str, int] = field(default_factory=dict)
     created: str = ""
     status: Status | None = None
+    tags: tuple[str, ...] = ()
+    note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The summary as one JSON object, that of its status included."""
@@ -136,6 +141,7 @@ def _summary(path: Path) -> StoreSummary:
             axes=dict(zip(spec["grid"], shape, strict=True)),
             created=shortened(store.group.attrs.get("created", "")),
             status=status_of(store),
+            **read_label(store.records).model_dump(),
         )
     except RequestError as error:
         return StoreSummary(str(path), size, str(error))
