@@ -3,9 +3,14 @@
 import json
 import logging
 import math
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 from rich.console import Console
@@ -23,6 +28,9 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 PICTURES = (".png", ".html")
+
+# Where a context keeps the handler of --verbose.
+VERBOSE = "latticescape.verbose"
 
 
 class Number(click.IntRange):
@@ -134,17 +142,119 @@ block_option = click.option(
 )
 
 
+class JsonFormatter(logging.Formatter):
+    """Formats a message as one JSON object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The time in UTC, the level, the message, and the fields of the event."""
+        facts = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            facts["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(finite(facts))
+
+
+class LogFile(logging.FileHandler):
+    """Appends to a file, created with the first message; a full disk does not stop the command."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", delay=True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Lose the message."""
+
+
+FORMATTERS = {
+    "text": lambda: logging.Formatter("%(asctime)s %(message)s"),
+    "json": JsonFormatter,
+}
+
+
+def log_to(handler: logging.Handler, level: int) -> None:
+    """Send the messages of this package to a handler while the command runs."""
+    logger = logging.getLogger("latticescape")
+    before = logger.level
+
+    def end() -> None:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+        handler.close()
+
+    logger.addHandler(handler)
+    logger.setLevel(min(level, before or level))
+    # The group logs the traceback of an error after the command's own context is closed.
+    click.get_current_context().find_root().call_on_close(end)
+
+
+def log_options(command: Command) -> Command:
+    """Add ``--quiet``, ``--log`` and ``--log-format`` to a command that computes a sweep."""
+
+    @wraps(command)
+    def logged(*, quiet: bool, log: Path | None, log_format: str, **options: Any) -> Any:
+        verbose = click.get_current_context().meta.get(VERBOSE)
+        handlers: list[logging.Handler] = [] if log is None else [LogFile(log)]
+        if verbose is not None:
+            verbose.setFormatter(FORMATTERS[log_format]())
+        elif not quiet and _is_redirected():
+            handlers.append(logging.StreamHandler())
+        for handler in handlers:
+            handler.setFormatter(FORMATTERS[log_format]())
+            log_to(handler, logging.INFO if verbose is None else logging.DEBUG)
+        return command(quiet=quiet, **options)
+
+    def check(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+        if path is not None:
+            folder = check_parent(path)
+            allowed = {"allowed": "a file in a folder that exists", "hint": "--log run.log"}
+            if folder != path.absolute().parent:
+                raise RequestError(f"there is no folder for the log {path}", came=path, **allowed)
+            if path.exists() and (path.is_dir() or not os.access(path, os.W_OK)):
+                raise RequestError(f"cannot append to the log {path}", came=path, **allowed)
+        return path
+
+    for option in (
+        click.option(
+            "--log-format",
+            type=click.Choice(list(FORMATTERS)),
+            default="text",
+            show_default=True,
+            help="Log lines for people, or one JSON object a line.",
+        ),
+        click.option("--log", type=PATH, callback=check, help="A file to append the log to."),
+        click.option(
+            "--quiet",
+            is_flag=True,
+            help="No progress bar; no log on standard error, which it has outside a terminal.",
+        ),
+    ):
+        logged = option(logged)
+    return cast(Command, logged)
+
+
+def _is_redirected() -> bool:
+    """Whether standard error is a file or a pipe: no terminal, and no object in its place."""
+    try:
+        return not os.isatty(sys.stderr.fileno())
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
 def as_json(command: Command) -> Command:
     """Add ``--json`` and ``--verbose`` to a command."""
 
     def log(context: click.Context, _: click.Parameter, verbose: bool) -> None:
-        """Send the messages of this package to standard error while the command runs."""
         if verbose:
-            logger, handler = logging.getLogger("latticescape"), logging.StreamHandler()
+            handler = context.meta[VERBOSE] = logging.StreamHandler()
             handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
-            logger.addHandler(handler)
-            logger.setLevel(logging.DEBUG)
-            context.find_root().call_on_close(lambda: logger.removeHandler(handler))
+            log_to(handler, logging.DEBUG)
 
     verbose_option = click.option(
         "--verbose",

@@ -46,7 +46,7 @@ from latticescape.sweeps.store.store import open_sweep
 @ui.cluster_option
 @ui.workers_option
 @ui.threads_option
-@ui.quiet_option
+@ui.log_options
 @ui.as_json
 def refine(
     store: StorePath,

@@ -34,7 +34,7 @@ from latticescape.sweeps.store.store import Store
 @ui.threads_option
 @ui.block_option
 @click.option("--base", type=ui.STORE, help="Store of a smaller sweep whose points to reuse.")
-@ui.quiet_option
+@ui.log_options
 @ui.as_json
 def run(
     spec: Path,
@@ -95,7 +95,7 @@ def submit(
 @ui.cluster_option
 @ui.workers_option
 @ui.threads_option
-@ui.quiet_option
+@ui.log_options
 @ui.as_json
 def extend(
     store: StorePath,
@@ -149,7 +149,7 @@ def cancel(store: StorePath, json_: bool) -> None:
 @ui.cluster_option
 @ui.workers_option
 @ui.threads_option
-@ui.quiet_option
+@ui.log_options
 @ui.as_json
 def retry_failed(
     store: StorePath, cluster: str, quiet: bool, json_: bool, **options: int | None
@@ -224,7 +224,7 @@ def execute_on(
     """
 
     def once(poisoned: bool) -> Report:
-        LOG.info("compute %d points of sweep %s in %s", sweep.points, sweep.digest[:12], store)
+        LOG.debug("compute %d points of sweep %s in %s", sweep.points, sweep.digest[:12], store)
         client = connect(cluster, workers=workers, threads=threads)
         return execute(sweep, store, client, poisoned=poisoned, **options)
 

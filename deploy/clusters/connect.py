@@ -89,7 +89,7 @@ def connect(
         )
     if isinstance(profile.tls, Certificates):
         profile = profile.model_copy(update={"tls": profile.tls.checked(profile.roles)})
-    LOG.info("connect to %s: %r", cluster, profile)
+    LOG.debug("connect to %s: %r", cluster, profile)
     match profile:
         case Local():
             return _local(profile)

@@ -1,14 +1,16 @@
 """A run on a Dask cluster: blocks are tasks of its scheduler."""
 
+import logging
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from distributed import Client, Future, as_completed
 
-from latticescape.sweeps.execution.fault_tolerance import ignore_disconnect
+from latticescape.sweeps.execution.fault_tolerance import WORKER_LOST, ignore_disconnect
 from latticescape.sweeps.execution.lease import acquire, lease_of, release, tasks_known
 from latticescape.sweeps.execution.submit import submit_blocks
 from latticescape.sweeps.execution.tasks import LOST, TaskResult
@@ -24,6 +26,8 @@ from latticescape.sweeps.store.store import Store
 # blocks do not fill its memory. New ones are submitted when a quarter is done, so that no worker
 # waits for the last task of a wave.
 WAVE = 4096
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ class DaskSession:
         self, store: Store, lease: Lease, pending: list[Block], base: Store | None
     ) -> Generator[tuple[Block, TaskResult | BaseException]]:
         """Compute blocks on the cluster."""
-        return _outcomes(self.client, store, lease, pending, base)
+        with _lost_workers_logged(self.client):
+            yield from _outcomes(self.client, store, lease, pending, base)
 
     def release(self, store: Store, lease: Lease) -> bool:
         """Release the lease, unless other clients still have tasks of it."""
@@ -59,6 +64,24 @@ class DaskSession:
     def is_lost(self) -> bool:
         """Whether the scheduler is lost."""
         return str(self.client.status) != "running"
+
+
+@contextmanager
+def _lost_workers_logged(client: Client) -> Iterator[None]:
+    """Log every worker that dies or leaves."""
+
+    def log(event: tuple[float, Any]) -> None:
+        worker = event[1]["worker"]
+        fields = {"event": "worker lost", "worker": worker}
+        LOG.warning("worker lost: %s", worker, extra={"fields": fields})
+
+    with ignore_disconnect(client):
+        client.subscribe_topic(WORKER_LOST, log)
+    try:
+        yield
+    finally:
+        with ignore_disconnect(client):
+            client.unsubscribe_topic(WORKER_LOST)
 
 
 def _outcomes(

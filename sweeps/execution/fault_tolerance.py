@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # Deaths before a block begins isolate nothing, and must end too.
 MAX_DEATHS = 100
 
+# Topic of the scheduler's events about workers that died or left.
+WORKER_LOST = "latticescape-worker-lost"
+
 
 @contextmanager
 def secede_for_io() -> Iterator[None]:
@@ -86,7 +89,7 @@ def _retry_plugin() -> Any:
     this package installed, nor import Numba."""
     from distributed import SchedulerPlugin
 
-    key, limit = KEY, MAX_DEATHS
+    key, limit, topic = KEY, MAX_DEATHS, WORKER_LOST
 
     class RetryPlugin(SchedulerPlugin):  # type: ignore[misc]
         name = "latticescape-retry"
@@ -96,6 +99,7 @@ def _retry_plugin() -> Any:
             self.deaths: Counter[str] = Counter()
 
         def remove_worker(self, scheduler: Any, worker: str, **_: Any) -> None:
+            scheduler.log_event(topic, {"worker": worker})
             for task in scheduler.tasks.values():
                 if task.suspicious and str(task.key).startswith(key):
                     self.deaths[task.key] += task.suspicious

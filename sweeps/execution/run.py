@@ -1,10 +1,12 @@
 """``run``: compute a sweep as Dask tasks that write into the store and return only summaries."""
 
+import logging
 import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
@@ -44,6 +46,11 @@ from latticescape.sweeps.store.store import (
     open_existing,
     open_sweep,
 )
+
+LOG = logging.getLogger(__name__)
+
+# The minimum time between two messages about the progress.
+PROGRESS_SECONDS = 60.0
 
 CANCELLED = "cancelled, or taken over by another scheduler"
 UNMARKED = "their done marks are lost. Try: latticescape verify, with --repair"
@@ -295,7 +302,28 @@ def execute(
                     report = replace(report, note=note)
                 report = _compute(session, existing, lease, report, progress, origin)
     done += report.taken_over
-    return replace(_final(report, existing, done), seconds=time.perf_counter() - begin)
+    report = replace(_final(report, existing, done), seconds=time.perf_counter() - begin)
+    counts = {
+        "computed": report.computed,
+        "failed": report.failed,
+        "poisoned": report.poisoned,
+        "pending": report.pending,
+    }
+    _log(
+        "finished",
+        ", ".join(f"{number} {state}" for state, number in counts.items())
+        + f", {report.seconds:.1f} s",
+        store=report.store,
+        seconds=report.seconds,
+        **counts,
+    )
+    return report
+
+
+def _log(event: str, text: str, level: int = logging.INFO, /, **fields: object) -> None:
+    """Log an event; a handler that writes JSON finds its fields in the record."""
+    fields = {"event": event, **fields}
+    LOG.log(level, "%s: %s", event, text, extra={"fields": fields}, stacklevel=2)
 
 
 def _compute(
@@ -307,10 +335,22 @@ def _compute(
     base: Store | None = None,
 ) -> Report:
     states, broken = store.states(), list[Block]()
+    done, pending = int((states == DONE).sum()), store.pending(states)
+    todo = int(((states == PENDING) | (states == FAILED)).sum())
+    _log(
+        "started",
+        f"{todo} of {report.points} points in {len(pending)} blocks, workers {report.workers}, "
+        f"store {report.store}",
+        todo=todo,
+        points=report.points,
+        blocks=len(pending),
+        workers=report.workers,
+        store=report.store,
+    )
     with (
-        SweepProgress(report.points, int((states == DONE).sum()), shown=progress) as bar,
+        SweepProgress(report.points, done, shown=progress) as bar,
         _released(session, store, lease),
-        closing(session.outcomes(store, lease, store.pending(states), base)) as outcomes,
+        closing(session.outcomes(store, lease, pending, base)) as outcomes,
     ):
         for block, outcome in outcomes:
             if isinstance(outcome, (OutputError, ForeignWorkerError)):
@@ -320,8 +360,11 @@ def _compute(
                 break  # no further block can be stored: they stay pending
             if isinstance(outcome, BaseException):
                 broken.append(block)
+                _log_failure(block, block.points, error_text(outcome))
                 report = replace(report, error=report.error or error_text(outcome))
             else:
+                if outcome.failed or outcome.poisoned:
+                    _log_failure(block, outcome.failed + outcome.poisoned, outcome.error)
                 bar.add(outcome.computed, outcome.updates, outcome.kernel_seconds)
                 cancelled = CANCELLED if outcome.cancelled else ""
                 report = replace(
@@ -341,11 +384,26 @@ def _compute(
     return replace(report, failed=failed)
 
 
+def _log_failure(block: Block, points: int, error: str) -> None:
+    _log(
+        "block failed",
+        f"block {block.number}, {points} of {block.points} points: {error}",
+        logging.WARNING,
+        block=block.number,
+        points=points,
+        error=error,
+    )
+
+
 @contextmanager
 def _released(session: Session, store: Store, lease: Lease) -> Iterator[None]:
     """Release the lease at the end; the next run takes over that of a lost scheduler."""
     try:
         yield
+    except BaseException as error:
+        text = error_text(error).rstrip(": ")
+        _log("stopped", text, logging.ERROR, error=text)
+        raise
     finally:
         if session.release(store, lease):
             clear_attempts(store.records)
@@ -371,7 +429,7 @@ def _final(report: Report, store: Store, done: int) -> Report:
 
 
 class SweepProgress(Progress):
-    """A progress bar with rate and time left, on standard error.
+    """A progress bar with rate and time left, on standard error; and messages once a minute.
 
     Parameters
     ----------
@@ -385,6 +443,8 @@ class SweepProgress(Progress):
 
     def __init__(self, points: int, done: int, *, shown: bool) -> None:
         self.updates, self.seconds = 0, 0.0
+        self.points, self.before, self.done = points, done, done
+        self.begin = self.logged = time.monotonic()
         console = Console(file=sys.stderr)
         super().__init__(
             TextColumn("[bold]{task.description}"),
@@ -404,9 +464,31 @@ class SweepProgress(Progress):
         """Add a finished block; the rate is that of one core."""
         self.updates += updates
         self.seconds += seconds
+        self.done += points
         rate = ""
         if self.seconds:
             per_second = self.updates / self.seconds
             number = f"{per_second / 1e6:.1f} M" if per_second >= 1e5 else f"{per_second:.3g}"
             rate = f"{number} updates/s per core"
         self.update(self.sweep, advance=points, rate=rate)
+        if time.monotonic() >= self.logged + PROGRESS_SECONDS:
+            self.log_progress()
+
+    def log_progress(self) -> None:
+        """Log the points that are done, their rate since the start, and the time left."""
+        self.logged = time.monotonic()
+        passed = max(self.logged - self.begin, 1e-9)
+        points_rate = (self.done - self.before) / passed
+        updates_rate = self.updates / passed
+        seconds = round((self.points - self.done) / points_rate) if points_rate else None
+        left = "unknown" if seconds is None else timedelta(seconds=seconds)
+        _log(
+            "progress",
+            f"{self.done} of {self.points} points done, {points_rate:.3g} points/s, "
+            f"{updates_rate:.3g} updates/s, time left {left}",
+            done=self.done,
+            points=self.points,
+            points_per_second=points_rate,
+            updates_per_second=updates_rate,
+            seconds_left=seconds,
+        )
