@@ -62,9 +62,9 @@ def connect(
 
     Examples
     --------
-    >>> with connect("local", workers=1) as client:
-    ...     client.submit(sum, [1, 2]).result()
-    3
+    >>> with connect("inline", threads=2) as session:
+    ...     session.threads
+    2
     """
     profile = profile_of(cluster)
     if isinstance(profile, Inline) and workers is None:
