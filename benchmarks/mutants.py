@@ -269,16 +269,16 @@ MUTANTS = (
     ),
     mutant(
         "sweeps/spec/axes.py",
-        "[*old, *new])[::-1])",
-        "[*old, *new]))",
+        "np.sort(both)[::-1])",
+        "np.sort(both))",
         "a descending axis turns round",
         "extension axis",
     ),
     mutant(
         "sweeps/spec/axes.py",
-        "len(numbers) > 2 and numbers",
-        "len(numbers) > 2 or numbers",
-        "any list is evenly spaced",
+        "made == tuple(np.linspace",
+        "made != tuple(np.linspace",
+        "lists that are not evenly spaced are",
         "axis",
     ),
     mutant(

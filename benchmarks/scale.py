@@ -28,7 +28,7 @@ from distributed import Client, Scheduler, Worker, as_completed
 from benchmarks.timing import seconds_of
 from latticescape.physics import Ising, Schedule, square
 from latticescape.sweeps import Sweep, consolidate, kernel, plan, status, verify
-from latticescape.sweeps.execution.lease import acquire
+from latticescape.sweeps.execution.lease import acquire, lease_of
 from latticescape.sweeps.execution.run import Report, execute
 from latticescape.sweeps.execution.submit import submit_blocks
 from latticescape.sweeps.execution.tasks import TaskResult
@@ -135,7 +135,7 @@ def task_lines(tasks: int) -> Iterator[str]:
     """What tasks that wait cost, what comes back, and what a look at the lease takes."""
     with tempfile.TemporaryDirectory() as folder, crowd(0) as client:
         store = created(numbered(tasks), Path(folder, "s.zarr"))
-        lease, _ = acquire(store, client)
+        lease, _ = acquire(store, lease_of(store, client))
         before = _used(client), _here()
         futures = submit_blocks(client, store, lease, list(store.blocks))
         while client.run_on_scheduler(_tasks) < tasks:
