@@ -95,13 +95,14 @@ def against_loop(image: Image, window: int, step: int, runs: int) -> float:
 
 @contextmanager
 def cluster(workers: int, processes: bool) -> Iterator[Client]:
-    """Workers of one thread each, that may hold 2 GB."""
+    """Workers of one thread each. Processes may hold 2 GB; one that has more pauses, and so would a
+    worker in this process for what else it holds."""
     with (
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=processes,
-            memory_limit=LIMIT,
+            memory_limit=LIMIT if processes else None,
             dashboard_address="127.0.0.1:0",
         ) as local,
         Client(local, set_as_default=False) as client,

@@ -78,6 +78,7 @@ def base_of(base: StorePath, sweep: Sweep) -> Store:
                 allowed="the same values: parallel tempering exchanges between them",
                 hint="more values of another axis, or a run without --base",
             )
+    store.check_arrays()
     return store
 
 

@@ -423,6 +423,17 @@ class Store:
         names = check_store(self.location.contents)
         return {name: self._opened(name, mode="r", shaped=False) for name in names}
 
+    def check_arrays(self) -> None:
+        """Refuse a store with a damaged array, before anything is copied from it.
+
+        Raises
+        ------
+        RequestError
+            If the metadata of a variable is damaged, or its shape is not that of the spec.
+        """
+        for variable in (*self.sweep.kernel.variables, *BOOKKEEPING):
+            self._opened(variable.name, mode="r")
+
     def _array(self, name: str) -> "zarr.Array[Any]":
         if name not in self._arrays:
             self._arrays[name] = self._opened(name, mode="r+")

@@ -271,6 +271,11 @@ def test_stores_that_differ_are_not_united(client: Client, store: Path, tmp_path
     zarr.open_array(changed, path="checksum", mode="r+")[1, 1] = 3
     with pytest.raises(RequestError, match=r"different results of one point.*T = 2.4, H = 0.5"):
         merge([store, changed], out)
+    damaged = Path(shutil.copytree(store, tmp_path / "damaged.zarr"))
+    metadata = damaged / "susceptibility_se" / "zarr.json"
+    metadata.write_text(metadata.read_text().replace("[\n    3,\n    3\n  ]", "[2, 3]"))
+    with pytest.raises(RequestError, match="susceptibility_se has another shape than its spec"):
+        merge([store, damaged], out)
     assert not out.exists()
 
 
