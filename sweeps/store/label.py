@@ -17,7 +17,15 @@ MAX_TAGS, MAX_TAG, MAX_NOTE = 32, 64, 1000
 
 
 class Label(BaseModel):
-    """Tags and a note of a store."""
+    """Tags and a note of a store, which say what it is for and change no result.
+
+    Attributes
+    ----------
+    tags
+        Words, each of which may be searched for.
+    note
+        One line of text.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 

@@ -79,7 +79,15 @@ def profile_landscape(
     checked_choice(convention, _OVERLAPS, "unknown convention of Gaussian sources")
     check_has(simulated, [variable], f"the sweep has no variable {variable}")
     check_has(list(profile), ("value", "error"), "the profile lacks a column")
-    value, error = (np.asarray(profile[name], float).ravel() for name in ("value", "error"))
+    try:
+        value, error = (np.asarray(profile[name], float).ravel() for name in ("value", "error"))
+    except (ValueError, TypeError) as cause:
+        raise RequestError(
+            "the profile holds something that is not a number",
+            came=cause,
+            allowed="finite numbers",
+            hint="one value and one error a row",
+        ) from None
     mean = simulated[variable]
     length = mean.sizes[mean.dims[-1]]
     if not value.size == error.size == length:
