@@ -26,10 +26,10 @@ from latticescape.physics.errors import CancelCheck, never_cancelled
 from latticescape.physics.kernels.kernel import Schedule
 from latticescape.physics.kernels.restart import BEGINNING, Progress, checkpoints
 from latticescape.physics.kernels.streams import next_uniform, replica_state
-from latticescape.physics.models.model import REPLICAS, Points
+from latticescape.physics.models.model import REPLICAS
+from latticescape.physics.variables import Words, pack_replicas, unpack_replicas
 
 Floats = npt.NDArray[np.float64]
-Words = npt.NDArray[np.uint64]
 Chosen = npt.NDArray[np.bool_]
 
 # Monte Carlo steps between two cancel checks: about a second on a large lattice, and much longer
@@ -42,6 +42,11 @@ SALT = np.uint64(0x7465_6D70_6572_6564)
 
 class Batch(ABC):
     """Points that a kernel advances together, 64 replicas each."""
+
+    @property
+    def points(self) -> int:
+        """Number of points; one by default."""
+        return 1
 
     @abstractmethod
     def advance(self, mcs: int) -> None:
@@ -75,21 +80,6 @@ class Batch(ABC):
     def swap(self, point: int, other: Any, other_point: int, chosen: Chosen) -> None:
         """Swap the chosen replicas of a point with those of a point in this or another batch."""
         raise NotImplementedError
-
-
-def ladders_of(points: Points) -> list[list[int]]:
-    """Group points that differ in T only, coldest first; every point is in one ladder.
-
-    Examples
-    --------
-    >>> ladders_of({"T": np.array([2.0, 1.0, 2.0]), "H": np.array([0.0, 0.0, 1.0])})
-    [[1, 0], [2]]
-    """
-    ladders: dict[tuple[float, ...], list[int]] = {}
-    for point in range(len(points["T"])):
-        others = tuple(float(v[point]) for name, v in sorted(points.items()) if name != "T")
-        ladders.setdefault(others, []).append(point)
-    return [sorted(ladder, key=lambda p: float(points["T"][p])) for ladder in ladders.values()]
 
 
 @dataclass
@@ -159,6 +149,21 @@ def accepted(states: Any, gain: Any) -> Any:
     return chosen
 
 
+class ScalarBatch(Batch):
+    """One point whose spins, (64, sites) of 0 and 1, and generators, (64, 4), are plain numbers."""
+
+    spins: npt.NDArray[np.uint8]
+    states: Words
+
+    def dynamics(self) -> Words:
+        return np.concatenate([pack_replicas(self.spins), self.states.ravel()])[None, :]
+
+    def set_dynamics(self, words: Words) -> None:
+        sites = self.spins.shape[1]
+        self.spins[...] = unpack_replicas(words[0, :sites])
+        self.states[...] = words[0, sites:].reshape(self.states.shape)
+
+
 def drive(
     batches: Sequence[Batch],
     schedule: Schedule,
@@ -212,9 +217,8 @@ def drive_from(
     for batches in groups:
         if dynamics is not None:
             for batch in batches:
-                number = len(batch.dynamics())
-                batch.set_dynamics(dynamics[first : first + number])
-                first += number
+                batch.set_dynamics(dynamics[first : first + batch.points])
+                first += batch.points
         drive(batches, schedule, ladders, cancel_check, begin)
         ends += [batch.dynamics() for batch in batches]
     return np.concatenate(ends)

@@ -24,7 +24,15 @@ from latticescape.physics.kernels.restart import BEGINNING, grouped, progress_of
 from latticescape.physics.kernels.until import Until
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import ParametricModel, Points
-from latticescape.physics.variables import KEPT, RESTART, SAMPLES, UNTIL, Variable, checked_keep
+from latticescape.physics.variables import (
+    KEPT,
+    RESTART,
+    SAMPLES,
+    SPINS,
+    UNTIL,
+    Variable,
+    checked_keep,
+)
 
 Seeds = npt.NDArray[np.uint64]
 Axes = Mapping[str, npt.NDArray[np.float64]]
@@ -347,7 +355,9 @@ class ModelKernel(Kernel):
         restarts = np.zeros(shape, np.uint64) if earlier is None else earlier[RESTART].copy()
         begun = [progress.towards(longest) for progress in progress_of(restarts)]
         samples = np.array([0 if progress is None else progress.samples for progress in begun])
-        labels = ladder_labels(points, self.uncut_axes, len(seeds))
+        labels = np.arange(len(seeds))
+        for number, ladder in enumerate(ladders_of(points) if self.uncut_axes else ()):
+            labels[ladder] = number
         open_, results = np.ones(len(seeds), bool), dict[str, npt.NDArray[Any]]()
         for count in until.counts(self.schedule.samples):
             (some,) = np.nonzero(open_ & (samples <= count))
@@ -378,6 +388,21 @@ class ModelKernel(Kernel):
         """The variables that are returned in addition to the averages."""
         ended = UNTIL if self.schedule.targets is not None else ()
         return (*(v for word in self.keep for v in KEPT[word]), *ended)
+
+    @property
+    def kept_sizes(self) -> dict[str, int]:
+        """Length of the dimensions that only what is kept has."""
+        sizes = {
+            SAMPLES: ("sample", self.schedule.samples),
+            SPINS: ("site", self.lattice.sites),
+            RESTART: ("restart_word", self.restart_words),
+        }
+        return {dim: size for word, (dim, size) in sizes.items() if word in self.keep}
+
+    @property
+    @abstractmethod
+    def restart_words(self) -> int:
+        """Words of the restart of a point."""
 
     def steps(self, results: Earlier, earlier: Earlier | None = None) -> int:
         """Number of attempted updates that computed these results, without those that earlier
@@ -426,20 +451,19 @@ class ModelKernel(Kernel):
                 replace(short, schedule=tempered).compute(point, seeds)
 
 
-def ladder_labels(points: Axes, uncut_axes: Sequence[str], number: int) -> npt.NDArray[np.intp]:
-    """A number for each point: equal for points that differ along the uncut axes only.
+def ladders_of(points: Axes) -> list[list[int]]:
+    """Group points that differ in T only, coldest first; every point is in one ladder.
 
     Examples
     --------
-    >>> points = {"T": np.array([1.0, 1.0, 2.0, 2.0]), "H": np.array([0.0, 0.5, 0.0, 0.5])}
-    >>> ladder_labels(points, ("T",), 4).tolist(), ladder_labels(points, (), 4).tolist()
-    ([0, 1, 0, 1], [0, 1, 2, 3])
+    >>> ladders_of({"T": np.array([2.0, 1.0, 2.0]), "H": np.array([0.0, 0.0, 1.0])})
+    [[1, 0], [2]]
     """
-    others = [values for name, values in points.items() if name not in uncut_axes]
-    if not uncut_axes or not others:
-        return np.zeros(number, np.intp) if uncut_axes else np.arange(number)
-    labels: npt.NDArray[np.intp] = np.unique(np.stack(others), axis=1, return_inverse=True)[1]
-    return labels.reshape(-1)
+    ladders: dict[tuple[float, ...], list[int]] = {}
+    for point in range(len(points["T"])):
+        others = tuple(float(v[point]) for name, v in sorted(points.items()) if name != "T")
+        ladders.setdefault(others, []).append(point)
+    return [sorted(ladder, key=lambda p: float(points["T"][p])) for ladder in ladders.values()]
 
 
 def described(values: Mapping[str, tuple[npt.NDArray[Any], str]]) -> Coordinates:

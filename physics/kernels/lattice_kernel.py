@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import CancelCheck, RequestError, never_cancelled
-from latticescape.physics.kernels.batches import Batch, Ladder, Words, drive_from, ladders_of
+from latticescape.physics.kernels.batches import Batch, Ladder, drive_from
 from latticescape.physics.kernels.kernel import (
     Axes,
     Coordinates,
@@ -21,6 +21,7 @@ from latticescape.physics.kernels.kernel import (
     complete,
     corners,
     described,
+    ladders_of,
 )
 from latticescape.physics.kernels.multispin.batches import (
     MultispinTables,
@@ -65,6 +66,7 @@ from latticescape.physics.variables import (
     SPINS,
     TEMPERING,
     Variable,
+    Words,
     checked_keep,
 )
 
@@ -400,21 +402,16 @@ class LatticeKernel(ModelKernel):
     @property
     def sizes(self) -> dict[str, int]:
         """Length of every dimension besides the axes."""
-        kept = {
-            SAMPLES: ("sample", self.schedule.samples),
-            SPINS: ("site", self.lattice.sites),
-            RESTART: ("restart_word", self._restart_words),
-        }
         return {
             "replica": REPLICAS,
             "configuration": len(configurations(self.lattice.kind)),
             "moment": len(MOMENTS),
             "feature": len(self.features),
-            **{dim: size for word, (dim, size) in kept.items() if word in self.keep},
+            **self.kept_sizes,
         }
 
     @property
-    def _restart_words(self) -> int:
+    def restart_words(self) -> int:
         """Words of the restart of a point."""
         sums = len(self.features) * (1 + MOST_CHECKPOINTS) + len(MOMENTS)
         sums += len(configurations(self.lattice.kind))

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
-from latticescape.physics.kernels.batches import Batch, Chosen
+from latticescape.physics.kernels.batches import Chosen, ScalarBatch
 from latticescape.physics.kernels.streams import next_below, next_uniform, replica_state
 from latticescape.physics.lattices.configurations import add_configurations, configurations
 from latticescape.physics.lattices.lattice import Lattice, Sites
 from latticescape.physics.models.model import REPLICAS, Orbit, features_of
-from latticescape.physics.variables import pack_replicas, unpack_replicas
+from latticescape.physics.variables import pack_replicas
 
 # Moments of every replica, in this order: sums over samples of the whole-lattice quantity.
 MOMENTS = ("m", "m_abs", "m2", "m4", "e", "e2")
@@ -346,7 +346,7 @@ class ScalarTables:
         return self._touching[key]
 
 
-class ReferenceBatch(Batch):
+class ReferenceBatch(ScalarBatch):
     """One point under the scalar reference moves."""
 
     def __init__(
@@ -370,14 +370,6 @@ class ReferenceBatch(Batch):
 
     def checkpoint(self, place: int) -> None:
         self.sums.checkpoints[place] = self.sums.features
-
-    def dynamics(self) -> Words:
-        return np.concatenate([pack_replicas(self.spins), self.states.ravel()])[None, :]
-
-    def set_dynamics(self, words: Words) -> None:
-        sites = self.spins.shape[1]
-        self.spins[...] = unpack_replicas(words[0, :sites])
-        self.states[...] = words[0, sites:].reshape(self.states.shape)
 
     def finish(self) -> None:
         """Record the last spins; the sums were added in place."""

@@ -40,6 +40,18 @@ def first_half(samples: int) -> int:
     return half >> dropped << dropped
 
 
+def next_checkpoint(count: int) -> int:
+    """The smallest checkpoint above a number of samples.
+
+    Examples
+    --------
+    >>> next_checkpoint(15), next_checkpoint(33)
+    (16, 36)
+    """
+    step = 1 << max(0, count.bit_length() - DIGITS)
+    return (count // step + 1) * step
+
+
 def checkpoints(samples: int) -> tuple[int, ...]:
     """The checkpoints from the first half of a run to its end, one of which is the first half of
     any longer run, or comes later.
@@ -52,7 +64,7 @@ def checkpoints(samples: int) -> tuple[int, ...]:
     found, count = [], first_half(samples)
     while count <= samples:
         found.append(count)
-        count += 1 << max(0, count.bit_length() - DIGITS)
+        count = next_checkpoint(count)
     return tuple(found)
 
 

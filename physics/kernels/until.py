@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import RequestError, checked_integer
-from latticescape.physics.kernels.restart import DIGITS
+from latticescape.physics.kernels.restart import next_checkpoint
 
 Results = Mapping[str, npt.NDArray[Any]]
 
@@ -42,7 +42,7 @@ class Until:
         Raises
         ------
         RequestError
-            If it is no table, lacks ``max_samples`` or a target, or a number is out of range.
+            If it is not a table, lacks ``max_samples`` or a target, or a number is out of range.
 
         Examples
         --------
@@ -99,8 +99,8 @@ class Until:
                 )
 
     def counts(self, samples: int) -> Iterator[int]:
-        """The numbers of samples at which a point is looked at: ``samples``, then every number of
-        four significant binary digits, and ``max_samples``.
+        """The numbers of samples at which a point is looked at: ``samples``, then every checkpoint,
+        and ``max_samples``.
 
         They grow by an eighth at most, and are the same for every point, so that a point that goes
         on later ends where it would have ended.
@@ -113,8 +113,7 @@ class Until:
         count = samples
         while count < self.max_samples:
             yield count
-            step = 1 << max(0, count.bit_length() - DIGITS)
-            count = (count // step + 1) * step
+            count = next_checkpoint(count)
         yield self.max_samples
 
     def met(self, results: Results) -> npt.NDArray[np.bool_]:

@@ -132,19 +132,15 @@ class AdatomKernel(ModelKernel):
     def sizes(self) -> dict[str, int]:
         """Length of every dimension besides the axes."""
         kinds = self.model.kinds
-        kept = {
-            SPINS: ("site", self.lattice.sites),
-            RESTART: ("restart_word", self._restart_words),
-        }
         return {
             "replica": REPLICAS,
             "site_type": kinds,
             "to_site_type": kinds,
-            **{dim: size for word, (dim, size) in kept.items() if word in self.keep},
+            **self.kept_sizes,
         }
 
     @property
-    def _restart_words(self) -> int:
+    def restart_words(self) -> int:
         """Words of the restart of a point."""
         sums = 2 + self.model.kinds + 1 + self.model.kinds**2
         return len(Progress._fields) + REPLICAS * (sums + 4 + self._most_adatoms)

@@ -86,9 +86,6 @@ class SlabKernel(ModelKernel):
     @property
     def sizes(self) -> dict[str, int]:
         """Length of every dimension besides the axes."""
-        slab = self.lattice
-        sums = SlabSums.arrays(1, slab.layers)
-        words = len(Progress._fields) + slab.sites + slab.hollows + 8 + sum(s.size for s in sums)
         return {
             "replica": REPLICAS,
             "oxygen": len(OXYGEN),
@@ -96,8 +93,15 @@ class SlabKernel(ModelKernel):
             "layer": self.lattice.layers,
             "species": len(SPECIES),
             "feature": len(FEATURES),
-            **({"restart_word": words} if RESTART in self.keep else {}),
+            **self.kept_sizes,
         }
+
+    @property
+    def restart_words(self) -> int:
+        """Words of the restart of a point."""
+        slab = self.lattice
+        sums = sum(array.size for array in SlabSums.arrays(1, slab.layers))
+        return len(Progress._fields) + slab.sites + slab.hollows + 8 + sums
 
     @property
     def variables(self) -> tuple[Variable, ...]:

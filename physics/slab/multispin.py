@@ -22,7 +22,7 @@ import numpy as np
 
 from latticescape.physics.compiled import compiled
 from latticescape.physics.kernels.batches import Batch, Floats
-from latticescape.physics.kernels.multispin.batches import arrange
+from latticescape.physics.kernels.multispin.batches import arrange, dynamics_of, set_dynamics_of
 from latticescape.physics.kernels.multispin.counting import (
     count_classes,
     count_unlike,
@@ -108,17 +108,15 @@ class SlabMultispinBatch(Batch):
         for target in self.sums:
             target.checkpoints[place] = target.features
 
+    @property
+    def points(self) -> int:
+        return len(self.sums)
+
     def dynamics(self) -> Words:
-        # All parts of the order are equally far.
-        order = np.tile(self.order[:1].T, WORDS)
-        return np.concatenate([self.bits[:-2], self.state, order]).T[: len(self.sums)]
+        return dynamics_of(self.points, self.bits[:-2], self.state, self.order)
 
     def set_dynamics(self, words: Words) -> None:
-        columns = np.concatenate([words, *[words[:1]] * (WORDS - len(words))]).T
-        places, state = len(self.bits) - 2, len(self.state)
-        self.bits[:places] = columns[:places]
-        self.state[...] = columns[places : places + state]
-        self.order[...] = words[0, places + state :]
+        set_dynamics_of(words, self.bits[:-2], self.state, self.order)
 
     def add_sample(self, sample: int) -> None:
         lattice, bits = self.lattice, self.bits

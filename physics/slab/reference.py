@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.batches import Batch, Words
+from latticescape.physics.kernels.batches import ScalarBatch
 from latticescape.physics.kernels.reference import draw_arrangement
 from latticescape.physics.kernels.streams import next_below, next_uniform, replica_state
 from latticescape.physics.lattices.configurations import add_configurations
@@ -23,7 +23,6 @@ from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.slab.lattice import ARRANGEMENTS, Slab, tables_of
 from latticescape.physics.slab.model import FEATURES, GAS_CONSTANT, SegregationSlab
 from latticescape.physics.slab.observables import SlabSums, SlabTask
-from latticescape.physics.variables import pack_replicas, unpack_replicas
 
 MOST_ARRANGEMENTS = 2**22
 
@@ -111,37 +110,29 @@ def measure(bits: Any, tables: Any, features: Any, classes: Any, calcium: Any) -
     add_configurations(bits, tables.hollow, tables.corners, tables.classes, classes)
 
 
-class SlabReferenceBatch(Batch):
+class SlabReferenceBatch(ScalarBatch):
     """One point with the scalar moves."""
 
     def __init__(self, lattice: Slab, task: SlabTask, sums: SlabSums) -> None:
         self.task, self.sums = task, sums
         self.tables = tables_of(lattice, task.bulk_pairs)
-        self.bits = np.empty((REPLICAS, lattice.sites + lattice.hollows), np.uint8)
+        self.spins = np.empty((REPLICAS, lattice.sites + lattice.hollows), np.uint8)
         self.states = np.empty((REPLICAS, 4), np.uint64)
-        initialize(self.bits, self.states, task.seed, lattice.sites, task.calcium, task.oxygen)
+        initialize(self.spins, self.states, task.seed, lattice.sites, task.calcium, task.oxygen)
 
     def advance(self, mcs: int) -> None:
         task = self.task
-        advance(self.bits, self.states, self.tables, task.couplings, task.heat, mcs)
+        advance(self.spins, self.states, self.tables, task.couplings, task.heat, mcs)
 
     def checkpoint(self, place: int) -> None:
         self.sums.checkpoints[place] = self.sums.features
-
-    def dynamics(self) -> Words:
-        return np.concatenate([pack_replicas(self.bits), self.states.ravel()])[None, :]
-
-    def set_dynamics(self, words: Words) -> None:
-        places = self.bits.shape[1]
-        self.bits[...] = unpack_replicas(words[0, :places])
-        self.states[...] = words[0, places:].reshape(self.states.shape)
 
     def add_sample(self, sample: int) -> None:
         layers = self.sums.calcium.shape[1]
         features = np.empty((REPLICAS, 3), np.int64)
         classes = np.empty((REPLICAS, 2 * ARRANGEMENTS), np.int64)
         calcium = np.empty((REPLICAS, layers), np.int64)
-        for replica, bits in enumerate(self.bits):
+        for replica, bits in enumerate(self.spins):
             measure(bits, self.tables, features[replica], classes[replica], calcium[replica])
         self.sums.add(features, classes, calcium)
 

@@ -116,7 +116,7 @@ def test_law_5_a_slab_is_counted_by_the_function_that_counts_images() -> None:
     scalar.add_sample(0)
     bits = np.ascontiguousarray(lanes.bits[:-2, 0])
     hollows = np.arange(lattice.sites, lattice.sites + lattice.hollows)
-    for found, each in ((sums[0], unpack_replicas(bits)), (plain, scalar.bits)):
+    for found, each in ((sums[0], unpack_replicas(bits)), (plain, scalar.spins)):
         for replica, row in enumerate(each):
             counted = count_configurations(row, hollows, lattice.corners, CLASSES)
             assert np.array_equal(found.histogram[replica], counted)

@@ -19,8 +19,8 @@ from latticescape.physics import (
     triangular,
 )
 from latticescape.physics.exact.enumeration import enumerate_states
-from latticescape.physics.kernels.batches import Ladder, ladders_of
-from latticescape.physics.kernels.kernel import complete
+from latticescape.physics.kernels.batches import Ladder
+from latticescape.physics.kernels.kernel import complete, ladders_of
 from latticescape.physics.kernels.observables import observe
 from latticescape.sweeps import Sweep, plan, run
 from tests.support.statistics import Deviation, root_mean_square, seed_of

@@ -194,14 +194,15 @@ class MultispinBatch(Batch):
     def checkpoint(self, place: int) -> None:
         self.sums.checkpoints[place] = self.sums.features
 
+    @property
+    def points(self) -> int:
+        return len(self.targets)
+
     def dynamics(self) -> Words:
-        words = np.concatenate([self.spins, self.state])
-        return words.T[: len(self.targets)]
+        return dynamics_of(self.points, self.spins, self.state)
 
     def set_dynamics(self, words: Words) -> None:
-        columns = np.concatenate([words, *[words[:1]] * (WORDS - len(words))]).T
-        sites = len(self.spins)
-        self.spins[...], self.state[...] = columns[:sites], columns[sites : sites + len(self.state)]
+        set_dynamics_of(words, self.spins, self.state)
         self.sums.read(self.targets)
 
     def finish(self) -> None:
@@ -261,13 +262,11 @@ class ExchangeBatch(MultispinBatch):
             arrange(self.spins, word, task.seed, task.n_species1)
 
     def dynamics(self) -> Words:
-        # All parts of the order are equally far.
-        order = np.tile(self.order[0], (len(self.targets), 1))
-        return np.concatenate([super().dynamics(), order], axis=1)
+        return dynamics_of(self.points, self.spins, self.state, self.order)
 
     def set_dynamics(self, words: Words) -> None:
-        super().set_dynamics(words)
-        self.order[...] = words[0, -self.order.shape[1] :]
+        set_dynamics_of(words, self.spins, self.state, self.order)
+        self.sums.read(self.targets)
 
     def advance(self, mcs: int) -> None:
         exchanges = mcs * len(self.spins)
@@ -287,6 +286,24 @@ def multispin_batches(
     for first in range(0, len(tasks), WORDS):
         eight = slice(first, first + WORDS)
         yield kind(tables, tasks[eight], sums[eight], traces[eight])
+
+
+def dynamics_of(points: int, spins: Words, state: Words, order: Words | None = None) -> Words:
+    """Spins (sites, 8), generators (4, 8) and order (8, 4) of so many points, (points, words)."""
+    words = np.concatenate([spins, state]).T[:points]
+    if order is None:
+        return words
+    # All parts of the order are equally far.
+    return np.concatenate([words, np.tile(order[0], (points, 1))], axis=1)
+
+
+def set_dynamics_of(words: Words, spins: Words, state: Words, order: Words | None = None) -> None:
+    """Write what :func:`dynamics_of` returned; words without a point get those of the first."""
+    columns = np.concatenate([words, *[words[:1]] * (WORDS - len(words))]).T
+    sites = len(spins)
+    spins[...], state[...] = columns[:sites], columns[sites : sites + len(state)]
+    if order is not None:
+        order[...] = words[0, sites + len(state) :]
 
 
 @compiled
