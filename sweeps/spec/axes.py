@@ -49,7 +49,7 @@ class Axis:
             return cls(made, made == tuple(np.linspace(values[0], values[-1], len(made))))
         if isinstance(values, Sequence) and not isinstance(values, str):
             return cls(_values(name, values, repeated))
-        raise _axis_error(name, "is not a list", repr(values))
+        raise axis_error(name, "is not a list", repr(values))
 
     def united(self, name: str, values: object) -> "Axis":
         """This axis with more values: sorted if it is sorted, else appended.
@@ -210,7 +210,8 @@ def _points_error(name: str, problem: str, came: str) -> RequestError:
     )
 
 
-def _axis_error(name: str, problem: str, came: object) -> RequestError:
+def axis_error(name: str, problem: str, came: object) -> RequestError:
+    """The error of an axis of the grid that cannot be used."""
     return RequestError(
         f"grid.{name} {problem}",
         came=came,
@@ -221,12 +222,12 @@ def _axis_error(name: str, problem: str, came: object) -> RequestError:
 
 def _linspace(name: str, table: Mapping[str, object]) -> npt.NDArray[np.float64]:
     if set(table) != {"start", "stop", "num"}:
-        raise _axis_error(name, "is not a table of start, stop and num", ", ".join(table) or "{}")
+        raise axis_error(name, "is not a table of start, stop and num", ", ".join(table) or "{}")
     num = table["num"]
     if isinstance(num, bool) or not isinstance(num, (int, np.integer)) or num < 1:
-        raise _axis_error(name, "has a num that is not a whole number above 0", repr(num))
+        raise axis_error(name, "has a num that is not a whole number above 0", repr(num))
     if num > MAX_POINTS:
-        raise _axis_error(name, f"has more than {MAX_POINTS} values", num)
+        raise axis_error(name, f"has more than {MAX_POINTS} values", num)
     start, stop = (_numbers(name, [table[key]])[0] for key in ("start", "stop"))
     with np.errstate(over="ignore", invalid="ignore"):
         return np.linspace(start, stop, int(num))
@@ -238,13 +239,13 @@ def _numbers(name: str, values: Sequence[Any] | npt.NDArray[Any]) -> tuple[float
         for value in (values := list(values)):
             number = isinstance(value, (int, float, np.integer, np.floating))
             if isinstance(value, (bool, np.bool_)) or not number:
-                raise _axis_error(name, "holds a value that is not a number", repr(value))
+                raise axis_error(name, "holds a value that is not a number", repr(value))
             if not -LARGEST <= value <= LARGEST:
-                raise _axis_error(name, "holds a number that is not finite", value)
+                raise axis_error(name, "holds a number that is not finite", value)
     array = np.array(values, float)
     infinite = ~(np.abs(array) <= LARGEST)
     if infinite.any():
-        raise _axis_error(name, "holds a number that is not finite", array[infinite][0])
+        raise axis_error(name, "holds a number that is not finite", array[infinite][0])
     return tuple((array + 0.0).tolist())
 
 
@@ -253,7 +254,7 @@ def _values(
 ) -> tuple[Value, ...]:
     """Finite numbers, or words, or booleans; different ones unless ``repeated``."""
     if not len(values):
-        raise _axis_error(name, "is empty", "[]")
+        raise axis_error(name, "is empty", "[]")
     made: tuple[Value, ...]
     if all(isinstance(value, (bool, np.bool_)) for value in values):
         made = tuple(map(bool, values))
@@ -261,14 +262,14 @@ def _values(
         words = tuple(map(str, values))
         strange = [word for word in words if not word.isprintable() or not word.strip()]
         if strange:
-            raise _axis_error(name, "holds a word that cannot be printed", repr(strange[0]))
+            raise axis_error(name, "holds a word that cannot be printed", repr(strange[0]))
         made = words
     else:
         made = _numbers(name, values)
     texts = [printed(value) for value in made]
     if not repeated and len(set(texts)) < len(texts):
         twice = next(v for i, v in enumerate(made) if texts[i] in texts[:i])
-        raise _axis_error(name, "holds a value twice", twice)
+        raise axis_error(name, "holds a value twice", twice)
     return made
 
 

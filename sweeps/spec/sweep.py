@@ -29,6 +29,7 @@ from latticescape.sweeps.spec.axes import (
     AxisLike,
     Points,
     Value,
+    axis_error,
     columns_of,
     dimension_of,
 )
@@ -158,13 +159,8 @@ class Sweep:
         if not isinstance(self.kernel, FunctionKernel):
             for name, values in self.axes.items():
                 if values.dtype.kind != "f":
-                    raise RequestError(
-                        f"grid.{name} holds a value that is not a number",
-                        came=repr(values.tolist()[0]),
-                        allowed="a list of different finite numbers, "
-                        "or a table of start, stop and num",
-                        hint=f"{name} = {{ start = 1.5, stop = 3.5, num = 41 }}",
-                    )
+                    problem = "holds a value that is not a number"
+                    raise axis_error(name, problem, repr(values.tolist()[0]))
         for name, columns in self.columns.items():
             if name in columns:
                 continue
@@ -173,7 +169,7 @@ class Sweep:
                 raise RequestError(
                     f"points that differ in {together[0]} are no axis for parallel tempering",
                     came=f"{together[0]} among the parameters of {name}",
-                    allowed=f"{together[0]} as an axis of its own in [grid], beside the points",
+                    allowed=f"{together[0]} as an axis of [grid], and points without it",
                     hint="tempering_mcs = 0, or T = [1.5, 2.0, 2.5] in [grid]",
                 )
             taken = {*self.axes, *self.kernel.sizes, *(v.name for v in self.kernel.variables)}
@@ -185,12 +181,16 @@ class Sweep:
                 )
 
     def __reduce__(self) -> tuple[Any, ...]:
+        return partial(Sweep, **self._parts), ()
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        """The arguments that make this sweep."""
+        shared = {"grid": dict(self.grid), "seed": self.seed}
         if isinstance(self.kernel, FunctionKernel):
-            parts: dict[str, Any] = {"kernel": self.kernel}
-        else:
-            parts = {"lattice": self.lattice, "model": self.model, "schedule": self.schedule}
-            parts |= {"keep": self.keep, "extendable": self.extendable}
-        return partial(Sweep, grid=dict(self.grid), seed=self.seed, **parts), ()
+            return {**shared, "kernel": self.kernel}
+        names = ("lattice", "model", "schedule", "keep", "extendable")
+        return {**shared, **{name: getattr(self, name) for name in names}}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sweep) and self.digest == other.digest
@@ -248,7 +248,7 @@ class Sweep:
         """The same sweep with its function available."""
         if source is None or not isinstance(self.kernel, FunctionKernel):
             return self
-        return type(self)(kernel=self.kernel.with_source(source), grid=self.grid, seed=self.seed)
+        return type(self)(**{**self._parts, "kernel": self.kernel.with_source(source)})
 
     def extended(self, axes: Grid) -> Self:
         """The same sweep with more values on some of its axes.
@@ -281,11 +281,7 @@ class Sweep:
                 allowed=" | ".join(self.grid),
             )
         new = {name: self.grid[name].united(name, values) for name, values in axes.items()}
-        grid = {**self.grid, **new}
-        if isinstance(self.kernel, FunctionKernel):
-            return type(self)(kernel=self.kernel, grid=grid, seed=self.seed)
-        parts = (self.lattice, self.model, grid, self.schedule, self.seed)
-        return type(self)(*parts, keep=self.keep, extendable=self.extendable)
+        return type(self)(**{**self._parts, "grid": {**self.grid, **new}})
 
     def lengthened(self, **longer: Any) -> Self:
         """The same sweep with a longer schedule.
@@ -296,7 +292,7 @@ class Sweep:
         Parameters
         ----------
         **longer
-            The new ``samples`` and ``equilibration_mcs``.
+            The new ``samples``, ``equilibration_mcs`` and ``until``.
 
         Raises
         ------
@@ -317,8 +313,7 @@ class Sweep:
                 allowed="a sweep of a model",
                 hint="another argument of the function, and another store",
             )
-        parts = (self.lattice, self.model, self.grid, replace(self.schedule, **longer), self.seed)
-        return type(self)(*parts, keep=self.keep, extendable=self.extendable)
+        return type(self)(**{**self._parts, "schedule": replace(self.schedule, **longer)})
 
     @cached_property
     def columns(self) -> dict[str, dict[str, npt.NDArray[Any]]]:
@@ -487,7 +482,7 @@ def _kernel(
         lattice, model, schedule = (_instance(name, part) for name, part in parts.items())
         return kernel_for(lattice, model, schedule, swept, keep)
     others = [name for name, part in parts.items() if part is not None]
-    others += [word for word in ("keep",) if set(keep) - {RESTART}]
+    others += ["keep"] * bool(set(keep) - {RESTART})
     if others:
         raise RequestError(
             "a sweep is of a kernel, or of a model on a lattice",
