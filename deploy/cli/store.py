@@ -168,7 +168,7 @@ def _state_text(progress: Status | None) -> str:
 
 
 def _age_text(created: str) -> str:
-    """How long ago a time was, ``"?"`` for a text that is no time."""
+    """How long ago a time was, ``"?"`` for a text that is not a time."""
     try:
         age = datetime.now(UTC) - datetime.fromisoformat(created)
     except (ValueError, TypeError):

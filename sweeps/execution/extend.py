@@ -99,13 +99,16 @@ class Extension:
     sweep
         Its sweep, with the longer schedule.
     target
-        Where the longer sweep is computed: ``out``; a folder beside the store that replaces it at
-        the end; or the store itself if it has the schedule already.
+        Where the longer sweep is computed: ``out``; a hidden folder next to the store; or the store
+        itself if it has the schedule already.
+    replaces
+        Whether the target replaces the store at the end.
     """
 
     store: StorePath
     sweep: Sweep
     target: StorePath
+    replaces: bool = False
 
     @classmethod
     def of(
@@ -153,9 +156,9 @@ class Extension:
                 hint=f"latticescape extend {store} --samples N --out {store}-longer",
             )
         _check_idle(opened)
-        target = _beside(Path(store), "extending")
+        target = _sibling(Path(store), "extending")
         _check_same_target(target, sweep, longer)
-        return cls(store, sweep, target)
+        return cls(store, sweep, target, replaces=True)
 
     @property
     def base(self) -> StorePath | None:
@@ -170,7 +173,7 @@ class Extension:
         RequestError
             If a scheduler works on the store that would be replaced.
         """
-        if self.target != _beside(Path(self.store), "extending"):
+        if not self.replaces:
             return report
         if report.complete:
             opened = Store(self.store)
@@ -183,15 +186,15 @@ class Extension:
         return replace(report, store=str(self.store))
 
 
-def _beside(store: Path, ending: str) -> Path:
-    """A hidden folder beside a store."""
+def _sibling(store: Path, ending: str) -> Path:
+    """A hidden folder in the same folder as a store."""
     folder = store.resolve()
     return folder.with_name(f".{folder.name}.{ending}")
 
 
 def _replace(store: Path, new: Path) -> None:
     """Put a new store in the place of another; see :func:`_complete_replacement`."""
-    folder, old = store.resolve(), _beside(store, "replaced")
+    folder, old = store.resolve(), _sibling(store, "replaced")
     folder.rename(old)
     new.rename(folder)
     fsync([folder], below=folder.parent)
@@ -200,7 +203,7 @@ def _replace(store: Path, new: Path) -> None:
 
 def _complete_replacement(store: Path) -> None:
     """Do what a process that was killed while it replaced the store has left to do."""
-    folder, old, new = store.resolve(), _beside(store, "replaced"), _beside(store, "extending")
+    folder, old, new = store.resolve(), _sibling(store, "replaced"), _sibling(store, "extending")
     if not old.exists():
         return
     with report_unwritable(store):

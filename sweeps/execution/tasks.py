@@ -215,9 +215,9 @@ class _Task:
         axes, seeds = sweep.kernel_inputs([self.points[p] for p in points])
         begin = time.perf_counter()
         try:
-            earlier = self._earlier_of(points)
-            if earlier is None or not isinstance(sweep.kernel, ModelKernel):
+            if self.earlier is None or not isinstance(sweep.kernel, ModelKernel):
                 return sweep.kernel.compute(axes, seeds, self.cancel_check)
+            earlier = {name: values[points] for name, values in self.earlier.items()}
             return sweep.kernel.compute(axes, seeds, self.cancel_check, earlier)
         finally:
             self.kernel_seconds += time.perf_counter() - begin
@@ -234,25 +234,19 @@ class _Task:
             self.result = replace(result, failed=failed, error=result.error or error)
         else:
             self.store.write(self.block, outcome, points)
-            kernel, continued = self.store.sweep.kernel, 0
-            earlier = self._earlier_of(points)
-            if earlier is not None:
+            kernel = self.store.sweep.kernel
+            updates, continued, earlier = kernel.updates(len(points)), 0, None
+            if self.earlier is not None:
+                earlier = {RESTART: self.earlier[RESTART][points]}
                 continued = int(earlier[RESTART].any(axis=1).sum())
             if isinstance(kernel, ModelKernel):
                 updates = kernel.steps(outcome, earlier)
-            else:
-                updates = kernel.updates(len(points))
             self.result = replace(
                 result,
                 computed=result.computed + len(points),
                 continued=result.continued + continued,
                 updates=result.updates + updates,
             )
-
-    def _earlier_of(self, points: npt.NDArray[np.intp]) -> Earlier | None:
-        if self.earlier is None:
-            return None
-        return {name: values[points] for name, values in self.earlier.items()}
 
     def _points_of(self, units: Units) -> npt.NDArray[np.intp]:
         return self.units[list(units)].ravel()

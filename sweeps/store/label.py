@@ -1,9 +1,8 @@
 """Tags and a note of a store, for people: a record in the store, no part of its digest."""
 
-import json
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from latticescape.physics.errors import RequestError, shortened
 from latticescape.sweeps.store.atomic_write import report_unwritable
@@ -27,7 +26,7 @@ class Label(BaseModel):
         One line of text.
     """
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tags: tuple[str, ...] = ()
     note: str = ""
@@ -64,11 +63,10 @@ def _is_plain(text: str, most: int) -> bool:
 
 def read_label(records: Records) -> Label:
     """The tags and the note of a store; none if what is there is no label."""
+    label = records.read_as(NAME, Label) or Label()
     try:
-        # As JSON, since in strict mode only that turns a list into a tuple.
-        label = Label.model_validate_json(json.dumps(records.read(NAME)))
         label.check()
-    except (ValidationError, RequestError):
+    except RequestError:
         return Label()
     return label
 

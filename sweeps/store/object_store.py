@@ -14,12 +14,13 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, from_url
+from pydantic import TypeAdapter, ValidationError
 from zarr.storage import ObjectStore
 
 from latticescape.physics.errors import RequestError, shortened
@@ -266,6 +267,8 @@ class ErrorTranslatingStore(ObjectStore[Any]):
             await super().delete(key)
 
 
+T = TypeVar("T")
+
 Record = dict[str, Any]
 
 # Inside an array's folder, where no reader of a zarr group looks: next to the arrays, readers would
@@ -299,6 +302,17 @@ class Records:
         except (OSError, ValueError, RecursionError):  # UnreachableError is a ValueError
             return None
         return record if isinstance(record, dict) else None
+
+    def read_as(self, name: str, kind: type[T]) -> T | None:
+        """A record of a pydantic model or dataclass; None if there is none, or something else."""
+        record = self.read(name)
+        if record is None:
+            return None
+        try:
+            # As JSON, since in strict mode only that turns a list into a tuple.
+            return TypeAdapter(kind).validate_json(json.dumps(record), strict=True)
+        except ValidationError:
+            return None
 
     def has(self, name: str) -> bool:
         """Whether a record exists, readable or not; True if the storage does not answer."""

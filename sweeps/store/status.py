@@ -5,7 +5,6 @@ on it at the same time. Every task carries the lease's id and checks it every fe
 lease has ended, or belongs to another scheduler, the task stops. This is also how ``cancel`` works.
 """
 
-import json
 import math
 import re
 import time
@@ -13,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel
 
 from latticescape.physics.errors import Cancelled
 from latticescape.physics.variables import STATES
@@ -121,15 +120,8 @@ class LeaseCheck:
 
 def read_lease(records: Records) -> Lease | None:
     """The lease of a store; None if nobody works on it, or what is there is no lease."""
-    record = records.read(NAME)
-    if record is None:
-        return None
-    try:
-        # As JSON, since in strict mode only that turns a table into a Lease.
-        lease = TypeAdapter(Lease).validate_json(json.dumps(record), strict=True)
-    except ValidationError:
-        return None  # written by another version
-    return lease if lease.is_plain else None
+    lease = records.read_as(NAME, Lease)
+    return lease if lease is not None and lease.is_plain else None
 
 
 def end_lease(records: Records) -> None:
@@ -159,8 +151,6 @@ def seconds_silent(records: Records, now: float | None = None) -> float:
 class BlockRecord(BaseModel):
     """Which units of a block are tried now and next, and how many workers each has killed."""
 
-    model_config = ConfigDict(strict=True)
-
     trying: list[int]
     sets: list[list[int]]
     deaths: list[tuple[int, int]]
@@ -173,11 +163,8 @@ def block_record(number: int) -> str:
 
 def read_block(records: Records, name: str) -> Record | None:
     """The record of the work on a block; None if there is none, or something else is there."""
-    try:
-        text = json.dumps(records.read(name))
-        return BlockRecord.model_validate_json(text).model_dump()
-    except ValidationError:
-        return None
+    record = records.read_as(name, BlockRecord)
+    return None if record is None else record.model_dump()
 
 
 @dataclass(frozen=True)
