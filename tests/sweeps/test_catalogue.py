@@ -73,7 +73,10 @@ def test_it_lists_every_store_once(archive: Path) -> None:
     assert done.bytes_stored == sum(path.stat().st_size for path in files)
 
 
-def test_the_command_shows_what_the_function_returns(archive: Path) -> None:
+def test_the_command_shows_what_the_function_returns(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # no word is divided, however long the paths are
     assert json_of("list", archive) == {
         "stores": json.loads(json.dumps([store.as_dict() for store in catalogue(archive)]))
     }
