@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,10 +21,12 @@ from obstore.exceptions import GenericError
 from latticescape.deploy.cli.main import main
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.sweeps import verify
+from latticescape.sweeps.execution.dask_session import DaskSession
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.spec.plan import plan
 from latticescape.sweeps.store.arrays import canonical, checksums
 from latticescape.sweeps.store.atomic_write import UnwritableError, fsync
+from latticescape.sweeps.store.status import Lease
 from latticescape.sweeps.store.store import PENDING, Store, create
 from tests.support.faulty import preceded
 from tests.support.runs import assert_same_bits, ising_sweep
@@ -184,6 +186,7 @@ FULL = """
 import resource, sys
 from pathlib import Path
 from distributed import Client, LocalCluster
+from latticescape.sweeps.execution.dask_session import DaskSession
 from latticescape.sweeps.execution.run import execute
 from latticescape import Sweep
 sweep, path = Sweep.from_file(sys.argv[1]), Path(sys.argv[2])
@@ -246,8 +249,18 @@ UNWRITABLE = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ESTAL
 def test_a_disk_that_cannot_be_written_stops_the_run_at_its_first_block(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """One more may have begun before the client heard of it."""
-    path, calls = tmp_path / "s.zarr", preceded(monkeypatch, lambda points: time.sleep(0.2))
+    """Others may have begun before the client heard of it: they wait until it has."""
+    path, stopped, release = tmp_path / "s.zarr", threading.Event(), DaskSession.release
+    first = iter([True])
+
+    def before(points: object) -> None:
+        assert next(first, False) or stopped.wait(60)
+
+    def released(session: DaskSession, store: Store, lease: Lease) -> bool:
+        stopped.set()
+        return release(session, store, lease)
+
+    calls = preceded(monkeypatch, before)
     create(path, ising_sweep(), plan(ising_sweep(), block_points=1))
 
     def full(file: Path) -> None:
@@ -255,6 +268,7 @@ def test_a_disk_that_cannot_be_written_stops_the_run_at_its_first_block(
 
     with monkeypatch.context() as patch:
         patch.setattr("latticescape.sweeps.store.atomic_write._fsync", full)
+        patch.setattr(DaskSession, "release", released)
         report = execute(ising_sweep(), path, client)
     assert (report.failed, report.pending, report.computed) == (0, 9, 0)
     assert f"came: {os.strerror(number)}" in report.error
