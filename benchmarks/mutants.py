@@ -530,7 +530,7 @@ MUTANTS = (
         "bad_input profile",
     ),
     mutant(
-        "deploy/clusters/slurm.py",
+        "deploy/clusters/job_queues.py",
         "max(30, walltime_seconds(profile.walltime) // 20)",
         "max(30, walltime_seconds(profile.walltime) // 2)",
         "workers leave at half of the walltime",

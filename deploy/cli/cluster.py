@@ -14,8 +14,8 @@ from latticescape.deploy.clusters.certificates import Certificates
 from latticescape.deploy.clusters.connect import profile_of
 from latticescape.deploy.clusters.profiles import (
     TEMPORARY,
+    Jobs,
     Kubernetes,
-    Slurm,
     find_profile,
     profile_folders,
     profile_paths,
@@ -101,10 +101,10 @@ def show_profile(profile: str) -> None:
 )
 @click.argument("profile")
 def job_script_command(profile: str) -> None:
-    """Print what a profile submits: a script for sbatch, or a resource for kubectl apply."""
+    """Print what a profile submits: a job script, or a resource for kubectl apply."""
     chosen = profile_of(profile)
-    if isinstance(chosen, Slurm):
-        from latticescape.deploy.clusters.slurm import job_script
+    if isinstance(chosen, Jobs):
+        from latticescape.deploy.clusters.job_queues import job_script
 
         tls = chosen.tls
         if tls == TEMPORARY:  # made when the cluster starts, in a folder of this form
@@ -117,7 +117,7 @@ def job_script_command(profile: str) -> None:
     else:
         raise RequestError(
             f"{profile}, of kind {chosen.kind}, submits nothing",
-            allowed="kind slurm or kubernetes",
+            allowed="slurm | pbs | lsf | sge | oar | htcondor | moab | kubernetes",
             hint="latticescape cluster job-script slurm",
         )
 

@@ -129,7 +129,7 @@ cluster_option = click.option(
     "--cluster",
     default="local",
     show_default=True,
-    help="A profile's name or path, tcp://host:port or tls://host:port.",
+    help="A profile's name or path, tcp://host:port, tls://host:port or module:function.",
 )
 workers_option = click.option(
     "--workers", type=POSITIVE, help="Worker processes on this machine [default: one per core]."

@@ -59,7 +59,7 @@ def run(
 @click.option(
     "--cluster",
     required=True,
-    help="A profile's name or path, a scheduler's file, tcp://host:port or tls://host:port.",
+    help="A profile's name or path, a scheduler's file, tls://host:port or module:function.",
 )
 @ui.block_option
 @ui.as_json

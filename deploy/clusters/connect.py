@@ -1,6 +1,7 @@
 """Connect to a cluster by the name of a profile, the path of a file or an address."""
 
 import logging
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -9,12 +10,14 @@ from typing import TYPE_CHECKING, cast
 
 from latticescape.deploy.clusters.certificates import Certificates
 from latticescape.deploy.clusters.profiles import (
+    FACTORY,
     Address,
+    Factory,
     Inline,
+    Jobs,
     Kubernetes,
     Local,
     Profile,
-    Slurm,
     find_profile,
     read_profile,
 )
@@ -33,6 +36,7 @@ PERSISTENT = {
     "local": "dask scheduler, and then --cluster tcp://127.0.0.1:8786",
     "slurm": "sbatch sweep.sbatch, or a cluster as one job: docs/howto/run-on-slurm.md",
 }
+PERSISTENT_QUEUE = "a job of your own that runs dask scheduler, and then its scheduler file"
 
 
 def connect(
@@ -49,7 +53,8 @@ def connect(
         :func:`extend` only. Or the path of a
         profile, ``"lab.toml"``; the file that ``dask scheduler --scheduler-file`` writes,
         ``"scheduler.json"``; or the address of a running scheduler, ``"tcp://host:port"`` or
-        ``"tls://host:port"``, which keeps running.
+        ``"tls://host:port"``, which keeps running; or ``"module:function"``, a function on your
+        import path that returns a ``dask.distributed`` Cluster or Client and is called.
     workers, threads
         For a cluster on this machine: the number of worker processes (default: one per core) and
         of threads in each (default: 1). Inline there are only threads.
@@ -87,18 +92,22 @@ def connect(
             came=cluster,
             hint="--cluster local",
         )
+    LOG.debug("connect to %s: %r", cluster, profile)
+    if isinstance(profile, Factory):
+        from latticescape.deploy.clusters.factory import factory_client
+
+        return factory_client(profile)
     if isinstance(profile.tls, Certificates):
         profile = profile.model_copy(update={"tls": profile.tls.checked(profile.roles)})
-    LOG.debug("connect to %s: %r", cluster, profile)
     match profile:
         case Local():
             return _local(profile)
         case Address() | Kubernetes():
             return _running(profile)
-        case Slurm():
+        case Jobs():
             with optional_imports():
-                from latticescape.deploy.clusters.slurm import slurm_client
-            return slurm_client(profile)
+                from latticescape.deploy.clusters.job_queues import queue_client
+            return queue_client(profile)
 
 
 def persistent(cluster: str) -> "AbstractContextManager[Client]":
@@ -117,10 +126,15 @@ def persistent(cluster: str) -> "AbstractContextManager[Client]":
     latticescape.RequestError: --cluster local would end with this process. Try: dask scheduler, ...
     """
     profile = profile_of(cluster)
-    if isinstance(profile, Inline | Local | Slurm):
+    if isinstance(profile, Inline | Local | Jobs):
         raise RequestError(
-            f"--cluster {cluster} would end with this process", hint=PERSISTENT[profile.kind]
+            f"--cluster {cluster} would end with this process",
+            hint=PERSISTENT.get(profile.kind, PERSISTENT_QUEUE),
         )
+    if isinstance(profile, Factory):
+        from latticescape.deploy.clusters.factory import factory_client
+
+        return factory_client(profile, persistent=True)
     return cast("AbstractContextManager[Client]", connect(cluster))
 
 
@@ -142,6 +156,8 @@ def profile_of(cluster: str) -> Profile:
     if cluster.endswith(".json"):
         # Workers start with the scheduler that writes the file, so it is worth waiting for them.
         return Address(scheduler_file=Path(cluster).expanduser(), wait_minutes=10)
+    if re.fullmatch(FACTORY, cluster, re.ASCII):
+        return Factory(cluster=cluster)
     return read_profile(find_profile(cluster))
 
 

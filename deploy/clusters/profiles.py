@@ -97,6 +97,8 @@ Url: TypeAlias = Annotated[
     _matching(r"(tcp|tls)://[^\s/]+:[0-9]+"),
     Field(description="tcp://host:port | tls://host:port", examples=["tcp://10.0.0.7:8786"]),
 ]
+# A function in a module.
+FACTORY = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
 Label: TypeAlias = Annotated[str, _matching(r"[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?")]
 Memory: TypeAlias = Annotated[
     str,
@@ -159,27 +161,32 @@ class Address(Table):
         return self
 
 
-class Slurm(Table):
-    """Jobs of SLURM, each a worker; the scheduler runs in this process or in the allocation."""
+class Jobs(Table):
+    """Jobs of a queue system, each a worker; the scheduler runs in this process."""
 
-    kind: ClassVar[str] = "slurm"
+    kind: ClassVar[str]
     roles: ClassVar[tuple[Role, ...]] = ROLES
 
     jobs: int = Field(default=1, ge=1, le=10_000, examples=[8])
+    minimum_jobs: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="a whole number from 1 to jobs: as many while there is less to compute",
+        examples=[1],
+    )
     cores: int = Field(default=1, ge=1, le=1024, examples=[4])
     processes: int = Field(default=1, ge=1, le=1024, examples=[1])
     memory: Memory = "2 GB"
     walltime: Walltime = "01:00:00"
-    partition: Word = Field(
-        default="", description="a partition that sinfo lists", examples=["main"]
+    account: Word = Field(
+        default="", description="an account or project of yours", examples=["physics"]
     )
-    account: Word = Field(default="", description="an account of yours", examples=["physics"])
     interface: Word = Field(
         default="",
         description="a network interface of the nodes, as ip link lists them",
         examples=["ib0"],
     )
-    scheduler: Literal["outside", "inside"] = Field(default="outside", examples=["outside"])
     scheduler_interface: Word = Field(
         default="",
         description="a network interface of the machine that you start from",
@@ -199,8 +206,8 @@ class Slurm(Table):
     directives: tuple[Annotated[str, _matching(r"-[^\n\0]+")], ...] = Field(
         default=(),
         strict=False,
-        description="a list of options of sbatch",
-        examples=[["--exclusive"]],
+        description="a list of options of the command that submits jobs",
+        examples=[["-M me@example.org"]],
     )
     folder: PathField = Field(
         default=Path("~/latticescape-jobs"),
@@ -210,7 +217,7 @@ class Slurm(Table):
     local_folder: ShellPath = Field(
         default="",
         description="a path without blanks on the node's own disk, $NAME for a variable",
-        examples=["/tmp/$SLURM_JOB_ID"],
+        examples=["/tmp/$USER"],
     )
     dashboard: Annotated[str, _matching(r"[\w.-]*:[0-9]+")] = Field(
         default="127.0.0.1:0",
@@ -219,16 +226,196 @@ class Slurm(Table):
     )
     wait_minutes: float = Field(default=1440.0, ge=0.1, le=100_000, examples=[60])
     check_seconds: float = Field(default=10.0, ge=1, le=3600, examples=[10])
-    idle_minutes: float = Field(default=30.0, ge=1, le=100_000, examples=[30])
     tls: AnyTls = None
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_jobs(self) -> Self:
         if self.cores % self.processes:
             raise RequestError(
                 "processes must divide cores",
                 came=f"processes = {self.processes}, cores = {self.cores}",
                 hint="processes = 1",
+            )
+        if self.minimum_jobs is not None and self.minimum_jobs > self.jobs:
+            raise RequestError(
+                "minimum_jobs is more than jobs",
+                came=f"minimum_jobs = {self.minimum_jobs}, jobs = {self.jobs}",
+                allowed="a whole number from 1 to jobs",
+                hint=f"jobs = {self.minimum_jobs}",
+            )
+        return self
+
+
+class Slurm(Jobs):
+    """Jobs of SLURM; the scheduler runs in this process or in the allocation."""
+
+    kind: ClassVar[str] = "slurm"
+
+    partition: Word = Field(
+        default="", description="a partition that sinfo lists", examples=["main"]
+    )
+    scheduler: Literal["outside", "inside"] = Field(default="outside", examples=["outside"])
+    directives: tuple[Annotated[str, _matching(r"-[^\n\0]+")], ...] = Field(
+        default=(),
+        strict=False,
+        description="a list of options of sbatch",
+        examples=[["--exclusive"]],
+    )
+    local_folder: ShellPath = Field(
+        default="",
+        description="a path without blanks on the node's own disk, $NAME for a variable",
+        examples=["/tmp/$SLURM_JOB_ID"],
+    )
+    idle_minutes: float = Field(default=30.0, ge=1, le=100_000, examples=[30])
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.scheduler == "inside" and self.minimum_jobs is not None:
+            raise RequestError(
+                "the number of workers in an allocation is fixed",
+                came=f"minimum_jobs = {self.minimum_jobs}",
+                allowed='minimum_jobs with scheduler = "outside"',
+                hint=f"jobs = {self.jobs}, without minimum_jobs",
+            )
+        return self
+
+
+class Queued(Jobs):
+    """Jobs of a queue system with queues."""
+
+    queue: Word = Field(
+        default="", description="a queue that your site's documentation lists", examples=["batch"]
+    )
+
+
+class Lsf(Queued):
+    """Jobs of LSF."""
+
+    kind: ClassVar[str] = "lsf"
+
+
+class Pbs(Queued):
+    """Jobs of PBS Pro, OpenPBS or Torque."""
+
+    kind: ClassVar[str] = "pbs"
+
+    resources: Word = Field(
+        default="",
+        description="what follows -l, in place of select=1:ncpus=CORES:mem=MEMORY",
+        examples=["nodes=1:ppn=4"],
+    )
+
+
+class Moab(Pbs):
+    """Jobs of Moab."""
+
+    kind: ClassVar[str] = "moab"
+
+
+class Sge(Queued):
+    """Jobs of Sun, Son of or Univa Grid Engine."""
+
+    kind: ClassVar[str] = "sge"
+
+    parallel_environment: Word = Field(
+        default="",
+        description="one that qconf -spl lists and that keeps a job on one node",
+        examples=["smp"],
+    )
+    resources: Word = Field(
+        default="",
+        description="what follows -l; Grid Engine reserves no memory without it",
+        examples=["h_vmem=4G"],
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.cores > 1 and not self.parallel_environment:
+            raise RequestError(
+                "several cores need a parallel environment",
+                came=f"cores = {self.cores}",
+                allowed="one that qconf -spl lists and that keeps a job on one node",
+                hint='parallel_environment = "smp"',
+            )
+        return self
+
+
+class Oar(Queued):
+    """Jobs of OAR."""
+
+    kind: ClassVar[str] = "oar"
+
+    resources: Word = Field(
+        default="",
+        description="what follows -l, in place of /nodes=1/core=CORES",
+        examples=["/nodes=1/core=4"],
+    )
+    memory_property: Word = Field(
+        default="",
+        description="the property for the memory of a core in MiB; OAR reserves none without it",
+        examples=["memcore"],
+    )
+
+
+class HTCondor(Jobs):
+    """Jobs of HTCondor."""
+
+    kind: ClassVar[str] = "htcondor"
+
+    disk: Memory = "1 GB"
+    directives: tuple[Annotated[str, _matching(r"[+\w.]+ *= *[^\s][^\n\0]*")], ...] = Field(
+        default=(),
+        strict=False,
+        description="a list of lines NAME = VALUE for condor_submit",
+        examples=[["+MaxRuntime = 3600"]],
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for line in (*self.prologue, self.python, self.local_folder):
+            if "$(" in line or '"' in line:
+                raise RequestError(
+                    "HTCondor would replace a part of this line itself",
+                    came=repr(line),
+                    allowed='shell lines without $(…) and without "',
+                    hint="`command` in place of $(command), ' in place of \"",
+                )
+        return self
+
+
+class Factory(Table):
+    """A cluster that a function of yours makes, which ends with the client."""
+
+    kind: ClassVar[str] = "factory"
+    roles: ClassVar[tuple[Role, ...]] = ()
+
+    cluster: Annotated[str, _matching(FACTORY)] = Field(
+        description="MODULE:FUNCTION, which returns a dask.distributed Cluster or Client",
+        examples=["lab_cluster:make"],
+    )
+    options: dict[str, str | int | float | bool] = Field(
+        default={},
+        description="a table of the function's arguments: texts, numbers, true or false",
+        examples=[{}],
+    )
+    workers: int | None = Field(default=None, ge=1, le=100_000, examples=[8])
+    minimum_workers: int | None = Field(
+        default=None,
+        ge=0,
+        le=100_000,
+        description="a whole number from 0 to workers: as many while there is less to compute",
+        examples=[1],
+    )
+    wait_minutes: float = Field(default=60.0, ge=0.1, le=100_000, examples=[10])
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.minimum_workers is not None and self.minimum_workers > (self.workers or 0):
+            raise RequestError(
+                "minimum_workers needs as many workers or more",
+                came=f"minimum_workers = {self.minimum_workers}, workers = {self.workers}",
+                allowed="a whole number from 0 to workers",
+                hint=f"workers = {max(1, self.minimum_workers)}",
             )
         return self
 
@@ -281,10 +468,15 @@ class Kubernetes(Table):
         return self
 
 
-Profile: TypeAlias = Inline | Local | Address | Slurm | Kubernetes
+Queue: TypeAlias = Slurm | Pbs | Lsf | Sge | Oar | HTCondor | Moab
+Profile: TypeAlias = Inline | Local | Address | Factory | Queue | Kubernetes
 
 KINDS: dict[str, type[Profile]] = {
-    kind.kind: kind for kind in (Inline, Local, Address, Slurm, Kubernetes)
+    kind.kind: kind
+    for kind in (
+        *(Inline, Local, Address, Slurm, Pbs, Lsf, Sge, Oar, HTCondor, Moab),
+        *(Factory, Kubernetes),
+    )
 }
 
 
@@ -337,6 +529,7 @@ def find_profile(cluster: str) -> Path:
     named = profile_paths()
     if cluster not in named:
         known = [*sorted(named), "PROFILE.toml", "SCHEDULER.json", "tcp://host:port", "tls://…"]
+        known.append("MODULE:FUNCTION")
         hint = "latticescape cluster list, or --cluster local"
         raise RequestError("unknown cluster", came=cluster, allowed=" | ".join(known), hint=hint)
     return named[cluster]
@@ -393,7 +586,7 @@ def _with_absolute_paths(profile: Profile, folder: Path) -> Profile:
         for name, value in profile
         if isinstance(value, Path) and name != "tls"
     }
-    if isinstance(profile, Inline):
+    if isinstance(profile, Inline | Factory):
         return profile
     tls, files = profile.tls, list(paths.values())
     if isinstance(tls, Path):
@@ -405,7 +598,7 @@ def _with_absolute_paths(profile: Profile, folder: Path) -> Profile:
         files += [tls.authority, *(p for pair in tls.pairs.values() for p in (pair.cert, pair.key))]
     for text in map(str, files):
         # Paths of a job become words of a shell script.
-        if isinstance(profile, Slurm) and not re.fullmatch(WORD, text):
+        if isinstance(profile, Jobs) and not re.fullmatch(WORD, text):
             raise RequestError(
                 "a job script cannot name this path",
                 came=repr(text),

@@ -722,7 +722,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "an unknown profile to show": ("cluster show lab", ("lab", "slurm", "cluster list")),
     "a job script of nothing": (
         "cluster job-script local",
-        ("submits nothing", "local", "slurm or kubernetes"),
+        ("submits nothing", "local", "slurm | pbs", "kubernetes"),
     ),
     "certificates without --out": (
         "cluster certificates",
@@ -901,10 +901,14 @@ def slurm(old: str, new: str) -> str:
     return changed(SLURM, old, new)
 
 
+def queue(kind: str) -> str:
+    return slurm("slurm", kind)
+
+
 # What is wrong: the profile, and what the message must hold.
 PROFILES: dict[str, tuple[str, tuple[str, ...]]] = {
     "no kind": (slurm('kind = "slurm"\n', ""), ("lacks the key kind", "local | address | slurm")),
-    "an unknown kind": (slurm('"slurm"', '"pbs"'), ("'pbs'", "local | address | slurm")),
+    "an unknown kind": (slurm('"slurm"', '"nqs"'), ("'nqs'", "slurm | pbs | lsf | sge")),
     "a kind that is a number": (slurm('"slurm"', "4"), ("4", "local | address | slurm")),
     "invalid TOML": (slurm("jobs = 2", "jobs ="), ("not valid TOML", "line 2")),
     "an unknown key": (slurm("jobs =", "job ="), ("unknown key", "job", "jobs, cores", "jobs = 8")),
@@ -959,6 +963,68 @@ PROFILES: dict[str, tuple[str, tuple[str, ...]]] = {
     "a key that everybody reads": (
         SLURM + 'tls = { ca_file = "file", cert = "file", key = "file" }',
         ("other users can read", "mode 644", "chmod 600"),
+    ),
+    "fewer jobs than the minimum": (
+        SLURM + "minimum_jobs = 3",
+        ("minimum_jobs = 3, jobs = 2", "from 1 to jobs", "jobs = 3"),
+    ),
+    "a minimum of an allocation": (
+        SLURM + 'scheduler = "inside"\nminimum_jobs = 1',
+        ("allocation is fixed", 'scheduler = "outside"'),
+    ),
+    "a partition of PBS": (queue("pbs") + 'partition = "a"', ("unknown key", "partition", "queue")),
+    "cores of Grid Engine without environment": (
+        queue("sge"),
+        ("parallel environment", "cores = 4", "qconf -spl", 'parallel_environment = "smp"'),
+    ),
+    "resources of two words": (
+        queue("pbs") + 'resources = "select=1 -q x"',
+        ("resources", "select=1 -q x", "nodes=1:ppn=4"),
+    ),
+    "a directive of HTCondor without value": (
+        queue("htcondor") + 'directives = ["-file"]',
+        ("directives", "-file", "NAME = VALUE", "+MaxRuntime"),
+    ),
+    "a prologue that HTCondor would change": (
+        queue("htcondor") + 'prologue = ["export X=$(hostname)"]',
+        ("HTCondor", "$(hostname)", "`command`"),
+    ),
+    "a queue system that is not here": (
+        queue("lsf"),
+        ("LSF is not installed on this machine", "bsub", "login node"),
+    ),
+    "no function": ('kind = "factory"', ("lacks the key cluster", "lab_cluster:make")),
+    "a function without module": (
+        'kind = "factory"\ncluster = "make"',
+        ("cluster", "'make'", "MODULE:FUNCTION"),
+    ),
+    "code for a function": (
+        'kind = "factory"\ncluster = "os:system(1)"',
+        ("cluster", "os:system(1)", "MODULE:FUNCTION"),
+    ),
+    "a module that is not there": (
+        'kind = "factory"\ncluster = "no_such_lab.cluster:make"',
+        ("no module no_such_lab", "import path", "PYTHONPATH=FOLDER"),
+    ),
+    "a function that is not there": (
+        'kind = "factory"\ncluster = "shutil:no_such"',
+        ("shutil has no function no_such", "copyfile"),
+    ),
+    "a function that fails": (
+        'kind = "factory"\ncluster = "shutil:copyfile"',
+        ("shutil:copyfile failed", "missing 2 required", "Cluster or Client"),
+    ),
+    "a function that makes no cluster": (
+        'kind = "factory"\ncluster = "os:getcwd"',
+        ("os:getcwd returned no cluster", "str", "Cluster or Client"),
+    ),
+    "a minimum without workers": (
+        'kind = "factory"\ncluster = "os:getcwd"\nminimum_workers = 1',
+        ("minimum_workers = 1, workers = None", "workers = 1"),
+    ),
+    "options that are lists": (
+        'kind = "factory"\ncluster = "os:getcwd"\noptions = { a = [1] }',
+        ("options", "[1]", "texts, numbers"),
     ),
     "no address": ('kind = "address"', ("address", "scheduler_file", "none")),
     "address and file": (
@@ -1077,7 +1143,7 @@ def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("latticescape.sweeps.execution.workers.embedded", embedded)
     # Nor is anything submitted, where SLURM is installed.
-    monkeypatch.setattr("latticescape.deploy.clusters.slurm.subprocess.run", no_command)
+    monkeypatch.setattr("latticescape.deploy.clusters.queue_systems.subprocess.run", no_command)
     monkeypatch.setattr("asyncio.create_subprocess_exec", no_command)
 
 

@@ -19,16 +19,17 @@ from latticescape.deploy import connect
 from latticescape.deploy.cli.main import main
 from latticescape.deploy.clusters.certificates import Certificates
 from latticescape.deploy.clusters.connect import profile_of
+from latticescape.deploy.clusters.job_queues import job_script
 from latticescape.deploy.clusters.profiles import (
     KINDS,
     Address,
+    Jobs,
     Kubernetes,
     Local,
     Slurm,
     parse_profile,
     profile_paths,
 )
-from latticescape.deploy.clusters.slurm import job_script
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.execution.worker_code import code_identity
 from latticescape.sweeps.execution.workers import check_workers
@@ -140,7 +141,8 @@ def test_what_is_shown_is_a_profile_with_every_key(name: str, home: Path) -> Non
     text, _, rest = shown.partition("# Not used:\n")
     for line in rest.splitlines():
         key = line.removeprefix("# ").partition(" = ")[0]
-        if key not in {"address", "scheduler_file", "tls"}:
+        excluded = {"minimum_jobs"} if name == "slurm-inside" else set()
+        if key not in {"address", "scheduler_file", "tls"} | excluded:
             parse_profile(text + line.removeprefix("# "))
 
 
@@ -171,13 +173,15 @@ def test_every_key_is_in_the_job_script(scheduler: str) -> None:
 
 CODE = ("a;id", "$(id)", "`id`", "a&&id", "a|id", "a>b", "a\nid", "${a:-$(id)}", "'a'", "a b")
 QUOTED = {"prologue", "directives", "folder", "tls", "kind"}
+QUEUES = [kind for kind in KINDS.values() if issubclass(kind, Jobs)]
+KEYS = [(kind, key) for kind in QUEUES for key in sorted(set(kind.model_fields) - QUOTED)]
 
 
-@pytest.mark.parametrize("key", sorted(set(Slurm.model_fields) - QUOTED))
-@pytest.mark.parametrize("code", CODE)
-def test_only_the_prologue_of_a_profile_is_code(key: str, code: str) -> None:
-    with pytest.raises(RequestError, match=key):
-        Slurm.read({key: code}, "the profile")
+@pytest.mark.parametrize(("kind", "key"), KEYS, ids=[f"{kind.kind}-{key}" for kind, key in KEYS])
+def test_only_the_prologue_of_a_profile_is_code(kind: type[Jobs], key: str) -> None:
+    for code in CODE:
+        with pytest.raises(RequestError, match=key):
+            kind.read({key: code}, "the profile")
 
 
 def test_a_worker_leaves_before_its_job_ends() -> None:
@@ -192,7 +196,7 @@ def test_a_worker_leaves_before_its_job_ends() -> None:
 
 
 def test_the_job_scripts_of_shipped_profiles_are_shell() -> None:
-    for name in ("slurm", "slurm-inside"):
+    for name in ("slurm", "slurm-inside", "pbs", "lsf", "sge", "oar", "moab"):
         script = latticescape(f"cluster job-script {name}")
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 

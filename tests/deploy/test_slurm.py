@@ -26,8 +26,9 @@ from latticescape.deploy.cli.main import main
 from latticescape.deploy.cli.run import execute_on
 from latticescape.deploy.clusters.certificates import Certificates
 from latticescape.deploy.clusters.connect import profile_of
+from latticescape.deploy.clusters.job_queues import JobSupervisor, queue_cluster
 from latticescape.deploy.clusters.profiles import Profile, Slurm
-from latticescape.deploy.clusters.slurm import JobSupervisor, slurm_cluster
+from latticescape.deploy.clusters.queue_systems import SYSTEMS
 from latticescape.physics import Ising, Schedule, square
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps import Sweep
@@ -199,7 +200,10 @@ def test_the_job_script_is_what_is_submitted(lab: Write) -> None:
     profile = profile_of(str(path))
     assert isinstance(profile, Slurm)
     assert isinstance(profile.tls, Certificates)
-    with slurm_cluster(profile, profile.tls) as cluster, JobSupervisor(cluster, 1, 100):
+    with (
+        queue_cluster(profile, profile.tls) as cluster,
+        JobSupervisor(cluster, SYSTEMS["slurm"], 1, 100),
+    ):
         (job,) = jobs()
         submitted = script_of(job)
         address = cluster.scheduler.address
@@ -217,7 +221,7 @@ def test_a_job_cancelled_before_its_worker_joined_is_replaced(lab: Write) -> Non
     """Under Dask's own adapt it never is."""
     profile = profile_of(lab('prologue = ["sleep 60"]'))
     assert isinstance(profile, Slurm)
-    with slurm_cluster(profile, None) as cluster, JobSupervisor(cluster, 2, 1):
+    with queue_cluster(profile, None) as cluster, JobSupervisor(cluster, SYSTEMS["slurm"], 2, 1):
         first = jobs()
         reported("scancel", first[0])
         eventually(lambda: len(jobs()) == 2 and first[0] not in jobs())
