@@ -9,20 +9,17 @@ import sys
 import tempfile
 import time
 import traceback
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from unittest import mock
 
 import click
 from click.testing import CliRunner
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
-from hypothesis.errors import HypothesisDeprecationWarning
 
-from benchmarks.fuzz.damage import FOLDER, LINK, Edit, edits
+from benchmarks.fuzz.damage import FOLDER, LINK, Edit, apply_damages, draw_damages, pick
 from benchmarks.fuzz.inputs import NEW, VERBS, Verb, make_inputs
 from latticescape.deploy.cli.main import main
 from latticescape.sweeps.execution.inline import InlineSession
@@ -80,11 +77,13 @@ class Tally:
 
 
 @contextlib.contextmanager
-def prepared(processes: bool = False) -> Iterator[Path]:
-    """A folder of sound inputs; one worker in this process serves all commands.
+def prepared(verbs: Sequence[Verb] = VERBS, *, processes: bool = False) -> Iterator[Path]:
+    """A folder of the sound inputs of commands; one worker in this process serves them all.
 
     Parameters
     ----------
+    verbs
+        The commands.
     processes
         Commands are started as processes of their own, with clusters of their own.
     """
@@ -100,7 +99,7 @@ def prepared(processes: bool = False) -> Iterator[Path]:
                 mock.patch("latticescape.sweeps.execution.workers.embedded", _embedded)
             )
         os.chdir(inputs)
-        make_inputs(inputs)
+        make_inputs(inputs, {name for verb in verbs for name in (*verb.inputs, *verb.also)})
         yield inputs
 
 
@@ -111,25 +110,25 @@ def _embedded(*_: object, **__: object) -> InlineSession:
 
 def play(
     inputs: Path,
-    cases: int,
+    cases: Iterable[int],
     verbs: Sequence[Verb] = VERBS,
     *,
-    number: int = 2026,
+    seed: int = 2026,
     processes: bool = False,
     tally: Tally | None = None,
     tell: Callable[[int], object] = lambda played: None,
 ) -> Tally:
-    """Play cases drawn from a seed.
+    """Play cases, each of which follows from the seed and its number.
 
     Parameters
     ----------
     inputs
         The folder of sound inputs.
     cases
-        Number of cases.
+        Numbers of the cases.
     verbs
         Commands to call.
-    number
+    seed
         The seed.
     processes
         Start each command as a process of its own.
@@ -141,34 +140,24 @@ def play(
     tally = Tally() if tally is None else tally
     weighted = [verb for verb in verbs for _ in range(verb.weight)]
     contents = {verb: _read(inputs, verb.inputs) for verb in verbs}
-
-    @st.composite
-    def drawn(draw: st.DrawFn) -> tuple[Verb, dict[str, Edit]]:
-        verb = draw(st.sampled_from(weighted))
-        return verb, draw(edits(contents[verb]))
-
-    @seed(number)
-    @settings(
-        max_examples=cases,
-        database=None,
-        deadline=None,
-        phases=(Phase.generate,),
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(drawn())
-    def case(drawn: tuple[Verb, dict[str, Edit]]) -> None:
-        play_one(inputs, *drawn, tally, processes=processes)
+    for case in cases:
+        rng = Random(f"{seed} {case}")
+        verb = pick(rng, weighted)
+        damages = draw_damages(contents[verb], rng)
+        changes = apply_damages(damages, contents[verb])
+        play_one(inputs, verb, changes, tally, case=case, processes=processes)
         tell(tally.cases.total())
-
-    with warnings.catch_warnings():
-        # Threads of the cluster use random numbers while a case is drawn.
-        warnings.simplefilter("ignore", HypothesisDeprecationWarning)
-        case()
     return tally
 
 
 def play_one(
-    inputs: Path, verb: Verb, changes: Mapping[str, Edit], tally: Tally, *, processes: bool = False
+    inputs: Path,
+    verb: Verb,
+    changes: Mapping[str, Edit],
+    tally: Tally,
+    *,
+    case: int,
+    processes: bool = False,
 ) -> None:
     """Play one case: change copies of the inputs, call the command, and look at what it did."""
     folder = Path(tempfile.mkdtemp(prefix="case", dir=inputs.parent))
@@ -185,7 +174,7 @@ def play_one(
         code, problem = (_process if processes else _in_process)(verb.line)
         seconds = time.perf_counter() - begin
         after = _read(folder, [path.name for path in folder.iterdir()])
-        shown = f"latticescape {verb.line} with {_shown(changes)}"
+        shown = f"{case}: latticescape {verb.line} with {_shown(changes)}"
         for found in (problem, *_traces(verb, code, before, after)):
             if found:
                 tally.add(found, shown)
@@ -299,19 +288,21 @@ def _shown(changes: Mapping[str, Edit]) -> str:
 
 @click.command()
 @click.option("--cases", type=click.IntRange(min=1), default=10_000, show_default=True)
+@click.option("--first", type=click.IntRange(min=0), default=0, help="Number of the first case.")
 @click.option("--only", multiple=True, help="Commands, such as status; not all.")
-@click.option("--seed", "number", default=2026, show_default=True)
+@click.option("--seed", default=2026, show_default=True)
 @click.option("--processes", is_flag=True, help="Start each command as a process of its own.")
-def fuzz(cases: int, only: tuple[str, ...], number: int, processes: bool) -> None:
+def fuzz(cases: int, first: int, only: tuple[str, ...], seed: int, processes: bool) -> None:
     """Call every command with damaged inputs: no traceback, no hang, nothing left or changed."""
     verbs = [verb for verb in VERBS if not only or verb.line.split()[0] in only]
+    numbers = range(first, first + cases)
 
     def tell(played: int) -> None:
         if played % 500 == 0:
             click.echo(f"{played} cases", err=True)
 
     tally = Tally()
-    with prepared(processes) as inputs, contextlib.suppress(KeyboardInterrupt):
-        play(inputs, cases, verbs, number=number, processes=processes, tally=tally, tell=tell)
+    with prepared(verbs, processes=processes) as inputs, contextlib.suppress(KeyboardInterrupt):
+        play(inputs, numbers, verbs, seed=seed, processes=processes, tally=tally, tell=tell)
     click.echo(tally.text())
     sys.exit(1 if tally.problems else 0)

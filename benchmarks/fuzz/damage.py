@@ -1,20 +1,24 @@
-"""Damage of files, drawn by Hypothesis from what the files hold and not from how we read them."""
+"""Damage of files, drawn from what the files hold and not from how latticescape reads them.
+
+The same seed gives the same damage on every machine and with every version: which files are damaged
+follows from their names alone, and where in a file from relative positions in what it holds. So a
+clock, a digest or an identifier in a store changes nothing.
+"""
 
 import json
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, TypeVar
 
-from hypothesis import strategies as st
 from numcodecs.zstd import Zstd
 
 # What a file becomes: these bytes, nothing, a folder, or a link to a file outside.
 Edit = bytes | None | str
 FOLDER, LINK = "folder", "link"
-
-MAX_EDITS = 3
 
 # How a kind of file is changed most often; images have kinds of their own.
 OWN = {".json": "json", ".toml": "text", ".csv": "text", "": "chunk"}
@@ -27,128 +31,148 @@ ODD: list[Any] = [
 WORDS = [
     *("", "0", "-1", "1e999", "nan", "inf", "true", "[]", "{}", '"', "'", "[", "]", "\0", "é", "="),
     *("9" * 40, "1.5", '"x"', "null", ",", ",,,", "\n", "#", "[[x]]", "0x", "1e-320", "\ufeff"),
-    *(
-        "2020-01-01",
-        "1_000",
-        '"""',
-        "\\u0000",
-        "a.b.c",
-        "-0.0",
-        "{ start = 0, stop = 1, num = -1 }",
-    ),
+    *("2020-01-01", "1_000", '"""', "\\u0000", "a.b.c", "-0.0"),
+    "{ start = 0, stop = 1, num = -1 }",
 ]
+KEYS = ["", "x", "\0", "../x", "spec", "shape"]
+
+# Most often a word is changed.
+TEXTS = (r"[^\s,=\[\]{}]+", r"[^\s,=\[\]{}]+", r".*\n", r"\W", r"[\d.]+")
+
+NUMBERS = [struct.pack("<d", v) for v in (float("nan"), float("inf"), -1.0, 1e308, 5e-324)]
+NUMBERS += [b"\xff" * 8, b"\0" * 8, b"\x80" * 8, b"\x01" * 8, b"\x7f" * 8]
+
+Option = TypeVar("Option")
 
 
-@st.composite
-def edits(draw: st.DrawFn, files: Mapping[str, bytes]) -> dict[str, Edit]:
-    """One to three changes of files, by name."""
-    now: dict[str, Edit] = {}
-    for _ in range(draw(st.sampled_from((1, 1, 1, 2, MAX_EDITS)))):
-        name = draw(_name(files))
-        content = now.get(name, files[name])
-        if isinstance(content, bytes):
-            now[name] = draw(_changed(name, content, files))
-            copy = _copy_of(name, now[name], now, files)
-            if copy and draw(st.booleans()):
-                now |= copy
-    return now
+@dataclass(frozen=True)
+class Damage:
+    """A change of a file.
+
+    Attributes
+    ----------
+    name
+        The file.
+    kind
+        flip, cut, swap, gone, json, text or chunk.
+    seed
+        Of the details.
+    """
+
+    name: str
+    kind: str
+    seed: int
 
 
-def _name(files: Mapping[str, bytes]) -> st.SearchStrategy[str]:
-    """A file; each kind of file of a store as often as the others."""
+def draw_damages(names: Iterable[str], rng: Random) -> list[Damage]:
+    """One to three changes of files; each kind of file of a store as often as the others."""
     kinds: dict[str, list[str]] = {}
-    for name in sorted(files):
+    for name in sorted(names):
         path = Path(name)
         depth = len(path.parts) if path.suffix == ".json" else 0
         kind = "note" if "notes" in path.parts else f"{path.suffix}{depth}"
         kinds.setdefault(kind, []).append(name)
-    return st.sampled_from(sorted(kinds)).flatmap(lambda kind: st.sampled_from(kinds[kind]))
+    damages = []
+    for _ in range(pick(rng, (1, 1, 1, 2, 3))):
+        name = pick(rng, kinds[pick(rng, sorted(kinds))])
+        own = OWN.get(Path(name).suffix, "flip")
+        kind = pick(rng, ("flip", "cut", "swap", "gone", *[own] * 10))
+        damages.append(Damage(name, kind, rng.getrandbits(64)))
+    return damages
 
 
-@st.composite
-def _changed(draw: st.DrawFn, name: str, content: bytes, files: Mapping[str, bytes]) -> Edit:
-    kinds = ["flip", "cut", "swap", "gone", *[OWN.get(Path(name).suffix, "flip")] * 10]
-    match draw(st.sampled_from(kinds)):
+def apply_damages(damages: Iterable[Damage], files: Mapping[str, bytes]) -> dict[str, Edit]:
+    """What the damaged files become, by name."""
+    now: dict[str, Edit] = {}
+    for damage in damages:
+        content = now.get(damage.name, files[damage.name])
+        if isinstance(content, bytes):
+            rng = Random(damage.seed)
+            now[damage.name] = _changed(damage, content, files, rng)
+            if rng.random() < 0.5:
+                now |= _copy_of(damage.name, now[damage.name], now, files)
+    return now
+
+
+def pick(rng: Random, options: Sequence[Option]) -> Option:
+    """An option at a relative position, by one draw however many there are."""
+    return options[int(rng.random() * len(options))]
+
+
+def _bytes(rng: Random, most: int) -> bytes:
+    return rng.randbytes(int(rng.random() * most))
+
+
+def _changed(damage: Damage, content: bytes, files: Mapping[str, bytes], rng: Random) -> Edit:
+    match damage.kind:
         case "cut":
-            return content[: draw(st.integers(0, max(0, len(content) - 1)))]
+            return content[: int(rng.random() * len(content))]
         case "swap":
-            return files[draw(st.sampled_from(sorted(files)))]
+            return files[pick(rng, sorted(files))]
         case "gone":
-            return draw(st.sampled_from((None, b"", FOLDER, LINK)) | st.binary(max_size=200))
+            return pick(rng, (None, b"", FOLDER, LINK, *[_bytes(rng, 200)] * 4))
         case "json":
-            return draw(_json(content))
+            return _json(content, rng)
         case "text":
-            return draw(_text(content.decode(errors="replace"))).encode(errors="surrogatepass")
+            return _text(content.decode(errors="replace"), rng).encode(errors="surrogatepass")
         case "chunk":
-            return draw(_chunk(content))
+            return _chunk(content, rng)
     flipped = bytearray(content or b"\0")
-    for _ in range(draw(st.integers(1, 8))):
-        flipped[draw(st.integers(0, len(flipped) - 1))] = draw(st.integers(0, 255))
+    for _ in range(pick(rng, range(1, 9))):
+        flipped[int(rng.random() * len(flipped))] = pick(rng, range(256))
     return bytes(flipped)
 
 
-@st.composite
-def _json(draw: st.DrawFn, content: bytes) -> bytes:
+def _json(content: bytes, rng: Random) -> bytes:
     try:
         root = json.loads(content)
     except (ValueError, RecursionError):
         return content
-    if draw(st.integers(0, 40)) == 0:
-        return b"[" * draw(st.sampled_from((10, 5000, 200_000)))
-    return json.dumps(draw(_odd_json(root, 0))).encode()
+    if rng.random() < 1 / 40:
+        return b"[" * pick(rng, (10, 5000, 200_000))
+    return json.dumps(_odd_json(root, 0, rng)).encode()
 
 
-@st.composite
-def _odd_json(draw: st.DrawFn, value: Any, depth: int) -> Any:
+def _odd_json(value: Any, depth: int, rng: Random) -> Any:
     """A value with one part, anywhere in it, replaced, removed or renamed."""
     inner = isinstance(value, (dict, list)) and len(value) > 0
     if isinstance(value, str) and "\n" in value:  # the spec in a store
-        return draw(_text(value))
-    if not inner or (depth and draw(st.integers(0, 3)) == 0):
-        return draw(st.sampled_from(ODD))
+        return _text(value, rng)
+    if not inner or (depth and rng.random() < 1 / 4):
+        return pick(rng, ODD)
     keys = sorted(value) if isinstance(value, dict) else range(len(value))
-    key: Any = draw(st.sampled_from(keys))
+    key: Any = pick(rng, keys)
     changed = dict(value) if isinstance(value, dict) else list(value)
-    action = draw(st.integers(0, 9))
+    action = pick(rng, range(10))
     if action == 0:
         del changed[key]
     elif action == 1 and isinstance(changed, dict):
-        changed[draw(st.sampled_from(["", "x", "\0", "../x", "spec", "shape"]))] = changed.pop(key)
+        changed[pick(rng, KEYS)] = changed.pop(key)
     elif action == 1:
         changed.append(value[key])
     else:
-        changed[key] = draw(_odd_json(value[key], depth + 1))
+        changed[key] = _odd_json(value[key], depth + 1, rng)
     return changed
 
 
-@st.composite
-def _text(draw: st.DrawFn, text: str) -> str:
+def _text(text: str, rng: Random) -> str:
     """A text with a word or line replaced, removed or repeated."""
-    pattern = draw(
-        st.sampled_from((r"[^\s,=\[\]{}]+", r"[^\s,=\[\]{}]+", r".*\n", r"\W", r"[\d.]+"))
-    )
-    places = [match.span() for match in re.finditer(pattern, text) if match[0]]
+    places = [match.span() for match in re.finditer(pick(rng, TEXTS), text) if match[0]]
     if not places:
-        return draw(st.sampled_from(WORDS))
-    start, end = draw(st.sampled_from(places))
-    other = draw(st.sampled_from(places))
-    put = draw(
-        st.sampled_from(WORDS) | st.just(text[start:end] * 2) | st.just(text[other[0] : other[1]])
-    )
-    return text[:start] + put + text[end:]
+        return pick(rng, WORDS)
+    start, end = pick(rng, places)
+    other = text[slice(*pick(rng, places))]
+    return text[:start] + pick(rng, (pick(rng, WORDS), text[start:end] * 2, other)) + text[end:]
 
 
-@st.composite
-def _chunk(draw: st.DrawFn, content: bytes) -> bytes:
+def _chunk(content: bytes, rng: Random) -> bytes:
     """A chunk of other numbers of the right size, of another size, or of far too many."""
     try:
         raw = Zstd().decode(content)
     except (RuntimeError, ValueError):
-        return draw(st.binary(max_size=100))
-    odd = [struct.pack("<d", v) for v in (float("nan"), float("inf"), -1.0, 1e308, 5e-324)]
-    odd += [b"\xff" * 8, b"\0" * 8, b"\x80" * 8, b"\x01" * 8, b"\x7f" * 8]
-    size = draw(st.sampled_from((len(raw), len(raw), len(raw), 1, len(raw) + 8, 2**26)))
-    return bytes(Zstd().encode((draw(st.sampled_from(odd)) * (size // 8 + 1))[:size]))
+        return _bytes(rng, 100)
+    size = pick(rng, (len(raw), len(raw), len(raw), 1, len(raw) + 8, 2**26))
+    return bytes(Zstd().encode((pick(rng, NUMBERS) * (size // 8 + 1))[:size]))
 
 
 def _copy_of(

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,27 @@ SLAB = Sweep(
     Schedule(30, 10, 3),
     seed=3,
 )
+PART = Sweep(triangular(6), PairAlloy(), {**AXIS, "x": [0.25]}, SHORT, seed=7)
+SWEEPS = {"ising": ISING, "alloy": ALLOY, "slab": SLAB, "part": PART}
+
+# Inputs that commands write.
+MEASURE = "measure image.tif --species A,B --out measured.zarr --atoms atoms.csv --quiet"
+TYPED = {
+    "measured.zarr": MEASURE,
+    "atoms.csv": MEASURE,
+    "surface.zarr": "landscape alloy.zarr counts.csv --out surface.zarr",
+    "draws.zarr": "fit alloy.zarr counts.csv --method bootstrap --draws 20 --out draws.zarr",
+}
+
+# The inputs that others are made from.
+MADE_FROM = {
+    "shards.zarr": ("ising.zarr",),
+    "open.zarr": ("ising.zarr",),
+    "measured.zarr": ("image.tif",),
+    "atoms.csv": ("image.tif",),
+    "surface.zarr": ("alloy.zarr", "counts.csv"),
+    "draws.zarr": ("alloy.zarr", "counts.csv"),
+}
 
 SOURCES = """\
 [SO]
@@ -196,23 +218,36 @@ def typed(line: str) -> None:
         raise RuntimeError(f"latticescape {line}: {result.output}") from result.exception
 
 
-def make_inputs(folder: Path) -> None:
-    """Write all inputs into a folder, which is the current one."""
-    for name, sweep in (("ising", ISING), ("alloy", ALLOY), ("slab", SLAB)):
-        (folder / f"{name}.toml").write_text(sweep.to_toml())
-        run(sweep, folder / f"{name}.zarr", block_points=2, progress=False)
-    part = Sweep(triangular(6), PairAlloy(), {**AXIS, "x": [0.25]}, SHORT, seed=7)
-    run(part, folder / "part.zarr", block_points=2, progress=False)
-    consolidate(folder / "ising.zarr", folder / "shards.zarr")
-    _write_open(folder)
-    _write_tables(folder)
-    _write_images(folder)
-    typed("measure image.tif --species A,B --out measured.zarr --atoms atoms.csv --quiet")
-    typed("landscape alloy.zarr counts.csv --out surface.zarr")
-    typed("fit alloy.zarr counts.csv --method bootstrap --draws 20 --out draws.zarr")
-    fit = {"parameters": {"J": {"value": 1.0, "se": 0.1, "low68": 0.9, "high68": 1.1}}}
-    (folder / "fit.json").write_text(json.dumps(fit))
-    (folder / "lab.toml").write_text(PROFILE)
+def make_inputs(folder: Path, names: Iterable[str]) -> None:
+    """Write inputs, and those they are made from, into a folder, which is the current one."""
+    for name in names:
+        if not (folder / name).exists():
+            make_inputs(folder, MADE_FROM.get(name, ()))
+            _make_input(folder, name)
+
+
+def _make_input(folder: Path, name: str) -> None:
+    path = folder / name
+    match name:
+        case "shards.zarr":
+            consolidate(folder / "ising.zarr", path)
+        case "open.zarr":
+            _write_open(folder)
+        case _ if name in TYPED:
+            typed(TYPED[name])
+        case "fit.json":
+            fit = {"parameters": {"J": {"value": 1.0, "se": 0.1, "low68": 0.9, "high68": 1.1}}}
+            path.write_text(json.dumps(fit))
+        case "lab.toml":
+            path.write_text(PROFILE)
+        case _ if name in IMAGES:
+            _write_images(folder)
+        case _ if path.suffix == ".zarr":
+            run(SWEEPS[path.stem], path, block_points=2, progress=False)
+        case _ if path.stem in SWEEPS:
+            path.write_text(SWEEPS[path.stem].to_toml())
+        case _:
+            _write_tables(folder)
 
 
 def _write_open(folder: Path) -> None:
@@ -262,7 +297,7 @@ def _write_tables(folder: Path) -> None:
 
 
 def _write_images(folder: Path) -> None:
-    species = np.random.default_rng(5).integers(0, 2, 8 * 8)
+    species = np.random.default_rng(7).integers(0, 2, 8 * 8)  # half of the inner atoms are B
     placed = place_atoms(triangular(8), species, spacing=12.0)
     image = draw_configuration(placed, seed=1, peak=200.0, background=20.0)
     values = np.asarray(image.values, np.uint16)
