@@ -209,7 +209,7 @@ def refine(
         if last.proposal.ends:
             break
         opened = Store(last.store)
-        extended = opened.sweep.extended(last.proposal.axes)
+        extended = opened.sweep.extended(_new_values(opened.sweep, last.proposal))
         path = numbered(store if out is None else out, number)
         report = execute(extended, path, base=last.store)
         if report.pending:
@@ -232,6 +232,28 @@ def numbered(path: StorePath, number: int) -> StorePath:
     stem, dot, end = str(path).rpartition(".zarr")
     text = f"{stem}-{number}{dot}{end}" if dot and not end.strip("/") else f"{path}-{number}"
     return text if isinstance(path, str) else Path(text)
+
+
+def _new_values(sweep: Sweep, proposal: Proposal) -> Mapping[str, Any]:
+    """The proposal as :meth:`Sweep.extended` takes it.
+
+    Raises
+    ------
+    RequestError
+        If points are proposed for a sweep in which only some parameters vary together.
+    """
+    if not proposal.scattered:
+        return proposal.axes
+    (dim, columns), *others = ((d, c) for d, c in sweep.columns.items() if list(c) != ["x"])
+    if others:
+        raise RequestError(
+            "a sweep of points at all of an axis cannot be refined",
+            came=" × ".join(sweep.columns),
+            allowed="a [grid] with an axis for every parameter, or points and no axis",
+            hint="every parameter among the points",
+        )
+    fixed = {name: (values[0],) * proposal.points for name, values in columns.items()}
+    return {dim: {**fixed, **proposal.axes}}
 
 
 def _round(

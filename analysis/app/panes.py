@@ -15,7 +15,7 @@ from latticescape.analysis.app.figures import CurveFigure, MapFigure, Tapped, ba
 from latticescape.analysis.app.reader import Reader
 from latticescape.analysis.app.view import ALL, NOTHING, Simulate, View, Words, symbol
 from latticescape.analysis.inference.estimation.deviance import part_of
-from latticescape.analysis.inference.landscapes.landscape import parameters_of
+from latticescape.analysis.inference.landscapes.landscape import check_grid
 from latticescape.analysis.plots.labels import (
     IMAGES,
     LATTICE_SPECIES,
@@ -222,7 +222,7 @@ class LandscapePane:
     ) -> None:
         self.landscape, self.posterior = landscape, posterior
         self.estimates = {} if estimates is None else estimates
-        self.parameters = parameters_of(landscape)
+        self.parameters = check_grid(landscape, "the page of a landscape", "latticescape fit")
         self.species = species_of(landscape)
         self.axes: list[str] = list(self.parameters[:2])
         self.images = [str(n) for n in landscape[part_of(landscape)].to_numpy()[:MOST_IMAGES]]

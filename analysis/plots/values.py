@@ -21,7 +21,7 @@ from latticescape.analysis.inference.estimation.posterior import (
     fit_with_excess,
     of_one_part,
 )
-from latticescape.analysis.inference.landscapes.landscape import COMPOSITION, parameters_of
+from latticescape.analysis.inference.landscapes.landscape import COMPOSITION, check_grid
 from latticescape.analysis.plots.labels import (
     WITHIN_A_POINT,
     Species,
@@ -143,7 +143,7 @@ def landscape_axes(landscape: xr.Dataset) -> list[str]:
     check_landscape(landscape)
     if not landscape["s2_total"].notnull().any():
         raise RequestError("no point of the landscape is computed", came="NaN everywhere")
-    axes = list(parameters_of(landscape))
+    axes = list(check_grid(landscape, "a picture of a landscape", "fit, or latticescape map"))
     if not 1 <= len(axes) <= 2:
         hint = f'landscape.sel({axes[-1]}=0, method="nearest")' if axes else None
         problem = "a landscape is drawn over one or two parameters"
@@ -156,7 +156,7 @@ def landscape_of(landscape: xr.Dataset, image: object) -> tuple[xr.Dataset, str]
 
     ``None`` stands for all of them together.
     """
-    part = str(part_of(landscape))
+    part = part_of(landscape)
     if image is None:
         return landscape, f"all {part}s"
     place = nearest(landscape, part, image)

@@ -53,15 +53,16 @@ def landscape(
     slab it is a sources.toml that names tables of its sources SO, SN and PR.
     """
     from latticescape.analysis.inference.estimation.fit import fit
+    from latticescape.analysis.inference.landscapes.designs import at_point
+    from latticescape.analysis.inference.landscapes.landscape import parameters_of
 
     surface, missing = landscape_of(store, observed, species)
     estimate = fit(surface)
     ui.draw(lambda plots: plots.landscape_map(surface), picture)
     if out is not None:
         ui.write_new(surface, out)
-    total = surface["s2_total"]
-    lowest = np.unravel_index(int(np.nanargmin(total.values)), total.shape)
-    at = total.isel(dict(zip(total.dims, lowest, strict=True)))
+    lowest = at_point(surface, int(np.nanargmin(surface["s2_total"].values)))
+    at = {name: float(lowest[name]) for name in parameters_of(surface)}
     facts: dict[str, Any] = {
         "images": names_of_parts(surface),
         "n": surface["n"].values.tolist(),
@@ -70,7 +71,7 @@ def landscape(
         "parameters": estimate.table,
         "border": list(estimate.border),
         "notes": list(estimate.notes),
-        "minimum_of_s2_on_the_grid": {str(n): float(at[n]) for n in total.dims} | {"s2": float(at)},
+        "minimum_of_s2_on_the_grid": at | {"s2": float(lowest["s2_total"])},
         "points_missing": missing,
     }
     lines = [f"{name} = {rounded(row)}" for name, row in estimate.table.items()]

@@ -15,7 +15,8 @@ from latticescape.analysis.inference.comparison.models import (
     landscapes_of,
     reweighed,
 )
-from latticescape.analysis.inference.landscapes.landscape import parameters_of
+from latticescape.analysis.inference.landscapes.designs import design_of, flat
+from latticescape.analysis.inference.landscapes.landscape import check_grid, parameters_of
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
@@ -114,7 +115,9 @@ def _boxes(
         raise RequestError(problem, came=listed(unknown), allowed=listed(landscapes))
     boxes: dict[str, dict[str, tuple[float, float]]] = {}
     for model, landscape in landscapes.items():
-        names, box = parameters_of(landscape), prior.get(model, {})
+        hint = "compare, which ranks models by their BIC"
+        names = check_grid(landscape, f"the evidence of {model}", hint)
+        box = prior.get(model, {})
         if unknown := sorted(set(box) - set(names)):
             problem = f"the prior of {model} names a parameter that the model does not have"
             raise RequestError(problem, came=listed(unknown), allowed=listed(names))
@@ -184,8 +187,9 @@ def leave_one_out(
     Returns
     -------
     Dataset
-        ``s2`` and ``s2_se`` (model, image): S² of the image left out, between the grid's points by
-        linear interpolation, and its Monte Carlo error; ``s2_total`` (model) and ``s2_total_se``;
+        ``s2`` and ``s2_se`` (model, image): S² of the image left out, interpolated linearly (by
+        inverse distance between scattered points), and its Monte Carlo error; ``s2_total`` (model)
+        and ``s2_total_se``;
         ``ln_likelihood`` (model), −2 Σ N f S²; ``best`` (model, image, parameter): the others' fit;
         ``border`` (model, image): axes at whose end it lies.
 
@@ -240,15 +244,19 @@ def _left_out(
     others = np.arange(len(numbers)) != image
     fit = argmin_s2(reweighed(landscape.isel(image=others), numbers[others]))
     place = {name: value for name, (value, _) in fit.parameters.items()}
-    distance = landscape[["s2", "s2_se"]].isel(image=image)
-    if place:
-        # Next to a missing point, or outside the grid, take the nearest point.
-        inside = distance.interp(place)
-        known = bool(np.isfinite(inside["s2"]))
-        distance = inside if known else distance.sel(place, method="nearest")
+    design, one = design_of(landscape), landscape.isel(image=[image])
+    s2, error = (flat(one, variable, "image")[0] for variable in ("s2", "s2_se"))
+    point = np.array([place[name] for name in design.names])
+    computed = np.isfinite(s2)
+    if design.names and design.linear(np.where(computed, 1.0, 0.0))(point[None])[0] > 1 - 1e-9:
+        s2, error = (design.linear(values)(point[None]) for values in (s2, error))
+    elif design.names:
+        # Next to a missing point take the nearest one that is computed.
+        nearest = design.nearest(point, computed)
+        s2, error = s2[[nearest]], error[[nearest]]
     return {
-        "s2": float(distance["s2"]),
-        "s2_se": float(distance["s2_se"]),
+        "s2": float(s2[0]),
+        "s2_se": float(error[0]),
         "border": ", ".join(fit.border),
         "best": [place.get(name, np.nan) for name in names],
     }

@@ -9,7 +9,9 @@ import xarray as xr
 
 from latticescape.analysis.checks import RUN_AGAIN
 from latticescape.analysis.inference.estimation.fit import Fit, fit
+from latticescape.analysis.inference.landscapes.designs import flat
 from latticescape.analysis.inference.landscapes.landscape import (
+    columns_of,
     histograms_at,
     landscape,
     random_mixing,
@@ -366,14 +368,13 @@ def predictions(model: Model, observed: xr.Dataset) -> Predictions:
 
 
 def _gathered(histograms: xr.DataArray, kind: str) -> Predictions:
-    names = tuple(str(d) for d in histograms.dims if d not in ("image", "configuration"))
-    counts = histograms.transpose("image", *names, "configuration").to_numpy().astype(float)
-    counts = counts.reshape(len(counts), -1, counts.shape[-1])
-    axes = np.meshgrid(*(histograms[name].to_numpy() for name in names), indexing="ij")
-    values = np.stack([axis.ravel() for axis in axes], axis=-1) if names else np.empty((1, 0))
+    points = xr.Dataset({"s2_total": histograms.isel(image=0, configuration=0), "p": histograms})
+    counts = flat(points, "p", "image", last=["configuration"])
+    columns = columns_of(points)
+    values = np.column_stack([*columns.values()]) if columns else np.empty((1, 0))
     total = counts.sum(axis=-1)
     done = (total > 0).all(axis=0)
     if not done.any():
         problem = "no point of the sweep is computed at every composition"
         raise RequestError(problem, came="no counts", hint=RUN_AGAIN)
-    return Predictions(names, values[done], counts[:, done] / total[:, done, None], kind)
+    return Predictions(tuple(columns), values[done], counts[:, done] / total[:, done, None], kind)

@@ -59,7 +59,7 @@ def p_values(
         ``"chi2"``: χ²(k−1).sf(4 N f S²), the published convention; too large where many classes are
         nearly empty, and fitted parameters are not subtracted. ``"bootstrap"``: images of N f
         independent neighbourhoods are drawn from the model's histogram at its best point of the
-        grid, and fitted as the real ones were. ``"shuffle"``, only for the random alloy: the
+        sweep, and fitted as the real ones were. ``"shuffle"``, only for the random alloy: the
         species are shuffled over each image's own sites, which keeps the overlap of neighbourhoods;
         needs images whose sites are known (measured images, stores of them, or tables of atoms).
     draws
@@ -68,7 +68,7 @@ def p_values(
     seed
         Of the draws.
     refit
-        Fit every draw over the points of the grid. Otherwise p-values of fitted models are too
+        Fit every draw over the points of the sweep. Otherwise p-values of fitted models are too
         large.
     composition
         Of drawn images: ``"held"`` at the measured one, as in a piece of a large alloy whose

@@ -136,7 +136,7 @@ def bootstrap(
     elif kind == "images":
         images = len(deviances.numbers)
         times = rng.multinomial(images, np.full(images, 1 / images), size=draws)
-        resampled = between.minimum(times @ deviances.parts.reshape(images, -1)[:, between.chosen])
+        resampled = between.minimum(times @ deviances.parts[:, between.chosen])
         # The variance of resampled images is smaller than that of new ones by (n − 1)/n.
         estimates = minimum.point + np.sqrt(images / (images - 1)) * (resampled - minimum.point)
         estimates = estimates + _monte_carlo(minimum, draws, rng)
@@ -150,9 +150,8 @@ def bootstrap(
             resampled_counts.append(np.maximum(total + wider * (times @ parts - total), 0))
         estimates = _fitted(landscape, minimum, np.stack(resampled_counts, axis=1))
         estimates = estimates + _monte_carlo(minimum, draws, rng)
-    edges = np.array([[axis[0], axis[-1]] for axis in between.axes])
-    estimates = np.clip(estimates, edges[:, 0], edges[:, 1])
-    return _described(landscape, minimum.fit, estimates, kind)
+    estimates = between.design.inside(estimates)
+    return _described(minimum, estimates, kind)
 
 
 def _check(landscape: xr.Dataset, kind: str, draws: int, atoms: Mapping[str, Atoms] | None) -> None:
@@ -223,8 +222,8 @@ def _fitted(landscape: xr.Dataset, minimum: Minimum, counts: Floats) -> Floats:
     return minimum.between.minimum(values)
 
 
-def _described(landscape: xr.Dataset, estimate: Fit, estimates: Floats, kind: Kind) -> Bootstrap:
-    names = [n for n in estimate.parameters if landscape.sizes[n] > 1]
+def _described(minimum: Minimum, estimates: Floats, kind: Kind) -> Bootstrap:
+    estimate, names = minimum.fit, minimum.deviances.names
     columns = {name: estimates[:, k] for k, name in enumerate(names)}
     draws = xr.Dataset(
         {

@@ -1,6 +1,5 @@
 """−2 ln L of a landscape, the basis of all parameter estimates."""
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -12,7 +11,7 @@ from scipy.stats import binom
 
 from latticescape.analysis.checks import RUN_AGAIN
 from latticescape.analysis.counts.overlap import neighborhoods_overlap
-from latticescape.analysis.inference.landscapes.landscape import parameters_of
+from latticescape.analysis.inference.landscapes.designs import Design, at_point, design_of, flat
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
@@ -123,18 +122,16 @@ DISPERSION = (0.25, 20.0)
 
 @dataclass(frozen=True)
 class Deviance:
-    """−2 ln L = 4 Σ_d N_d f_d S²_d over the grid, with its biases subtracted.
+    """−2 ln L = 4 Σ_d N_d f_d S²_d at the points of a landscape, with its biases subtracted.
 
     Attributes
     ----------
-    axes
-        Values of every parameter that has more than one, by name.
-    fixed
-        Those that have one.
+    design
+        The points, and the parameters that have only one value.
     values, errors
-        Over the axes: −2 ln L, and its Monte Carlo standard error.
+        (points,): −2 ln L, and its Monte Carlo standard error.
     parts
-        (parts, …): −2 ln L of every image or source.
+        (parts, points): −2 ln L of every image or source.
     numbers
         (parts,): N_d f_d of the images or sources.
     overlap
@@ -143,8 +140,7 @@ class Deviance:
         (parts, classes): how much more than Poisson's the counts of a class scatter, or None.
     """
 
-    axes: dict[str, Floats]
-    fixed: dict[str, float]
+    design: Design
     values: Floats
     errors: Floats
     parts: Floats
@@ -155,11 +151,11 @@ class Deviance:
     @property
     def names(self) -> tuple[str, ...]:
         """The parameters that can be fitted."""
-        return tuple(self.axes)
+        return self.design.names
 
 
 def deviance(landscape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
-    """−2 ln L over the grid of a landscape.
+    """−2 ln L at the points of a landscape.
 
     S² is freed of the bias of the finite simulation (``s2_bias``), and of the pull of classes of
     few counts (:func:`count_bias`).
@@ -177,7 +173,8 @@ def deviance(landscape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
     Raises
     ------
     RequestError
-        If no point is computed, or the data that ``overlap`` needs are missing.
+        If no point is computed, the data that ``overlap`` needs are missing, or as of
+        :func:`design_of`.
 
     Examples
     --------
@@ -192,22 +189,19 @@ def deviance(landscape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
     if not np.isfinite(landscape["s2_total"]).any():
         raise RequestError("no point of the landscape is computed", came="NaN", hint=RUN_AGAIN)
     chosen = chosen_overlap(landscape, overlap)
-    names, part = parameters_of(landscape), part_of(landscape)
     numbers = landscape["n"].values.astype(float)
     if chosen == "effective":
         numbers = np.minimum(landscape["effective_n"].values.astype(float), numbers)
-    swept = tuple(name for name in names if landscape.sizes[name] > 1)
-    one = landscape.isel({name: 0 for name in names if name not in swept})
-    dispersion = _dispersion(one, chosen)
-    values, errors, parts = _sums(one, part, numbers, swept)
+    design = design_of(landscape)
+    dispersion = _dispersion(landscape, chosen)
+    values, errors, parts = _sums(landscape, numbers)
     if dispersion is not None:
-        q = one["probability"].transpose(part, *swept, "configuration").values
+        q = flat(landscape, "probability", part_of(landscape), last=["configuration"])
         pulls = zip(q, numbers, dispersion, strict=True)
         pull = np.array([count_bias(*of_image) for of_image in pulls])
         values, parts = values + pull.sum(axis=0), parts + pull
     return Deviance(
-        axes={name: one[name].values.astype(float) for name in swept},
-        fixed={name: float(landscape[name][0]) for name in names if name not in swept},
+        design=design,
         values=values,
         errors=errors,
         parts=parts,
@@ -252,21 +246,19 @@ def chosen_overlap(landscape: xr.Dataset, asked: Overlap | None) -> Overlap:
     return next((way for way in ways if overlapping and able[way]), "independent")
 
 
-def part_of(landscape: xr.Dataset) -> Hashable:
+def part_of(landscape: xr.Dataset) -> str:
     """The dimension of what the total is summed over: ``image``, or ``source``."""
-    return landscape["n"].dims[0]
+    return str(landscape["n"].dims[0])
 
 
 def deviances_of(
     landscape: xr.Dataset, deviances: Deviance, counts: Floats, points: npt.NDArray[np.intp]
 ) -> Floats:
-    """−2 ln L of other counts, (draws, images, classes), at points of the grid: (draws, points)."""
-    one = landscape.isel(dict.fromkeys(deviances.fixed, 0))
+    """−2 ln L of other counts, (draws, images, classes), at some points: (draws, points)."""
     part = part_of(landscape)
-    q = one["probability"].transpose(part, *deviances.names, "configuration").values
-    q = q.reshape(len(q), -1, q.shape[-1])[:, points]
-    known = one["s2"].transpose(part, *deviances.names).values.reshape(len(q), -1)[:, points]
-    values = np.repeat(deviances.values.ravel()[points][None], len(counts), axis=0)
+    q = flat(landscape, "probability", part, last=["configuration"])[:, points]
+    known = flat(landscape, "s2", part)[:, points]
+    values = np.repeat(deviances.values[points][None], len(counts), axis=0)
     for d, number in enumerate(deviances.numbers):
         root = np.sqrt(counts[:, d] / counts[:, d].sum(axis=-1, keepdims=True))
         overlap = np.clip(root @ np.sqrt(q[d]).T, 0, 1)
@@ -274,22 +266,23 @@ def deviances_of(
     return values
 
 
-def _sums(
-    landscape: xr.Dataset, part: Hashable, numbers: Floats, names: tuple[str, ...]
-) -> tuple[Floats, Floats, Floats]:
+def _sums(landscape: xr.Dataset, numbers: Floats) -> tuple[Floats, Floats, Floats]:
     """4 N S² in total, its error, and of every image."""
-    s2 = (landscape["s2"] - landscape.get("s2_bias", 0.0)).transpose(part, *names).values
-    weight = 4 * numbers.reshape(-1, *[1] * len(names))
+    part, weight = part_of(landscape), 4 * numbers[:, None]
+    s2, error = flat(landscape, "s2", part), flat(landscape, "s2_se", part)
+    if "s2_bias" in landscape:
+        s2 = s2 - flat(landscape, "s2_bias", part)
     if np.array_equal(numbers, landscape["n"].values):
         # Images of one composition share a simulation and its error; the total accounts for it.
-        total = landscape["s2_total"] - landscape.get("s2_total_bias", 0.0)
-        values, errors = (
-            4 * numbers.sum() * each.transpose(*names).values
-            for each in (total, landscape["s2_total_se"])
-        )
-        return values, errors, weight * s2
-    each = weight * landscape["s2_se"].transpose(part, *names).values
-    return np.sum(weight * s2, axis=0), np.sqrt(np.sum(each**2, axis=0)), weight * s2
+        total, errors = flat(landscape, "s2_total"), flat(landscape, "s2_total_se")
+        if "s2_total_bias" in landscape:
+            total = total - flat(landscape, "s2_total_bias")
+        return 4 * numbers.sum() * total, 4 * numbers.sum() * errors, weight * s2
+    return (
+        np.sum(weight * s2, axis=0),
+        np.sqrt(np.sum((weight * error) ** 2, axis=0)),
+        weight * s2,
+    )
 
 
 def _dispersion(landscape: xr.Dataset, overlap: Overlap) -> Floats | None:
@@ -298,9 +291,7 @@ def _dispersion(landscape: xr.Dataset, overlap: Overlap) -> Floats | None:
         return None
     if overlap != "simulated":
         return np.ones(landscape["counts"].shape)
-    total = landscape["s2_total"]
-    least = np.unravel_index(int(np.nanargmin(total.values)), total.shape)
-    q = landscape["probability"].isel(dict(zip(total.dims, map(int, least), strict=True)))
+    q = at_point(landscape, int(np.nanargmin(landscape["s2_total"].values)))["probability"]
     variance = np.diagonal(landscape["count_covariance"].values, axis1=1, axis2=2)
     expected = q.transpose(part_of(landscape), "configuration").values
     usual = expected * (1 - expected)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from scipy.ndimage import minimum_filter
 
 from latticescape.analysis.inference.estimation.deviance import Deviance, Overlap, deviance, part_of
 from latticescape.analysis.inference.estimation.information import (
@@ -16,14 +15,12 @@ from latticescape.analysis.inference.estimation.information import (
     information,
     named_directions,
 )
+from latticescape.analysis.inference.landscapes.designs import PINNED, at_point, flat
 from latticescape.analysis.inference.landscapes.interpolation import Interpolation, interpolation
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
-
-# A minimum closer to the edge of the grid than this, in half widths, is at the edge.
-PINNED = 1e-6
 
 # Ends of the confidence intervals of a Gaussian, in standard errors.
 GAUSSIAN = {"low68": -0.994458, "high68": 0.994458, "low95": -1.959964, "high95": 1.959964}
@@ -57,7 +54,8 @@ class Fit:
     s2_se, s2_total_se
         Their Monte Carlo standard errors, at the grid point nearest to the minimum.
     border
-        Parameters whose minimum lies at the edge of the grid: the true one may lie outside.
+        Parameters whose minimum lies at the edge of the grid, or of the box around scattered
+        points: the true one may lie outside.
     flat
         Combinations of parameters that the data do not determine.
     monte_carlo_covariance
@@ -115,7 +113,7 @@ def fit(landscape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
     the biases of a finite simulation and of rare classes. Laplace's approximation gives
     Cov = (2 N ∂²S²/∂w²)⁻¹; where counts overlap or are few it is H⁻¹ J H⁻¹ (see
     :mod:`information`), and the Monte Carlo error of the minimum is added. Where
-    there are too few points for a curve, the best grid point is returned with infinite errors.
+    there are too few points for a curve, the best point is returned with infinite errors.
 
     Parameters
     ----------
@@ -127,7 +125,8 @@ def fit(landscape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
     Raises
     ------
     RequestError
-        If no point of the landscape is computed.
+        If no point of the landscape is computed; or its scattered points are too few for a
+        parabola, or lie on one line or plane.
 
     Examples
     --------
@@ -148,16 +147,15 @@ def fit(landscape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
         )
     between = interpolated(deviances)
     if between is None:
-        # The best grid point, with infinite errors.
-        least = np.unravel_index(int(np.nanargmin(deviances.values)), deviances.values.shape)
-        at = dict(zip(deviances.names, map(int, least), strict=True))
-        place = landscape.isel({**at, **dict.fromkeys(deviances.fixed, 0)})
-        names = parameters_of(landscape)
+        # The best point, with infinite errors.
+        least, design = int(np.nanargmin(deviances.values)), deviances.design
+        place, names = at_point(landscape, least), parameters_of(landscape)
+        ends = design.at_edge(design.places[least], least) if design.names else np.empty((0, 2))
         return Fit(
             {name: (float(place[name]), float("inf")) for name in names},
             np.full((len(names),) * 2, np.inf),
             **_distances(place),
-            border=tuple(name for name, i in at.items() if i in (0, landscape.sizes[name] - 1)),
+            border=tuple(n for n, e in zip(design.names, ends, strict=True) if e.any()),
             overlap=deviances.overlap,
         )
     return find_minimum(landscape, deviances, between).fit
@@ -195,7 +193,7 @@ class Minimum:
 def interpolated(deviances: Deviance) -> Interpolation | None:
     """Interpolate −2 ln L, or return None if there are too few points for a curve."""
     try:
-        return interpolation(deviances.axes, deviances.values, deviances.errors)
+        return interpolation(deviances.design, deviances.values, deviances.errors)
     except RequestError:
         return None
 
@@ -214,8 +212,7 @@ def required_interpolation(deviances: Deviance, purpose: str) -> Interpolation:
 def find_minimum(landscape: xr.Dataset, deviances: Deviance, between: Interpolation) -> Minimum:
     """The minimum and its covariance."""
     point = between.minimum()
-    edges = np.array([[axis[0], axis[-1]] for axis in between.axes]).T
-    half = (edges[1] - edges[0]) / 2
+    half = between.design.half
     known = information(landscape, deviances, between, point)
     curvature = known.curvature * np.outer(half, half)
     inverse = np.asarray(np.linalg.pinv(curvature, rcond=1e-10, hermitian=True), float)
@@ -231,7 +228,7 @@ def find_minimum(landscape: xr.Dataset, deviances: Deviance, between: Interpolat
     monte_carlo = firm @ noise @ firm * np.outer(half, half)
     covariance = (vectors * spread) @ vectors.T * np.outer(half, half) + monte_carlo
     lost = np.abs(vectors[:, flat]).max(axis=1, initial=0.0) > 0.1
-    border = _border(deviances, point, edges, half, lost)
+    border = _border(deviances, point, lost)
     fit = _fit(landscape, deviances, between, point, covariance, monte_carlo, border)
     flats = named_directions(
         deviances.names,
@@ -258,19 +255,15 @@ def find_minimum(landscape: xr.Dataset, deviances: Deviance, between: Interpolat
 
 
 def _border(
-    deviances: Deviance, point: Floats, edges: Floats, half: Floats, lost: npt.NDArray[np.bool_]
+    deviances: Deviance, point: Floats, lost: npt.NDArray[np.bool_]
 ) -> dict[str, tuple[float, float]]:
-    """Parameters at the edge of the grid, and the ranges that their axes should have instead."""
-    least = np.unravel_index(int(np.nanargmin(deviances.values)), deviances.values.shape)
-    extensions = {}
-    for k, (name, axis) in enumerate(deviances.axes.items()):
-        low, high = map(float, edges[:, k])
-        near = np.array([point[k] - low, high - point[k]]) <= PINNED * half[k]
-        ends = np.array([axis[least[k]] == low, axis[least[k]] == high])
-        if lost[k] or not (near | ends).any():
-            continue
-        down = bool((near | ends)[0])
-        extensions[name] = (low - float(half[k]), high) if down else (low, high + float(half[k]))
+    """Parameters at the edge of the box, and the ranges that they should have instead."""
+    design, extensions = deviances.design, {}
+    ends = design.at_edge(point, int(np.nanargmin(deviances.values)))
+    for k, name in enumerate(design.names):
+        low, high, half = (float(each[k]) for each in (design.low, design.high, design.half))
+        if ends[k].any() and not lost[k]:
+            extensions[name] = (low - half, high) if ends[k, 0] else (low, high + half)
     return extensions
 
 
@@ -285,26 +278,23 @@ def _fit(
 ) -> Fit:
     at = dict(zip(deviances.names, map(float, point), strict=True))
     errors = np.sqrt(np.diag(covariance))
-    # The distance of a minimum outside the grid is unknown.
-    edges = np.array([[axis[0], axis[-1]] for axis in between.axes])
-    separation = np.abs(edges - point[:, None]).min(axis=1)
-    pinned = separation <= PINNED * np.ptp(edges, axis=1) / 2
-    errors[pinned & np.isin(deviances.names, list(border))] = np.inf
+    # The distance of a minimum outside the box is unknown.
+    design = deviances.design
+    pinned = np.minimum(point - design.low, design.high - point) <= PINNED * design.half
+    errors[pinned & np.isin(design.names, list(border))] = np.inf
     parameters = {
         name: (at[name], float(e)) for name, e in zip(deviances.names, errors, strict=True)
     }
-    nearby = landscape.sel({**at, **deviances.fixed}, method="nearest")
+    nearby = at_point(landscape, design.nearest(point, np.isfinite(deviances.values)))
     # S² of every image and in total where the total is smallest, smoothed as −2 ln L is.
-    one = landscape.isel(dict.fromkeys(deviances.fixed, 0))
-    total = one["s2_total"].transpose(*deviances.names).values.reshape(1, -1)
-    parts = one["s2"].transpose(part_of(landscape), *deviances.names).values
-    values = np.vstack([total, parts.reshape(len(one["n"]), -1)])[:, between.chosen].T
+    total, parts = flat(landscape, "s2_total"), flat(landscape, "s2", part_of(landscape))
+    values = np.vstack([total, parts])[:, between.chosen].T
     lowest = between.minimum(4 * deviances.numbers.sum() * values[:, :1].T)
     smoothed = between.process.of(values).mean(between.scaled(lowest))[0]
     s2, s2_total = np.maximum(smoothed[1:], 0), max(float(smoothed[0]), 0.0)
     every = parameters_of(landscape)
     return Fit(
-        parameters={n: parameters.get(n, (deviances.fixed.get(n, np.nan), np.inf)) for n in every},
+        parameters={n: parameters.get(n, (design.fixed.get(n, np.nan), np.inf)) for n in every},
         covariance=_spread_out(covariance, deviances.names, every),
         border=tuple(border),
         monte_carlo_covariance=_spread_out(monte_carlo, deviances.names, every),
@@ -347,7 +337,7 @@ def find_minima(deviances: Deviance, between: Interpolation) -> Floats:
     Parameters
     ----------
     deviances, between
-        −2 ln L over the grid, and its interpolation.
+        −2 ln L at the points, and its interpolation.
 
     Returns
     -------
@@ -356,22 +346,22 @@ def find_minima(deviances: Deviance, between: Interpolation) -> Floats:
 
     Examples
     --------
+    >>> from latticescape.analysis.inference.landscapes.designs import GridDesign
     >>> from latticescape.analysis.inference.landscapes.interpolation import interpolation
     >>> w = np.linspace(-1.0, 1.0, 41)
     >>> value = 200 * (w**2 - 0.25) ** 2 + w
     >>> zero = 0 * value
     >>> one = value[None], np.ones(1), "independent", None
-    >>> deviances = Deviance({"w1": w}, {}, value, zero, *one)
-    >>> between = interpolation(deviances.axes, deviances.values, deviances.errors)
+    >>> deviances = Deviance(GridDesign(("w1",), (w,)), value, zero, *one)
+    >>> between = interpolation(deviances.design, deviances.values, deviances.errors)
     >>> find_minima(deviances, between).round(1).tolist()
     [[-0.5], [0.5]]
     """
-    table = np.where(np.isfinite(deviances.values), deviances.values, np.inf)
-    local = (table == minimum_filter(table, size=3, mode="nearest")) & np.isfinite(table)
-    noise = float(np.nanmedian(deviances.errors.ravel()[between.chosen]))
-    places = np.nonzero(local & (table <= table.min() + MODE + 2 * noise))
-    begin = np.column_stack([a[i] for a, i in zip(deviances.axes.values(), places, strict=True)])
-    low, high = between.scaled(np.array([[a[0], a[-1]] for a in between.axes]).T)
+    values, design = deviances.values, between.design
+    noise = float(np.nanmedian(deviances.errors[between.chosen]))
+    local = design.lowest_nearby(values) & (values <= np.nanmin(values) + MODE + 2 * noise)
+    begin = design.places[local]
+    low, high = between.scaled(design.low), between.scaled(design.high)
     minima = between.process.minima(between.scaled(begin), low, high) * between.half
     minima = np.vstack([between.minimum(), minima + between.centre])
     heights = between.value(minima)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from latticescape.analysis.inference.estimation.deviance import Deviance, part_of, root_moments
+from latticescape.analysis.inference.landscapes.designs import flat
 from latticescape.analysis.inference.landscapes.interpolation import Interpolation
 
 Floats = npt.NDArray[np.float64]
@@ -48,7 +49,7 @@ def information(
     deviances, between
         Its −2 ln L, and the interpolation of that.
     point
-        (parameters,), in the order of ``deviances.axes``.
+        (parameters,), in the order of ``deviances.names``.
 
     Examples
     --------
@@ -61,7 +62,7 @@ def information(
     ...      "s2_total": ("w1", s2), "s2_total_se": ("w1", 0 * s2), "n": ("image", [100])},
     ...     coords={"w1": w})
     >>> deviances = deviance(landscape)
-    >>> between = interpolation(deviances.axes, deviances.values, deviances.errors)
+    >>> between = interpolation(deviances.design, deviances.values, deviances.errors)
     >>> information(landscape, deviances, between, np.zeros(1)).curvature.round(3).tolist()
     [[400.0]]
     """
@@ -89,28 +90,23 @@ def root_histograms(
 ) -> tuple[Floats, Floats]:
     """√q of the simulation at a point, (parts, classes), and its slopes, (parts, axes, classes).
 
-    From a parabola through the grid points near the minimum.
+    From a parabola through the points near the minimum.
     """
-    one = landscape.isel(dict.fromkeys(deviances.fixed, 0))
-    # The low points, and three along each axis around the lowest.
+    # The low points, and those around the lowest.
     values = between.process.mean(between.process.points)
-    low = np.zeros(deviances.values.shape, bool)
-    low.ravel()[between.chosen[values <= values.min() + NEAR]] = True
-    lowest = np.unravel_index(between.chosen[int(np.argmin(values))], low.shape)
-    starts = np.clip(np.array(lowest) - 1, 0, np.array(low.shape) - 3)
-    low[tuple(slice(start, start + 3) for start in starts.tolist())] = True
-    chosen = np.flatnonzero(low & np.isfinite(deviances.values))
+    lowest = int(between.chosen[int(np.argmin(values))])
+    near = between.design.around(lowest, np.isfinite(deviances.values))
+    near[between.chosen[values <= values.min() + NEAR]] = True
+    chosen = np.flatnonzero(near)
     # Columns 1, w_i, w_i w_j of a parabola around the point, and the unit of each w.
-    grid = np.stack(np.meshgrid(*deviances.axes.values(), indexing="ij"), axis=-1)
-    offsets = grid.reshape(-1, len(point))[chosen] - point
+    offsets = between.design.places[chosen] - point
     width = np.maximum(np.abs(offsets).max(axis=0), 1e-300)
     scaled = offsets / width
     pairs = combinations_with_replacement(range(len(point)), 2)
     squares = [scaled[:, i] * scaled[:, j] for i, j in pairs]
     design = np.column_stack([np.ones(len(scaled)), scaled, *squares])
-    q = one["probability"].transpose(part_of(landscape), *deviances.names, "configuration").values
-    near = np.sqrt(q.reshape(len(q), -1, q.shape[-1])[:, chosen])
-    parabolas = np.linalg.pinv(design) @ near
+    q = flat(landscape, "probability", part_of(landscape), last=["configuration"])
+    parabolas = np.linalg.pinv(design) @ np.sqrt(q[:, chosen])
     value = np.clip(parabolas[:, 0], 0, 1)
     value = value / np.linalg.norm(value, axis=-1, keepdims=True)
     return value, parabolas[:, 1 : 1 + len(point)] / width[:, None]
@@ -131,7 +127,7 @@ def _root_scatter(
     return slope, covariance
 
 
-# From the middle to the edge of the grid −2 ln L rises by less than this: the 95 % interval of the
+# From the middle to the edge of the box −2 ln L rises by less than this: the 95 % interval of the
 # direction is the complete grid.
 RISE = 3.84
 

@@ -45,8 +45,7 @@ class Density:
     def __init__(self, minimum: Minimum, priors: Sequence[Any]) -> None:
         self.minimum = minimum
         self.priors = priors
-        edges = np.array([[axis[0], axis[-1]] for axis in minimum.between.axes])
-        self.low, self.high = edges[:, 0], edges[:, 1]
+        self.low, self.high = minimum.between.design.low, minimum.between.design.high
         self.least = float(minimum.between.value(minimum.point)[0])
         # The stretch about the minimum, and a factor of −2 ln L: one of them is 1.
         self.stretch, self.factor = np.eye(len(minimum.point)), 1.0
@@ -308,12 +307,11 @@ def _described(
     flat = kept.reshape(number, -1, kept.shape[-1])
     draws = {name: flat[..., k] for k, name in enumerate(names)}
     draws |= {
-        name: np.full(flat.shape[:2], value) for name, value in minimum.deviances.fixed.items()
+        name: np.full(flat.shape[:2], value)
+        for name, value in minimum.deviances.design.fixed.items()
     }
-    part = str(part_of(landscape))
-    parts = minimum.deviances.parts.reshape(len(minimum.deviances.numbers), -1)[
-        :, minimum.between.chosen
-    ]
+    part = part_of(landscape)
+    parts = minimum.deviances.parts[:, minimum.between.chosen]
     process = minimum.between.process.of(parts.T)
     places = minimum.between.scaled(density.adjusted(flat.reshape(-1, len(names))))
     likelihood = -density.factor * process.mean(places).reshape(*flat.shape[:2], -1) / 2
@@ -493,7 +491,7 @@ def fit_with_excess(
     names = values.names
     density = Density(minimum, [None] * len(names))
     number = points or POINTS.get(len(names), FEWEST_POINTS)
-    axes = [np.linspace(axis[0], axis[-1], number) for axis in between.axes]
+    axes = np.linspace(between.design.low, between.design.high, number).T
     mesh = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     excess = -2 * density(mesh.reshape(-1, len(names))).reshape(mesh.shape[:-1])
     return minimum.fit, xr.DataArray(
@@ -515,7 +513,7 @@ def of_one_part(landscape: xr.Dataset, part: object) -> xr.Dataset:
     >>> float(of_one_part(landscape, "two").s2_total)
     0.03
     """
-    dim = str(part_of(landscape))
+    dim = part_of(landscape)
     one = landscape.isel({dim: landscape[dim].values.tolist().index(part)})
     totals = {
         f"s2_total{end}": one[f"s2{end}"] for end in ("", "_se", "_bias") if f"s2{end}" in one

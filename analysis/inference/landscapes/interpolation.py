@@ -1,27 +1,21 @@
 """Interpolate a landscape: a Gaussian process near the minimum, linearly elsewhere."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from scipy.interpolate import RegularGridInterpolator
 
-from latticescape.analysis.checks import RUN_AGAIN, check_least
+from latticescape.analysis.inference.landscapes.designs import Design, design_of, flat
 from latticescape.analysis.inference.landscapes.gaussian_process import Process
-from latticescape.analysis.inference.landscapes.landscape import parameters_of
-from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
 
-# The Gaussian process uses points where −2 ln L is at most HIGH above its minimum, and those within
-# STEPS grid steps of the lowest, by number of axes; at most MOST of them.
+# The Gaussian process uses points where −2 ln L is at most HIGH above its minimum, and those close
+# to the lowest; at most MOST of them.
 HIGH = 60.0
-STEPS = {1: 8, 2: 5, 3: 3}
-FEWEST_STEPS = 2
 MOST = 500
 
 # Values above the minimum are met less closely, by this share of their height, and by more where
@@ -31,24 +25,29 @@ LOOSE = 0.01
 
 @dataclass(frozen=True)
 class Interpolation:
-    """A landscape at any point of the grid's box.
+    """A landscape at any place in the box around its points.
 
     Attributes
     ----------
-    names
-        The parameters.
-    axes
-        Values of each on the grid.
+    design
+        The points of the landscape.
+    centre, half
+        (parameters,): middle and half width of the range of the Gaussian process.
+    chosen
+        Indices of the points that it goes through.
+    linear
+        Values at places (m, parameters) elsewhere.
+    is_near
+        Whether the Gaussian process is used at places (m, parameters).
     """
 
-    names: tuple[str, ...]
-    axes: tuple[Floats, ...]
+    design: Design
     centre: Floats
     half: Floats
     chosen: npt.NDArray[np.intp]
     process: Process
-    linear: RegularGridInterpolator
-    cells: Booleans
+    linear: Callable[[Floats], Floats]
+    is_near: Callable[[Floats], Booleans]
 
     def __call__(self, points: npt.ArrayLike) -> tuple[Floats, Floats]:
         """Values and their standard errors, (m,) each, at points (m, parameters).
@@ -56,7 +55,7 @@ class Interpolation:
         The errors include finite simulation and interpolation. They are zero where the
         interpolation is linear, outside of the range of the Gaussian process.
         """
-        places = self._within(points)
+        places = self.design.inside(points)
         value, error = self.linear(places), np.zeros(len(places))
         near = self.is_near(places)
         scaled = self.scaled(places[near])
@@ -66,7 +65,7 @@ class Interpolation:
 
     def value(self, points: npt.ArrayLike) -> Floats:
         """The values without errors, which is faster."""
-        places = self._within(points)
+        places = self.design.inside(points)
         near = self.is_near(places)
         value: Floats = np.empty(len(places))
         value[near] = self.process.mean(self.scaled(places[near]))
@@ -75,21 +74,22 @@ class Interpolation:
 
     def on_grid(self, points: int = 101) -> xr.Dataset:
         """Values and errors on a grid of ``points`` per axis: ``value``, ``value_se``."""
-        axes = [np.linspace(axis[0], axis[-1], points) for axis in self.axes]
+        names, low, high = self.design.names, self.design.low, self.design.high
+        axes = np.linspace(low, high, points).T
         mesh = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
         value, error = self(mesh.reshape(-1, len(axes)))
         shape = mesh.shape[:-1]
         return xr.Dataset(
             {
-                "value": (self.names, value.reshape(shape)),
-                "value_se": (self.names, error.reshape(shape)),
+                "value": (names, value.reshape(shape)),
+                "value_se": (names, error.reshape(shape)),
             },
-            coords=dict(zip(self.names, axes, strict=True)),
+            coords=dict(zip(names, axes, strict=True)),
         )
 
     def minimum(self, values: Floats | None = None) -> Floats:
         """The least point, (parameters,); of other values at ``chosen`` (draws, n) one each."""
-        low, high = self.scaled(np.array([[a[0], a[-1]] for a in self.axes]).T)
+        low, high = self.scaled(self.design.low), self.scaled(self.design.high)
         process = self.process if values is None else self.process.of(values.T)
         smooth = process.mean(process.points)
         begin = process.points[np.argmin(smooth, axis=0)]
@@ -101,27 +101,14 @@ class Interpolation:
         scaled: Floats = (points - self.centre) / self.half
         return scaled
 
-    def is_near(self, places: Floats) -> Booleans:
-        """Whether the Gaussian process uses a corner of the grid cell."""
-        at = tuple(
-            np.clip(np.searchsorted(axis, column, "right") - 1, 0, len(axis) - 2)
-            for axis, column in zip(self.axes, places.T, strict=True)
-        )
-        return np.asarray(self.cells[at])
-
-    def _within(self, points: npt.ArrayLike) -> Floats:
-        places = np.asarray(points, float).reshape(-1, len(self.axes))
-        return np.column_stack(
-            [np.clip(c, a[0], a[-1]) for c, a in zip(places.T, self.axes, strict=True)]
-        )
-
 
 def interpolate(landscape: xr.Dataset, variable: str = "s2_total") -> Interpolation:
-    """Interpolate a landscape between the points of its grid, with errors.
+    """Interpolate a landscape between its points, with errors.
 
     Near the minimum a Gaussian process (a free parabola and a smooth rest whose height and lengths
-    are fitted) goes through the grid's values within their known Monte Carlo errors; elsewhere the
-    interpolation is linear. Points that are not computed are left out.
+    are fitted) goes through the values within their known Monte Carlo errors. Elsewhere the
+    interpolation is linear on a grid, and by inverse distance between scattered points. Points that
+    are not computed are left out.
 
     Parameters
     ----------
@@ -139,7 +126,8 @@ def interpolate(landscape: xr.Dataset, variable: str = "s2_total") -> Interpolat
     Raises
     ------
     RequestError
-        If an axis holds fewer than three values, or too few points are computed for a parabola.
+        If an axis holds fewer than three values, or too few points are computed for a parabola; or
+        as of :func:`design_of`.
 
     References
     ----------
@@ -156,64 +144,47 @@ def interpolate(landscape: xr.Dataset, variable: str = "s2_total") -> Interpolat
     >>> value.round(4).tolist(), bool(error.max() < 2e-5)
     ([0.02, 0.0204], True)
     """
-    names = parameters_of(landscape)
-    axes = {name: landscape[name].values.astype(float) for name in names}
-    values, errors = (landscape[v].transpose(*names).values for v in (variable, f"{variable}_se"))
-    return interpolation(axes, values, errors, high=HIGH / (4 * float(landscape["n"].sum())))
+    values, errors = flat(landscape, variable), flat(landscape, f"{variable}_se")
+    high = HIGH / (4 * float(landscape["n"].sum()))
+    return interpolation(design_of(landscape), values, errors, high=high)
 
 
 def interpolation(
-    axes: Mapping[str, Floats], values: Floats, errors: Floats, *, high: float = HIGH
+    design: Design, values: Floats, errors: Floats, *, high: float = HIGH
 ) -> Interpolation:
-    """Interpolate values (…) with known errors, accurately up to ``high`` above the smallest.
+    """Interpolate values (points,) with known errors, accurately up to ``high`` above the smallest.
 
     Examples
     --------
+    >>> from latticescape.analysis.inference.landscapes.designs import GridDesign
     >>> T = np.linspace(1.0, 3.0, 11)
-    >>> between = interpolation({"T": T}, 50 * (T - 1.93) ** 2, np.full(11, 0.01))
+    >>> between = interpolation(GridDesign(("T",), (T,)), 50 * (T - 1.93) ** 2, np.full(11, 0.01))
     >>> float(between.minimum()[0].round(3))
     1.93
     """
-    for name, axis in axes.items():
-        check_least(len(axis), 3, f"values of {name} for a curve", f"more of {name} in [grid]")
-    terms, number = (len(axes) + 1) * (len(axes) + 2) // 2, int(np.isfinite(values).sum())
-    if not axes or number <= terms:
-        problem = "too few points of the landscape are computed for a parabola"
-        raise RequestError(problem, came=number, allowed=f"more than {terms}", hint=RUN_AGAIN)
-    names = tuple(axes)
-    order = [np.argsort(axes[name]) for name in names]
-    grid = [axes[name][o] for name, o in zip(names, order, strict=True)]
-    table, noise = (part[np.ix_(*order)] for part in (values, errors))
-    chosen = _chosen(grid, table, noise, high)
-    mesh = np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1).reshape(-1, len(names))
-    known = mesh[chosen]
+    design.check(np.isfinite(values))
+    chosen = _chosen(design, values, errors, high)
+    known = design.places[chosen]
     centre, half = (known.max(axis=0) + known.min(axis=0)) / 2, np.ptp(known, axis=0) / 2
     half = np.where(half > 0, half, 1.0)
-    # The widest step: in a refined grid the narrow ones do not show the curve between the others.
-    step = np.array([np.diff(np.unique(column)).max(initial=0.0) for column in known.T]) / half
-    noise = np.where(np.isfinite(noise), noise, 0.0).ravel()[chosen]
-    loose = model_tolerance(table.ravel()[chosen] - np.nanmin(table), high)
+    noise = np.where(np.isfinite(errors), errors, 0.0)[chosen]
+    loose = model_tolerance(values[chosen] - np.nanmin(values), high)
     process = Process.through(
-        (known - centre) / half, table.ravel()[chosen], np.hypot(noise, loose), step
+        (known - centre) / half,
+        values[chosen],
+        np.hypot(noise, loose),
+        design.spacing(chosen) / half,
     )
-    filled = np.where(np.isfinite(table), table, np.nanmax(table))
-    used = np.zeros(table.shape, bool)
-    used.ravel()[chosen] = True
-    corners = product(*([slice(None, -1), slice(1, None)] for _ in table.shape))
-    # Indices into the values in the caller's order.
-    place = np.ravel_multi_index(
-        tuple(o[i] for o, i in zip(order, np.unravel_index(chosen, table.shape), strict=True)),
-        table.shape,
-    )
+    used = np.zeros(len(values), bool)
+    used[chosen] = True
     return Interpolation(
-        names=names,
-        axes=tuple(grid),
+        design=design,
         centre=centre,
         half=half,
-        chosen=place,
+        chosen=chosen,
         process=process,
-        linear=RegularGridInterpolator(tuple(grid), filled),
-        cells=np.asarray(np.logical_or.reduce([used[corner] for corner in corners])),
+        linear=design.linear(values),
+        is_near=design.near(used),
     )
 
 
@@ -223,27 +194,16 @@ def model_tolerance(height: Floats, high: float = HIGH) -> Floats:
     return tolerance
 
 
-def _chosen(
-    grid: Sequence[Floats], table: Floats, noise: Floats, high: float
-) -> npt.NDArray[np.intp]:
+def _chosen(design: Design, values: Floats, errors: Floats, high: float) -> npt.NDArray[np.intp]:
     """Indices of the points that the Gaussian process goes through."""
-    finite = np.isfinite(table)
-    lowest = np.unravel_index(int(np.nanargmin(table)), table.shape)
-    steps = STEPS.get(table.ndim, FEWEST_STEPS)
-    # In steps of the coarse grid if it was refined: its points still show the wider shape.
-    separation = [
-        (np.abs(axis - axis[i]) / np.diff(axis).max()).reshape(
-            [-1 if k == place else 1 for k in range(table.ndim)]
-        )
-        for place, (axis, i) in enumerate(zip(grid, lowest, strict=True))
-    ]
-    close = np.maximum.reduce(np.broadcast_arrays(*separation)) <= steps * (1 + 1e-9)
-    above = table - np.nanmin(table)
-    known = noise[finite & close & np.isfinite(noise)]
+    finite = np.isfinite(values)
+    close = design.close(int(np.nanargmin(values)))
+    above = values - np.nanmin(values)
+    known = errors[finite & close & np.isfinite(errors)]
     low = above <= max(high, 12 * float(np.median(known)) if known.size else 0.0)
     chosen = np.flatnonzero(finite & (low | close))
     if len(chosen) <= MOST:
         return chosen
-    ranked = chosen[np.argsort(above.ravel()[chosen])]
+    ranked = chosen[np.argsort(above[chosen])]
     rest = np.random.default_rng(0).permutation(ranked[MOST // 2 :])[: MOST - MOST // 2]
     return np.sort(np.concatenate([ranked[: MOST // 2], rest]))

@@ -173,33 +173,78 @@ def histograms_at(simulated: xr.Dataset, observed: xr.Dataset) -> xr.DataArray:
         _at_composition(simulated, observed.sel(image=image))["histogram_replica"].sum("replica")
         for image in observed["image"].values
     ]
-    return _by_image(rows, observed).reset_coords(drop=True)
+    made = _by_image(rows, observed)
+    others = [n for n, c in made.coords.items() if not c.dims or "configuration" in c.dims]
+    return made.drop_vars(others)
 
 
 def parameters_of(landscape: xr.Dataset) -> tuple[str, ...]:
-    """The parameter axes of a landscape.
+    """The parameters of a landscape: its axes, or those that vary together along a dimension.
 
     Raises
     ------
     RequestError
-        If it is over points on no grid, or over words.
+        If a dimension has no parameter, or a parameter is a word.
 
     Examples
     --------
     >>> parameters_of(xr.Dataset({"s2_total": ("point", [0.1])}, {"T": ("point", [2.0])}))
+    ('T',)
+    """
+    names: list[str] = []
+    for dim in map(str, landscape["s2_total"].dims):
+        along = [str(n) for n, c in landscape.coords.items() if c.dims == (dim,)]
+        own = [dim] if dim in along else along
+        words = [name for name in own if landscape[name].dtype.kind not in "fiu"]
+        if words or not own:
+            problem = f"the landscape has no numbers along {(*words, dim)[0]}"
+            came = "words, or true and false" if words else "a dimension without coordinates"
+            allowed = "parameters that are numbers"
+            hint = f"ds.isel({dim}=0), one of them"
+            raise RequestError(problem, came=came, allowed=allowed, hint=hint)
+        names += own
+    return tuple(names)
+
+
+def columns_of(landscape: xr.Dataset) -> dict[str, npt.NDArray[np.float64]]:
+    """The value of each parameter at every point, (points,), by name.
+
+    Examples
+    --------
+    >>> total = xr.DataArray(np.zeros((2, 2)), {"T": [1.0, 2.0], "H": [0.0, 0.5]}, ("T", "H"))
+    >>> columns_of(xr.Dataset({"s2_total": total}))["H"].tolist()
+    [0.0, 0.5, 0.0, 0.5]
+    """
+    total = landscape["s2_total"]
+    return {
+        name: landscape[name].broadcast_like(total).transpose(*total.dims).values.ravel() + 0.0
+        for name in parameters_of(landscape)
+    }
+
+
+def check_grid(landscape: xr.Dataset, what: str, hint: str) -> tuple[str, ...]:
+    """The axes of a landscape over a grid.
+
+    Raises
+    ------
+    RequestError
+        If it is at scattered points, or as :func:`parameters_of`.
+
+    Examples
+    --------
+    >>> landscape = xr.Dataset({"s2_total": ("point", [0.1])}, {"T": ("point", [2.0])})
+    >>> check_grid(landscape, "evidence", "compare, or fit")
     Traceback (most recent call last):
     ...
-    latticescape.RequestError: the landscape has no axis of numbers along point ...
+    latticescape.RequestError: evidence needs a grid (came: points of T along point; ...
     """
-    names = tuple(str(dim) for dim in landscape["s2_total"].dims)
-    for name in names:
-        if name not in landscape.coords or landscape[name].dtype.kind not in "fiu":
-            raise RequestError(
-                f"the landscape has no axis of numbers along {name}",
-                came="points on no grid" if name not in landscape.coords else "words",
-                allowed="a sweep over a grid of numbers: [grid] in its spec",
-                hint="landscape(…).s2_total in Python, which has S² of every point",
-            )
+    names = parameters_of(landscape)
+    dims = landscape["s2_total"].dims
+    if names != dims:
+        along = listed(str(dim) for dim in dims if dim not in names)
+        came = f"points of {listed(name for name in names if name not in dims)} along {along}"
+        allowed = "a sweep with every parameter as an axis of its own in [grid]"
+        raise RequestError(f"{what} needs a grid", came=came, allowed=allowed, hint=hint)
     return names
 
 
@@ -274,7 +319,15 @@ def _at_composition(simulated: xr.Dataset, image: xr.Dataset) -> xr.Dataset:
         return simulated.sel({COMPOSITION: measured}, method="nearest").drop_vars(COMPOSITION)
     if "composition" in simulated:
         realised = simulated["composition"].values
-        _check_composition(image, measured, np.unique(realised[np.isfinite(realised)]))
+        available = np.unique(realised[np.isfinite(realised)])
+        _check_composition(image, measured, available)
+        if np.ptp(available) > COMPOSITION_TOLERANCE if available.size else False:
+            raise RequestError(
+                "the points are of different compositions, and an image has one",
+                came=f"x from {available[0]:g} to {available[-1]:g} among the points",
+                allowed="one x for all points, or x as an axis of its own",
+                hint="x = [0.45, 0.55] in [grid], and points without x",
+            )
     return simulated
 
 

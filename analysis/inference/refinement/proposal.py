@@ -6,7 +6,7 @@ the simulated points; more points reduce them, and a target refers to them.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,15 +17,13 @@ from scipy.linalg import solve_triangular
 
 from latticescape.analysis.inference.estimation.deviance import Deviance, Overlap, deviance
 from latticescape.analysis.inference.estimation.fit import Fit, Minimum, find_minimum, interpolated
+from latticescape.analysis.inference.landscapes.designs import ScatteredDesign
 from latticescape.analysis.inference.landscapes.interpolation import Interpolation
 from latticescape.analysis.inference.refinement.candidates import (
+    Candidates,
     Forecast,
-    Grid,
     Values,
     expected_improvement,
-    gap,
-    middles,
-    rounded,
 )
 from latticescape.physics.errors import RequestError, checked_integer
 
@@ -43,9 +41,6 @@ AIM = 0.9
 # A point is simulated if its expected improvement on the lowest known −2 ln L exceeds this.
 IMPROVEMENT = 1.0
 
-# The number of new values outside of an edge at which the minimum lies.
-OUTSIDE = 3
-
 # A target below this share of the data's own error is smaller than necessary.
 SMALL_SHARE = 0.1
 
@@ -61,7 +56,8 @@ class Proposal:
         its position is still unknown; ``extend``: it may lie outside the grid; ``flat``: the images
         do not determine it, and no simulation helps; ``exhausted``: the budget is too small.
     axes
-        New values by parameter; none unless ``sharpen``, ``search`` or ``extend``.
+        New values by parameter; none unless ``sharpen``, ``search`` or ``extend``. On a grid they
+        are values of its axes; of scattered points, the k-th of each make the new point k.
     points
         The number of new points of the landscape.
     estimate
@@ -75,6 +71,8 @@ class Proposal:
         Numerical errors forecast with the new points.
     notes
         Warnings about the proposal, in sentences.
+    scattered
+        Whether points are proposed, and not values of axes.
     """
 
     status: Status
@@ -85,6 +83,7 @@ class Proposal:
     data_errors: Mapping[str, float]
     expected: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    scattered: bool = False
 
     @property
     def ends(self) -> bool:
@@ -110,12 +109,15 @@ def propose(
     Gaussian process through the landscape expects a lower minimum (expected improvement), or around
     the minimum while its shape is unknown. Otherwise values are added one by one, each with the
     largest decrease of the forecast variance of the minimum's place per new point of the grid.
-    Nothing is simulated here: simulate the values, compute the landscape again, and propose again.
+    If the landscape is of scattered points, points are proposed in place of values, by the same
+    rules. Nothing is simulated here: simulate the values, compute the landscape again, and propose
+    again.
 
     Parameters
     ----------
     landscape
-        A landscape over one to three parameters; points that are not computed are left out.
+        A landscape over one to three parameters, or of scattered points in any number; points that
+        are not computed are left out.
     target_error
         Largest numerical standard error by parameter.
     budget
@@ -154,11 +156,11 @@ def propose(
     check_target(target_error, deviances)
     check_budget(budget)
     between = interpolated(deviances)
+    candidates = Candidates.of(deviances, between)
+    task = _Task(deviances, candidates, dict(target_error), budget, limits or {})
     if between is None:
-        return _Task(deviances, dict(target_error), budget, limits or {}).blind()
-    return _Task(deviances, dict(target_error), budget, limits or {}).of(
-        find_minimum(landscape, deviances, between)
-    )
+        return task.blind()
+    return task.of(find_minimum(landscape, deviances, between))
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ class _Task:
     """A landscape with the target errors, budget and limits of a proposal."""
 
     deviances: Deviance
+    candidates: Candidates
     target: dict[str, float]
     budget: int | None
     limits: Mapping[str, tuple[float, float]]
@@ -186,7 +189,8 @@ class _Task:
             needed = "the data do not determine it: add counts, not points"
             return _proposal("flat", {}, *known, notes=(*result.notes, needed))
         if result.border:
-            return self._limited("extend", self._outward(result), *known, notes=result.notes)
+            steps = self.candidates.outward(result, self.limits)
+            return self._limited("extend", steps, *known, notes=result.notes)
         notes = tuple(
             f"the data determine {name} to ± {data[name]:.2g} however much is simulated: "
             f"a numerical error of {aim:.2g} is smaller than necessary"
@@ -195,39 +199,36 @@ class _Task:
         )
         if reached:
             return _proposal("reached", {}, *known, notes=notes)
-        search = self._search(minimum, unknown=bool(np.isinf(list(errors.values())).any()))
-        if search:
-            return self._limited("search", search, *known, notes=notes)
+        steps = []
+        place, improvement = expected_improvement(minimum.between)
+        if improvement > IMPROVEMENT:
+            steps += self.candidates.at(place)
+        if np.isinf(list(errors.values())).any():
+            steps += self.candidates.around(minimum.point)
+        if steps:
+            return self._limited("search", steps, *known, notes=notes)
         axes, expected = self._sharpened(minimum, errors)
         if not axes:
             # The cheapest values, where nothing better fits the budget.
-            halved = {
-                name: middles(np.sort(self.deviances.axes[name]), float(minimum.point[k]))[:1]
-                for k, name in enumerate(names)
-            }
-            cheap = sorted(halved.items(), key=lambda pair: _cost(self.deviances, dict([pair])))
-            return self._limited("sharpen", dict(cheap), *known, notes=notes)
+            cheap = sorted(self.candidates.around(minimum.point), key=self.deviances.design.added)
+            return self._limited("sharpen", cheap, *known, notes=notes)
         return _proposal("sharpen", axes, *known, expected=expected, notes=notes)
 
     def blind(self) -> Proposal:
         """The proposal where there are too few points for a curve."""
-        names = self.deviances.names
-        least = np.unravel_index(
-            int(np.nanargmin(self.deviances.values)), self.deviances.values.shape
-        )
-        axes = self.deviances.axes
-        estimate = {n: float(axes[n][i]) for n, i in zip(names, least, strict=True)}
+        design, names = self.deviances.design, self.deviances.names
+        place = design.places[int(np.nanargmin(self.deviances.values))]
+        estimate = dict(zip(names, map(float, place), strict=True))
         unknown = dict.fromkeys(names, float("inf"))
-        values = {n: middles(np.sort(axes[n]), estimate[n]) for n in names}
         why = "too few points are computed for a curve: their gaps are halved"
-        return self._limited(
-            "search", values, self.deviances, estimate, unknown, unknown, notes=(why,)
-        )
+        steps = self.candidates.around(place)
+        known = (self.deviances, estimate, unknown, unknown)
+        return self._limited("search", steps, *known, notes=(why,))
 
     def _limited(
         self,
         status: Status,
-        values: Values,
+        steps: Sequence[Values],
         deviances: Deviance,
         estimate: dict[str, float],
         errors: dict[str, float],
@@ -235,104 +236,59 @@ class _Task:
         *,
         notes: tuple[str, ...],
     ) -> Proposal:
-        """As many of the values as the budget allows, of each axis in turn."""
+        """As many of the steps as the budget allows."""
         chosen: Values = {}
-        for depth in range(max(map(len, values.values()), default=0)):
-            for name, some in values.items():
-                more = {**chosen, name: (*chosen.get(name, ()), *some[depth : depth + 1])}
-                if self.budget is None or _cost(deviances, more) <= self.budget:
-                    chosen = {n: v for n, v in more.items() if v}
+        for step in steps:
+            more = self.candidates.with_step(chosen, step)
+            if self.budget is None or deviances.design.added(more) <= self.budget:
+                chosen = more
         known = (deviances, estimate, errors, data)
         if chosen:
             return _proposal(status, chosen, *known, notes=notes)
         reason = "the budget does not allow one more value"
-        if not any(values.values()):
+        if not steps:
             reason = "no more values fit into the limits"
         return _proposal("exhausted", {}, *known, notes=(*notes, reason))
-
-    def _outward(self, result: Fit) -> Values:
-        """Values outside of the edges at which the minimum lies, the nearest first."""
-        new: Values = {}
-        for name in result.border:
-            axis = np.sort(self.deviances.axes[name])
-            start, stop = result.extension.get(name, (axis[0], axis[-1]))
-            down = start < axis[0]
-            edge, end = (axis[0], start) if down else (axis[-1], stop)
-            low, high = self.limits.get(name, (-np.inf, np.inf))
-            bound = low if down else high
-            if not min(low, edge) < end < max(high, edge) or end in (low, high):
-                end = bound + (edge - bound) / (OUTSIDE + 1)
-            outside = np.linspace(edge, end, OUTSIDE + 1)[1:]
-            width = float(np.ptp(axis)) or abs(edge)
-            new[name] = tuple(v for v in rounded(outside, width) if low < v < high and v != edge)
-        return new
-
-    def _search(self, minimum: Minimum, *, unknown: bool) -> Values:
-        """Values where a lower minimum is expected, and around the minimum of unknown shape."""
-        between, axes = minimum.between, self.deviances.axes
-        place, improvement = expected_improvement(between)
-        values: Values = {}
-        for k, name in enumerate(self.deviances.names):
-            axis = np.sort(axes[name])
-            wanted = list(middles(axis, float(minimum.point[k]))) if unknown else []
-            if improvement > IMPROVEMENT:
-                width = gap(axis, place[k])
-                if np.abs(axis - place[k]).min() > width / 8:
-                    wanted.insert(0, *rounded(place[k : k + 1], float(np.ptp(axis))))
-            values[name] = tuple(dict.fromkeys(v for v in wanted if v not in axis))
-        return {name: some for name, some in values.items() if some}
 
     def _sharpened(
         self, minimum: Minimum, errors: dict[str, float]
     ) -> tuple[Values, dict[str, float]]:
         """Values that minimize the forecast error of the minimum's place, chosen one by one."""
-        deviances, between = self.deviances, minimum.between
-        grid = Grid.of(deviances, between)
+        names, between = self.deviances.names, minimum.between
         forecast = Forecast.of(between.process, between.scaled(minimum.point[None])[0])
         begin = np.diag(forecast.covariance)
-        aim = np.array([AIM * self.target.get(n, np.inf) / errors[n] for n in deviances.names]) ** 2
+        aim = np.array([AIM * self.target.get(n, np.inf) / errors[n] for n in names]) ** 2
         chosen: Values = {}
         while (np.diag(forecast.covariance) > aim * begin).any():
-            best = self._best(forecast, grid, chosen, begin, aim)
+            best = self._best(forecast, chosen, begin, aim)
             if best is None:
                 break
-            name, value = best
-            forecast = forecast.with_points(*grid.slab(name, value, chosen))
-            chosen = {**chosen, name: (*chosen.get(name, ()), value)}
+            forecast = forecast.with_points(*self.candidates.slab(best, chosen))
+            chosen = self.candidates.with_step(chosen, best)
         share = np.sqrt(np.diag(forecast.covariance) / begin)
-        return chosen, {
-            n: float(errors[n] * s) for n, s in zip(deviances.names, share, strict=True)
-        }
+        return chosen, {n: float(errors[n] * s) for n, s in zip(names, share, strict=True)}
 
     def _best(
-        self,
-        forecast: Forecast,
-        grid: "Grid",
-        chosen: Values,
-        begin: Floats,
-        aim: Floats,
-    ) -> tuple[str, float] | None:
-        """The value with the largest gain per point: the decrease of the variances over aims."""
-        now = np.diag(forecast.covariance)
+        self, forecast: Forecast, chosen: Values, begin: Floats, aim: Floats
+    ) -> Values | None:
+        """The step with the largest gain per point: the decrease of the variances over aims."""
+        now, added = np.diag(forecast.covariance), self.deviances.design.added
         asked = np.isfinite(aim)
         known = float(np.sum((now / begin / aim)[asked]))
-        spent, largest, best = _cost(self.deviances, chosen), 0.0, None
-        for name, candidates in grid.candidates.items():
-            taken = chosen.get(name, ())
-            cost = _cost(self.deviances, {**chosen, name: (*taken, np.nan)}) - spent
-            late = chosen and spent + cost > GROWTH * self.deviances.values.size
-            if late or (self.budget is not None and spent + cost > self.budget):
+        spent, largest, best = added(chosen), 0.0, None
+        most = GROWTH * self.deviances.values.size
+        for step in self.candidates.near_minimum(chosen):
+            total = added(self.candidates.with_step(chosen, step))
+            late = chosen and total > most
+            if late or (self.budget is not None and total > self.budget):
                 continue
-            for value in candidates:
-                if value in taken:
-                    continue
-                points, noise = grid.slab(name, value, chosen)
-                if not len(points):
-                    continue
-                after = np.diag(forecast.covariance_of(forecast.slope_with(points, noise)))
-                gain = (known - float(np.sum((after / begin / aim)[asked]))) / cost
-                if gain > largest:
-                    largest, best = gain, (name, value)
+            points, noise = self.candidates.slab(step, chosen)
+            if not len(points):
+                continue
+            after = np.diag(forecast.covariance_of(forecast.slope_with(points, noise)))
+            gain = (known - float(np.sum((after / begin / aim)[asked]))) / (total - spent)
+            if gain > largest:
+                largest, best = gain, step
         return best
 
 
@@ -347,16 +303,10 @@ def _proposal(
     expected: Mapping[str, float] | None = None,
     notes: tuple[str, ...] = (),
 ) -> Proposal:
-    ordered = {n: tuple(sorted(v)) for n, v in axes.items()}
-    points = _cost(deviances, ordered)
-    return Proposal(status, ordered, points, estimate, errors, data, expected or {}, notes)
-
-
-def _cost(deviances: Deviance, new: Values) -> int:
-    """The number of points that new values add."""
-    sizes = [len(axis) for axis in deviances.axes.values()]
-    more = [len(axis) + len(new.get(name, ())) for name, axis in deviances.axes.items()]
-    return int(np.prod(more)) - int(np.prod(sizes))
+    design = deviances.design
+    points, scattered = design.added(axes), isinstance(design, ScatteredDesign)
+    known = (estimate, errors, data, expected or {}, notes, scattered)
+    return Proposal(status, axes, points, *known)
 
 
 def numerical_errors(minimum: Minimum) -> dict[str, float]:
