@@ -92,6 +92,8 @@ from .sweeps.store.catalogue import StoreSummary as StoreSummary
 from .sweeps.store.catalogue import catalogue as catalogue
 from .sweeps.store.consolidate import Consolidated as Consolidated
 from .sweeps.store.consolidate import consolidate as consolidate
+from .sweeps.store.export import Exported as Exported
+from .sweeps.store.export import export as export
 from .sweeps.store.label import Label as Label
 from .sweeps.store.label import label as label
 from .sweeps.store.merge import Merged as Merged
@@ -109,6 +111,7 @@ __all__ = [
     "Bootstrap",
     "Configurations",
     "Consolidated",
+    "Exported",
     "Fit",
     "FunctionKernel",
     "IncompleteError",
@@ -153,6 +156,7 @@ __all__ = [
     "count_measured",
     "cubic",
     "disorder_average",
+    "export",
     "extend",
     "find_atoms",
     "finite_size_scaling",

@@ -12,7 +12,8 @@ from latticescape.physics.errors import RequestError
 EXTRAS = {
     "images": ("skimage", "sklearn", "tifffile", "PIL", "h5py"),
     "inference": ("arviz", "emcee"),
-    "browse": ("holoviews", "bokeh", "panel", "param", "matplotlib", "h5netcdf"),
+    "export": ("h5netcdf",),
+    "browse": ("holoviews", "bokeh", "panel", "param", "matplotlib"),
     "cluster": ("dask_jobqueue", "cryptography", "yaml"),
     "microscopy": ("rsciio",),
 }

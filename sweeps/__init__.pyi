@@ -15,6 +15,8 @@ from .store.catalogue import StoreSummary as StoreSummary
 from .store.catalogue import catalogue as catalogue
 from .store.consolidate import Consolidated as Consolidated
 from .store.consolidate import consolidate as consolidate
+from .store.export import Exported as Exported
+from .store.export import export as export
 from .store.label import Label as Label
 from .store.label import label as label
 from .store.merge import Merged as Merged
@@ -26,6 +28,7 @@ from .store.verify import verify as verify
 
 __all__ = [
     "Consolidated",
+    "Exported",
     "FunctionKernel",
     "IncompleteError",
     "Label",
@@ -38,6 +41,7 @@ __all__ = [
     "cancel",
     "catalogue",
     "consolidate",
+    "export",
     "extend",
     "kernel",
     "label",

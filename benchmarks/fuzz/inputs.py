@@ -130,6 +130,9 @@ VERBS = (
     Verb("cancel open.zarr", ("open.zarr",), writes=("open.zarr",), weight=6),
     Verb("consolidate ising.zarr new.zarr", ("ising.zarr",)),
     Verb("consolidate open.zarr new.zarr --partial --json", ("open.zarr",)),
+    Verb("export ising.zarr new.nc", ("ising.zarr",)),
+    Verb("export open.zarr new.csv --to csv --json", ("open.zarr",)),
+    Verb("export ising.zarr new.crate --to ro-crate", ("ising.zarr",)),
     Verb("run ising.toml --store new.zarr --quiet", ("ising.toml",), weight=2),
     Verb(
         "run ising.toml --store open.zarr --quiet",

@@ -33,6 +33,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "merge": ("store", "Unite stores of parts of one sweep."),
         "verify": ("store", "Check every point against its checksum."),
         "consolidate": ("store", "Copy a finished store into a few large files."),
+        "export": ("store", "Write the results as netCDF, CSV or RO-Crate."),
         "list": ("store", "List the stores in a folder: model, axes, state, size, age."),
         "info": ("store", "Describe a store: lattice, model, axes, schedule, state."),
         "map": ("fit", "Plot a variable of a store over one or two axes."),

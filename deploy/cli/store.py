@@ -1,11 +1,12 @@
-"""The verbs ``list``, ``status``, ``watch``, ``info``, ``verify``, ``merge``, ``consolidate``."""
+"""The verbs ``list``, ``status``, ``watch``, ``info``, ``verify`` and those that copy a store."""
 
 import sys
 import time
 import tomllib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, cast, get_args
 
 import click
 from rich.console import Console
@@ -18,6 +19,8 @@ from latticescape.physics.errors import shortened
 from latticescape.physics.variables import STATES
 from latticescape.sweeps.store.catalogue import StoreSummary, catalogue
 from latticescape.sweeps.store.consolidate import consolidate as consolidate_store
+from latticescape.sweeps.store.export import Format
+from latticescape.sweeps.store.export import export as export_store
 from latticescape.sweeps.store.label import label, read_label
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.status import Status
@@ -338,4 +341,41 @@ def consolidate(store: StorePath, out: StorePath, partial: bool, json_: bool) ->
         f"{made.store}: {made.done} of {made.points} points in {made.files} files, "
         f"{ui.size_text(made.bytes)}"
     )
+    ui.show(made.as_dict(), json_, summary)
+
+
+@click.command(
+    epilog=ui.example(
+        "latticescape export runs/ising.zarr ising.nc",
+        "latticescape export runs/ising.zarr ising.csv --to csv",
+        "latticescape export runs/ising.zarr crate --to ro-crate --author 'A. Name'",
+    )
+)
+@click.argument("store", type=ui.STORE)
+@click.argument("out", type=ui.PATH)
+@click.option(
+    "--to",
+    type=click.Choice(get_args(Format)),
+    default="netcdf",
+    show_default=True,
+    help="A file with all variables, a table of the points, or a folder with both.",
+)
+@click.option("--author", default="", help="Who made the RO-Crate.")
+@click.option("--license", "license_", default="", help="URL of the licence of the RO-Crate.")
+@ui.as_json
+def export(store: StorePath, out: Path, to: str, author: str, license_: str, json_: bool) -> None:
+    """Write the results of STORE into OUT, for other programs and for repositories.
+
+    An unfinished store is exported too: its other points are NaN, and their state says why.
+    """
+    made = export_store(store, out, cast("Format", to), author=author, license=license_)
+    missing = made.points - made.done
+    if missing:
+        click.echo(
+            f"Warning: {missing} of {made.points} points are not done: they are NaN, and state "
+            "says why.",
+            err=True,
+        )
+    without = f", without {', '.join(made.left_out)} (see --to netcdf)" if made.left_out else ""
+    summary = f"{made.path}: {made.done} of {made.points} points{without}"
     ui.show(made.as_dict(), json_, summary)

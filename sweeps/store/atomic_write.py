@@ -89,7 +89,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         for folder in reversed(path.parents):
             if not folder.exists():
                 undo.callback(_remove_empty, folder)
-        undo.callback(shutil.rmtree, draft, ignore_errors=True)
+        undo.callback(_remove, draft)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield draft
@@ -187,6 +187,11 @@ def _fsync(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _remove(draft: Path) -> None:
+    with suppress(OSError):
+        shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
 
 
 def _remove_empty(folder: Path) -> None:

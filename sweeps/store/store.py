@@ -120,7 +120,7 @@ class Store:
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """Number of points along each axis."""
-        shape = tuple(len(next(iter(columns.values()))) for columns in self._columns.values())
+        shape = tuple(len(next(iter(columns.values()))) for columns in self.columns.values())
         if math.prod(shape) > MAX_POINTS:
             raise self._damage("it has too many points", shape)
         return shape
@@ -149,10 +149,11 @@ class Store:
     @property
     def axes(self) -> dict[str, npt.NDArray[Any]]:
         """Values of the swept parameters along their dimensions, as the spec has them."""
-        return {n: values for columns in self._columns.values() for n, values in columns.items()}
+        return {n: values for columns in self.columns.values() for n, values in columns.items()}
 
     @cached_property
-    def _columns(self) -> dict[str, dict[str, npt.NDArray[Any]]]:
+    def columns(self) -> dict[str, dict[str, npt.NDArray[Any]]]:
+        """Values of the swept parameters by name, for each dimension of the grid."""
         try:
             return columns_in(str(self.group.attrs["spec"]))
         except (RequestError, KeyError, AttributeError, ValueError, RecursionError) as error:

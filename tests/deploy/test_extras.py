@@ -64,6 +64,7 @@ def folder(tmp_path: Path) -> Path:
         ("images", "skimage", "measure image.png --species Mo,Re"),
         ("browse", "holoviews", "map s.zarr energy --out energy.png"),
         ("browse", "panel", "browse s.zarr"),
+        ("export", "h5netcdf", "export s.zarr s.nc"),
         ("cluster", "dask_jobqueue", "run ising.toml --store new.zarr --cluster profile.toml"),
         ("cluster", "cryptography", "cluster certificates --out tls"),
     ],
@@ -95,6 +96,7 @@ def test_the_core_runs_sweeps_without_any_extra(folder: Path) -> None:
         "status s.zarr",
         "verify s.zarr",
         "consolidate s.zarr c.zarr",
+        "export s.zarr s.csv --to csv",
         "cluster list",
     ):
         code, errors = without(ALL, folder, *command.split())
