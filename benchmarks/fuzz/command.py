@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,9 @@ from latticescape.sweeps.execution.inline import InlineSession
 
 MEMORY = Path("/dev/shm")
 SECONDS = 60
+
+# What a command may allocate; a process that takes more gets a MemoryError.
+MEMORY_BYTES = 8 * 2**30
 
 # How a damaged input may be answered: done, points missing or damaged, refused.
 CODES = (0, 1, 2)
@@ -293,7 +297,10 @@ def _shown(changes: Mapping[str, Edit]) -> str:
 @click.option("--seed", default=2026, show_default=True)
 @click.option("--processes", is_flag=True, help="Start each command as a process of its own.")
 def fuzz(cases: int, first: int, only: tuple[str, ...], seed: int, processes: bool) -> None:
-    """Call every command with damaged inputs: no traceback, no hang, nothing left or changed."""
+    """Call every command with damaged inputs: no traceback, no hang, nothing left or changed.
+
+    A command may take a minute and 8 GiB.
+    """
     verbs = [verb for verb in VERBS if not only or verb.line.split()[0] in only]
     numbers = range(first, first + cases)
 
@@ -301,6 +308,7 @@ def fuzz(cases: int, first: int, only: tuple[str, ...], seed: int, processes: bo
         if played % 500 == 0:
             click.echo(f"{played} cases", err=True)
 
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     tally = Tally()
     with prepared(verbs, processes=processes) as inputs, contextlib.suppress(KeyboardInterrupt):
         play(inputs, numbers, verbs, seed=seed, processes=processes, tally=tally, tell=tell)

@@ -200,6 +200,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert "://" in target or (page.parent / target).exists(), target
 
 
+def test_every_attack_names_a_test() -> None:
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "threats.md").read_text())
+    assert named
+    assert [name for name in named if f"def {name}(" not in tests] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 def test_every_command_in_the_docs_is_a_command(page: Path) -> None:
     for words in re.findall(r"latticescape ([a-z][a-z-]+[^`\n]*)", page.read_text()):
