@@ -18,6 +18,9 @@ from latticescape.physics.errors import RequestError, shortened
 
 ROOT = "zarr.json"
 
+# The attribute of a group that a command derived from sweeps or images: what it is.
+DERIVED = "latticescape"
+
 # Compressors take at most 2^31 bytes.
 MAX_CHUNK_BYTES = 2**31 - 2**20
 

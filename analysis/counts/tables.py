@@ -16,7 +16,7 @@ from latticescape.analysis.checks import (
 )
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.configurations import PAIR_ANGLES, Configurations
-from latticescape.physics.store_contents import check_store
+from latticescape.physics.store_contents import DERIVED, check_store
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -265,4 +265,5 @@ def _open_store(path: str | Path) -> xr.Dataset:
         problem, allowed = f"cannot read the store {path}", f"{STORES}, or a CSV table"
         raise RequestError(problem, came=str(error), allowed=allowed) from None
     check_has(store, ("counts", "n", "composition"), f"the store {path} holds no observed counts")
+    store.attrs.pop(DERIVED, None)
     return store

@@ -13,7 +13,7 @@ from rich.table import Table
 from latticescape.deploy.cli import interface as ui
 from latticescape.deploy.sources import landscape_function, observations_for
 from latticescape.sweeps.store.location import StorePath
-from latticescape.sweeps.store.store import open_sweep
+from latticescape.sweeps.store.store import Store, open_sweep
 
 if TYPE_CHECKING:
     from latticescape.analysis.inference.estimation.fit import Fit
@@ -60,7 +60,8 @@ def landscape(
     estimate = fit(surface)
     ui.draw(lambda plots: plots.landscape_map(surface), picture)
     if out is not None:
-        ui.write_new(surface, out)
+        axes, digest = surface["s2_total"].dims, Store(store).digest
+        ui.write_new(surface, out, "landscape", axes, sweep=digest, best_fit=estimate.table)
     lowest = at_point(surface, int(np.nanargmin(surface["s2_total"].values)))
     at = {name: float(lowest[name]) for name in parameters_of(surface)}
     facts: dict[str, Any] = {
@@ -173,7 +174,8 @@ def fit(
     if out is not None:
         columns = {c: ("parameter", [row[c] for row in table.values()]) for c in COLUMNS}
         intervals = xr.Dataset({"parameter": ("parameter", list(table)), **columns})
-        ui.write_new(intervals if samples is None else samples, out)
+        made = intervals if samples is None else samples
+        ui.write_new(made, out, "fit", made.sizes, sweep=Store(store).digest, best_fit=table)
     facts: dict[str, Any] = {
         "method": method,
         "overlap": best.overlap,

@@ -169,7 +169,7 @@ def measure(
         atoms.parent.mkdir(parents=True, exist_ok=True)
         atom_table(atoms_of).to_csv(atoms, index=False)
     if out is not None:
-        ui.write_new(observed, out)
+        ui.write_new(observed, out, "measurement", ["image"])
     facts: dict[str, Any] = {
         "images": [str(name) for name in observed["image"].values],
         "atoms": [int((table["species"] >= 0).sum()) for table in atoms_of.values()],
@@ -245,7 +245,7 @@ def segment(
         unmixed = unmix(spectra, endmembers, method=method, seed=seed).compute()
     ui.draw(lambda plots: plots.endmember_maps(grey, unmixed), picture)
     if out is not None:
-        ui.write_new(unmixed, out)
+        ui.write_new(unmixed, out, "segmentation", unmixed["abundance"].dims)
     facts: dict[str, object] = {
         "image": str(image),
         "window": int(spectra.attrs["window"]),

@@ -74,7 +74,7 @@ def phase_diagram(
     diagram = phase_diagram(sweeps, at=at, sizes=size or None, draws=draws, seed=seed)
     ui.draw(lambda plots: plots.phase_diagram_map(diagram), picture)
     if out is not None:
-        ui.write_new(diagram, out)
+        ui.write_new(diagram, out, "phase diagram", diagram["boundary"].dims)
     lines = diagram[[n for n, v in diagram.data_vars.items() if v.dims == diagram.boundary.dims]]
     axis = next(map(str, lines.boundary.dims), None)
     rows: list[Any]

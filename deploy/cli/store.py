@@ -1,5 +1,6 @@
 """The verbs ``list``, ``status``, ``watch``, ``info``, ``verify`` and those that copy a store."""
 
+import math
 import sys
 import time
 import tomllib
@@ -116,10 +117,12 @@ def status(store: StorePath, json_: bool) -> None:
 @click.argument("folder", type=click.Path(), default=".")
 @ui.as_json
 def list_(folder: str, json_: bool) -> None:
-    """List the stores in FOLDER and below: model, axes, state, size, age [default: here].
+    """List the stores in FOLDER and below: kind, model, axes, state, size, age [default: here].
 
-    Hidden folders and links to folders are left out. A store that cannot be read is listed with
-    the reason.
+    Landscapes, fits, measurements and phase diagrams that a command wrote are listed too. The best
+    fit of a sweep is that of the newest landscape or fit in FOLDER that was made from it. Hidden
+    folders and links to folders are left out. A store that cannot be read is listed with the
+    reason.
     """
     stores = catalogue(folder)
     if json_:
@@ -128,19 +131,24 @@ def list_(folder: str, json_: bool) -> None:
     if not stores:
         click.echo(f"no stores in {folder}")
         return
-    table = Table("store", "model", "axes", box=None, pad_edge=False)
+    table = Table("store", "kind", "model", "axes", box=None, pad_edge=False)
     for name in ("state", "size", "age"):
         table.add_column(name, no_wrap=True)
+    fitted = any(store.best_fit for store in stores)
+    if fitted:
+        table.add_column("best fit")
     if any(store.tags or store.note for store in stores):
         table.add_column("tags; note")
     for store in stores:
         cells = (
             store.store,
+            store.kind,
             _model_text(store),
             " × ".join(f"{name} {number}" for name, number in store.axes.items()),
-            _state_text(store.status),
+            "error" if store.error else _state_text(store.status),
             ui.size_text(store.bytes_stored),
             _age_text(store.created),
+            *([_fit_text(store.best_fit)] if fitted else []),
             "; ".join(text for text in (", ".join(store.tags), store.note) if text),
         )
         shown = cells[: len(table.columns)]
@@ -161,12 +169,22 @@ def _model_text(store: StoreSummary) -> str:
 
 def _state_text(progress: Status | None) -> str:
     if progress is None:
-        return "error"
+        return ""
     failed = progress.failed + progress.poisoned
     return (
         f"{progress.done}/{progress.points} done"
         + (f", {failed} failed" if failed else "")
         + (", at work" if progress.active else "")
+    )
+
+
+def _fit_text(estimates: Mapping[str, Mapping[str, float | None]]) -> str:
+    from latticescape.analysis.plots.labels import value_text  # lazy: imports xarray
+
+    rows = [(name, row["value"], row["se"]) for name, row in estimates.items()]
+    return ", ".join(
+        f"{name} = {value_text(value or 0.0, math.inf if se is None else se)}"
+        for name, value, se in rows
     )
 
 

@@ -421,7 +421,7 @@ def test_images_stand_together_or_apart(alloy: Path) -> None:
 def test_samples_of_a_fit_and_of_an_arviz_file_are_read(tmp_path: Path) -> None:
     samples = xr.Dataset({"w1": (("chain", "draw"), np.ones((2, 5)))})
     samples.to_netcdf(tmp_path / "posterior.nc", group="posterior", engine="h5netcdf")
-    write_new(samples, tmp_path / "posterior.zarr")
+    write_new(samples, tmp_path / "posterior.zarr", "fit", samples.sizes)
     for name in ("posterior.nc", "posterior.zarr"):
         assert _samples(tmp_path / name)["w1"].shape == (2, 5)
     with pytest.raises(RequestError, match="method posterior"):

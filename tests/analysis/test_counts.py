@@ -62,8 +62,8 @@ def test_a_table_of_counts_takes_the_names_of_its_species_for_labels(tmp_path: P
     assert species_of(named) == species_of(random_mixing(named)) == ("Mo", "Re")
     assert named["composition"].attrs["long_name"] == "Re fraction x"
     xr.testing.assert_equal(unnamed, named)
-    write_new(unnamed, tmp_path / "unnamed.zarr")
-    write_new(named, tmp_path / "named.zarr")
+    write_new(unnamed, tmp_path / "unnamed.zarr", "measurement", ["image"])
+    write_new(named, tmp_path / "named.zarr", "measurement", ["image"])
     for store, names in {"unnamed.zarr": ("A", "B"), "named.zarr": ("Mo", "Re")}.items():
         assert species_of(observed_counts(tmp_path / store, species=("A", "B"))) == names
     with pytest.raises(RequestError, match="two different names"):
@@ -187,7 +187,7 @@ def test_images_give_the_counts_that_were_drawn(tmp_path: Path) -> None:
     assert np.allclose(observed.expected_counts.sum("configuration"), observed.n)
     assert (observed.effective_n < observed.n).all()
     stored = tmp_path / "observed.zarr"
-    write_new(observed, stored)
+    write_new(observed, stored, "measurement", ["image"])
     assert xr.open_zarr(stored).load().equals(observed)
 
 

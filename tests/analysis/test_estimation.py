@@ -44,7 +44,7 @@ from latticescape.physics import (
 )
 from latticescape.physics.kernels.kernel import complete
 from latticescape.physics.kernels.observables import observe
-from latticescape.sweeps import Sweep
+from latticescape.sweeps import Sweep, catalogue
 from latticescape.sweeps.execution.run import execute
 from tests.support.statistics import seeds_of
 
@@ -595,7 +595,8 @@ def test_the_command_fits(store: Path, method: str) -> None:
     assert row["low95"] < row["low68"] < row["value"] < row["high68"] < row["high95"]
     assert facts["overlap"] == "simulated"
     assert facts["points_missing"] == 0
-    assert out.is_dir()
+    (listed,) = catalogue(out)
+    assert (listed.kind, listed.best_fit["T"]["value"]) == ("fit", row["value"])
     shown = CliRunner().invoke(main, asked)
     assert shown.exit_code == 0
     assert "68 %" in shown.output

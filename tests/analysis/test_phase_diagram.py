@@ -18,6 +18,7 @@ from latticescape.physics import Ising, PairAlloy, Schedule, square, triangular
 from latticescape.physics.errors import RequestError
 from latticescape.physics.exact.closed_forms import CRITICAL_TEMPERATURE, kaufman
 from latticescape.physics.variables import pack_replicas
+from latticescape.sweeps import catalogue
 from tests.support.command_line import json_of, latticescape
 
 TC = CRITICAL_TEMPERATURE["square"]
@@ -300,6 +301,7 @@ def test_phase_on_the_command_line(tmp_path: Path) -> None:
     assert found["lines"][0]["boundary_parameter_se"] is not None
     assert found["lines"][1]["boundary"] is None
     assert "boundary_se" in xr.open_zarr(out)
+    assert [(store.kind, store.axes) for store in catalogue(out)] == [("phase diagram", {"x": 2})]
     refused = latticescape("phase-diagram", spec, "--fit", spec)
     assert refused.exit_code == 2
     assert "cannot read a fit" in refused.output

@@ -21,8 +21,8 @@ def counted(*images: str, lattice: str = "triangular", seed: int = 1) -> xr.Data
 
 def test_stores_come_back_joined(tmp_path: Path) -> None:
     one, two = counted("a", "b"), counted("c", seed=2)
-    write_new(one, tmp_path / "one.zarr")
-    write_new(two, tmp_path / "two.zarr")
+    write_new(one, tmp_path / "one.zarr", "measurement", ["image"])
+    write_new(two, tmp_path / "two.zarr", "measurement", ["image"])
     result = stored_counts([tmp_path / "one.zarr", tmp_path / "two.zarr"])
     assert result["image"].values.tolist() == ["a", "b", "c"]
     assert np.array_equal(result["counts"], [*one["counts"], *two["counts"]])
@@ -43,7 +43,7 @@ def test_stores_that_do_not_fit_are_refused(
 ) -> None:
     paths = [tmp_path / f"{number}.zarr" for number in range(len(tables))]
     for path, table in zip(paths, tables, strict=True):
-        write_new(table, path)
+        write_new(table, path, "measurement", ["image"])
     with pytest.raises(RequestError, match=problem):
         stored_counts(paths)
 
@@ -63,7 +63,7 @@ def test_joined_stores_keep_the_provenance_of_every_image(tmp_path: Path) -> Non
     ]
     paths = [tmp_path / f"{number}.zarr" for number in range(3)]
     for path, table in zip(paths, tables, strict=True):
-        write_new(table, path)
+        write_new(table, path, "measurement", ["image"])
     joined = stored_counts(paths[:2]).attrs
     assert joined["source"] == ["a.tif", "b.tif"]
     assert joined["pixel_size"] == [0.02, 0.03]

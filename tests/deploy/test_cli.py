@@ -22,7 +22,7 @@ from latticescape.physics import PairAlloy, Schedule, configurations, triangular
 from latticescape.physics.compiled import cache_folder
 from latticescape.physics.errors import CancelCheck, never_cancelled
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
-from latticescape.sweeps import IncompleteError, Sweep, run
+from latticescape.sweeps import IncompleteError, Sweep, catalogue, open_sweep, run
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.spec.plan import plan
 from latticescape.sweeps.store.store import Store, create
@@ -291,6 +291,10 @@ def test_the_landscape_is_stored_for_any_reader(alloy: Path, counts: Path, tmp_p
     assert landscape.s2.dims == ("image", "w1")
     assert np.allclose(landscape.w1, np.linspace(-0.4, 0.4, 5))
     assert landscape.s2_total.idxmin() == 0
+    (listed,) = catalogue(out.parent)
+    (fitted,) = listed.best_fit
+    assert (listed.kind, listed.axes, fitted) == ("landscape", {"w1": 5}, "w1")
+    assert listed.sweep == open_sweep(alloy).attrs["digest"]
     assert np.isfinite(landscape.s2_total_se).all()
     assert landscape.attrs["degrees_of_freedom"] == 25
     assert landscape.s2.attrs["long_name"]

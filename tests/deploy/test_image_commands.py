@@ -20,7 +20,7 @@ from latticescape.analysis.images.synthetic import (
     two_phases,
 )
 from latticescape.physics import PairAlloy, Schedule, triangular
-from latticescape.sweeps import Sweep, run
+from latticescape.sweeps import Sweep, catalogue, run
 from tests.support.command_line import json_of, latticescape
 
 
@@ -61,6 +61,7 @@ def test_images_are_measured_into_a_store_a_table_and_pictures(
     assert facts["images"] == ["straight", "turned"]
     assert facts["atoms"] == [256, 256]
     assert facts["lattice_constant_px"] == pytest.approx([15, 15], rel=0.005)
+    assert [(store.kind, store.axes) for store in catalogue(out)] == [("measurement", {"image": 2})]
     observed = stored_counts([out])
     truth = placed(0.0)
     expected = count_atoms(
@@ -162,6 +163,7 @@ def test_phases_of_an_image_are_stored_and_drawn(striped: Path, tmp_path: Path) 
     assert facts["window"] == 48
     assert facts["step"] == 12
     assert facts["windows"] == [13, 13]
+    assert [store.kind for store in catalogue(out)] == ["segmentation"]
     assert sum(facts["abundance"]) == pytest.approx(1)
     with xr.open_zarr(out) as stored:
         assert stored.attrs["source"] == str(striped)

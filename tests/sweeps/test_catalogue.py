@@ -9,10 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import xarray as xr
 import zarr
 
+from latticescape.deploy.cli.interface import write_new
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps import Sweep, catalogue, run, status
 from latticescape.sweeps.spec.plan import plan
@@ -97,6 +99,72 @@ def test_a_store_at_work_says_so(empty: Path, tmp_path: Path) -> None:
     (store,) = json_of("list", tmp_path)["stores"]
     assert (store["active"], store["owner"]) == (True, LEASE.owner)
     assert "at work" in " ".join(latticescape("list", tmp_path).stdout.split())
+
+
+def derived(path: Path, kind: Any, created: str = "", **facts: Any) -> Path:
+    """What a command writes of a landscape of two temperatures, or of something else."""
+    table = xr.Dataset({"s2_total": ("T", [0.1, 0.2])}, {"T": [1.0, 2.0]})
+    write_new(table, path, kind, table.s2_total.dims, **facts)
+    if created:
+        facts = json.loads((path / "zarr.json").read_text())["attributes"]["latticescape"]
+        attribute("latticescape", {**facts, "created": created})(path)
+    return path
+
+
+def test_what_commands_derived_has_a_kind_and_a_best_fit(
+    empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of a sweep is the newest that was made from it."""
+    monkeypatch.setenv("COLUMNS", "250")
+    digest = Store(shutil.copytree(empty, tmp_path / "ising.zarr")).digest
+    fit, later = (
+        {"T": {"value": v, "se": se, "low68": 0.0}} for v, se in ((2.0, np.nan), (3.0, 0.2))
+    )
+    old, new = "2026-01-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00"
+    derived(tmp_path / "a" / "fit.zarr", "fit", new, sweep=digest, best_fit=later)
+    derived(tmp_path / "b" / "l.zarr", "landscape", old, sweep=digest, best_fit=fit)
+    derived(tmp_path / "b" / "other.zarr", "landscape", sweep="0" * 64, best_fit=fit)
+    derived(tmp_path / "b" / "phases.zarr", "phase diagram")
+    empty_store(tmp_path / "alloy.zarr", alloy_sweep())
+    found = {Path(store.store).name: store for store in catalogue(tmp_path)}
+    kinds = {name: store.kind for name, store in found.items()}
+    assert kinds == {
+        "alloy.zarr": "sweep",
+        "ising.zarr": "sweep",
+        "fit.zarr": "fit",
+        "l.zarr": "landscape",
+        "other.zarr": "landscape",
+        "phases.zarr": "phase diagram",
+    }
+    assert found["ising.zarr"].best_fit == {"T": {"value": 3.0, "se": 0.2}}
+    assert found["alloy.zarr"].best_fit == found["phases.zarr"].best_fit == {}
+    assert found["l.zarr"].best_fit == {"T": {"value": 2.0, "se": None}}
+    assert found["l.zarr"].axes == {"T": 2}
+    assert not any(store.error for store in found.values())
+    result = latticescape("list", tmp_path)
+    assert (result.exit_code, result.stderr) == (0, "")
+    words = " ".join(result.stdout.split())
+    assert "T = 2 (error unknown)" in words
+    assert words.count("T = 3.00 ± 0.20") == 2
+    assert json_of("list", tmp_path)["stores"][1]["kind"] == "fit"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        7,
+        {"kind": "sweep"},
+        {"kind": "fit", "best_fit": {"T": 1}},
+        {"kind": "fit", "axes": {"T": "many"}},
+        {"kind": "fit", "more": 1},
+        {},
+    ],
+)
+def test_a_wrong_kind_is_an_error(tmp_path: Path, facts: object) -> None:
+    attribute("latticescape", facts)(derived(tmp_path / "l.zarr", "landscape"))
+    (store,) = catalogue(tmp_path)
+    assert (store.kind, store.best_fit) == ("", {})
+    assert "the attribute latticescape cannot be read" in store.error
 
 
 def test_an_empty_folder_has_no_stores(tmp_path: Path) -> None:

@@ -295,7 +295,7 @@ def test_what_is_written_is_allowed(store: Path, tmp_path: Path) -> None:
     consolidate(store, tmp_path / "packed.zarr")
     check_store(tmp_path / "packed.zarr")
     texts = xr.Dataset({"name": ("n", np.array(["a", "β"], object)), "value": ("n", [1.5, 2.5])})
-    write_new(texts, tmp_path / "texts.zarr")
+    write_new(texts, tmp_path / "texts.zarr", "measurement", [])
     check_store(tmp_path / "texts.zarr")
     texts.to_zarr(tmp_path / "plain.zarr", zarr_format=3, consolidated=False)
     check_store(tmp_path / "plain.zarr")
