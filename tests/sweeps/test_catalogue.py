@@ -146,7 +146,7 @@ def test_what_commands_derived_has_a_kind_and_a_best_fit(
     words = " ".join(result.stdout.split())
     assert "T = 2 (error unknown)" in words
     assert words.count("T = 3.00 ± 0.20") == 2
-    assert json_of("list", tmp_path)["stores"][1]["kind"] == "fit"
+    assert json_of("list", tmp_path)["stores"][0]["kind"] == "fit"
 
 
 @pytest.mark.parametrize(
