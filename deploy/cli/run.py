@@ -62,9 +62,15 @@ def run(
     help="A profile's name or path, a scheduler's file, tls://host:port or module:function.",
 )
 @ui.block_option
+@ui.log_options
 @ui.as_json
 def submit(
-    spec: Path, store: StorePath, cluster: str, block_points: int | None, json_: bool
+    spec: Path,
+    store: StorePath,
+    cluster: str,
+    block_points: int | None,
+    quiet: bool,  # a choice of log_options
+    json_: bool,
 ) -> None:
     """Start a sweep on a running scheduler and return.
 

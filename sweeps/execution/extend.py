@@ -168,22 +168,28 @@ class Extension:
     def finished(self, report: Report) -> Report:
         """The report of the computation; the store is replaced if every point is done.
 
+        Tags and the note of the store go with it; those that ``out`` has already are kept.
+
         Raises
         ------
         RequestError
             If a scheduler works on the store that would be replaced.
         """
         if not self.replaces:
+            if self.base is not None and read_label(Store(self.target).records) == Label():
+                self._copy_label()
             return report
         if report.complete:
-            opened = Store(self.store)
-            _check_idle(opened)
-            kept = read_label(opened.records)
-            if kept != Label():
-                label(self.target, tags=kept.tags, note=kept.note)
+            _check_idle(Store(self.store))
+            self._copy_label()
             with report_unwritable(self.store):
                 _replace(Path(self.store), Path(self.target))
         return replace(report, store=str(self.store))
+
+    def _copy_label(self) -> None:
+        kept = read_label(Store(self.store).records)
+        if kept != Label():
+            label(self.target, tags=kept.tags, note=kept.note)
 
 
 def _sibling(store: Path, ending: str) -> Path:

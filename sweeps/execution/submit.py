@@ -1,5 +1,6 @@
 """``submit`` and ``cancel``: leave a sweep to a scheduler that continues without this process."""
 
+import logging
 import time
 
 from distributed import Client, Future, fire_and_forget
@@ -14,6 +15,8 @@ from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.location import StorePath, locate
 from latticescape.sweeps.store.status import Lease, end_lease, read_lease
 from latticescape.sweeps.store.store import Store, create, open_existing
+
+LOG = logging.getLogger(__name__)
 
 # A scheduler keeps this many tasks in about 100 MB.
 MAX_TASKS = 50_000
@@ -58,6 +61,7 @@ def submit(
     existing = open_existing(store, sweep, cut)
     blocks = len(cut.blocks if existing is None else existing.pending())
     if not blocks:
+        LOG.info("every block of %s is done", store, extra={"fields": {"event": "done"}})
         return ""
     if existing is not None:
         existing.check_writable()
@@ -78,6 +82,18 @@ def submit(
         while not all(tasks_known(connected, lease, pending)):
             time.sleep(0.05)
         fire_and_forget(futures)
+        fields = {
+            "event": "submitted",
+            "blocks": len(pending),
+            "workers": len(connected.nthreads()),
+            "store": str(store),
+            "id": lease.id,
+        }
+    LOG.info(
+        "submitted: %d blocks, workers %d, store %s",
+        *(fields[name] for name in ("blocks", "workers", "store")),
+        extra={"fields": fields},
+    )
     return lease.id
 
 

@@ -42,6 +42,12 @@ def test_a_label_changes_no_result(store: Path, tmp_path: Path) -> None:
     extend(store, "inline", samples=12)
     assert Store(store).sweep.schedule.samples == 12
     assert read_label(Store(store).records) == Label(tags=("a",), note="b")
+    longer = tmp_path / "longer.zarr"
+    extend(store, "inline", samples=16, out=longer)
+    assert read_label(Store(longer).records) == Label(tags=("a",), note="b")
+    label(longer, note="own")
+    extend(store, "inline", samples=16, out=longer)
+    assert read_label(Store(longer).records) == Label(tags=("a",), note="own")
 
 
 @pytest.mark.parametrize(

@@ -324,8 +324,13 @@ def test_the_commands_submit_watch_and_cancel(
     address: str, tmp_path: Path, gate: threading.Event
 ) -> None:
     path, spec = tmp_path / "s.zarr", _spec(tmp_path)
-    job = json_of("submit", spec, "--store", path, "--cluster", address, "--block-points", 1)
+    log = ("--log", tmp_path / "s.jsonl", "--log-format", "json")
+    job = json_of("submit", spec, "--store", path, "--cluster", address, "--block-points", 1, *log)
     eventually(lambda: status(path).blocks_running == 2)
+    (line,) = (tmp_path / "s.jsonl").read_text().splitlines()
+    logged = json.loads(line)
+    assert (logged["event"], logged["blocks"], logged["workers"]) == ("submitted", 9, 1)
+    assert (logged["id"], logged["store"]) == (job["id"], str(path))
     found = json_of("status", path)
     assert (found["running"], found["pending"], found["blocks_running"]) == (2, 7, 2)
     assert json_of("cancel", path)["id"] == job["id"]
