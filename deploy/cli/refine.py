@@ -84,7 +84,8 @@ def refine(
             click.echo(f"  {name} = {value:.6g} {errors}")
         for note in proposal.notes:
             click.echo(f"  {note}")
-        new = ", ".join(f"{len(values)} values of {name}" for name, values in proposal.axes.items())
+        values = (f"{len(values)} values of {name}" for name, values in proposal.axes.items())
+        new = f"{proposal.points} points" if proposal.scattered else ", ".join(values)
         click.echo(f"  {proposal.status}" + (f": {new}" if new else ""))
 
     observations = observations_for(open_sweep(store), store, observed, species)

@@ -1,14 +1,21 @@
 """Scattered points: fits, comparisons and refinements as on a grid of the same model."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
+from click.testing import CliRunner
 
 from latticescape import (
+    PairAlloy,
     RequestError,
+    Schedule,
+    Sweep,
     bootstrap,
     compare,
     configurations,
@@ -16,14 +23,21 @@ from latticescape import (
     interpolate,
     landscape,
     leave_one_out,
+    open_sweep,
     posterior,
     propose,
+    run,
     sample_size,
     sobol,
+    triangular,
+    verify,
 )
 from latticescape.analysis.counts.counting import counts_dataset
 from latticescape.analysis.inference.comparison.evidence import bayes_factors
 from latticescape.analysis.inference.estimation.posterior import joint_region
+from latticescape.deploy.cli.main import main
+from latticescape.deploy.examples import example
+from latticescape.deploy.refinement import refine
 
 CLASSES = configurations("honeycomb")
 SPINS, NEIGHBORS = CLASSES.centre * 2.0 - 1, np.arange(8) % 4 - 1.5
@@ -159,8 +173,15 @@ def test_models_are_compared() -> None:
     )
     powers = [sample_size(each, images, against="random") for each in (design(2, 256), grid(2, 17))]
     assert powers[0].neighborhoods == pytest.approx(powers[1].neighborhoods, rel=0.15)
-    with pytest.raises(RequestError, match="the evidence of two needs a grid"):
-        bayes_factors({"two": ds}, images)
+    box = {"w1": (-0.34, 0.3), "w2": (-0.24, 0.195)}
+    fine = {"points": design(2, 256), "grid": grid(2, 41)}
+    for prior in ({}, dict.fromkeys(fine, box)):
+        z = bayes_factors(fine, images, prior=prior)
+        assert float(z.ln_evidence[0]) == pytest.approx(float(z.ln_evidence[1]), abs=0.5)
+        assert float(z.ln_evidence_laplace[0]) == pytest.approx(float(z.ln_evidence[0]), abs=0.2)
+        assert float(z.border_mass[0]) < 0.01
+    with pytest.raises(RequestError, match="empty or reaches outside"):
+        bayes_factors({"two": ds}, images, prior={"two": {"w1": (-1.0, 0.0)}})
 
 
 LINE = np.linspace(-0.3, 0.3, 12)
@@ -196,3 +217,100 @@ def test_an_image_has_one_composition() -> None:
     ds = design(2, 16).assign(composition=("point", np.linspace(0.4, 0.6, 16)))
     with pytest.raises(RequestError, match="different compositions"):
         landscape(ds, observed(2))
+
+
+def refined(points: dict[str, Any], target: float, images: xr.Dataset) -> list[Any]:
+    """Proposals until the end, each with the points that the earlier ones added."""
+    proposals = []
+    for _ in range(8):
+        surface = landscape(sweep(points), images)
+        proposals.append(propose(surface, dict.fromkeys(points, target), overlap="independent"))
+        if proposals[-1].ends:
+            break
+        assert proposals[-1].scattered
+        new = proposals[-1].axes
+        points = {name: np.array([*values, *new[name]]) for name, values in points.items()}
+    return proposals
+
+
+@pytest.mark.parametrize(
+    ("ranges", "number", "first"),
+    [
+        ({"w1": (-0.4, 0.4), "w2": (-0.3, 0.3)}, 32, "sharpen"),
+        ({"w1": (-0.4, 0.0), "w2": (-0.3, 0.3)}, 64, "extend"),
+        ({"w1": (-0.4, 0.4), "w2": (-0.3, 0.3)}, 8, "search"),
+    ],
+)
+def test_points_are_proposed_until_the_target_is_reached(
+    ranges: dict[str, Any], number: int, first: str
+) -> None:
+    proposals = refined(sobol(ranges, number, 3), 0.003, observed(2))
+    assert [proposals[0].status, proposals[-1].status] == [first, "reached"]
+    assert all(len(p.axes["w1"]) == len(p.axes["w2"]) == p.points for p in proposals[:-1])
+    best = fit(landscape(design(2, 1024), observed(2)), overlap="independent").parameters
+    for name, value in proposals[-1].estimate.items():
+        assert abs(value - best[name][0]) < 5 * proposals[-1].errors[name]
+
+
+def test_points_keep_the_budget_and_the_limits() -> None:
+    surface = landscape(design(2, 32), observed(2))
+    few = propose(surface, {"w1": 1e-4}, budget=3)
+    assert (few.status, few.points) == ("sharpen", 3)
+    assert few == propose(surface, {"w1": 1e-4}, budget=3)
+    outside = landscape(sweep(sobol({"w1": (-0.4, 0.0), "w2": (-0.3, 0.3)}, 64, 3)), observed(2))
+    near = propose(outside, {"w1": 1e-3}, limits={"w1": (-0.4, 0.05)})
+    assert near.status == "extend"
+    assert outside.w1.max() < min(near.axes["w1"]) < 0.0 < max(near.axes["w1"]) < 0.05
+
+
+SCATTERED = Sweep(
+    triangular(12),
+    PairAlloy(x=0.5),
+    schedule=Schedule(60, 10, 5),
+    points=sobol({"w1": (-0.4, 0.4), "w2": (-0.3, 0.3)}, 16, 1),
+    seed=5,
+)
+
+
+def test_the_verbs_take_a_store_of_points(tmp_path: Path) -> None:
+    store, counts = tmp_path / "points.zarr", tmp_path / "counts.csv"
+    ds = run(SCATTERED, store, cluster="inline", progress=False)
+    at = int(np.argmin(np.abs(ds.w1.values + 0.1)))
+    image = ds.histogram.values[at] // 20
+    table = pd.read_csv(example("mores2_counts.csv"), comment="#")
+    classes = [name for name in table if not str(name).startswith("re")]
+    table[classes].assign(one=image).to_csv(counts, index=False)
+
+    def verb(name: str, *arguments: object, code: int = 0) -> dict[str, Any]:
+        result = CliRunner().invoke(main, [name, *map(str, arguments), "--json"])
+        assert result.exit_code == code, result.output
+        read: dict[str, Any] = json.loads(result.stdout)
+        return read
+
+    best = verb("fit", store, counts)["parameters"]
+    assert abs(best["w1"]["value"] - float(ds.w1[at])) < 3 * best["w1"]["se"]
+    lowest = verb("landscape", store, counts)["minimum_of_s2_on_the_grid"]
+    assert lowest["w1"] == float(ds.w1[at])
+    table = verb("compare", counts, "--model", f"pair={store}", "--random", "--p-value", "chi2")
+    assert "pair" in json.dumps(table)
+    verb("sample-size", counts, "--model", f"pair={store}", "--error", "w1=0.01")
+    target = ("--target", "w1=0.006", "--cluster", "inline", "--quiet")
+    made = verb("refine", store, counts, *target)
+    assert made["reached"]
+    assert made["computed"] == made["points"] - 16 > 0
+    new = made["rounds"][0]["new_values"]
+    assert len(new["w1"]) == len(new["w2"]) == made["rounds"][1]["computed"]
+    last = open_sweep(made["store"])
+    np.testing.assert_array_equal(last.energy[:16], ds.energy)
+    assert not verify(made["store"]).damages
+    again = verb("refine", store, counts, *target)
+    assert (again["store"], again["rounds"][1]["computed"]) == (made["store"], 0)
+
+
+def test_a_sweep_of_points_at_all_of_an_axis_is_not_refined(tmp_path: Path) -> None:
+    grid, points = {"w1": [-0.3, -0.1, 0.1]}, {"w2": [-0.2, 0.0, 0.1, 0.2]}
+    mixed = Sweep(triangular(6), PairAlloy(x=0.5), grid, Schedule(5, 2, 2), points=points)
+    ds = run(mixed, tmp_path / "m.zarr", cluster="inline", progress=False)
+    image = counts_dataset({"one": ds.histogram.values[1, 1]}, configurations("triangular"))
+    with pytest.raises(RequestError, match="points at all of an axis cannot be refined"):
+        refine(tmp_path / "m.zarr", image, {"w1": 1e-5}, client="inline", progress=False)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from scipy.special import logsumexp, softmax
+from scipy.stats import multivariate_t, qmc
 
 from latticescape.analysis.checks import check_least, listed
 from latticescape.analysis.inference.comparison.models import (
@@ -15,8 +16,10 @@ from latticescape.analysis.inference.comparison.models import (
     landscapes_of,
     reweighed,
 )
-from latticescape.analysis.inference.landscapes.designs import design_of, flat
-from latticescape.analysis.inference.landscapes.landscape import check_grid, parameters_of
+from latticescape.analysis.inference.estimation.fit import Fit
+from latticescape.analysis.inference.landscapes.designs import GridDesign, design_of, flat
+from latticescape.analysis.inference.landscapes.interpolation import interpolate
+from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
@@ -33,8 +36,9 @@ def bayes_factors(
     """Evidence Z = ∫ L(w) prior(w) dw of each model, and its ratio to the best one's.
 
     L = exp(−2 Σ N S²), and the prior is uniform over a box, by default that of the model's own
-    grid: Z is inversely proportional to the box's volume, so state the box. The integral is the
-    trapezoidal sum over the grid's points inside the box. Laplace's approximation, L_max (2π)^(k/2)
+    grid or points: Z is inversely proportional to the box's volume, so state the box. The integral
+    is the trapezoidal sum over the grid's points inside the box; of scattered points, it is taken
+    over their interpolation by importance sampling. Laplace's approximation, L_max (2π)^(k/2)
     √|Cov| / volume from the parabola at the minimum, is returned as well. Where the two differ by
     more than a few tenths, the box truncates the posterior, the grid is coarse, or the posterior is
     not Gaussian.
@@ -91,10 +95,15 @@ def bayes_factors(
                 problem = f"the prior of {name} in {parameter} is empty or reaches outside its grid"
                 came, allowed = f"{low:g} … {high:g}", f"within {least:g} … {most:g}"
                 raise RequestError(problem, came=came, allowed=allowed)
-            inside = inside.sel({parameter: (axis >= low - 1e-12) & (axis <= high + 1e-12)})
-            check_least(inside.sizes[parameter], 2, f"points of {parameter} in the prior of {name}")
+            if axis.dims == (parameter,):
+                within = (axis >= low - 1e-12) & (axis <= high + 1e-12)
+                inside = inside.sel({parameter: within})
+                what = f"points of {parameter} in the prior of {name}"
+                check_least(inside.sizes[parameter], 2, what)
         ends = [f"{axis} {low:g} … {high:g}" for axis, (low, high) in boxes[name].items()]
-        rows[name] = {**_evidence(inside), "prior": ", ".join(ends) or "none"}
+        gridded = isinstance(design_of(inside), GridDesign)
+        integral = _evidence(inside) if gridded else _sampled_evidence(inside, boxes[name])
+        rows[name] = {**integral, "prior": ", ".join(ends) or "none"}
     table = {key: [row[key] for row in rows.values()] for key in next(iter(rows.values()))}
     evidence = np.array(table["ln_evidence"], float)
     return xr.Dataset(
@@ -115,9 +124,7 @@ def _boxes(
         raise RequestError(problem, came=listed(unknown), allowed=listed(landscapes))
     boxes: dict[str, dict[str, tuple[float, float]]] = {}
     for model, landscape in landscapes.items():
-        hint = "compare, which ranks models by their BIC"
-        names = check_grid(landscape, f"the evidence of {model}", hint)
-        box = prior.get(model, {})
+        names, box = parameters_of(landscape), prior.get(model, {})
         if unknown := sorted(set(box) - set(names)):
             problem = f"the prior of {model} names a parameter that the model does not have"
             raise RequestError(problem, came=listed(unknown), allowed=listed(names))
@@ -146,23 +153,65 @@ def _evidence(landscape: xr.Dataset) -> dict[str, float | int]:
     total = float(logsumexp(terms))
     share = np.exp(terms - total)
     errors = 2 * n * np.nan_to_num(landscape["s2_total_se"].transpose(*names).to_numpy())
-    laplace = float("nan")
-    if np.isfinite(fit.covariance).all():
-        sign, log_determinant = np.linalg.slogdet(fit.covariance) if fit.parameters else (1.0, 0.0)
-        k = len(fit.parameters)
-        if sign > 0:
-            laplace = float(
-                -2 * n * fit.s2_total
-                + k / 2 * np.log(2 * np.pi)
-                + log_determinant / 2
-                - np.log(volume)
-            )
     return {
         "ln_evidence": total,
         "ln_evidence_se": float(np.sqrt(np.sum((share * errors) ** 2))),
-        "ln_evidence_laplace": laplace,
+        "ln_evidence_laplace": _laplace(fit, n, volume),
         "border_mass": float(share[border].sum()),
         "points_missing": int(np.isnan(s2).sum()),
+    }
+
+
+def _laplace(fit: Fit, n: float, volume: float) -> float:
+    """ln Z from the parabola at the minimum; NaN without one."""
+    if not np.isfinite(fit.covariance).all():
+        return float("nan")
+    sign, log_determinant = np.linalg.slogdet(fit.covariance) if fit.parameters else (1.0, 0.0)
+    width = len(fit.parameters) / 2 * np.log(2 * np.pi) + log_determinant / 2
+    return float(-2 * n * fit.s2_total + width - np.log(volume)) if sign > 0 else float("nan")
+
+
+# Places at which the evidence of scattered points is sampled: 2^DRAWS in the box, and as many of a
+# t distribution around the minimum.
+DRAWS = 13
+TAILS = 5
+OF_ERRORS = 200
+
+
+def _sampled_evidence(
+    landscape: xr.Dataset, box: Mapping[str, tuple[float, float]]
+) -> dict[str, float | int]:
+    """The evidence of scattered points, from their interpolation."""
+    n, fit, between = float(landscape["n"].sum()), argmin_s2(landscape), interpolate(landscape)
+    design, rng = between.design, np.random.default_rng(1)
+    low, high = np.array([box[name] for name in design.names]).T
+    volume = float(np.prod(high - low))
+    places = low + qmc.Sobol(len(low), rng=rng).random_base2(DRAWS) * (high - low)
+    density = np.full(len(places), 1 / volume)
+    at = [list(fit.parameters).index(name) for name in design.names]
+    covariance = fit.covariance[np.ix_(at, at)]
+    if np.isfinite(covariance).all():
+        best = [fit.parameters[name][0] for name in design.names]
+        peak = multivariate_t(best, covariance, df=TAILS, allow_singular=True)
+        places = np.concatenate(
+            [places, peak.rvs(len(places), random_state=rng).reshape(-1, len(at))]
+        )
+        density = np.asarray((1 / volume + peak.pdf(places)) / 2, float)
+    inside = ((places >= low) & (places <= high)).all(axis=1)
+    terms = np.full(len(places), -np.inf)
+    terms[inside] = -2 * n * between.value(places[inside]) - np.log(volume * density[inside])
+    total = float(logsumexp(terms))
+    share = np.exp(terms - total)
+    # Errors of the interpolation are alike all over the peak.
+    errors = between(places[rng.choice(len(places), OF_ERRORS, p=share)])[1]
+    spacing = (high - low) * len(design.places) ** (-1 / len(low)) / 2
+    border = ((places < low + spacing) | (places > high - spacing)).any(axis=1)
+    return {
+        "ln_evidence": total - float(np.log(len(places))),
+        "ln_evidence_se": float(2 * n * errors.mean()),
+        "ln_evidence_laplace": _laplace(fit, n, volume),
+        "border_mass": float(share[border].sum()),
+        "points_missing": int(np.isnan(landscape["s2_total"]).sum()),
     }
 
 

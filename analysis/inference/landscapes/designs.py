@@ -30,6 +30,10 @@ Integers = npt.NDArray[np.intp]
 STEPS = {1: 8, 2: 5, 3: 3}
 FEWEST_STEPS = 2
 
+# So many scattered points for each coefficient of a parabola determine curvatures to 3 %: a few of
+# those nearest may lie in one spot.
+PER_TERM = 8
+
 # A point closer to the edge of the box than this, in half widths, is at the edge.
 PINNED = 1e-6
 
@@ -298,7 +302,7 @@ class ScatteredDesign(Design):
         return self._around(point, width ** len(self.names), np.ones(len(self.points), bool))
 
     def around(self, point: int, computed: Booleans) -> Booleans:
-        return self._around(point, 2 * self.terms, computed)
+        return self._around(point, PER_TERM * self.terms, computed)
 
     def _around(self, point: int, number: int, computed: Booleans) -> Booleans:
         squares = (((self.points - self.points[point]) / self.half) ** 2).sum(axis=1)
