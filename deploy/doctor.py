@@ -4,6 +4,7 @@ import platform
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -23,13 +24,18 @@ from latticescape.physics.lattices.lattice import square
 from latticescape.physics.models.ising import Ising
 from latticescape.physics.provenance import HOME, git_revision, package_digest, versions
 from latticescape.sweeps.execution.inline import InlineSession
-from latticescape.sweeps.execution.workers import check_workers
+from latticescape.sweeps.execution.workers import check_reach, check_workers
+from latticescape.sweeps.store.atomic_write import report_unwritable
+from latticescape.sweeps.store.location import Location, StorePath, locate
 
 # Instruction sets that speed up vectors of 64-bit words.
 VECTOR_FEATURES = ("neon", "avx2", "avx512f", "avx512bw", "avx512vbmi")
 
 # On one core: 5 for the Ising model on the square lattice, 12 on the cubic one.
 COMPILE_SECONDS = 10
+
+# How long a worker may take to join and answer.
+WORKER_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,9 @@ class Finding:
     detail: str
 
 
-def examine(cluster: str = "local", *, compiling: bool = False) -> list[Finding]:
+def examine(
+    cluster: str = "local", *, compiling: bool = False, store: StorePath | None = None
+) -> list[Finding]:
     """Check installation, kernels, disk and cluster.
 
     Parameters
@@ -60,6 +68,9 @@ def examine(cluster: str = "local", *, compiling: bool = False) -> list[Finding]
         A cluster as for :func:`latticescape.connect`; its workers must run the same code.
     compiling
         Compile the kernels of the Ising model on the square lattice, and time them.
+    store
+        Where a store is, or is to be: its folder or URL. This process must be able to write and
+        lock there, and all workers must see what it writes.
 
     Examples
     --------
@@ -76,8 +87,11 @@ def examine(cluster: str = "local", *, compiling: bool = False) -> list[Finding]
         ("vectors", _vectors),
         ("compiled", _compiled),
         ("temporary folder", _temporary_folder),
-        (f"cluster {cluster}", lambda: _cluster(cluster)),
+        (f"cluster {cluster}", lambda: _cluster(cluster, place)),
     ]
+    place = None if store is None else locate(store)
+    if place is not None:
+        checks.insert(-1, (f"store {store}", lambda: _store(place)))
     findings = []
     for name, check in checks:
         try:
@@ -141,11 +155,32 @@ def _temporary_folder() -> str:
     return tempfile.gettempdir()
 
 
-def _cluster(cluster: str) -> str:
+def _store(place: Location) -> str:
+    """How fast a record is written where a store is to be, if two processes cannot both do it."""
+    key, near = f".latticescape-{uuid.uuid4().hex}", place.near
+    begin = time.perf_counter()
+    with report_unwritable(place.path):
+        created = [near.create(key, b"1"), near.create(key, b"2")]
+        seconds = time.perf_counter() - begin
+        near.remove(key)
+    if created != [True, False]:
+        raise RequestError(
+            f"two runs on {place.path} would not notice each other",
+            came="a file was created twice",
+            allowed="a disk or bucket on which a file can be created only once",
+            hint="--store on another disk",
+        )
+    return f"can be written and locked, {seconds / 2:.3f} s a record"
+
+
+def _cluster(cluster: str, place: Location | None) -> str:
     with connect(cluster, workers=1 if cluster == "local" else None) as client:
         if isinstance(client, InlineSession):
             return f"{client.threads} thread(s) of this process"
-        number = check_workers(client)
+        number = check_workers(client, timeout=WORKER_SECONDS)
+        if place is not None:
+            check_reach(client, place)
         encrypted = client.scheduler.address.startswith("tls:")
         encryption = "encrypted" if encrypted else "not encrypted"
-        return f"{number} worker(s), same code as here, {encryption}, {sys.platform}"
+        sees = "" if place is None else ", all see the store's disk"
+        return f"{number} worker(s), same code as here{sees}, {encryption}, {sys.platform}"

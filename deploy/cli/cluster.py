@@ -26,18 +26,22 @@ from latticescape.sweeps.schema import allowed_text, example_line
 
 
 @click.command(
-    epilog=example("latticescape doctor --compile", "latticescape doctor --cluster tcp://host:8786")
+    epilog=example(
+        "latticescape doctor --compile",
+        "latticescape doctor --cluster tcp://host:8786 --store runs/ising.zarr",
+    )
 )
 @cluster_option
+@click.option("--store", help="Where a store is to be: a folder or URL that all workers must see.")
 @click.option(
     "--compile", "compiling", is_flag=True, help="Compile the Ising kernels and time them."
 )
 @as_json
-def doctor(cluster: str, compiling: bool, json_: bool) -> None:
-    """Check the installation and a cluster. Exit code 2 if anything is wrong."""
+def doctor(cluster: str, store: str | None, compiling: bool, json_: bool) -> None:
+    """Check the installation, a cluster and a disk. Exit code 2 if anything is wrong."""
     from latticescape.deploy.doctor import examine
 
-    findings = examine(cluster, compiling=compiling)
+    findings = examine(cluster, compiling=compiling, store=store)
     healthy = all(finding.good for finding in findings)
     lines = [f"{'ok  ' if f.good else 'BAD '} {f.name:<22} {f.detail}" for f in findings]
     show({"healthy": healthy, "findings": [*map(asdict, findings)]}, json_, *lines)

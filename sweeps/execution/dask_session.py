@@ -1,15 +1,19 @@
 """A run on a Dask cluster: blocks are tasks of its scheduler."""
 
 import logging
-from collections.abc import Generator, Iterable, Iterator, Mapping
+import time
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from distributed import Client, Future, as_completed
+from distributed import Client, Future
 
+from latticescape.sweeps.execution.admission import REFUSED
 from latticescape.sweeps.execution.fault_tolerance import WORKER_LOST, ignore_disconnect
 from latticescape.sweeps.execution.lease import acquire, lease_of, release, tasks_known
 from latticescape.sweeps.execution.submit import submit_blocks
@@ -20,12 +24,17 @@ from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.location import Location
 from latticescape.sweeps.store.object_store import UnreachableError
 from latticescape.sweeps.store.status import Lease
-from latticescape.sweeps.store.store import Store
+from latticescape.sweeps.store.store import FAILED, PENDING, POISONED, Store
 
 # Tasks the scheduler has at a time: enough to keep any cluster busy, few enough that a million
 # blocks do not fill its memory. New ones are submitted when a quarter is done, so that no worker
 # waits for the last task of a wave.
 WAVE = 4096
+
+# A wait is reported after REPORT_SECONDS, and given up after PATIENCE_SECONDS: a queue may take a
+# day. The disk is looked at after SILENT_SECONDS without a result.
+POLL_SECONDS, REPORT_SECONDS, GATHER_SECONDS = 2.0, 10.0, 30.0
+SILENT_SECONDS, PATIENCE_SECONDS = 300.0, 86_400.0
 
 LOG = logging.getLogger(__name__)
 
@@ -68,20 +77,24 @@ class DaskSession:
 
 @contextmanager
 def _lost_workers_logged(client: Client) -> Iterator[None]:
-    """Log every worker that dies or leaves."""
+    """Log every worker that dies, leaves or is refused."""
 
-    def log(event: tuple[float, Any]) -> None:
-        worker = event[1]["worker"]
-        fields = {"event": "worker lost", "worker": worker}
-        LOG.warning("worker lost: %s", worker, extra={"fields": fields})
+    def log(what: str, event: tuple[float, Any]) -> None:
+        worker, reason = event[1]["worker"], event[1].get("reason", "")
+        fields = {"event": what, "worker": worker} | ({"reason": reason} if reason else {})
+        text = f"{worker}: {reason}" if reason else worker
+        LOG.warning("%s: %s", what, text, extra={"fields": fields})
 
+    topics = {WORKER_LOST: "worker lost", REFUSED: "worker refused"}
     with ignore_disconnect(client):
-        client.subscribe_topic(WORKER_LOST, log)
+        for topic, what in topics.items():
+            client.subscribe_topic(topic, partial(log, what))
     try:
         yield
     finally:
         with ignore_disconnect(client):
-            client.unsubscribe_topic(WORKER_LOST)
+            for topic in topics:
+                client.unsubscribe_topic(topic)
 
 
 def _outcomes(
@@ -89,7 +102,7 @@ def _outcomes(
 ) -> Generator[tuple[Block, TaskResult | BaseException]]:
     """These blocks, each with the result or error of its task, as they finish."""
     blocks, held = iter(pending), dict[str, tuple[Future, Block]]()
-    finished = as_completed(loop=client.loop)
+    finished, watch = SimpleQueue[Future](), _Watch(client)
     try:
         while client.status == "running":  # else the scheduler is lost
             some = list(islice(blocks, WAVE - len(held)))
@@ -98,34 +111,109 @@ def _outcomes(
             with ignore_disconnect(client):
                 futures = submit_blocks(client, store, lease, some, base) if some else []
                 held |= {f.key: (f, block) for f, block in zip(futures, some, strict=True)}
-                finished.update(futures)
+                for future in futures:
+                    future.add_done_callback(finished.put)
             enough = WAVE - max(1, WAVE // 4) if some else 0
             while len(held) > enough:
-                for future, outcome in _batch_outcomes(client, finished.next_batch(), held):
+                batch = [f for f in _next_batch(finished, watch) if f.key in held]
+                if not batch:  # silence: the disk may know more than the scheduler
+                    left = {block.number for block in store.pending()}
+                    batch = [f for f, block in held.values() if block.number not in left]
+                for future, outcome in _batch_outcomes(client, store, batch, held):
                     _, block = held.pop(future.key)
                     future.release()
                     yield block, outcome
+                if watch.given_up:
+                    _, block = next(iter(held.values()))
+                    yield block, TaskResult(block.number, cancelled=True, error=watch.given_up)
+                    return
     finally:
         for future, _ in held.values():
             future.release()
 
 
+class _Watch:
+    """Says why nothing happens on a cluster, from ten seconds on and then ever more rarely.
+
+    Attributes
+    ----------
+    given_up
+        Why the run has waited long enough, "" while it has not.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.client, self.given_up = client, ""
+        self.heard()
+
+    def heard(self) -> None:
+        """Note that something happened."""
+        self.since, self.next_message = time.monotonic(), REPORT_SECONDS
+
+    def look(self) -> None:
+        """Look at the workers while nothing happens."""
+        silent = time.monotonic() - self.since
+        if silent < self.next_message:
+            return
+        address = self.client.scheduler.address
+        try:
+            if self.client.sync(self.client.scheduler.ncores, callback_timeout=REPORT_SECONDS):
+                self.heard()  # blocks may take as long as they need
+                return
+            reason = f"the scheduler at {address} has no workers; try dask worker {address}"
+        except TimeoutError:
+            reason = f"the scheduler at {address} does not answer"
+        except OSError:  # it is lost, which the client notices by itself
+            return
+        self.next_message *= 2
+        LOG.warning(
+            "waiting for %.0f s: %s", silent, reason, extra={"fields": {"event": "waiting"}}
+        )
+        if silent > PATIENCE_SECONDS:
+            self.given_up = f"{reason} (waited for {silent / 3600:.0f} h)"
+
+
+def _next_batch(finished: SimpleQueue[Future], watch: _Watch) -> list[Future]:
+    """The futures that finished; none if nothing was heard for a minute."""
+    deadline = time.monotonic() + SILENT_SECONDS
+    while time.monotonic() < deadline and not watch.given_up:
+        with suppress(Empty):
+            batch = [finished.get(timeout=POLL_SECONDS)]
+            while not finished.empty():
+                batch.append(finished.get())
+            watch.heard()
+            return batch
+        watch.look()
+    return []
+
+
 def _batch_outcomes(
-    client: Client, batch: Iterable[Future], held: Mapping[str, tuple[Future, Block]]
+    client: Client, store: Store, batch: list[Future], held: Mapping[str, tuple[Future, Block]]
 ) -> Iterator[tuple[Future, TaskResult | BaseException]]:
-    """The outcomes of finished tasks, with one request to the cluster if none of them failed."""
+    """The outcomes of tasks, with one request to the cluster if none of them failed.
+
+    The disk tells the outcome of a task whose worker does not.
+    """
     finished = [future for future in batch if future.status == "finished"]
-    try:
-        results = dict(zip(finished, client.gather(finished), strict=True))
-    except Exception:  # of one of them, so each is asked separately
-        results = {}
+    results: dict[Future, TaskResult] = {}
+    with suppress(Exception):
+        gather = partial(client.gather, finished, asynchronous=True)
+        values = client.sync(gather, callback_timeout=GATHER_SECONDS)
+        results = dict(zip(finished, values, strict=True))
     for future in batch:
         outcome: TaskResult | BaseException | None = results.get(future)
-        # The scheduler may die before it can return a result.
-        with suppress(OSError, RuntimeError, CancelledError):
-            if outcome is None and future.status == "finished":
-                outcome = future.result()
-            elif outcome is None and future.status == "error":
+        if outcome is None and future.status == "error":
+            # The scheduler may die before it can return an error.
+            with suppress(OSError, RuntimeError, CancelledError):
                 outcome = future.exception()
-        number = held[future.key][1].number
-        yield future, outcome or TaskResult(number, cancelled=True, error=LOST)
+        if outcome is None and client.status == "running":
+            outcome = _outcome_on_disk(store, held[future.key][1])
+        yield future, outcome or TaskResult(held[future.key][1].number, cancelled=True, error=LOST)
+
+
+def _outcome_on_disk(store: Store, block: Block) -> TaskResult | None:
+    """The outcome of a block that a task has stored, without the time it took."""
+    states = store.states_of(block)
+    if (states == PENDING).any():
+        return None
+    failed, poisoned = (int((states == state).sum()) for state in (FAILED, POISONED))
+    return TaskResult(block.number, block.points - failed - poisoned, failed, poisoned)

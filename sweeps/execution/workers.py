@@ -8,6 +8,7 @@ import socket
 import ssl
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any, TypeAlias
@@ -16,7 +17,6 @@ from urllib.parse import urlsplit
 from distributed import (
     Client,
     Scheduler,
-    SchedulerPlugin,
     Security,
     SpecCluster,
     Worker,
@@ -25,14 +25,18 @@ from distributed import (
 from distributed.deploy.subprocess import SubprocessWorker
 
 from latticescape.physics.errors import RequestError
+from latticescape.sweeps.execution.admission import refuse_workers
 from latticescape.sweeps.execution.fault_tolerance import ignore_disconnect, install_retries
 from latticescape.sweeps.execution.worker_code import code_identity, compare_code, warm_up
 from latticescape.sweeps.spec.sweep import Sweep
+from latticescape.sweeps.store.atomic_write import report_unwritable
 from latticescape.sweeps.store.location import Location, locate
 
 WAIT_SECONDS = 30.0
 MAX_GREETING_BYTES = 2**16
 LOOPBACK = "127.0.0.1"
+
+LOG = logging.getLogger(__name__)
 
 
 class OwnWorker(SubprocessWorker):  # type: ignore[misc]
@@ -242,6 +246,8 @@ def attached(target: Target) -> Iterator[Client]:
 def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
     """Wait for a worker, and check that all workers run the same code as this process.
 
+    Workers that the scheduler cannot reach are refused, and named in a warning.
+
     Returns
     -------
     int
@@ -255,20 +261,28 @@ def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
         If one has another version or source; both paths are named.
     """
     end = time.monotonic() + timeout
-    codes: dict[str, Any] = {}
+    refused = refuse_workers(client)
+    for worker, reason in refused.items():
+        LOG.warning("worker refused: %s: %s", worker, reason)
+    codes, lost = dict[str, Any](), dict[str, str]()
     # Some or all workers may be lost before they answer.
     while not codes:
-        try:
-            client.wait_for_workers(1, timeout=max(0.01, end - time.monotonic()))
-        except TimeoutError:
+        answers: dict[str, Any] = {}
+        left = end - time.monotonic()
+        if left > 0:
+            with suppress(TimeoutError):
+                client.wait_for_workers(1, timeout=left)
+                answers = client.run(code_identity, on_error="return")
+        if not answers:
+            unused = "; ".join(f"{name}: {why}" for name, why in (refused | lost).items())
             raise RequestError(
                 f"the scheduler at {client.scheduler.address} has no workers",
-                came=f"none within {timeout:g} s",
-                allowed="at least one",
+                came=unused or f"none within {timeout:g} s",
+                allowed="at least one that the scheduler can connect to",
                 hint=f"dask worker {client.scheduler.address}",
-            ) from None
-        answers = client.run(code_identity, on_error="return")
+            )
         codes = {name: code for name, code in answers.items() if not isinstance(code, OSError)}
+        lost |= {name: str(code) for name, code in answers.items() if isinstance(code, OSError)}
     ours = code_identity()
     for worker, theirs in codes.items():
         compare_code(worker, theirs, ours)
@@ -288,85 +302,48 @@ def prepare(client: Client, location: Location) -> int:
     RequestError
         As :func:`check_workers` and :func:`check_reach`.
     """
-    _install_roles(client)
     workers = check_workers(client)
     check_reach(client, location)
     install_retries(client)
     return workers
 
 
-def _install_roles(client: Client) -> None:
-    """Let a scheduler refuse workers that present the certificate of a client.
-
-    TLS itself lets them in: who connects is a client for TLS, whatever it becomes. Best effort: a
-    scheduler that refuses plugins, or other certificates, are not affected.
-    """
-    if str(client.scheduler.address).startswith("tls://"):
-        with suppress(Exception):
-            client.register_plugin(_role_plugin())
-
-
-def _role_plugin() -> SchedulerPlugin:
-    """The plugin. Its class is local, so that it is pickled as code: the scheduler need not have
-    this package installed."""
-
-    class RolePlugin(SchedulerPlugin):  # type: ignore[misc]
-        name = "latticescape-roles"
-        idempotent = True
-        reason = "the certificate of a client cannot serve as that of a worker"
-
-        def __init__(self) -> None:
-            self.checks: set[Any] = set()
-
-        async def start(self, scheduler: Any) -> None:
-            for worker in list(scheduler.workers):
-                await self.check(scheduler, worker)
-
-        def add_worker(self, scheduler: Any, worker: str) -> None:
-            # Not awaited: the connection is handed over a moment after the worker is added.
-            check = asyncio.ensure_future(self.check(scheduler, worker))
-            self.checks.add(check)
-            check.add_done_callback(self.checks.discard)
-
-        async def check(self, scheduler: Any, worker: str) -> None:
-            for _ in range(100):
-                stream = scheduler.stream_comms.get(worker)
-                if stream is None or stream.comm is not None:
-                    break
-                await asyncio.sleep(0.05)
-            if stream is None or stream.comm is None:
-                return
-            comm = stream.comm
-            subject = (comm.extra_info.get("peercert") or {}).get("subject", ())
-            if "latticescape client" in {value for part in subject for _, value in part}:
-                logging.getLogger("distributed.scheduler").error("%s: %s", worker, self.reason)
-                stream.send({"op": "close", "reason": self.reason})
-                await scheduler.remove_worker(
-                    worker, stimulus_id="latticescape-roles", expected=True, close=False
-                )
-                await asyncio.sleep(1)
-                comm.abort()
-
-    return RolePlugin()
-
-
 def check_reach(client: Client, location: Location) -> None:
-    """Check that all workers can access the bucket of a store; folders are not checked.
+    """Check that all workers see what this process writes where a store is, or is to be.
 
     Raises
     ------
     RequestError
-        If a worker cannot; it is named.
+        If a worker does not, which is named; or if this process cannot write there.
     """
-    if not location.shared:
-        return
-    for worker, answer in client.run(_reach, location.address, on_error="return").items():
+    key, near = f".latticescape-{uuid.uuid4().hex}", location.near
+    with report_unwritable(location.path):
+        near.write(key, b"seen")
+    try:
+        answers = client.run(_sees, location.address, key, on_error="return")
+    finally:
+        near.remove(key)
+    for worker, answer in answers.items():
         if isinstance(answer, RequestError):
             raise answer.within(f"the worker {worker}")
+        if answer is False:
+            raise RequestError(
+                f"the worker {worker} has another disk at {location.path}",
+                came="it does not see what this process writes there",
+                allowed="a disk that all workers share under the same path, or a bucket",
+                hint="--store on a shared disk, or --store s3://bucket/ising.zarr",
+            )
 
 
-def _reach(address: str) -> None:
-    locate(address).is_free()
+def _sees(address: str, key: str) -> bool:
+    """Whether this worker sees an object; a shared disk may show new files after seconds."""
+    location = locate(address)
+    location.is_free()
+    for seconds in (0, 1, 2, 4):
+        time.sleep(seconds)
+        if location.near.read(key) is not None:
+            return True
+    return False
 
 
 class WarmUp(WorkerPlugin):  # type: ignore[misc]

@@ -62,11 +62,7 @@ class Folder:
     ----------
     path
         The path as it was passed.
-    shared
-        Whether each worker has its own access to the store, which may be blocked.
     """
-
-    shared = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -90,6 +86,11 @@ class Folder:
     def records(self) -> Records:
         """Records of work under way."""
         return Records(FolderObjects(self.path))
+
+    @property
+    def near(self) -> FolderObjects:
+        """Objects in the store's folder, or in the folder above a new store."""
+        return FolderObjects(self.path if self.path.is_dir() else check_parent(self.path))
 
     def is_free(self) -> bool:
         """Whether nothing is there, or an empty folder."""
@@ -157,8 +158,6 @@ class Bucket:
     with the same store, and the next ``run`` completes the draft of a process that was killed.
     """
 
-    shared = True
-
     def __init__(self, url: str) -> None:
         self.objects = Objects(url)
 
@@ -183,6 +182,11 @@ class Bucket:
     def records(self) -> Records:
         """Records of work under way."""
         return Records(self.objects)
+
+    @property
+    def near(self) -> Objects:
+        """Objects of the store."""
+        return self.objects
 
     def is_free(self) -> bool:
         """Whether nothing is there, or only a draft and what was copied from it."""
