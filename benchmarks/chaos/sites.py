@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,7 @@ from distributed import Client
 
 from benchmarks.chaos.calls import Calls
 from benchmarks.chaos.processes import Program, until
+from benchmarks.chaos.slow_link import SlowLink
 from tests.support.processes import ROOT
 from tests.support.virtual_network import Network, virtual_network
 from tests.support.virtual_slurm import (
@@ -30,6 +32,16 @@ from tests.support.virtual_slurm import (
 
 WORKERS = 2
 DASK = (sys.executable, "-m", "dask")
+# A clock of its own for a Python process. A library that does this for any process, libfaketime,
+# breaks Python's sleep.
+CLOCK = """
+import time
+clock = time.time
+def shifted():
+    with open({clock!r}) as file:
+        return clock() + float(file.read())
+time.time = shifted
+"""
 # A worker that says nothing for so long is lost. Dask's default is five minutes.
 WORKER_TTL = "5s"
 # What a site has that restarts a worker that ended: systemd, Kubernetes, or this loop.
@@ -161,6 +173,46 @@ class Daemons(Site):
                 return len(client.nthreads())
         except OSError:
             return 0
+
+
+class Clocks(Daemons):
+    """The same, with a clock of its own for scheduler and workers."""
+
+    def start(self) -> None:
+        self.clock = self.folder / "clock"
+        self.set(0)
+        start = self.folder / "start" / "sitecustomize.py"  # imported before all else
+        start.parent.mkdir()
+        start.write_text(CLOCK.format(clock=str(self.clock)))
+        super().start()
+
+    def set(self, seconds: int) -> None:
+        """Set the clock so far ahead of this machine's."""
+        (self.folder / "new").write_text(str(seconds))
+        (self.folder / "new").replace(self.clock)
+
+    def variables(self) -> Mapping[str, str]:
+        return {"PYTHONPATH": f"{self.folder / 'start'}{os.pathsep}{ROOT}"}
+
+    def heal(self) -> None:
+        self.set(0)
+        super().heal()
+
+
+class FarAway(Daemons):
+    """The same, with a link between the scheduler and all others that can be slow."""
+
+    def heal(self) -> None:
+        self.link.slow = False
+        super().heal()
+
+    @cached_property
+    def link(self) -> SlowLink:
+        """The link; it ends with the site."""
+        link = SlowLink(self.port)
+        self.stack.callback(link.close)
+        self.cluster = f"tcp://127.0.0.1:{link.port}"
+        return link
 
 
 class Hosts(Daemons):

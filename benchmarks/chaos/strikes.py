@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -13,7 +14,17 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from benchmarks.chaos.calls import BLOCK_POINTS, Work
-from benchmarks.chaos.sites import WORKERS, Daemons, Hosts, Site, Slurm
+from benchmarks.chaos.processes import Program, until
+from benchmarks.chaos.sites import (
+    DASK,
+    WORKERS,
+    Clocks,
+    Daemons,
+    FarAway,
+    Hosts,
+    Site,
+    Slurm,
+)
 from benchmarks.chaos.user import Command
 from latticescape.physics.variables import BOOKKEEPING
 from latticescape.sweeps.store.store import Store
@@ -23,6 +34,7 @@ SiteT = TypeVar("SiteT", bound=Site)
 
 DISK_BYTES = 64 * 2**20
 OUTAGE_SECONDS = 10.0
+NOWHERE = "tcp://127.0.0.1:9"
 
 
 @dataclass
@@ -111,6 +123,68 @@ class AllKilled(Strike[Daemons]):
             os.killpg(program.process.pid, signal.SIGKILL)
 
 
+class Stopped(Strike[Daemons]):
+    """SIGSTOP to one of the programs and all it started, and SIGCONT later."""
+
+    role = "worker"
+
+    def hit(self) -> None:
+        programs = self.site.programs
+        name = self.scene.rng.choice(sorted(n for n in programs if n.startswith(self.role)))
+        group = programs[name].process.pid
+        os.killpg(group, signal.SIGSTOP)
+        self.mending = threading.Timer(OUTAGE_SECONDS, os.killpg, [group, signal.SIGCONT])
+        self.mending.start()
+
+    def relieve(self) -> None:
+        self.mending.join()
+        super().relieve()
+
+
+class SchedulerStopped(Stopped):
+    """The same of the scheduler."""
+
+    role = "scheduler"
+
+
+class StrangerJoined(Strike[Daemons]):
+    """A worker joins that the scheduler cannot connect to."""
+
+    def hit(self) -> None:
+        here = ["--listen-address", "tcp://127.0.0.1:0", "--contact-address", NOWHERE]
+        options = ["--no-nanny", "--no-dashboard", "--nthreads", "1", *here]
+        command = [*DASK, "worker", self.site.cluster, *options]
+        log = self.scene.folder / "stranger.log"
+        self.stranger = Program(command, self.site.environment, log)
+        time.sleep(OUTAGE_SECONDS / 2)
+
+    def relieve(self) -> None:
+        self.stranger.end()
+        super().relieve()
+
+
+class ClockAhead(Strike[Clocks]):
+    """The clock of scheduler and workers jumps ahead."""
+
+    seconds = 3600
+
+    def hit(self) -> None:
+        self.site.set(self.seconds)
+
+
+class ClockBack(ClockAhead):
+    """It jumps back."""
+
+    seconds = -3600
+
+
+class LinkSlow(Strike[FarAway]):
+    """The link to the scheduler gets slow and lossy, until the run ends."""
+
+    def hit(self) -> None:
+        self.site.link.slow = True
+
+
 class JobCancelled(Strike[Slurm]):
     """``scancel`` of one of the two jobs."""
 
@@ -160,6 +234,20 @@ class DiskFull(Strike[Daemons]):
         super().relieve()
 
 
+class DiskReadOnly(Strike[Daemons]):
+    """The disk of the store turns read-only, as after an error of its hardware."""
+
+    def prepared(self) -> AbstractContextManager[None]:
+        return _mounted(self.scene.store.parent)
+
+    def hit(self) -> None:
+        _remount(self.scene.store.parent, "ro")
+
+    def relieve(self) -> None:
+        _remount(self.scene.store.parent, "rw")
+        super().relieve()
+
+
 class Noise(Strike[Daemons]):
     """Noise over one file of a block that is done."""
 
@@ -181,6 +269,12 @@ def _mounted(folder: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True, capture_output=True)
+
+
+def _remount(folder: Path, how: str) -> None:
+    """A disk is busy as long as a file of it is open for writing."""
+    command = ["mount", "-o", f"remount,{how}", str(folder)]
+    until(lambda: not subprocess.run(command, capture_output=True, check=False).returncode, how)
 
 
 def _always() -> str:
@@ -228,5 +322,12 @@ KINDS = {
     "node": Kind("a SLURM node down", Slurm, NodeDown, _no_slurm),
     "network": Kind("the network of a worker cut", Hosts, LinkCut, virtual_network.absent),
     "disk": Kind("the disk full", Daemons, DiskFull, _no_mount),
+    "stopped-worker": Kind("SIGSTOP of a worker for 10 s", Daemons, Stopped),
+    "stopped-scheduler": Kind("SIGSTOP of the scheduler for 10 s", Daemons, SchedulerStopped),
+    "unreachable": Kind("a worker joins that cannot be reached", Daemons, StrangerJoined),
+    "clock-ahead": Kind("the clock an hour ahead", Clocks, ClockAhead),
+    "clock-back": Kind("the clock an hour back", Clocks, ClockBack),
+    "slow": Kind("200 ms of latency, 5 % of packets late by 1 s", FarAway, LinkSlow),
+    "read-only": Kind("the disk read-only", Daemons, DiskReadOnly, _no_mount),
     "noise": Kind("noise over a chunk", Daemons, Noise, verified=True),
 }

@@ -36,13 +36,14 @@ def refuse_workers(client: Client) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        The workers that the scheduler has refused so far, and why.
+        The workers that it refuses now, and why.
     """
-    events: Any = ()
+    before, now = list[Any](), list[Any]()
     with suppress(Exception):
+        before = list(client.get_events(REFUSED) or ())
         client.register_plugin(_admission_plugin())
-        events = client.get_events(REFUSED) or ()
-    return {event["worker"]: event["reason"] for _, event in events}
+        now = list(client.get_events(REFUSED) or ())
+    return {event["worker"]: event["reason"] for _, event in now[len(before) :]}
 
 
 def _admission_plugin() -> SchedulerPlugin:

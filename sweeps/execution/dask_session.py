@@ -34,7 +34,7 @@ WAVE = 4096
 # A wait is reported after REPORT_SECONDS, and given up after PATIENCE_SECONDS: a queue may take a
 # day. The disk is looked at after SILENT_SECONDS without a result.
 POLL_SECONDS, REPORT_SECONDS, GATHER_SECONDS = 2.0, 10.0, 30.0
-SILENT_SECONDS, PATIENCE_SECONDS = 300.0, 86_400.0
+SILENT_SECONDS, PATIENCE_SECONDS = 60.0, 86_400.0
 
 LOG = logging.getLogger(__name__)
 

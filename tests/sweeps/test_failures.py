@@ -242,12 +242,12 @@ def test_kill_9_of_a_worker_costs_no_bit_and_no_point(tmp_path: Path) -> None:
 
         killer = threading.Thread(target=kill)
         killer.start()
-        report = execute(sweep, tmp_path / "s.zarr", client, block_points=6)
+        report = execute(sweep, tmp_path / "s.zarr", client, block_points=2)
         killer.join()
         assert (report.computed, report.failed, report.poisoned) == (12, 0, 0)
         assert pids[0] not in client.run(os.getpid).values()
-        execute(sweep, tmp_path / "calm.zarr", client, block_points=6)
-    assert_same_bits(tmp_path / "calm.zarr", tmp_path / "s.zarr", killed=6)
+        execute(sweep, tmp_path / "calm.zarr", client, block_points=2)
+    assert_same_bits(tmp_path / "calm.zarr", tmp_path / "s.zarr", killed=2)
 
 
 def _wait_for_notes(path: Path, number: int, timeout: float = 60.0) -> None:

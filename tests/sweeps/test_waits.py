@@ -69,9 +69,6 @@ def test_a_run_goes_on_without_unreachable_workers(
         assert (report.complete, report.workers) == (True, 1)
         join(idle, contact_address=UNREACHABLE[1])
         eventually(lambda: list(idle.nthreads()) == [good], 20)
-        with pytest.raises(RequestError, match="has no workers"):
-            idle.retire_workers([good])
-            check_workers(idle, timeout=0.5)
     for worker in UNREACHABLE:
         assert f"worker refused: {worker}: the scheduler cannot connect to it" in caplog.text
     assert_same_bits(tmp_path / "calm.zarr", tmp_path / "s.zarr")
