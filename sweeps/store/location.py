@@ -4,6 +4,7 @@ import io
 import math
 import os
 import shutil
+import tempfile
 import uuid
 import zipfile
 from collections.abc import Callable, Iterable
@@ -17,7 +18,13 @@ from zarr.storage import MemoryStore
 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.store_contents import ROOT
-from latticescape.sweeps.store.atomic_write import atomic_write, check_parent, fsync, is_free
+from latticescape.sweeps.store.atomic_write import (
+    atomic_write,
+    check_parent,
+    fsync,
+    is_free,
+    write_error,
+)
 from latticescape.sweeps.store.object_store import (
     RECORDS,
     FolderObjects,
@@ -89,8 +96,14 @@ class Folder:
 
     @property
     def near(self) -> FolderObjects:
-        """Objects in the store's folder, or in the folder above a new store."""
-        return FolderObjects(self.path if self.path.is_dir() else check_parent(self.path))
+        """Objects in the store's folder, or in the folder above a new store, checked to be writable
+        by trying: obstore would try for ever where no file can be created, as in ``/proc``."""
+        folder = self.path if self.path.is_dir() else check_parent(self.path)
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        return FolderObjects(folder)
 
     def is_free(self) -> bool:
         """Whether nothing is there, or an empty folder."""

@@ -346,6 +346,17 @@ def test_doctor_finds_a_sound_installation_and_cluster(address: str) -> None:
     assert all(finding["good"] and finding["detail"] for finding in found["findings"])
 
 
+def test_doctor_tries_where_a_store_is_to_be(address: str, tmp_path: Path) -> None:
+    command = f"doctor --cluster {address} --store {tmp_path / 'runs' / 's.zarr'} --json"
+    assert "can be written and locked" in finding(f"store {tmp_path / 'runs' / 's.zarr'}", command)
+    assert "all see the store's disk" in finding(f"cluster {address}", command)
+    assert not list(tmp_path.iterdir())
+    found = reported("doctor --cluster inline --store /proc/s.zarr --json", code=2)
+    (bad,) = (finding for finding in found["findings"] if not finding["good"])
+    assert bad["name"] == "store /proc/s.zarr"
+    assert "cannot write" in bad["detail"]
+
+
 def finding(name: str, command: str) -> str:
     """The detail of one check."""
     findings = reported(command)["findings"]
