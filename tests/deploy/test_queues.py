@@ -246,6 +246,27 @@ def test_jobs_are_replaced_and_follow_the_work(
     assert len(started()) == 3
 
 
+@pytest.mark.parametrize(
+    ("kind", "command", "line", "reason"),
+    [
+        ("lsf", "bsub", "echo no such queue >&2; exit 3", "exit code: 3"),
+        ("pbs", "qsub", "echo no such queue >&2; exit 3", "no such queue"),
+        ("oar", "oarsub", "echo queued", "Could not parse job id"),
+    ],
+)
+def test_what_the_queue_refuses_ends_the_command(
+    kind: str, command: str, line: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / command).write_text(f"#!/bin/sh\n{line}\n")
+    (tmp_path / command).chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "lab.toml").write_text(f'kind = "{kind}"\nfolder = "jobs"\ninterface = "lo"\n')
+    with pytest.raises(RequestError, match=f"{command} failed") as caught:
+        connect(str(tmp_path / "lab.toml")).__enter__()
+    assert reason in str(caught.value)
+    assert "latticescape cluster job-script" in str(caught.value)
+
+
 def test_the_profiles_of_the_page_can_be_read() -> None:
     page = (Path(__file__).parents[2] / "docs" / "howto" / "run-on-job-queues.md").read_text()
     queue, factory = (
@@ -277,6 +298,16 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "                  threads_per_worker=1, set_as_default=False)\n"
         "async def later():\n"
         "    return None\n"
+        "class Gateway:\n"
+        "    def __init__(self):\n"
+        "        self.cluster = make(threads_per_worker=2)\n"
+        "        self.scale = self.cluster.scale\n"
+        "    def get_client(self, set_as_default=True):\n"
+        "        return Client(self.cluster, set_as_default=set_as_default)\n"
+        "    def __enter__(self):\n"
+        "        return self\n"
+        "    def __exit__(self, *error):\n"
+        "        self.cluster.close()\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "lab_cluster", raising=False)
@@ -296,6 +327,14 @@ def test_a_function_makes_a_cluster_or_a_client(lab: str, tmp_path: Path) -> Non
         assert list(client.nthreads().values()) == [1]
     with pytest.raises(RequestError, match="later returned no cluster"), connect(f"{lab}:later"):
         pass
+
+
+def test_a_cluster_of_its_own_kind_needs_only_the_methods(lab: str, tmp_path: Path) -> None:
+    """That of Dask Gateway is no Cluster of dask.distributed."""
+    profile = tmp_path / "lab.toml"
+    profile.write_text(f'kind = "factory"\ncluster = "{lab}:Gateway"\nworkers = 1\n')
+    with connect(str(profile)) as client:
+        assert list(client.nthreads().values()) == [2]
 
 
 def test_only_a_client_outlives_the_process(lab: str) -> None:
