@@ -143,7 +143,9 @@ class Crate:
                 for name, about in self.measured.items()
             ),
         ]
-        return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": graph}
+        # A term of schema.org that the context of RO-Crate 1.1 does not have yet.
+        terms = {"sha256": "https://schema.org/sha256"}
+        return {"@context": ["https://w3id.org/ro/crate/1.1/context", terms], "@graph": graph}
 
     def _file(self, path: Path, name: str, media_type: str) -> dict[str, Any]:
         content = path.read_bytes()

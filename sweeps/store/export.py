@@ -123,6 +123,20 @@ def export(
     (['T', 'state', 'energy', 'energy_se'], True)
     """
     path = _checked(out, to)
+    if to != "ro-crate" and (author or license):
+        raise RequestError(
+            "author and licence are written into an RO-Crate only",
+            came=f"--to {to}",
+            allowed="--to ro-crate",
+            hint=f"latticescape export {store} crate --to ro-crate",
+        )
+    if license and not license.startswith(("https://", "http://")):
+        raise RequestError(
+            "the licence is not a URL",
+            came=license,
+            allowed="the address of the licence's text",
+            hint="--license https://spdx.org/licenses/CC-BY-4.0",
+        )
     if to != "csv":
         with optional_imports():
             import h5netcdf  # noqa: F401 - before anything is read

@@ -102,7 +102,7 @@ def test_a_crate_describes_its_files(done: Path, tmp_path: Path) -> None:
     assert {file.name for file in folder.iterdir()} == {*files, "ro-crate-metadata.json"}
     assert facts["bytes"] == sum(file.stat().st_size for file in folder.iterdir())
     metadata = json.loads((folder / "ro-crate-metadata.json").read_text())
-    assert metadata["@context"] == "https://w3id.org/ro/crate/1.1/context"
+    assert metadata["@context"][0] == "https://w3id.org/ro/crate/1.1/context"
     entities = {entity["@id"]: entity for entity in metadata["@graph"]}
     assert len(entities) == len(metadata["@graph"])
     descriptor = entities["ro-crate-metadata.json"]
@@ -228,6 +228,8 @@ def test_units_of_strangers_are_plain(done: Path, tmp_path: Path) -> None:
         (("{done}", "s3://bucket/x.nc"), ("only be exported to a disk", "results.nc")),
         (("{done}", "x.nc", "--to", "xlsx"), ("xlsx", "netcdf")),
         (("foreign.zarr", "x.nc"), ("is not a store of a sweep",)),
+        (("{done}", "x.nc", "--author", "me"), ("RO-Crate only", "--to ro-crate")),
+        (("{done}", "x", "--to", "ro-crate", "--license", "MIT"), ("not a URL", "MIT", "spdx.org")),
     ],
 )
 def test_bad_requests_write_nothing(
