@@ -131,7 +131,10 @@ def list_(folder: str, json_: bool) -> None:
     if not stores:
         click.echo(f"no stores in {folder}")
         return
-    table = Table("store", "kind", "model", "axes", box=None, pad_edge=False)
+    table = Table("store", box=None, pad_edge=False)
+    table.add_column("kind", no_wrap=True)
+    for name in ("model", "axes"):
+        table.add_column(name)
     for name in ("state", "size", "age"):
         table.add_column(name, no_wrap=True)
     fitted = any(store.best_fit for store in stores)
@@ -182,7 +185,7 @@ def _fit_text(estimates: Mapping[str, Mapping[str, float | None]]) -> str:
     from latticescape.analysis.plots.labels import value_text  # lazy: imports xarray
 
     rows = [(name, row["value"], row["se"]) for name, row in estimates.items()]
-    return ", ".join(
+    return "\n".join(
         f"{name} = {value_text(value or 0.0, math.inf if se is None else se)}"
         for name, value, se in rows
     )
