@@ -89,7 +89,7 @@ class Reader:
     Raises
     ------
     RequestError
-        If the Dataset has no axis.
+        If the Dataset has no axis, or one that is not of numbers.
 
     Examples
     --------
@@ -111,6 +111,15 @@ class Reader:
         self.axes = tuple(str(dim) for dim in dims if dim not in WITHIN_A_POINT)
         if not self.axes or not all(self.ds.sizes[axis] for axis in self.axes):
             raise RequestError("there is nothing to browse", came="no axis", allowed="a sweep")
+        for axis in self.axes:
+            if axis not in self.ds.coords or self.ds[axis].dtype.kind not in "fiu":
+                points = axis not in self.ds.coords
+                raise RequestError(
+                    "only axes of numbers can be browsed",
+                    came=f"points along {axis}" if points else f"words along {axis}",
+                    allowed="a sweep over a grid of numbers",
+                    hint="latticescape map, or latticescape fit",
+                )
         self.done = self._read_done()
         self.failed = self._count_failed(self.done)
         self._kept: OrderedDict[object, Values] = OrderedDict()

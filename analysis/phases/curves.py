@@ -145,12 +145,15 @@ def curve_of(ds: xr.Dataset, lattice: Lattice) -> Curve:
     """
     others = [name for name in axes_of(ds) if name != "T"]
     if "T" not in ds.dims or others:
-        places = ", ".join(f"{name}={ds[name].values[0]:g}" for name in others)
-        if "T" not in ds.dims:
+        places = ", ".join(f"{name}=0" for name in others)
+        if "T" in ds.coords and "T" not in ds.dims:
+            problem = "the temperatures of the sweep are no axis, but vary with other parameters"
+            hint = "T = [1.5, 2.0, 2.5] in [grid], and points without T"
+        elif "T" not in ds.dims:
             problem = "the sweep has no temperature axis"
             hint = "T = { start = 1.5, stop = 3.5, num = 41 } in [grid]"
         else:
-            problem, hint = "the sweep has other axes than T", f"ds.sel({places})"
+            problem, hint = "the sweep has other axes than T", f"ds.isel({places})"
         raise RequestError(problem, came=f"axes {listed(axes_of(ds))}", hint=hint)
     hint = "a sweep of spins or of an alloy; adatoms and slabs store none"
     check_has(ds.data_vars, ["moments"], "the Dataset has no moments of its replicas", hint)

@@ -68,7 +68,10 @@ def placed(
 def nearest(ds: xr.Dataset, axis: str, value: Any) -> int:
     """Return the index of the nearest number on an axis, or of the equal name."""
     if axis not in ds.dims:
-        raise RequestError("no such axis", came=axis, allowed=listed(ds.dims))
+        hint = None
+        if axis in ds.coords and ds[axis].dims:
+            hint = "a map without --at, which draws all points"
+        raise RequestError("no such axis", came=axis, allowed=listed(ds.dims), hint=hint)
     places = ds[axis].to_numpy()
     if not np.issubdtype(places.dtype, np.number):
         if value not in places:
@@ -89,6 +92,11 @@ def free_axes(values: xr.DataArray, x: str | None, y: str | None) -> list[str]:
         raise RequestError("no such axes to draw", came=listed(named), allowed=listed(free))
     others = (axis for axis in free if axis not in named)
     axes = free if len(free) == 1 else [x or next(others), y or next(others)]
+    for axis in axes:
+        if axis in values.coords and values[axis].dtype.kind not in "fiuM":
+            hint = f"--at {axis}={values[axis].values.tolist()[0]}, at={{…}} in Python"
+            problem = f"the axis {axis} holds words, and a map is drawn along numbers"
+            raise RequestError(problem, came=listed(values[axis].values.tolist()), hint=hint)
     left = [str(dim) for dim in values.dims if dim not in axes]
     if left:
         problem = f"{values.name} varies along {listed(left)} too"

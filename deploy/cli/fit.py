@@ -242,14 +242,14 @@ def _parameter_table(method: str, parameters: dict[str, dict[str, float]]) -> Ta
 @click.argument("store", type=ui.STORE)
 @click.argument("variable")
 @ui.pictures_option("--out", required=True, help="A .png or .html; repeatable.")
-@ui.number_option("--at", "AXIS=VALUE", "H=0", help="Fix an axis; repeatable.")
+@ui.number_option("--at", "AXIS=VALUE", "H=0", words=True, help="Fix an axis; repeatable.")
 @click.option("--ridge", is_flag=True, help="Mark where the variable is largest.")
 @click.option("--log", is_flag=True, help="Logarithmic colours.")
 def map_(
     store: StorePath,
     variable: str,
     out: tuple[Path, ...],
-    at: list[tuple[str, float]],
+    at: list[tuple[str, float | str]],
     ridge: bool,
     log: bool,
 ) -> None:
@@ -260,6 +260,8 @@ def map_(
     from latticescape.analysis.plots.values import nearest
 
     for axis, value in at:
+        if isinstance(value, str):
+            continue
         shown = float(simulated[axis][nearest(simulated, axis, value)])
         if abs(shown - value) > 1e-9 * max(1.0, abs(value)):
             click.echo(f"{axis} = {value:g} was not simulated: {shown:g} is shown", err=True)

@@ -98,19 +98,25 @@ def new_store_option(content: str) -> Callable[[Command], Command]:
 
 
 def number_option(
-    flag: str, metavar: str, example: str, **options: Any
+    flag: str, metavar: str, example: str, *, words: bool = False, **options: Any
 ) -> Callable[[Command], Command]:
-    """A repeatable option of a name and a number, such as ``--at H=0``; a list of pairs."""
+    """A repeatable option of a name and a number, such as ``--at H=0``; a list of pairs.
+
+    With ``words`` the value may be a word as well.
+    """
 
     def read(
         _: click.Context, __: click.Parameter, texts: tuple[str, ...]
-    ) -> list[tuple[str, float]]:
-        pairs = []
+    ) -> list[tuple[str, float | str]]:
+        pairs: list[tuple[str, float | str]] = []
         for text in texts:
-            name, _equals, number = text.partition("=")
+            name, equals, number = text.partition("=")
             try:
                 pairs.append((name, float(number)))
             except ValueError:
+                if words and equals and number:
+                    pairs.append((name, number))
+                    continue
                 raise RequestError(
                     f"{flag} cannot be read", came=text, allowed=metavar, hint=f"{flag} {example}"
                 ) from None

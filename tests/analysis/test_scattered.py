@@ -12,6 +12,7 @@ import xarray as xr
 from click.testing import CliRunner
 
 from latticescape import (
+    Ising,
     PairAlloy,
     RequestError,
     Schedule,
@@ -26,15 +27,20 @@ from latticescape import (
     open_sweep,
     posterior,
     propose,
+    reweight,
     run,
     sample_size,
     sobol,
+    square,
     triangular,
     verify,
 )
+from latticescape.analysis.app.reader import Reader
 from latticescape.analysis.counts.counting import counts_dataset
 from latticescape.analysis.inference.comparison.evidence import bayes_factors
 from latticescape.analysis.inference.estimation.posterior import joint_region
+from latticescape.analysis.phases.curves import curve_of
+from latticescape.analysis.plots import landscape_map, variable_map
 from latticescape.deploy.cli.main import main
 from latticescape.deploy.examples import example
 from latticescape.deploy.refinement import refine
@@ -314,3 +320,41 @@ def test_a_sweep_of_points_at_all_of_an_axis_is_not_refined(tmp_path: Path) -> N
     image = counts_dataset({"one": ds.histogram.values[1, 1]}, configurations("triangular"))
     with pytest.raises(RequestError, match="points at all of an axis cannot be refined"):
         refine(tmp_path / "m.zarr", image, {"w1": 1e-5}, client="inline", progress=False)
+
+
+def test_references_may_be_points(tmp_path: Path) -> None:
+    axes = {"T": [2.5, 2.8], "H": [0.0, 0.1]}
+    rows = [{"T": T, "H": H} for T in axes["T"] for H in axes["H"]]
+    short = Schedule(20, 10, 2)
+    options: dict[str, Any] = {"schedule": short, "seed": 3, "keep": ("samples",)}
+    sweeps = {"grid": {"grid": axes}, "points": {"points": rows}}
+    made = {
+        name: run(
+            Sweep(square(4), Ising(), **how, **options),
+            tmp_path / f"{name}.zarr",
+            cluster="inline",
+            progress=False,
+        )
+        for name, how in sweeps.items()
+    }
+    one, other = (reweight(ds, {"T": [2.6], "H": [0.05]}) for ds in made.values())
+    xr.testing.assert_allclose(one.drop_vars("distance"), other.drop_vars("distance"))
+    with pytest.raises(RequestError, match=r"vary with other parameters.*in \[grid\]"):
+        curve_of(made["points"], square(4))
+
+
+def test_pictures_and_the_page_say_what_they_need() -> None:
+    words = xr.Dataset(
+        {"energy": (("shape", "T"), np.ones((2, 3)))},
+        {"shape": ["disc", "ring"], "T": [1.0, 2.0, 3.0]},
+    )
+    with pytest.raises(RequestError, match=r"words, and a map.*--at shape=disc"):
+        variable_map(words, "energy")
+    variable_map(words, "energy", at={"shape": "disc"})
+    with pytest.raises(RequestError, match=r"can be browsed .*words along"):
+        Reader(lambda: words)
+    points = design(2, 16)[["histogram_replica"]]
+    with pytest.raises(RequestError, match=r"can be browsed .*points along"):
+        Reader(lambda: points.sum("replica"))
+    with pytest.raises(RequestError, match="a picture of a landscape needs a grid"):
+        landscape_map(landscape(points, observed(2)))

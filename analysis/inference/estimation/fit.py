@@ -223,7 +223,7 @@ def find_minimum(landscape: xr.Dataset, deviances: Deviance, between: Interpolat
     reach = 1 / np.abs(vectors).max(axis=0)
     unit = half / between.half
     slope = between.process.slope_covariance(between.scaled(point[None])[0])
-    noise = inverse @ (slope * np.outer(unit, unit) / 4) @ inverse
+    noise = between.widening**2 * inverse @ (slope * np.outer(unit, unit) / 4) @ inverse
     spread = np.where(flat, reach**2 / 3, 1 / np.where(flat, 1, values))
     monte_carlo = firm @ noise @ firm * np.outer(half, half)
     covariance = (vectors * spread) @ vectors.T * np.outer(half, half) + monte_carlo

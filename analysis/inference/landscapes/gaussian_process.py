@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from threadpoolctl import threadpool_limits
 
 from latticescape.physics.extras import optional_imports
@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 PARABOLA = 1e3
 
 # Height and lengths of the rest are fitted to at most this many points, the values to all.
-TUNED = 150
+TUNED = 300
 # Lengths in the scaled units, and the least in steps of the grid.
 LENGTHS = (0.25, 20.0)
 LEAST_STEPS = 1.5
@@ -66,6 +66,15 @@ class Process:
     def of(self, values: Floats) -> "Process":
         """The same smoothing of other values, (n,) or (n, draws)."""
         return replace(self, weights=cho_solve(self.factor, values / self.scale))
+
+    def left_out(self) -> Floats:
+        """(value − forecast from all others)/its error, (n,): about 1 if the errors are right.
+
+        Rasmussen and Williams, eqs. 5.10–5.12.
+        """
+        whitening = solve_triangular(np.tril(self.factor[0]), np.eye(len(self.points)), lower=True)
+        residuals: Floats = self.weights / np.sqrt((whitening**2).sum(axis=0))
+        return residuals
 
     def kernel(self, points: Floats) -> Floats:
         """Prior covariance of other points with those known, (m, n)."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,10 @@ MOST = 500
 # Values above the minimum are met less closely, by this share of their height, and by more where
 # they are high, because the landscape may have kinks there.
 LOOSE = 0.01
+
+
+# Errors of a minimum are compared with those of so many of the lowest points, left out.
+LOWEST = 15
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,14 @@ class Interpolation:
         begin = process.points[np.argmin(smooth, axis=0)]
         minima = process.minima(np.atleast_2d(begin), low, high) * self.half + self.centre
         return minima if values is not None else minima[0]
+
+    @cached_property
+    def widening(self) -> float:
+        """Factor of the errors: 1, or more if points that are left out deviate by more, among the
+        lowest or among all."""
+        squares = self.process.left_out() ** 2
+        lowest = squares[np.argsort(self.process.mean(self.process.points))[:LOWEST]]
+        return float(np.sqrt(max(1.0, squares.mean(), lowest.mean())))
 
     def scaled(self, points: Floats) -> Floats:
         """In the Gaussian process's own units."""

@@ -13,12 +13,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from scipy.linalg import solve_triangular
 
 from latticescape.analysis.inference.estimation.deviance import Deviance, Overlap, deviance
 from latticescape.analysis.inference.estimation.fit import Fit, Minimum, find_minimum, interpolated
 from latticescape.analysis.inference.landscapes.designs import ScatteredDesign
-from latticescape.analysis.inference.landscapes.interpolation import Interpolation
 from latticescape.analysis.inference.refinement.candidates import (
     Candidates,
     Forecast,
@@ -312,8 +310,7 @@ def _proposal(
 def numerical_errors(minimum: Minimum) -> dict[str, float]:
     """Standard errors of the minimum's place due to Monte Carlo noise and interpolation.
 
-    Those of the Gaussian process, widened if leave-one-out residuals exceed their forecast errors;
-    infinite where there are too few points for an estimate.
+    Those of the fit, infinite where there are too few points for an estimate.
     """
     between, names = minimum.between, minimum.deviances.names
     process, axes = between.process, len(names)
@@ -321,21 +318,9 @@ def numerical_errors(minimum: Minimum) -> dict[str, float]:
     bend = process.derivatives(between.scaled(minimum.point[None]))[2][0]
     if len(process.points) <= 2 * terms or np.linalg.eigvalsh(bend)[0] <= 0:
         return dict.fromkeys(names, float("inf"))
-    wide = max(1.0, left_out_scatter(between))
     every = list(minimum.fit.parameters)
     variances = np.diag(minimum.fit.monte_carlo_covariance)
-    return {n: float(wide * np.sqrt(variances[every.index(n)])) for n in names}
-
-
-def left_out_scatter(between: Interpolation) -> float:
-    """Root mean square of (value − forecast from all others)/its error: 1 if the errors are right.
-
-    Rasmussen and Williams, eqs. 5.10–5.12.
-    """
-    process = between.process
-    inverse = solve_triangular(np.tril(process.factor[0]), np.eye(len(process.points)), lower=True)
-    precision = (inverse**2).sum(axis=0)
-    return float(np.sqrt(np.mean(process.weights**2 / precision)))
+    return {n: float(np.sqrt(variances[every.index(n)])) for n in names}
 
 
 def data_errors(fit: Fit) -> dict[str, float]:

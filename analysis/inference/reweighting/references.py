@@ -84,10 +84,19 @@ class Simulated:
         return lattice
 
     @cached_property
-    def axes(self) -> tuple[str, ...]:
-        """The axes of the sweep that the Dataset still has, in order."""
+    def dims(self) -> tuple[str, ...]:
+        """The dimensions of the sweep that the Dataset still has, in order."""
         own = {"replica", "sample", "feature"}
         return tuple(str(d) for d in self.ds["sample_features"].dims if d not in own)
+
+    @cached_property
+    def axes(self) -> tuple[str, ...]:
+        """The parameters along these dimensions."""
+        coords = {str(name): c.dims for name, c in self.ds.coords.items()}
+        along = (
+            [d] if d in coords else [n for n in coords if coords[n] == (d,)] for d in self.dims
+        )
+        return tuple(name for names in along for name in names)
 
     @property
     def conserved(self) -> tuple[str, ...]:
@@ -163,7 +172,7 @@ class References:
     def of(cls, simulated: Simulated, place: Mapping[str, object]) -> "References | None":
         """The references that are done, at a place along the conserved axes; None without any."""
         there = simulated.ds.sel(dict(place))
-        dims = [name for name in simulated.axes if name not in place]
+        dims = [name for name in simulated.dims if name not in place]
         there = there.stack(reference=dims) if dims else there.expand_dims("reference")
         if "done" in there:
             there = there.isel(reference=np.flatnonzero(np.atleast_1d(there["done"].values)))
@@ -173,7 +182,7 @@ class References:
         number = there.sizes["reference"]
         points = {
             name: np.broadcast_to(there[name].values, number)
-            for name in (*dims, *place)
+            for name in (*simulated.axes, *place)
             if name in there.coords
         }
         reduced = simulated.reduced(points)[0]

@@ -153,6 +153,13 @@ class Reweighting:
         if self.simulated.model.move != "exchange":
             return {}
         axis = COMPOSITION in self.simulated.axes
+        if axis and COMPOSITION not in self.simulated.dims:
+            raise RequestError(
+                "samples at points of different compositions cannot be reweighted together",
+                came="x among the parameters of the points",
+                allowed="x as an axis of its own, or one x for all points",
+                hint="x = [0.45, 0.55] in [grid], and points without x",
+            )
         simulated = (
             self.simulated.ds[COMPOSITION].values
             if axis
