@@ -146,7 +146,7 @@ def curve_of(ds: xr.Dataset, lattice: Lattice) -> Curve:
     others = [name for name in axes_of(ds) if name != "T"]
     if "T" not in ds.dims or others:
         places = ", ".join(f"{name}=0" for name in others)
-        if "T" in ds.coords and "T" not in ds.dims:
+        if "T" not in ds.dims and "T" in ds.coords and ds["T"].dims:
             problem = "the temperatures of the sweep are no axis, but vary with other parameters"
             hint = "T = [1.5, 2.0, 2.5] in [grid], and points without T"
         elif "T" not in ds.dims:
