@@ -145,7 +145,8 @@ def curve_of(ds: xr.Dataset, lattice: Lattice) -> Curve:
     """
     others = [name for name in axes_of(ds) if name != "T"]
     if "T" not in ds.dims or others:
-        places = ", ".join(f"{name}=0" for name in others)
+        numbers = all(n in ds.coords and ds[n].dtype.kind in "fiu" for n in others)
+        places = ", ".join(f"{n}={ds[n].values[0]:g}" if numbers else f"{n}=0" for n in others)
         if "T" not in ds.dims and "T" in ds.coords and ds["T"].dims:
             problem = "the temperatures of the sweep are no axis, but vary with other parameters"
             hint = "T = [1.5, 2.0, 2.5] in [grid], and points without T"
@@ -153,7 +154,10 @@ def curve_of(ds: xr.Dataset, lattice: Lattice) -> Curve:
             problem = "the sweep has no temperature axis"
             hint = "T = { start = 1.5, stop = 3.5, num = 41 } in [grid]"
         else:
-            problem, hint = "the sweep has other axes than T", f"ds.isel({places})"
+            problem, hint = (
+                "the sweep has other axes than T",
+                f"ds.{'sel' if numbers else 'isel'}({places})",
+            )
         raise RequestError(problem, came=f"axes {listed(axes_of(ds))}", hint=hint)
     hint = "a sweep of spins or of an alloy; adatoms and slabs store none"
     check_has(ds.data_vars, ["moments"], "the Dataset has no moments of its replicas", hint)
