@@ -1,6 +1,7 @@
 """``RequestError``: a request that cannot be met, what came, what is allowed, what to type.
 
-And ``Cancelled``, which a cancel check raises: a function that a kernel calls regularly.
+``DamageError``: a store that cannot be read. ``Cancelled``: what a cancel check raises, a function
+that a kernel calls regularly.
 """
 
 import sys
@@ -62,6 +63,10 @@ class RequestError(ValueError):
         return type(self)(
             f"{place}: {self.problem}", came=self.came, allowed=self.allowed, hint=self.hint
         )
+
+
+class DamageError(RuntimeError):
+    """A part of a store that exists and cannot be read."""
 
 
 class Cancelled(Exception):  # noqa: N818

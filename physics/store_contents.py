@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from latticescape.physics.errors import RequestError, shortened
+from latticescape.physics.errors import DamageError, RequestError, shortened
 
 ROOT = "zarr.json"
 
@@ -28,6 +28,12 @@ MAX_CHUNK_BYTES = 2**31 - 2**20
 MAX_METADATA_BYTES = 64 * 2**20
 
 MAX_SIZE = 2**48
+
+# Chunks up to this size are read whatever the shape of their array is.
+SMALL_BYTES = 2**20
+
+# Longest text, on the average of a chunk: errors are cut to less.
+MAX_TEXT_BYTES = 4096
 
 Whole = Literal["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 Number = Whole | Literal["bool", "float16", "float32", "float64", "complex64", "complex128"]
@@ -141,8 +147,9 @@ class ArrayMetadata(_Part):
         for codec in self.codecs:
             read = codec.configuration if isinstance(codec, ShardCodec) else grid
             size = math.prod(read.chunk_shape) * self.itemsize
-            if size > MAX_CHUNK_BYTES:
-                raise ValueError(f"chunks of {size} bytes")
+            whole = math.prod(self.shape) * self.itemsize
+            if size > min(MAX_CHUNK_BYTES, max(SMALL_BYTES, whole)):
+                raise ValueError(f"chunks of {size} bytes in an array of {whole} bytes")
         lengths = {
             len(self.shape),
             len(grid.chunk_shape),
@@ -198,7 +205,7 @@ def check_store(place: Place, *, loaded: bool = False) -> list[str]:
     place
         The store's folder, or its objects.
     loaded
-        The store is loaded into memory, so each of its arrays must fit.
+        The store is loaded into memory, so each of its arrays must fit, and have no shards.
 
     Returns
     -------
@@ -235,6 +242,8 @@ def check_store(place: Place, *, loaded: bool = False) -> list[str]:
             raise _refused(place, f"{name}, whose metadata is missing") from None
         if array != copies.get(name, array):
             raise _refused(place, f"{name}, whose metadata differ from their copy in {ROOT}")
+        if loaded:
+            _check_frames(place, name, array)
     return names
 
 
@@ -280,6 +289,69 @@ def check_array(place: Place, name: str, *, loaded: bool = False) -> ArrayMetada
     if loaded and size > MAX_CHUNK_BYTES:
         raise _refused(place, f"{name} of {size} bytes")
     return array
+
+
+def check_frame(frame: bytes, most: int) -> None:
+    """Refuse a chunk whose frame of zstd says that it becomes more than the chunk holds.
+
+    Parameters
+    ----------
+    frame
+        The frame (RFC 8878), of which the first 18 bytes are read.
+    most
+        Bytes of the chunk's values. Checksums and the index of a shard come on top, so twice as
+        many and 64 KiB are allowed.
+
+    Raises
+    ------
+    DamageError
+        If it says more, or does not say it.
+
+    Examples
+    --------
+    >>> from numcodecs.zstd import Zstd
+    >>> check_frame(Zstd().encode(bytes(10**6)), most=10**6)
+    >>> check_frame(Zstd().encode(bytes(10**6)), most=1000)
+    Traceback (most recent call last):
+    ...
+    latticescape.physics.errors.DamageError: a compressed chunk becomes 1000000 bytes, ...
+    """
+    size = _frame_size(frame)
+    if size is None:
+        raise DamageError("a compressed chunk does not say how large it is")
+    if size > 2 * most + 2**16:
+        raise DamageError(f"a compressed chunk becomes {size} bytes, its values take {most}")
+
+
+def _frame_size(frame: bytes) -> int | None:
+    """How many bytes a frame of zstd becomes, as it says; None if it does not say it."""
+    if len(frame) < 6 or frame[:4] != b"\x28\xb5\x2f\xfd":
+        return None
+    descriptor = frame[4]
+    single_segment = descriptor >> 5 & 1
+    length = (single_segment, 2, 4, 8)[descriptor >> 6]
+    start = 5 + (1 - single_segment) + (0, 1, 2, 4)[descriptor & 3]
+    field = frame[start : start + length]
+    if not length or len(field) < length:
+        return None
+    return int.from_bytes(field, "little") + (256 if length == 2 else 0)
+
+
+def _check_frames(place: Place, name: str, array: ArrayMetadata) -> None:
+    """Check all chunks of an array, which any reader may load then."""
+    if any(isinstance(codec, ShardCodec) for codec in array.codecs):
+        raise _refused(place, f"{name}, which has shards")
+    if "zstd" not in {codec.name for codec in array.codecs} or not isinstance(place, Path):
+        return
+    itemsize = MAX_TEXT_BYTES if array.data_type == "string" else array.itemsize
+    most = math.prod(array.chunk_grid.configuration.chunk_shape) * itemsize
+    for path in (place / name).rglob("*"):
+        if path.is_file() and path.name != ROOT:
+            with path.open("rb") as file:
+                try:
+                    check_frame(file.read(18), most)
+                except DamageError as error:
+                    raise _refused(place, f"{path}: {error}") from None
 
 
 def _arrays(place: Place) -> list[str]:

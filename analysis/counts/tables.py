@@ -261,7 +261,7 @@ def _open_store(path: str | Path) -> xr.Dataset:
         store: xr.Dataset = xr.open_zarr(path, chunks=None, zarr_format=3).load()
     except RequestError:
         raise
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # what is raised depends on the damage
         problem, allowed = f"cannot read the store {path}", f"{STORES}, or a CSV table"
         raise RequestError(problem, came=str(error), allowed=allowed) from None
     check_has(store, ("counts", "n", "composition"), f"the store {path} holds no observed counts")

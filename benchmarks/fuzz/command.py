@@ -26,7 +26,11 @@ from latticescape.deploy.cli.main import main
 from latticescape.sweeps.execution.inline import InlineSession
 
 MEMORY = Path("/dev/shm")
+# Seconds of this process; a command that only waits gets ten times as many by the clock.
 SECONDS = 60
+PATIENCE = 10 * SECONDS
+
+ALARMS = (signal.SIGPROF, signal.SIGALRM)
 
 # What a command may allocate; a process that takes more gets a MemoryError.
 MEMORY_BYTES = 8 * 2**30
@@ -196,15 +200,18 @@ def _in_process(line: str) -> tuple[int, str]:
     def hang(*_: object) -> None:
         raise Hang
 
-    before = signal.signal(signal.SIGALRM, hang)
-    signal.alarm(SECONDS)
+    before = [signal.signal(number, hang) for number in ALARMS]
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(PATIENCE)
     try:
         result = CliRunner().invoke(main, line.split())
     except Hang:
         return -1, f"hangs: {line.split()[0]}"
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in zip(ALARMS, before, strict=True):
+            signal.signal(number, handler)
     error = result.exception
     if error is not None and not isinstance(error, SystemExit):
         frames = traceback.extract_tb(error.__traceback__)
@@ -218,7 +225,7 @@ def _process(line: str) -> tuple[int, str]:
     """Exit code and problem of a command in a process of its own."""
     command = [sys.executable, "-m", "latticescape", *line.split()]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         return -1, f"hangs: {line.split()[0]}"
     return result.returncode, _of_output(line, result.returncode, result.stdout, result.stderr)

@@ -9,12 +9,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from traceback import walk_tb
 from typing import Any, NoReturn
 
 import click
 
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import DamageError, RequestError
 from latticescape.physics.extras import optional_imports
 from latticescape.physics.provenance import package_version
 
@@ -102,15 +101,6 @@ class Refusal(click.ClickException):
         super().__init__(" ".join(str(error).split()))
 
 
-def raised_by_store(error: BaseException) -> bool:
-    """Whether zarr, its codecs or xarray's reader of zarr raised an error.
-
-    What they raise for a damaged file depends on the codec, and comes where the values are used.
-    """
-    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
-    return any(name.startswith(("zarr.", "numcodecs", "xarray.backends.zarr")) for name in modules)
-
-
 def is_no_disconnect(record: logging.LogRecord) -> bool:
     """Drop Dask's tracebacks of closed connections: a run that ends well may close them first."""
     return not str(record.msg).startswith(("Batched Comm Closed", "Lost connection to"))
@@ -133,9 +123,7 @@ class LazyGroup(click.Group):
             command = error.ctx.command_path if error.ctx else f"{ctx.command_path} COMMAND"
             problem = error.format_message().rstrip(".?")
             raise Refusal(RequestError(problem, hint=f"{command} --help")) from None
-        except Exception as error:
-            if not raised_by_store(error):
-                raise
+        except DamageError as error:
             logging.getLogger("latticescape").debug("a store is damaged", exc_info=error)
             damage = RequestError(
                 "a store is damaged: what it holds cannot be read",

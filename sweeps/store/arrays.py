@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import math
 import os
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import lru_cache
@@ -14,9 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from numcodecs.zstd import Zstd
-from zarr.codecs import BytesCodec, ZstdCodec
+from zarr.codecs import BytesCodec
 
+from latticescape.physics.errors import DamageError
+from latticescape.physics.store_contents import check_frame
 from latticescape.sweeps.spec.plan import Block
+from latticescape.sweeps.store.chunk_reading import BoundedZstd
 from latticescape.sweeps.store.object_store import UnreachableError
 
 # What zarr raises for a chunk that cannot be decoded, or has another size, depends on the codec.
@@ -29,10 +33,6 @@ MIN_FILES = 64
 
 Array = zarr.Array[Any]
 Values = npt.NDArray[Any]
-
-
-class DamageError(RuntimeError):
-    """A chunk that exists and cannot be read."""
 
 
 def empty(array: Array, block: Block) -> Values:
@@ -160,7 +160,7 @@ def _is_plain(array: Array) -> bool:
     if array.shards is not None or array.nchunks < MIN_FILES or array.dtype.kind not in "fiub":
         return False
     codecs: tuple[Any, ...] = getattr(array.metadata, "codecs", ())
-    if [type(codec) for codec in codecs] != [BytesCodec, ZstdCodec]:
+    if [type(codec) for codec in codecs] != [BytesCodec, BoundedZstd]:
         return False
     endian = codecs[0].endian
     return endian is None or bool(endian.value == "little")
@@ -169,12 +169,14 @@ def _is_plain(array: Array) -> bool:
 def _read_files(array: Array, folder: Path) -> Values:
     values = np.full(array.shape, array.fill_value, array.dtype)
     codec, key = Zstd(), array.metadata.encode_chunk_key
+    size = math.prod(array.chunks) * array.dtype.itemsize
     counts = [-(-size // chunk) for size, chunk in zip(array.shape, array.chunks, strict=True)]
     for place in product(*map(range, counts)):
         try:
             raw = (folder / key(place)).read_bytes()
         except FileNotFoundError:
             continue  # a chunk that holds only the fill value is not written
+        check_frame(raw, size)
         chunk = np.frombuffer(codec.decode(raw), array.dtype).reshape(array.chunks)
         region = tuple(slice(i * n, (i + 1) * n) for i, n in zip(place, array.chunks, strict=True))
         inside = values[region]

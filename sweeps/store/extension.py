@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latticescape.physics.errors import RequestError, shortened
+from latticescape.physics.errors import DamageError, RequestError, shortened
 from latticescape.physics.kernels.kernel import Earlier, ModelKernel
 from latticescape.physics.variables import KEPT, RESTART, SAMPLES
 from latticescape.sweeps.spec.plan import Block
 from latticescape.sweeps.spec.sweep import Sweep
-from latticescape.sweeps.store.arrays import DamageError, checksums
+from latticescape.sweeps.store.arrays import checksums
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.store import Points, Store, check_description
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from latticescape.physics.errors import RequestError, shortened
+from latticescape.physics.errors import DamageError, RequestError, shortened
 from latticescape.physics.provenance import git_revision, package_digest, versions
 from latticescape.physics.store_contents import check_array, check_group, check_store
 from latticescape.physics.variables import BOOKKEEPING, STATES
@@ -29,7 +29,6 @@ from latticescape.sweeps.spec.axes import MAX_POINTS, columns_in, printed
 from latticescape.sweeps.spec.plan import Block, Plan, coarse_to_fine, cut, point_bytes
 from latticescape.sweeps.store.arrays import (
     DAMAGE,
-    DamageError,
     canonical,
     checksums,
     empty,
@@ -38,6 +37,7 @@ from latticescape.sweeps.store.arrays import (
     write_chunks,
 )
 from latticescape.sweeps.store.atomic_write import write_error
+from latticescape.sweeps.store.chunk_reading import checked_chunks
 from latticescape.sweeps.store.location import Location, StorePath, locate
 from latticescape.sweeps.store.object_store import Records, UnreachableError
 
@@ -445,7 +445,8 @@ class Store:
     ) -> "zarr.Array[Any]":
         try:
             check_array(self.location.contents, name)
-            array = zarr.open_array(self.location.zarr, path=name, mode=mode, zarr_format=3)
+            with checked_chunks():
+                array = zarr.open_array(self.location.zarr, path=name, mode=mode, zarr_format=3)
         except FileNotFoundError:
             raise self._damage(f"it has lost the array {name}") from None
         except RequestError:
@@ -583,13 +584,21 @@ def open_dataset(location: Location, *, loaded: bool = False, **options: Any) ->
     ------
     RequestError
         If it holds what latticescape does not write.
+    DamageError
+        If xarray cannot read it.
     FileNotFoundError
         If there is no group of zarr format 3.
     """
     import xarray as xr  # lazy: slow, and only needed here
 
     check_store(location.contents, loaded=loaded)
-    dataset: xr.Dataset = xr.open_zarr(location.zarr, zarr_format=3, **options)
+    try:
+        with checked_chunks():
+            dataset: xr.Dataset = xr.open_zarr(location.zarr, zarr_format=3, **options)
+    except (RequestError, DamageError, FileNotFoundError):
+        raise
+    except Exception as error:  # xarray decodes attributes of any kind
+        raise DamageError(str(error)) from error
     return dataset
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latticescape.physics.errors import DamageError
 from latticescape.physics.variables import BOOKKEEPING
 from latticescape.sweeps.spec.plan import Block, box_shape, cut, point_bytes
-from latticescape.sweeps.store.arrays import DamageError, checksums
+from latticescape.sweeps.store.arrays import checksums
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.store import DONE, Points, Store
 

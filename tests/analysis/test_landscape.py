@@ -94,6 +94,15 @@ def test_every_image_is_compared_at_its_own_composition() -> None:
     assert float(landscape(simulated(2), swapped).s2.min()) > 0.1
 
 
+def test_classes_that_are_numbered_differently_are_refused() -> None:
+    observed = images(3)
+    numbers = np.arange(observed.sizes["configuration"])
+    sweep = simulated(2).assign_coords(configuration=numbers)
+    assert landscape(sweep, observed.assign_coords(configuration=numbers)).s2.notnull().all()
+    with pytest.raises(RequestError, match="numbered differently: a store is damaged"):
+        landscape(sweep, observed.assign_coords(configuration=numbers + 1))
+
+
 def test_a_composition_that_was_not_simulated_is_refused() -> None:
     with pytest.raises(RequestError, match="to the axis x of the sweep"):
         landscape(simulated(2).isel(x=[1]), images(3))

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import resource
 import shutil
 import socket
 import threading
@@ -20,10 +21,12 @@ from click.testing import CliRunner
 from distributed import Client
 from distributed.comm.core import listen
 from distributed.protocol.serialize import Serialize
+from google_crc32c import value as crc32c
 
+from latticescape.analysis.counts.tables import stored_counts
 from latticescape.deploy.cli.interface import write_new
 from latticescape.deploy.cli.main import main
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import DamageError, RequestError
 from latticescape.physics.store_contents import MAX_CHUNK_BYTES, check_store
 from latticescape.sweeps import Sweep, consolidate, open_sweep, run, status, verify
 from latticescape.sweeps.execution.dask_session import DaskSession
@@ -362,6 +365,66 @@ def test_metadata_that_zarr_cannot_read_is_named(store: Path) -> None:
         result = CliRunner().invoke(main, line)
         assert result.exit_code == 2, result.output
         assert "is damaged: state/zarr.json cannot be read" in result.output
+
+
+@pytest.fixture
+def limited_memory() -> Iterator[None]:
+    """One GiB beyond what this process has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    most = pages * resource.getpagesize() + 2**30
+    resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+# A gigabyte: so many blocks that repeat a zero 128 KiB times, the last one marked.
+BLOCKS = [b"\x02\x00\x10\x00"] * (2**13 - 1) + [b"\x03\x00\x10\x00"]
+MAGIC = b"\x28\xb5\x2f\xfd"
+BOMBS = {
+    "large": b"".join([MAGIC, b"\xa0\x00\x00\x00\x40", *BLOCKS]),
+    "unsaid": b"".join([MAGIC, b"\x00\x58", *BLOCKS]),
+}
+
+
+@pytest.mark.usefixtures("limited_memory")
+@pytest.mark.parametrize("name", ["T", "done", "susceptibility", "error", "shard"])
+@pytest.mark.parametrize("frame", BOMBS.values(), ids=BOMBS)
+def test_a_small_chunk_that_becomes_a_gigabyte_is_refused(
+    store: Path, tmp_path: Path, name: str, frame: bytes
+) -> None:
+    if name == "shard":
+        consolidate(store, tmp_path / "packed.zarr")
+        store, name = tmp_path / "packed.zarr", "susceptibility"
+        for shard in (path for path in (store / name / "c").rglob("*") if path.is_file()):
+            bomb_in_shard(shard, frame)
+    else:
+        chunks = [path for path in (store / name / "c").rglob("*") if path.is_file()]
+        for chunk in chunks or [store / name / "c" / "0" / "0"]:
+            chunk.parent.mkdir(parents=True, exist_ok=True)
+            chunk.write_bytes(frame)
+    with pytest.raises((RequestError, DamageError)) as caught:
+        open_sweep(store)[name].to_numpy()
+    assert not isinstance(caught.value.__cause__, MemoryError)
+    assert CliRunner().invoke(main, ["verify", str(store)]).exit_code in (1, 2)
+
+
+def test_a_measured_store_that_becomes_a_gigabyte_is_refused(tmp_path: Path) -> None:
+    write_new(xr.Dataset({"counts": ("n", [1, 2])}), tmp_path / "m.zarr", "measurement", [])
+    (tmp_path / "m.zarr" / "counts" / "c" / "0").write_bytes(BOMBS["large"])
+    with pytest.raises(RequestError, match="becomes 1073741824 bytes, its values take 16"):
+        stored_counts([tmp_path / "m.zarr"])
+
+
+def bomb_in_shard(path: Path, frame: bytes) -> None:
+    """Let all chunks of a shard, whose index has a checksum at its end, be one frame."""
+    before = path.read_bytes()
+    for chunks in range(1, len(before) // 16):
+        index, checksum = before[-16 * chunks - 4 : -4], before[-4:]
+        if crc32c(index).to_bytes(4, "little") == checksum:
+            break
+    index = np.array([[0, len(frame)]] * chunks, "<u8").tobytes()
+    path.write_bytes(frame + index + crc32c(index).to_bytes(4, "little"))
 
 
 def test_a_chunk_that_cannot_be_decoded_is_refused_where_xarray_reads_it(store: Path) -> None:

@@ -11,7 +11,7 @@ from scipy.stats import chi2
 from latticescape.analysis.checks import check_has, listed
 from latticescape.analysis.counts.distances import statistical_distance
 from latticescape.analysis.counts.overlap import count_covariance
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, shortened
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.models.alloys import COMPOSITION_TOLERANCE
 
@@ -303,6 +303,14 @@ def _check_classes(simulated: xr.Dataset, observed: xr.Dataset) -> None:
         came, allowed = f"{len(seen)} classes, {seen[0]!r} …", f"{len(own)} classes, {own[0]!r} …"
         hint = "a table of counts of the sweep's lattice"
         raise RequestError(problem, came=came, allowed=allowed, hint=hint)
+    theirs, ours = (ds.get_index("configuration") for ds in (observed, simulated))
+    if not ours.equals(theirs):
+        raise RequestError(
+            "observed and simulated configurations are numbered differently: a store is damaged",
+            came=shortened(list(theirs), 80),
+            allowed=shortened(list(ours), 80),
+            hint="latticescape measure the images again, and run the sweep into a new --store",
+        )
 
 
 def check_histograms(simulated: xr.Dataset) -> None:
