@@ -118,7 +118,7 @@ def atoms_of_table(table: pd.DataFrame, species: Sequence[str] | None) -> tuple[
         came = ", ".join(f"{name} {value}" for name, value in wrong.items())
         raise RequestError("an atom has no position", came=came, allowed="finite numbers, in px")
     names = two_names(species)
-    column = table["species"].astype(str)
+    column = table["species"].map(str)  # an empty cell is NaN, which astype(str) keeps
     if unknown := sorted(set(column) - set(names)):
         two = sorted(set(column)) if column.nunique() == 2 else ["Mo", "Re"]
         hint = f"--species {','.join(two)}, species={tuple(two)!r} in Python"

@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 from latticescape.analysis.counts.counting import observed_counts
-from latticescape.analysis.counts.tables import COLUMNS, atom_table
+from latticescape.analysis.counts.tables import COLUMNS, atom_table, atoms_of_table
 from latticescape.analysis.images.synthetic import place_atoms
 from latticescape.physics import triangular
+from latticescape.physics.errors import RequestError
 
 
 @pytest.fixture
@@ -48,3 +50,9 @@ def test_images_follow_one_another(atoms: xr.Dataset) -> None:
 def test_atoms_off_the_lattice_are_left_out(atoms: xr.Dataset) -> None:
     there = np.arange(atoms.sizes["atom"]) < 5
     assert len(atom_table({"a": atoms.assign(on_lattice=("atom", there))})) == 5
+
+
+def test_an_atom_without_a_species_is_refused() -> None:
+    table = pd.DataFrame({"row_px": [1.0, 2.0], "col_px": [1.0, 2.0], "species": ["A", np.nan]})
+    with pytest.raises(RequestError, match=r"a species was not named .*came: nan"):
+        atoms_of_table(table, ("A", "B"))
