@@ -43,7 +43,16 @@ Coordinates = dict[str, tuple[str, npt.NDArray[Any], dict[str, str]]]
 Update = Literal["local", "cluster"]
 UPDATES: tuple[Update, ...] = ("local", "cluster")
 
-LOWEST = {"equilibration_mcs": 0, "samples": 2, "stride_mcs": 1, "tempering_mcs": 0}
+Rule = Literal["heat_bath", "demon"]
+RULES: tuple[Rule, ...] = ("heat_bath", "demon")
+
+LOWEST = {
+    "equilibration_mcs": 0,
+    "samples": 2,
+    "stride_mcs": 1,
+    "tempering_mcs": 0,
+    "demon_period": 1,
+}
 MOST = 10**9
 
 
@@ -61,6 +70,14 @@ class Schedule:
         ``"local"``: single flips or exchanges, depending on the model. ``"cluster"``: one
         Swendsen–Wang update of the whole lattice in each step, for Ising models without a field
         and without negative couplings.
+    rule
+        How a single flip is decided. ``"heat_bath"``: the spin is drawn anew. ``"demon"``: an
+        account of energy, which is drawn anew every ``demon_period`` sites, has to pay for it
+        (:mod:`latticescape.physics.kernels.multispin.demon`). Both sample the same distribution.
+        Demons are several times faster and, below some ten times the coupling in temperature, need
+        fewer steps for the same error.
+    demon_period
+        Sites that a demon visits before its account is drawn anew, 1 or more. Default 16.
     tempering_mcs
         Parallel tempering: number of steps between attempts to swap the configurations of points
         that differ only in temperature (:class:`Ladder`). Default 0: never.
@@ -81,6 +98,8 @@ class Schedule:
     update: Update = "local"
     tempering_mcs: int = 0
     until: Until | Mapping[str, float] | None = None
+    rule: Rule = "heat_bath"
+    demon_period: int = 16
 
     def __post_init__(self) -> None:
         for name, low in LOWEST.items():
@@ -96,6 +115,14 @@ class Schedule:
         checked_choice(
             self.update, UPDATES, "schedule.update is unknown", hint='update = "cluster"'
         )
+        checked_choice(self.rule, RULES, "schedule.rule is unknown", hint='rule = "demon"')
+        if self.rule == "demon" and self.update != "local":
+            raise RequestError(
+                "demons pay for single flips, not for clusters",
+                came=f'rule = "{self.rule}", update = "{self.update}"',
+                allowed='rule = "demon" with update = "local"',
+                hint='update = "local"',
+            )
         if self.until is not None:
             until = Until.of(self.until)
             object.__setattr__(self, "until", until)
@@ -121,7 +148,8 @@ class Schedule:
     @property
     def table(self) -> dict[str, Any]:
         """The table of a spec."""
-        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "until"}
+        optional = {"until"} if self.rule == "demon" else {"until", "rule", "demon_period"}
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in optional}
         return parts if self.targets is None else {**parts, "until": self.targets.table}
 
 

@@ -175,7 +175,10 @@ def sample(
     if earlier is not None:
         begin, dynamics = _resume(earlier, schedule, samples, ladders)
     tasks = _tasks(model, lattice, full, orbits, seeds)
-    batches = _batches(kernel or fastest, model, lattice, used, full, tasks, samples)
+    period = schedule.demon_period if schedule.rule == "demon" else 0
+    if period:
+        check_demons(kernel or fastest, model, lattice, period)
+    batches = _batches(kernel or fastest, model, lattice, used, full, tasks, samples, period)
     # All batches advance in step if the points of a ladder may be in several of them.
     groups = iter([list(batches)]) if tempered else ([batch] for batch in batches)
     dynamics = drive_from(groups, schedule, ladders, cancel_check, begin, dynamics)
@@ -228,6 +231,7 @@ def _batches(
     points: Points,
     tasks: Sequence[Task],
     samples: Samples,
+    demon_period: int,
 ) -> Iterator[Batch]:
     """The points of a block in the batches of a kernel."""
     sums, traces = [samples.of_point(p) for p in range(len(tasks))], samples.traces()
@@ -239,7 +243,7 @@ def _batches(
         kind = SignedBondBatch if disorder.of_one_size else SiteTableBatch
         yield from disordered_batches(kind, disordered, tasks, sums, traces, weights)
     elif kernel == MULTISPIN:
-        shared = _multispin_tables(MultispinTables, lattice, model, used)
+        shared = _multispin_tables(MultispinTables, lattice, model, used, demon_period)
         yield from multispin_batches(shared, tasks, sums, traces)
     elif kernel == CLUSTER:
         bonds = ClusterTables(lattice, model.orbits(lattice, used))
@@ -258,10 +262,12 @@ def _batches(
 
 
 @lru_cache(maxsize=2)
-def _multispin_tables(kind: type[T], lattice: Lattice, model: Model, used: frozenset[str]) -> T:
+def _multispin_tables(
+    kind: type[T], lattice: Lattice, model: Model, used: frozenset[str], demon_period: int = 0
+) -> T:
     """Cached from block to block, because tables of a large lattice take a second to make."""
     orbits = model.orbits(lattice, used)
-    return kind(lattice, orbits, model.acting(used, features_of(orbits)))
+    return kind(lattice, orbits, model.acting(used, features_of(orbits)), demon_period)
 
 
 def kernel_of(
@@ -273,6 +279,25 @@ def kernel_of(
     if model.bond_disorder is not None and not model.bond_disorder.of_one_size:
         return MULTISPIN if fits_site_tables(model, orbits, lattice.sites) else REFERENCE
     return MULTISPIN if fits_multispin(model, lattice, orbits) else REFERENCE
+
+
+def check_demons(kernel: str, model: Model, lattice: Lattice, period: int) -> None:
+    """Raise a RequestError for a model or a period that demons do not support."""
+    if kernel != MULTISPIN or model.move != "single_flip" or model.bond_disorder is not None:
+        raise RequestError(
+            "this model cannot have demons",
+            came=f'rule = "demon" with the {kernel} kernel, moves by {model.move}'
+            + (" and random bonds" if model.bond_disorder is not None else ""),
+            allowed="single flips of the multispin kernel, without random bonds",
+            hint='rule = "heat_bath"',
+        )
+    if period > lattice.sites:
+        raise RequestError(
+            "a demon cannot visit more sites than the lattice has",
+            came=f"demon_period = {period}",
+            allowed=f"1 to {lattice.sites}",
+            hint=f"demon_period = {min(16, lattice.sites)}",
+        )
 
 
 def check_keep(keep: Sequence[str]) -> None:
@@ -360,6 +385,8 @@ class LatticeKernel(ModelKernel):
                 )
         if "T" not in self.swept:
             self._check_ladder(1)
+        if self.schedule.rule == "demon":
+            check_demons(self.name, self.model, self.lattice, self.schedule.demon_period)
 
     @cached_property
     def orbits(self) -> list[Orbit]:

@@ -74,6 +74,7 @@ class SlabKernel(ModelKernel):
             (self.keep not in ((), (RESTART,)), "keep = []"),
             (self.schedule.tempering_mcs, "tempering_mcs = 0"),
             (self.schedule.update != "local", 'update = "local"'),
+            (self.schedule.rule != "heat_bath", 'rule = "heat_bath"'),
         ):
             if asked:
                 raise RequestError(

@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.statistical]
 
 SCHEDULE = Schedule(equilibration_mcs=200, samples=250, stride_mcs=4)
 CLUSTERS = replace(SCHEDULE, update="cluster")
+DEMONS = [replace(SCHEDULE, rule="demon", demon_period=period) for period in (1, 3, 8)]
 
 # (lattice, temperatures) about Tc; each with and without field. Not so cold that the lattice turns
 # over only a few times in a run: such rare events have no Gaussian error at all.
@@ -58,6 +59,12 @@ def ising_cases() -> list[Case]:
         (Ising(), honeycomb(3), {"T": 2.0, "H": 0.2, "J2": 0.25}),
     ]
     return plain + shells
+
+
+def demon_cases() -> list[Case]:
+    """The same; with three accounts a lattice of two shells turns over more rarely."""
+    warm: Case = (Ising(), honeycomb(3), {"T": 3.0, "H": 0.2, "J2": 0.25})
+    return [*ising_cases()[:-1], warm]
 
 
 def cluster_cases() -> list[Case]:
@@ -141,8 +148,9 @@ def table(
         (ising_cases() + alloy_cases(), SCHEDULE, None),
         (ising_cases() + alloy_cases(), SCHEDULE, "reference"),
         (cluster_cases(), CLUSTERS, "swendsen_wang"),
+        *[(demon_cases(), demons, None) for demons in DEMONS],
     ],
-    ids=["fastest", "reference", "swendsen_wang"],
+    ids=["fastest", "reference", "swendsen_wang", "demon 1", "demon 3", "demon 8"],
 )
 def test_law_2_kernels_agree_with_exact_enumeration(
     cases: list[Case], schedule: Schedule, kernel: str | None
@@ -158,8 +166,13 @@ def test_law_2_kernels_agree_with_exact_enumeration(
 
 @pytest.mark.parametrize(
     ("cases", "schedule"),
-    [(ising_cases(), SCHEDULE), (alloy_cases(), SCHEDULE), (cluster_cases(), CLUSTERS)],
-    ids=["ising", "alloys", "swendsen_wang"],
+    [
+        (ising_cases(), SCHEDULE),
+        (alloy_cases(), SCHEDULE),
+        (cluster_cases(), CLUSTERS),
+        (demon_cases(), DEMONS[1]),
+    ],
+    ids=["ising", "alloys", "swendsen_wang", "demon"],
 )
 def test_law_2_a_temperature_off_by_ten_percent_fails(
     cases: list[Case], schedule: Schedule

@@ -35,6 +35,7 @@ T, WIDE = [2.0, 2.5, 3.0], list(np.linspace(1.5, 3.5, 11))
 
 CASES = {
     "single flips": (square(8), Ising(), {"T": WIDE, "H": [0.0, 0.1]}, {}),
+    "demons": (square(7), Ising(), {"T": T, "H": [0.0, 0.1]}, {"rule": "demon"}),
     "two shells": (honeycomb(4), Ising(J2=0.2), {"T": T}, {}),
     "pairs": (square(8), PairAlloy(w1=-0.3), {"x": [0.25, 0.5, 0.75]}, {}),
     "two shells of pairs": (triangular(6), PairAlloy(w1=-0.3, w2=0.1), {"x": [0.25, 0.5]}, {}),

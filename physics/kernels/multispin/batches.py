@@ -15,8 +15,9 @@ import numpy.typing as npt
 from latticescape.physics.compiled import compiled
 from latticescape.physics.kernels.batches import Batch, Chosen
 from latticescape.physics.kernels.boltzmann import occupation
-from latticescape.physics.kernels.multispin import exchange, heat_bath
+from latticescape.physics.kernels.multispin import demon, exchange, heat_bath
 from latticescape.physics.kernels.multispin.counting import count_classes, count_unlike
+from latticescape.physics.kernels.multispin.demon import DemonRule
 from latticescape.physics.kernels.multispin.exchange import (
     BondTable,
     acceptance_filter,
@@ -77,11 +78,14 @@ class MultispinTables:
         As of the model.
     acting
         The features that have an energy anywhere in the sweep.
+    demon_period
+        Sites that a demon visits, 0 for the heat bath.
     """
 
     lattice: Lattice
     orbits: Sequence[Orbit]
     acting: frozenset[str]
+    demon_period: int = 0
 
     @cached_property
     def features(self) -> tuple[str, ...]:
@@ -112,6 +116,14 @@ class MultispinTables:
     def sizes(self) -> list[int]:
         """Neighbours of a site by each orbit's bonds."""
         return [table.shape[1] for table in self.around]
+
+    @cached_property
+    def field(self) -> bool:
+        """Whether a flip can have an energy apart from that of like and unlike neighbours."""
+        sites = [orbit for orbit in self.orbits if orbit.clusters.shape[1] == 1]
+        return any(map(self.acts, sites)) or any(
+            value[0] != value[-1] for orbit in self.pairs for value in orbit.values.values()
+        )
 
     @cached_property
     def bonds(self) -> BondTable:
@@ -250,6 +262,17 @@ class HeatBathBatch(MultispinBatch):
         heat_bath.advance(self.spins, self.tables.visits, self.rule, self.state, mcs)
 
 
+class DemonBatch(MultispinBatch):
+    """Eight points with single flips that demons pay for."""
+
+    def prepare(self) -> None:
+        self.rule = account_rule(self.tables, self.tasks)
+        draw_spins(self.spins, self.state, *start_masks(self.tasks))
+
+    def advance(self, mcs: int) -> None:
+        demon.advance(self.spins, self.tables.visits, self.rule, self.state, mcs)
+
+
 class ExchangeBatch(MultispinBatch):
     """Eight points with exchanges at fixed composition."""
 
@@ -282,7 +305,9 @@ def multispin_batches(
     traces: Sequence[Trace] = (),
 ) -> Iterator[MultispinBatch]:
     """All points in groups of eight, under the move that they ask for."""
-    kind = ExchangeBatch if tasks[0].n_species1 >= 0 else HeatBathBatch
+    kind: type[MultispinBatch] = DemonBatch if tables.demon_period else HeatBathBatch
+    if tasks[0].n_species1 >= 0:
+        kind = ExchangeBatch
     for first in range(0, len(tasks), WORDS):
         eight = slice(first, first + WORDS)
         yield kind(tables, tasks[eight], sums[eight], traces[eight])
@@ -357,6 +382,28 @@ def flip_rule(tables: MultispinTables, tasks: Sequence[Task]) -> Rule:
     )
 
 
+def account_rule(tables: MultispinTables, tasks: Sequence[Task]) -> DemonRule:
+    """The accounts of demons: of each coupling, and of the field if there is one."""
+    temperatures = np.array([task.temperature for task in tasks])
+    pairs = [_pair_energy_steps(tables, task) for task in tasks]
+    steps = [[high - low for _, (low, high) in further] for further in pairs]
+    rise = [_field(tables, task, further) for task, further in zip(tasks, pairs, strict=True)]
+    return demon.demon_rule(
+        np.array(steps).T / temperatures,
+        tables.sizes,
+        np.array(rise) / temperatures if tables.field else None,
+        tables.demon_period,
+    )
+
+
+def _field(tables: MultispinTables, task: Task, pairs: Sequence[tuple[int, Floats]]) -> float:
+    """The energy of a flip to up, apart from the couplings in ``pairs``; the mean of theirs is part
+    of it."""
+    energy_steps = zip(tables.orbits, task.energy_steps, strict=True)
+    alone = sum(float(step[0]) for orbit, step in energy_steps if orbit.clusters.shape[1] == 1)
+    return alone + sum(float(z * (low + high) / 2) for z, (low, high) in pairs)
+
+
 def _probabilities(tables: MultispinTables, task: Task) -> Floats:
     """Of up, by the number of up neighbours of the couplings in the heat bath.
 
@@ -364,9 +411,7 @@ def _probabilities(tables: MultispinTables, task: Task) -> Floats:
     up; the mean of all is a field, and belongs here.
     """
     pairs = _pair_energy_steps(tables, task)
-    energy_steps = zip(tables.orbits, task.energy_steps, strict=True)
-    rise = np.array(sum(step[0] for orbit, step in energy_steps if orbit.clusters.shape[1] == 1))
-    rise = rise + sum(z * (low + high) / 2 for z, (low, high) in pairs[HEAT_BATH:])
+    rise = np.array(_field(tables, task, pairs[HEAT_BATH:]))
     for z, (low, high) in pairs[:HEAT_BATH]:
         ups = np.arange(z + 1)
         rise = rise[..., None] + low * (z - ups) + high * ups
