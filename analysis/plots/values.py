@@ -78,6 +78,13 @@ def nearest(ds: xr.Dataset, axis: str, value: Any) -> int:
             raise RequestError(f"no such {axis}", came=value, allowed=listed(places))
         return int(np.argmax(places == value))
     low, high = places.min(), places.max()
+    if isinstance(value, str):
+        raise RequestError(
+            f"the values of {axis} are numbers",
+            came=value,
+            allowed=f"{low:g} to {high:g}",
+            hint=f"--at {axis}={low:g}, at={{…}} in Python",
+        )
     near = np.clip(value, low, high)
     within = near if abs(near - value) <= 1e-9 else value
     check_within(within, low, high, f"{axis} is out of range")

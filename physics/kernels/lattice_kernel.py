@@ -296,7 +296,7 @@ def check_demons(kernel: str, model: Model, lattice: Lattice, period: int) -> No
             "a demon cannot visit more sites than the lattice has",
             came=f"demon_period = {period}",
             allowed=f"1 to {lattice.sites}",
-            hint=f"demon_period = {min(16, lattice.sites)}",
+            hint=f"demon_period = {min(8, lattice.sites)}",
         )
 
 

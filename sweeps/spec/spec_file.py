@@ -50,7 +50,7 @@ class ScheduleTable(Table):
     update: Any = Field(default="local", examples=["local"])
     tempering_mcs: Any = Field(default=0, examples=[10])
     rule: Any = Field(default="heat_bath", examples=["demon"])
-    demon_period: Any = Field(default=16, examples=[16])
+    demon_period: Any = Field(default=8, examples=[8])
     until: Any = Field(default=None, examples=[{"energy_se": 1e-4, "max_samples": 10000}])
 
 

