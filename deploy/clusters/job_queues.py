@@ -13,7 +13,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from dask_jobqueue.core import JobQueueCluster
 from distributed import Client
 from distributed.core import Status
 from tornado.ioloop import PeriodicCallback
@@ -31,6 +30,7 @@ from latticescape.deploy.clusters.profiles import (
 from latticescape.deploy.clusters.queue_systems import (
     GONE,
     NAME,
+    JobQueueCluster,
     QueueSystem,
     lost,
     own_options,

@@ -46,7 +46,7 @@ def kept_signals() -> Iterator[None]:
 
 # dask_jobqueue installs a handler of SIGINT that would end a notebook, with exit code 0.
 with kept_signals():
-    from dask_jobqueue.core import Job
+    from dask_jobqueue.core import Job, JobQueueCluster
     from dask_jobqueue.htcondor import HTCondorJob
     from dask_jobqueue.lsf import LSFJob
     from dask_jobqueue.moab import MoabJob
@@ -56,6 +56,16 @@ with kept_signals():
     from dask_jobqueue.slurm import SLURMJob
 
 NAME = "latticescape"
+
+__all__ = [
+    "GONE",
+    "NAME",
+    "JobQueueCluster",
+    "QueueSystem",
+    "lost",
+    "own_options",
+    "system_of",
+]
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,7 @@ def test_importing_leaves_the_signals_of_a_process_alone() -> None:
 import signal, threading
 failed = []
 threading.excepthook = failed.append
-thread = threading.Thread(target=lambda: __import__("latticescape.deploy.clusters.connect"))
+thread = threading.Thread(target=lambda: __import__("latticescape.deploy.clusters.job_queues"))
 thread.start()
 thread.join()
 print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, failed)
