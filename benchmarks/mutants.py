@@ -361,8 +361,8 @@ MUTANTS = (
     ),
     mutant(
         "analysis/inference/comparison/evidence.py",
-        "k / 2 * np.log(2 * np.pi)",
-        "k * np.log(2 * np.pi)",
+        "len(fit.parameters) / 2 * np.log(2 * np.pi)",
+        "len(fit.parameters) * np.log(2 * np.pi)",
         "factor of Laplace's evidence",
         "comparison evidence",
     ),
@@ -514,11 +514,25 @@ MUTANTS = (
         "sign of a lower bound",
         "estimation fits",
     ),
+    mutant(
+        "physics/kernels/multispin/demon.py",
+        "abs(step) / (1 + z % 2)",
+        "abs(step) / (1 + z % 3)",
+        "unit of an account",
+        "demon exactness",
+    ),
+    mutant(
+        "physics/kernels/multispin/demon.py",
+        "awake = e.inverse(e.both(*coins))",
+        "awake = e.ones",
+        "a demon that never sleeps",
+        "demon",
+    ),
     # deploy
     mutant(
         "deploy/clusters/profiles.py",
-        "workers: int | None = Field(default=None, ge=1",
-        "workers: int | None = Field(default=None, ge=2",
+        "workers: int | None = Field(default=None, ge=1, le=100_000, examples=[2])",
+        "workers: int | None = Field(default=None, ge=2, le=100_000, examples=[2])",
         "the lowest number of workers is refused",
         "profiles profile_and",
     ),
