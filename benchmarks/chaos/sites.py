@@ -156,7 +156,7 @@ class Daemons(Site):
         return self._workers() == WORKERS
 
     def _commands(self) -> dict[str, list[str]]:
-        place = ("--port", str(self.port), "--no-dashboard")
+        place = ("--port", str(self.port), "--dashboard-address", "127.0.0.1:0")
         scheduler = [*self.before(0), *DASK, "scheduler", "--host", self.host(0), *place]
         commands = {"scheduler": scheduler}
         for number in range(1, WORKERS + 1):
