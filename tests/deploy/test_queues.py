@@ -292,7 +292,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "lab_cluster.py").write_text(
         "from distributed import Client, LocalCluster\n"
         "def make(**options):\n"
-        "    return LocalCluster(processes=False, dashboard_address='127.0.0.1:0', n_workers=0, **options)\n"
+        "    served = {'dashboard_address': '127.0.0.1:0'}\n"
+        "    return LocalCluster(processes=False, n_workers=0, **served, **options)\n"
         "def client():\n"
         "    return Client(processes=False, dashboard_address='127.0.0.1:0', n_workers=1,\n"
         "                  threads_per_worker=1, set_as_default=False)\n"
