@@ -157,7 +157,7 @@ def _temporary_folder() -> str:
 
 def _store(place: Location) -> str:
     """How fast a record is written where a store is to be, if two processes cannot both do it."""
-    key, near = f".latticescape-{uuid.uuid4().hex}", place.near
+    key, near = f".latticescape-{uuid.uuid4().hex}", place.near()
     begin = time.perf_counter()
     with report_unwritable(place.path):
         created = [near.create(key, b"1"), near.create(key, b"2")]

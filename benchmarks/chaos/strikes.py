@@ -123,7 +123,20 @@ class AllKilled(Strike[Daemons]):
             os.killpg(program.process.pid, signal.SIGKILL)
 
 
-class Stopped(Strike[Daemons]):
+class Outage(Strike[SiteT]):
+    """Something that ends by itself after a while."""
+
+    def end_with(self, function: Callable[..., None], *arguments: object) -> None:
+        """Call a function when the outage ends."""
+        self.ending = threading.Timer(OUTAGE_SECONDS, function, arguments)
+        self.ending.start()
+
+    def relieve(self) -> None:
+        self.ending.join()
+        super().relieve()
+
+
+class Stopped(Outage[Daemons]):
     """SIGSTOP to one of the programs and all it started, and SIGCONT later."""
 
     role = "worker"
@@ -133,12 +146,7 @@ class Stopped(Strike[Daemons]):
         name = self.scene.rng.choice(sorted(n for n in programs if n.startswith(self.role)))
         group = programs[name].process.pid
         os.killpg(group, signal.SIGSTOP)
-        self.mending = threading.Timer(OUTAGE_SECONDS, os.killpg, [group, signal.SIGCONT])
-        self.mending.start()
-
-    def relieve(self) -> None:
-        self.mending.join()
-        super().relieve()
+        self.end_with(os.killpg, group, signal.SIGCONT)
 
 
 class SchedulerStopped(Stopped):
@@ -199,18 +207,13 @@ class NodeDown(Strike[Slurm]):
         self.site.kill(self.scene.rng.choice(["n1", "n2"]))
 
 
-class LinkCut(Strike[Hosts]):
+class LinkCut(Outage[Hosts]):
     """A worker's link is cut, and mended later; the disk is still there."""
 
     def hit(self) -> None:
         worker = self.scene.rng.randint(1, WORKERS)
         self.site.cut(worker)
-        self.mending = threading.Timer(OUTAGE_SECONDS, self.site.mend, [worker])
-        self.mending.start()
-
-    def relieve(self) -> None:
-        self.mending.join()
-        super().relieve()
+        self.end_with(self.site.mend, worker)
 
 
 class DiskFull(Strike[Daemons]):

@@ -123,7 +123,7 @@ def _outcomes(
                     _, block = held.pop(future.key)
                     future.release()
                     yield block, outcome
-                if watch.given_up:
+                if watch.given_up and held:  # one of them tells the reason for all
                     _, block = next(iter(held.values()))
                     yield block, TaskResult(block.number, cancelled=True, error=watch.given_up)
                     return

@@ -316,7 +316,7 @@ def check_reach(client: Client, location: Location) -> None:
     RequestError
         If a worker does not, which is named; or if this process cannot write there.
     """
-    key, near = f".latticescape-{uuid.uuid4().hex}", location.near
+    key, near = f".latticescape-{uuid.uuid4().hex}", location.near()
     with report_unwritable(location.path):
         near.write(key, b"seen")
     try:
@@ -338,10 +338,11 @@ def check_reach(client: Client, location: Location) -> None:
 def _sees(address: str, key: str) -> bool:
     """Whether this worker sees an object; a shared disk may show new files after seconds."""
     location = locate(address)
-    location.is_free()
+    location.is_free()  # fails at once if a bucket cannot be reached
+    near = location.near()
     for seconds in (0, 1, 2, 4):
         time.sleep(seconds)
-        if location.near.read(key) is not None:
+        if near.read(key) is not None:
             return True
     return False
 

@@ -94,7 +94,6 @@ class Folder:
         """Records of work under way."""
         return Records(FolderObjects(self.path))
 
-    @property
     def near(self) -> FolderObjects:
         """Objects in the store's folder, or in the folder above a new store, checked to be writable
         by trying: obstore would try for ever where no file can be created, as in ``/proc``."""
@@ -196,7 +195,6 @@ class Bucket:
         """Records of work under way."""
         return Records(self.objects)
 
-    @property
     def near(self) -> Objects:
         """Objects of the store."""
         return self.objects

@@ -105,7 +105,7 @@ def test_a_run_ends_when_all_is_on_disk_although_no_task_ends(
     monkeypatch.setattr(dask_session, "POLL_SECONDS", 0.1)
     report = execute(ising_sweep(), tmp_path / "s.zarr", client)
     assert (report.complete, report.computed, report.error) == (True, 9, "")
-    assert report.kernel_seconds == 0  # no task has told
+    assert report.kernel_seconds == 0  # no task has reported
 
 
 def test_a_run_without_workers_says_so_and_gives_up(

@@ -276,8 +276,10 @@ class PointCandidates(Candidates):
         columns = zip(places.T, 2 * design.half, strict=True)
         made = np.array([rounded(column, float(width)) for column, width in columns]).T
         squares = ((made[:, None] - design.places[None]) / design.half) ** 2
-        apart = np.sqrt(squares.sum(axis=-1).min(axis=1)) > NEAREST_POINT
-        return [dict(zip(names, ((v,) for v in row), strict=True)) for row in made[apart].tolist()]
+        separate = np.sqrt(squares.sum(axis=-1).min(axis=1)) > NEAREST_POINT
+        return [
+            dict(zip(names, ((v,) for v in row), strict=True)) for row in made[separate].tolist()
+        ]
 
 
 def _sobol(low: Floats, high: Floats, number: int) -> Floats:

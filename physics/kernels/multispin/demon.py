@@ -72,6 +72,8 @@ FIELD_DIGITS = 3
 
 # Demons on their way at the same time.
 DEMONS = 4
+# As many zeros: a tuple whose length is known when the kernel is compiled.
+ALL = (0,) * DEMONS
 
 # Bit planes without a test: 512 replicas are mostly decided after them. Changes only speed.
 HOT = 12
@@ -193,17 +195,17 @@ def flips(
     """Sweeps over all sites, for the words of one register."""
     generator, sites = load_state(state, part, width), visited.shape[0]
     for _ in range(mcs):
-        for first in range(0, sites, 4 * period):
+        for first in range(0, sites, DEMONS * period):
             # Calls of one function each, since it is long to compile.
             generator, first_accounts = accounts_of(tables, generator, kinds, (0,))
             generator, second = accounts_of(tables, generator, kinds, ())
             generator, third = accounts_of(tables, generator, kinds, ())
             generator, fourth = accounts_of(tables, generator, kinds, ())
             accounts = first_accounts + second + third + fourth
-            end = min(first + 4 * period, sites)
-            whole = end - (end - first) % 4
-            for visit in range(first, whole, 4):
-                accounts = step(spins, visited, visit, tables, part, accounts, kinds, (0, 0, 0, 0))
+            end = min(first + DEMONS * period, sites)
+            whole = end - (end - first) % DEMONS
+            for visit in range(first, whole, DEMONS):
+                accounts = step(spins, visited, visit, tables, part, accounts, kinds, ALL)
             for visit in range(whole, end):
                 accounts = step(spins, visited, visit, tables, part, accounts, kinds, (0,))
     store_state(state, part, generator)
