@@ -25,10 +25,11 @@ T = {{ start = 1.5, stop = 3.5, num = {rows} }}
 H = {{ start = -1.0, stop = 1.0, num = {columns} }}
 [schedule]
 equilibration_mcs = 20
-samples = 10
+samples = {samples}
 stride_mcs = 2
 """
 COLUMNS = 2 * BLOCK_POINTS
+SAMPLES = 10
 
 # A preload script of the workers. A block takes as long as it is held here, whatever else the
 # machine does; warm-up, which measures twice, is neither delayed nor recorded. A line goes into the
@@ -71,7 +72,11 @@ class Work:
     @cached_property
     def spec(self) -> str:
         """As a file of ``latticescape run``."""
-        return SPEC.format(rows=self.blocks // 2, columns=COLUMNS)
+        return self.with_samples(SAMPLES)
+
+    def with_samples(self, samples: int) -> str:
+        """The same with so many samples of each point."""
+        return SPEC.format(rows=self.blocks // 2, columns=COLUMNS, samples=samples)
 
     @cached_property
     def places(self) -> dict[tuple[float, float], int]:

@@ -4,7 +4,7 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,8 +13,7 @@ from typing import Any
 import numpy.typing as npt
 import xarray as xr
 
-from benchmarks.chaos.calls import BLOCK_POINTS, BLOCK_SECONDS, Work, in_flight, recomputed
-from benchmarks.chaos.processes import until
+from benchmarks.chaos.calls import BLOCK_POINTS, SAMPLES, Work, in_flight, recomputed
 from benchmarks.chaos.sites import Daemons, Site
 from benchmarks.chaos.strikes import KINDS, Kind, Scene, Strike
 from benchmarks.chaos.user import Typed, User
@@ -107,12 +106,13 @@ def play_all(
             lane = number % jobs if site is Daemons else 0
             lanes.setdefault((site, lane), []).append(Case(name, number, seed))
     calm = undisturbed(work, folder / "calm")
+    make_parts(work, folder / "calm", {KINDS[name].command for name in kinds})
 
     ended = threading.Event()
 
     def played(lane: tuple[type[Site], int]) -> list[Outcome]:
         site = lane[0](folder / f"{lane[0].__name__.lower()}{lane[1]}")
-        return _played(site, lanes[lane], work, calm, tell, ended)
+        return _played(site, lanes[lane], work, calm, folder / "calm", tell, ended)
 
     longest = sorted(lanes, key=lambda lane: -len(lanes[lane]))
     with ThreadPoolExecutor(jobs) as threads:
@@ -131,11 +131,33 @@ def undisturbed(work: Work, folder: Path) -> Arrays:
         If it fails all the same.
     """
     store = folder / "s.zarr"
-    sweep = Sweep.from_toml(work.spec)
+    _compute(Sweep.from_toml(work.spec), store)
+    return _arrays(store)
+
+
+def make_parts(work: Work, folder: Path, commands: Collection[str]) -> None:
+    """Stores that commands make the same sweep from: its first samples, or half of its grid.
+
+    Raises
+    ------
+    RuntimeError
+        If one fails.
+    """
+    if "extend" in commands:
+        _compute(Sweep.from_toml(work.with_samples(SAMPLES // 2)), folder / "short.zarr")
+    if "merge" in commands:
+        whole = Sweep.from_toml(work.spec)
+        half = len(whole.axes["T"]) // 2
+        for name, values in ("low", whole.axes["T"][:half]), ("high", whole.axes["T"][half:]):
+            grid = {**whole.axes, "T": values}
+            part = Sweep(whole.lattice, whole.model, grid, whole.schedule, whole.seed)
+            _compute(part, folder / f"{name}.zarr")
+
+
+def _compute(sweep: Sweep, store: Path) -> None:
     report = execute(sweep, store, block_points=BLOCK_POINTS, progress=False)
     if not report.complete:
         raise RuntimeError(f"the undisturbed run failed: {report.error}")
-    return _arrays(store)
 
 
 def _played(
@@ -143,6 +165,7 @@ def _played(
     cases: Sequence[Case],
     work: Work,
     calm: Arrays,
+    parts: Path,
     tell: Tell,
     ended: threading.Event,
 ) -> list[Outcome]:
@@ -153,7 +176,7 @@ def _played(
                 if ended.is_set():  # Ctrl-C: the other lanes are not to go on for half an hour
                     break
                 folder = site.folder / f"{case.kind}-{case.number}"
-                outcomes.append(play(case, site, work, calm, folder))
+                outcomes.append(play(case, site, work, calm, parts, folder))
                 tell(outcomes[-1])
                 if not outcomes[-1].trouble:
                     shutil.rmtree(folder)
@@ -166,13 +189,16 @@ def _stuck(case: Case, error: Exception) -> Outcome:
     return Outcome(case, trouble=f"{type(error).__name__}: {error}")
 
 
-def play(case: Case, site: Site, work: Work, calm: Arrays, folder: Path) -> Outcome:
+def play(case: Case, site: Site, work: Work, calm: Arrays, parts: Path, folder: Path) -> Outcome:
     """Run a sweep, strike, and have the user do what the documentation says."""
     kind, begin = KINDS[case.kind], time.monotonic()
     folder.joinpath("disk").mkdir(parents=True)
     rng = random.Random(f"{case.seed} {case.kind} {case.number}")
     scene = Scene(site, folder, folder / "disk" / "s.zarr", work, rng)
-    user = _user(site, folder, scene.store, work)
+    spec = folder / "spec.toml"
+    spec.write_text(work.spec)
+    command = _typed(kind.command, spec, parts, scene.store, site.cluster)
+    user = User(folder, site.environment, scene.store, command)
     site.calls.clear()
     strike = kind.strike(scene)
     with strike.prepared():
@@ -187,10 +213,16 @@ def play(case: Case, site: Site, work: Work, calm: Arrays, folder: Path) -> Outc
     return replace(outcome, typed=tuple(user.typed), damaged=int(kind.verified), seconds=seconds)
 
 
-def _user(site: Site, folder: Path, store: Path, work: Work) -> User:
-    spec = folder / "spec.toml"
-    spec.write_text(work.spec)
-    return User(folder, site.environment, spec, store, site.cluster, BLOCK_POINTS)
+def _typed(command: str, spec: Path, parts: Path, store: Path, cluster: str) -> list[str]:
+    """The command that computes the store, with all that is typed after it."""
+    there = ["--cluster", cluster, "--block-points", str(BLOCK_POINTS)]
+    short, low, high = (str(parts / f"{name}.zarr") for name in ("short", "low", "high"))
+    match command:
+        case "extend":
+            return ["extend", short, "--samples", str(SAMPLES), "--out", str(store), *there]
+        case "merge":
+            return ["merge", low, high, "--out", str(store)]
+    return ["run", str(spec), "--store", str(store), *there]
 
 
 @dataclass(frozen=True)
@@ -203,11 +235,8 @@ class _Moment:
 
 def _struck(scene: Scene[Any], strike: Strike[Any], user: User, kind: Kind) -> _Moment:
     scene.site.heal()
-    scene.run = run = user.runs()
-    blocks = scene.work.blocks
-    number = scene.rng.randint(max(2, blocks // 40), blocks - max(5, blocks // 20))
-    until(lambda: len(scene.done()) >= number or not run.program.lives, f"{number} blocks done")
-    time.sleep(scene.rng.uniform(0, BLOCK_SECONDS))
+    scene.run = run = user.computes()
+    strike.wait()
     done = scene.done()
     if not run.program.lives:
         raise RuntimeError(f"the run had ended at its moment, {len(done)} blocks done")
@@ -219,7 +248,7 @@ def _struck(scene: Scene[Any], strike: Strike[Any], user: User, kind: Kind) -> _
         user.verifies(repair=True).wait()
     for _ in range(MOST_RUNS):
         if user.typed[-1].code:
-            user.runs().wait()
+            user.computes().wait()
     return moment
 
 

@@ -62,7 +62,9 @@ class Program:
         self.kill()
 
 
-def until(there: Callable[[], object], what: str, seconds: float = 300.0) -> None:
+def until(
+    there: Callable[[], object], what: str, seconds: float = 300.0, look: float = LOOK_SECONDS
+) -> None:
     """Wait for something, looking so often: time that this process is stopped for is not counted.
 
     Raises
@@ -70,8 +72,8 @@ def until(there: Callable[[], object], what: str, seconds: float = 300.0) -> Non
     TimeoutError
         If it does not come.
     """
-    for _ in range(round(seconds / LOOK_SECONDS)):
+    for _ in range(round(seconds / look)):
         if there():
             return
-        time.sleep(LOOK_SECONDS)
+        time.sleep(look)
     raise TimeoutError(f"no {what} within {seconds:g} s")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from benchmarks.chaos.calls import BLOCK_POINTS, Work
+from benchmarks.chaos.calls import BLOCK_POINTS, BLOCK_SECONDS, Work
 from benchmarks.chaos.processes import Program, until
 from benchmarks.chaos.sites import (
     DASK,
@@ -34,6 +34,7 @@ SiteT = TypeVar("SiteT", bound=Site)
 
 DISK_BYTES = 64 * 2**20
 OUTAGE_SECONDS = 10.0
+MERGE_FILES = 400  # of about 600
 NOWHERE = "tcp://127.0.0.1:9"
 
 
@@ -83,6 +84,17 @@ class Strike(Generic[SiteT]):
         """What must be there before the run begins, and is gone after it."""
         return nullcontext()
 
+    def wait(self) -> None:
+        """Wait for a random moment between the first block and the last."""
+        run, blocks = self.scene.run, self.scene.work.blocks
+        assert run
+        number = self.scene.rng.randint(max(2, blocks // 40), blocks - max(5, blocks // 20))
+        until(
+            lambda: len(self.scene.done()) >= number or not run.program.lives,
+            f"{number} blocks done",
+        )
+        time.sleep(self.scene.rng.uniform(0, BLOCK_SECONDS))
+
     def hit(self) -> None:
         """Do it."""
 
@@ -106,7 +118,7 @@ class SchedulerKilled(Strike[Daemons]):
         self.site.programs["scheduler"].kill()
 
 
-class ClientKilled(Strike[Daemons]):
+class ClientKilled(Strike[Site]):
     """SIGKILL to the user's command."""
 
     def hit(self) -> None:
@@ -121,6 +133,21 @@ class AllKilled(Strike[Daemons]):
         assert self.scene.run
         for program in (*self.site.programs.values(), self.scene.run.program):
             os.killpg(program.process.pid, signal.SIGKILL)
+
+
+class MergeKilled(ClientKilled):
+    """SIGKILL to a command that copies blocks, which takes no workers and a second."""
+
+    def wait(self) -> None:
+        """Wait for a random number of files, from the first of the new store on."""
+        run, folder = self.scene.run, self.scene.store.parent
+        assert run
+        number = self.scene.rng.randint(1, MERGE_FILES)
+        until(
+            lambda: sum(1 for _ in folder.rglob("*")) >= number or not run.program.lives,
+            f"{number} files",
+            look=0.001,
+        )
 
 
 class Outage(Strike[SiteT]):
@@ -307,6 +334,8 @@ class Kind:
         Why it cannot be tried here, "" if it can.
     verified
         Whether the user asks ``latticescape verify`` when the run has ended.
+    command
+        The command that computes the store.
     """
 
     title: str
@@ -314,6 +343,7 @@ class Kind:
     strike: type[Strike[Any]]
     absent: Callable[[], str] = _always
     verified: bool = False
+    command: str = "run"
 
 
 KINDS = {
@@ -321,6 +351,8 @@ KINDS = {
     "scheduler": Kind("`kill -9` of the scheduler", Daemons, SchedulerKilled),
     "client": Kind("`kill -9` of the client", Daemons, ClientKilled),
     "everything": Kind("`kill -9` of everything at once", Daemons, AllKilled),
+    "extend": Kind("`kill -9` of everything during `extend`", Daemons, AllKilled, command="extend"),
+    "merge": Kind("`kill -9` of `merge`", Site, MergeKilled, command="merge"),
     "scancel": Kind("`scancel` of a SLURM job", Slurm, JobCancelled, _no_slurm),
     "node": Kind("a SLURM node down", Slurm, NodeDown, _no_slurm),
     "network": Kind("the network of a worker cut", Hosts, LinkCut, virtual_network.absent),

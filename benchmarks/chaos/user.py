@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,8 @@ HUNG = -1
 
 # What differs between two runs in a message that is the same.
 VARIANTS = (
-    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ - ", ""),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ (- )?", ""),
+    (r"\b[\d.]+(?= (s\b|of\b|blocks?\b|computed))", "N"),
     (r"(tcp|tls|inproc)://[\w.:/-]+", "ADDRESS"),
     (r"\S+@\S+,", "USER@HOST,"),
     (r"\b(block|blocks) \d+", r"\1 N"),
@@ -55,23 +56,21 @@ class User:
         Where output is recorded.
     environment
         Variables of all commands.
-    spec, store, cluster, block_points
-        Of ``latticescape run``.
+    store
+        What is computed.
+    command
+        The command that computes it, with all options, and the same when it is typed again.
     """
 
     folder: Path
     environment: Mapping[str, str]
-    spec: Path
     store: Path
-    cluster: str
-    block_points: int
+    command: Sequence[str]
     typed: list[Typed] = field(default_factory=list)
 
-    def runs(self) -> "Command":
-        """Type ``latticescape run``, and do not wait for it."""
-        options = ["--store", str(self.store), "--cluster", self.cluster]
-        cut = ["--block-points", str(self.block_points)]
-        return self._type("run", "run", str(self.spec), *options, *cut)
+    def computes(self) -> "Command":
+        """Type the command, and do not wait for it."""
+        return self._type(self.command[0], *self.command)
 
     def verifies(self, *, repair: bool = False) -> "Command":
         """Type ``latticescape verify``."""

@@ -101,6 +101,7 @@ def submit(
 @ui.cluster_option
 @ui.workers_option
 @ui.threads_option
+@ui.block_option
 @ui.log_options
 @ui.as_json
 def extend(

@@ -13,7 +13,7 @@ from latticescape.sweeps.store.atomic_write import fsync, report_unwritable
 from latticescape.sweeps.store.label import Label, label, read_label
 from latticescape.sweeps.store.location import StorePath, locate
 from latticescape.sweeps.store.object_store import is_url
-from latticescape.sweeps.store.status import DEAD_SECONDS, read_lease, seconds_silent
+from latticescape.sweeps.store.status import check_idle
 from latticescape.sweeps.store.store import Store, open_sweep
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def extend(
     equilibration_mcs: int | None = None,
     until: Mapping[str, float] | None = None,
     out: StorePath | None = None,
+    block_points: int | None = None,
     progress: bool = True,
 ) -> "xr.Dataset":
     """Give every point of a store more samples, or a longer equilibration.
@@ -52,6 +53,8 @@ def extend(
     out
         A new store; ``store`` stays as it is. By default the longer store replaces it once every
         point is done. A store in a bucket needs ``out``.
+    block_points
+        Maximum number of points in a block; changes no bit of the result.
     progress
         Show a progress bar in a terminal or notebook.
 
@@ -81,7 +84,14 @@ def extend(
     asked = {"samples": samples, "equilibration_mcs": equilibration_mcs, "until": until}
     extension = Extension.of(store, asked, out)
     report = extension.finished(
-        execute(extension.sweep, extension.target, cluster, base=extension.base, progress=progress)
+        execute(
+            extension.sweep,
+            extension.target,
+            cluster,
+            base=extension.base,
+            block_points=block_points,
+            progress=progress,
+        )
     )
     if not report.complete:
         raise IncompleteError(report)
@@ -155,7 +165,7 @@ class Extension:
                 allowed="another store for the result",
                 hint=f"latticescape extend {store} --samples N --out {store}-longer",
             )
-        _check_idle(opened)
+        check_idle(opened)
         target = _sibling(Path(store), "extending")
         _check_same_target(target, sweep, longer)
         return cls(store, sweep, target, replaces=True)
@@ -180,7 +190,7 @@ class Extension:
                 self._copy_label()
             return report
         if report.complete:
-            _check_idle(Store(self.store))
+            check_idle(Store(self.store))
             self._copy_label()
             with report_unwritable(self.store):
                 _replace(Path(self.store), Path(self.target))
@@ -217,20 +227,6 @@ def _complete_replacement(store: Path) -> None:
             (new if new.exists() else old).rename(folder)
         if old.exists():
             shutil.rmtree(old)
-
-
-def _check_idle(store: Store) -> None:
-    """Refuse a store on which a scheduler works."""
-    lease = read_lease(store.records)
-    if lease is not None:
-        silent = seconds_silent(store.records, store.records.now())
-        if silent < DEAD_SECONDS:
-            raise RequestError(
-                f"a scheduler works on the store {store.path}",
-                came=f"{lease.owner}, {silent:.0f} s ago",
-                allowed="a store on which nobody works",
-                hint=f"latticescape cancel {store.path}",
-            )
 
 
 def _check_same_target(target: Path, sweep: Sweep, longer: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from latticescape.sweeps.spec.plan import plan
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.extension import base_of, places_in, take_over
 from latticescape.sweeps.store.location import StorePath
+from latticescape.sweeps.store.status import check_idle
 from latticescape.sweeps.store.store import Store, create, open_existing
 
 
@@ -58,7 +59,7 @@ def merge(stores: Sequence[StorePath], out: StorePath) -> Merged:
     ------
     RequestError
         If there is no such store, their sweeps differ, two stores have different results of one
-        point, or ``out`` holds something else.
+        point, or ``out`` holds something else or is computed at the moment.
 
     Examples
     --------
@@ -92,6 +93,8 @@ def merge(stores: Sequence[StorePath], out: StorePath) -> Merged:
         base_of(path, sweep)
     cut = plan(sweep)
     united = open_existing(out, sweep, cut)
+    if united is not None:
+        check_idle(united)
     _check_agree(opened, sweep)
     united = united or create(out, sweep, cut)
     copied = tuple(take_over(united, store) for store in opened)

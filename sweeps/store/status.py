@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from latticescape.physics.errors import Cancelled
+from latticescape.physics.errors import Cancelled, RequestError
 from latticescape.physics.variables import STATES
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.object_store import Record, Records, UnreachableError
@@ -146,6 +146,27 @@ def seconds_silent(records: Records, now: float | None = None) -> float:
     now = time.time() if now is None else now
     signs = (records.modified(name) for name in (NAME, PULSE))
     return min((abs(now - sign) for sign in signs if sign is not None), default=math.inf)
+
+
+def check_idle(store: Store) -> None:
+    """Refuse a store on which a scheduler works.
+
+    Raises
+    ------
+    RequestError
+        If one has shown a sign of life in the last minutes.
+    """
+    lease = read_lease(store.records)
+    if lease is None:
+        return
+    silent = seconds_silent(store.records, store.records.now())
+    if silent < DEAD_SECONDS:
+        raise RequestError(
+            f"a scheduler works on the store {store.path}",
+            came=f"{lease.owner}, {silent:.0f} s ago",
+            allowed="a store on which nobody works",
+            hint=f"latticescape cancel {store.path}",
+        )
 
 
 class BlockRecord(BaseModel):

@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from latticescape.physics.errors import RequestError
 from latticescape.sweeps import Sweep, extend, merge, open_sweep, run, verify
 from latticescape.sweeps.execution.extend import Extension
 from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.store.arrays import write_chunks
 from latticescape.sweeps.store.status import NAME, Lease
 from latticescape.sweeps.store.store import Store
 from tests.support.own_kernels import percolation
@@ -253,6 +255,40 @@ def test_parts_of_a_grid_are_united(client: Client, short: Path, tmp_path: Path)
     assert json.loads(result.stdout)["copied"] == [0, 0]
     execute(SHORT, partial, client)
     assert_same_bits(short, partial)
+
+
+@pytest.mark.parametrize("writes", [1, 2, 3])
+def test_a_merge_that_is_killed_goes_on(
+    client: Client, short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    """Between results and done marks, or between blocks: what is done is right."""
+    part, out = tmp_path / "part.zarr", tmp_path / "out.zarr"
+    run(Sweep(SHORT.lattice, SHORT.model, {"T": [1.8], "H": [0.5]}, SHORT.schedule, 7), part)
+    written = list[int]()
+
+    def killed(*some: Any) -> None:
+        if len(written) == writes:
+            raise KeyboardInterrupt
+        write_chunks(*some)
+        written.append(1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("latticescape.sweeps.store.store.write_chunks", killed)
+        with pytest.raises(KeyboardInterrupt):
+            merge([part, short], out)
+    assert Store(out).done().sum() == writes // 2
+    assert not verify(out).damages
+    assert merge([part, short], out).done == 9
+    assert_same_bits(short, out)
+
+
+def test_a_store_at_work_is_not_merged_into(short: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.zarr"
+    merge([short, short], out)
+    lease = Lease("0" * 32, "s", "tcp://10.0.0.1:8786", 0, "host", "user", 1, 0.0, 0)
+    Store(out).records.write(NAME, asdict(lease))
+    with pytest.raises(RequestError, match="a scheduler works on the store"):
+        merge([short, short], out)
 
 
 def test_stores_that_differ_are_not_united(client: Client, store: Path, tmp_path: Path) -> None:
