@@ -18,6 +18,7 @@ from benchmarks.chaos.sites import Daemons, Site
 from benchmarks.chaos.strikes import KINDS, Kind, Scene, Strike
 from benchmarks.chaos.user import Typed, User
 from latticescape.sweeps import Sweep
+from latticescape.sweeps.execution.inline import INLINE
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.store.store import Store
 
@@ -155,7 +156,7 @@ def make_parts(work: Work, folder: Path, commands: Collection[str]) -> None:
 
 
 def _compute(sweep: Sweep, store: Path) -> None:
-    report = execute(sweep, store, block_points=BLOCK_POINTS, progress=False)
+    report = execute(sweep, store, INLINE, block_points=BLOCK_POINTS, progress=False)
     if not report.complete:
         raise RuntimeError(f"the undisturbed run failed: {report.error}")
 

@@ -196,7 +196,7 @@ def _unreachable(address: str, error: OSError, timeout: float, security: Any) ->
         return RequestError(
             f"the scheduler at {address} and this process do not trust each other",
             came=_alert(address, timeout, security or Security()),
-            allowed="certificates of one authority on both sides",
+            allowed="valid certificates of one authority on both sides",
             hint="latticescape cluster certificates, for all parts of a cluster at once",
         )
     hint = "dask scheduler, and then --cluster tcp://127.0.0.1:8786"
@@ -222,7 +222,8 @@ def _alert(address: str, timeout: float, security: Security) -> str:
         ):
             secured.recv(1)
     except ssl.SSLError as error:
-        return str(error.reason)
+        detail = getattr(error, "verify_message", "")
+        return f"{error.reason}: {detail}" if detail else str(error.reason)
     except OSError as error:
         return str(error.strerror or error)
     return "the connection was closed during the handshake"
@@ -275,11 +276,13 @@ def check_workers(client: Client, *, timeout: float = WAIT_SECONDS) -> int:
                 answers = client.run(code_identity, on_error="return")
         if not answers:
             unused = "; ".join(f"{name}: {why}" for name, why in (refused | lost).items())
+            address = client.scheduler.address
+            secured = ", with certificates; the scheduler's log has those that it refused"
             raise RequestError(
-                f"the scheduler at {client.scheduler.address} has no workers",
+                f"the scheduler at {address} has no workers",
                 came=unused or f"none within {timeout:g} s",
                 allowed="at least one that the scheduler can connect to",
-                hint=f"dask worker {client.scheduler.address}",
+                hint=f"dask worker {address}{secured if address.startswith('tls') else ''}",
             )
         codes = {name: code for name, code in answers.items() if not isinstance(code, OSError)}
         lost |= {name: str(code) for name, code in answers.items() if isinstance(code, OSError)}

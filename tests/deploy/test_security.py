@@ -1,20 +1,23 @@
 """Who is let in over TLS, and who is not; what each sees is told in secure-a-cluster.md."""
 
+import itertools
 import os
 import socket
 import ssl
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from unittest import mock
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 from click.testing import CliRunner
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from distributed import Security
 from distributed.core import rpc
 from distributed.protocol.pickle import dumps
@@ -22,12 +25,12 @@ from distributed.protocol.pickle import dumps
 from latticescape.deploy import connect
 from latticescape.deploy.cli.main import main
 from latticescape.deploy.clusters.authority import make_certificates
-from latticescape.deploy.clusters.certificates import Certificates
+from latticescape.deploy.clusters.certificates import Certificates, Role
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps import Sweep
 from latticescape.sweeps.execution.run import execute
-from latticescape.sweeps.execution.workers import at_address
-from tests.support.processes import ROOT, address_in, dask
+from latticescape.sweeps.execution.workers import at_address, check_workers
+from tests.support.processes import ROOT, address_in, dask, eventually
 from tests.support.runs import SPEC, assert_same_bits
 
 PAGE = (ROOT / "docs" / "howto" / "secure-a-cluster.md").read_text()
@@ -36,9 +39,16 @@ LOCAL = ("--dashboard-address", "127.0.0.1:0", "--host", "127.0.0.1")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Certificates of the cluster's authority in tls, of another in rogue."""
+    """Certificates of the cluster's authority in tls, expired ones of it, of another in rogue."""
     folder = tmp_path_factory.mktemp("security")
-    make_certificates(folder / "tls")
+    key, new = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key
+    for name, days in ("tls", 365), ("expired", 0):
+        keys = itertools.chain([key], (new(ec.SECP256R1()) for _ in itertools.count()))
+        with (
+            mock.patch.object(ec, "generate_private_key", lambda _, keys=keys: next(keys)),
+            mock.patch.object(x509, "random_serial_number", return_value=7),
+        ):
+            make_certificates(folder / name, days=days)
     make_certificates(folder / "rogue")
     return folder
 
@@ -55,11 +65,22 @@ def mixed(folder: Path, own: Certificates) -> Certificates:
 
 
 @pytest.fixture(scope="module")
+def shown(folder: Path, own: Certificates) -> Callable[[str, Role], Certificates]:
+    """What a process of a role shows, which trusts the right authority."""
+    kinds = {
+        "the client's": lambda role: own.pairs["client"],
+        "another authority's": lambda role: Certificates.in_folder(folder / "rogue").pairs[role],
+        "expired": lambda role: Certificates.in_folder(folder / "expired").pairs[role],
+    }
+    return lambda kind, role: Certificates(own.authority, {role: kinds[kind](role)})
+
+
+@pytest.fixture(scope="module")
 def address(folder: Path, own: Certificates) -> Iterator[str]:
     """A scheduler with one worker, over TLS."""
     file = folder / "scheduler.json"
     scheduler = ("scheduler", "--port", "0", "--scheduler-file", str(file), *LOCAL)
-    with dask(*scheduler, environment=own.environment):
+    with dask(*scheduler, environment=own.environment, log=folder / "scheduler.log"):
         address = address_in(file)
         worker = dask("worker", address, "--nthreads", "1", *LOCAL, environment=own.environment)
         with worker, at_address(address, security=own.security) as client:
@@ -72,7 +93,7 @@ def scene(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """A folder to stand in, with a spec and both sets of certificates."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ising.toml").write_text(SPEC)
-    for name in ("tls", "rogue"):
+    for name in ("tls", "rogue", "expired"):
         (tmp_path / name).symlink_to(folder / name)
     return tmp_path
 
@@ -102,6 +123,19 @@ def test_a_forged_certificate_is_refused(address: str, scene: Path) -> None:
     both = [f"do not trust each other (came: {word}" for word in words]
     assert [word for word in both if word in reported], reported
     assert [word for word in both if f"`{word}`" not in PAGE] == []
+
+
+def test_an_expired_client_is_refused(
+    address: str, scene: Path, shown: Callable[[str, Role], Certificates]
+) -> None:
+    """By itself, before it connects, if a profile names its certificate; else by the scheduler."""
+    (scene / "lab.toml").write_text(f'kind = "address"\naddress = "{address}"\ntls = "expired"\n')
+    assert_refused("lab.toml", "expired on")
+    words = "ALERT_CERTIFICATE_EXPIRED|the connection was closed during the handshake"
+    security = shown("expired", "client").security
+    with pytest.raises(RequestError, match=words), at_address(address, security=security):
+        pass
+    assert "`SSLV3_ALERT_CERTIFICATE_EXPIRED`" in PAGE
 
 
 def test_a_client_without_encryption_is_refused(address: str, scene: Path) -> None:
@@ -143,30 +177,91 @@ def test_a_program_that_shows_no_certificate_is_refused(address: str, own: Certi
 
 
 @pytest.mark.slow
-def test_rogue_workers_never_join(address: str, own: Certificates, mixed: Certificates) -> None:
+def test_workers_without_a_valid_certificate_never_join(
+    address: str,
+    folder: Path,
+    own: Certificates,
+    shown: Callable[[str, Role], Certificates],
+    tmp_path: Path,
+    calm: Path,
+) -> None:
+    """A run goes on without them; each ends, and the scheduler's log has the reason."""
     plain = address.replace("tls:", "tcp:")
     options = ("--death-timeout", "1", "--no-nanny", *LOCAL)
-    comers = [(address, mixed.environment), (address, {}), (plain, {})]
+    comers = [
+        (address, shown("another authority's", "worker").environment),
+        (address, shown("expired", "worker").environment),
+        (address, {}),
+        (plain, {}),
+    ]
+    log = folder / "scheduler.log"
     with ExitStack() as stack:
         workers = [
-            stack.enter_context(dask("worker", where, *options, environment=shown))
-            for where, shown in comers
+            stack.enter_context(dask("worker", where, *options, environment=environment))
+            for where, environment in comers
         ]
-        assert [worker.wait(60) for worker in workers] == [1, 1, 1]
-    with at_address(address, security=own.security) as client:
+        client = stack.enter_context(at_address(address, security=own.security))
+        report = execute(Sweep.from_toml(SPEC), tmp_path / "s.zarr", client, progress=False)
+        assert (report.complete, report.workers) == (True, 1)
+        assert [worker.wait(300) for worker in workers] == [1, 1, 1, 1]
         assert len(client.nthreads()) == 1
+    assert_same_bits(calm, tmp_path / "s.zarr")
+    for reason in ("unable to get local issuer certificate", "certificate has expired"):
+        eventually(lambda reason=reason: reason in log.read_text())  # type: ignore[misc]
+        assert f"`{reason}`" in PAGE
 
 
 @pytest.mark.slow
-def test_a_stolen_client_certificate_makes_no_scheduler(own: Certificates, tmp_path: Path) -> None:
-    stolen = Certificates(own.authority, {"scheduler": own.pairs["client"]})
+def test_a_run_with_refused_workers_alone_ends(
+    own: Certificates, shown: Callable[[str, Role], Certificates], tmp_path: Path
+) -> None:
     file = tmp_path / "scheduler.json"
     scheduler = ("scheduler", "--port", "0", "--scheduler-file", str(file), *LOCAL)
-    words = r"do not trust each other \(came: CERTIFICATE_VERIFY_FAILED"
-    with dask(*scheduler, environment=stolen.environment):
+    expired = shown("expired", "worker").environment
+    words = "has no workers .*the scheduler's log has those that it refused"
+    with dask(*scheduler, environment=own.environment):
+        address = address_in(file)
+        with (
+            dask("worker", address, "--no-nanny", *LOCAL, environment=expired),
+            at_address(address, security=own.security) as client,
+            pytest.raises(RequestError, match=words),
+        ):
+            check_workers(client, timeout=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("the client's", "certificate purpose"),
+        ("another authority's", "unable to get local issuer certificate"),
+        ("expired", "certificate has expired"),
+    ],
+)
+def test_a_scheduler_without_a_valid_certificate_is_refused(
+    own: Certificates,
+    shown: Callable[[str, Role], Certificates],
+    tmp_path: Path,
+    kind: str,
+    reason: str,
+) -> None:
+    file = tmp_path / "scheduler.json"
+    scheduler = ("scheduler", "--port", "0", "--scheduler-file", str(file), *LOCAL)
+    words = rf"do not trust each other \(came: CERTIFICATE_VERIFY_FAILED: .*{reason}"
+    with dask(*scheduler, environment=shown(kind, "scheduler").environment):
         address = address_in(file)
         with pytest.raises(RequestError, match=words), at_address(address, security=own.security):
             pass
+    assert f"{reason}`" in PAGE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ["scheduler", "worker"])
+def test_a_process_without_a_certificate_does_not_start(own: Certificates, role: str) -> None:
+    place = ("tls://127.0.0.1:1",) if role == "worker" else ("--port", "0")
+    environment = Certificates(own.authority, {}).environment
+    with dask(role, *place, *LOCAL, environment=environment) as process:
+        assert process.wait(300) == 1
 
 
 @pytest.mark.slow

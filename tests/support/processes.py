@@ -15,18 +15,24 @@ ROOT = Path(__file__).parents[2]
 
 @contextmanager
 def dask(
-    *arguments: str, environment: Mapping[str, str], before: tuple[str, ...] = ()
+    *arguments: str,
+    environment: Mapping[str, str],
+    before: tuple[str, ...] = (),
+    log: Path = Path(os.devnull),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """``dask …`` as a process with these variables, ended with the block."""
     command = [*before, sys.executable, "-m", "dask", *arguments]
     settings = {"PYTHONPATH": str(ROOT), **environment}
-    with subprocess.Popen(
-        command,
-        env={**os.environ, **settings},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
+    with (
+        log.open("ab") as output,
+        subprocess.Popen(
+            command,
+            env={**os.environ, **settings},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        ) as process,
+    ):
         try:
             yield process
         finally:
