@@ -1,5 +1,5 @@
 from .diagrams import phase_diagram_map as phase_diagram_map
-from .maps import Picture as Picture
+from .looks import Picture as Picture
 from .maps import landscape_map as landscape_map
 from .maps import save as save
 from .maps import variable_map as variable_map

@@ -16,7 +16,7 @@ from latticescape.analysis.plots.labels import (
     species_of,
     symbol_of,
 )
-from latticescape.analysis.plots.maps import (
+from latticescape.analysis.plots.looks import (
     ASPECT,
     FONTS,
     UPRIGHT,

@@ -90,7 +90,7 @@ def label_of(array: xr.DataArray, species: Species | None = None) -> str:
             words = re.sub(pattern, named.format(*species), words)
     if long_name.startswith("energy of a"):
         return f"{symbol_of(name)}, {words}"
-    if name not in array.dims or words.split()[-1] == name:
+    if name not in {*array.dims, *array.coords} or words.split()[-1] == name:
         return words if words != name else symbol_of(name)
     if words.startswith("fraction of"):
         return words.replace("fraction", f"fraction {symbol_of(name)}", 1)
@@ -160,7 +160,7 @@ def value_text(value: float, error: float) -> str:
 
 
 def place_text(ds: xr.Dataset, dim: str, index: int, species: Species | None = None) -> str:
-    """Return a place on one dimension in words, with its unit.
+    """Return a place on one dimension in words, with its unit; of points, all their parameters.
 
     Examples
     --------
@@ -170,14 +170,18 @@ def place_text(ds: xr.Dataset, dim: str, index: int, species: Species | None = N
     """
     if dim == "configuration" and "label" in ds.coords:
         return f"configuration {ds['label'].to_numpy()[index]}"
-    if dim not in ds.coords:
-        return f"{dim} {index}"
-    axis = ds[dim].to_numpy()
-    long_name = ds[dim].attrs.get("long_name")
-    if species is not None and long_name == "fraction of species 1":
-        return f"{number_text(100 * axis[index], digits=4)} % {species[1]}"
-    unit = unit_of(ds[dim])
-    return f"{symbol_of(dim)} = {number_text(axis[index], axis)}{f' {unit}' if unit else ''}"
+    if dim in ds.coords:
+        return _value_text(ds[dim], index, species)
+    columns = [c for c in ds.coords.values() if c.dims == (dim,) and dim not in WITHIN_A_POINT]
+    return ", ".join(_value_text(c, index, species) for c in columns) or f"{dim} {index}"
+
+
+def _value_text(axis: xr.DataArray, index: int, species: Species | None) -> str:
+    values = axis.to_numpy()
+    if species is not None and axis.attrs.get("long_name") == "fraction of species 1":
+        return f"{number_text(100 * values[index], digits=4)} % {species[1]}"
+    unit = f" {unit_of(axis)}" if unit_of(axis) else ""
+    return f"{symbol_of(str(axis.name))} = {number_text(values[index], values)}{unit}"
 
 
 def places_text(ds: xr.Dataset, places: dict[str, int], species: Species | None = None) -> str:

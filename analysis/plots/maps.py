@@ -8,54 +8,63 @@ it as PNG or as a web page.
 from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import holoviews as hv
-import holoviews.plotting.bokeh
-import holoviews.plotting.mpl
 import numpy as np
 import xarray as xr
 from bokeh.embed import file_html
+from bokeh.models import Div
 from bokeh.resources import INLINE
 from scipy.ndimage import distance_transform_edt
 
 from latticescape.analysis.inference.estimation.deviance import Overlap, part_of
+from latticescape.analysis.inference.landscapes.interpolation import interpolate
 from latticescape.analysis.plots.labels import (
     IMAGES,
-    MARK,
-    MISSING,
     Species,
     label_of,
     number_text,
     species_of,
     symbol_of,
-    unit_of,
 )
+from latticescape.analysis.plots.looks import (
+    Picture,
+    coloured,
+    dimension,
+    dimensions,
+    error_bars,
+    framed,
+    marks,
+    minimum_cross,
+    missing_text,
+    styled,
+    ticks_of,
+    titled,
+)
+from latticescape.analysis.plots.scattered import corner, point_parts
 from latticescape.analysis.plots.values import (
     POINT,
-    Estimate,
+    WORDS,
+    as_points,
     coarsened,
     distance_table,
+    drawn_over,
     estimate_of,
     free_axes,
     in_order,
-    landscape_axes,
+    is_scattered,
     landscape_of,
+    numbered,
     placed,
-    points_axes,
+    point_axes,
+    surface_between,
 )
 from latticescape.physics.errors import RequestError
-
-Picture = Any  # HoloViews has no types: an Element, an Overlay or a Layout
-Look = Mapping[str, object]
 
 # Of a map with fewer points than this share, the missing ones have the nearest colour, paler.
 MOSTLY, PALE = 0.5, 0.6
 
 DPI = 160
-ASPECT = 1.25
-FONTS = {"title": 12, "labels": 12, "ticks": 10, "legend": 10, "clabel": 12, "cticks": 10}
-UPRIGHT = {f"{axis}axis.axis_label_text_font_style": "normal" for axis in "xy"}
 PAGE = """
 {% block js_resources %}{% for js in library %}<script>{{ js }}</script>{% endfor %}{% endblock %}
 {% block contents %}
@@ -120,11 +129,17 @@ def variable_map(
     """
     species = species_of(ds)
     table, place = placed(ds, variable, at or {}, species)
-    if POINT in table.dims:
-        parameters = points_axes(table, x, y)
-        if len(parameters) > 1:
-            return _scatter(table, variable, parameters, place, log, species)
-        table = table.swap_dims({POINT: parameters[0]})
+    table = numbered(table)
+    if is_scattered(table[variable]):
+        points = as_points(table, variable)
+        axes = point_axes(points, x, y)
+        if len(axes) > 1:
+            if ridge:
+                raise RequestError(
+                    "a ridge needs a grid", came="points", allowed="a map without --ridge"
+                )
+            return _of_points(points, axes, place, log, species)
+        table = points.swap_dims({POINT: axes[0]})
     axes = free_axes(table[variable], x, y)
     if log:
         table = table.where(table[variable] > 0)
@@ -136,7 +151,7 @@ def variable_map(
         parts = _curve(shown, axes, log, species)
     else:
         parts = [_mesh(shown, axes, log, species)]
-    notes = [place, _missing(table[variable]), means]
+    notes = [place, missing_text(table[variable]), means]
     if len(axes) == 2 and float(shown[variable].isnull().mean()) > MOSTLY:
         pale = _mesh(_continued(shown[[variable]]), axes, log, species)
         parts.insert(0, styled(pale, {"alpha": PALE, "colorbar": False}, {"tools": []}))
@@ -147,13 +162,13 @@ def variable_map(
         maximum = values.fillna(-np.inf).argmax(axes[0])
         inside = values.shift({axes[0]: 1}).notnull() & values.shift({axes[0]: -1}).notnull()
         heights = table[axes[1]] if len(axes) == 2 else values.max(axes[0])
-        points = np.column_stack([np.ravel(table[axes[0]][maximum]), np.ravel(heights)])
-        dims = [*_dimensions(table, axes, species), dimension(values, species)][:2]
+        places = np.column_stack([np.ravel(table[axes[0]][maximum]), np.ravel(heights)])
+        dims = [*dimensions(table, axes, species), dimension(values, species)][:2]
         chosen = np.ravel(inside.isel({axes[0]: maximum}))
-        parts.append(_points(points[chosen], dims, "maximum"))
+        parts.append(marks(places[chosen], dims, "maximum"))
         notes.append(f"orange: maximum along {symbol_of(axes[0])}")
-    title = _title(label_of(table[variable], species), notes)
-    return _framed(parts, title, {"logy": log and len(axes) == 1})
+    title = titled(label_of(table[variable], species), notes)
+    return framed(parts, title, {"logy": log and len(axes) == 1, **ticks_of(table, axes)})
 
 
 def landscape_map(
@@ -192,20 +207,28 @@ def landscape_map(
     >>> [part.label for part in landscape_map(landscape) if part.label]
     ['image a', 'image b', 'all images', 'minimum']
     """
-    axes, species = landscape_axes(landscape), species_of(landscape)
+    species = species_of(landscape)
+    landscape, axes = drawn_over(landscape)
     chosen, name = landscape_of(landscape, image)
     table, estimate = distance_table(chosen, axes), estimate_of(chosen, axes, overlap=overlap)
-    cross = _cross(table, axes, estimate, species)
+    log = not bool((table["s2"] <= 0).any())
     total = landscape["s2_total"]
     fixed = [str(n) for n, v in total.coords.items() if not v.dims and v.dtype.kind == "f"]
     words = ", ".join(f"{symbol_of(n)} = {number_text(total[n].item())}" for n in fixed)
-    notes = [f"cut at {words}" if words else "", _missing(table["s2"])]
+    notes = [f"cut at {words}" if words else "", missing_text(table["s2"])]
+    heading = f"squared statistical distance S², {name}"
+    if len(axes) > 2:
+        title = titled(heading, [estimate.text], [*notes, "the lowest points are on top"])
+        return corner(table, axes, title, estimate=estimate, log=log, species=species)
+    dims = dimensions(table, axes, species)
+    if len(axes) == 1:
+        dims.append(dimension(table["s2"], species))
+    cross = minimum_cross(table, axes, estimate, dims)
     if len(axes) == 1:
         names = [*landscape[part_of(landscape)].to_numpy(), None] if image is None else [image]
         legend = {"show_legend": True, "legend_position": "right"}
-        title = _title(f"squared statistical distance S², {name}", [estimate.text], notes)
-        return _framed([*_bands(landscape, axes, names, species), *cross], title, legend)
-    dims = _dimensions(table, axes, species)
+        title = titled(heading, [estimate.text], notes)
+        return framed([*_bands(landscape, axes, names, species), *cross], title, legend)
     contours = [
         styled(
             hv.Path(lines, dims),
@@ -218,11 +241,19 @@ def landscape_map(
     ]
     if contours:
         notes.append("contours: 68 % (solid), 95 % (dashed)")
-    colours = _mesh(table, axes, not (table["s2"] <= 0).any(), species)
-    title = _title(f"squared statistical distance S², {name}", [estimate.text], notes)
-    errors = [_mesh(table[["s2_se"]], axes, False, species), *cross]
-    pair = [_framed([colours, *contours, *cross], title)]
-    pair += [_framed(errors, "Monte Carlo standard error of S²")]
+    errors = table[["s2_se"]]
+    if POINT in table.dims:
+        places = np.column_stack([table[axis] for axis in axes])
+        surface = surface_between(places, table["s2"].to_numpy(), interpolate(chosen).value)
+        colours = point_parts(table, axes, surface, log=log, species=species)
+        colours_of_errors = point_parts(errors, axes, None, species=species)
+        notes.append("dots: simulated")
+    else:
+        colours = [_mesh(table, axes, log, species)]
+        colours_of_errors = [_mesh(errors, axes, False, species)]
+    title = titled(heading, [estimate.text], notes)
+    pair = [framed([*colours, *contours, *cross], title)]
+    pair += [framed([*colours_of_errors, *cross], "Monte Carlo standard error of S²")]
     return styled(hv.Layout(pair), {}, {}, {"fig_inches": (14, 5), "sublabel_format": ""})
 
 
@@ -259,8 +290,11 @@ def save(picture: Picture, path: str | Path, *, title: str | None = None) -> Pat
     elif path.suffix == ".html":
         # hv.save requests style sheets from a content delivery network even with inline resources,
         # and file_html links to the scripts of every Panel model: PAGE includes Bokeh's own only.
-        variables = {"library": INLINE.clone(components=["bokeh"]).js_raw, "heading": title}
         figure, name = hv.render(picture, backend="bokeh"), title or "latticescape"
+        # The title of several panels is an element of its own, among Bokeh's widgets.
+        widgets = ["bokeh-widgets"] if figure.select_one({"type": Div}) else []
+        library = INLINE.clone(components=["bokeh", *widgets]).js_raw
+        variables = {"library": library, "heading": title}
         page = file_html(figure, INLINE, name, template=PAGE, template_variables=variables)
         path.write_text(page, encoding="utf-8")
     else:
@@ -269,28 +303,27 @@ def save(picture: Picture, path: str | Path, *, title: str | None = None) -> Pat
     return path
 
 
-def _scatter(
-    table: xr.Dataset,
-    variable: str,
-    axes: list[str],
-    place: str,
-    log: bool,
-    species: Species | None,
+def _of_points(
+    points: xr.Dataset, axes: list[str], place: str, log: bool, species: Species | None
 ) -> Picture:
-    """Return points on no grid over two of their parameters, coloured by the variable."""
+    """Return points on no grid over two of their parameters, or over all pairs of several."""
+    points = points.compute()
+    name = str(next(iter(points.data_vars)))
     if log:
-        table = table.where(table[variable] > 0)
-    values = table[variable].compute()
-    if not values.notnull().any():
-        raise RequestError(f"no point of {variable} is computed", came=place or "no point done")
-    done = table.isel({POINT: np.flatnonzero(values.notnull())}).compute()
-    columns = tuple(done[name].to_numpy() for name in (*axes, variable))
-    dots = hv.Points(columns, _dimensions(done, axes, species), [dimension(values, species)])
-    look = {"color": variable, "cmap": "viridis", "colorbar": True, "padding": 0.05}
-    look |= {"clabel": dots.vdims[0].pprint_label, "logz": log}
-    dots = styled(dots, look, {"size": 8, "tools": ["hover"]}, {"s": 40})
-    missing = _missing(values).replace(" (grey)", "")
-    return _framed([dots], _title(label_of(values, species), [place, missing]))
+        points = points.where(points[name] > 0)
+    if not points[name].notnull().any():
+        raise RequestError(f"no point of {name} is computed", came=place or "no point done")
+    notes, heading = [place, missing_text(points[name])], label_of(points[name], species)
+    if len(axes) > 2:
+        notes[1] = notes[1].removesuffix(" (grey)")
+        return corner(points, axes, titled(heading, notes), log=log, species=species)
+    surface = None
+    if {*axes} == {*point_axes(points, None, None)}:
+        places = np.column_stack([points[axis] for axis in axes])
+        surface = surface_between(places, points[name].to_numpy())
+    parts = point_parts(points, axes, surface, log=log, species=species)
+    notes += ["colours between the dots are interpolated"] if surface else []
+    return framed(parts, titled(heading, notes), ticks_of(points, axes))
 
 
 def _continued(table: xr.Dataset) -> xr.Dataset:
@@ -304,39 +337,23 @@ def _continued(table: xr.Dataset) -> xr.Dataset:
 def _curve(table: xr.Dataset, axes: list[str], log: bool, species: Species | None) -> list[Picture]:
     """Return a curve with dots and error bars."""
     values, *errors = table.data_vars.values()
-    x, dims = table[axes[0]], [*_dimensions(table, axes, species), dimension(values, species)]
+    x, dims = table[axes[0]], [*dimensions(table, axes, species), dimension(values, species)]
     look = {"color": IMAGES[0], "padding": 0.05}
     line, dots = (kind((x, values), *dims) for kind in (hv.Curve, hv.Scatter))
     # On a logarithmic axis a bar that reaches down to zero has no lower end.
     lows = [values.where(log & (values <= error), values - error) for error in errors]
     ends = [(x, low, x, values + error) for low, error in zip(lows, errors, strict=True)]
-    bars = [_bars(columns, dims, IMAGES[0], 1.5) for columns in ends]
-    return [styled(line, look), *bars, styled(dots, look, {"size": 6}, {"s": 30})]
+    bars = [error_bars(columns, dims, IMAGES[0], 1.5) for columns in ends]
+    lines = [] if WORDS in x.attrs else [styled(line, look)]
+    return [*lines, *bars, styled(dots, look, {"size": 6}, {"s": 30})]
 
 
 def _mesh(table: xr.Dataset, axes: list[str], log: bool, species: Species | None) -> Picture:
     """Return colours of the table's first variable; the hover tool shows the others too."""
     names = [str(name) for name in table.data_vars]
     columns = tuple(table[name].to_numpy() for name in (*axes, *names))
-    mesh = hv.QuadMesh(
-        columns, _dimensions(table, axes, species), _dimensions(table, names, species)
-    )
+    mesh = hv.QuadMesh(columns, dimensions(table, axes, species), dimensions(table, names, species))
     return coloured(mesh, {"logz": log})
-
-
-def coloured(mesh: Picture, look: Look) -> Picture:
-    """Return a mesh with a colour bar, and grey where values are missing."""
-    label = mesh.vdims[0].pprint_label
-    look = {"cmap": "viridis", "colorbar": True, "clabel": label, "bgcolor": MISSING, **look}
-    bar = {"title_text_font_style": "normal"}
-    hover = {"tools": ["hover"], "hooks": [_close_seams], "colorbar_opts": bar}
-    return styled(mesh, look | {"fontsize": FONTS}, hover, {"aspect": ASPECT})
-
-
-def _close_seams(plot: Any, _: object) -> None:
-    # Between two antialiased cells the background would show as a fine line.
-    glyph = plot.handles["glyph"]
-    glyph.update(line_color=glyph.fill_color, line_alpha=1)
 
 
 def _bands(
@@ -349,7 +366,7 @@ def _bands(
         table = distance_table(chosen, axes)
         colour, width = ("black", 3.5) if image is None else (next(colours), 2)
         columns = tuple(table[column].to_numpy() for column in (*axes, "s2", "s2_se"))
-        dim, *values = _dimensions(table, [*axes, "s2", "s2_se"], species)
+        dim, *values = dimensions(table, [*axes, "s2", "s2_se"], species)
         band = hv.Spread(columns, dim, values)
         line = hv.Curve(columns[:2], dim, values[0], label=name)
         fill = {"facecolor": colour, "linewidth": 0}
@@ -358,70 +375,3 @@ def _bands(
             styled(line, {"color": colour}, {"line_width": width}, {"linewidth": width}),
         ]
     return parts
-
-
-def _cross(
-    table: xr.Dataset, axes: list[str], estimate: Estimate, species: Species | None
-) -> list[Picture]:
-    """Return the minimum as a point, with a bar of one standard error along every parameter."""
-    minimum = [estimate.fit.parameters[axis] for axis in axes]
-    place, dims = [value for value, _ in minimum], _dimensions(table, axes, species)
-    if len(axes) == 1:
-        place.append(estimate.fit.s2_total)
-        dims.append(dimension(table["s2"], species))
-    ends = [[*place, *place] for _ in minimum]
-    for side, (axis, (value, error)) in enumerate(zip(axes, minimum, strict=True)):
-        # An error that is infinite, where S² is no parabola, is a bar across the grid.
-        low, high = table[axis].to_numpy()[[0, -1]]
-        ends[side][side::2] = [max(low, value - error), min(high, value + error)]
-    return [_bars(ends, dims, MARK, 3), _points([place], dims, "minimum")]
-
-
-def _bars(ends: Any, dims: list[Any], colour: str, width: float) -> Picture:
-    bars = hv.Segments(ends, [*dims, "to x", "to y"])
-    return styled(bars, {"color": colour}, {"line_width": width}, {"linewidth": width})
-
-
-def _points(points: Any, dims: list[Any], name: str) -> Picture:
-    bokeh, matplotlib = {"size": 6, "line_color": "white"}, {"s": 28, "edgecolors": "white"}
-    return styled(hv.Points(points, dims, label=name), {"color": MARK}, bokeh, matplotlib)
-
-
-def _framed(parts: list[Picture], title: str, more: Look | None = None) -> Picture:
-    look = {"title": title, "fontsize": FONTS, "show_legend": False, **(more or {})}
-    legend = look["show_legend"]
-    bokeh = {
-        "width": 760 if legend else 620,
-        "height": 480,
-        "legend_opts": {"location": "top"},
-        "backend_opts": UPRIGHT,
-    }
-    aspect = ASPECT if isinstance(parts[0], (hv.QuadMesh, hv.Points)) else "auto"
-    inches = {"fig_inches": (7, 5.5), "aspect": aspect}
-    return styled(hv.Overlay(parts), look, bokeh, inches)
-
-
-def styled(
-    part: Picture, look: Look, bokeh: Look | None = None, matplotlib: Look | None = None
-) -> Picture:
-    """Return the part with its options for both renderers."""
-    part = part.opts(backend="bokeh", **look, **(bokeh or {}))
-    return part.opts(backend="matplotlib", **look, **(matplotlib or {}))
-
-
-def dimension(array: xr.DataArray, species: Species | None = None) -> Any:
-    """Return the HoloViews dimension of a variable or an axis, with its label and unit."""
-    return hv.Dimension((str(array.name), label_of(array, species)), unit=unit_of(array))
-
-
-def _dimensions(table: xr.Dataset, names: list[str], species: Species | None) -> list[Any]:
-    return [dimension(table[name], species) for name in names]
-
-
-def _title(heading: str, *lines: list[str]) -> str:
-    return "\n".join(filter(None, [heading, *("; ".join(filter(None, line)) for line in lines)]))
-
-
-def _missing(values: xr.DataArray) -> str:
-    missing = int(values.isnull().sum())
-    return f"{missing} of {values.size} points missing (grey)" if missing else ""

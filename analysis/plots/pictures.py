@@ -18,7 +18,7 @@ from latticescape.analysis.counts.tables import has_species, species_names
 from latticescape.analysis.images.neighborhoods import neighborhoods
 from latticescape.analysis.images.reading import UNKNOWN_UNITS
 from latticescape.analysis.plots.labels import MARK
-from latticescape.analysis.plots.maps import FONTS, UPRIGHT, Look, Picture, styled
+from latticescape.analysis.plots.looks import FONTS, UPRIGHT, Look, Picture, sized, styled
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import neighbor_steps
 
@@ -321,16 +321,11 @@ def _framed(
         "frame_width": WIDTH,
         "frame_height": round(WIDTH * aspect),
         "active_tools": ["pan", "wheel_zoom"],
-        "hooks": [_sized],
+        "hooks": [sized],
         "backend_opts": UPRIGHT,
     }
     matplotlib = {"fig_inches": (INCHES, INCHES * aspect), "aspect": "equal"}
     return styled(hv.Overlay(list(parts)), look, bokeh, matplotlib)
-
-
-def _sized(plot: Any, _: object) -> None:
-    # HoloViews marks frames whose size is set as fixed, for which Bokeh then misses a width.
-    plot.state.sizing_mode = None
 
 
 def _filled(box: Box, dims: list[Any], colour: str, alpha: float) -> Picture:

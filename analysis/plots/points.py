@@ -17,13 +17,13 @@ from latticescape.analysis.plots.labels import (
     places_text,
     species_of,
 )
-from latticescape.analysis.plots.maps import FONTS, Picture, styled
+from latticescape.analysis.plots.looks import FONTS, Picture, styled
 from latticescape.analysis.plots.values import (
     Floats,
     Shares,
     images_of_composition,
     lattice_with,
-    nearest,
+    nearest_point,
     observed_shares,
     short_labels,
     simulated_shares,
@@ -48,7 +48,7 @@ def configuration_chart(
     observed
         Counts per image (``observed_counts``).
     at
-        The point: a value on every axis, the nearest is used.
+        The point: a value of every parameter, the nearest is used.
     image
         One image, shown instead of all together, or instead of those of the point's composition in
         a sweep over x.
@@ -69,7 +69,7 @@ def configuration_chart(
     """
     check_histograms(ds)
     species = species_of(observed, ds)
-    places = {axis: nearest(ds, axis, value) for axis, value in at.items()}
+    places = nearest_point(ds, at)
     point, words = ds.isel(places), places_text(ds, places, species)
     histogram = point["histogram_replica"]
     left = [dim for dim in histogram.dims if dim not in ("replica", "configuration")]
@@ -121,7 +121,7 @@ def snapshot_map(
     ds
         A sweep that kept its ``spins`` (…, site).
     at
-        The point: a value on every axis, the nearest is used.
+        The point: a value of every parameter, the nearest is used.
     replica, layer
         The replica, 0 to 63; the plane of a cubic lattice.
 
@@ -139,7 +139,7 @@ def snapshot_map(
     """
     check_spins(ds)
     species = species_of(ds)
-    places = {axis: nearest(ds, axis, value) for axis, value in at.items()}
+    places = nearest_point(ds, at)
     spins = ds["spins"].isel(places).to_numpy()
     lattice = lattice_with(str(ds.attrs["lattice"]), len(spins))
     image, (width, height) = snapshot(spins, lattice, replica=replica, layer=layer)

@@ -1,27 +1,29 @@
 """The numbers that pictures and the page show: maps, landscapes with their fit, single points."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
-from scipy.spatial import cKDTree
+from scipy.interpolate import LinearNDInterpolator
+from scipy.spatial import QhullError, cKDTree
 from scipy.stats import chi2
 from skimage.measure import find_contours
 
 from latticescape.analysis.checks import check_has, check_within, listed
 from latticescape.analysis.counts.distances import statistical_distance
 from latticescape.analysis.inference.estimation.deviance import Overlap, part_of
-from latticescape.analysis.inference.estimation.fit import Fit
+from latticescape.analysis.inference.estimation.fit import Fit, fit
 from latticescape.analysis.inference.estimation.posterior import (
     fit_with_excess,
     of_one_part,
 )
-from latticescape.analysis.inference.landscapes.landscape import COMPOSITION, check_grid
+from latticescape.analysis.inference.landscapes.landscape import COMPOSITION, parameters_of
 from latticescape.analysis.plots.labels import (
     WITHIN_A_POINT,
     Species,
@@ -39,6 +41,12 @@ MOST_CELLS = 512
 
 # The dimension of points on no grid.
 POINT = "point"
+
+# The attribute of an axis that holds the words which its numbers stand for.
+WORDS = "words"
+
+# The places along an axis of a surface between points.
+SURFACE_POINTS = 201
 
 # Probability inside a contour, by its dash, and the points of its grid along an axis.
 CONFIDENCE = {"solid": 0.6827, "dashed": 0.9545}
@@ -77,6 +85,11 @@ def nearest(ds: xr.Dataset, axis: str, value: Any) -> int:
         if value not in places:
             raise RequestError(f"no such {axis}", came=value, allowed=listed(places))
         return int(np.argmax(places == value))
+    return int(np.argmin(np.abs(places - _within(axis, value, places))))
+
+
+def _within(axis: str, value: Any, places: Floats) -> Any:
+    """Return a value, which must be a number in the range of an axis."""
     low, high = places.min(), places.max()
     if isinstance(value, str):
         raise RequestError(
@@ -88,22 +101,13 @@ def nearest(ds: xr.Dataset, axis: str, value: Any) -> int:
     near = np.clip(value, low, high)
     within = near if abs(near - value) <= 1e-9 else value
     check_within(within, low, high, f"{axis} is out of range")
-    return int(np.argmin(np.abs(places - value)))
+    return value
 
 
 def free_axes(values: xr.DataArray, x: str | None, y: str | None) -> list[str]:
     """Return the one or two axes to draw along, x first; refuse any further dimension."""
     free = [str(dim) for dim in values.dims if dim not in WITHIN_A_POINT]
-    named = [axis for axis in (x, y) if axis is not None]
-    if not free or not set(named) <= set(free) or len(set(named)) < len(named):
-        raise RequestError("no such axes to draw", came=listed(named), allowed=listed(free))
-    others = (axis for axis in free if axis not in named)
-    axes = free if len(free) == 1 else [x or next(others), y or next(others)]
-    for axis in axes:
-        if axis in values.coords and values[axis].dtype.kind not in "fiuM":
-            hint = f"--at {axis}={values[axis].values.tolist()[0]}, at={{…}} in Python"
-            problem = f"the axis {axis} holds words, and a map is drawn along numbers"
-            raise RequestError(problem, came=listed(values[axis].values.tolist()), hint=hint)
+    axes = _chosen(free, x, y)[:2]
     left = [str(dim) for dim in values.dims if dim not in axes]
     if left:
         problem = f"{values.name} varies along {listed(left)} too"
@@ -112,24 +116,180 @@ def free_axes(values: xr.DataArray, x: str | None, y: str | None) -> list[str]:
     return axes
 
 
-def points_axes(table: xr.Dataset, x: str | None, y: str | None) -> list[str]:
-    """Return the one or two parameters of points on no grid to draw along, x first.
+def point_axes(points: xr.Dataset, x: str | None, y: str | None) -> list[str]:
+    """Return the parameters to draw points over: x and y, or all that vary.
 
     Examples
     --------
     >>> points = xr.Dataset(coords={"T": ("point", [1.0, 2.0]), "H": ("point", [0.0, 0.1])})
-    >>> points_axes(points, "H", None)
-    ['H', 'T']
+    >>> point_axes(points, "H", None), point_axes(points, None, None)
+    (['H', 'T'], ['T', 'H'])
     """
-    numbers = (
-        name for name, c in table.coords.items() if c.dims == (POINT,) and c.dtype.kind == "f"
-    )
-    free = [str(name) for name in numbers]
+    names = [str(name) for name in points.coords]
+    varying = [name for name in names if (points[name] != points[name][:1].values).any()]
+    if x is None and y is None:
+        return varying or names[:1]
+    return _chosen(varying + [name for name in names if name not in varying], x, y)[:2]
+
+
+def _chosen(free: list[str], x: str | None, y: str | None) -> list[str]:
+    """Return the free axes, with x first and y second."""
     named = [axis for axis in (x, y) if axis is not None]
     if not free or not set(named) <= set(free) or len(set(named)) < len(named):
         raise RequestError("no such axes to draw", came=listed(named), allowed=listed(free))
     others = [axis for axis in free if axis not in named]
-    return free if len(free) == 1 else [x or others.pop(0), y or others.pop(0)]
+    if len(free) == 1:
+        return free
+    first = x or others.pop(0)
+    return [first, y or others.pop(0), *others]
+
+
+def numbered(table: xr.Dataset) -> xr.Dataset:
+    """Return a table whose axes hold numbers: words are counted, and become an attribute.
+
+    Examples
+    --------
+    >>> table = numbered(xr.Dataset(coords={"shape": ["ring", "disc"]}))
+    >>> table["shape"].values.tolist(), table["shape"].attrs
+    ([0, 1], {'words': ['ring', 'disc']})
+    """
+    for name, column in table.coords.items():
+        if column.dims and column.dtype.kind not in "fiuM" and not WITHIN_A_POINT & {*column.dims}:
+            numbers, words = pd.factorize(column.to_numpy())
+            attrs = {**column.attrs, WORDS: [str(word) for word in words]}
+            table = table.assign_coords({name: (column.dims, numbers, attrs)})
+    return table
+
+
+def is_scattered(array: xr.DataArray) -> bool:
+    """Whether several parameters vary together along a dimension.
+
+    Examples
+    --------
+    >>> is_scattered(xr.DataArray([0.1], {"T": ("point", [2.0])}, ["point"]))
+    True
+    """
+    return any(_columns_along(array, dim) for dim in array.dims if dim not in array.coords)
+
+
+def as_points(table: xr.Dataset, variable: str) -> xr.Dataset:
+    """Return variables over a single dimension of points, each parameter being a coordinate.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset({"e": (("point", "T"), np.ones((2, 3)))},
+    ...     {"H": ("point", [0.0, 0.1]), "T": [1.0, 2.0, 3.0]})
+    >>> as_points(ds, "e")["H"].values.tolist()
+    [0.0, 0.0, 0.0, 0.1, 0.1, 0.1]
+    """
+    values = table[variable]
+    columns = {
+        name: table[name]
+        for dim in values.dims
+        for name in ([dim] if dim in table.coords else _columns_along(values, dim))
+    }
+    left = [str(dim) for dim in values.dims if dim in WITHIN_A_POINT or not values[dim].size]
+    if left:
+        problem = f"{variable} varies along {listed(left)} too"
+        raise RequestError(problem, hint=f'at={{"{left[0]}": {values[left[0]].to_numpy()[0]}}}')
+
+    def flat(array: xr.DataArray) -> Any:
+        wide = array.broadcast_like(values).transpose(*values.dims)
+        return POINT, wide.to_numpy().ravel(), array.attrs
+
+    return xr.Dataset(
+        {name: flat(array) for name, array in table.data_vars.items()},
+        {name: flat(array) for name, array in columns.items()},
+        table.attrs,
+    )
+
+
+def _columns_along(array: xr.DataArray, dim: Hashable) -> list[Hashable]:
+    return [name for name, column in array.coords.items() if column.dims == (dim,)]
+
+
+def nearest_point(ds: xr.Dataset, at: Mapping[str, object]) -> dict[str, int]:
+    """Return the index on every dimension of the point nearest to values of the parameters.
+
+    Distances between points on no grid are in units of each parameter's range.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset(coords={"w1": ("point", [0.0, 0.3]), "w2": ("point", [0.1, 0.0]),
+    ...     "T": [1.0, 2.0]})
+    >>> nearest_point(ds, {"w1": 0.25, "w2": 0.02, "T": 2})
+    {'T': 1, 'point': 1}
+    """
+    together = {name: str(ds[name].dims[0]) for name in at if name in ds.coords and ds[name].dims}
+    places = {n: nearest(ds, n, v) for n, v in at.items() if together.get(n, n) == n}
+    for dim in dict.fromkeys(together[name] for name in together if name not in places):
+        names = [name for name in together if together[name] == dim]
+        squares = np.zeros(ds.sizes[dim])
+        for name in names:
+            column = ds[name].to_numpy()
+            if column.dtype.kind not in "fiu":
+                squares += np.where(column == at[name], 0.0, np.inf)
+                continue
+            value = _within(name, at[name], column)
+            squares += ((column - value) / (np.ptp(column) or 1.0)) ** 2
+        if not np.isfinite(squares).any():
+            raise RequestError("no such point", came=dict(at), allowed=f"a point of {dim}")
+        places[dim] = int(np.argmin(squares))
+    return places
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Values between points over two parameters.
+
+    Attributes
+    ----------
+    x, y
+        Ascending.
+    values
+        (y, x), NaN outside of the points' convex hull.
+    """
+
+    x: Floats
+    y: Floats
+    values: Floats
+
+
+def surface_between(
+    places: Floats, values: Floats, between: Callable[[Floats], Floats] | None = None
+) -> Surface | None:
+    """Return values between points, none outside of their convex hull.
+
+    Parameters
+    ----------
+    places, values
+        (points, 2) and (points,), NaN where not computed.
+    between
+        Returns the values at places (m, 2); by default, they are linear on the Delaunay triangles.
+
+    Returns
+    -------
+    Surface or None
+        None if the points lie on a line.
+
+    Examples
+    --------
+    >>> places = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> surface = surface_between(places, places.sum(axis=1))
+    >>> float(surface.values[50, 100].round(9)), bool(np.isnan(surface.values[150, 100]))
+    (0.75, True)
+    """
+    known = places[np.isfinite(values)]
+    try:
+        linear = LinearNDInterpolator(known, values[np.isfinite(values)], rescale=True)
+    except (QhullError, ValueError):  # on a line, or fewer than three
+        return None
+    x, y = np.linspace(known.min(axis=0), known.max(axis=0), SURFACE_POINTS).T
+    heights = linear(x, y[:, None])
+    if between is not None:
+        rows, columns = np.nonzero(np.isfinite(heights))
+        heights[rows, columns] = between(np.column_stack([x[columns], y[rows]]))
+    return Surface(x, y, heights)
 
 
 def in_order(table: xr.Dataset, axes: list[str]) -> xr.Dataset:
@@ -153,17 +313,34 @@ def check_landscape(landscape: xr.Dataset) -> None:
     check_has(landscape.data_vars, ("s2", "s2_total", "n"), "no landscape")
 
 
-def landscape_axes(landscape: xr.Dataset) -> list[str]:
-    """Return the one or two parameters of a landscape; refuse any other number."""
+def drawn_over(landscape: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
+    """Return a landscape and the parameters to draw it over.
+
+    Points in one parameter become an axis; of more than two axes, those of one value are left out.
+
+    Examples
+    --------
+    >>> total = xr.DataArray([0.1, 0.3], {"T": ("point", [2.0, 1.0])}, ["point"])
+    >>> landscape, axes = drawn_over(xr.Dataset({"s2_total": total, "s2": total, "n": 9}))
+    >>> axes, landscape["s2_total"].dims
+    (['T'], ('T',))
+    """
     check_landscape(landscape)
-    if not landscape["s2_total"].notnull().any():
+    total = landscape["s2_total"]
+    if not total.notnull().any():
         raise RequestError("no point of the landscape is computed", came="NaN everywhere")
-    axes = list(check_grid(landscape, "a picture of a landscape", "fit, or latticescape map"))
-    if not 1 <= len(axes) <= 2:
-        hint = f'landscape.sel({axes[-1]}=0, method="nearest")' if axes else None
-        problem = "a landscape is drawn over one or two parameters"
-        raise RequestError(problem, came=listed(axes), hint=hint)
-    return axes
+    axes = list(parameters_of(landscape))
+    if not axes:
+        raise RequestError("a landscape is drawn over its parameters", came="none")
+    if not is_scattered(total):
+        if len(axes) > 2:
+            landscape = landscape.squeeze([axis for axis in axes if total.sizes[axis] == 1])
+        return landscape, [axis for axis in axes if axis in landscape["s2_total"].dims]
+    axes = point_axes(as_points(landscape[["s2_total"]], "s2_total"), None, None)
+    if len(axes) > 1 or total.ndim > 1:
+        return landscape, axes
+    constant = [name for name in parameters_of(landscape) if name not in axes]
+    return landscape.swap_dims({total.dims[0]: axes[0]}).drop_vars(constant), axes
 
 
 def landscape_of(landscape: xr.Dataset, image: object) -> tuple[xr.Dataset, str]:
@@ -179,7 +356,8 @@ def landscape_of(landscape: xr.Dataset, image: object) -> tuple[xr.Dataset, str]
 
 
 def distance_table(landscape: xr.Dataset, axes: list[str]) -> xr.Dataset:
-    """Return the total S² of a landscape and its Monte Carlo error, rows y and columns x."""
+    """Return the total S² of a landscape and its Monte Carlo error: rows y and columns x, or points
+    if these are on no grid or over more than two parameters."""
     table = xr.Dataset(
         {
             "s2": landscape["s2_total"].assign_attrs(long_name="squared statistical distance S²"),
@@ -188,7 +366,8 @@ def distance_table(landscape: xr.Dataset, axes: list[str]) -> xr.Dataset:
             ),
         }
     )
-    return in_order(table, axes)
+    on_grid = set(axes) == {*table["s2"].dims} and len(axes) <= 2
+    return in_order(table, axes) if on_grid else as_points(table, "s2").compute()
 
 
 @dataclass(frozen=True)
@@ -223,15 +402,24 @@ def estimate_of(
     overlap: Overlap | None = None,
     points: int = CONTOUR_POINTS,
 ) -> Estimate:
-    """Return the fit of a landscape and, over two axes, its 68 and 95 % contours.
+    """Return the fit of a landscape and, over two axes, its 68 and 95 % contours, which end at the
+    convex hull of points on no grid.
 
     Both are those of :func:`latticescape.fit` and :func:`latticescape.joint_region`.
     """
+    if len(axes) > 2:
+        return Estimate(fit(landscape, overlap=overlap), {})
     result, excess = fit_with_excess(landscape, overlap=overlap, points=points)
     if len(axes) < 2 or excess is None or set(excess.dims) != set(axes):
         return Estimate(result, {})
-    values = excess.transpose(axes[1], axes[0]).to_numpy()
     x, y = (excess[axis].to_numpy() for axis in axes)
+    values = excess.transpose(axes[1], axes[0]).to_numpy()
+    if is_scattered(landscape["s2_total"]):
+        known = as_points(landscape[["s2_total"]], "s2_total").compute().dropna(POINT)
+        places = np.column_stack([known[axis] for axis in axes])
+        # Zero within the convex hull, NaN outside of it.
+        hull = LinearNDInterpolator(places, np.zeros(len(places)), rescale=True)
+        values = values + hull(x, y[:, None])
     columns, rows = np.arange(len(x)), np.arange(len(y))
     contours = {
         dash: [

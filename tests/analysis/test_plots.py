@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from PIL import Image
+from scipy.spatial import Delaunay
 
 from latticescape.analysis import fit
 from latticescape.analysis.plots import (
@@ -89,15 +90,77 @@ def test_a_map_of_a_few_points_shows_the_nearest_ones_everywhere(sweep: xr.Datas
     assert "26 of 28 points missing (pale: as the nearest computed)" in title(picture)
 
 
-def test_points_on_no_grid_are_dots_over_two_of_their_parameters() -> None:
-    at = {"T": ("point", [1.0, 2.0, 3.0]), "H": ("point", [0.0, 0.5, 0.2])}
-    ds = xr.Dataset({"chi": ("point", [1.0, 5.0, 9.0]), "done": ("point", [True, True, False])}, at)
-    picture = variable_map(ds, "chi", x="T", y="H")
-    np.testing.assert_array_equal(picture.get(0).array(), [[1, 0, 1], [2, 0.5, 5]])
-    assert "1 of 3 points missing" in title(picture)
-    assert isinstance(variable_map(ds.drop_vars("H"), "chi").get(0), hv.Curve)
+def test_points_on_no_grid_are_dots_on_their_own_surface(tmp_path: Path) -> None:
+    T, H = np.random.default_rng(1).uniform(size=(2, 30))
+    done = np.arange(30) % 10 > 0
+    ds = xr.Dataset({"chi": ("point", 3 * T - H), "done": ("point", done)})
+    ds = ds.assign_coords(T=("point", T, {"long_name": "temperature"}), H=("point", H))
+    picture = variable_map(ds, "chi", log=True)
+    surface, rings, dots = (picture.get(i) for i in range(3))
+    known = done & (3 * T - H > 0)
+    np.testing.assert_allclose(dots.array(), np.column_stack([T, H, 3 * T - H])[known])
+    np.testing.assert_allclose(rings.array(), np.column_stack([T, H])[~known])
+    assert f"{(~known).sum()} of 30 points missing (grey)" in title(picture)
+    assert dots.kdims[0].pprint_label == "temperature T"
+    # Linear within the convex hull, and nothing outside of it.
+    x, y, values = (surface.dimension_values(i) for i in range(3))
+    inside = Delaunay(np.column_stack([T, H])[known]).find_simplex(np.column_stack([x, y])) >= 0
+    assert np.isfinite(values).sum() == pytest.approx(inside.sum(), rel=0.01)
+    assert 0.5 < inside.mean() < 0.95
+    np.testing.assert_allclose(values[np.isfinite(values)], (3 * x - y)[np.isfinite(values)])
+    save(picture, tmp_path / "points.png")
+    swapped = variable_map(ds, "chi", x="H").get(0)
+    assert [dim.name for dim in swapped.kdims] == ["H", "T"]
+
+
+def test_points_in_one_parameter_are_a_curve_and_on_a_line_dots() -> None:
+    T = np.array([3.0, 1.0, 2.0])
+    ds = xr.Dataset({"chi": ("point", T)}, {"T": ("point", T), "H": ("point", 0 * T)})
+    assert variable_map(ds, "chi").get(0).array()[:, 0].tolist() == [1.0, 2.0, 3.0]
+    line = ds.assign_coords(H=("point", 2 * T))
+    assert isinstance(variable_map(line, "chi").get(0), hv.Points)
     with pytest.raises(RequestError, match="no such axes"):
-        variable_map(ds, "chi", x="Q")
+        variable_map(line, "chi", x="Q")
+    with pytest.raises(RequestError, match="a ridge needs a grid"):
+        variable_map(line, "chi", ridge=True)
+
+
+def test_points_in_several_parameters_are_drawn_over_all_pairs(tmp_path: Path) -> None:
+    columns = np.random.default_rng(1).uniform(size=(3, 20))
+    at = {name: ("point", column) for name, column in zip("TH", columns, strict=False)}
+    shape = ("point", np.array(["disc", "ring"] * 10))
+    ds = xr.Dataset({"chi": ("point", columns[2])}, {**at, "shape": shape})
+    picture = variable_map(ds, "chi")
+    panels = [panel.get(0) for panel in picture if isinstance(panel, hv.Overlay)]
+    pairs = [tuple(dim.name for dim in panel.kdims) for panel in panels]
+    assert pairs == [
+        *[("T", "chi"), ("T", "H"), ("H", "chi")],
+        *[("T", "shape"), ("H", "shape"), ("shape", "chi")],
+    ]
+    assert panels[3].dimension_values("shape")[:3].tolist() == [0, 1, 0]
+    dots = variable_map(ds, "chi", x="T", y="shape")
+    ticks = hv.Store.lookup_options("bokeh", dots, "plot").kwargs["yticks"]
+    assert ticks == [(0, "disc"), (1, "ring")]
+    # Points at all of an axis are points in that too.
+    mixed = xr.concat([ds, ds], xr.DataArray([1.0, 2.0], dims="J", name="J"))
+    assert len(next(iter(variable_map(mixed, "chi"))).get(0)) == 40
+    evil = ds.assign(chi=ds["chi"].assign_attrs(long_name="<script>alert()</script>"))
+    page = save(variable_map(evil, "chi"), tmp_path / "points.html").read_text()
+    assert "&lt;script&gt;alert()" in page
+    assert "<script>alert()" not in page
+
+
+def test_words_are_drawn_in_their_order() -> None:
+    shape = ["ring", "disc", "a"]
+    ds = xr.Dataset({"chi": (("shape", "T"), np.arange(6.0).reshape(3, 2))})
+    ds = ds.assign_coords(shape=shape, T=[1.0, 2.0])
+    picture = variable_map(ds, "chi")
+    np.testing.assert_array_equal(picture.get(0).dimension_values(2, flat=False), ds.chi.T)
+    options = hv.Store.lookup_options("bokeh", picture, "plot").kwargs
+    assert options["xticks"] == [(0, "ring"), (1, "disc"), (2, "a")]
+    dots = variable_map(ds, "chi", at={"T": 2.0})
+    assert not parts_of(dots, hv.Curve)  # words have no order that a line could follow
+    assert isinstance(variable_map(ds, "chi", at={"shape": "disc"}).get(0), hv.Curve)
 
 
 def test_a_sweep_that_has_not_begun_is_told_so(sweep: xr.Dataset) -> None:
@@ -285,6 +348,20 @@ def test_a_landscape_of_measured_images_names_their_species() -> None:
     assert unnamed.kdims[0].pprint_label == "fraction x of species 1"
 
 
+def test_a_chart_is_of_the_nearest_point_on_no_grid() -> None:
+    counts = np.ones((3, 64, 2), int) * np.array([[1, 3], [2, 2], [3, 1]])[:, None]
+    ds = xr.Dataset({"histogram_replica": (("point", "replica", "configuration"), counts)})
+    at = {"w1": ("point", [0.0, 0.1, 0.2]), "w2": ("point", [0.0, 5.0, 0.0])}
+    ds = ds.assign_coords(**at, label=("configuration", ["0 | 0", "1 | 0"]))
+    chart = configuration_chart(ds, at={"w1": 0.12, "w2": 4.9})
+    assert chart.get(0).dimension_values("share").tolist() == [0.5, 0.5]
+    assert "at w₁ = 0.1, w₂ = 5" in title(chart)
+    third = configuration_chart(ds, at={"w1": 0.12, "w2": 0.1})
+    assert third.get(0).dimension_values("share").tolist() == [0.75, 0.25]
+    with pytest.raises(RequestError, match="w1 is out of range"):
+        configuration_chart(ds, at={"w1": 3.0})
+
+
 @pytest.mark.parametrize("backend", ["bokeh", "matplotlib"])
 def test_a_chart_of_configurations_names_species_on_both_axes(backend: str) -> None:
     counts = np.ones((2, 64, 4), int) * [1, 2, 3, 4]
@@ -307,12 +384,66 @@ def test_a_landscape_with_holes_or_of_one_column_is_drawn(tmp_path: Path) -> Non
             save(picture, tmp_path / f"hole{suffix}")
 
 
+def scattered_landscape(*names: str, number: int = 40) -> xr.Dataset:
+    columns = dict(
+        zip(names, np.random.default_rng(2).uniform(-0.5, 0.5, (3, number)), strict=False)
+    )
+    s2 = 0.01 + sum((column - 0.1) ** 2 for column in columns.values())
+    parts = np.stack([s2 + 0.002, s2 - 0.002])
+    return xr.Dataset(
+        {
+            "s2": (("image", "point"), parts),
+            "s2_se": (("image", "point"), 0 * parts + 1e-5),
+            "s2_total": ("point", s2),
+            "s2_total_se": ("point", 0 * s2 + 1e-5),
+            "n": ("image", [500, 500]),
+        },
+        {**{name: ("point", column) for name, column in columns.items()}, "image": ["a", "b"]},
+    )
+
+
+def test_a_landscape_of_points_is_its_interpolation_with_the_points() -> None:
+    landscape = scattered_landscape("w1", "w2")
+    colours, errors = landscape_map(landscape)
+    surface, (dots,) = colours.get(0), [p for p in parts_of(colours, hv.Points) if p.vdims]
+    assert len(dots) == len(errors.get(0)) == 40
+    x, y, values = (surface.dimension_values(i) for i in range(3))
+    known = np.isfinite(values)
+    assert 0.6 < known.mean() < 1
+    exact = 0.01 + (x - 0.1) ** 2 + (y - 0.1) ** 2
+    np.testing.assert_allclose(values[known], exact[known], atol=0.005)
+    # Contours end at the hull.
+    hull = Delaunay(np.column_stack([landscape["w1"], landscape["w2"]]))
+    lines = [line for path in parts_of(colours, hv.Path) for line in path.split(datatype="array")]
+    assert lines
+    assert all((hull.find_simplex(line) >= 0).mean() > 0.95 for line in lines)
+    best = fit(landscape).parameters["w1"][0]
+    assert best == pytest.approx(0.1, abs=0.02)
+    assert f"w₁ = {value_text(*fit(landscape).parameters['w1'])}" in title(colours)
+
+
+def test_a_landscape_of_several_parameters_has_its_lowest_points_on_top() -> None:
+    landscape = scattered_landscape("w1", "w2", "w3")
+    n = landscape_over("w1", "w2")["n"]
+    grid = landscape_over("w1", "w2").expand_dims(w3=[0.0, 1.0, 2.0]).assign(n=n)
+    for surface, number in ((landscape, 40), (grid, 3 * 117)):
+        picture = landscape_map(surface)
+        options = hv.Store.lookup_options("matplotlib", picture, "plot").kwargs
+        assert "minimum S² = " in options["title"]
+        panels = [panel for panel in picture if isinstance(panel, hv.Overlay)]
+        assert len(panels) == 6
+        values = panels[1].get(0).dimension_values("value")
+        assert len(values) == number
+        assert (np.diff(values) <= 0).all()
+    constant = landscape.assign_coords(w2=("point", np.zeros(40)), w3=("point", np.ones(40)))
+    assert parts_of(landscape_map(constant), hv.Curve)
+
+
 @pytest.mark.parametrize(
     ("change", "request_", "reported"),
     [
         (lambda ds: ds.drop_vars("s2_total"), {}, "no landscape"),
-        (lambda ds: ds.expand_dims(w3=[0.0, 1.0]), {}, 'w2=0, method="nearest"'),
-        (lambda ds: ds.isel(w1=0, w2=0), {}, "one or two parameters .came: none"),
+        (lambda ds: ds.isel(w1=0, w2=0), {}, "over its parameters .came: none"),
         (lambda ds: ds * np.nan, {}, "no point of the landscape is computed"),
         (lambda ds: ds, {"image": "c.tif"}, "a.tif, b.tif"),
     ],

@@ -40,7 +40,6 @@ from latticescape.analysis.counts.counting import counts_dataset
 from latticescape.analysis.inference.comparison.evidence import bayes_factors
 from latticescape.analysis.inference.estimation.posterior import joint_region
 from latticescape.analysis.phases.curves import curve_of
-from latticescape.analysis.plots import landscape_map, variable_map
 from latticescape.deploy.cli.main import main
 from latticescape.deploy.examples import example
 from latticescape.deploy.refinement import refine
@@ -343,18 +342,11 @@ def test_references_may_be_points(tmp_path: Path) -> None:
         curve_of(made["points"], square(4))
 
 
-def test_pictures_and_the_page_say_what_they_need() -> None:
-    words = xr.Dataset(
-        {"energy": (("shape", "T"), np.ones((2, 3)))},
-        {"shape": ["disc", "ring"], "T": [1.0, 2.0, 3.0]},
-    )
-    with pytest.raises(RequestError, match=r"words, and a map.*--at shape=disc"):
-        variable_map(words, "energy")
-    variable_map(words, "energy", at={"shape": "disc"})
+def test_the_page_says_what_it_needs() -> None:
+    words = xr.Dataset({"energy": (("shape", "T"), np.ones((2, 3)))})
+    words = words.assign_coords(shape=["disc", "ring"], T=[1.0, 2.0, 3.0])
     with pytest.raises(RequestError, match=r"can be browsed .*words along"):
         Reader(lambda: words)
     points = design(2, 16)[["histogram_replica"]]
     with pytest.raises(RequestError, match=r"can be browsed .*points along"):
         Reader(lambda: points.sum("replica"))
-    with pytest.raises(RequestError, match="a picture of a landscape needs a grid"):
-        landscape_map(landscape(points, observed(2)))
