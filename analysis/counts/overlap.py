@@ -189,6 +189,7 @@ def neighborhoods_overlap(counts: npt.ArrayLike, kind: str) -> bool:
 
 # Moments of the slow modes and of their squares: energy and, where it is free, magnetization.
 _MODES = (("e", "e2"), ("m", "m2"))
+_READ = ("sample_histogram", "histogram_replica", "samples", "moments")
 
 
 def count_covariance(point: xr.Dataset) -> Floats:
@@ -219,6 +220,8 @@ def count_covariance(point: xr.Dataset) -> Floats:
     >>> bool(np.allclose(count_covariance(one), np.diag(q) - np.outer(q, q), atol=0.12))
     True
     """
+    # A store's Dataset is lazy: everything is read at once.
+    point = point[[name for name in _READ if name in point]].compute()
     if "sample_histogram" in point:
         single = point["sample_histogram"].transpose(..., "configuration").values
         return _scatter(single.reshape(-1, single.shape[-1]))

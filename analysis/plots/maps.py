@@ -283,7 +283,8 @@ def save(picture: Picture, path: str | Path, *, title: str | None = None) -> Pat
     """
     path = Path(path)
     if path.suffix == ".png":
-        figure = hv.render(picture, backend="matplotlib")
+        # hv.render draws twice: it makes the plot once more to ask whether it is an animation.
+        figure = hv.renderer("matplotlib").get_plot(picture).state
         if title:
             figure.suptitle(title, y=1.03, fontsize=15)
         figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
