@@ -226,15 +226,14 @@ def test_a_points_bits_depend_on_its_own_bonds_alone(name: str) -> None:
         assert np.array_equal(part.moment_sum, whole.moment_sum[chosen])
 
 
-@pytest.mark.parametrize("width", [1, 2, 4])
-def test_the_width_of_a_register_changes_no_bit(width: int) -> None:
+def test_the_width_of_a_register_changes_no_bit() -> None:
     rng, lattice = np.random.default_rng(3), triangular(4)
     visited = visits(lattice.neighbors(1))
     terms = site_terms(thresholds(rng.random((8, lattice.sites, 64))))
     found = []
-    for zeros in (None, (0,) * width):
+    for width in (4, 8):
         spins, state = aligned((lattice.sites, 8)), seed_state(seeds_of(35, points=8))
-        advance_site_tables(spins, visited, terms, state, 5, zeros)
+        advance_site_tables(spins, visited, terms, state, 5, (0,) * width)
         found.append((spins, state))
     assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
 

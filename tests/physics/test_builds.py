@@ -21,7 +21,7 @@ from llvmlite import ir
 from latticescape.physics.kernels.multispin.heat_bath import HOT
 from latticescape.physics.kernels.multispin.simd import I64, WORDS, Emitter
 from latticescape.physics.kernels.multispin.thresholds import Trial, draw, passed
-from tests.support.small_runs import RUNS, digests, vector_registers
+from tests.support.small_runs import digests, vector_registers
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,10 +59,11 @@ class Build:
 
 EVERY = ("",)
 AVX2, AVX512 = frozenset({"avx2", "bmi2", "fma"}), frozenset({"avx512f", "avx512bw", "avx512vl"})
-# The generic processor runs all. Another one differs from it in what LLVM makes of the same code,
-# so it runs one of each kind. One like this processor only shows its registers: this process itself
-# is a build for it.
+# The generic processor runs every kind of kernel. Another one differs from it in what LLVM makes of
+# the same code, so it runs fewer. One like this processor only shows its registers: this process
+# itself is a build for it.
 EACH = ("square", "square, random bonds", "pair alloy", "reference", "tempering", "clusters")
+FURTHER = ("square, no field", "square, four shells", "square, random signs", "three-body alloy")
 BUILDS = [
     Build(
         "generic",
@@ -72,7 +73,7 @@ BUILDS = [
         "-AVX2,-FMA,-FMA4",
         words=4,
         registers=["xmm"],
-        runs=tuple(RUNS),
+        runs=EACH + FURTHER,
     ),
     Build(
         "haswell",
