@@ -140,17 +140,15 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
         yield settings
 
 
-# Each way runs on each cluster, from either installation; the last after the uninstallation.
+# Each way runs on each cluster, from one installation; the last after the uninstallation.
 RUNS = {
     "wheel": [
-        ("script", ("embedded", "address")),
-        ("notebook", ("slurm",)),
+        ("script", ("embedded", "address", "slurm")),
         ("command", ("slurm",)),
         ("command", ("address",)),
     ],
     "editable": [
-        ("script", ("slurm",)),
-        ("notebook", ("embedded", "address")),
+        ("notebook", ("embedded", "address", "slurm")),
         ("command", ("embedded",)),
     ],
 }
