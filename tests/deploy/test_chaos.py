@@ -15,11 +15,10 @@ from benchmarks.chaos.user import HUNG, Typed
 from tests.support.sharing import compute_once
 
 # What the others do to a sweep has tests of its own, and the table.
-PLAYED = ("worker", "scheduler", "network", "noise")
+PLAYED = ("scheduler", "network", "noise")
 ABSENT = absent(PLAYED)
 AGAIN = ["run", "run"]
 TYPED = {
-    "worker": ["run"],
     "scheduler": AGAIN,
     "network": ["run"],
     "noise": ["run", "verify", "verify --repair", "run"],
