@@ -522,7 +522,7 @@ MUTANTS = (
         "demon exactness",
     ),
     mutant(
-        "physics/kernels/multispin/demon.py",
+        "physics/kernels/multispin/accounts.py",
         "awake = e.inverse(e.both(*coins))",
         "awake = e.ones",
         "a demon that never sleeps",

@@ -38,6 +38,7 @@ def plan(spec: Path, workers: int, block_points: int | None, calibrate: bool, js
         "bytes": planned.bytes,
         "updates": planned.updates,
         "kernel": f"{sweep.kernel.name} {sweep.kernel.version}",
+        "rule": sweep.kernel.attrs.get("rule"),
         "updates_per_second": rate,
         "workers": workers,
         "hours": hours,
@@ -45,7 +46,8 @@ def plan(spec: Path, workers: int, block_points: int | None, calibrate: bool, js
     summary = (
         f"{planned.points} points in {len(planned.blocks)} blocks, {ui.size_text(planned.bytes)}"
     )
-    kernel = f"kernel {facts['kernel']}: {planned.updates:.2g} updates"
+    rule = f", {facts['rule']}" if facts["rule"] else ""
+    kernel = f"kernel {facts['kernel']}{rule}: {planned.updates:.2g} updates"
     if rate is not None and hours is not None:
         cores = f"{workers} core{'s' if workers > 1 else ''}"
         summary += f", {ui.duration_text(3600 * hours)} on {cores}"

@@ -243,7 +243,7 @@ def info(store: StorePath, tags: tuple[str, ...], note: str | None, json_: bool)
         **tables,
         **axes,
         "seed": str(facts["seed"]),
-        "computed by": str(facts["kernel_version"]),
+        "computed by": ", ".join(str(facts[n]) for n in ("kernel_version", "rule") if facts[n]),
         "state": f"{facts['points']} points: {states}",
         "blocks": f"{facts['blocks']} of {cut} points"
         + (", consolidated (read-only)" if facts["consolidated"] else ""),
@@ -276,6 +276,7 @@ def describe(store: Store) -> dict[str, Any]:
         "axes": axes,
         "seed": attrs.get("seed"),
         "kernel_version": attrs.get("kernel"),
+        "rule": attrs.get("rule"),
         "points": states.size,
         **{name: int((states == number).sum()) for number, name in enumerate(STATES)},
         "blocks": len(store.blocks),

@@ -41,7 +41,15 @@ SALT = np.uint64(0x7465_6D70_6572_6564)
 
 
 class Batch(ABC):
-    """Points that a kernel advances together, 64 replicas each."""
+    """Points that a kernel advances together, 64 replicas each.
+
+    Attributes
+    ----------
+    numbers
+        Numbers of its points in the block; by default those after the points of the batch before.
+    """
+
+    numbers: Sequence[int] = ()
 
     @property
     def points(self) -> int:
@@ -213,15 +221,16 @@ def drive_from(
     ndarray
         Spins and generators of all points at the end, (points, words).
     """
-    first, ends = 0, []
+    order, ends = list[int](), []
     for batches in groups:
-        if dynamics is not None:
-            for batch in batches:
-                batch.set_dynamics(dynamics[first : first + batch.points])
-                first += batch.points
+        for batch in batches:
+            batch.numbers = batch.numbers or range(len(order), len(order) + batch.points)
+            order += batch.numbers
+            if dynamics is not None:
+                batch.set_dynamics(dynamics[list(batch.numbers)])
         drive(batches, schedule, ladders, cancel_check, begin)
         ends += [batch.dynamics() for batch in batches]
-    return np.concatenate(ends)
+    return np.concatenate(ends)[np.argsort(order)]
 
 
 def _advance(
@@ -245,10 +254,12 @@ def _advance(
 
 
 def _swap(batches: Sequence[Batch], ladders: Sequence[Ladder], *, counted: bool) -> None:
-    """Give every ladder its turn; point p is number p % size of batch p // size."""
-    each = [batch.energies() for batch in batches]
-    size, energies = len(each[0]), np.concatenate(each)
+    """Give every ladder its turn."""
+    places = {p: (batch, k) for batch in batches for k, p in enumerate(batch.numbers)}
+    energies = np.empty((len(places), REPLICAS))
+    for batch in batches:
+        energies[list(batch.numbers)] = batch.energies()[: batch.points]
     for ladder in ladders:
         for cold, hot, chosen in ladder.swaps(energies[ladder.points], counted=counted):
-            batch, other = batches[cold // size], batches[hot // size]
-            batch.swap(cold % size, other, hot % size, chosen)
+            (batch, place), (other, there) = places[cold], places[hot]
+            batch.swap(place, other, there, chosen)

@@ -43,8 +43,8 @@ Coordinates = dict[str, tuple[str, npt.NDArray[Any], dict[str, str]]]
 Update = Literal["local", "cluster"]
 UPDATES: tuple[Update, ...] = ("local", "cluster")
 
-Rule = Literal["heat_bath", "demon"]
-RULES: tuple[Rule, ...] = ("heat_bath", "demon")
+Rule = Literal["auto", "heat_bath", "demon"]
+RULES: tuple[Rule, ...] = ("auto", "heat_bath", "demon")
 
 LOWEST = {
     "equilibration_mcs": 0,
@@ -71,11 +71,12 @@ class Schedule:
         Swendsen–Wang update of the whole lattice in each step, for Ising models without a field
         and without negative couplings.
     rule
-        How a single flip is decided. ``"heat_bath"``: the spin is drawn anew. ``"demon"``: an
-        account of energy, which is drawn anew every ``demon_period`` sites, has to pay for it
-        (:mod:`latticescape.physics.kernels.multispin.demon`). Both sample the same distribution.
-        Demons are about twice as fast; without a field they need fewer steps for the same error
-        of the magnetization, with one they need more.
+        How a move is decided. ``"heat_bath"``: a spin is drawn anew; an exchange has to pass a
+        Metropolis filter. ``"demon"``: an account of energy, which is drawn anew every
+        ``demon_period`` sites, has to pay for it
+        (:mod:`latticescape.physics.kernels.multispin.accounts`). ``"auto"``, the default: demons
+        where they give smaller errors in the same time, see :attr:`may_have_demons`. All sample
+        the same distribution.
     demon_period
         Sites that a demon visits before its account is drawn anew, 1 or more. Default 8.
     tempering_mcs
@@ -98,7 +99,7 @@ class Schedule:
     update: Update = "local"
     tempering_mcs: int = 0
     until: Until | Mapping[str, float] | None = None
-    rule: Rule = "heat_bath"
+    rule: Rule = "auto"
     demon_period: int = 8
 
     def __post_init__(self) -> None:
@@ -115,10 +116,10 @@ class Schedule:
         checked_choice(
             self.update, UPDATES, "schedule.update is unknown", hint='update = "cluster"'
         )
-        checked_choice(self.rule, RULES, "schedule.rule is unknown", hint='rule = "demon"')
+        checked_choice(self.rule, RULES, "schedule.rule is unknown", hint='rule = "auto"')
         if self.rule == "demon" and self.update != "local":
             raise RequestError(
-                "demons pay for single flips, not for clusters",
+                "demons pay for single flips and exchanges, not for clusters",
                 came=f'rule = "{self.rule}", update = "{self.update}"',
                 allowed='rule = "demon" with update = "local"',
                 hint='update = "local"',
@@ -146,10 +147,23 @@ class Schedule:
         return None if self.until is None else Until.of(self.until)
 
     @property
+    def may_have_demons(self) -> bool:
+        """Whether points can have demons.
+
+        By ``"auto"`` they can if samples are as far apart as ``demon_period`` or farther: between
+        two draws of its account a demon only moves energy from site to site, so energies of
+        samples that are closer hardly differ.
+        """
+        if self.rule == "auto":
+            return self.update == "local" and self.stride_mcs >= self.demon_period
+        return self.rule == "demon"
+
+    @property
     def table(self) -> dict[str, Any]:
         """The table of a spec."""
-        optional = {"until"} if self.rule == "demon" else {"until", "rule", "demon_period"}
-        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in optional}
+        plain = self.rule == "auto" and self.demon_period == Schedule.demon_period
+        unused = {"demon_period": plain or self.rule == "heat_bath", "rule": plain, "until": True}
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if not unused.get(f.name)}
         return parts if self.targets is None else {**parts, "until": self.targets.table}
 
 
@@ -315,7 +329,7 @@ class ModelKernel(Kernel):
 
     def shortened(self, mcs: int) -> Self:
         """The same kernel for about ``mcs`` Monte Carlo steps, to measure its speed."""
-        stride = self.schedule.stride_mcs
+        stride, period = self.schedule.stride_mcs, self.schedule.demon_period
         samples = max(2, min(self.schedule.samples, mcs // stride))
         shorter = replace(
             self.schedule,
@@ -324,6 +338,8 @@ class ModelKernel(Kernel):
             samples=samples,
             stride_mcs=min(stride, max(1, mcs // samples)),
         )
+        if self.schedule.may_have_demons and not shorter.may_have_demons:
+            shorter = replace(shorter, demon_period=min(period, shorter.stride_mcs))
         return replace(self, schedule=shorter)
 
     def compute(

@@ -15,6 +15,7 @@ from latticescape.physics.kernels.kernel import (
     Coordinates,
     Earlier,
     ModelKernel,
+    Rule,
     Schedule,
     Seeds,
     Update,
@@ -76,7 +77,7 @@ T = TypeVar("T", bound=MultispinTables)
 MULTISPIN, REFERENCE, CLUSTER = "lanes", "reference", "swendsen_wang"
 
 # Raised whenever the same seed gives other bits.
-KERNEL_VERSIONS = {MULTISPIN: 1, REFERENCE: 1, CLUSTER: 1}
+KERNEL_VERSIONS = {MULTISPIN: 2, REFERENCE: 1, CLUSTER: 1}
 
 # Bytes of one variable at one point: a block has at least eight points, and a chunk must stay below
 # 2 GiB.
@@ -175,10 +176,8 @@ def sample(
     if earlier is not None:
         begin, dynamics = _resume(earlier, schedule, samples, ladders)
     tasks = _tasks(model, lattice, full, orbits, seeds)
-    period = schedule.demon_period if schedule.rule == "demon" else 0
-    if period:
-        check_demons(kernel or fastest, model, lattice, period)
-    batches = _batches(kernel or fastest, model, lattice, used, full, tasks, samples, period)
+    check_demons(kernel or fastest, model, lattice, schedule)
+    batches = _batches(kernel or fastest, model, lattice, used, full, tasks, samples, schedule)
     # All batches advance in step if the points of a ladder may be in several of them.
     groups = iter([list(batches)]) if tempered else ([batch] for batch in batches)
     dynamics = drive_from(groups, schedule, ladders, cancel_check, begin, dynamics)
@@ -231,7 +230,7 @@ def _batches(
     points: Points,
     tasks: Sequence[Task],
     samples: Samples,
-    demon_period: int,
+    schedule: Schedule,
 ) -> Iterator[Batch]:
     """The points of a block in the batches of a kernel."""
     sums, traces = [samples.of_point(p) for p in range(len(tasks))], samples.traces()
@@ -243,7 +242,7 @@ def _batches(
         kind = SignedBondBatch if disorder.of_one_size else SiteTableBatch
         yield from disordered_batches(kind, disordered, tasks, sums, traces, weights)
     elif kernel == MULTISPIN:
-        shared = _multispin_tables(MultispinTables, lattice, model, used, demon_period)
+        shared = _multispin_tables(MultispinTables, lattice, model, used, *_rule(schedule))
         yield from multispin_batches(shared, tasks, sums, traces)
     elif kernel == CLUSTER:
         bonds = ClusterTables(lattice, model.orbits(lattice, used))
@@ -261,13 +260,23 @@ def _batches(
             yield ReferenceBatch(tables, task, sums[p], traces[p : p + 1])
 
 
+def _rule(schedule: Schedule) -> tuple[Rule, int]:
+    """The rule that points have or choose, and the period of demons."""
+    return schedule.rule if schedule.may_have_demons else "heat_bath", schedule.demon_period
+
+
 @lru_cache(maxsize=2)
 def _multispin_tables(
-    kind: type[T], lattice: Lattice, model: Model, used: frozenset[str], demon_period: int = 0
+    kind: type[T],
+    lattice: Lattice,
+    model: Model,
+    used: frozenset[str],
+    rule: Rule = "heat_bath",
+    demon_period: int = 0,
 ) -> T:
     """Cached from block to block, because tables of a large lattice take a second to make."""
     orbits = model.orbits(lattice, used)
-    return kind(lattice, orbits, model.acting(used, features_of(orbits)), demon_period)
+    return kind(lattice, orbits, model.acting(used, features_of(orbits)), rule, demon_period)
 
 
 def kernel_of(
@@ -281,15 +290,18 @@ def kernel_of(
     return MULTISPIN if fits_multispin(model, lattice, orbits) else REFERENCE
 
 
-def check_demons(kernel: str, model: Model, lattice: Lattice, period: int) -> None:
-    """Raise a RequestError for a model or a period that demons do not support."""
-    if kernel != MULTISPIN or model.move != "single_flip" or model.bond_disorder is not None:
+def check_demons(kernel: str, model: Model, lattice: Lattice, schedule: Schedule) -> None:
+    """Raise a RequestError for a model or a period that demons, if asked for, do not support."""
+    period = schedule.demon_period
+    if schedule.rule != "demon":
+        return
+    if kernel != MULTISPIN or model.bond_disorder is not None:
         raise RequestError(
             "this model cannot have demons",
-            came=f'rule = "demon" with the {kernel} kernel, moves by {model.move}'
+            came=f'rule = "demon" with the {kernel} kernel'
             + (" and random bonds" if model.bond_disorder is not None else ""),
-            allowed="single flips of the multispin kernel, without random bonds",
-            hint='rule = "heat_bath"',
+            allowed="the multispin kernel, without random bonds",
+            hint='rule = "auto"',
         )
     if period > lattice.sites:
         raise RequestError(
@@ -385,8 +397,7 @@ class LatticeKernel(ModelKernel):
                 )
         if "T" not in self.swept:
             self._check_ladder(1)
-        if self.schedule.rule == "demon":
-            check_demons(self.name, self.model, self.lattice, self.schedule.demon_period)
+        check_demons(self.name, self.model, self.lattice, self.schedule)
 
     @cached_property
     def orbits(self) -> list[Orbit]:
@@ -400,6 +411,30 @@ class LatticeKernel(ModelKernel):
         where the multispin kernel does not support the model, ``swendsen_wang`` for cluster
         updates."""
         return kernel_of(self.model, self.lattice, self.orbits, self.schedule.update)
+
+    @property
+    def rule(self) -> str:
+        """In words, how moves are decided."""
+        if self.name == CLUSTER:
+            return "Swendsen–Wang"
+        exchange = self.model.move == "exchange"
+        plain = "Metropolis filter" if exchange else "heat bath"
+        if self.name != MULTISPIN or self.model.bond_disorder is not None:
+            return plain
+        used = parameters_used(self.model, dict.fromkeys(self.swept))
+        rule, period = _rule(self.schedule)
+        tables = _multispin_tables(MultispinTables, self.lattice, self.model, used, rule, period)
+        if rule == "heat_bath" or (rule == "auto" and not exchange and not tables.one_account):
+            return plain
+        demons = f"demons of period {period}"
+        if rule == "demon" or exchange or not tables.field:
+            return demons
+        return f"{demons} without a field, {plain} with one"
+
+    @property
+    def attrs(self) -> dict[str, str]:
+        """Attributes of the Dataset that describe the kernel."""
+        return {**super().attrs, "rule": self.rule}
 
     @property
     def version(self) -> int:

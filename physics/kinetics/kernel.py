@@ -119,13 +119,13 @@ class AdatomKernel(ModelKernel):
 
     def __post_init__(self) -> None:
         local = self.schedule.update == "local" and not self.schedule.tempering_mcs
-        local = local and self.schedule.rule == "heat_bath"
+        local = local and self.schedule.rule != "demon"
         if not local or SAMPLES in self.keep:
             raise RequestError(
                 "adatom models support only local updates without tempering, and keep only spins",
                 came=f"update = {self.schedule.update}, rule = {self.schedule.rule}, "
                 f"tempering_mcs = {self.schedule.tempering_mcs}, keep = {list(self.keep)}",
-                allowed='update = "local", rule = "heat_bath", tempering_mcs = 0, keep = ["spins"]',
+                allowed='update = "local", rule = "auto", tempering_mcs = 0, keep = ["spins"]',
             )
         super().__post_init__()
 

@@ -1,5 +1,6 @@
 """``SlabKernel``: the kernel of a segregation slab."""
 
+import json
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -70,17 +71,18 @@ class SlabKernel(ModelKernel):
 
     def __post_init__(self) -> None:
         self.model.check_lattice(self.lattice)
-        for asked, allowed in (
-            (self.keep not in ((), (RESTART,)), "keep = []"),
-            (self.schedule.tempering_mcs, "tempering_mcs = 0"),
-            (self.schedule.update != "local", 'update = "local"'),
-            (self.schedule.rule != "heat_bath", 'rule = "heat_bath"'),
+        schedule = self.schedule
+        for name, came, allowed in (
+            ("keep", list(self.keep), [[], [RESTART]]),
+            ("tempering_mcs", schedule.tempering_mcs, [0]),
+            ("update", schedule.update, ["local"]),
+            ("rule", schedule.rule, ["auto", "heat_bath"]),
         ):
-            if asked:
+            if came not in allowed:
                 raise RequestError(
-                    "a slab supports only local updates, without tempering and without keep",
-                    came=asked,
-                    allowed=allowed,
+                    "a slab supports only local heat-bath updates, without tempering and keep",
+                    came=f"{name} = {json.dumps(came)}",
+                    allowed=f"{name} = {json.dumps(allowed[0])}",
                 )
         super().__post_init__()
 

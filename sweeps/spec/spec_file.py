@@ -49,7 +49,7 @@ class ScheduleTable(Table):
     stride_mcs: Any = Field(examples=[10])
     update: Any = Field(default="local", examples=["local"])
     tempering_mcs: Any = Field(default=0, examples=[10])
-    rule: Any = Field(default="heat_bath", examples=["demon"])
+    rule: Any = Field(default="auto", examples=["heat_bath"])
     demon_period: Any = Field(default=8, examples=[8])
     until: Any = Field(default=None, examples=[{"energy_se": 1e-4, "max_samples": 10000}])
 

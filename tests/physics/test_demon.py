@@ -1,6 +1,9 @@
 """Demons: each account pays for any flip, words are on their own, and no cycle holds a replica."""
 
+from dataclasses import replace
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from latticescape.physics import (
@@ -9,13 +12,17 @@ from latticescape.physics import (
     Model,
     PairAlloy,
     Schedule,
+    ThreeBodyAlloy,
     honeycomb,
     square,
+    triangular,
 )
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
-from latticescape.physics.kernels.multispin import demon
+from latticescape.physics.kernels.multispin import demon, demon_exchange
 from latticescape.physics.kernels.multispin.demon import demon_rule, digits_of, reach_of
+from latticescape.physics.kernels.multispin.demon_exchange import exchange_accounts
+from latticescape.physics.kernels.multispin.exchange import bond_table, first_order
 from latticescape.physics.kernels.multispin.heat_bath import visits
 from latticescape.physics.kernels.multispin.simd import aligned
 from latticescape.physics.kernels.multispin.thresholds import Words, seed_state
@@ -93,15 +100,19 @@ def test_no_cycle_holds_replicas_of_a_small_lattice(period: int) -> None:
 
 
 def test_demons_are_part_of_the_digest_only_where_they_are_asked_for() -> None:
-    plain = Schedule(10, 10, 2)
-    assert not {"rule", "demon_period"} & set(plain.table)
+    assert not {"rule", "demon_period"} & set(Schedule(10, 10, 2).table)
     assert (DEMON.table["rule"], DEMON.table["demon_period"]) == ("demon", 4)
+    table = Schedule(10, 10, 2, rule="heat_bath", demon_period=4).table
+    assert table["rule"] == "heat_bath"
+    assert "demon_period" not in table
+    table = Schedule(10, 10, 2, demon_period=2).table
+    assert (table["rule"], table["demon_period"]) == ("auto", 2)
 
 
 @pytest.mark.parametrize(
     ("lattice", "model", "schedule", "words"),
     [
-        (square(4), PairAlloy(x=0.5, w1=0.1), DEMON, "moves by exchange"),
+        (triangular(2), ThreeBodyAlloy(x=0.5, w1=0.1), DEMON, "the reference kernel"),
         (
             square(4),
             Ising(realisation=1, bonds={"distribution": "bimodal", "negative": 0.3, "seed": 5}),
@@ -118,8 +129,87 @@ def test_what_cannot_have_demons_is_refused(
         LatticeKernel(lattice, model, schedule, swept=("T",))
 
 
+EXCHANGES: dict[str, tuple[Lattice, list[int], bool]] = {
+    "pairs": (triangular(4), [1, 2], False),
+    "triangles": (triangular(3), [1], True),
+}
+
+
+@pytest.mark.parametrize("case", EXCHANGES)
+def test_width_companions_and_parts_change_no_bit_of_exchanges(case: str) -> None:
+    lattice, shells, edges = EXCHANGES[case]
+    bonds = bond_table(lattice, shells, edges)
+    amplitudes = np.random.default_rng(2).normal(size=(len(bonds.magnitudes), 8))
+    start = np.random.default_rng(4).integers(0, 2**64, (lattice.sites, 8), dtype=np.uint64)
+
+    def evolved(order: list[int], width: int, parts: tuple[int, ...]) -> Words:
+        accounts = exchange_accounts(bonds, amplitudes[:, order], np.ones(8), 5, (0,) * width)
+        spins, state, bond_order = aligned(start.shape), state_of(3), first_order()
+        spins[...], state[...] = start[:, order], state[:, order]
+        for mcs in parts:
+            demon_exchange.advance(spins, bonds, accounts, state, bond_order, mcs)
+        return spins
+
+    order, plain = [3, 1, 6, 0, 7, 2, 5, 4], evolved([*range(8)], 8, (30,))
+    assert evolved([*range(8)], 2, (30,)).tobytes() == plain.tobytes()
+    assert evolved(order, 8, (1, 29)).tobytes() == plain[:, order].tobytes()
+    assert np.array_equal(ones_of(plain), ones_of(start))
+    assert not np.array_equal(plain, start)
+
+
+def ones_of(spins: Words) -> npt.NDArray[np.int64]:
+    """Species-1 sites of every replica."""
+    bits = np.unpackbits(spins.view(np.uint8).reshape(len(spins), -1), axis=1)
+    return bits.sum(axis=0, dtype=np.int64)
+
+
+def test_every_point_chooses_its_own_rule() -> None:
+    """In company or alone, and the bits are those of the rule that it chose."""
+    T, H = np.repeat([2.0, 2.5, 3.0], 4), np.tile([0.0, 0.3, 0.0, -1.0], 3)
+    seeds = np.random.default_rng(1).integers(0, 2**64, (12, 4), dtype=np.uint64)
+    auto = LatticeKernel(square(6), Ising(), Schedule(10, 5, 8), ("T", "H"), ("spins",))
+    found = auto.compute({"T": T, "H": H}, seeds)
+    for some in ([7], [11, 0, 5], [2, 8]):
+        part = auto.compute({"T": T[some], "H": H[some]}, seeds[some])
+        assert part["spins"].tobytes() == found["spins"][some].tobytes()
+    for rule, chosen in (("demon", H == 0), ("heat_bath", H != 0)):
+        schedule = replace(auto.schedule, rule=rule)
+        plain = replace(auto, schedule=schedule).compute({"T": T, "H": H}, seeds)
+        alike = (plain["spins"] == found["spins"]).all(axis=1)
+        assert alike.tolist() == chosen.tolist()
+
+
+@pytest.mark.parametrize(
+    ("lattice", "model", "schedule", "swept", "words"),
+    [
+        (square(4), Ising(), Schedule(1, 2, 8), "TH", "demons of period 8 without a field, heat"),
+        (square(4), Ising(), Schedule(1, 2, 8), "T", "demons of period 8"),
+        (square(4), Ising(), Schedule(1, 2, 7), "T", "heat bath"),
+        (square(4), Ising(), Schedule(1, 2, 7, demon_period=4), "T", "demons of period 4"),
+        (square(4), Ising(J2=0.1), Schedule(1, 2, 8), "T", "heat bath"),
+        (square(4), Ising(), Schedule(1, 2, 8, rule="heat_bath"), "T", "heat bath"),
+        (square(4), Ising(), Schedule(1, 2, 8, update="cluster"), "T", "Swendsen–Wang"),
+        (square(4), PairAlloy(x=0.5, w1=0.1), Schedule(1, 2, 8), "T", "demons of period 8"),
+        (square(4), PairAlloy(x=0.5, w1=0.1), Schedule(1, 2, 2), "T", "Metropolis filter"),
+        (triangular(2), ThreeBodyAlloy(x=0.5, w1=0.1), Schedule(1, 2, 8), "T", "Metropolis"),
+    ],
+)
+def test_a_sweep_says_how_its_moves_are_decided(
+    lattice: Lattice, model: Model, schedule: Schedule, swept: str, words: str
+) -> None:
+    kernel = LatticeKernel(lattice, model, schedule, swept=tuple(swept))
+    assert kernel.attrs["rule"].startswith(words)
+
+
+def test_a_short_schedule_has_the_same_rule() -> None:
+    for stride in (4, 8):
+        kernel = LatticeKernel(square(4), Ising(), Schedule(1, 100, stride), swept=("T",))
+        short = kernel.shortened(1)
+        assert short.schedule.may_have_demons == kernel.schedule.may_have_demons == (stride == 8)
+
+
 def test_schedules_that_cannot_be_are_refused() -> None:
-    with pytest.raises(RequestError, match=r"schedule\.rule is unknown.*heat_bath | demon"):
+    with pytest.raises(RequestError, match=r"schedule\.rule is unknown.*auto | heat_bath | demon"):
         Schedule(1, 2, 1, rule="metropolis")  # type: ignore[arg-type]
     with pytest.raises(RequestError, match=r"demon_period is out of range \(came: 0"):
         Schedule(1, 2, 1, rule="demon", demon_period=0)

@@ -1,5 +1,6 @@
 """Parallel tempering: ladders from the grid, exact at every temperature, the same bits any way."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,10 @@ def test_law_1_ladders_and_their_order_change_no_bit(kernel: str | None, update:
 
 
 def test_law_1_blocks_keep_ladders_whole(tmp_path: Path) -> None:
+    # Demons without a field, heat bath with one.
+    schedule = replace(tempered(5, 4, 2, every=2), demon_period=2)
     grid = {"T": TEMPERATURES[:5], "H": [0.0, 0.1, 0.2]}
-    sweep = Sweep(square(4), Ising(), grid, tempered(5, 4, 2, every=2), seed=3)
+    sweep = Sweep(square(4), Ising(), grid, schedule, seed=3)
     assert plan(sweep, block_points=1).block_shape == (5, 1)
     assert plan(sweep, block_points=10).block_shape == (5, 2)
     one = run(sweep, tmp_path / "one.zarr", block_points=1, progress=False).load()

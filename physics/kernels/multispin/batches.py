@@ -15,9 +15,11 @@ import numpy.typing as npt
 from latticescape.physics.compiled import compiled
 from latticescape.physics.kernels.batches import Batch, Chosen
 from latticescape.physics.kernels.boltzmann import occupation
-from latticescape.physics.kernels.multispin import demon, exchange, heat_bath
+from latticescape.physics.kernels.kernel import Rule
+from latticescape.physics.kernels.multispin import demon, demon_exchange, exchange, heat_bath
 from latticescape.physics.kernels.multispin.counting import count_classes, count_unlike
 from latticescape.physics.kernels.multispin.demon import DemonRule
+from latticescape.physics.kernels.multispin.demon_exchange import exchange_accounts
 from latticescape.physics.kernels.multispin.exchange import (
     BondTable,
     acceptance_filter,
@@ -31,7 +33,7 @@ from latticescape.physics.kernels.multispin.features import (
     class_sums,
     combine,
 )
-from latticescape.physics.kernels.multispin.heat_bath import Rule, rule, visits
+from latticescape.physics.kernels.multispin.heat_bath import HeatBathRule, rule, visits
 from latticescape.physics.kernels.multispin.simd import WORDS, aligned
 from latticescape.physics.kernels.multispin.thresholds import (
     Words,
@@ -78,13 +80,14 @@ class MultispinTables:
         As of the model.
     acting
         The features that have an energy anywhere in the sweep.
-    demon_period
-        Sites that a demon visits, 0 for the heat bath.
+    rule, demon_period
+        As of the schedule; ``"auto"`` where a point chooses.
     """
 
     lattice: Lattice
     orbits: Sequence[Orbit]
     acting: frozenset[str]
+    rule: Rule = "heat_bath"
     demon_period: int = 0
 
     @cached_property
@@ -124,6 +127,11 @@ class MultispinTables:
         return any(map(self.acts, sites)) or any(
             value[0] != value[-1] for orbit in self.pairs for value in orbit.values.values()
         )
+
+    @property
+    def one_account(self) -> bool:
+        """Whether one account decides about a flip without a field."""
+        return len(self.pairs) == 1
 
     @cached_property
     def bonds(self) -> BondTable:
@@ -176,6 +184,8 @@ class MultispinBatch(Batch):
         One to eight points, and where their sums go.
     traces
         Where their traces go; none if nothing is kept.
+    numbers
+        Of the points in the block.
     """
 
     def __init__(
@@ -184,8 +194,9 @@ class MultispinBatch(Batch):
         tasks: Sequence[Task],
         sums: Sequence[Sums],
         traces: Sequence[Trace] = (),
+        numbers: Sequence[int] = (),
     ) -> None:
-        self.tables, self.targets, self.traces = tables, sums, traces
+        self.tables, self.targets, self.traces, self.numbers = tables, sums, traces, numbers
         self.tasks = [*tasks, *[tasks[0]] * (WORDS - len(tasks))]
         self.state = seed_state(np.stack([task.seed for task in self.tasks]))
         self.spins = aligned((tables.lattice.sites, WORDS))
@@ -277,12 +288,17 @@ class ExchangeBatch(MultispinBatch):
     """Eight points with exchanges at fixed composition."""
 
     def prepare(self) -> None:
-        self.amplitudes = np.stack([_amplitudes(self.tables, task) for task in self.tasks], axis=-1)
-        temperatures = np.array([task.temperature for task in self.tasks])
-        self.filter = acceptance_filter(self.tables.bonds, self.amplitudes, temperatures)
+        self.make_rule(
+            np.stack([_amplitudes(self.tables, task) for task in self.tasks], axis=-1),
+            np.array([task.temperature for task in self.tasks]),
+        )
         self.order = first_order()
         for word, task in enumerate(self.tasks):
             arrange(self.spins, word, task.seed, task.n_species1)
+
+    def make_rule(self, amplitudes: Floats, temperatures: Floats) -> None:
+        """Make the table that decides about exchanges: as :func:`acceptance_filter`."""
+        self.rule = acceptance_filter(self.tables.bonds, amplitudes, temperatures)
 
     def dynamics(self) -> Words:
         return dynamics_of(self.points, self.spins, self.state, self.order)
@@ -294,7 +310,21 @@ class ExchangeBatch(MultispinBatch):
     def advance(self, mcs: int) -> None:
         exchanges = mcs * len(self.spins)
         exchange.advance(
-            self.spins, self.tables.bonds, self.filter, self.state, self.order, exchanges
+            self.spins, self.tables.bonds, self.rule, self.state, self.order, exchanges
+        )
+
+
+class DemonExchangeBatch(ExchangeBatch):
+    """Eight points with exchanges that demons pay for."""
+
+    def make_rule(self, amplitudes: Floats, temperatures: Floats) -> None:
+        self.accounts = exchange_accounts(
+            self.tables.bonds, amplitudes, temperatures, self.tables.demon_period
+        )
+
+    def advance(self, mcs: int) -> None:
+        demon_exchange.advance(
+            self.spins, self.tables.bonds, self.accounts, self.state, self.order, mcs
         )
 
 
@@ -304,13 +334,35 @@ def multispin_batches(
     sums: Sequence[Sums],
     traces: Sequence[Trace] = (),
 ) -> Iterator[MultispinBatch]:
-    """All points in groups of eight, under the move that they ask for."""
-    kind: type[MultispinBatch] = DemonBatch if tables.demon_period else HeatBathBatch
-    if tasks[0].n_species1 >= 0:
-        kind = ExchangeBatch
-    for first in range(0, len(tasks), WORDS):
-        eight = slice(first, first + WORDS)
-        yield kind(tables, tasks[eight], sums[eight], traces[eight])
+    """All points in groups of eight that move by one rule."""
+    groups: dict[tuple[type[MultispinBatch], bool], list[int]] = {}
+    for number, task in enumerate(tasks):
+        groups.setdefault(_moves(tables, task), []).append(number)
+    for (kind, _), numbers in groups.items():
+        for first in range(0, len(numbers), WORDS):
+            eight = numbers[first : first + WORDS]
+            yield kind(
+                tables,
+                [tasks[n] for n in eight],
+                [sums[n] for n in eight],
+                [traces[n] for n in eight] if traces else (),
+                eight,
+            )
+
+
+def _moves(tables: MultispinTables, task: Task) -> tuple[type[MultispinBatch], bool]:
+    """How the spins of a point move, and whether demons need an account for its field.
+
+    By ``"auto"``, demons pay for exchanges, and for single flips where one account decides: the
+    more accounts have to agree, the more seldom they do.
+    """
+    demons = tables.rule != "heat_bath"
+    if task.n_species1 >= 0:
+        return (DemonExchangeBatch if demons else ExchangeBatch), False
+    field = bool(_field(tables, task, _pair_energy_steps(tables, task)))
+    if tables.rule == "demon" or (demons and not field and tables.one_account):
+        return DemonBatch, field
+    return HeatBathBatch, False
 
 
 def dynamics_of(points: int, spins: Words, state: Words, order: Words | None = None) -> Words:
@@ -365,7 +417,7 @@ def arrange(spins: Any, word: Any, seed: Any, n_species1: Any) -> None:
             spins[site, word] |= np.uint64(plain[site]) << np.uint64(replica)
 
 
-def flip_rule(tables: MultispinTables, tasks: Sequence[Task]) -> Rule:
+def flip_rule(tables: MultispinTables, tasks: Sequence[Task]) -> HeatBathRule:
     """P(up) = 1 / (1 + exp(ΔE/T)) by the number of up neighbours in the first shells, and what the
     others let through."""
     up = [_probabilities(tables, task) for task in tasks]
@@ -383,7 +435,7 @@ def flip_rule(tables: MultispinTables, tasks: Sequence[Task]) -> Rule:
 
 
 def account_rule(tables: MultispinTables, tasks: Sequence[Task]) -> DemonRule:
-    """The accounts of demons: of each coupling, and of the field if there is one."""
+    """The accounts of demons: of each coupling, and of the field if the points have one."""
     temperatures = np.array([task.temperature for task in tasks])
     pairs = [_pair_energy_steps(tables, task) for task in tasks]
     steps = [[high - low for _, (low, high) in further] for further in pairs]
@@ -391,7 +443,7 @@ def account_rule(tables: MultispinTables, tasks: Sequence[Task]) -> DemonRule:
     return demon.demon_rule(
         np.array(steps).T / temperatures,
         tables.sizes,
-        np.array(rise) / temperatures if tables.field else None,
+        np.array(rise) / temperatures if any(rise) else None,
         tables.demon_period,
     )
 

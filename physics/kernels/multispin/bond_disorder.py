@@ -18,7 +18,7 @@ from latticescape.physics.kernels.multispin.batches import (
     start_masks,
 )
 from latticescape.physics.kernels.multispin.counting import count_up
-from latticescape.physics.kernels.multispin.heat_bath import Rule, Signs, advance
+from latticescape.physics.kernels.multispin.heat_bath import HeatBathRule, Signs, advance
 from latticescape.physics.kernels.multispin.simd import (
     I64,
     WORDS,
@@ -151,7 +151,7 @@ class SignedBondBatch(DisorderedBatch):
     """Bonds of one strength and two signs: all sites have one table, neighbours are turned over."""
 
     @cached_property
-    def rule(self) -> Rule:
+    def rule(self) -> HeatBathRule:
         """The table, of bonds as strong as these."""
         strength = np.abs(self.weights).max(axis=1)
         return flip_rule(

@@ -1,42 +1,39 @@
 """Multispin coding of single flips that a demon pays for: few random numbers, no tables.
 
-A demon visits some sites one after another and carries an account of energy (Creutz 1983). A spin
-flips if the demon can pay for it, or can keep what the flip sets free; otherwise nothing happens.
-That is a bijection of spins and account that keeps their energy, and so keeps the weight
-exp(−(E + account)/T). After ``period`` sites the account is drawn anew from its own Boltzmann law,
-which keeps the weight as well. So the spins are sampled exactly from exp(−E/T), whatever the
-period; the idea is that of MicSA (arXiv:2506.16240).
+Demons visit the sites in the order of a sweep, every fourth one each, and flip where they can pay
+(:mod:`accounts`). Each coupling and the field have an account of their own. The accounts are drawn
+anew after ``period`` sites of each demon.
 
 Accounts
-    Each coupling and the field have an account of their own, in units of their own energy, and all
-    of them have to agree to a flip: Π exp(−(V u + |V| e)/T) is kept factor by factor.
-    An account over z neighbours that are alike or not holds 0 ... 2^d − 1 units, where 2^d − 1 is
-    the most that a flip can cost, or more; that of the field has three digits, so that in a weak
-    field few flips find it full or empty. The digits are independent bits, the one of 2^j units set
-    with probability w^(2^j) / (1 + w^(2^j)), w = exp(−unit/T).
+    That of a coupling over z neighbours pays for any flip. That of the field has three digits, so
+    that in a weak field few flips find it full or empty.
 Sleep
     The first demon sleeps through its sites with probability 1/64. Without it a flip that costs
     nothing is certain, and a sweep in a fixed order moves some spins of small lattices along a
     cycle for ever: on 3 × 3 sites of the square lattice 2 % of the replicas never left it. More
     sleep costs more steps: 35 % for all demons one time in eight.
-Four at a time
-    Four demons visit every fourth site each, so that one need not wait for the other. They die at
-    the end of a sweep, and a sweep takes equally many random numbers whatever happens, so a point
-    owns no more than its spins and generator, and its bits depend on nothing else.
+Law
+    Demons die at the end of a sweep, and a sweep takes equally many random numbers whatever
+    happens, so a point owns no more than its spins and generator, and its bits depend on nothing
+    else.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import types
 
 from latticescape.physics.compiled import compiled, intrinsic
-from latticescape.physics.kernels.boltzmann import occupation
+from latticescape.physics.kernels.multispin.accounts import (
+    DEMONS,
+    chosen,
+    digit_terms,
+    new_demons,
+    paid,
+)
 from latticescape.physics.kernels.multispin.simd import (
     I64,
     WORDS,
@@ -49,20 +46,12 @@ from latticescape.physics.kernels.multispin.simd import (
     pack,
     pointer,
     register,
-    tuple_of,
     unpack,
 )
 from latticescape.physics.kernels.multispin.thresholds import (
-    PLANES,
-    Load,
-    Trial,
     Words,
-    draw,
     load_state,
-    loader,
-    passed,
     store_state,
-    threshold_planes,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -70,24 +59,21 @@ Floats = npt.NDArray[np.float64]
 # Digits of the field's account.
 FIELD_DIGITS = 3
 
-# Demons on their way at the same time.
-DEMONS = 4
 # As many zeros: a tuple whose length is known when the kernel is compiled.
 ALL = (0,) * DEMONS
-
-# Bit planes without a test: 512 replicas are mostly decided after them. Changes only speed.
-HOT = 12
 
 
 @dataclass(frozen=True, eq=False)
 class DemonRule:
     """What the kernel reads for each register: thresholds of the accounts' digits, and signs.
 
-    ``shells``, ``field`` and ``width`` are tuples of zeros: their lengths are compile-time numbers.
+    ``shells``, ``field``, ``digits`` (of all accounts) and ``width`` are tuples of zeros: their
+    lengths are compile-time numbers.
     """
 
     shells: tuple[tuple[int, ...], ...]
     field: tuple[int, ...]
+    digits: tuple[int, ...]
     width: tuple[int, ...]
     terms: tuple[Words, ...]
     signs: tuple[Words, ...]
@@ -117,25 +103,22 @@ def demon_rule(
         Changes only speed, never a bit.
     """
     zeros = native_width() if width is None else width
-    digits = [
-        abs(step) / (1 + z % 2) * 2.0**j
-        for step, z in zip(steps, sizes, strict=True)
-        for j in range(digits_of(z))
-    ]
+    units = [abs(step) / (1 + z % 2) for step, z in zip(steps, sizes, strict=True)]
+    digits = [digits_of(z) for z in sizes]
     ones = np.uint64(2**64 - 1)
     signs = [np.where(step > 0, ones, np.uint64(0)) for step in steps]
     if rise is not None:
-        digits += [abs(rise) * 2.0**j for j in range(FIELD_DIGITS)]
-        signs += [np.where(rise < 0, np.uint64(0), ones), np.where(rise == 0, ones, np.uint64(0))]
-    planes = threshold_planes(occupation(np.stack(digits)))
-    by_digit = np.swapaxes(planes, 0, 1).reshape(-1, WORDS)
+        units.append(abs(rise))
+        digits.append(FIELD_DIGITS)
+        signs.append(np.where(rise < 0, np.uint64(0), ones))
     marks = np.stack(signs).astype(np.uint64)
     parts = range(0, WORDS, len(zeros))
     return DemonRule(
         shells=tuple((0,) * z for z in sizes),
         field=(0,) * (rise is not None),
         width=zeros,
-        terms=tuple(aligned_copy(by_digit[:, k : k + len(zeros)]) for k in parts),
+        digits=(0,) * sum(digits),
+        terms=digit_terms(np.stack(units), digits, len(zeros)),
         signs=tuple(aligned_copy(marks[:, k : k + len(zeros)]) for k in parts),
         period=period,
     )
@@ -174,7 +157,7 @@ def advance(spins: Words, visited: Any, rule: DemonRule, state: Words, mcs: int)
     state
         (4, 8) uint64, from :func:`seed_state`; advanced by equally many outputs in every step.
     """
-    kinds = (rule.shells, rule.field)
+    kinds = (rule.shells, rule.field, rule.digits)
     for part in range(len(rule.terms)):
         tables = (rule.terms[part], rule.signs[part])
         flips(spins, visited, tables, state, part, mcs, rule.width, kinds, rule.period)
@@ -196,12 +179,7 @@ def flips(
     generator, sites = load_state(state, part, width), visited.shape[0]
     for _ in range(mcs):
         for first in range(0, sites, DEMONS * period):
-            # Calls of one function each, since it is long to compile.
-            generator, first_accounts = accounts_of(tables, generator, kinds, (0,))
-            generator, second = accounts_of(tables, generator, kinds, ())
-            generator, third = accounts_of(tables, generator, kinds, ())
-            generator, fourth = accounts_of(tables, generator, kinds, ())
-            accounts = first_accounts + second + third + fourth
+            generator, accounts = new_demons(tables[0], generator, kinds[2], (0,))
             end = min(first + DEMONS * period, sites)
             whole = end - (end - first) % DEMONS
             for visit in range(first, whole, DEMONS):
@@ -209,51 +187,6 @@ def flips(
             for visit in range(whole, end):
                 accounts = step(spins, visited, visit, tables, part, accounts, kinds, (0,))
     store_state(state, part, generator)
-
-
-@compiled
-def accounts_of(tables: Any, generator: Any, kinds: Any, sleeps: Any) -> Any:
-    """The generators, and the accounts of a new demon."""
-    return fresh(tables, generator, kinds, sleeps)
-
-
-def _digits(kinds: Any) -> list[int]:
-    """Binary digits of all accounts of a demon, the field's last."""
-    shells, field = kinds
-    return [*(digits_of(len(shell)) for shell in shells), *[FIELD_DIGITS] * len(field)]
-
-
-@intrinsic
-def fresh(typingctx: Any, tables: Any, generator: Any, kinds: Any, sleeps: Any) -> Any:
-    """A new demon; returns the generators, and its accounts and where it is awake, which is
-    everywhere if ``sleeps`` is empty."""
-    words, count = generator.dtype.words, sum(_digits(kinds))
-    result = types.Tuple((generator, tuple_of(words, count + 1)))
-    signature = result(tables, generator, kinds, sleeps)
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        e = Emitter(context, builder, words)
-        terms = pointer(context, builder, tables[0], builder.extract_value(args[0], 0))
-        after, awake, trials = unpack(builder, args[1], 4), e.ones, list[Trial]()
-        if len(sleeps):
-            coins, after = draw(e, after)
-            awake = e.inverse(e.both(*coins))
-        for digit in range(count):
-            outputs, after = draw(e, after)
-            load = loader(e, terms, 1, digit * PLANES)
-            trials.append(Trial(partial(_first_term, load), outputs, e.zero))
-        accounts = [*passed(e, trials, HOT), awake]
-        parts = [
-            pack(context, builder, kind, values)
-            for kind, values in zip(result.types, (after, accounts), strict=True)
-        ]
-        return pack(context, builder, result, parts)
-
-    return signature, codegen
-
-
-def _first_term(load: Load, plane: int) -> Any:
-    return load(plane, 0)
 
 
 @intrinsic
@@ -270,9 +203,9 @@ def step(
 ) -> Any:
     """One site for each of the first demons, as many as ``visitors`` is long; the accounts after
     it."""
-    words, (shells, field) = accounts.dtype.words, kinds
-    sizes, digits = [len(shell) for shell in shells], _digits(kinds)
-    z, count = sum(sizes), sum(digits) + 1
+    words, (shells, field, digits) = accounts.dtype.words, kinds
+    sizes, count = [len(shell) for shell in shells], len(digits) + 1
+    z = sum(sizes)
     signature = accounts(spins, visited, visit, tables, part, accounts, kinds, visitors)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -290,45 +223,32 @@ def step(
             agreed, new = old.pop(), list[Any]()
             for k, size in enumerate(sizes):
                 mine = e.xor(own, e.load(signs, k * words))
-                paid, after = paid_to(e, bits[:size], mine, old[len(new) : len(new) + digits[k]])
-                bits, agreed = bits[size:], e.both(agreed, paid)
+                account = old[len(new) : len(new) + digits_of(size)]
+                able, after = paid(e, _unlike(e, bits[:size], mine), reach_of(size), account)
+                bits, agreed = bits[size:], e.both(agreed, able)
                 new += after
             if len(field):
                 favoured = e.xor(own, e.load(signs, len(sizes) * words))
-                free = e.load(signs, (len(sizes) + 1) * words)
                 # One more unit along the field, 2^d − 1 more (one less) against it.
                 columns = [[digit, favoured] for digit in old[len(new) :]]
                 columns[0][1] = e.ones
                 *after, carry = add_columns(e, [*columns, []])[: FIELD_DIGITS + 1]
                 new += after
-                agreed = e.both(agreed, e.either(free, e.inverse(e.xor(favoured, carry))))
-            chosen = [e.xor(a, e.both(agreed, e.xor(a, b))) for a, b in zip(old, new, strict=True)]
-            found[demon * count : (demon + 1) * count - 1] = chosen
+                agreed = e.both(agreed, e.inverse(e.xor(favoured, carry)))
+            found[demon * count : (demon + 1) * count - 1] = chosen(e, agreed, old, new)
             e.store(e.xor(own, agreed), column, site)
         return pack(context, builder, sig.return_type, found)
 
     return signature, codegen
 
 
-def paid_to(e: Emitter, bits: Sequence[Any], own: Any, account: Sequence[Any]) -> tuple[Any, Any]:
-    """Where an account can pay for a flip or keep what it sets free, and the account after it.
-
-    An account of d digits and n unlike neighbours are added to a constant such that the sum is 2^d
-    plus the new account: it fits if the digit of 2^d is set, since the sum is less than 3 · 2^d.
-    """
-    z, digits = len(bits), len(account)
+def _unlike(e: Emitter, bits: Sequence[Any], own: Any) -> list[list[Any]]:
+    """The neighbours that ``own`` differs from, in ones, twos, ... of the account's units."""
     # Of three bits the digits of the sum turn over where all of them do.
-    columns: list[list[Any]] = [[], []]
+    z, columns = len(bits), list[list[Any]]([[], []])
     for first in range(0, z - z % 3, 3):
         total, carry = full_adder(e, bits[first], bits[first + 1], [bits[first + 2]])
         columns[0].append(e.xor(total, own))
         columns[1].append(e.xor(carry, own))
     columns[0] += [e.xor(bit, own) for bit in bits[z - z % 3 :]]
-    if z % 2:
-        columns.insert(0, [])
-    columns += [[] for _ in range(digits + 1 - len(columns))]
-    constant = 2**digits - reach_of(z)
-    for place in range(digits):
-        columns[place] += [account[place]] + [e.ones] * (constant >> place & 1)
-    total = add_columns(e, columns)
-    return total[digits], total[:digits]
+    return [[], *columns] if z % 2 else columns

@@ -305,7 +305,10 @@ def attempt(
         places = indices(builder, table, row, columns)
         i, j, *around = [e.load(column, place) for place in places]
         active = e.xor(i, j)
-        counts = _differences(e, around, shells, rings, _turns(e, i, signs, many))
+        # They count with the other sign where j holds species 1, or A < 0.
+        turns = [e.xor(e.inverse(i), e.load(signs, WORDS * k)) for k in range(many)]
+        found = differences(e, around, shells, rings, turns)
+        counts = [_raised(e, columns, most) for columns, most in found]
         generators, trials, uphill, start = unpack(builder, args[6], 4), [], [], 0
         base = pointer(context, builder, terms, args[3])
         for count, most in zip(counts, [*shells, *[2] * rings], strict=True):
@@ -324,23 +327,21 @@ def attempt(
     return signature, codegen
 
 
-def _turns(e: Emitter, i: Any, signs: Any, many: int) -> list[Any]:
-    """For each difference, where it counts with the other sign: j holds species 1, or A < 0."""
-    return [e.xor(e.inverse(i), e.load(signs, WORDS * k)) for k in range(many)]
+def differences(
+    e: Emitter, around: Sequence[Any], shells: Sequence[int], rings: bool, turns: Sequence[Any]
+) -> list[tuple[list[list[Any]], int]]:
+    """Every difference plus its largest value, as vectors that count one and two, and that value.
 
-
-def _differences(
-    e: Emitter, around: list[Any], shells: Sequence[int], rings: bool, turns: list[Any]
-) -> list[list[Any]]:
-    """Every difference, bit-sliced and raised so that uphill is the top bit: see `_raised`."""
-    found, rest = [], list(around)
+    A difference is turned over where ``turns`` is set.
+    """
+    found, rest = list[tuple[list[list[Any]], int]](), list(around)
     for k, size in enumerate(shells):
         mine, theirs, rest = rest[:size], rest[size : 2 * size], rest[2 * size :]
-        found.append(_raised(e, [*_threes(e, mine, theirs, turns[k])], size))
+        found.append((_threes(e, mine, theirs, turns[k]), size))
         if rings and k == 0:
             edges = _edge_carries(e, mine, theirs, rest[:2], turns[-1])
             rest = rest[2:]
-    return [*found, _raised(e, [edges], 2)] if rings else found
+    return [*found, ([edges], 2)] if rings else found
 
 
 def _raised(e: Emitter, columns: Sequence[Sequence[Any]], most: int) -> list[Any]:

@@ -68,7 +68,7 @@ FILTER_HOT = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Rule:
+class HeatBathRule:
     """Class tables in the form the kernel reads: for each register its terms and symmetry.
 
     ``shells``, ``filters`` and ``width`` are tuples of zeros: their lengths are compile-time
@@ -89,7 +89,7 @@ def rule(
     width: tuple[int, ...] | None = None,
     fold: bool = True,
     filters: tuple[Sequence[int], Floats] = ((), np.empty((0, WORDS))),
-) -> Rule:
+) -> HeatBathRule:
     """Prepare threshold planes (32, classes, 8) for shells of z1 (and z2) neighbours.
 
     ``filters`` are the sizes and steps of :func:`filter_terms`; ``width`` and
@@ -105,7 +105,7 @@ def rule(
     ]
     sizes, steps = filters
     further = filter_terms(steps, sizes)
-    return Rule(
+    return HeatBathRule(
         shells=tuple((0,) * z for z in shells),
         filters=tuple((0,) * z for z in sizes),
         width=zeros,
@@ -155,7 +155,12 @@ def visits(neighbors: Sites, order: npt.ArrayLike | None = None) -> Sites:
 
 
 def advance(
-    spins: Words, visited: Sites, table: Rule, state: Words, mcs: int, signs: Signs = UNSIGNED
+    spins: Words,
+    visited: Sites,
+    table: HeatBathRule,
+    state: Words,
+    mcs: int,
+    signs: Signs = UNSIGNED,
 ) -> None:
     """``mcs`` Monte Carlo steps, in place.
 
@@ -179,7 +184,13 @@ def advance(
 
 
 def arguments(
-    spins: Words, visited: Sites, table: Rule, state: Words, part: int, mcs: int, signs: Signs
+    spins: Words,
+    visited: Sites,
+    table: HeatBathRule,
+    state: Words,
+    part: int,
+    mcs: int,
+    signs: Signs,
 ) -> tuple[Any, ...]:
     """What :func:`heat_bath` takes for the words of one register."""
     tables = (table.terms[part], table.filter_terms[part], signs)
