@@ -23,7 +23,7 @@ from latticescape.physics.kernels.multispin import demon, demon_exchange
 from latticescape.physics.kernels.multispin.demon import demon_rule, digits_of, reach_of
 from latticescape.physics.kernels.multispin.demon_exchange import exchange_accounts
 from latticescape.physics.kernels.multispin.exchange import bond_table, first_order
-from latticescape.physics.kernels.multispin.heat_bath import visits
+from latticescape.physics.kernels.multispin.heat_bath import STRIP, visits
 from latticescape.physics.kernels.multispin.simd import aligned
 from latticescape.physics.kernels.multispin.thresholds import Words, seed_state
 
@@ -47,13 +47,21 @@ def evolved(lattice: Lattice, order: list[int], width: int, mcs: int = 30) -> Wo
     return spins
 
 
-@pytest.mark.parametrize("lattice", [square(5), honeycomb(3)], ids=lambda lattice: lattice.kind)
+@pytest.mark.parametrize("lattice", [square(5), square(46), honeycomb(3)], ids=str)
 def test_width_and_companions_change_no_bit(lattice: Lattice) -> None:
     order, plain = [3, 1, 6, 0, 7, 2, 5, 4], evolved(lattice, [*range(8)], 8)
     for width in (2, 4):
         assert evolved(lattice, [*range(8)], width).tobytes() == plain.tobytes()
     assert evolved(lattice, order, 8).tobytes() == plain[:, order].tobytes()
     assert len({plain[:, word].tobytes() for word in range(8)}) == 8
+
+
+def test_a_large_lattice_is_visited_strip_by_strip() -> None:
+    order = visits(square(46).neighbors(1))[:, 0] // 8
+    assert sorted(order) == list(range(46 * 46))
+    assert set(order[:STRIP]) == set(range(STRIP))
+    assert order[:3].tolist() == [0, 2, 4]
+    assert order[STRIP : STRIP + 2].tolist() == [STRIP, STRIP + 2]
 
 
 def test_steps_can_be_made_in_parts() -> None:

@@ -13,9 +13,9 @@ Sleep
     cycle for ever: on 3 × 3 sites of the square lattice 2 % of the replicas never left it. More
     sleep costs more steps: 35 % for all demons one time in eight.
 Law
-    Demons die at the end of a sweep, and a sweep takes equally many random numbers whatever
-    happens, so a point owns no more than its spins and generator, and its bits depend on nothing
-    else.
+    Demons die at the end of a strip of sites, and a sweep takes equally many random numbers
+    whatever happens, so a point owns no more than its spins and generator, and its bits depend on
+    nothing else.
 """
 
 from collections.abc import Sequence
@@ -34,6 +34,7 @@ from latticescape.physics.kernels.multispin.accounts import (
     new_demons,
     paid,
 )
+from latticescape.physics.kernels.multispin.heat_bath import STRIP
 from latticescape.physics.kernels.multispin.simd import (
     I64,
     WORDS,
@@ -158,9 +159,7 @@ def advance(spins: Words, visited: Any, rule: DemonRule, state: Words, mcs: int)
         (4, 8) uint64, from :func:`seed_state`; advanced by equally many outputs in every step.
     """
     kinds = (rule.shells, rule.field, rule.digits)
-    for part in range(len(rule.terms)):
-        tables = (rule.terms[part], rule.signs[part])
-        flips(spins, visited, tables, state, part, mcs, rule.width, kinds, rule.period)
+    flips(spins, visited, (rule.terms, rule.signs), state, mcs, rule.width, kinds, rule.period)
 
 
 @compiled
@@ -169,23 +168,44 @@ def flips(
     visited: Any,
     tables: Any,
     state: Any,
-    part: Any,
     mcs: Any,
     width: Any,
     kinds: Any,
     period: Any,
 ) -> None:
-    """Sweeps over all sites, for the words of one register."""
-    generator, sites = load_state(state, part, width), visited.shape[0]
+    """Sweeps over all sites, strip by strip, for the words of one register after another."""
+    sites = visited.shape[0]
     for _ in range(mcs):
-        for first in range(0, sites, DEMONS * period):
-            generator, accounts = new_demons(tables[0], generator, kinds[2], (0,))
-            end = min(first + DEMONS * period, sites)
-            whole = end - (end - first) % DEMONS
-            for visit in range(first, whole, DEMONS):
-                accounts = step(spins, visited, visit, tables, part, accounts, kinds, ALL)
-            for visit in range(whole, end):
-                accounts = step(spins, visited, visit, tables, part, accounts, kinds, (0,))
+        for begin in range(0, sites, STRIP):
+            for part in range(len(tables[0])):
+                own = (tables[0][part], tables[1][part])
+                end = min(begin + STRIP, sites)
+                flip_strip(spins, visited, begin, end, own, state, part, width, kinds, period)
+
+
+@compiled
+def flip_strip(
+    spins: Any,
+    visited: Any,
+    begin: Any,
+    end: Any,
+    tables: Any,
+    state: Any,
+    part: Any,
+    width: Any,
+    kinds: Any,
+    period: Any,
+) -> None:
+    """Visit some sites once, for the words of one register."""
+    generator = load_state(state, part, width)
+    for first in range(begin, end, DEMONS * period):
+        generator, accounts = new_demons(tables[0], generator, kinds[2], (0,))
+        last = min(first + DEMONS * period, end)
+        whole = last - (last - first) % DEMONS
+        for visit in range(first, whole, DEMONS):
+            accounts = step(spins, visited, visit, tables, part, accounts, kinds, ALL)
+        for visit in range(whole, last):
+            accounts = step(spins, visited, visit, tables, part, accounts, kinds, (0,))
     store_state(state, part, generator)
 
 

@@ -97,9 +97,13 @@ def combine(weights: Any, divisors: Any, histogram: Any) -> Any:
                 for replica in range(histogram.shape[1]):
                     for word in range(histogram.shape[2]):
                         found[row, replica, word] += weight * histogram[k, replica, word]
-        for replica in range(histogram.shape[1]):
-            for word in range(histogram.shape[2]):
-                found[row, replica, word] //= divisors[row]
+        # Exact, and faster than a division of integers: the combinations are far below 2^53.
+        divisor = np.float64(divisors[row])
+        if divisor != 1.0:
+            for replica in range(histogram.shape[1]):
+                for word in range(histogram.shape[2]):
+                    value = np.float64(found[row, replica, word])
+                    found[row, replica, word] = np.int64(value / divisor)
     return found
 
 
