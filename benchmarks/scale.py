@@ -22,18 +22,30 @@ from unittest.mock import patch
 import dask
 import numpy as np
 import psutil
-import zarr
 from distributed import Client, Scheduler, Worker, as_completed
 
-from benchmarks.timing import seconds_of
+from benchmarks.timing import cpu_seconds_of, seconds_of
+from latticescape.deploy.cli.store import describe
 from latticescape.physics import Ising, Schedule, square
-from latticescape.sweeps import Sweep, consolidate, kernel, plan, status, verify
+from latticescape.sweeps import (
+    Sweep,
+    catalogue,
+    consolidate,
+    kernel,
+    open_sweep,
+    plan,
+    status,
+    verify,
+)
 from latticescape.sweeps.execution.lease import acquire, lease_of
 from latticescape.sweeps.execution.run import Report, execute
 from latticescape.sweeps.execution.submit import submit_blocks
 from latticescape.sweeps.execution.tasks import TaskResult
 from latticescape.sweeps.store.status import PULSE_SECONDS, WATCH_SECONDS, LeaseCheck, end_lease
-from latticescape.sweeps.store.store import DONE, Store, create
+from latticescape.sweeps.store.store import Store, create
+
+# A disk would be all that differs.
+MEMORY = Path("/dev/shm")
 
 # Points a block of a lattice model, and processes that all workers share.
 BLOCK, HOSTS = 8, 2
@@ -110,25 +122,48 @@ def block_lines(blocks: int) -> Iterator[str]:
 
 
 def store_lines(sizes: Sequence[int]) -> Iterator[str]:
-    """Seconds to plan, create, and look through stores of so many blocks, all but one done."""
-    yield f"{'blocks':>9}{'plan':>9}{'create':>9}{'done':>9}{'pending':>9}{'status':>9}  seconds"
-    for blocks in sizes:
-        times = _store_seconds(numbered(blocks))
-        yield f"{blocks:9}" + "".join(f"{seconds:9.2f}" for seconds in times)
+    """CPU seconds to plan, create, and look through stores of so many blocks."""
+    _store_seconds(2)  # imports, and compiles
+    columns = [_store_seconds(blocks) for blocks in sizes]
+    yield f"{'CPU seconds':<40}" + "".join(f"{blocks:>9}" for blocks in sizes) + " blocks"
+    for name in columns[0]:
+        yield f"{name:<40}" + "".join(f"{column[name]:9.2f}" for column in columns)
 
 
-def _store_seconds(sweep: Sweep) -> list[float]:
-    with tempfile.TemporaryDirectory() as folder:
-        path, begin = Path(folder, "s.zarr"), time.perf_counter()
-        plan(sweep, block_points=1)
-        planned = time.perf_counter()
-        store = created(sweep, path)
-        times = [planned - begin, time.perf_counter() - planned]
-        # All but the last point, as where a sweep is nearly done.
-        for name, mark in (("done", True), ("state", DONE)):
-            zarr.open_array(path / name, mode="r+")[:-1] = mark
-        looks = (store.done, store.pending, lambda: status(path))
-        return times + [seconds_of(look) for look in looks]
+def _store_seconds(blocks: int) -> dict[str, float]:
+    sweep = numbered(blocks)
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        path = Path(folder, "s.zarr")
+
+        def read() -> object:
+            return open_sweep(path)["value"].values
+
+        before = {
+            "plan": lambda: plan(sweep, block_points=1),
+            "create": lambda: created(sweep, path),
+        }
+        seconds = {name: cpu_seconds_of(call) for name, call in before.items()}
+        _fill(path)
+        looks: dict[str, Callable[[], object]] = {
+            "status, all but one block done": lambda: status(path),
+            "list": lambda: catalogue(folder),
+            "info": lambda: describe(Store(path)),
+            "verify": lambda: verify(path),
+            "open_sweep": lambda: open_sweep(path),
+            "a variable, through xarray": read,
+        }
+        return seconds | {name: cpu_seconds_of(look) for name, look in looks.items()}
+
+
+def _fill(path: Path) -> None:
+    """Write a block, and copy its files to all others but the last, which is open."""
+    store = Store(path)
+    store.write(store.blocks[0], {"value": np.ones(1)})
+    for first in path.glob("*/c/0"):
+        if first.parents[1].name not in store.axes:
+            content = first.read_bytes()
+            for block in store.blocks[1:-1]:
+                first.with_name(str(block.number)).write_bytes(content)
 
 
 def task_lines(tasks: int) -> Iterator[str]:
@@ -311,7 +346,7 @@ def _each(name: str, seconds: float, number: int, of: str = "ms a block") -> str
 def report(
     *,
     blocks: int = 200,
-    sizes: Sequence[int] = (1_000, 10_000),
+    sizes: Sequence[int] = (10_000, 100_000),
     tasks: int = 2_000,
     workers: int = 1_000,
     seconds: float = 5.0,
@@ -321,7 +356,7 @@ def report(
         [
             *block_lines(blocks),
             *store_lines(sizes),
-            *task_lines(max(sizes)),
+            *task_lines(min(sizes)),
             *crowd_lines(workers, tasks, seconds),
         ]
     )

@@ -16,7 +16,7 @@ from latticescape.physics.kernels.kernel import ModelKernel
 from latticescape.physics.variables import SPINS
 from latticescape.sweeps.spec.sweep import Sweep, point_seeds
 from latticescape.sweeps.store.location import StorePath, locate
-from latticescape.sweeps.store.store import Store, open_dataset
+from latticescape.sweeps.store.store import Store, open_dataset, open_sweep
 
 
 @click.command(
@@ -80,7 +80,7 @@ def browse(
 
     def landscape_of(_: xr.Dataset) -> xr.Dataset:
         # In chunks, so that only a part of a large store is in memory at a time.
-        return compute(open_dataset(opened.location)) if stored is None else stored
+        return compute(open_sweep(store)) if stored is None else stored
 
     slab = observations if isinstance(observations, SlabSources) else None
     sources = Sources(

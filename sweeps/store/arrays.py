@@ -2,34 +2,24 @@
 
 import asyncio
 import hashlib
-import math
 import os
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import lru_cache
-from itertools import product
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import zarr
-from numcodecs.zstd import Zstd
-from zarr.codecs import BytesCodec
 
 from latticescape.physics.errors import DamageError
-from latticescape.physics.store_contents import check_frame
 from latticescape.sweeps.spec.plan import Block
-from latticescape.sweeps.store.chunk_reading import BoundedZstd
 from latticescape.sweeps.store.object_store import UnreachableError
 
 # What zarr raises for a chunk that cannot be decoded, or has another size, depends on the codec.
 DAMAGE = (RuntimeError, ValueError, TypeError, OSError)
 
 CHECKSUM_BYTES = 8
-
-# An array of fewer chunks is read through zarr.
-MIN_FILES = 64
 
 Array = zarr.Array[Any]
 Values = npt.NDArray[Any]
@@ -69,27 +59,6 @@ def read_chunks(arrays: Sequence[Array], block: Block) -> list[Values | DamageEr
         else:
             chunks.append(np.asarray(outcome).reshape(empty(array, block).shape))
     return chunks
-
-
-def read_array(array: Array, folder: object) -> Values:
-    """All of an array: directly from its files if they are plain ones, else through zarr.
-
-    A sweep of a million points may have ten thousand chunks a variable. zarr takes 0.9 ms to
-    assemble a chunk, whatever it holds; opening and decoding a file takes 0.09 ms.
-
-    Parameters
-    ----------
-    array
-        An array of a store.
-    folder
-        The folder of its metadata; anything but a Path is read through zarr.
-    """
-    if not isinstance(folder, Path) or not _is_plain(array):
-        return np.asarray(array[...])
-    try:
-        return _read_files(array, folder)
-    except DAMAGE:
-        return np.asarray(array[...])  # zarr's error names the damage
 
 
 def checksums(results: Mapping[str, Values]) -> npt.NDArray[np.uint64]:
@@ -153,32 +122,3 @@ def _event_loop(_process: int) -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     Thread(target=loop.run_forever, name="latticescape-arrays", daemon=True).start()
     return loop
-
-
-def _is_plain(array: Array) -> bool:
-    """Whether every chunk is a file of numbers compressed by zstd, as the store writes them."""
-    if array.shards is not None or array.nchunks < MIN_FILES or array.dtype.kind not in "fiub":
-        return False
-    codecs: tuple[Any, ...] = getattr(array.metadata, "codecs", ())
-    if [type(codec) for codec in codecs] != [BytesCodec, BoundedZstd]:
-        return False
-    endian = codecs[0].endian
-    return endian is None or bool(endian.value == "little")
-
-
-def _read_files(array: Array, folder: Path) -> Values:
-    values = np.full(array.shape, array.fill_value, array.dtype)
-    codec, key = Zstd(), array.metadata.encode_chunk_key
-    size = math.prod(array.chunks) * array.dtype.itemsize
-    counts = [-(-size // chunk) for size, chunk in zip(array.shape, array.chunks, strict=True)]
-    for place in product(*map(range, counts)):
-        try:
-            raw = (folder / key(place)).read_bytes()
-        except FileNotFoundError:
-            continue  # a chunk that holds only the fill value is not written
-        check_frame(raw, size)
-        chunk = np.frombuffer(codec.decode(raw), array.dtype).reshape(array.chunks)
-        region = tuple(slice(i * n, (i + 1) * n) for i, n in zip(place, array.chunks, strict=True))
-        inside = values[region]
-        inside[...] = chunk[tuple(map(slice, inside.shape))]
-    return values

@@ -1,22 +1,33 @@
-"""How zarr reads the chunks of a store, which may come from a stranger: bounded, with one error.
+"""How zarr reads the chunks of a store: bounded, since they may come from a stranger, and fast.
 
 A frame of zstd says how many bytes it becomes, and zarr would allocate as many. What zarr, its
 codecs and numpy raise for a damaged chunk depends on what is wrong with it.
+
+A sweep may have ten thousand chunks a variable, of a few bytes each. zarr takes 1.4 ms of CPU time
+to read one, in tasks and threads of its own; opening and decoding the file takes 0.1 ms.
 """
 
+import asyncio
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from threading import RLock
 from typing import Any
 
+import numpy as np
 import zarr
-from zarr.codecs import ZstdCodec
+from numcodecs.zstd import Zstd
+from zarr.codecs import BytesCodec, ZstdCodec
 from zarr.core.codec_pipeline import BatchedCodecPipeline
 from zarr.registry import register_codec, register_pipeline
+from zarr.storage import LocalStore
 
 from latticescape.physics.errors import DamageError, RequestError
 from latticescape.physics.store_contents import MAX_TEXT_BYTES, check_frame
+
+# Fewer chunks are read by zarr, which decodes several at a time.
+MIN_FILES = 64
 
 # What is raised for other reasons than damage.
 OTHER_REASONS = (RequestError, DamageError, MemoryError)
@@ -32,15 +43,48 @@ class BoundedZstd(ZstdCodec):
 
 
 class OneErrorPipeline(BatchedCodecPipeline):
-    """zarr's own pipeline, which raises a DamageError for a chunk that cannot be read."""
+    """zarr's own pipeline, which reads many files directly, and raises a DamageError for a chunk
+    that cannot be read."""
 
-    async def read(self, batch_info: Iterable[Any], *args: Any, **options: Any) -> Any:
+    async def read(
+        self, batch_info: Iterable[Any], out: Any, drop_axes: tuple[int, ...] = ()
+    ) -> Any:
+        chunks = list(batch_info)
         try:
-            return await super().read(batch_info, *args, **options)
+            if len(chunks) >= MIN_FILES and type(chunks[0][0].store) is LocalStore:
+                chunks = await asyncio.to_thread(self._read_files, chunks, out, drop_axes)
+            return await super().read(chunks, out, drop_axes)
         except OTHER_REASONS:
             raise
         except Exception as error:
             raise DamageError(str(error)) from error
+
+    def _read_files(self, chunks: Sequence[Any], out: Any, drop_axes: tuple[int, ...]) -> list[Any]:
+        """Read chunks from their files, and return those that are not numbers as we write them."""
+        left, codec, plain = [], Zstd(), self._is_plain()
+        for chunk in chunks:
+            place, spec, inside, outside, _ = chunk
+            try:
+                raw = Path(place.store.root, place.path).read_bytes()
+            except FileNotFoundError:  # a chunk that holds only the fill value is not written
+                out[outside] = spec.fill_value
+                continue
+            dtype = spec.dtype.to_native_dtype()
+            if not plain or dtype.kind not in "fciub":
+                left.append(chunk)
+                continue
+            check_frame(raw, math.prod(spec.shape) * dtype.itemsize)
+            little = dtype.newbyteorder("<")
+            values = np.frombuffer(codec.decode(raw), little).reshape(spec.shape)[inside]
+            out[outside] = values.squeeze(axis=drop_axes) if drop_axes else values
+        return left
+
+    def _is_plain(self) -> bool:
+        """Whether a chunk consists of the bytes of its values, compressed by zstd."""
+        endian = getattr(self.array_bytes_codec, "endian", None)
+        return [type(codec) for codec in self] == [BytesCodec, BoundedZstd] and (
+            endian is None or endian.value == "little"
+        )
 
 
 register_codec("zstd", BoundedZstd)

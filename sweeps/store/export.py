@@ -15,7 +15,7 @@ from latticescape.physics.extras import optional_imports
 from latticescape.physics.provenance import package_version
 from latticescape.physics.store_contents import check_array
 from latticescape.physics.variables import BOOKKEEPING, RESTART, SPINS, STATES, VARIABLES
-from latticescape.sweeps.store.arrays import DAMAGE, read_array
+from latticescape.sweeps.store.arrays import DAMAGE
 from latticescape.sweeps.store.atomic_write import atomic_write, check_parent, fsync, is_free
 from latticescape.sweeps.store.crate import METADATA, Crate
 from latticescape.sweeps.store.location import StorePath
@@ -237,7 +237,7 @@ class Results:
         name = column.array.basename
         check_array(self.store.location.contents, name, loaded=True)
         try:
-            return read_array(column.array, self.store.location.chunk(name))
+            return np.asarray(column.array[...])
         except DAMAGE as error:
             raise damage(self.store, f"{name} cannot be read", error) from error
 

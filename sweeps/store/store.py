@@ -26,13 +26,19 @@ from latticescape.physics.store_contents import check_array, check_group, check_
 from latticescape.physics.variables import BOOKKEEPING, STATES
 from latticescape.sweeps.functions.source_digest import Source
 from latticescape.sweeps.spec.axes import MAX_POINTS, columns_in, printed
-from latticescape.sweeps.spec.plan import Block, Plan, coarse_to_fine, cut, point_bytes
+from latticescape.sweeps.spec.plan import (
+    Block,
+    Plan,
+    box_shape,
+    coarse_to_fine,
+    cut,
+    point_bytes,
+)
 from latticescape.sweeps.store.arrays import (
     DAMAGE,
     canonical,
     checksums,
     empty,
-    read_array,
     read_chunks,
     write_chunks,
 )
@@ -48,6 +54,9 @@ if TYPE_CHECKING:
 
 _NAN = complex(np.nan, np.nan)
 _FILL: dict[str, Any] = {"f": np.nan, "c": _NAN, "i": 0, "u": 0, "b": False, "T": ""}
+
+# Bytes of a box of blocks: one read of many chunks costs less than many reads of one.
+BOX_BYTES = 32 * 2**20
 
 _MARKS = frozenset(variable.name for variable in BOOKKEEPING)
 
@@ -124,6 +133,13 @@ class Store:
         if math.prod(shape) > MAX_POINTS:
             raise self._damage("it has too many points", shape)
         return shape
+
+    @property
+    def box_shape(self) -> tuple[int, ...]:
+        """Number of points along each axis of a box of blocks to be read at once."""
+        first = self.blocks[0]
+        most = BOX_BYTES // (point_bytes(self.sweep) * first.points)
+        return box_shape(self.shape, first.shape, most)
 
     @property
     def digest(self) -> str:
@@ -397,7 +413,7 @@ class Store:
         RequestError
             If the store has lost the variable.
         """
-        return read_array(self._opened(name, mode="r"), self.location.chunk(name))
+        return np.asarray(self._opened(name, mode="r")[...])
 
     def _marks(self, name: str) -> npt.NDArray[Any]:
         """A mark at every point of the grid; an unreadable one counts as never written."""
@@ -565,7 +581,8 @@ def open_sweep(path: StorePath) -> "xr.Dataset":
     """
     opened = Store(path)
     opened.check_axes()
-    return open_dataset(opened.location)
+    chunks = dict(zip(opened.columns, opened.box_shape, strict=True))
+    return open_dataset(opened.location, chunks=chunks)
 
 
 def open_dataset(location: Location, *, loaded: bool = False, **options: Any) -> "xr.Dataset":

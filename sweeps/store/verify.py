@@ -8,15 +8,12 @@ import numpy as np
 
 from latticescape.physics.errors import DamageError
 from latticescape.physics.variables import BOOKKEEPING
-from latticescape.sweeps.spec.plan import Block, box_shape, cut, point_bytes
+from latticescape.sweeps.spec.plan import Block, cut
 from latticescape.sweeps.store.arrays import checksums
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.store import DONE, Points, Store
 
 MARKS = tuple(variable.name for variable in BOOKKEEPING)
-
-# Bytes read at a time: every read costs a part of a millisecond for each of 32 arrays.
-BOX_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -131,10 +128,8 @@ def _damages(store: Store) -> Iterator[Damage]:
 
 def _boxes(store: Store) -> Iterator[tuple[Block, list[Block]]]:
     """Boxes of blocks that fit into memory, each with its blocks, in order."""
-    grid, first = store.sweep.shape, store.blocks[0]
-    most = BOX_BYTES // (point_bytes(store.sweep) * first.points)
-    shape = box_shape(grid, first.shape, most)
-    boxes, inside = cut(grid, shape), defaultdict[tuple[int, ...], list[Block]](list)
+    shape = store.box_shape
+    boxes, inside = cut(store.shape, shape), defaultdict[tuple[int, ...], list[Block]](list)
     for block in store.blocks:
         inside[tuple(a - a % n for a, n in zip(block.start, shape, strict=True))].append(block)
     return ((box, inside[box.start]) for box in boxes)
