@@ -28,8 +28,8 @@ from latticescape.analysis.app.panes import (
     ProgressPane,
     SlicesPane,
     SnapshotPane,
-    nearest_point,
     note,
+    tapped_place,
 )
 from latticescape.analysis.app.view import NOTHING, Shown, View
 from latticescape.analysis.plots.labels import place_text, symbol_of
@@ -75,7 +75,7 @@ class Browser:
         self.snapshot = SnapshotPane(self.reader, shown.simulate)
         self.slices = SlicesPane(
             self.reader,
-            lambda axis, x: self.view.move(**nearest_point(self.reader, (axis,), (x,))),
+            lambda name, x: self.view.move(**tapped_place(self.reader, (name,), (x,))),
         )
         landscape = shown.landscape()
         self.landscape = (
@@ -121,6 +121,11 @@ class Browser:
     def _slider(self, dim: str) -> Any:
         size = self.reader.ds.sizes[dim]
         order = range(size)
+        if dim == self.reader.points:
+            options = {f"{i + 1} of {size}": i for i in order}
+            return pn.widgets.DiscreteSlider(
+                label=dim, options=options, value=self.view.place[dim], width=WIDTH
+            )
         if dim in self.reader.axes:
             order = np.argsort(self.reader.coordinates(dim), kind="stable").tolist()
         options = {place_text(self.reader.ds, dim, i).split(" = ")[-1]: i for i in order}
@@ -163,7 +168,7 @@ class Browser:
         )  # fmt: skip
         below = [self.histogram.layout] if self.reader.has_histograms else []
         below += [self.snapshot.layout] if self.reader.has_snapshots else []
-        if len(self.reader.axes) > 1 or not below:  # else the map is the only slice
+        if len(self.reader.parameters) > 1 or not below:  # else the map is the only slice
             below.append(self.slices.layout)
         bottom = pn.Row(
             *below, sizing_mode="stretch_width", styles={"border-top": "1px solid #DDD"}
@@ -220,11 +225,11 @@ class Browser:
             self.view.move(**{dim: index})
 
     def _tapped(self, x: float, y: float) -> None:
-        self.view.move(**nearest_point(self.reader, (self.view.x, self.view.y), (x, y)))
+        self.view.move(**tapped_place(self.reader, (self.view.x, self.view.y), (x, y)))
 
     def _tapped_landscape(self, place: Mapping[str, float]) -> None:
-        there = {axis: value for axis, value in place.items() if axis in self.reader.axes}
-        self.view.move(**nearest_point(self.reader, list(there), list(there.values())))
+        there = {axis: value for axis, value in place.items() if axis in self.reader.parameters}
+        self.view.move(**tapped_place(self.reader, list(there), list(there.values())))
 
     def _axes_changed(self, *events: Any) -> None:
         view = self.view
@@ -239,7 +244,8 @@ class Browser:
         changed = {dim for dim, index in event.new.items() if event.old.get(dim) != index}
         for dim in changed:
             self.sliders[dim].value = event.new[dim]
-        if changed - set(self.view.map_axes):
+        drawn = {self.reader.points} if self.reader.points else {*self.view.map_axes}
+        if changed - drawn:
             self._draw_maps()
             self._draw_landscape()
         self._draw_point()

@@ -118,7 +118,11 @@ class ExportPane:
 
     def __init__(self, shown: Shown, view: View, landscape: LandscapePane | None) -> None:
         self.shown, self.reader, self.view, self.landscape = shown, shown.reader, view, landscape
-        pictures = [MAP, SECOND, *(f"{SLICE}{axis}" for axis in self.reader.axes)]
+        pictures = [
+            MAP,
+            SECOND,
+            *(f"{SLICE}{axis}" for axis in self.reader.axes if axis != self.reader.points),
+        ]
         pictures += [HISTOGRAM] * self.reader.has_histograms
         pictures += [SNAPSHOT] * ("spins" in self.reader.ds)
         pictures += [LANDSCAPE] * bool(landscape and landscape.parameters)
@@ -167,6 +171,7 @@ class ExportPane:
             assert self.landscape is not None
             at, axes = self.view.at(self.reader), self.landscape.axes
             fixed = {axis: at[axis] for axis in self.landscape.parameters if axis not in axes}
+            fixed = {} if self.landscape.scattered else fixed
             return Call("landscape_map", ("distances",), (), self._image(), fixed)
         if chosen == SNAPSHOT:
             ds = self.reader.ds
@@ -187,16 +192,21 @@ class ExportPane:
         if chosen.startswith(SLICE):
             axes = (chosen.removeprefix(SLICE),)
         arguments: dict[str, object] = dict(zip(("x", "y"), reversed(axes), strict=False))
-        dims = [d for d in (*self.reader.axes, *self.reader.within(name)) if d not in axes]
+        drawn = {*axes} if chosen.startswith(SLICE) else {*axes, self.reader.points}
+        dims = [d for d in (*self.reader.axes, *self.reader.within(name)) if d not in drawn]
         if dims:
-            values = {dim: self.reader.ds[dim].to_numpy()[view.place[dim]] for dim in dims}
-            arguments["at"] = {
-                dim: value.item() if hasattr(value, "item") else str(value)
-                for dim, value in values.items()
-            }
+            arguments["at"] = {dim: self._value(dim) for dim in dims}
         if view.log:
             arguments["log"] = True
         return Call("variable_map", ("sweep",), (name,), arguments)
+
+    def _value(self, dim: str) -> object:
+        """Return the value of a dimension at the place, or its word."""
+        reader, index = self.reader, self.view.place[dim]
+        if dim in reader.axes and dim != reader.points and (words := reader.words(dim)):
+            return words[int(reader.coordinates(dim)[index])]
+        value = reader.ds[dim].to_numpy()[index]
+        return value.item() if hasattr(value, "item") else str(value)
 
     def _image(self) -> dict[str, object]:
         return {} if self.view.image == ALL else {"image": self.view.image}
@@ -211,4 +221,4 @@ class ExportPane:
             return ds
         names = [n for n in (name, f"{name}_se") if n in ds]
         values = {n: (reader.axes, reader.values(n), ds[n].attrs) for n in names}
-        return xr.Dataset(values, {axis: ds[axis] for axis in reader.axes})
+        return xr.Dataset(values, {name: ds[name] for name in reader.parameters})

@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from bokeh.events import RangesUpdate, Reset, Tap
 from bokeh.models import (
+    BasicTicker,
     BoxAnnotation,
     ColorBar,
     ColumnDataSource,
     CrosshairTool,
+    FixedTicker,
     HoverTool,
     LinearColorMapper,
     LogColorMapper,
@@ -22,6 +24,7 @@ from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 
 from latticescape.analysis.plots.labels import IMAGES, MARK, MISSING
+from latticescape.analysis.plots.values import Surface
 
 Floats = npt.NDArray[Any]
 Tapped = Callable[[float, float], None]
@@ -55,6 +58,16 @@ def blank(height: int, **looks: Any) -> Any:
         axis.axis_label_text_font_size = "12px"
         axis.major_label_text_font_size = "11px"
     return empty
+
+
+def label_axis(axis: Any, label: str, words: Sequence[str] = ()) -> None:
+    """Set the label of an axis, and the words that its numbers stand for."""
+    axis.axis_label = label
+    if words:
+        axis.ticker = FixedTicker(ticks=list(range(len(words))))
+    elif isinstance(axis.ticker, FixedTicker):
+        axis.ticker = BasicTicker()
+    axis.major_label_overrides = dict(enumerate(words))
 
 
 def bars(plot: Any, source: ColumnDataSource, colour: str, base: Any = "x") -> None:
@@ -94,6 +107,12 @@ class MapFigure:
         self._bar.major_label_text_font_size = "11px"
         if bar:
             self.figure.add_layout(self._bar, "right")
+        self.points = ColumnDataSource({"x": [], "y": [], "value": []})
+        self._dots = self.figure.scatter(
+            "x", "y", source=self.points, size=9, line_color="white", line_width=1,
+            fill_color={"field": "value", "transform": self._mappers[False]},
+        )  # fmt: skip
+        self.missing = self._marks(size=6, fill_alpha=0, line_color="#777777")
         self._lines: dict[str, ColumnDataSource] = {}
         for dash in ("solid", "dashed"):
             self._lines[dash] = ColumnDataSource({"xs": [], "ys": []})
@@ -122,6 +141,7 @@ class MapFigure:
         *,
         title: str,
         log: bool = False,
+        words: tuple[Sequence[str], Sequence[str]] = ((), ()),
     ) -> None:
         """Replace the values.
 
@@ -137,6 +157,8 @@ class MapFigure:
             The figure's title.
         log
             Logarithmic colours; values that are not positive count as missing.
+        words
+            What the numbers of x and y stand for, if they do.
         """
         if log:
             values = np.where(values > 0, values, np.nan)
@@ -151,11 +173,67 @@ class MapFigure:
                 start, *_, end = edges_of(along).tolist()
                 range_.update(start=start, end=end, reset_start=start, reset_end=end)
         self._draw(((x.start, x.end), (y.start, y.end)) if same else (None, None))
-        self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = labels[:2]
+        self._label(labels, title, words, ("$x", "$y", "@image"))
+
+    def show_points(
+        self,
+        points: Floats,
+        surface: Surface | None,
+        labels: tuple[str, str, str],
+        *,
+        title: str,
+        log: bool = False,
+        words: tuple[Sequence[str], Sequence[str]] = ((), ()),
+    ) -> None:
+        """Replace the values by points on no grid, on the surface between them if there is one.
+
+        Parameters
+        ----------
+        points
+            (n, 3): x, y and value, NaN where missing.
+        surface
+            Values between the points.
+        labels, title, log, words
+            As of :meth:`show`.
+        """
+        x, y, values = points.T
+        parts = [values, *([] if surface is None else [surface.values.ravel()])]
+        seen = np.concatenate(parts)
+        self._scale(seen[seen > 0] if log else seen, log=log)
+        known = np.isfinite(values) & ((values > 0) | (not log))
+        self.points.data = {"x": x[known], "y": y[known], "value": values[known]}
+        self.mark(self.missing, points[~known, :2])
+        self.figure.background_fill_color = "white"
+        for mapper in self._mappers.values():
+            mapper.nan_color = "rgba(255,255,255,0)"
+        self._hover.renderers = [self._dots]
+        if surface is None:
+            self._shown = None
+            self.image.data = {"image": [], "x": [], "y": [], "dw": [], "dh": []}
+        else:
+            self._shown = (surface.values, surface.x, surface.y)
+            self._draw((None, None))
+        for along, range_ in zip((x, y), (self.figure.x_range, self.figure.y_range), strict=True):
+            margin = 0.05 * float(np.ptp(along)) or 0.5
+            start, end = float(along.min()) - margin, float(along.max()) + margin
+            range_.update(start=start, end=end, reset_start=start, reset_end=end)
+        self._label(labels, title, words, ("@x", "@y", "@value"))
+
+    def _label(
+        self,
+        labels: tuple[str, str, str],
+        title: str,
+        words: tuple[Sequence[str], Sequence[str]],
+        shown: tuple[str, str, str],
+    ) -> None:
+        for axis, label, named in zip(self.figure.axis, labels[:2], words, strict=True):
+            label_axis(axis, label, named)
         self.figure.title.text = title
+        formats = ("{0.0000}", "{0.0000}", "{0.00000}")
         self._hover.tooltips = [
-            (labels[0], "$x{0.0000}"), (labels[1], "$y{0.0000}"), (labels[2], "@image{0.00000}")
-        ]  # fmt: skip
+            (label, value + digits)
+            for label, value, digits in zip(labels, shown, formats, strict=True)
+        ]
 
     def contour(self, lines: Mapping[str, Sequence[Floats]]) -> None:
         """Replace the contour lines, (n, 2) each, by their dash."""
@@ -186,6 +264,7 @@ class MapFigure:
         mapper.update(low=low, high=high)
         if self._glyph.glyph.color_mapper is not mapper:
             self._glyph.glyph.color_mapper = mapper
+            self._dots.glyph.fill_color = {"field": "value", "transform": mapper}
             self._bar.color_mapper = mapper
 
     def _zoomed(self, event: RangesUpdate) -> None:
@@ -216,10 +295,13 @@ class CurveFigure:
     def __init__(self, height: int, tapped: Tapped) -> None:
         self.figure = blank(height, x_range=Range1d(0, 1), y_range=Range1d(0, 1))
         self._dots: list[Any] = []
+        self._joins: list[Any] = []
         self._curves: list[ColumnDataSource] = []
         for colour in (*IMAGES, "black"):
             source = ColumnDataSource({"x": [], "y": [], "low": [], "high": []})
-            self.figure.line("x", "y", source=source, color=colour, line_width=1.5)
+            self._joins.append(
+                self.figure.line("x", "y", source=source, color=colour, line_width=1.5)
+            )
             self._dots.append(self.figure.scatter("x", "y", source=source, color=colour, size=4))
             bars(self.figure, source, colour)
             self._curves.append(source)
@@ -240,8 +322,13 @@ class CurveFigure:
         labels: tuple[str, str],
         *,
         title: str = "",
+        joined: bool = True,
+        words: Sequence[str] = (),
     ) -> None:
-        """Replace the curves: values with standard errors or None, in the order of colours."""
+        """Replace the curves: values with standard errors or None, in the order of colours.
+
+        ``joined`` draws lines through them, if x is not of words.
+        """
         for number, source in enumerate(self._curves):
             values, error = curves[number] if number < len(curves) else (x[:0], None)
             spread = np.zeros(len(values)) if error is None else np.nan_to_num(error)
@@ -249,7 +336,9 @@ class CurveFigure:
                 "x": x[: len(values)], "y": values, "low": values - spread, "high": values + spread
             }  # fmt: skip
         for dots in self._dots:
-            dots.visible = len(x) <= MOST_DOTS
+            dots.visible = len(x) <= MOST_DOTS or not joined
+        for line in self._joins:
+            line.visible = joined and not words
         ends = [source.data[end] for source in self._curves for end in ("low", "high")]
         for range_, seen in (
             (self.figure.x_range, x),
@@ -260,7 +349,8 @@ class CurveFigure:
             margin = 0.06 * (high - low) or 0.5
             start, end = low - margin, high + margin
             range_.update(start=start, end=end, reset_start=start, reset_end=end)
-        self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = labels
+        label_axis(self.figure.xaxis[0], labels[0], words)
+        self.figure.yaxis.axis_label = labels[1]
         self.figure.title.text = title
 
     def mark_point(self, x: float) -> None:

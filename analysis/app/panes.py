@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from latticescape.analysis.app.figures import CurveFigure, MapFigure, Tapped, ba
 from latticescape.analysis.app.reader import Reader
 from latticescape.analysis.app.view import ALL, NOTHING, Simulate, View, Words, symbol
 from latticescape.analysis.inference.estimation.deviance import part_of
-from latticescape.analysis.inference.landscapes.landscape import check_grid
+from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.analysis.plots.labels import (
     IMAGES,
     LATTICE_SPECIES,
@@ -29,17 +30,22 @@ from latticescape.analysis.plots.values import (
     CONTOUR_POINTS,
     Estimate,
     Shares,
+    Surface,
     distance_table,
     estimate_of,
     images_of_composition,
+    is_scattered,
     landscape_of,
     lattice_with,
     layers,
     observed_shares,
+    s2_between,
     short_labels,
     simulated_shares,
     snapshot,
+    surface_between,
 )
+from latticescape.physics.errors import RequestError
 
 TOP, BOTTOM, SLICES = 405, 375, 360
 
@@ -55,20 +61,24 @@ def note(text: str, height: int) -> Any:
     )
 
 
-def nearest_point(reader: Reader, axes: Sequence[str], places: Sequence[float]) -> dict[str, int]:
-    """Return the index along each axis nearest to where a figure was tapped."""
-    return {
-        axis: int(np.argmin(np.abs(reader.coordinates(axis) - value)))
-        for axis, value in zip(axes, places, strict=False)
-        if axis
-    }
+def tapped_place(
+    reader: Reader, parameters: Sequence[str], values: Sequence[float]
+) -> dict[str, int]:
+    """Return the index along each axis of the point nearest to where a figure was tapped."""
+    squares: dict[str, Any] = {}
+    for name, value in zip(parameters, values, strict=False):
+        if name:
+            axis, column = reader.axis_of(name), reader.coordinates(name)
+            far = (column - value) / (float(np.ptp(column)) or 1.0)
+            squares[axis] = squares.get(axis, 0.0) + far**2
+    return {axis: int(np.argmin(distances)) for axis, distances in squares.items()}
 
 
 def curve_through(
-    reader: Reader, name: str, axis: str, view: View
+    reader: Reader, name: str, parameter: str, view: View
 ) -> tuple[Any, tuple[Any, Any | None]]:
-    """Return an axis in ascending order, and a variable along it with its standard errors."""
-    x = reader.coordinates(axis)
+    """Return a parameter in ascending order, and a variable along its axis with standard errors."""
+    x, axis = reader.coordinates(parameter), reader.axis_of(parameter)
     order = np.argsort(x, kind="stable")
     values = reader.surface(name, (axis,), view.place)[order]
     error = f"{name}_se"
@@ -77,10 +87,13 @@ def curve_through(
 
 
 class MapPane:
-    """One variable over the axes of the map: a colour map over two axes, a curve over one."""
+    """One variable over the axes of the map: a colour map over two axes, a curve over one.
+
+    Points on no grid are dots over two of their parameters, on a surface if there are no others.
+    """
 
     def __init__(self, reader: Reader, spans: tuple[Span, Span], tapped: Tapped) -> None:
-        self.reader, two = reader, len(reader.axes) > 1
+        self.reader, two = reader, len(reader.parameters) > 1
         self.map = MapFigure(TOP, spans, tapped) if two else None
         self.curve = None if two else CurveFigure(TOP, tapped)
         shown = self.map or self.curve
@@ -94,8 +107,9 @@ class MapPane:
             return
         axes, reader = view.map_axes, self.reader
         labels = [view.label(reader, axis) for axis in axes]
-        values = reader.surface(name, axes, view.place)
-        fixed = [a for a in reader.axes if a not in axes]
+        drawn = axes if reader.points is None else (reader.points,)
+        values = reader.surface(name, drawn, view.place)
+        fixed = [a for a in reader.axes if a not in drawn]
         missing = int(np.isnan(values).sum())
         notes = [
             view.words(reader, [*fixed, *reader.within(name)]),
@@ -103,22 +117,38 @@ class MapPane:
         ]
         notes = ["; ".join(filter(None, notes))]
         title = "\n".join(filter(None, [view.label(reader, name), *notes]))
-        if self.map is not None:
+        named: dict[str, Any] = {
+            "labels": (labels[-1], labels[0], view.label(reader, name)),
+            "title": title,
+        }
+        if self.map is not None and reader.points is not None:
+            points = np.column_stack([*(reader.coordinates(a) for a in axes[::-1]), values])
+            surface = None
+            if len(reader.columns[reader.points]) == 2:
+                surface = surface_between(points[:, :2], points[:, 2])
+            words = reader.words(view.x), reader.words(view.y)
+            self.map.show_points(points, surface, **named, log=view.log, words=words)
+        elif self.map is not None:
             orders = [np.argsort(reader.coordinates(axis), kind="stable") for axis in axes]
             y, x = (reader.coordinates(a)[o] for a, o in zip(axes, orders, strict=True))
             self.map.show(
                 values[np.ix_(*orders)],
                 (x, y),
-                (labels[1], labels[0], view.label(reader, name)),
-                title=title,
+                **named,
                 log=view.log,
+                words=(reader.words(view.x), reader.words(view.y)),
             )
         elif self.curve is not None:
             x, (heights, errors) = curve_through(reader, name, view.x, view)
             if view.log:
                 heights = np.where(heights > 0, heights, np.nan)
-            words = view.label(reader, view.x), view.label(reader, name)
-            self.curve.show(x, [(heights, errors)], words, title=title)
+            self.curve.show(
+                x,
+                [(heights, errors)],
+                (view.label(reader, view.x), view.label(reader, name)),
+                title=title,
+                words=reader.words(view.x),
+            )
 
     def mark_point(self, view: View) -> None:
         """Mark the point."""
@@ -130,19 +160,20 @@ class MapPane:
 
 
 class SlicesPane:
-    """The first map's variable through the point along every axis, with standard errors."""
+    """The first map's variable through the point along every axis, with standard errors; at all
+    points on no grid, over each of their parameters."""
 
     def __init__(self, reader: Reader, tapped: Callable[[str, float], None]) -> None:
-        self.reader = reader
-        height = max(BOTTOM // len(reader.axes), BOTTOM // 3)
+        self.reader, number = reader, len(reader.parameters)
+        height = max(BOTTOM // number, BOTTOM // 3)
 
         def along(axis: str, x: float, _: float) -> None:
             tapped(axis, x)
 
-        self.curves = {axis: CurveFigure(height, partial(along, axis)) for axis in reader.axes}
+        self.curves = {n: CurveFigure(height, partial(along, n)) for n in reader.parameters}
         for curve in self.curves.values():
             curve.figure.title.text_font_size = "11px"
-            curve.figure.yaxis.ticker.desired_num_ticks = 3 if len(reader.axes) > 2 else 6
+            curve.figure.yaxis.ticker.desired_num_ticks = 3 if number > 2 else 6
             curve.figure.yaxis.minor_tick_line_color = None
         look = {"width": SLICES} if reader.has_histograms else {"sizing_mode": "stretch_width"}
         figures = [
@@ -154,13 +185,16 @@ class SlicesPane:
     def draw(self, view: View) -> None:
         """Draw the slices."""
         place = view.at(self.reader)
-        for axis, curve in self.curves.items():
-            x, values = curve_through(self.reader, view.variable, axis, view)
-            others = view.words(self.reader, [a for a in self.reader.axes if a != axis])
-            labels = (symbol(self.reader.ds[axis]), "")
-            title = f"{view.variable} along {symbol_of(axis)}" + (f" at {others}" if others else "")
-            curve.show(x, [values], labels, title=title)
-            curve.mark_point(place[axis])
+        for name, curve in self.curves.items():
+            x, values = curve_through(self.reader, view.variable, name, view)
+            axis = self.reader.axis_of(name)
+            rest = [a for a in self.reader.axes if a not in (axis, self.reader.points)]
+            others = view.words(self.reader, rest)
+            labels = (symbol(self.reader.ds[name]), "")
+            title = f"{view.variable} along {symbol_of(name)}" + (f" at {others}" if others else "")
+            words = self.reader.words(name)
+            curve.show(x, [values], labels, title=title, joined=axis == name, words=words)
+            curve.mark_point(place[name])
 
 
 class ProgressPane:
@@ -218,11 +252,12 @@ class LandscapePane:
         posterior: xr.Dataset | None,
         spans: tuple[Span, Span],
         tapped: Callable[[dict[str, float]], None],
-        estimates: dict[object, Estimate] | None = None,
+        estimates: dict[object, Any] | None = None,
     ) -> None:
         self.landscape, self.posterior = landscape, posterior
         self.estimates = {} if estimates is None else estimates
-        self.parameters = check_grid(landscape, "the page of a landscape", "latticescape fit")
+        self.parameters = parameters_of(landscape)
+        self.scattered = is_scattered(landscape["s2_total"])
         self.species = species_of(landscape)
         self.axes: list[str] = list(self.parameters[:2])
         self.images = [str(n) for n in landscape[part_of(landscape)].to_numpy()[:MOST_IMAGES]]
@@ -256,7 +291,7 @@ class LandscapePane:
         chosen = [axis for axis in (view.x, view.y) if axis in self.parameters]
         others = [axis for axis in self.parameters if axis not in chosen]
         self.axes = (chosen + others)[:2]
-        fixed = {axis: place[axis] for axis in self.parameters if axis not in self.axes}
+        fixed = {} if self.scattered else {axis: place[axis] for axis in others[2 - len(chosen) :]}
         cut = self.landscape.sel(fixed, method="nearest") if fixed else self.landscape
         at = ", ".join(
             place_text(
@@ -288,17 +323,19 @@ class LandscapePane:
         self, figure: MapFigure, cut: xr.Dataset, image: object, at: str, *, small: bool = False
     ) -> None:
         landscape, name = landscape_of(cut, image)
-        s2 = distance_table(landscape, self.axes)["s2"]
+        table = distance_table(landscape, self.axes)
+        s2 = table["s2"]
         labels = [symbol(s2[a]) if small else axis_label(s2[a], self.species) for a in self.axes]
         title = f"S², {name}" if small else f"Squared statistical distance S², {name}"
+        points = SMALL if small else CONTOUR_POINTS
+        key = (id(self.landscape), tuple(self.axes), image, at, points)
+        estimate = surface = None
         if not s2.notnull().any():
             title += "\nnot computed yet"
         else:
-            points = SMALL if small else CONTOUR_POINTS
-            key = (id(self.landscape), tuple(self.axes), image, at, points)
-            if key not in self.estimates:
-                self.estimates[key] = estimate_of(landscape, self.axes, points=points)
-            estimate = self.estimates[key]
+            with suppress(RequestError):  # points on no grid may be too few yet
+                estimate, surface = self._estimate(landscape, table, key)
+        if estimate is not None:
             best = [estimate.fit.parameters[axis][0] for axis in self.axes]
             figure.mark(figure.best, np.array([best]))
             figure.contour(estimate.contours)
@@ -309,13 +346,29 @@ class LandscapePane:
             title = "\n".join([title, lines[0], *filter(None, ["; ".join(lines[1:])])])
         if small:
             figure.figure.title.text_font_size = "10px"
-        figure.show(
-            s2.to_numpy(),
-            (s2[self.axes[0]].to_numpy(), s2[self.axes[1]].to_numpy()),
-            (labels[0], labels[1], "S²"),
-            title=title,
-            log=not bool((s2 <= 0).any()),
-        )
+        coordinates = s2[self.axes[0]].to_numpy(), s2[self.axes[1]].to_numpy()
+        named: dict[str, Any] = {"labels": (labels[0], labels[1], "S²"), "title": title}
+        log = not bool((s2 <= 0).any())
+        if not self.scattered:
+            figure.show(s2.to_numpy(), coordinates, **named, log=log)
+            return
+        columns = np.column_stack([*coordinates, s2.to_numpy()])
+        order = np.argsort(-columns[:, 2])  # the lowest on top
+        figure.show_points(columns[order], surface, **named, log=log)
+
+    def _estimate(
+        self, landscape: xr.Dataset, table: xr.Dataset, key: tuple[Any, ...]
+    ) -> tuple[Estimate, Surface | None]:
+        """Return the fit of a landscape, and the surface between points in two parameters."""
+        if key not in self.estimates:
+            over = list(self.parameters) if self.scattered else self.axes
+            estimate = estimate_of(landscape, over, points=key[-1])
+            surface = None
+            if self.scattered and len(over) == 2:
+                surface = s2_between(landscape, table, self.axes)
+            self.estimates[key] = estimate, surface
+        made: tuple[Estimate, Surface | None] = self.estimates[key]
+        return made
 
     def _intervals(self) -> list[tuple[float, float]]:
         """Return the central 95 % and 68 % of the only parameter's samples."""

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from latticescape.analysis.plots.labels import WITHIN_A_POINT
+from latticescape.analysis.plots.labels import WITHIN_A_POINT, WORDS
+from latticescape.analysis.plots.values import columns_along, numbered
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import GEOMETRIES
 from latticescape.physics.variables import RESTART
@@ -89,7 +90,7 @@ class Reader:
     Raises
     ------
     RequestError
-        If the Dataset has no axis, or one that is not of numbers.
+        If the Dataset has no axis, or one without values.
 
     Examples
     --------
@@ -111,21 +112,43 @@ class Reader:
         self.axes = tuple(str(dim) for dim in dims if dim not in WITHIN_A_POINT)
         if not self.axes or not all(self.ds.sizes[axis] for axis in self.axes):
             raise RequestError("there is nothing to browse", came="no axis", allowed="a sweep")
-        for axis in self.axes:
-            if axis not in self.ds.coords or self.ds[axis].dtype.kind not in "fiu":
-                points = axis not in self.ds.coords
-                raise RequestError(
-                    "only axes of numbers can be browsed",
-                    came=f"points along {axis}" if points else f"words along {axis}",
-                    allowed="a sweep over a grid of numbers",
-                    hint="latticescape map, or latticescape fit",
-                )
+        self.columns = {axis: self._columns(axis) for axis in self.axes}
+        if not all(self.columns.values()):
+            raise RequestError(
+                "an axis that has no values cannot be browsed",
+                came=next(axis for axis, names in self.columns.items() if not names),
+                allowed="a sweep with values of its axes",
+            )
         self.done = self._read_done()
         self.failed = self._count_failed(self.done)
         self._kept: OrderedDict[object, Values] = OrderedDict()
 
     def _open(self) -> xr.Dataset:
-        return without_markup(self._unchecked())
+        ds = numbered(without_markup(self._unchecked()))
+        # Points in one parameter are an axis of it.
+        alone = {d: names[0] for d in ds.dims if len(names := columns_along(ds, d)) == 1}
+        return ds.swap_dims({d: n for d, n in alone.items() if d not in WITHIN_A_POINT})
+
+    def _columns(self, axis: str) -> list[str]:
+        return [axis] if axis in self.ds.coords else columns_along(self.ds, axis)
+
+    @property
+    def points(self) -> str | None:
+        """The axis of points on no grid, whose parameters are :attr:`columns`; None on a grid."""
+        return next((axis for axis in self.axes if axis not in self.ds.coords), None)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The parameters of all axes."""
+        return tuple(name for names in self.columns.values() for name in names)
+
+    def axis_of(self, parameter: str) -> str:
+        """Return the axis that a parameter varies along."""
+        return next(axis for axis, names in self.columns.items() if parameter in names)
+
+    def words(self, parameter: str) -> list[str]:
+        """Return the words that the values of a parameter stand for; none for numbers."""
+        return list(self.ds[parameter].attrs.get(WORDS, []))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -148,9 +171,9 @@ class Reader:
         """Whether points have spins on a lattice that can be drawn; slabs have not."""
         return str(self.ds.attrs.get("lattice")) in GEOMETRIES
 
-    def coordinates(self, axis: str) -> Values:
-        """Return the values along an axis, in the order of the store."""
-        values: Values = self.ds[axis].to_numpy()
+    def coordinates(self, parameter: str) -> Values:
+        """Return the values of a parameter along its axis, in the order of the store."""
+        values: Values = self.ds[parameter].to_numpy()
         return values
 
     def within(self, variable: str) -> list[str]:

@@ -18,7 +18,7 @@ from latticescape.analysis.plots.labels import (
     symbol_of,
     with_unit,
 )
-from latticescape.analysis.plots.values import Estimate
+from latticescape.analysis.plots.values import on_axis
 
 Words = npt.NDArray[np.uint64]
 Simulate = Callable[[dict[str, float]], Words]
@@ -85,7 +85,7 @@ class Shown:
     landscape_of: Callable[[xr.Dataset], xr.Dataset] | None = None
     posterior: xr.Dataset | None = None
     simulate: Simulate | None = None
-    estimates: dict[object, Estimate] = field(default_factory=dict)
+    estimates: dict[object, Any] = field(default_factory=dict)
     _landscape: tuple[int, xr.Dataset] | None = None
 
     @property
@@ -103,7 +103,7 @@ class Shown:
             return None
         version = self.reader.version
         if self._landscape is None or self._landscape[0] != version:
-            self._landscape = version, self.landscape_of(self.reader.ds)
+            self._landscape = version, on_axis(self.landscape_of(self.reader.ds))
             self.estimates.clear()
         return self._landscape[1]
 
@@ -116,7 +116,7 @@ class View(param.Parameterized):  # type: ignore[misc]
     variable, second
         The variables of the two maps; ``second`` may be none.
     x, y
-        Axes of the maps; ``y`` is "" in a sweep of one axis.
+        Axes of the maps, or parameters of points; ``y`` is "" in a sweep of one axis.
     place
         Index of the point, by axis, and on dimensions within a point.
     log
@@ -150,6 +150,8 @@ class View(param.Parameterized):  # type: ignore[misc]
         errors = [f"{name}_se" for name in reader.variables if f"{name}_se" in reader.ds]
         view.param["variable"].objects = reader.variables
         view.param["second"].objects = [NOTHING, *reader.variables, *errors]
+        if reader.points is not None:
+            axes = reader.columns[reader.points][::-1]
         view.param["x"].objects = axes
         view.param["y"].objects = axes if len(axes) > 1 else [""]
         view.param["image"].objects = [ALL, *images]
@@ -159,7 +161,7 @@ class View(param.Parameterized):  # type: ignore[misc]
             x=axes[-1] if len(axes) > 1 else axes[0],
             y=axes[-2] if len(axes) > 1 else "",
             image=ALL,
-            place={axis: size // 2 for axis, size in zip(axes, reader.shape, strict=True)},
+            place={axis: size // 2 for axis, size in zip(reader.axes, reader.shape, strict=True)},
         )
         return view
 
@@ -179,8 +181,12 @@ class View(param.Parameterized):  # type: ignore[misc]
         )
 
     def at(self, reader: Reader) -> dict[str, float]:
-        """Return the place on the axes."""
-        return {a: float(reader.coordinates(a)[self.place[a]]) for a in reader.axes}
+        """Return the parameters at the place."""
+        return {
+            name: float(reader.coordinates(name)[self.place[axis]])
+            for axis, names in reader.columns.items()
+            for name in names
+        }
 
     def label(self, reader: Reader, name: str) -> str:
         """Return long name and unit of a variable or an axis."""

@@ -16,6 +16,9 @@ LATTICE_SPECIES = ("#2C4A7C", "#F2B134")
 WITHIN_A_POINT = {"configuration", "replica", "moment", "feature", "image", "source"}
 WITHIN_A_POINT |= {"layer", "species", "oxygen"}
 
+# The attribute of an axis that holds the words which its numbers stand for.
+WORDS = "words"
+
 Species = tuple[str, str]
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -180,6 +183,8 @@ def _value_text(axis: xr.DataArray, index: int, species: Species | None) -> str:
     values = axis.to_numpy()
     if species is not None and axis.attrs.get("long_name") == "fraction of species 1":
         return f"{number_text(100 * values[index], digits=4)} % {species[1]}"
+    if WORDS in axis.attrs:
+        return f"{symbol_of(str(axis.name))} = {axis.attrs[WORDS][int(values[index])]}"
     unit = f" {unit_of(axis)}" if unit_of(axis) else ""
     return f"{symbol_of(str(axis.name))} = {number_text(values[index], values)}{unit}"
 

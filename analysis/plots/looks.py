@@ -8,8 +8,8 @@ import holoviews.plotting.bokeh
 import holoviews.plotting.mpl
 import xarray as xr
 
-from latticescape.analysis.plots.labels import MARK, MISSING, Species, label_of, unit_of
-from latticescape.analysis.plots.values import WORDS, Estimate
+from latticescape.analysis.plots.labels import MARK, MISSING, WORDS, Species, label_of, unit_of
+from latticescape.analysis.plots.values import Estimate
 
 Picture = Any  # HoloViews has no types: an Element, an Overlay or a Layout
 Look = Mapping[str, object]

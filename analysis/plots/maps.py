@@ -18,9 +18,9 @@ from bokeh.resources import INLINE
 from scipy.ndimage import distance_transform_edt
 
 from latticescape.analysis.inference.estimation.deviance import Overlap, part_of
-from latticescape.analysis.inference.landscapes.interpolation import interpolate
 from latticescape.analysis.plots.labels import (
     IMAGES,
+    WORDS,
     Species,
     label_of,
     number_text,
@@ -44,7 +44,6 @@ from latticescape.analysis.plots.looks import (
 from latticescape.analysis.plots.scattered import corner, point_parts
 from latticescape.analysis.plots.values import (
     POINT,
-    WORDS,
     as_points,
     coarsened,
     distance_table,
@@ -57,6 +56,7 @@ from latticescape.analysis.plots.values import (
     numbered,
     placed,
     point_axes,
+    s2_between,
     surface_between,
 )
 from latticescape.physics.errors import RequestError
@@ -243,8 +243,7 @@ def landscape_map(
         notes.append("contours: 68 % (solid), 95 % (dashed)")
     errors = table[["s2_se"]]
     if POINT in table.dims:
-        places = np.column_stack([table[axis] for axis in axes])
-        surface = surface_between(places, table["s2"].to_numpy(), interpolate(chosen).value)
+        surface = s2_between(chosen, table, axes)
         colours = point_parts(table, axes, surface, log=log, species=species)
         colours_of_errors = point_parts(errors, axes, None, species=species)
         notes.append("dots: simulated")

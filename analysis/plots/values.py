@@ -23,9 +23,11 @@ from latticescape.analysis.inference.estimation.posterior import (
     fit_with_excess,
     of_one_part,
 )
+from latticescape.analysis.inference.landscapes.interpolation import interpolate
 from latticescape.analysis.inference.landscapes.landscape import COMPOSITION, parameters_of
 from latticescape.analysis.plots.labels import (
     WITHIN_A_POINT,
+    WORDS,
     Species,
     places_text,
     symbol_of,
@@ -41,9 +43,6 @@ MOST_CELLS = 512
 
 # The dimension of points on no grid.
 POINT = "point"
-
-# The attribute of an axis that holds the words which its numbers stand for.
-WORDS = "words"
 
 # The places along an axis of a surface between points.
 SURFACE_POINTS = 201
@@ -81,10 +80,11 @@ def nearest(ds: xr.Dataset, axis: str, value: Any) -> int:
             hint = "a map without --at, which draws all points"
         raise RequestError("no such axis", came=axis, allowed=listed(ds.dims), hint=hint)
     places = ds[axis].to_numpy()
-    if not np.issubdtype(places.dtype, np.number):
-        if value not in places:
-            raise RequestError(f"no such {axis}", came=value, allowed=listed(places))
-        return int(np.argmax(places == value))
+    if WORDS in ds[axis].attrs or not np.issubdtype(places.dtype, np.number):
+        words = ds[axis].attrs.get(WORDS, [str(place) for place in places])
+        if str(value) not in words:
+            raise RequestError(f"no such {axis}", came=value, allowed=listed(words))
+        return int(words.index(str(value)))
     return int(np.argmin(np.abs(places - _within(axis, value, places))))
 
 
@@ -169,7 +169,7 @@ def is_scattered(array: xr.DataArray) -> bool:
     >>> is_scattered(xr.DataArray([0.1], {"T": ("point", [2.0])}, ["point"]))
     True
     """
-    return any(_columns_along(array, dim) for dim in array.dims if dim not in array.coords)
+    return any(columns_along(array, dim) for dim in array.dims)
 
 
 def as_points(table: xr.Dataset, variable: str) -> xr.Dataset:
@@ -186,7 +186,7 @@ def as_points(table: xr.Dataset, variable: str) -> xr.Dataset:
     columns = {
         name: table[name]
         for dim in values.dims
-        for name in ([dim] if dim in table.coords else _columns_along(values, dim))
+        for name in ([dim] if dim in table.coords else columns_along(values, dim))
     }
     left = [str(dim) for dim in values.dims if dim in WITHIN_A_POINT or not values[dim].size]
     if left:
@@ -204,8 +204,11 @@ def as_points(table: xr.Dataset, variable: str) -> xr.Dataset:
     )
 
 
-def _columns_along(array: xr.DataArray, dim: Hashable) -> list[Hashable]:
-    return [name for name, column in array.coords.items() if column.dims == (dim,)]
+def columns_along(array: xr.DataArray | xr.Dataset, dim: Hashable) -> list[str]:
+    """Return the parameters that vary together along a dimension; none along an axis."""
+    if dim in array.coords:
+        return []
+    return [str(name) for name, column in array.coords.items() if column.dims == (dim,)]
 
 
 def nearest_point(ds: xr.Dataset, at: Mapping[str, object]) -> dict[str, int]:
@@ -332,15 +335,45 @@ def drawn_over(landscape: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
     axes = list(parameters_of(landscape))
     if not axes:
         raise RequestError("a landscape is drawn over its parameters", came="none")
+    landscape = on_axis(landscape)
+    total = landscape["s2_total"]
     if not is_scattered(total):
+        axes = list(parameters_of(landscape))
         if len(axes) > 2:
             landscape = landscape.squeeze([axis for axis in axes if total.sizes[axis] == 1])
         return landscape, [axis for axis in axes if axis in landscape["s2_total"].dims]
+    return landscape, point_axes(as_points(landscape[["s2_total"]], "s2_total"), None, None)
+
+
+def on_axis(landscape: xr.Dataset) -> xr.Dataset:
+    """Return a landscape of points, of which only one parameter varies, as one over that axis.
+
+    Examples
+    --------
+    >>> total = xr.DataArray([0.1, 0.3], {"T": ("point", [2.0, 1.0])}, ["point"])
+    >>> on_axis(xr.Dataset({"s2_total": total}))["s2_total"].dims
+    ('T',)
+    """
+    total = landscape["s2_total"]
+    if not is_scattered(total) or total.ndim > 1:
+        return landscape
+    (dim,) = total.dims
     axes = point_axes(as_points(landscape[["s2_total"]], "s2_total"), None, None)
-    if len(axes) > 1 or total.ndim > 1:
-        return landscape, axes
-    constant = [name for name in parameters_of(landscape) if name not in axes]
-    return landscape.swap_dims({total.dims[0]: axes[0]}).drop_vars(constant), axes
+    if len(axes) > 1:
+        return landscape
+    constant = [name for name in columns_along(total, dim) if name not in axes]
+    return landscape.swap_dims({dim: axes[0]}).drop_vars(constant).sortby(axes[0])
+
+
+def s2_between(landscape: xr.Dataset, table: xr.Dataset, axes: list[str]) -> Surface | None:
+    """Return the interpolated S² of points over the two parameters that vary."""
+    between = interpolate(landscape)
+    order = [axes.index(name) for name in between.design.names]
+    places, s2 = np.column_stack([table[axis] for axis in axes]), table["s2"].to_numpy()
+    # The interpolation may be slightly negative, where logarithmic colours have no value.
+    lowest = float(np.nanmin(s2))
+    floor = lowest / 10 if lowest > 0 else -np.inf
+    return surface_between(places, s2, lambda at: np.maximum(between.value(at[:, order]), floor))
 
 
 def landscape_of(landscape: xr.Dataset, image: object) -> tuple[xr.Dataset, str]:

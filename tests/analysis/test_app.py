@@ -8,7 +8,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -21,13 +21,14 @@ import xarray as xr
 from bokeh.models import BoxAnnotation, Span
 from PIL import Image
 
-from latticescape.analysis import landscape, observed_counts, slab_landscape
+from latticescape.analysis import fit, landscape, observed_counts, slab_landscape
 from latticescape.analysis.app.browser import Browser, free_port
 from latticescape.analysis.app.figures import pixels
 from latticescape.analysis.app.panes import LandscapePane
 from latticescape.analysis.app.reader import Reader
 from latticescape.analysis.app.view import Shown, Sources
-from latticescape.analysis.plots.values import lattice_with, snapshot
+from latticescape.analysis.counts.counting import counts_dataset
+from latticescape.analysis.plots.values import lattice_with, on_axis, snapshot
 from latticescape.deploy.cli.browse import _samples, _simulation
 from latticescape.deploy.cli.interface import write_new
 from latticescape.deploy.sources import sources_for
@@ -36,12 +37,13 @@ from latticescape.physics import (
     PairAlloy,
     RequestError,
     Schedule,
+    configurations,
     cubic,
     honeycomb,
     square,
     triangular,
 )
-from latticescape.sweeps import Sweep, open_sweep
+from latticescape.sweeps import Sweep, open_sweep, sobol
 from latticescape.sweeps.spec.plan import plan
 from latticescape.sweeps.store.store import Store, create
 from tests.support.browsing import served
@@ -80,6 +82,17 @@ def ising(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("browse") / "ising.zarr"
     store = create(path, sweep, plan(sweep, block_points=2))
     fill(store, store.blocks[:-2])
+    return path
+
+
+@pytest.fixture(scope="module")
+def scattered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Points in two parameters, of which some blocks are not done."""
+    points = sobol({"w1": (-0.4, 0.4), "w2": (-0.3, 0.3)}, 32, 1)
+    sweep = Sweep(triangular(12), PairAlloy(x=X[1]), schedule=SHORT, points=points, seed=5)
+    path = tmp_path_factory.mktemp("browse") / "points.zarr"
+    store = create(path, sweep, plan(sweep, block_points=4))
+    fill(store, store.blocks[:-1])
     return path
 
 
@@ -352,6 +365,98 @@ def test_points_done_meanwhile_are_drawn_at_the_next_look(ising: Path, tmp_path:
     assert not np.isnan(image_of(page.maps[0])).any()
     assert "16 of 16" in page.progress.layout.object
     assert page.histogram.simulated.data["top"].sum() == pytest.approx(1)
+
+
+def test_points_on_no_grid_are_dots_that_a_tap_chooses(scattered: Path) -> None:
+    page = browser_of(scattered)
+    page.view.param.update(variable="energy", x="w1", y="w2")
+    ds = open_sweep(scattered).load()
+    done = ds["done"].values
+    shown = page.maps[0].map
+    np.testing.assert_array_equal(shown.points.data["value"], ds["energy"].values[done])
+    np.testing.assert_array_equal(shown.missing.data["x"], ds["w1"].values[~done])
+    surface = image_of(page.maps[0])
+    assert 0.5 < np.isfinite(surface).mean() < 1
+    assert np.nanmax(surface) <= np.float32(ds["energy"].values[done].max())
+    assert "4 of 32 points missing" in shown.figure.title.text
+    page._tapped(float(ds["w1"][7]) + 1e-4, float(ds["w2"][7]))
+    assert page.sliders["point"].value == 7
+    assert page.view.at(page.reader) == {"w1": float(ds["w1"][7]), "w2": float(ds["w2"][7])}
+    tops = page.histogram.simulated.data["top"]
+    np.testing.assert_allclose(tops, ds["histogram"][7] / ds["histogram"][7].sum())
+    assert f"w₁ = {float(ds['w1'][7]):.5g}" in page.histogram.figure.title.text
+    curve = page.slices.curves["w2"]
+    np.testing.assert_array_equal(curve._curves[0].data["x"], np.sort(ds["w2"].values))
+    assert not curve._joins[0].visible
+    page.sliders["point"].value = 3
+    assert page.view.place["point"] == 3
+    page.view.x = "w2"  # the parameters trade places
+    np.testing.assert_array_equal(shown.points.data["x"], ds["w2"].values[done])
+
+
+def one_image(path: Path) -> xr.Dataset:
+    counts = open_sweep(path)["histogram"].values[5] // 10
+    return counts_dataset({"one": counts}, configurations("triangular"))
+
+
+def test_a_landscape_of_points_has_its_surface_and_contours(scattered: Path) -> None:
+    observed, reader = one_image(scattered), reader_of(scattered)
+    landscape_of = partial(landscape, observed=observed)
+    page = Browser(Shown(reader, Sources(str(scattered)), observed, landscape_of))
+    surface, pane = landscape(open_sweep(scattered), observed), page.landscape
+    expected = fit(surface)
+    best = [expected.parameters[name][0] for name in (page.view.x, page.view.y)]
+    for figure in (pane.large, pane.small["one"]):
+        assert [figure.best.data["x"][0], figure.best.data["y"][0]] == pytest.approx(best)
+        assert figure._lines["solid"].data["xs"]
+        known = np.sort(surface.s2_total.values[surface.s2_total.notnull()])
+        np.testing.assert_array_equal(figure.points.data["value"], known[::-1])
+    # Too few points for a fit: dots without a surface.
+    pane.landscape = surface.isel(point=slice(5))
+    page.draw()
+    assert not pane.large.image.data["image"]
+    assert len(pane.large.points.data["x"]) == 5
+    for change, number in ((lambda ds: ds.drop_vars("w2"), 1), (with_third, 3)):
+        other = on_axis(change(surface))
+        pane = LandscapePane(other, None, (Span(), Span()), print)
+        pane.draw(page.view, {"w1": 0.0})
+        assert len(pane.parameters) == number
+    assert "minimum S²" in pane.large.figure.title.text
+
+
+def with_third(surface: xr.Dataset) -> xr.Dataset:
+    values = np.random.default_rng(1).uniform(size=surface.sizes["point"])
+    return surface.assign_coords(w3=("point", values))
+
+
+def test_axes_of_words_are_browsed() -> None:
+    values = np.arange(6.0).reshape(3, 2)
+    ds = xr.Dataset({"e": (("shape", "T"), values)})
+    ds = ds.assign_coords(shape=["disc", "ring", "<b>"], T=[1.0, 2.0])
+    page = Browser(Shown(Reader(lambda: ds), Sources("function.zarr")))
+    shown = page.maps[0].map.figure
+    assert dict(shown.yaxis[0].major_label_overrides) == {0: "disc", 1: "ring", 2: "‹b›"}
+    page.sliders["shape"].value = 1
+    page.export.picture.value = "slice along T"
+    assert "at={'shape': 'ring'}" in page.export.script()
+    assert page.export.file(".png").getbuffer().nbytes > 1000
+    assert not page.slices.curves["shape"]._joins[0].visible
+
+
+@pytest.mark.parametrize("chosen", ["map", "histogram", "landscape"])
+def test_the_code_of_points_makes_their_picture(
+    scattered: Path, chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surface = landscape(open_sweep(scattered), one_image(scattered))
+    write_new(surface, tmp_path / "l.zarr", "landscape", surface["s2_total"].dims)
+    sources = Sources(str(scattered), landscape=str(tmp_path / "l.zarr"))
+    page = Browser(Shown(reader_of(scattered), sources, None, lambda _: surface))
+    page.export.picture.value = chosen
+    monkeypatch.chdir(tmp_path)
+    exec(compile(page.export.script(), "picture.py", "exec"), {})
+    (made,) = tmp_path.glob("*.png")
+    with Image.open(made) as one:
+        assert one.width > 700
 
 
 @pytest.mark.parametrize("chosen", ["map", "histogram", "snapshot", "landscape"])
@@ -656,6 +761,16 @@ def test_a_page_of_another_host_name_is_refused(ising: Path) -> None:
         rebound = Request(address, headers={"Host": f"evil.example:{urlsplit(address).port}"})
         with pytest.raises(HTTPError, match="403"):
             urlopen(rebound, timeout=30)
+
+
+@pytest.mark.browser
+def test_a_browser_shows_points_on_no_grid(browser: Any, scattered: Path) -> None:
+    with served(scattered) as address, opened(browser, address) as page:
+        map_, histogram = pixels_of(page, MAP), pixels_of(page, HISTOGRAM)
+        colours = map_[np.ptp(map_, axis=2) > 40]
+        assert len(np.unique(colours, axis=0)) > 50  # the surface
+        page.mouse.click(450, 200)
+        changed(page, HISTOGRAM, histogram)
 
 
 @pytest.mark.browser

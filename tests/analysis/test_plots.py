@@ -422,6 +422,15 @@ def test_a_landscape_of_points_is_its_interpolation_with_the_points() -> None:
     assert f"w₁ = {value_text(*fit(landscape).parameters['w1'])}" in title(colours)
 
 
+def test_an_interpolation_below_zero_has_the_lowest_colour(tmp_path: Path) -> None:
+    landscape = scattered_landscape("w1", "w2", number=80)
+    lower = {name: landscape[name] - 0.012 for name in ("s2", "s2_total")}
+    low = landscape.assign(lower).isel(point=np.flatnonzero(lower["s2_total"] > 0))
+    surface = next(iter(landscape_map(low))).get(0).dimension_values(2)
+    assert np.nanmin(surface) == pytest.approx(float(low["s2_total"].min()) / 10)
+    save(landscape_map(low), tmp_path / "low.png")
+
+
 def test_a_landscape_of_several_parameters_has_its_lowest_points_on_top() -> None:
     landscape = scattered_landscape("w1", "w2", "w3")
     n = landscape_over("w1", "w2")["n"]

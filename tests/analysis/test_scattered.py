@@ -35,7 +35,6 @@ from latticescape import (
     triangular,
     verify,
 )
-from latticescape.analysis.app.reader import Reader
 from latticescape.analysis.counts.counting import counts_dataset
 from latticescape.analysis.inference.comparison.evidence import bayes_factors
 from latticescape.analysis.inference.estimation.posterior import joint_region
@@ -340,13 +339,3 @@ def test_references_may_be_points(tmp_path: Path) -> None:
     xr.testing.assert_allclose(one.drop_vars("distance"), other.drop_vars("distance"))
     with pytest.raises(RequestError, match=r"vary with other parameters.*in \[grid\]"):
         curve_of(made["points"], square(4))
-
-
-def test_the_page_says_what_it_needs() -> None:
-    words = xr.Dataset({"energy": (("shape", "T"), np.ones((2, 3)))})
-    words = words.assign_coords(shape=["disc", "ring"], T=[1.0, 2.0, 3.0])
-    with pytest.raises(RequestError, match=r"can be browsed .*words along"):
-        Reader(lambda: words)
-    points = design(2, 16)[["histogram_replica"]]
-    with pytest.raises(RequestError, match=r"can be browsed .*points along"):
-        Reader(lambda: points.sum("replica"))
