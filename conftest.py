@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
+# Workers of pytest share the cores: threads of BLAS and OpenMP would only wait for each other. The
+# limit is for libraries that plugins have loaded.
+os.environ["OMP_NUM_THREADS"] = "1"
+threadpool_limits(1)
 # Bounds-checked kernels are cached apart from a user's own.
 os.environ.setdefault("NUMBA_BOUNDSCHECK", "1")
 os.environ.setdefault(
