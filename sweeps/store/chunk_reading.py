@@ -27,7 +27,7 @@ from latticescape.physics.errors import DamageError, RequestError
 from latticescape.physics.store_contents import MAX_TEXT_BYTES, check_frame
 
 # Fewer chunks are read by zarr, which decodes several at a time.
-MIN_FILES = 64
+MIN_FILES = 16
 
 # What is raised for other reasons than damage.
 OTHER_REASONS = (RequestError, DamageError, MemoryError)
