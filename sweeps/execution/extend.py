@@ -1,4 +1,4 @@
-"""``extend``: more samples, or a longer equilibration, for all points of a store."""
+"""``extend``: more samples or a longer equilibration for all points of a store, or more points."""
 
 import shutil
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.execution.run import Cluster, IncompleteError, Report, execute
-from latticescape.sweeps.spec.sweep import Sweep
+from latticescape.sweeps.spec.sweep import POINT, Sweep
 from latticescape.sweeps.store.atomic_write import fsync, report_unwritable
 from latticescape.sweeps.store.label import Label, label, read_label
 from latticescape.sweeps.store.location import StorePath, locate
@@ -27,14 +27,15 @@ def extend(
     samples: int | None = None,
     equilibration_mcs: int | None = None,
     until: Mapping[str, float] | None = None,
+    points: Any = None,
     out: StorePath | None = None,
     block_points: int | None = None,
     progress: bool = True,
 ) -> "xr.Dataset":
-    """Give every point of a store more samples, or a longer equilibration.
+    """Give every point of a store more samples or a longer equilibration, or add points.
 
     Every point goes on from where it stopped. The result has the same bits as a sweep that had the
-    longer schedule from the beginning.
+    longer schedule, or all points, from the beginning.
 
     Parameters
     ----------
@@ -50,6 +51,9 @@ def extend(
     until
         Targets for the errors, with ``max_samples``; see :class:`Schedule`. If the store has
         targets already, these replace those of the same names.
+    points
+        Additional points of a sweep that has points on no grid, as for :class:`Sweep`. More values
+        of an axis need a new store: ``run(sweep.extended({…}), new, base=store)``.
     out
         A new store; ``store`` stays as it is. By default the longer store replaces it once every
         point is done. A store in a bucket needs ``out``.
@@ -82,7 +86,7 @@ def extend(
     4
     """
     asked = {"samples": samples, "equilibration_mcs": equilibration_mcs, "until": until}
-    extension = Extension.of(store, asked, out)
+    extension = Extension.of(store, {**asked, "points": points}, out)
     report = extension.finished(
         execute(
             extension.sweep,
@@ -100,14 +104,14 @@ def extend(
 
 @dataclass(frozen=True)
 class Extension:
-    """A sweep with a longer schedule, and the store in which it is computed.
+    """A sweep with a longer schedule or more points, and the store in which it is computed.
 
     Attributes
     ----------
     store
         The store to be extended.
     sweep
-        Its sweep, with the longer schedule.
+        Its sweep, with the longer schedule or more points.
     target
         Where the longer sweep is computed: ``out``; a hidden folder next to the store; or the store
         itself if it has the schedule already.
@@ -134,7 +138,8 @@ class Extension:
         store, out
             As for :func:`extend`.
         asked
-            Its parameters ``samples``, ``equilibration_mcs`` and ``until``, or some of them.
+            Its parameters ``samples``, ``equilibration_mcs``, ``until`` and ``points``, or some of
+            them.
 
         Raises
         ------
@@ -145,7 +150,7 @@ class Extension:
         if not longer:
             raise RequestError(
                 "nothing to extend by",
-                allowed="samples, equilibration, or until",
+                allowed="samples, equilibration, until, or points",
                 hint=f"latticescape extend {store} --samples 1000",
             )
         if not is_url(store):
@@ -154,7 +159,11 @@ class Extension:
         if "until" in longer:
             before = opened.sweep.schedule.targets
             longer["until"] = {**({} if before is None else before.table), **longer["until"]}
-        sweep = opened.sweep.lengthened(**longer)
+        points = longer.pop("points", None)
+        sweep = opened.sweep.lengthened(**longer) if longer else opened.sweep
+        if points is not None:
+            sweep = sweep.extended({POINT: points})
+            longer["points"] = f"{sweep.points} in all"
         if out is not None:
             return cls(store, sweep, out)
         if sweep.digest == opened.digest:
@@ -235,7 +244,9 @@ def _check_same_target(target: Path, sweep: Sweep, longer: Mapping[str, Any]) ->
         return
     begun = Store(target).sweep
     if begun.digest != sweep.digest:
-        there = {name: begun.schedule.table.get(name) for name in longer}
+        there = {n: begun.schedule.table.get(n) for n in longer if n != "points"}
+        if "points" in longer:
+            there["points"] = f"{begun.points} in all, of which some are others"
         raise RequestError(
             "an extension by another amount has begun, and is not finished",
             came=", ".join(f"{name} = {value}" for name, value in longer.items()),

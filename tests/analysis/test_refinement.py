@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -268,7 +269,9 @@ def test_the_page_runs(
     page = ROOT / "docs" / "howto" / "refine-a-sweep.md"
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
-    story = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    runs = [b for b in blocks if "import adaptive" not in b or find_spec("adaptive")]
+    story = "\n".join(runs)
     exec(compile(story, str(page), "exec"), {})
     assert capsys.readouterr().out.rstrip().endswith(".zarr")
 

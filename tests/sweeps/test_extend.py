@@ -14,14 +14,15 @@ from click.testing import CliRunner
 from distributed import Client
 
 from latticescape.deploy.cli.main import main
-from latticescape.physics import Schedule
+from latticescape.physics import Ising, Schedule, square
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps import Sweep, extend, merge, open_sweep, run, verify
 from latticescape.sweeps.execution.extend import Extension
 from latticescape.sweeps.execution.run import execute
+from latticescape.sweeps.spec.plan import plan
 from latticescape.sweeps.store.arrays import write_chunks
 from latticescape.sweeps.store.status import NAME, Lease
-from latticescape.sweeps.store.store import Store
+from latticescape.sweeps.store.store import Store, create
 from tests.support.own_kernels import percolation
 from tests.support.runs import alloy_sweep, assert_same_bits, ising_sweep
 
@@ -319,3 +320,24 @@ def test_the_schedule_of_an_extension_is_checked_as_any_other() -> None:
     assert WHOLE.schedule == Schedule(20, 40, 2)
     with pytest.raises(RequestError, match=r"schedule.samples is out of range"):
         SHORT.lengthened(samples=-1)
+
+
+def test_points_are_added_to_a_store(tmp_path: Path) -> None:
+    points = {"T": [2.0, 2.5], "H": [0.0, 0.1]}
+    more = {"T": [2.5, 2.2], "H": [0.1, 0.3]}
+    short = Sweep(square(4), Ising(), schedule=Schedule(10, 5, 2), points=points, seed=1)
+    store = tmp_path / "points.zarr"
+    first = run(short, store, cluster="inline", progress=False).load()
+    longer = extend(store, "inline", points=more, progress=False).load()
+    assert longer["T"].values.tolist() == [2.0, 2.5, 2.2]  # one of them was there
+    assert longer.isel(point=slice(2)).energy.equals(first.energy)
+    assert extend(store, "inline", points=more, progress=False).sizes["point"] == 3
+    Extension.of(store, {"points": [{"T": 3.0, "H": 0.0}]})  # nothing has begun
+    begun = Extension.of(store, {"points": [{"T": 3.0, "H": 0.0}]})
+    create(begun.target, begun.sweep, plan(begun.sweep))
+    with pytest.raises(RequestError, match="points = 4 in all, of which some are others"):
+        Extension.of(store, {"points": [{"T": 3.5, "H": 0.0}]})
+    grid = tmp_path / "grid.zarr"
+    run(Sweep(square(4), Ising(), {"T": [2.0]}, Schedule(5, 2, 2)), grid, cluster="inline")
+    with pytest.raises(RequestError, match="no such axis"):
+        extend(grid, "inline", points=more)
