@@ -15,18 +15,13 @@ from benchmarks.chaos.user import HUNG, Typed
 from tests.support.sharing import compute_once
 
 # What the others do to a sweep has tests of its own, and the table.
-PLAYED = ("scheduler", "network", "noise")
+PLAYED = ("network", "noise")
 ABSENT = absent(PLAYED)
-AGAIN = ["run", "run"]
 TYPED = {
-    "scheduler": AGAIN,
     "network": ["run"],
     "noise": ["run", "verify", "verify --repair", "run"],
 }
-SEEN = {
-    "scheduler": "points are pending: the scheduler is lost. Try: the same command again",
-    "noise": "Try: latticescape verify STORE --repair",
-}
+SEEN = {"noise": "Try: latticescape verify STORE --repair"}
 
 
 @pytest.fixture(scope="module")
