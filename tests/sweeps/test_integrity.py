@@ -29,13 +29,20 @@ from latticescape.sweeps.store.atomic_write import UnwritableError, fsync
 from latticescape.sweeps.store.status import Lease
 from latticescape.sweeps.store.store import PENDING, Store, create
 from tests.support.faulty import preceded
-from tests.support.runs import assert_same_bits, ising_sweep
+from tests.support.runs import assert_same_bits, ising_sweep, undisturbed
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that nobody changes."""
+    path = tmp_path_factory.mktemp("integrity") / "s.zarr"
+    return undisturbed(ising_sweep(), path, block_points=2)
 
 
 @pytest.fixture
-def store(client: Client, tmp_path: Path) -> Store:
-    execute(ising_sweep(), tmp_path / "s.zarr", client, block_points=2)
-    return Store(tmp_path / "s.zarr")
+def store(finished: Path, tmp_path: Path) -> Store:
+    """The same, to be changed."""
+    return Store(Path(shutil.copytree(finished, tmp_path / "s.zarr")))
 
 
 def latticescape(*arguments: object) -> Result:
@@ -104,7 +111,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.mark.parametrize(("damage", "name"), DAMAGES.values(), ids=DAMAGES)
 def test_damage_is_named_and_repaired_to_the_same_bits(
-    client: Client, store: Store, tmp_path: Path, damage: Callable[[Path], None], name: str
+    client: Client, store: Store, finished: Path, damage: Callable[[Path], None], name: str
 ) -> None:
     block = store.blocks[2]
     assert verify(store.path).damages == ()
@@ -120,8 +127,7 @@ def test_damage_is_named_and_repaired_to_the_same_bits(
     if pending and name != "done":
         assert np.isnan(xr.open_zarr(store.path).energy.values[states == PENDING]).all()
     assert execute(ising_sweep(), store.path, client).computed == pending
-    execute(ising_sweep(), tmp_path / "calm.zarr", client)
-    assert_same_bits(tmp_path / "calm.zarr", store.path, attempts=False)
+    assert_same_bits(finished, store.path, attempts=False)
 
 
 def test_points_beside_damaged_ones_keep_the_damage_from_being_written_over(
