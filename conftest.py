@@ -35,6 +35,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def unflushed() -> Iterator[None]:
+    """Let this process flush no file: no test cuts the power, and a small run flushes a thousand.
+
+    That they are flushed, and in which order, tests see at ``fsync``.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 WORKERS = "latticescape.sweeps.execution.workers"
 
 
