@@ -12,6 +12,7 @@ from latticescape.physics.kernels.multispin.simd import native_width
 
 NAMES = (
     "kernels",
+    "information",
     "instructions",
     "peers",
     "threads",

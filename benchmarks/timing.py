@@ -1,4 +1,4 @@
-"""Work to be timed: one kind alone, or two kinds that take turns on one core."""
+"""Work to be timed, by CPU time: one kind alone, or two kinds that take turns on one core."""
 
 import os
 import statistics
@@ -33,7 +33,7 @@ class Work:
 
     def per_ns(self, strides: int) -> float:
         """Updates per nanosecond of so many strides."""
-        return self.updates * strides / seconds_of(lambda: self.run(strides)) / 1e9
+        return self.updates * strides / cpu_seconds_of(lambda: self.run(strides)) / 1e9
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def alone(work: Work, *, seconds: float, runs: int) -> float:
 def strides_for(work: Work, seconds: float) -> int:
     """How many strides take so long; the first run, which may compile, is not counted."""
     work.run(work.least)
-    once = seconds_of(lambda: work.run(work.least))
+    once = cpu_seconds_of(lambda: work.run(work.least))
     return max(work.least, round(work.least * seconds / once))
 
 

@@ -17,6 +17,7 @@ from benchmarks import (
     calibration,
     critical,
     end_to_end,
+    information,
     instructions,
     kaufman,
     kernels,
@@ -49,6 +50,14 @@ def test_one_core_is_given_back() -> None:
     with one_core():
         assert len(cores(0)) == 1
     assert cores(0) == before
+
+
+def test_every_rule_is_weighed() -> None:
+    report = information.report(size=4, samples=3, equilibration=0, stride=8)
+    lines = [line for line in report.splitlines()[2:] if line.startswith("  ")]
+    rules = [name for _ in information.CASES for name in information.RULES]
+    assert [line[:26].strip() for line in lines] == rules
+    assert {line[40:].split()[0] for line in lines if "heat bath" in line} <= {"1.00", "nan"}
 
 
 def test_every_kernel_has_a_rate() -> None:

@@ -1,7 +1,7 @@
 """The statistical distance between histograms, s = arccos Σ√(pq)."""
 
 from collections.abc import Hashable
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -94,7 +94,7 @@ def statistical_distance(
 
 def _distance(p: Floats, q: Floats) -> Floats:
     _check_classes([p.shape[-1], q.shape[-1]])
-    separation = np.linalg.norm(np.sqrt(_normalized(p)) - np.sqrt(_normalized(q)), axis=-1)
+    separation = np.linalg.norm(np.sqrt(normalized(p)) - np.sqrt(normalized(q)), axis=-1)
     distance: Floats = np.minimum(2 * np.arcsin(np.minimum(separation / 2, 1.0)), np.pi / 2)
     return distance
 
@@ -105,7 +105,14 @@ def _check_classes(numbers: list[int]) -> None:
         raise RequestError("the histograms must have the same classes", came=came, hint=hint)
 
 
-def _normalized(histogram: Floats) -> Floats:
+def normalized(histogram: npt.NDArray[Any]) -> Floats:
+    """Shares of the classes, the last axis; NaN where a histogram is empty.
+
+    Examples
+    --------
+    >>> normalized(np.array([1, 3]))
+    array([0.25, 0.75])
+    """
     if np.any(histogram < 0):
         raise RequestError(
             "a histogram holds a negative count", came=float(np.nanmin(histogram)), allowed=">= 0"

@@ -189,7 +189,8 @@ def neighborhoods_overlap(counts: npt.ArrayLike, kind: str) -> bool:
 
 # Moments of the slow modes and of their squares: energy and, where it is free, magnetization.
 _MODES = (("e", "e2"), ("m", "m2"))
-_READ = ("sample_histogram", "histogram_replica", "samples", "moments")
+# What the covariance is computed from.
+COUNT_VARIABLES = ("sample_histogram", "histogram_replica", "samples", "moments")
 
 
 def count_covariance(point: xr.Dataset) -> Floats:
@@ -221,7 +222,7 @@ def count_covariance(point: xr.Dataset) -> Floats:
     True
     """
     # A store's Dataset is lazy: everything is read at once.
-    point = point[[name for name in _READ if name in point]].compute()
+    point = point[[name for name in COUNT_VARIABLES if name in point]].compute()
     if "sample_histogram" in point:
         single = point["sample_histogram"].transpose(..., "configuration").values
         return _scatter(single.reshape(-1, single.shape[-1]))

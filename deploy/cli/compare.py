@@ -106,6 +106,7 @@ def compare(
     """
     from latticescape.analysis.inference.comparison.comparison import compare as compare_models
     from latticescape.analysis.inference.comparison.evidence import bayes_factors, leave_one_out
+    from latticescape.analysis.inference.comparison.models import landscapes_of
 
     models = _models(stores, at, with_random)
     sources = slabs_to_compare(models, observed)
@@ -119,10 +120,13 @@ def compare(
             )
         models = sources.landscapes(models)
     p_value = p_value or ("bootstrap" if sources is None else "chi2")
-    table = compare_models(models, counts, p_value=p_value, fraction=fraction, **options)
-    factors = bayes_factors(models, counts, fraction=fraction)
+    landscapes = landscapes_of(models, counts)
+    # The random alloy itself: shuffled species test it alone.
+    tested = landscapes | {name: model for name, model in models.items() if isinstance(model, str)}
+    table = compare_models(tested, counts, p_value=p_value, fraction=fraction, **options)
+    factors = bayes_factors(landscapes, fraction=fraction)
     several = table.sizes["image"] > 1
-    left_out = leave_one_out(models, counts, fraction=fraction) if several else None
+    left_out = leave_one_out(landscapes, fraction=fraction) if several else None
     notes = [] if sources is None else sources.notes
     if json_:
         ui.show(_facts(table, factors, left_out) | ({"notes": notes} if sources else {}), json_)

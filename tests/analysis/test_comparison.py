@@ -219,6 +219,15 @@ def test_landscapes_alone_are_compared_as_published() -> None:
         compare(bare, p_value="bootstrap")
 
 
+def test_a_landscape_is_tested_as_its_sweep_is() -> None:
+    observed = drawn(0.3, 6, images=3)
+    swept, surface = SWEEP, landscape(SWEEP, observed)
+    tables = [
+        compare({"tilted": m}, observed, p_value="bootstrap", draws=99) for m in (swept, surface)
+    ]
+    xr.testing.assert_allclose(*tables)
+
+
 def test_effective_fractions_scale_the_likelihood() -> None:
     observed = drawn(0.2, 3)
     whole, half = (compare({"t": SWEEP}, observed, fraction=f) for f in (1.0, 0.5))

@@ -368,7 +368,9 @@ def predictions(model: Model, observed: xr.Dataset) -> Predictions:
 
 
 def _gathered(histograms: xr.DataArray, kind: str) -> Predictions:
-    points = xr.Dataset({"s2_total": histograms.isel(image=0, configuration=0), "p": histograms})
+    classes = [n for n, c in histograms.coords.items() if not c.dims or "configuration" in c.dims]
+    bare = histograms.drop_vars(classes)
+    points = xr.Dataset({"s2_total": bare.isel(image=0, configuration=0), "p": bare})
     counts = flat(points, "p", "image", last=["configuration"])
     columns = columns_of(points)
     values = np.column_stack([*columns.values()]) if columns else np.empty((1, 0))

@@ -1,6 +1,6 @@
 """Distance landscapes: S² between observed and simulated histograms over the parameter space."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,14 @@ import xarray as xr
 from scipy.stats import chi2
 
 from latticescape.analysis.checks import check_has, listed
-from latticescape.analysis.counts.distances import statistical_distance
-from latticescape.analysis.counts.overlap import count_covariance
+from latticescape.analysis.counts.distances import normalized, statistical_distance
+from latticescape.analysis.counts.overlap import COUNT_VARIABLES, count_covariance
+from latticescape.physics.compiled import compiled
 from latticescape.physics.errors import RequestError, shortened
 from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.models.alloys import COMPOSITION_TOLERANCE
+
+Floats = npt.NDArray[np.float64]
 
 COMPOSITION = "x"
 
@@ -70,38 +73,138 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
     (('image', 'T'), array([0.0685, 0.0685]))
     """
     _check_classes(simulated, observed)
+    needed = ["histogram_replica", *COUNT_VARIABLES, "composition"]
+    simulated = simulated[[name for name in needed if name in simulated]]
     every = [observed.sel(image=image) for image in observed["image"].values]
     simulations = [_at_composition(simulated, image) for image in every]
-    rows: list[xr.DataArray] = []
-    probabilities: list[xr.DataArray] = []
-    for at, image in zip(simulations, every, strict=True):
-        histograms = at["histogram_replica"]
-        total = histograms.sum("replica")
-        number = total.sum("configuration")
-        probabilities.append((total / number.where(number > 0)).reset_coords(drop=True))
-        # From all replicas (left_out = 0), then from all but each one (1 … 64).
-        partial = (total - histograms).rename(replica="left_out")
-        parts = [total.expand_dims(left_out=1), partial.drop_vars("left_out", errors="ignore")]
-        stacked = xr.concat(parts, dim="left_out", coords="minimal", compat="override")
-        rows.append(statistical_distance(stacked, image["counts"]) ** 2)
-    s2 = _by_image(rows, observed)
-    weights = observed["n"] / observed["n"].sum()
+    counts = observed["counts"].transpose("image", "configuration").values
+    normalized(counts)  # raises for a negative count
+    rows = [_bare(at["histogram_replica"]) for at in simulations]
+    one = all(at is simulated for at in simulations)
+    histograms = rows[0].expand_dims(image=observed["image"]) if one else _by_image(rows, observed)
+    by_image, estimates = ["image", "estimate"], {"estimate": ["", "_se", "_bias"]}
+    s2, total, probability = xr.apply_ufunc(
+        _estimated,
+        histograms,
+        xr.DataArray(counts, dims=("image", "configuration")),
+        input_core_dims=[["image", "replica", "configuration"], ["image", "configuration"]],
+        output_core_dims=[by_image, by_image[1:], ["image", "configuration"]],
+        dask="parallelized",
+        dask_gufunc_kwargs={"allow_rechunk": True, "output_sizes": {"estimate": 3}},
+        output_dtypes=[float] * 3,
+    )
+    values = {"s2": s2, "s2_total": total}
+    axes = [name for name in histograms.dims if name not in ("replica", "configuration")]
     surface = _described(
         {
-            **_with_jackknife("s2", s2),
-            **_with_jackknife("s2_total", (s2 * weights).sum("image", skipna=False)),
-            "probability": _by_image(probabilities, observed),
+            **{
+                f"{name}{part}": value.assign_coords(estimates).sel(estimate=part, drop=True)
+                for name, value in values.items()
+                for part in estimates["estimate"]
+            },
+            "probability": probability.assign_coords(configuration=observed["configuration"]),
         },
         observed,
+        axes,
     )
     fixed = COMPOSITION in simulated.dims or "composition" in simulated
-    covariances = [
-        np.array([count_covariance(at.isel(point)) for at in simulations])
-        for point in lowest_points(surface["s2_total"])
+    return surface.assign(
+        count_covariance=mean_covariance(_covariances(simulations, surface), surface)
+    ).assign_attrs(fixed_composition=int(fixed))
+
+
+def _bare(histograms: xr.DataArray) -> xr.DataArray:
+    """Without coordinates of classes, replicas or no dimension."""
+    inner = {"replica", "configuration"}
+    others = [n for n, c in histograms.coords.items() if not c.dims or inner & set(c.dims)]
+    return histograms.drop_vars(others)
+
+
+def _covariances(simulations: Sequence[xr.Dataset], surface: xr.Dataset) -> list[Floats]:
+    """The covariance of the counts at each of the lowest points, (images, classes, classes)."""
+    points = lowest_points(surface["s2_total"])
+    if not points:
+        return []
+    place = {name: xr.DataArray([p[name] for p in points], dims="lowest") for name in points[0]}
+    # All points of one image are read together, and images of the same simulation once.
+    read = {id(at): at.isel(place).compute() for at in simulations}
+    return [
+        np.array([count_covariance(_one(read[id(at)], k)) for at in simulations])
+        for k in range(len(points))
     ]
-    return surface.assign(count_covariance=mean_covariance(covariances, surface)).assign_attrs(
-        fixed_composition=int(fixed)
+
+
+def _one(points: xr.Dataset, number: int) -> xr.Dataset:
+    return points.isel(lowest=number) if "lowest" in points.dims else points
+
+
+def _estimated(histograms: npt.NDArray[Any], counts: Floats) -> tuple[Floats, Floats, Floats]:
+    """S² of every image (points, images, 3) and of all (points, 3), each with its Monte Carlo error
+    and its bias, and probabilities (points, images, classes); ``points`` are any dimensions.
+
+    ``histograms`` is (points, images, replicas, classes).
+    """
+    points, images, classes = histograms.shape[:-3], *counts.shape
+    flat = histograms.reshape(-1, *histograms.shape[-3:])
+    s2, total = np.empty((len(flat), images, 3)), np.empty((len(flat), 3))
+    probability = np.empty((len(flat), images, classes))
+    weights = counts.sum(axis=1) / counts.sum()
+    _jackknife(flat, np.sqrt(normalized(counts)), weights, s2, total, probability)
+    return (
+        s2.reshape(*points, images, 3),
+        total.reshape(*points, 3),
+        probability.reshape(*points, images, classes),
     )
+
+
+@compiled
+def _jackknife(
+    histograms: Any, roots: Any, weights: Any, s2: Any, total: Any, probability: Any
+) -> None:
+    """Fill in what :func:`_estimated` returns; ``roots`` are √ of the observed shares."""
+    images, replicas, classes = histograms.shape[1:]
+    # The distance of all replicas together, then of all but each one.
+    parts, sums = np.empty(replicas + 1), np.empty(classes)
+    for point in range(histograms.shape[0]):
+        together = np.zeros(replicas + 1)
+        for image in range(images):
+            for k in range(classes):
+                sums[k] = 0.0
+                for replica in range(replicas):
+                    sums[k] += histograms[point, image, replica, k]
+            for part in range(replicas + 1):
+                number = 0.0
+                for k in range(classes):
+                    left_out = histograms[point, image, part - 1, k] if part else 0.0
+                    number += sums[k] - left_out
+                squares = 0.0
+                for k in range(classes):
+                    left_out = histograms[point, image, part - 1, k] if part else 0.0
+                    share = (sums[k] - left_out) / number if number > 0 else np.nan
+                    squares += (np.sqrt(share) - roots[image, k]) ** 2
+                    if part == 0:
+                        probability[point, image, k] = share
+                # 2 arcsin(|√p − √q|/2), at most π/2: the statistical distance.
+                distance = 2 * np.arcsin(min(np.sqrt(squares) / 2, 1.0))
+                if distance > np.pi / 2:
+                    distance = np.pi / 2
+                parts[part] = distance**2
+                together[part] += weights[image] * distance**2
+            _summarize(parts, s2[point, image])
+        _summarize(together, total[point])
+
+
+@compiled
+def _summarize(parts: Any, found: Any) -> None:
+    """The value from all replicas, and its standard error and bias from left-out replicas."""
+    number, mean, square = len(parts) - 1, 0.0, 0.0
+    for part in range(number):
+        mean += parts[part + 1] / number
+    for part in range(number):
+        square += (parts[part + 1] - mean) ** 2 / number
+    found[0] = parts[0]
+    found[1] = np.sqrt((number - 1) * square)
+    found[2] = (number - 1) * (mean - parts[0])
 
 
 def random_mixing(observed: xr.Dataset) -> xr.Dataset:
@@ -173,9 +276,7 @@ def histograms_at(simulated: xr.Dataset, observed: xr.Dataset) -> xr.DataArray:
         _at_composition(simulated, observed.sel(image=image))["histogram_replica"].sum("replica")
         for image in observed["image"].values
     ]
-    made = _by_image(rows, observed)
-    others = [n for n, c in made.coords.items() if not c.dims or "configuration" in c.dims]
-    return made.drop_vars(others)
+    return _by_image(rows, observed)
 
 
 def parameters_of(landscape: xr.Dataset) -> tuple[str, ...]:
@@ -356,18 +457,6 @@ def _by_image(rows: list[xr.DataArray], observed: xr.Dataset) -> xr.DataArray:
     return joined
 
 
-def _with_jackknife(name: str, s2: xr.DataArray) -> dict[str, xr.DataArray]:
-    """The value from all replicas, and its standard error and bias from left-out replicas."""
-    value, parts = s2.isel(left_out=0), s2.isel(left_out=slice(1, None))
-    number = parts.sizes["left_out"]
-    spread = parts.var("left_out", skipna=False)
-    return {
-        name: value,
-        f"{name}_se": ((number - 1) * spread) ** 0.5,
-        f"{name}_bias": (number - 1) * (parts.mean("left_out", skipna=False) - value),
-    }
-
-
 _LONG_NAMES = {
     "s2": "S² of the image",
     "s2_se": "Monte Carlo standard error of S²",
@@ -381,14 +470,17 @@ _LONG_NAMES = {
 }
 
 
-def _described(results: Mapping[str, xr.DataArray], observed: xr.Dataset) -> xr.Dataset:
-    """The landscape of these results, with p-values, long names and the counts."""
+def _described(
+    results: Mapping[str, xr.DataArray], observed: xr.Dataset, axes: Sequence[Hashable] = ()
+) -> xr.Dataset:
+    """The landscape of these results over these axes, with p-values, long names and the counts."""
     dof, n = observed.sizes["configuration"] - 1, observed["n"]
     values: dict[str, Any] = dict(results)
     values["p_value"] = _p_value(results["s2"], n, dof)
     values["p_value_total"] = _p_value(results["s2_total"], n.sum(), dof * observed.sizes["image"])
     for name, value in values.items():
-        values[name] = value.assign_attrs(long_name=_LONG_NAMES[name], units="1")
+        ordered = value.transpose(*axes, ..., missing_dims="ignore")
+        values[name] = ordered.assign_attrs(long_name=_LONG_NAMES[name], units="1")
     for name in ("n", "composition", "counts", "effective_n"):
         if name in observed:
             values[name] = observed[name]

@@ -288,17 +288,15 @@ class ExchangeBatch(MultispinBatch):
     """Eight points with exchanges at fixed composition."""
 
     def prepare(self) -> None:
-        self.make_rule(
-            np.stack([_amplitudes(self.tables, task) for task in self.tasks], axis=-1),
-            np.array([task.temperature for task in self.tasks]),
-        )
+        self.amplitudes = np.stack([_amplitudes(self.tables, task) for task in self.tasks], axis=-1)
+        self.make_rule(np.array([task.temperature for task in self.tasks]))
         self.order = first_order()
         for word, task in enumerate(self.tasks):
             arrange(self.spins, word, task.seed, task.n_species1)
 
-    def make_rule(self, amplitudes: Floats, temperatures: Floats) -> None:
-        """Make the table that decides about exchanges: as :func:`acceptance_filter`."""
-        self.rule = acceptance_filter(self.tables.bonds, amplitudes, temperatures)
+    def make_rule(self, temperatures: Floats) -> None:
+        """Make the table that decides about exchanges."""
+        self.rule = acceptance_filter(self.tables.bonds, self.amplitudes, temperatures)
 
     def dynamics(self) -> Words:
         return dynamics_of(self.points, self.spins, self.state, self.order)
@@ -317,9 +315,9 @@ class ExchangeBatch(MultispinBatch):
 class DemonExchangeBatch(ExchangeBatch):
     """Eight points with exchanges that demons pay for."""
 
-    def make_rule(self, amplitudes: Floats, temperatures: Floats) -> None:
+    def make_rule(self, temperatures: Floats) -> None:
         self.accounts = exchange_accounts(
-            self.tables.bonds, amplitudes, temperatures, self.tables.demon_period
+            self.tables.bonds, self.amplitudes, temperatures, self.tables.demon_period
         )
 
     def advance(self, mcs: int) -> None:
