@@ -7,6 +7,8 @@ means of 512 independent replicas, so a ratio of two is good to some 10 %.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from statistics import median
 
 import numpy as np
 import numpy.typing as npt
@@ -51,23 +53,33 @@ class Measured:
         return np.where(self.variances > 0, ratio * other.seconds / self.seconds, np.nan)
 
 
-def measured(case: Case, schedule: Schedule) -> Measured:
-    """Simulate eight points of the same parameters under a schedule."""
+def measured(case: Case, schedules: Mapping[str, Schedule], runs: int) -> dict[str, Measured]:
+    """Of every rule: the scatter of one run, and the median CPU time of runs that took turns."""
+    timed: dict[str, list[float]] = {name: [] for name in schedules}
+    for schedule in schedules.values():
+        simulated(case, replace(schedule, equilibration_mcs=0, samples=2))  # compile
+    for _ in range(runs):
+        for name, schedule in schedules.items():
+            sampling = replace(schedule, equilibration_mcs=0)
+            timed[name].append(cpu_seconds_of(partial(simulated, case, sampling)))
+    return {
+        name: Measured(median(timed[name]), variances(simulated(case, schedule)))
+        for name, schedule in schedules.items()
+    }
+
+
+def simulated(case: Case, schedule: Schedule) -> Samples:
+    """Eight points of the same parameters."""
     axes = {axis: np.full(WORDS, value) for axis, value in case.point.items()}
     seeds = np.arange(4 * WORDS, dtype=np.uint64).reshape(WORDS, 4)
+    return sample(case.model, case.lattice, axes, schedule, seeds)
 
-    def run(timed: Schedule) -> Samples:
-        return sample(case.model, case.lattice, axes, timed, seeds)
 
-    # Compile; then equilibrate and sample, but time only as many steps as are sampled.
-    shortest = replace(schedule, equilibration_mcs=0, samples=2)
-    run(shortest)
-    seconds = cpu_seconds_of(lambda: run(replace(schedule, equilibration_mcs=0)))
-    samples = run(schedule)
-    moments = dict(
-        zip(MOMENTS, np.moveaxis(samples.moment_sum, -1, 0) / schedule.samples, strict=True)
-    )
-    classes = samples.histogram.reshape(-1, samples.histogram.shape[-1]) / schedule.samples
+def variances(samples: Samples) -> Floats:
+    """Of the replicas' means of ``QUANTITIES``."""
+    number = samples.samples
+    moments = dict(zip(MOMENTS, np.moveaxis(samples.moment_sum, -1, 0) / number, strict=True))
+    classes = samples.histogram.reshape(-1, samples.histogram.shape[-1]) / number
     seen = classes.mean(axis=0)
     rarest = int(np.argmin(np.where(seen > 0, seen, np.inf)))
     means = (
@@ -76,7 +88,7 @@ def measured(case: Case, schedule: Schedule) -> Measured:
         moments["m2"] - moments["m_abs"] ** 2,
         classes[:, rarest],
     )
-    return Measured(seconds, np.array([values.var(ddof=1) for values in means]))
+    return np.array([values.var(ddof=1) for values in means])
 
 
 def report(
@@ -85,6 +97,7 @@ def report(
     samples: int = 400,
     equilibration: int = 3000,
     stride: int | None = None,
+    runs: int = 5,
 ) -> str:
     """A table of ratios to the heat bath."""
     columns = "".join(f"{name:>14}" for name in ("steps/CPU s", *QUANTITIES))
@@ -95,7 +108,8 @@ def report(
             for apart in STRIDES if stride is None else (stride,):
                 lines.append(f"{chosen.title}, measured every {apart} MCS")
                 schedule = Schedule(equilibration, samples, apart)
-                rows = {n: measured(chosen, replace(schedule, **rule)) for n, rule in RULES.items()}  # type: ignore[arg-type]
+                schedules = {n: replace(schedule, **rule) for n, rule in RULES.items()}  # type: ignore[arg-type]
+                rows = measured(chosen, schedules, runs)
                 first = rows["heat bath"]
                 for name, row in rows.items():
                     numbers = (first.seconds / row.seconds, *row.over(first))
