@@ -232,7 +232,7 @@ def _tested(
         raise RequestError(problem, came=f"p_value={way}", allowed=allowed, hint=hint)
     random = isinstance(model, str) and model == RANDOM
     return p_values(
-        landscape if is_landscape else model,
+        model if random or "probability" not in landscape else landscape,
         landscape if observed is None else observed,
         way="shuffle" if way == "shuffle" and random else "bootstrap",
         draws=draws,

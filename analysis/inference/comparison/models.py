@@ -258,6 +258,8 @@ class Predictions:
         Of the lattice.
     random
         Whether it is the random alloy, whose probabilities depend only on the composition.
+    s2_se
+        (points,): Monte Carlo standard errors of the total S² of a landscape; None if unknown.
     """
 
     names: tuple[str, ...]
@@ -265,6 +267,7 @@ class Predictions:
     probability: Floats
     kind: str
     random: bool = False
+    s2_se: Floats | None = None
 
     def s2(self, counts: npt.ArrayLike) -> Floats:
         """S² of histograms to the model at every point.
@@ -298,7 +301,12 @@ class Predictions:
     def among(self, points: npt.ArrayLike) -> "Predictions":
         """The predictions at some of the points."""
         chosen = np.asarray(points)
-        return replace(self, values=self.values[chosen], probability=self.probability[:, chosen])
+        return replace(
+            self,
+            values=self.values[chosen],
+            probability=self.probability[:, chosen],
+            s2_se=None if self.s2_se is None else self.s2_se[chosen],
+        )
 
     def draws(
         self, numbers: npt.ArrayLike, draws: int, rng: np.random.Generator, *, point: int = 0
@@ -359,7 +367,7 @@ def predictions(model: Model, observed: xr.Dataset) -> Predictions:
         mixed = configurations(kind).random_mixing(observed["composition"].values)
         return Predictions((), np.empty((1, 0)), mixed[:, None, :], kind, random=True)
     if "s2_total" in model and "probability" in model:
-        return _gathered(model["probability"], kind)
+        return _gathered(model["probability"], kind, flat(model, "s2_total_se"))
     if "s2_total" in model:
         problem, allowed = "a landscape holds no probabilities to draw from", 'a sweep, or "random"'
         hint = "compare({'pair': open_sweep('runs/pair.zarr')}, observed)"
@@ -367,7 +375,7 @@ def predictions(model: Model, observed: xr.Dataset) -> Predictions:
     return _gathered(histograms_at(model, observed), kind)
 
 
-def _gathered(histograms: xr.DataArray, kind: str) -> Predictions:
+def _gathered(histograms: xr.DataArray, kind: str, s2_se: Floats | None = None) -> Predictions:
     classes = [n for n, c in histograms.coords.items() if not c.dims or "configuration" in c.dims]
     bare = histograms.drop_vars(classes)
     points = xr.Dataset({"s2_total": bare.isel(image=0, configuration=0), "p": bare})
@@ -379,4 +387,6 @@ def _gathered(histograms: xr.DataArray, kind: str) -> Predictions:
     if not done.any():
         problem = "no point of the sweep is computed at every composition"
         raise RequestError(problem, came="no counts", hint=RUN_AGAIN)
-    return Predictions(tuple(columns), values[done], counts[:, done] / total[:, done, None], kind)
+    shares = counts[:, done] / total[:, done, None]
+    errors = None if s2_se is None else np.nan_to_num(s2_se[done])
+    return Predictions(tuple(columns), values[done], shares, kind, s2_se=errors)

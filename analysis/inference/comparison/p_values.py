@@ -1,10 +1,12 @@
 """p-values of a model in three ways: χ², parametric bootstrap, species shuffled on real sites."""
 
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from scipy.linalg import cho_solve
 
 from latticescape.analysis.checks import check_least
 from latticescape.analysis.inference.comparison.models import (
@@ -16,6 +18,8 @@ from latticescape.analysis.inference.comparison.models import (
     predictions,
 )
 from latticescape.analysis.inference.estimation.fit import Fit, fit
+from latticescape.analysis.inference.landscapes.designs import ScatteredDesign
+from latticescape.analysis.inference.landscapes.interpolation import Interpolation, interpolation
 from latticescape.analysis.inference.landscapes.landscape import p_values as chi2_tail
 from latticescape.physics.errors import RequestError, checked_choice
 from latticescape.physics.lattices.configurations import Configurations, configurations
@@ -58,8 +62,9 @@ def p_values(
     way
         ``"chi2"``: χ²(k−1).sf(4 N f S²), the published convention; too large where many classes are
         nearly empty, and fitted parameters are not subtracted. ``"bootstrap"``: images of N f
-        independent neighbourhoods are drawn from the model's histogram at its best point of the
-        sweep, and fitted as the real ones were. ``"shuffle"``, only for the random alloy: the
+        independent neighbourhoods are drawn from the model's histogram at its best fit,
+        interpolated between the points of the sweep, and fitted as the real ones were (among the
+        points if they are too few to interpolate). ``"shuffle"``, only for the random alloy: the
         species are shuffled over each image's own sites, which keeps the overlap of neighbourhoods;
         needs images whose sites are known (measured images, stores of them, or tables of atoms).
     draws
@@ -68,8 +73,8 @@ def p_values(
     seed
         Of the draws.
     refit
-        Fit every draw over the points of the sweep. Otherwise p-values of fitted models are too
-        large.
+        Fit every draw over the interpolated points of the sweep, as the images. Otherwise p-values
+        of fitted models are too large.
     composition
         Of drawn images: ``"held"`` at the measured one, as in a piece of a large alloy whose
         neighbours are centres as well; or ``"measured"`` from each draw's centres, which is right
@@ -107,6 +112,8 @@ def p_values(
     if way == "shuffle":
         return _by_shuffling(model, observed, seed)
     numbers = effective_numbers(observed, fraction, measured=True)
+    if not isinstance(model, str):
+        model = landscape_of("to be tested", model, observed)
     predicted = predictions(model, observed)
     rng = np.random.default_rng(seed)
     distances, null = _bootstrapped(
@@ -153,29 +160,81 @@ def _bootstrapped(
     refit: bool,
     composition: Composition,
 ) -> tuple[Floats, Floats]:
-    """S² of the images, (images,), and of draws of the best point, (draws, images)."""
-    everywhere = predicted.s2(observed["counts"].to_numpy())
-    loss = numbers @ everywhere
-    best = int(np.argmin(loss))
-    near = np.flatnonzero(4 * (loss - loss[best]) <= REACH) if refit else np.array([best])
-    fitted = predicted.among(near)
-    measured = composition == "measured"
-    at = int(np.flatnonzero(near == best)[0])
-    classes = configurations(predicted.kind)
-    if measured and not predicted.random:
-        images = _stratified(fitted, observed, numbers, draws, rng, at, classes)
+    """S² of the images, (images,), and of draws of the best fit, (draws, images)."""
+    counts, classes = observed["counts"].to_numpy(), configurations(predicted.kind)
+    best = _best_fit(predicted, counts, numbers)
+    if composition == "measured" and not predicted.random:
+        images = _stratified(best.source, observed, numbers, draws, rng, 0, classes)
     else:
-        images = fitted.draws(numbers, draws, rng, point=at)
-    if measured and predicted.random:
-        return everywhere[:, best], _from_random(images, classes)
-    # Each draw at its own best point.
-    batch = max(1, _BATCH // (len(numbers) * len(fitted.values)))
-    rows = []
-    for first in range(0, len(images), batch):
-        s2 = fitted.s2(images[first : first + batch])
-        lowest = np.argmin(np.einsum("i,dip->dp", numbers, s2), axis=1)
-        rows.append(np.take_along_axis(s2, lowest[:, None, None], axis=2)[:, :, 0])
-    return everywhere[:, best], np.concatenate(rows)
+        images = best.source.draws(numbers, draws, rng)
+    if composition == "measured" and predicted.random:
+        return predicted.s2(counts)[:, 0], _from_random(images, classes)
+    if not refit:
+        return best.source.s2(counts)[:, 0], best.source.s2(images)[..., 0]
+    batch = max(1, _BATCH // (len(numbers) * len(best.points.values)))
+    parts = [best.refitted(images[i : i + batch], numbers) for i in range(0, len(images), batch)]
+    return best.refitted(counts[None], numbers)[0], np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class _BestFit:
+    """A model at its best fit, and the points among or between which draws are fitted.
+
+    Attributes
+    ----------
+    source
+        The model at the best fit.
+    points
+        The points near it.
+    between
+        The interpolation between them; None if there are too few for one.
+    """
+
+    source: Predictions
+    points: Predictions
+    between: Interpolation | None
+
+    def refitted(self, counts: Integers, numbers: Floats) -> Floats:
+        """S² of images (draws, images, classes) at their own best fits, (draws, images)."""
+        s2 = self.points.s2(counts)
+        loss = np.einsum("i,dip->dp", numbers, s2)
+        if self.between is None:
+            lowest = np.argmin(loss, axis=1)
+            return np.take_along_axis(s2, lowest[:, None, None], axis=2)[:, :, 0]
+        process = self.between.process
+        places = self.between.scaled(self.between.minimum(loss))
+        # The mean of the process is linear in the values.
+        weights = cho_solve(process.factor, process.kernel(places).T).T
+        fitted: Floats = np.maximum(np.einsum("dp,dip->di", weights, s2), 0.0)
+        return fitted
+
+
+def _best_fit(predicted: Predictions, counts: Integers, numbers: Floats) -> _BestFit:
+    """The model where Σ N S² is smallest, interpolated if there are enough points."""
+    loss: Floats = np.einsum("i,ip->p", numbers, predicted.s2(counts))
+    errors = np.zeros(len(loss)) if predicted.s2_se is None else predicted.s2_se
+    best = int(np.argmin(loss))
+    varying = np.ptp(predicted.values, axis=0) > 0
+    names = tuple(np.array(predicted.names)[varying])
+    try:
+        design = ScatteredDesign(names, predicted.values[:, varying])
+        between = interpolation(design, 4 * loss, 4 * numbers.sum() * errors)
+    except RequestError:  # too few points, or all on a line
+        near = predicted.among(np.flatnonzero(4 * (loss - loss[best]) <= REACH))
+        return _BestFit(predicted.at(best), near, None)
+    points, place = predicted.among(between.chosen), between.minimum()
+    # Roots of the shares, since S² is a squared distance of these.
+    roots = np.stack(
+        [
+            between.process.of(np.sqrt(shares)).mean(between.scaled(place[None]))
+            for shares in points.probability
+        ]
+    )
+    shares = np.maximum(roots, 0) ** 2
+    shares = shares / shares.sum(axis=-1, keepdims=True)
+    values = predicted.values[best].copy()
+    values[varying] = place
+    return _BestFit(replace(predicted, values=values[None], probability=shares), points, between)
 
 
 def _stratified(
