@@ -270,7 +270,8 @@ class HeatBathBatch(MultispinBatch):
         draw_spins(self.spins, self.state, *start_masks(self.tasks))
 
     def advance(self, mcs: int) -> None:
-        heat_bath.advance(self.spins, self.tables.visits, self.rule, self.state, mcs)
+        visited, words = self.tables.visits, self.points
+        heat_bath.advance(self.spins, visited, self.rule, self.state, mcs, words=words)
 
 
 class DemonBatch(MultispinBatch):
@@ -281,7 +282,7 @@ class DemonBatch(MultispinBatch):
         draw_spins(self.spins, self.state, *start_masks(self.tasks))
 
     def advance(self, mcs: int) -> None:
-        demon.advance(self.spins, self.tables.visits, self.rule, self.state, mcs)
+        demon.advance(self.spins, self.tables.visits, self.rule, self.state, mcs, self.points)
 
 
 class ExchangeBatch(MultispinBatch):
@@ -307,9 +308,8 @@ class ExchangeBatch(MultispinBatch):
 
     def advance(self, mcs: int) -> None:
         exchanges = mcs * len(self.spins)
-        exchange.advance(
-            self.spins, self.tables.bonds, self.rule, self.state, self.order, exchanges
-        )
+        bonds, words = self.tables.bonds, self.points
+        exchange.advance(self.spins, bonds, self.rule, self.state, self.order, exchanges, words)
 
 
 class DemonExchangeBatch(ExchangeBatch):
@@ -321,9 +321,8 @@ class DemonExchangeBatch(ExchangeBatch):
         )
 
     def advance(self, mcs: int) -> None:
-        demon_exchange.advance(
-            self.spins, self.tables.bonds, self.accounts, self.state, self.order, mcs
-        )
+        bonds, words = self.tables.bonds, self.points
+        demon_exchange.advance(self.spins, bonds, self.accounts, self.state, self.order, mcs, words)
 
 
 def multispin_batches(

@@ -47,6 +47,7 @@ from latticescape.physics.kernels.multispin.simd import (
     pack,
     pointer,
     register,
+    registers_of,
     unpack,
 )
 from latticescape.physics.kernels.multispin.thresholds import (
@@ -144,7 +145,9 @@ def digits_of(z: int) -> int:
     return max(2, reach_of(z).bit_length())
 
 
-def advance(spins: Words, visited: Any, rule: DemonRule, state: Words, mcs: int) -> None:
+def advance(
+    spins: Words, visited: Any, rule: DemonRule, state: Words, mcs: int, words: int = WORDS
+) -> None:
     """``mcs`` Monte Carlo steps, in place.
 
     Parameters
@@ -157,9 +160,13 @@ def advance(spins: Words, visited: Any, rule: DemonRule, state: Words, mcs: int)
         From :func:`demon_rule`.
     state
         (4, 8) uint64, from :func:`seed_state`; advanced by equally many outputs in every step.
+    words
+        The first ones, that hold points; registers of others alone are left as they are.
     """
+    parts = registers_of(words, rule.width)
     kinds = (rule.shells, rule.field, rule.digits)
-    flips(spins, visited, (rule.terms, rule.signs), state, mcs, rule.width, kinds, rule.period)
+    tables = (rule.terms, rule.signs)
+    flips(spins, visited, tables, state, parts, mcs, rule.width, kinds, rule.period)
 
 
 @compiled
@@ -168,6 +175,7 @@ def flips(
     visited: Any,
     tables: Any,
     state: Any,
+    parts: Any,
     mcs: Any,
     width: Any,
     kinds: Any,
@@ -177,7 +185,7 @@ def flips(
     sites = visited.shape[0]
     for _ in range(mcs):
         for begin in range(0, sites, STRIP):
-            for part in range(len(tables[0])):
+            for part in range(parts):
                 own = (tables[0][part], tables[1][part])
                 end = min(begin + STRIP, sites)
                 flip_strip(spins, visited, begin, end, own, state, part, width, kinds, period)

@@ -34,6 +34,7 @@ from latticescape.physics.kernels.multispin.simd import (
     pack,
     pointer,
     register,
+    registers_of,
     unpack,
 )
 from latticescape.physics.kernels.multispin.thresholds import Words, load_state, store_state
@@ -108,7 +109,13 @@ def digits_of(most: int) -> int:
 
 
 def advance(
-    spins: Words, table: BondTable, rule: ExchangeAccounts, state: Words, order: Words, mcs: int
+    spins: Words,
+    table: BondTable,
+    rule: ExchangeAccounts,
+    state: Words,
+    order: Words,
+    mcs: int,
+    words: int = WORDS,
 ) -> None:
     """``mcs`` Monte Carlo steps of as many attempted exchanges as there are sites, in place.
 
@@ -124,10 +131,12 @@ def advance(
     order
         (8, 4) uint64, from :func:`latticescape.physics.kernels.multispin.exchange.first_order`;
         goes on where it stopped.
+    words
+        The first ones, that hold points; registers of others alone are left as they are.
     """
     kinds = (rule.sizes, rule.edges, rule.digits)
-    for part, terms in enumerate(rule.terms):
-        tables = (table.rows, terms, rule.turned)
+    for part in range(registers_of(words, rule.width)):
+        tables = (table.rows, rule.terms[part], rule.turned)
         exchanges(spins, tables, state, order[part], part, mcs, rule.width, kinds, rule.period)
 
 

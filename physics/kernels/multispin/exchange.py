@@ -45,6 +45,7 @@ from latticescape.physics.kernels.multispin.simd import (
     pack,
     pointer,
     register,
+    registers_of,
     unpack,
 )
 from latticescape.physics.kernels.multispin.thresholds import (
@@ -224,7 +225,13 @@ def first_order() -> Words:
 
 
 def advance(
-    spins: Words, table: BondTable, rules: Filter, state: Words, order: Words, exchanges: int
+    spins: Words,
+    table: BondTable,
+    rules: Filter,
+    state: Words,
+    order: Words,
+    exchanges: int,
+    words: int = WORDS,
 ) -> None:
     """So many attempted exchanges, in place.
 
@@ -238,12 +245,14 @@ def advance(
         (4, 8) uint64 generators; advanced by one draw a difference and exchange.
     order
         (8, 4) uint64, from :func:`first_order`; goes on where it stopped.
+    words
+        The first ones, that hold points; registers of others alone are left as they are.
     """
-    for part, terms in enumerate(rules.terms):
+    for part in range(registers_of(words, rules.width)):
         exchange(
             spins,
             table.rows,
-            terms,
+            rules.terms[part],
             rules.turned,
             state,
             order[part],

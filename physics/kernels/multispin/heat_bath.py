@@ -36,6 +36,7 @@ from latticescape.physics.kernels.multispin.simd import (
     pack,
     pointer,
     register,
+    registers_of,
     unpack,
 )
 from latticescape.physics.kernels.multispin.thresholds import (
@@ -165,6 +166,7 @@ def advance(
     state: Words,
     mcs: int,
     signs: Signs = UNSIGNED,
+    words: int = WORDS,
 ) -> None:
     """``mcs`` Monte Carlo steps, in place.
 
@@ -182,8 +184,10 @@ def advance(
     signs
         Of bonds that are not all alike: a byte for each neighbour in ``visited``, whose bit w is
         set where the bond is negative for point w.
+    words
+        The first ones, that hold points; registers of others alone are left as they are.
     """
-    for part in range(len(table.terms)):
+    for part in range(registers_of(words, table.width)):
         heat_bath(*arguments(spins, visited, table, state, part, mcs, signs))
 
 

@@ -56,6 +56,17 @@ def native_width() -> tuple[int, ...]:
     return (0,) * (8 if features.get("avx512f") and features.get("avx512bw") else 4)
 
 
+def registers_of(words: int, width: tuple[int, ...]) -> int:
+    """How many registers the first words fill.
+
+    Examples
+    --------
+    >>> [registers_of(words, (0,) * 4) for words in (1, 4, 5, 8)]
+    [1, 1, 2, 2]
+    """
+    return -(-words // len(width))
+
+
 def aligned(shape: tuple[int, ...], dtype: Any = np.uint64) -> npt.NDArray[Any]:
     """An array of zeros that begins at a cache line."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
