@@ -292,10 +292,9 @@ def kernel_of(
 
 def check_demons(kernel: str, model: Model, lattice: Lattice, schedule: Schedule) -> None:
     """Raise a RequestError for a model or a period that demons, if asked for, do not support."""
-    period = schedule.demon_period
-    if schedule.rule != "demon":
+    if schedule.rule == "heat_bath" or schedule.table.get("demon_period") is None:
         return
-    if kernel != MULTISPIN or model.bond_disorder is not None:
+    if schedule.rule == "demon" and (kernel != MULTISPIN or model.bond_disorder is not None):
         raise RequestError(
             "this model cannot have demons",
             came=f'rule = "demon" with the {kernel} kernel'
@@ -303,10 +302,10 @@ def check_demons(kernel: str, model: Model, lattice: Lattice, schedule: Schedule
             allowed="the multispin kernel, without random bonds",
             hint='rule = "auto"',
         )
-    if period > lattice.sites:
+    if schedule.demon_period > lattice.sites:
         raise RequestError(
             "a demon cannot visit more sites than the lattice has",
-            came=f"demon_period = {period}",
+            came=f"demon_period = {schedule.demon_period}",
             allowed=f"1 to {lattice.sites}",
             hint=f"demon_period = {min(8, lattice.sites)}",
         )

@@ -128,6 +128,7 @@ def test_demons_are_part_of_the_digest_only_where_they_are_asked_for() -> None:
             "random bonds",
         ),
         (square(4), Ising(), Schedule(1, 2, 1, rule="demon", demon_period=17), "1 to 16"),
+        (square(4), Ising(), Schedule(1, 2, 20, demon_period=17), "1 to 16"),
     ],
 )
 def test_what_cannot_have_demons_is_refused(
