@@ -24,7 +24,7 @@ FIVE = TWO.copy()
 FIVE[[1, 3], [1, 3]], FIVE[[0, 4], 2], FIVE[[0, 4], [0, 4]] = 0.25, 0.125, -0.05
 
 # Of a spec without further shells, in the second format of descriptions.
-DIGEST = "8356aaee9f79156f7058a2ae6b3e1d17cdb8f21d38037ca9f6bed97c33285179"
+DIGEST = "179b164926734cc6a909814fb647f085fded801b4976a585e9adeba63c75d70f"
 
 SPEC = """
 [lattice]
