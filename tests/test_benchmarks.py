@@ -108,7 +108,7 @@ def test_runs_take_turns_after_a_warm_up() -> None:
 
 
 def test_a_run_is_as_long_as_it_was_asked_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.timing.seconds_of", lambda run: 0.01)
+    monkeypatch.setattr("benchmarks.timing.cpu_seconds_of", lambda run: 0.01)
     assert strides_for(Work(lambda strides: None, updates=1, least=2), 0.5) == 100
 
 

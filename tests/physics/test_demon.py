@@ -50,8 +50,7 @@ def evolved(lattice: Lattice, order: list[int], width: int, mcs: int = 30) -> Wo
 @pytest.mark.parametrize("lattice", [square(5), square(46), honeycomb(3)], ids=str)
 def test_width_and_companions_change_no_bit(lattice: Lattice) -> None:
     order, plain = [3, 1, 6, 0, 7, 2, 5, 4], evolved(lattice, [*range(8)], 8)
-    for width in (2, 4):
-        assert evolved(lattice, [*range(8)], width).tobytes() == plain.tobytes()
+    assert evolved(lattice, [*range(8)], 4).tobytes() == plain.tobytes()
     assert evolved(lattice, order, 8).tobytes() == plain[:, order].tobytes()
     assert len({plain[:, word].tobytes() for word in range(8)}) == 8
 
@@ -160,7 +159,7 @@ def test_width_companions_and_parts_change_no_bit_of_exchanges(case: str) -> Non
         return spins
 
     order, plain = [3, 1, 6, 0, 7, 2, 5, 4], evolved([*range(8)], 8, (30,))
-    assert evolved([*range(8)], 2, (30,)).tobytes() == plain.tobytes()
+    assert evolved([*range(8)], 4, (30,)).tobytes() == plain.tobytes()
     assert evolved(order, 8, (1, 29)).tobytes() == plain[:, order].tobytes()
     assert np.array_equal(ones_of(plain), ones_of(start))
     assert not np.array_equal(plain, start)
