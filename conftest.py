@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from threadpoolctl import threadpool_limits
 
-# Workers of pytest share the cores: threads of BLAS and OpenMP would only wait for each other. The
-# limit is for libraries that plugins have loaded.
+# Workers of pytest share the cores, so threads of BLAS and OpenMP would only wait for each other.
+# The variable limits libraries that are loaded later, the call those that plugins have loaded.
 os.environ["OMP_NUM_THREADS"] = "1"
 threadpool_limits(1)
 # Bounds-checked kernels are cached apart from a user's own.
@@ -37,9 +37,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def unflushed() -> Iterator[None]:
-    """Let this process flush no file: no test cuts the power, and a small run flushes a thousand.
+    """Replace ``os.fsync``: no test cuts the power, and a small run flushes a thousand files.
 
-    That they are flushed, and in which order, tests see at ``fsync``.
+    Tests of what is flushed, and in which order, replace it themselves.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)

@@ -1,8 +1,8 @@
-"""What a CPU second tells, by the rule that decides about moves.
+"""Information per CPU second under each rule that decides moves.
 
-A rule may be fast and yet change the lattice little. What counts is the information in a CPU
-second: one over the variance of a mean, over the CPU time that it took. The variance is that of the
-means of 512 independent replicas, so a ratio of two is good to some 10 %.
+A rule may be fast and yet change the lattice little. Rules are therefore compared by 1/(variance of
+a mean × CPU time). The variance is that of the means of 512 independent replicas, so a ratio of two
+is good to some 10 %.
 """
 
 from collections.abc import Mapping
@@ -41,20 +41,20 @@ CASES = [COLD, replace(SQUARE, name="ising square, Tc"), WARM, FIELD, PAIR_ALLOY
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one rule: CPU seconds, and the variances of the means of ``QUANTITIES``."""
+    """CPU seconds of one rule, and the variances of the means of ``QUANTITIES``."""
 
     seconds: float
     variances: Floats
 
     def over(self, other: "Measured") -> Floats:
-        """Information in a CPU second, relative to another rule; NaN where nothing varies."""
+        """Information per CPU second relative to another rule; NaN where nothing varies."""
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = other.variances / self.variances
         return np.where(self.variances > 0, ratio * other.seconds / self.seconds, np.nan)
 
 
 def measured(case: Case, schedules: Mapping[str, Schedule], runs: int) -> dict[str, Measured]:
-    """Of every rule: the scatter of one run, and the median CPU time of runs that took turns."""
+    """The scatter of one run under each rule, and the median CPU time of runs in turn."""
     timed: dict[str, list[float]] = {name: [] for name in schedules}
     for schedule in schedules.values():
         simulated(case, replace(schedule, equilibration_mcs=0, samples=2))  # compile
@@ -69,14 +69,14 @@ def measured(case: Case, schedules: Mapping[str, Schedule], runs: int) -> dict[s
 
 
 def simulated(case: Case, schedule: Schedule) -> Samples:
-    """Eight points of the same parameters."""
+    """Simulate eight points of the same parameters, which differ in their seeds."""
     axes = {axis: np.full(WORDS, value) for axis, value in case.point.items()}
     seeds = np.arange(4 * WORDS, dtype=np.uint64).reshape(WORDS, 4)
     return sample(case.model, case.lattice, axes, schedule, seeds)
 
 
 def variances(samples: Samples) -> Floats:
-    """Of the replicas' means of ``QUANTITIES``."""
+    """The variances over the replicas of the means of ``QUANTITIES``."""
     number = samples.samples
     moments = dict(zip(MOMENTS, np.moveaxis(samples.moment_sum, -1, 0) / number, strict=True))
     classes = samples.histogram.reshape(-1, samples.histogram.shape[-1]) / number
@@ -99,9 +99,9 @@ def report(
     stride: int | None = None,
     runs: int = 5,
 ) -> str:
-    """A table of ratios to the heat bath."""
+    """A table of ratios to heat bath, or to the Metropolis filter of exchanges."""
     columns = "".join(f"{name:>14}" for name in ("steps/CPU s", *QUANTITIES))
-    lines = ["information in a CPU second, heat bath or Metropolis filter = 1", " " * 26 + columns]
+    lines = ["information per CPU second, heat bath or Metropolis filter = 1", " " * 26 + columns]
     with one_core():
         for case in CASES:
             chosen = case.at(size) if size else case

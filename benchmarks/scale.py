@@ -44,7 +44,7 @@ from latticescape.sweeps.execution.tasks import TaskResult
 from latticescape.sweeps.store.status import PULSE_SECONDS, WATCH_SECONDS, LeaseCheck, end_lease
 from latticescape.sweeps.store.store import Store, create
 
-# A disk would be all that differs.
+# Stores are in memory where possible, so that the speed of a disk does not count.
 MEMORY = Path("/dev/shm")
 
 # Points a block of a lattice model, and processes that all workers share.
@@ -156,7 +156,7 @@ def _store_seconds(blocks: int) -> dict[str, float]:
 
 
 def _fill(path: Path) -> None:
-    """Write a block, and copy its files to all others but the last, which is open."""
+    """Write one block, and copy its files to all other blocks but the last, which stays pending."""
     store = Store(path)
     store.write(store.blocks[0], {"value": np.ones(1)})
     for first in path.glob("*/c/0"):

@@ -1,4 +1,4 @@
-"""``explore``: a learner chooses the points of a sweep one batch after the other."""
+"""``explore``: a learner chooses the points of a sweep, batch by batch."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,13 +22,16 @@ BATCH = 8
 
 
 class Learner(Protocol):
-    """Chooses points, and learns the values there: the interface of ``adaptive``'s learners.
+    """An object that chooses points and learns the values at them, as the learners of ``adaptive``.
 
     A point is a tuple of the parameters' values, or a number if there is one parameter.
     """
 
     def ask(self, n: int) -> tuple[Sequence[Any], Any]:
-        """Return the next n points or fewer, none if no more are needed; and their gains."""
+        """Return at most n points, none if no more are needed, and the gain expected of each.
+
+        The gains are not used.
+        """
 
     def tell(self, x: Any, y: Any) -> None:
         """Learn the value y of a point x."""
@@ -51,9 +54,10 @@ def explore(
 ) -> xr.Dataset:
     """Compute the points of a sweep, and then those that a learner chooses.
 
-    All points are in one store. The learner is told the values of the first points, and then asked
-    for batches; each is added to the store and told. To resume, repeat the call with a new learner:
-    it is asked and told in the same order, and points that the store holds are not computed again.
+    One store holds all points. The learner is told the values at the first points. Then it is asked
+    for a batch of points; they are computed, added to the store and told to it, and so on. To
+    resume, repeat the call with a new learner: it is asked and told in the same order, and points
+    that the store holds are not computed again.
 
     Parameters
     ----------
@@ -62,17 +66,18 @@ def explore(
     store
         Folder of the store: a new one, or one that the same call has begun.
     learner
-        Has ``ask(n)`` and ``tell(point, value)`` as the learners of the package ``adaptive``
-        (https://adaptive.readthedocs.io), which need not be installed for others. Points are tuples
-        of the parameters in the order of the sweep's own.
+        An object with ``ask(n)`` and ``tell(point, value)``: a learner of the package ``adaptive``
+        (https://adaptive.readthedocs.io), :class:`MinimumLearner`, or one of your own. Points are
+        tuples of the parameters in the order of the sweep, or numbers if there is one parameter.
     value
-        What the learner learns: a variable such as ``"susceptibility_abs"``, or a function from the
-        sweep's Dataset to a DataArray over ``point``, of which the learner is told numbers; or to a
-        Dataset, of which it is told the part of each point. Points whose value is NaN are not told.
+        What the learner is told of each point: the name of a variable such as
+        ``"susceptibility_abs"``, or a function of the sweep's Dataset. If the function returns a
+        DataArray over ``point``, the learner is told a number; if it returns a Dataset, the part of
+        it at the point. Points whose number is NaN are not told.
     points
-        Number of points that the learner may ask for.
+        Most points that the learner may choose, 1 or more.
     batch
-        Number of points asked for at a time, and computed in parallel.
+        Most points that it chooses at a time; they are computed in parallel.
     cluster, progress
         As for :func:`latticescape.run`.
 
@@ -84,8 +89,8 @@ def explore(
     Raises
     ------
     RequestError
-        If the sweep is on a grid, the store holds another sweep, or the value is not over
-        ``point``.
+        If ``points`` or ``batch`` is not positive, the sweep is on a grid, the store holds another
+        sweep, or the value is not one number per point.
     IncompleteError
         If points failed or the run was cancelled; the same call continues.
 
@@ -113,7 +118,7 @@ def explore(
     ds = _begun(sweep, store, cluster, progress=progress)
     names = list(sweep.columns[POINT])
     first = len(sweep.columns[POINT][names[0]])
-    asked: list[Any] = [_shaped(row) for row in _rows(ds, names)[:first]]
+    asked: list[Any] = [row if len(row) > 1 else row[0] for row in _rows(ds, names)[:first]]
     remaining = points
     while True:
         places = {_key(row): i for i, row in enumerate(_rows(ds, names))}
@@ -129,7 +134,7 @@ def explore(
 
 
 def _begun(sweep: Sweep, store: StorePath, cluster: Cluster, *, progress: bool) -> xr.Dataset:
-    """The store's Dataset, in which all of its points are done; the sweep's are the first."""
+    """Compute the points of the sweep, and those that a store already has after them."""
     if POINT not in sweep.grid:
         raise RequestError(
             "a learner chooses points, and the sweep is on a grid",
@@ -142,7 +147,10 @@ def _begun(sweep: Sweep, store: StorePath, cluster: Cluster, *, progress: bool) 
         begun = Store(store).sweep.with_source(sweep.source)
         if POINT not in begun.grid or sweep.extended({POINT: begun.columns[POINT]}) != begun:
             raise RequestError(
-                f"{store} holds another sweep", came=begun.digest, hint="a new path of the store"
+                f"{store} holds another sweep",
+                came=begun.digest,
+                allowed="a new store, or one that the same call has begun",
+                hint="another path for the store",
             )
     return run(begun, store, cluster, progress=progress)
 
@@ -155,7 +163,7 @@ def _added(
     *,
     progress: bool,
 ) -> xr.Dataset:
-    """Add points to a store."""
+    """Add points to a store, compute them, and return its Dataset."""
     extension = Extension.of(store, {"points": columns})
     longer = extension.sweep.with_source(sweep.source)
     report = execute(longer, extension.target, cluster, base=extension.base, progress=progress)
@@ -174,7 +182,7 @@ def _values(value: Value, ds: xr.Dataset, names: Sequence[str]) -> xr.DataArray 
             allowed="a variable, or a function to a DataArray over point",
             hint='"energy", or lambda ds: ds.histogram.sel(configuration=3)',
         )
-    # Its parameters in the order of the learner's points.
+    # Parameters in the order of the learner's points.
     columns = {name: ds[name].variable for name in names}
     return table.drop_vars(names).assign_coords(columns).load()
 
@@ -197,37 +205,50 @@ def _tuple(x: Any) -> tuple[float, ...]:
     return tuple(map(float, np.atleast_1d(x)))
 
 
-def _shaped(row: tuple[float, ...]) -> Any:
-    return row if len(row) > 1 else row[0]
-
-
 def _key(x: Any) -> tuple[object, ...]:
     return tuple(map(printed, _tuple(x)))
 
 
 @dataclass
 class MinimumLearner:
-    """Chooses points as :func:`latticescape.propose` does, near the minimum of a landscape.
+    """A learner that chooses points near the minimum of a landscape: those of ``propose``.
 
-    Its value is a landscape: ``explore(…, MinimumLearner({"w1": 0.01}), lambda ds: landscape(ds,
-    observed), …)``.
+    The value at a point is the landscape there: ``explore(…, MinimumLearner({"w1": 0.01}), lambda
+    ds: landscape(ds, observed), …)``.
 
     Parameters
     ----------
-    target, limits
-        As of :func:`latticescape.propose`. No more points are chosen once the target is met.
+    target
+        Largest numerical standard error by parameter, as ``target_error`` of
+        :func:`latticescape.propose`. No more points are chosen once it is met.
+    limits
+        By parameter: the lower and upper bound of its values.
+
+    Examples
+    --------
+    >>> learner = MinimumLearner({"w1": 0.001})
+    >>> for w1 in np.linspace(-1.0, 1.0, 9):
+    ...     s2, error = 0.02 + 0.1 * (w1 + 0.08) ** 2, 4e-4
+    ...     learner.tell(w1, xr.Dataset(
+    ...         {"s2": (("image", "point"), [[s2]]), "s2_se": (("image", "point"), [[error]]),
+    ...          "s2_total": ("point", [s2]), "s2_total_se": ("point", [error]),
+    ...          "n": ("image", [1000])},
+    ...         coords={"w1": ("point", [w1]), "image": ["one"]}))
+    >>> points, _ = learner.ask(2)
+    >>> len(points), all(-1 <= w1 <= 1 for (w1,) in points)
+    (2, True)
     """
 
     target: Mapping[str, float]
     limits: Mapping[str, tuple[float, float]] | None = None
-    told: list[xr.Dataset] = field(default_factory=list, init=False)
+    landscapes: list[xr.Dataset] = field(default_factory=list, init=False)
 
     def ask(self, n: int) -> tuple[list[tuple[float, ...]], None]:
-        """Return the next n points or fewer; see :class:`Learner`."""
+        """Return at most n points; see :class:`Learner`."""
         minimal: Any = {"coords": "minimal", "data_vars": "minimal", "compat": "override"}
-        surface = xr.concat(self.told, POINT, join="override", **minimal)
-        # What belongs to no point is known best from all points, with the newest.
-        newest = self.told[-1].data_vars
+        surface = xr.concat(self.landscapes, POINT, join="override", **minimal)
+        # Variables without points, such as the covariance, come from the newest landscape.
+        newest = self.landscapes[-1].data_vars
         surface = surface.assign({n: v for n, v in newest.items() if POINT not in v.dims})
         axes = propose(surface, self.target, budget=n, limits=self.limits).axes
         names = parameters_of(surface)
@@ -237,4 +258,4 @@ class MinimumLearner:
 
     def tell(self, x: Any, y: xr.Dataset) -> None:
         """Learn the landscape at a point; see :class:`Learner`."""
-        self.told.append(y)
+        self.landscapes.append(y)

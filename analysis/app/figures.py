@@ -158,7 +158,7 @@ class MapFigure:
         log
             Logarithmic colours; values that are not positive count as missing.
         words
-            What the numbers of x and y stand for, if they do.
+            The words that the numbers of x and of y stand for; empty for numbers.
         """
         if log:
             values = np.where(values > 0, values, np.nan)
@@ -185,14 +185,14 @@ class MapFigure:
         log: bool = False,
         words: tuple[Sequence[str], Sequence[str]] = ((), ()),
     ) -> None:
-        """Replace the values by points on no grid, on the surface between them if there is one.
+        """Replace the values by points on no grid, drawn on the surface between them if any.
 
         Parameters
         ----------
         points
             (n, 3): x, y and value, NaN where missing.
         surface
-            Values between the points.
+            Values between the points, or None.
         labels, title, log, words
             As of :meth:`show`.
         """
@@ -327,7 +327,7 @@ class CurveFigure:
     ) -> None:
         """Replace the curves: values with standard errors or None, in the order of colours.
 
-        ``joined`` draws lines through them, if x is not of words.
+        ``joined`` draws lines through them, unless x holds words.
         """
         for number, source in enumerate(self._curves):
             values, error = curves[number] if number < len(curves) else (x[:0], None)

@@ -14,7 +14,7 @@ from bokeh.transform import dodge
 
 from latticescape.analysis.app.figures import CurveFigure, MapFigure, Tapped, bars, blank
 from latticescape.analysis.app.reader import Reader
-from latticescape.analysis.app.view import ALL, NOTHING, Simulate, View, Words, symbol
+from latticescape.analysis.app.view import ALL, NOTHING, Estimates, Simulate, View, Words, symbol
 from latticescape.analysis.inference.estimation.deviance import part_of
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.analysis.plots.labels import (
@@ -64,7 +64,7 @@ def note(text: str, height: int) -> Any:
 def tapped_place(
     reader: Reader, parameters: Sequence[str], values: Sequence[float]
 ) -> dict[str, int]:
-    """Return the index along each axis of the point nearest to where a figure was tapped."""
+    """Return the index, along each axis, of the point nearest to where a figure was tapped."""
     squares: dict[str, Any] = {}
     for name, value in zip(parameters, values, strict=False):
         if name:
@@ -77,7 +77,7 @@ def tapped_place(
 def curve_through(
     reader: Reader, name: str, parameter: str, view: View
 ) -> tuple[Any, tuple[Any, Any | None]]:
-    """Return a parameter in ascending order, and a variable along its axis with standard errors."""
+    """Return the ascending values of a parameter, and a variable there with standard errors."""
     x, axis = reader.coordinates(parameter), reader.axis_of(parameter)
     order = np.argsort(x, kind="stable")
     values = reader.surface(name, (axis,), view.place)[order]
@@ -89,7 +89,8 @@ def curve_through(
 class MapPane:
     """One variable over the axes of the map: a colour map over two axes, a curve over one.
 
-    Points on no grid are dots over two of their parameters, on a surface if there are no others.
+    Points on no grid are dots over two of their parameters; if they have no others, the dots lie on
+    the surface between them.
     """
 
     def __init__(self, reader: Reader, spans: tuple[Span, Span], tapped: Tapped) -> None:
@@ -160,8 +161,10 @@ class MapPane:
 
 
 class SlicesPane:
-    """The first map's variable through the point along every axis, with standard errors; at all
-    points on no grid, over each of their parameters."""
+    """The first map's variable through the point along every axis, with standard errors.
+
+    Points on no grid are all drawn, over each of their parameters.
+    """
 
     def __init__(self, reader: Reader, tapped: Callable[[str, float], None]) -> None:
         self.reader, number = reader, len(reader.parameters)
@@ -230,7 +233,7 @@ SMALL = 81
 
 
 class LandscapePane:
-    """S² over one or two parameters; further ones have the values of the point.
+    """S² over one or two parameters; further axes have the values of the selected point.
 
     Parameters
     ----------
@@ -252,10 +255,10 @@ class LandscapePane:
         posterior: xr.Dataset | None,
         spans: tuple[Span, Span],
         tapped: Callable[[dict[str, float]], None],
-        estimates: dict[object, Any] | None = None,
+        estimates: Estimates | None = None,
     ) -> None:
         self.landscape, self.posterior = landscape, posterior
-        self.estimates = {} if estimates is None else estimates
+        self.estimates: Estimates = {} if estimates is None else estimates
         self.parameters = parameters_of(landscape)
         self.scattered = is_scattered(landscape["s2_total"])
         self.species = species_of(landscape)
@@ -291,7 +294,8 @@ class LandscapePane:
         chosen = [axis for axis in (view.x, view.y) if axis in self.parameters]
         others = [axis for axis in self.parameters if axis not in chosen]
         self.axes = (chosen + others)[:2]
-        fixed = {} if self.scattered else {axis: place[axis] for axis in others[2 - len(chosen) :]}
+        further = [] if self.scattered else (chosen + others)[2:]
+        fixed = {axis: place[axis] for axis in further}
         cut = self.landscape.sel(fixed, method="nearest") if fixed else self.landscape
         at = ", ".join(
             place_text(
@@ -367,8 +371,7 @@ class LandscapePane:
             if self.scattered and len(over) == 2:
                 surface = s2_between(landscape, table, self.axes)
             self.estimates[key] = estimate, surface
-        made: tuple[Estimate, Surface | None] = self.estimates[key]
-        return made
+        return self.estimates[key]
 
     def _intervals(self) -> list[tuple[float, float]]:
         """Return the central 95 % and 68 % of the only parameter's samples."""

@@ -125,7 +125,7 @@ class Reader:
 
     def _open(self) -> xr.Dataset:
         ds = numbered(without_markup(self._unchecked()))
-        # Points in one parameter are an axis of it.
+        # Points that have only one parameter are an axis.
         alone = {d: names[0] for d in ds.dims if len(names := columns_along(ds, d)) == 1}
         return ds.swap_dims({d: n for d, n in alone.items() if d not in WITHIN_A_POINT})
 

@@ -18,10 +18,11 @@ from latticescape.analysis.plots.labels import (
     symbol_of,
     with_unit,
 )
-from latticescape.analysis.plots.values import on_axis
+from latticescape.analysis.plots.values import Estimate, Surface, on_axis
 
 Words = npt.NDArray[np.uint64]
 Simulate = Callable[[dict[str, float]], Words]
+Estimates = dict[object, tuple[Estimate, Surface | None]]
 
 ALL = "all images"
 NOTHING = "none"
@@ -76,7 +77,8 @@ class Shown:
     simulate
         Returns the spins (site) at a place on the axes; or None.
     estimates
-        Fits of the landscape and its parts, computed once for all browsers.
+        Fits of the landscape and its parts, each with the surface between points on no grid;
+        computed once for all browsers.
     """
 
     reader: Reader
@@ -85,7 +87,7 @@ class Shown:
     landscape_of: Callable[[xr.Dataset], xr.Dataset] | None = None
     posterior: xr.Dataset | None = None
     simulate: Simulate | None = None
-    estimates: dict[object, Any] = field(default_factory=dict)
+    estimates: Estimates = field(default_factory=dict)
     _landscape: tuple[int, xr.Dataset] | None = None
 
     @property

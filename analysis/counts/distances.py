@@ -106,7 +106,12 @@ def _check_classes(numbers: list[int]) -> None:
 
 
 def normalized(histogram: npt.NDArray[Any]) -> Floats:
-    """Shares of the classes, the last axis; NaN where a histogram is empty.
+    """Shares of the classes, along the last axis; NaN where a histogram is empty.
+
+    Raises
+    ------
+    RequestError
+        If a count is negative.
 
     Examples
     --------

@@ -189,7 +189,7 @@ def neighborhoods_overlap(counts: npt.ArrayLike, kind: str) -> bool:
 
 # Moments of the slow modes and of their squares: energy and, where it is free, magnetization.
 _MODES = (("e", "e2"), ("m", "m2"))
-# What the covariance is computed from.
+# Variables of a sweep that the covariance of the counts is computed from.
 COUNT_VARIABLES = ("sample_histogram", "histogram_replica", "samples", "moments")
 
 
@@ -221,7 +221,7 @@ def count_covariance(point: xr.Dataset) -> Floats:
     >>> bool(np.allclose(count_covariance(one), np.diag(q) - np.outer(q, q), atol=0.12))
     True
     """
-    # A store's Dataset is lazy: everything is read at once.
+    # The Dataset of a store is lazy: read all variables at once.
     point = point[[name for name in COUNT_VARIABLES if name in point]].compute()
     if "sample_histogram" in point:
         single = point["sample_histogram"].transpose(..., "configuration").values

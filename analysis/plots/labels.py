@@ -16,7 +16,7 @@ LATTICE_SPECIES = ("#2C4A7C", "#F2B134")
 WITHIN_A_POINT = {"configuration", "replica", "moment", "feature", "image", "source"}
 WITHIN_A_POINT |= {"layer", "species", "oxygen"}
 
-# The attribute of an axis that holds the words which its numbers stand for.
+# Attribute of an axis of words: the words; its values are their numbers, 0, 1, …
 WORDS = "words"
 
 Species = tuple[str, str]
@@ -163,7 +163,9 @@ def value_text(value: float, error: float) -> str:
 
 
 def place_text(ds: xr.Dataset, dim: str, index: int, species: Species | None = None) -> str:
-    """Return a place on one dimension in words, with its unit; of points, all their parameters.
+    """Return a place on one dimension in words, with its unit.
+
+    A place on a dimension of points on no grid consists of all parameters of the point.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What pictures share: options of both renderers, dimensions, titles, marks and frames."""
+"""Parts that pictures share: options of both renderers, dimensions, titles, marks and frames."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,12 +39,12 @@ def dimensions(table: xr.Dataset, names: Sequence[str], species: Species | None)
 
 
 def titled(heading: str, *lines: list[str]) -> str:
-    """Return a title: a heading, and lines of remarks."""
+    """Return a title: a heading, and lines of remarks that are not empty."""
     return "\n".join(filter(None, [heading, *("; ".join(filter(None, line)) for line in lines)]))
 
 
 def missing_text(values: xr.DataArray) -> str:
-    """Return how many points are missing, in words."""
+    """Return how many points are missing, in words; an empty text if none is."""
     missing = int(values.isnull().sum())
     return f"{missing} of {values.size} points missing (grey)" if missing else ""
 
@@ -73,7 +73,7 @@ def _close_seams(plot: Any, _: object) -> None:
 
 
 def sized(plot: Any, _: object) -> None:
-    """Let a frame whose size is set take the room that it needs."""
+    """A HoloViews hook: let Bokeh choose the width around a frame of fixed size."""
     # HoloViews marks frames whose size is set as fixed, for which Bokeh then misses a width.
     plot.state.sizing_mode = None
 
@@ -83,7 +83,7 @@ def minimum_cross(
 ) -> list[Picture]:
     """Return the minimum as a point, with a bar of one standard error along every parameter.
 
-    ``dims`` are those of the picture, across and upwards: of two parameters, or of one and S².
+    ``dims`` are the dimensions of the picture, x and y: two parameters, or one and S².
     """
     minimum = [estimate.fit.parameters[axis] for axis in axes]
     place = [value for value, _ in minimum]
@@ -98,7 +98,7 @@ def minimum_cross(
 
 
 def error_bars(ends: Any, dims: list[Any], colour: str, width: float) -> Picture:
-    """Return bars between two ends each, (n, 4)."""
+    """Return bars from (x, y) to (x, y), the four columns of ``ends``."""
     bars = hv.Segments(ends, [*dims, "to x", "to y"])
     return styled(bars, {"color": colour}, {"line_width": width}, {"linewidth": width})
 

@@ -97,8 +97,9 @@ def variable_map(
     variable
         The variable's name; over one axis, its ``NAME_se`` is drawn as error bars.
     x, y
-        The axes to draw along; by default the first two that ``at`` leaves free. Of points that lie
-        on no grid, two of their parameters.
+        The axes to draw along; by default the first two that ``at`` leaves free. For points on no
+        grid, two of their parameters; by default all that vary, in one panel for each pair if they
+        are three or more.
     at
         The place on every other dimension, ``{"H": 0.1, "configuration": 3}``: the nearest value
         of the axis is used, and named in the title.
@@ -136,7 +137,10 @@ def variable_map(
         if len(axes) > 1:
             if ridge:
                 raise RequestError(
-                    "a ridge needs a grid", came="points", allowed="a map without --ridge"
+                    "a ridge needs a grid",
+                    came="points on no grid",
+                    allowed="a sweep on a grid",
+                    hint="a map without --ridge, ridge=False in Python",
                 )
             return _of_points(points, axes, place, log, species)
         table = points.swap_dims({POINT: axes[0]})
@@ -174,12 +178,14 @@ def variable_map(
 def landscape_map(
     landscape: xr.Dataset, *, image: object = None, overlap: Overlap | None = None
 ) -> Picture:
-    """Draw the squared statistical distance S² over the one or two parameters of a landscape.
+    """Draw the squared statistical distance S² over the parameters of a landscape.
 
     One parameter: S² of every image and, in black, of all together, with bands of one standard
     error. Two: a colour map of S² (logarithmic, unless a bias correction made it negative) with the
     contours of the joint 68 % (solid) and 95 % (dashed) confidence regions, and a second map of the
-    Monte Carlo standard error of S². The cross is the minimum with its standard errors.
+    Monte Carlo standard error of S². The cross is the minimum with its standard errors. Points on
+    no grid are dots on the surface that :func:`latticescape.fit` interpolates. Three or more
+    parameters: dots in one panel for each pair of them, the lowest S² on top.
 
     Parameters
     ----------
@@ -194,7 +200,7 @@ def landscape_map(
     -----
     Minimum and errors are those of :func:`latticescape.fit`, contours those of
     :func:`latticescape.joint_region`: they correct S² for its biases and for overlapping
-    neighbourhoods, and need not lie at the smallest grid value.
+    neighbourhoods, and need not lie at the point of smallest S².
 
     Examples
     --------

@@ -37,14 +37,16 @@ def point_parts(
     log: bool = False,
     species: Species | None = None,
 ) -> list[Picture]:
-    """Return the surface and the dots of points over two parameters.
+    """Return the parts of a picture of points over two parameters: surface, rings and dots.
+
+    Rings are points that are not computed.
 
     Parameters
     ----------
     points
         A variable over ``point``, NaN where not computed, with the parameters as coordinates.
     axes
-        The parameters across and upwards.
+        The parameters along x and y.
     surface
         Values between the points, or None.
     log
@@ -115,7 +117,7 @@ def corner(
     axes
         The parameters.
     title
-        A heading.
+        Title of the picture.
     estimate
         The fit of a landscape; the lowest points are then drawn on top of the others.
     log

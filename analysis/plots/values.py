@@ -44,7 +44,7 @@ MOST_CELLS = 512
 # The dimension of points on no grid.
 POINT = "point"
 
-# The places along an axis of a surface between points.
+# Places along each axis of a surface between points.
 SURFACE_POINTS = 201
 
 # Probability inside a contour, by its dash, and the points of its grid along an axis.
@@ -89,7 +89,7 @@ def nearest(ds: xr.Dataset, axis: str, value: Any) -> int:
 
 
 def _within(axis: str, value: Any, places: Floats) -> Any:
-    """Return a value, which must be a number in the range of an axis."""
+    """Return the value; raise a RequestError unless it is a number in the range of the axis."""
     low, high = places.min(), places.max()
     if isinstance(value, str):
         raise RequestError(
@@ -133,7 +133,7 @@ def point_axes(points: xr.Dataset, x: str | None, y: str | None) -> list[str]:
 
 
 def _chosen(free: list[str], x: str | None, y: str | None) -> list[str]:
-    """Return the free axes, with x first and y second."""
+    """Return the free axes in order: x first, y second, then the others."""
     named = [axis for axis in (x, y) if axis is not None]
     if not free or not set(named) <= set(free) or len(set(named)) < len(named):
         raise RequestError("no such axes to draw", came=listed(named), allowed=listed(free))
@@ -145,7 +145,7 @@ def _chosen(free: list[str], x: str | None, y: str | None) -> list[str]:
 
 
 def numbered(table: xr.Dataset) -> xr.Dataset:
-    """Return a table whose axes hold numbers: words are counted, and become an attribute.
+    """Return a table whose axes hold numbers: words are numbered, and become an attribute.
 
     Examples
     --------
@@ -268,12 +268,13 @@ def surface_between(
     places, values
         (points, 2) and (points,), NaN where not computed.
     between
-        Returns the values at places (m, 2); by default, they are linear on the Delaunay triangles.
+        Function that returns the values at places (m, 2); by default they are linear on the
+        triangles of a Delaunay triangulation.
 
     Returns
     -------
     Surface or None
-        None if the points lie on a line.
+        None if the points lie on a line, or fewer than three are computed.
 
     Examples
     --------
@@ -319,7 +320,8 @@ def check_landscape(landscape: xr.Dataset) -> None:
 def drawn_over(landscape: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
     """Return a landscape and the parameters to draw it over.
 
-    Points in one parameter become an axis; of more than two axes, those of one value are left out.
+    If only one parameter of scattered points varies, it becomes an axis. Of more than two axes,
+    those with a single value are left out.
 
     Examples
     --------
@@ -334,7 +336,9 @@ def drawn_over(landscape: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
         raise RequestError("no point of the landscape is computed", came="NaN everywhere")
     axes = list(parameters_of(landscape))
     if not axes:
-        raise RequestError("a landscape is drawn over its parameters", came="none")
+        raise RequestError(
+            "a landscape is drawn over its parameters", came="none", allowed="one or more"
+        )
     landscape = on_axis(landscape)
     total = landscape["s2_total"]
     if not is_scattered(total):
@@ -346,7 +350,9 @@ def drawn_over(landscape: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
 
 
 def on_axis(landscape: xr.Dataset) -> xr.Dataset:
-    """Return a landscape of points, of which only one parameter varies, as one over that axis.
+    """Return a landscape over an axis in place of points of which only one parameter varies.
+
+    Other landscapes are returned as they are.
 
     Examples
     --------
@@ -366,7 +372,7 @@ def on_axis(landscape: xr.Dataset) -> xr.Dataset:
 
 
 def s2_between(landscape: xr.Dataset, table: xr.Dataset, axes: list[str]) -> Surface | None:
-    """Return the interpolated S² of points over the two parameters that vary."""
+    """Return the surface of S² between points, as ``fit`` interpolates it, over two parameters."""
     between = interpolate(landscape)
     order = [axes.index(name) for name in between.design.names]
     places, s2 = np.column_stack([table[axis] for axis in axes]), table["s2"].to_numpy()
@@ -389,8 +395,11 @@ def landscape_of(landscape: xr.Dataset, image: object) -> tuple[xr.Dataset, str]
 
 
 def distance_table(landscape: xr.Dataset, axes: list[str]) -> xr.Dataset:
-    """Return the total S² of a landscape and its Monte Carlo error: rows y and columns x, or points
-    if these are on no grid or over more than two parameters."""
+    """Return the total S² of a landscape and its Monte Carlo error.
+
+    The table has rows y and columns x. Points on no grid, and all landscapes over more than two
+    parameters, become a table of points.
+    """
     table = xr.Dataset(
         {
             "s2": landscape["s2_total"].assign_attrs(long_name="squared statistical distance S²"),
@@ -435,10 +444,10 @@ def estimate_of(
     overlap: Overlap | None = None,
     points: int = CONTOUR_POINTS,
 ) -> Estimate:
-    """Return the fit of a landscape and, over two axes, its 68 and 95 % contours, which end at the
-    convex hull of points on no grid.
+    """Return the fit of a landscape and, over two axes, its 68 and 95 % contours.
 
-    Both are those of :func:`latticescape.fit` and :func:`latticescape.joint_region`.
+    Both are those of :func:`latticescape.fit` and :func:`latticescape.joint_region`. Contours of
+    points on no grid end at the convex hull of the points.
     """
     if len(axes) > 2:
         return Estimate(fit(landscape, overlap=overlap), {})

@@ -137,7 +137,7 @@ def undisturbed(work: Work, folder: Path) -> Arrays:
 
 
 def make_parts(work: Work, folder: Path, commands: Collection[str]) -> None:
-    """Stores that commands make the same sweep from: its first samples, or half of its grid.
+    """Compute the stores that ``extend`` and ``merge`` read: half the samples; halves of the grid.
 
     Raises
     ------

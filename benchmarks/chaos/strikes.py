@@ -34,7 +34,8 @@ SiteT = TypeVar("SiteT", bound=Site)
 
 DISK_BYTES = 64 * 2**20
 OUTAGE_SECONDS = 10.0
-MERGE_FILES = 400  # of about 600
+# The latest moment of a kill, in files of the new store; a complete one has about 600.
+MERGE_FILES = 400
 NOWHERE = "tcp://127.0.0.1:9"
 
 
@@ -136,10 +137,10 @@ class AllKilled(Strike[Daemons]):
 
 
 class MergeKilled(ClientKilled):
-    """SIGKILL to a command that copies blocks, which takes no workers and a second."""
+    """SIGKILL to ``merge``, which copies blocks within a second and needs no workers."""
 
     def wait(self) -> None:
-        """Wait for a random number of files, from the first of the new store on."""
+        """Wait until the new store has a random number of files."""
         run, folder = self.scene.run, self.scene.store.parent
         assert run
         number = self.scene.rng.randint(1, MERGE_FILES)
@@ -335,7 +336,7 @@ class Kind:
     verified
         Whether the user asks ``latticescape verify`` when the run has ended.
     command
-        The command that computes the store.
+        The command that computes the store: ``run``, ``extend`` or ``merge``.
     """
 
     title: str
@@ -351,7 +352,9 @@ KINDS = {
     "scheduler": Kind("`kill -9` of the scheduler", Daemons, SchedulerKilled),
     "client": Kind("`kill -9` of the client", Daemons, ClientKilled),
     "everything": Kind("`kill -9` of everything at once", Daemons, AllKilled),
-    "extend": Kind("`kill -9` of everything during `extend`", Daemons, AllKilled, command="extend"),
+    "extend": Kind(
+        "`kill -9` of everything during `extend --out`", Daemons, AllKilled, command="extend"
+    ),
     "merge": Kind("`kill -9` of `merge`", Site, MergeKilled, command="merge"),
     "scancel": Kind("`scancel` of a SLURM job", Slurm, JobCancelled, _no_slurm),
     "node": Kind("a SLURM node down", Slurm, NodeDown, _no_slurm),

@@ -57,9 +57,9 @@ class User:
     environment
         Variables of all commands.
     store
-        What is computed.
+        The store that is computed.
     command
-        The command that computes it, with all options, and the same when it is typed again.
+        The command that computes it, with all options; typed again after a failure.
     """
 
     folder: Path

@@ -121,7 +121,7 @@ def compare(
         models = sources.landscapes(models)
     p_value = p_value or ("bootstrap" if sources is None else "chi2")
     landscapes = landscapes_of(models, counts)
-    # The random alloy itself: shuffled species test it alone.
+    # The random alloy stays a name, because only a name can be tested by shuffling species.
     tested = landscapes | {name: model for name, model in models.items() if isinstance(model, str)}
     table = compare_models(tested, counts, p_value=p_value, fraction=fraction, **options)
     factors = bayes_factors(landscapes, fraction=fraction)

@@ -46,7 +46,7 @@ class Batch(ABC):
     Attributes
     ----------
     numbers
-        Numbers of its points in the block; by default those after the points of the batch before.
+        Indices of its points in the block; if empty, they follow those of the previous batch.
     """
 
     numbers: Sequence[int] = ()

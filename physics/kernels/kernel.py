@@ -73,12 +73,14 @@ class Schedule:
     rule
         How a move is decided. ``"heat_bath"``: a spin is drawn anew; an exchange has to pass a
         Metropolis filter. ``"demon"``: an account of energy, which is drawn anew every
-        ``demon_period`` sites, has to pay for it
-        (:mod:`latticescape.physics.kernels.multispin.accounts`). ``"auto"``, the default: demons
-        where they give smaller errors in the same time, see :attr:`may_have_demons`. All sample
-        the same distribution.
+        ``demon_period`` moves, has to pay for it
+        (:mod:`latticescape.physics.kernels.multispin.accounts`). ``"auto"``, the default: each
+        point has demons where they are expected to give smaller errors in the same time, that is
+        for exchanges, and for single flips without a field in a model with one coupling, if
+        ``stride_mcs`` is at least ``demon_period``; else as ``"heat_bath"``. All rules sample the
+        same distribution.
     demon_period
-        Sites that a demon visits before its account is drawn anew, 1 or more. Default 8.
+        Sites or bonds that a demon visits before its account is drawn anew, 1 or more. Default 8.
     tempering_mcs
         Parallel tempering: number of steps between attempts to swap the configurations of points
         that differ only in temperature (:class:`Ladder`). Default 0: never.
@@ -148,11 +150,11 @@ class Schedule:
 
     @property
     def may_have_demons(self) -> bool:
-        """Whether points can have demons.
+        """Whether this schedule allows demons; with ``"auto"`` the model and the point decide too.
 
-        By ``"auto"`` they can if samples are as far apart as ``demon_period`` or farther: between
-        two draws of its account a demon only moves energy from site to site, so energies of
-        samples that are closer hardly differ.
+        ``"auto"`` allows them if samples are at least ``demon_period`` steps apart: between two
+        draws of its account a demon only moves energy from site to site, so samples that are
+        closer have almost the same energy.
         """
         if self.rule == "auto":
             return self.update == "local" and self.stride_mcs >= self.demon_period

@@ -261,7 +261,8 @@ def _batches(
 
 
 def _rule(schedule: Schedule) -> tuple[Rule, int]:
-    """The rule that points have or choose, and the period of demons."""
+    """The rule that the schedule allows, ``"auto"`` if each point chooses, and the period of
+    demons."""
     return schedule.rule if schedule.may_have_demons else "heat_bath", schedule.demon_period
 
 
@@ -291,8 +292,10 @@ def kernel_of(
 
 
 def check_demons(kernel: str, model: Model, lattice: Lattice, schedule: Schedule) -> None:
-    """Raise a RequestError for a model or a period that demons, if asked for, do not support."""
-    if schedule.rule == "heat_bath" or schedule.table.get("demon_period") is None:
+    """Raise a RequestError if a schedule asks for demons, or for a period of them, that the model
+    or the lattice does not support."""
+    # Without demons, or with "auto" and the default period, nothing is asked for.
+    if "demon_period" not in schedule.table:
         return
     if schedule.rule == "demon" and (kernel != MULTISPIN or model.bond_disorder is not None):
         raise RequestError(
@@ -413,7 +416,7 @@ class LatticeKernel(ModelKernel):
 
     @property
     def rule(self) -> str:
-        """In words, how moves are decided."""
+        """How moves are decided, in words."""
         if self.name == CLUSTER:
             return "Swendsen–Wang"
         exchange = self.model.move == "exchange"

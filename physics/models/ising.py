@@ -41,7 +41,7 @@ class Ising(Model):
 
     J > 0 is ferromagnetic. J, J2, … J8 couple the first, second, … eighth neighbour shell; ``J``
     may also be a list, one coupling a shell. Temperatures and energies in units of J. Moves are
-    single flips (heat bath).
+    single flips, or updates of clusters; :class:`Schedule` says how they are decided.
 
     On the square lattice ``couplings`` may be a matrix with a site in its middle, such as the
     lecture's of 5×5: the site is coupled by J·C(d) to the site displaced by d rows and columns.

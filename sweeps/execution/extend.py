@@ -1,4 +1,4 @@
-"""``extend``: more samples or a longer equilibration for all points of a store, or more points."""
+"""``extend``: more samples or a longer equilibration for all points of a store; more points."""
 
 import shutil
 from collections.abc import Mapping
@@ -32,10 +32,10 @@ def extend(
     block_points: int | None = None,
     progress: bool = True,
 ) -> "xr.Dataset":
-    """Give every point of a store more samples or a longer equilibration, or add points.
+    """Give every point of a store more samples or a longer equilibration, or add points to it.
 
-    Every point goes on from where it stopped. The result has the same bits as a sweep that had the
-    longer schedule, or all points, from the beginning.
+    Points of the store go on from where they stopped. The result has the same bits as a sweep that
+    had the longer schedule and all points from the beginning.
 
     Parameters
     ----------
@@ -52,8 +52,9 @@ def extend(
         Targets for the errors, with ``max_samples``; see :class:`Schedule`. If the store has
         targets already, these replace those of the same names.
     points
-        Additional points of a sweep that has points on no grid, as for :class:`Sweep`. More values
-        of an axis need a new store: ``run(sweep.extended({…}), new, base=store)``.
+        Points to be added to a sweep of points on no grid, in any form that :class:`Sweep` takes.
+        More values of an axis of a grid need a new store: ``run(sweep.extended({…}), new,
+        base=store)``.
     out
         A new store; ``store`` stays as it is. By default the longer store replaces it once every
         point is done. A store in a bucket needs ``out``.

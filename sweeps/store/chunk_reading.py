@@ -26,7 +26,7 @@ from zarr.storage import LocalStore
 from latticescape.physics.errors import DamageError, RequestError
 from latticescape.physics.store_contents import MAX_TEXT_BYTES, check_frame
 
-# Fewer chunks are read by zarr, which decodes several at a time.
+# Fewer chunks than this are left to zarr, which decodes several at a time.
 MIN_FILES = 16
 
 # What is raised for other reasons than damage.
@@ -43,8 +43,8 @@ class BoundedZstd(ZstdCodec):
 
 
 class OneErrorPipeline(BatchedCodecPipeline):
-    """zarr's own pipeline, which reads many files directly, and raises a DamageError for a chunk
-    that cannot be read."""
+    """zarr's own pipeline, which reads many files directly, and raises a DamageError for a damaged
+    chunk."""
 
     async def read(
         self, batch_info: Iterable[Any], out: Any, drop_axes: tuple[int, ...] = ()
@@ -60,7 +60,7 @@ class OneErrorPipeline(BatchedCodecPipeline):
             raise DamageError(str(error)) from error
 
     def _read_files(self, chunks: Sequence[Any], out: Any, drop_axes: tuple[int, ...]) -> list[Any]:
-        """Read chunks from their files, and return those that are not numbers as we write them."""
+        """Read chunks of numbers from their files, and return the chunks that zarr has to read."""
         left, codec, plain = [], Zstd(), self._is_plain()
         for chunk in chunks:
             place, spec, inside, outside, _ = chunk

@@ -59,7 +59,7 @@ def merge(stores: Sequence[StorePath], out: StorePath) -> Merged:
     ------
     RequestError
         If there is no such store, their sweeps differ, two stores have different results of one
-        point, or ``out`` holds something else or is computed at the moment.
+        point, ``out`` holds something else, or a scheduler works on ``out``.
 
     Examples
     --------

@@ -154,7 +154,7 @@ def check_idle(store: Store) -> None:
     Raises
     ------
     RequestError
-        If one has shown a sign of life in the last minutes.
+        If the scheduler that holds the lease has written to the store within ``DEAD_SECONDS``.
     """
     lease = read_lease(store.records)
     if lease is None:

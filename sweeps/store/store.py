@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 _NAN = complex(np.nan, np.nan)
 _FILL: dict[str, Any] = {"f": np.nan, "c": _NAN, "i": 0, "u": 0, "b": False, "T": ""}
 
-# Bytes of a box of blocks: one read of many chunks costs less than many reads of one.
+# Most bytes of a box of blocks: one read of many chunks costs less than many reads of one.
 BOX_BYTES = 32 * 2**20
 
 _MARKS = frozenset(variable.name for variable in BOOKKEEPING)
@@ -136,7 +136,7 @@ class Store:
 
     @property
     def box_shape(self) -> tuple[int, ...]:
-        """Number of points along each axis of a box of blocks to be read at once."""
+        """Number of points along each axis of a box of blocks that are read together."""
         first = self.blocks[0]
         most = BOX_BYTES // (point_bytes(self.sweep) * first.points)
         return box_shape(self.shape, first.shape, most)

@@ -732,8 +732,8 @@ EVIL = "<img src=x onerror=document.title='evil'>"
 
 @pytest.mark.browser
 def test_a_store_runs_nothing_in_a_browser(browser: Any, ising: Path, tmp_path: Path) -> None:
-    """Neither its path nor a unit of it, also where the mouse rests on a map; and without the token
-    nothing is shown."""
+    """Its path and its units are shown as text, also where the mouse rests on a map. Without the
+    token nothing is shown."""
     store = Path(shutil.copytree(ising, tmp_path / EVIL))
     for file, find in (("T/zarr.json", ()), ("zarr.json", ("consolidated_metadata", "metadata"))):
         metadata = json.loads((store / file).read_text())

@@ -39,9 +39,10 @@ LOCAL = ("--dashboard-address", "127.0.0.1:0", "--host", "127.0.0.1")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Certificates of the cluster's authority in tls, expired ones of it, of another in rogue."""
+    """Certificates of the cluster's authority in tls and expired; those of another in rogue."""
     folder = tmp_path_factory.mktemp("security")
     key, new = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key
+    # The same key and serial number, and thus the same name, make the same authority.
     for name, days in ("tls", 365), ("expired", 0):
         keys = itertools.chain([key], (new(ec.SECP256R1()) for _ in itertools.count()))
         with (
@@ -66,7 +67,7 @@ def mixed(folder: Path, own: Certificates) -> Certificates:
 
 @pytest.fixture(scope="module")
 def shown(folder: Path, own: Certificates) -> Callable[[str, Role], Certificates]:
-    """What a process of a role shows, which trusts the right authority."""
+    """Certificates that a process of a role presents, while it trusts the right authority."""
     kinds = {
         "the client's": lambda role: own.pairs["client"],
         "another authority's": lambda role: Certificates.in_folder(folder / "rogue").pairs[role],

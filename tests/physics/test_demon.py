@@ -172,7 +172,7 @@ def ones_of(spins: Words) -> npt.NDArray[np.int64]:
 
 
 def test_every_point_chooses_its_own_rule() -> None:
-    """In company or alone, and the bits are those of the rule that it chose."""
+    """Its bits are those of the rule that it chose, whatever other points are in its block."""
     T, H = np.repeat([2.0, 2.5, 3.0], 4), np.tile([0.0, 0.3, 0.0, -1.0], 3)
     seeds = np.random.default_rng(1).integers(0, 2**64, (12, 4), dtype=np.uint64)
     auto = LatticeKernel(square(6), Ising(), Schedule(10, 5, 8), ("T", "H"), ("spins",))

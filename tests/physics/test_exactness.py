@@ -62,7 +62,7 @@ def ising_cases() -> list[Case]:
 
 
 def demon_cases() -> list[Case]:
-    """The same; with three accounts a lattice of two shells turns over more rarely."""
+    """Those of Ising and of alloys; two shells in a field are warmer, since they relax slowly."""
     warm: Case = (Ising(), honeycomb(3), {"T": 3.0, "H": 0.2, "J2": 0.25})
     return [*ising_cases()[:-1], warm, *alloy_cases()]
 

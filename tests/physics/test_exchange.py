@@ -96,7 +96,7 @@ def test_where_it_stops_changes_speed_alone(move) -> None:
 
 @pytest.mark.parametrize("move", [MOVES[1], MOVES[3]], ids=named)
 def test_width_changes_speed_alone(move) -> None:
-    """Of the kinds of moves, with second neighbours and with triangles."""
+    """For a move with second neighbours and for one with triangles."""
     first, state = evolved(move, native_width(), [300])
     again, other = evolved(move, (0,) * (12 - len(native_width())), [120, 180])
     assert np.array_equal(first, again)

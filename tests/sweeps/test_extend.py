@@ -262,7 +262,7 @@ def test_parts_of_a_grid_are_united(client: Client, short: Path, tmp_path: Path)
 def test_a_merge_that_is_killed_goes_on(
     client: Client, short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
-    """Between results and done marks, or between blocks: what is done is right."""
+    """Killed between results and done marks, or between blocks, it leaves no wrong done mark."""
     part, out = tmp_path / "part.zarr", tmp_path / "out.zarr"
     run(Sweep(SHORT.lattice, SHORT.model, {"T": [1.8], "H": [0.5]}, SHORT.schedule, 7), part)
     written = list[int]()

@@ -62,9 +62,9 @@ def p_values(
     way
         ``"chi2"``: χ²(k−1).sf(4 N f S²), the published convention; too large where many classes are
         nearly empty, and fitted parameters are not subtracted. ``"bootstrap"``: images of N f
-        independent neighbourhoods are drawn from the model's histogram at its best fit,
-        interpolated between the points of the sweep, and fitted as the real ones were (among the
-        points if they are too few to interpolate). ``"shuffle"``, only for the random alloy: the
+        independent neighbourhoods are drawn from the model's histogram at its best fit, and fitted
+        as the real ones were: between the points of the sweep, or, if there are too few points to
+        interpolate, at the points only. ``"shuffle"``, only for the random alloy: the
         species are shuffled over each image's own sites, which keeps the overlap of neighbourhoods;
         needs images whose sites are known (measured images, stores of them, or tables of atoms).
     draws
@@ -73,8 +73,7 @@ def p_values(
     seed
         Of the draws.
     refit
-        Fit every draw over the interpolated points of the sweep, as the images. Otherwise p-values
-        of fitted models are too large.
+        Fit every draw as the images are fitted. Otherwise p-values of fitted models are too large.
     composition
         Of drawn images: ``"held"`` at the measured one, as in a piece of a large alloy whose
         neighbours are centres as well; or ``"measured"`` from each draw's centres, which is right
@@ -160,11 +159,11 @@ def _bootstrapped(
     refit: bool,
     composition: Composition,
 ) -> tuple[Floats, Floats]:
-    """S² of the images, (images,), and of draws of the best fit, (draws, images)."""
+    """S² of the images, (images,), and of draws from the best fit, (draws, images)."""
     counts, classes = observed["counts"].to_numpy(), configurations(predicted.kind)
     best = _best_fit(predicted, counts, numbers)
     if composition == "measured" and not predicted.random:
-        images = _stratified(best.source, observed, numbers, draws, rng, 0, classes)
+        images = _stratified(best.source, observed, numbers, draws, rng, classes)
     else:
         images = best.source.draws(numbers, draws, rng)
     if composition == "measured" and predicted.random:
@@ -178,7 +177,7 @@ def _bootstrapped(
 
 @dataclass(frozen=True)
 class _BestFit:
-    """A model at its best fit, and the points among or between which draws are fitted.
+    """A model at its best fit, and the points between which images and draws are fitted.
 
     Attributes
     ----------
@@ -187,7 +186,8 @@ class _BestFit:
     points
         The points near it.
     between
-        The interpolation between them; None if there are too few for one.
+        The interpolation between them; None if there are too few, so that the best of the points
+        counts.
     """
 
     source: Predictions
@@ -195,7 +195,7 @@ class _BestFit:
     between: Interpolation | None
 
     def refitted(self, counts: Integers, numbers: Floats) -> Floats:
-        """S² of images (draws, images, classes) at their own best fits, (draws, images)."""
+        """S², (draws, images), of each draw (draws, images, classes) at its own best fit."""
         s2 = self.points.s2(counts)
         loss = np.einsum("i,dip->dp", numbers, s2)
         if self.between is None:
@@ -243,16 +243,16 @@ def _stratified(
     numbers: Floats,
     draws: int,
     rng: np.random.Generator,
-    at: int,
     classes: Configurations,
 ) -> Integers:
-    """Draws with the measured number of centres of species 1, which selects the simulation's x."""
+    """Draws from the only point of ``fitted``, with the measured number of centres of species 1,
+    which selects the simulation's x."""
     species1 = classes.centre == 1
     share = observed["composition"].to_numpy()
     parts = np.zeros((draws, len(numbers), len(classes)), np.int64)
     for mask, part in ((species1, share), (~species1, 1 - share)):
         for image, number in enumerate(np.rint(numbers * part).astype(int)):
-            weights = fitted.probability[image, at, mask]
+            weights = fitted.probability[image, 0, mask]
             if number:
                 parts[:, image, mask] = rng.multinomial(number, weights / weights.sum(), size=draws)
     return parts

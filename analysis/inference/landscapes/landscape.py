@@ -73,7 +73,7 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
     (('image', 'T'), array([0.0685, 0.0685]))
     """
     _check_classes(simulated, observed)
-    needed = ["histogram_replica", *COUNT_VARIABLES, "composition"]
+    needed = [*COUNT_VARIABLES, "composition"]
     simulated = simulated[[name for name in needed if name in simulated]]
     every = [observed.sel(image=image) for image in observed["image"].values]
     simulations = [_at_composition(simulated, image) for image in every]
@@ -82,25 +82,23 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
     rows = [_bare(at["histogram_replica"]) for at in simulations]
     one = all(at is simulated for at in simulations)
     histograms = rows[0].expand_dims(image=observed["image"]) if one else _by_image(rows, observed)
-    by_image, estimates = ["image", "estimate"], {"estimate": ["", "_se", "_bias"]}
     s2, total, probability = xr.apply_ufunc(
         _estimated,
         histograms,
         xr.DataArray(counts, dims=("image", "configuration")),
         input_core_dims=[["image", "replica", "configuration"], ["image", "configuration"]],
-        output_core_dims=[by_image, by_image[1:], ["image", "configuration"]],
+        output_core_dims=[["image", "estimate"], ["estimate"], ["image", "configuration"]],
         dask="parallelized",
         dask_gufunc_kwargs={"allow_rechunk": True, "output_sizes": {"estimate": 3}},
         output_dtypes=[float] * 3,
     )
-    values = {"s2": s2, "s2_total": total}
     axes = [name for name in histograms.dims if name not in ("replica", "configuration")]
     surface = _described(
         {
             **{
-                f"{name}{part}": value.assign_coords(estimates).sel(estimate=part, drop=True)
-                for name, value in values.items()
-                for part in estimates["estimate"]
+                f"{name}{suffix}": value.isel(estimate=number)
+                for name, value in {"s2": s2, "s2_total": total}.items()
+                for number, suffix in enumerate(["", "_se", "_bias"])
             },
             "probability": probability.assign_coords(configuration=observed["configuration"]),
         },
@@ -114,35 +112,36 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
 
 
 def _bare(histograms: xr.DataArray) -> xr.DataArray:
-    """Without coordinates of classes, replicas or no dimension."""
+    """Histograms without the coordinates of classes and replicas, and without scalar ones."""
     inner = {"replica", "configuration"}
     others = [n for n, c in histograms.coords.items() if not c.dims or inner & set(c.dims)]
     return histograms.drop_vars(others)
 
 
 def _covariances(simulations: Sequence[xr.Dataset], surface: xr.Dataset) -> list[Floats]:
-    """The covariance of the counts at each of the lowest points, (images, classes, classes)."""
+    """The covariances of the counts, (images, classes, classes), at each of the lowest points."""
     points = lowest_points(surface["s2_total"])
     if not points:
         return []
     place = {name: xr.DataArray([p[name] for p in points], dims="lowest") for name in points[0]}
-    # All points of one image are read together, and images of the same simulation once.
+    # All points are read together, and images of the same composition share one simulation.
     read = {id(at): at.isel(place).compute() for at in simulations}
     return [
-        np.array([count_covariance(_one(read[id(at)], k)) for at in simulations])
+        np.array(
+            [
+                count_covariance(read[id(at)].isel(lowest=k, missing_dims="ignore"))
+                for at in simulations
+            ]
+        )
         for k in range(len(points))
     ]
 
 
-def _one(points: xr.Dataset, number: int) -> xr.Dataset:
-    return points.isel(lowest=number) if "lowest" in points.dims else points
-
-
 def _estimated(histograms: npt.NDArray[Any], counts: Floats) -> tuple[Floats, Floats, Floats]:
-    """S² of every image (points, images, 3) and of all (points, 3), each with its Monte Carlo error
-    and its bias, and probabilities (points, images, classes); ``points`` are any dimensions.
+    """S² of every image (…, images, 3) and of all images (…, 3), each with its Monte Carlo error
+    and its bias, and probabilities (…, images, classes).
 
-    ``histograms`` is (points, images, replicas, classes).
+    ``histograms`` is (…, images, replicas, classes), and ``counts`` (images, classes).
     """
     points, images, classes = histograms.shape[:-3], *counts.shape
     flat = histograms.reshape(-1, *histograms.shape[-3:])
@@ -161,7 +160,8 @@ def _estimated(histograms: npt.NDArray[Any], counts: Floats) -> tuple[Floats, Fl
 def _jackknife(
     histograms: Any, roots: Any, weights: Any, s2: Any, total: Any, probability: Any
 ) -> None:
-    """Fill in what :func:`_estimated` returns; ``roots`` are √ of the observed shares."""
+    """Fill in what :func:`_estimated` returns; ``roots`` are square roots of the observed
+    shares."""
     images, replicas, classes = histograms.shape[1:]
     # The distance of all replicas together, then of all but each one.
     parts, sums = np.empty(replicas + 1), np.empty(classes)

@@ -50,7 +50,7 @@ from latticescape.physics.kernels.multispin.thresholds import (
 
 Floats = npt.NDArray[np.float64]
 
-# Demons on their way at the same time: one need not wait for the other.
+# Demons that take turns, so that a step of one need not wait for the result of another.
 DEMONS = 4
 
 # Bit planes without a test: 512 replicas are mostly decided after them. Changes only speed.
@@ -67,7 +67,7 @@ def digit_terms(units: Floats, digits: Sequence[int], words: int) -> tuple[Words
     digits
         Binary digits of each account.
     words
-        Of a register.
+        Number of words of a register.
     """
     energies = [u * 2.0**j for u, d in zip(units, digits, strict=True) for j in range(d)]
     planes = threshold_planes(occupation(np.stack(energies)))
@@ -79,8 +79,9 @@ def digit_terms(units: Floats, digits: Sequence[int], words: int) -> tuple[Words
 def new_demons(terms: Any, generator: Any, digits: Any, sleeps: Any) -> Any:
     """The generators, and the accounts of four demons one after another.
 
-    ``digits`` is a tuple of as many zeros as an account has digits. Where ``sleeps`` is not empty
-    the first demon sleeps with probability 1/64. After its accounts stands where a demon is awake.
+    ``digits`` is a tuple of zeros, one for each digit of the accounts of one demon. The digits of a
+    demon are followed by the replicas in which it is awake. If ``sleeps`` is not empty, the first
+    demon sleeps with probability 1/64.
     """
     # Calls of one function each, since it is long to compile.
     generator, first = new_demon(terms, generator, digits, sleeps)

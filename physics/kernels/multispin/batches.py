@@ -81,7 +81,7 @@ class MultispinTables:
     acting
         The features that have an energy anywhere in the sweep.
     rule, demon_period
-        As of the schedule; ``"auto"`` where a point chooses.
+        As of the schedule; with ``"auto"`` each point chooses its own rule.
     """
 
     lattice: Lattice
@@ -130,7 +130,7 @@ class MultispinTables:
 
     @property
     def one_account(self) -> bool:
-        """Whether one account decides about a flip without a field."""
+        """Whether a single account decides a flip without a field."""
         return len(self.pairs) == 1
 
     @cached_property
@@ -185,7 +185,7 @@ class MultispinBatch(Batch):
     traces
         Where their traces go; none if nothing is kept.
     numbers
-        Of the points in the block.
+        Indices of the points in the block.
     """
 
     def __init__(
@@ -331,7 +331,7 @@ def multispin_batches(
     sums: Sequence[Sums],
     traces: Sequence[Trace] = (),
 ) -> Iterator[MultispinBatch]:
-    """All points in groups of eight that move by one rule."""
+    """All points, in groups of at most eight that move by the same rule."""
     groups: dict[tuple[type[MultispinBatch], bool], list[int]] = {}
     for number, task in enumerate(tasks):
         groups.setdefault(_moves(tables, task), []).append(number)
@@ -350,8 +350,8 @@ def multispin_batches(
 def _moves(tables: MultispinTables, task: Task) -> tuple[type[MultispinBatch], bool]:
     """How the spins of a point move, and whether demons need an account for its field.
 
-    By ``"auto"``, demons pay for exchanges, and for single flips where one account decides: the
-    more accounts have to agree, the more seldom they do.
+    With ``"auto"``, demons pay for exchanges, and for single flips that a single account decides:
+    several accounts have to agree, and do so less often.
     """
     demons = tables.rule != "heat_bath"
     if task.n_species1 >= 0:

@@ -1,21 +1,21 @@
 """Multispin coding of single flips that a demon pays for: few random numbers, no tables.
 
-Demons visit the sites in the order of a sweep, every fourth one each, and flip where they can pay
-(:mod:`accounts`). Each coupling and the field have an account of their own. The accounts are drawn
-anew after ``period`` sites of each demon.
+Four demons take turns to visit the sites in the order of a sweep, and flip a spin where their
+accounts can pay for it (:mod:`accounts`). Each coupling and the field have an account of their own.
+The accounts are drawn anew after ``period`` sites of each demon.
 
 Accounts
-    That of a coupling over z neighbours pays for any flip. That of the field has three digits, so
-    that in a weak field few flips find it full or empty.
+    The account of a coupling over z neighbours can pay for any flip. The account of the field has
+    three digits, so that in a weak field few flips find it full or empty.
 Sleep
     The first demon sleeps through its sites with probability 1/64. Without it a flip that costs
     nothing is certain, and a sweep in a fixed order moves some spins of small lattices along a
     cycle for ever: on 3 × 3 sites of the square lattice 2 % of the replicas never left it. More
     sleep costs more steps: 35 % for all demons one time in eight.
-Law
-    Demons die at the end of a strip of sites, and a sweep takes equally many random numbers
-    whatever happens, so a point owns no more than its spins and generator, and its bits depend on
-    nothing else.
+Reproducibility
+    Accounts end with a strip of sites, and a sweep always takes the same number of random numbers.
+    So the state of a point consists of its spins and generator, and its bits depend on nothing
+    else.
 """
 
 from collections.abc import Sequence
@@ -161,7 +161,8 @@ def advance(
     state
         (4, 8) uint64, from :func:`seed_state`; advanced by equally many outputs in every step.
     words
-        The first ones, that hold points; registers of others alone are left as they are.
+        Number of words that hold points, which are the first ones. Registers without a point are
+        not computed.
     """
     parts = registers_of(words, rule.width)
     kinds = (rule.shells, rule.field, rule.digits)
@@ -204,7 +205,7 @@ def flip_strip(
     kinds: Any,
     period: Any,
 ) -> None:
-    """Visit some sites once, for the words of one register."""
+    """Visit the sites ``begin`` to ``end`` once, for the words of one register."""
     generator = load_state(state, part, width)
     for first in range(begin, end, DEMONS * period):
         generator, accounts = new_demons(tables[0], generator, kinds[2], (0,))
@@ -229,8 +230,7 @@ def step(
     kinds: Any,
     visitors: Any,
 ) -> Any:
-    """One site for each of the first demons, as many as ``visitors`` is long; the accounts after
-    it."""
+    """Let the first ``len(visitors)`` demons visit one site each; returns the accounts of all."""
     words, (shells, field, digits) = accounts.dtype.words, kinds
     sizes, count = [len(shell) for shell in shells], len(digits) + 1
     z = sum(sizes)
@@ -271,7 +271,7 @@ def step(
 
 
 def _unlike(e: Emitter, bits: Sequence[Any], own: Any) -> list[list[Any]]:
-    """The neighbours that ``own`` differs from, in ones, twos, ... of the account's units."""
+    """The number of neighbours that differ from ``own``, as columns of :func:`paid`."""
     # Of three bits the digits of the sum turn over where all of them do.
     z, columns = len(bits), list[list[Any]]([[], []])
     for first in range(0, z - z % 3, 3):

@@ -1,11 +1,11 @@
 """Multispin coding of Kawasaki exchange that a demon pays for: few random numbers, no tables.
 
-Bonds are taken in the order of :mod:`exchange`, every fourth one by each of four demons. The ends
-are exchanged where the accounts of all differences can pay (:mod:`accounts`), each in units of its
-own amplitude. Accounts are drawn anew after ``period`` bonds of each demon. No demon sleeps: the
-order of the bonds never repeats, so no cycle holds a replica.
+Four demons take turns to visit the bonds in the order of :mod:`exchange`. The ends of a bond are
+exchanged where the accounts of all differences can pay for it (:mod:`accounts`), each in units of
+its own amplitude. Accounts are drawn anew after ``period`` bonds of each demon. No demon sleeps:
+the order of the bonds never repeats, so no cycle holds a replica.
 
-Demons die at the end of a sweep, and a sweep takes equally many random numbers whatever happens.
+Accounts end with a sweep, and a sweep always takes the same number of random numbers.
 """
 
 from dataclasses import dataclass
@@ -98,7 +98,9 @@ def exchange_accounts(
 
 
 def digits_of(most: int) -> int:
-    """Digits of the account of a difference, so that it can pay for any exchange.
+    """Digits that the account of a difference needs, so that it can pay for any exchange.
+
+    ``most`` is the largest value of the difference.
 
     Examples
     --------
@@ -132,7 +134,8 @@ def advance(
         (8, 4) uint64, from :func:`latticescape.physics.kernels.multispin.exchange.first_order`;
         goes on where it stopped.
     words
-        The first ones, that hold points; registers of others alone are left as they are.
+        Number of words that hold points, which are the first ones. Registers without a point are
+        not computed.
     """
     kinds = (rule.sizes, rule.edges, rule.digits)
     for part in range(registers_of(words, rule.width)):

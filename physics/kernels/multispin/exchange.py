@@ -246,7 +246,8 @@ def advance(
     order
         (8, 4) uint64, from :func:`first_order`; goes on where it stopped.
     words
-        The first ones, that hold points; registers of others alone are left as they are.
+        Number of words that hold points, which are the first ones. Registers without a point are
+        not computed.
     """
     for part in range(registers_of(words, rules.width)):
         exchange(

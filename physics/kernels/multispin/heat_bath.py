@@ -61,7 +61,7 @@ Signs = npt.NDArray[np.uint8]
 
 UNSIGNED = np.empty((0, 0), np.uint8)
 
-# Sites that are visited together: their spins stay in the cache of a core.
+# Sites of a strip. A sweep visits strip after strip, so that the spins of one stay in the cache.
 STRIP = 2048
 
 # Bit planes without a test: 512 replicas are mostly decided after them. Changes only speed.
@@ -185,7 +185,8 @@ def advance(
         Of bonds that are not all alike: a byte for each neighbour in ``visited``, whose bit w is
         set where the bond is negative for point w.
     words
-        The first ones, that hold points; registers of others alone are left as they are.
+        Number of words that hold points, which are the first ones. Registers without a point are
+        not computed.
     """
     for part in range(registers_of(words, table.width)):
         heat_bath(*arguments(spins, visited, table, state, part, mcs, signs))

@@ -57,7 +57,7 @@ def native_width() -> tuple[int, ...]:
 
 
 def registers_of(words: int, width: tuple[int, ...]) -> int:
-    """How many registers the first words fill.
+    """Number of registers that hold the first ``words`` words, of ``len(width)`` words each.
 
     Examples
     --------
