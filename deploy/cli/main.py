@@ -35,7 +35,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "export": ("store", "Write the results as netCDF, CSV or RO-Crate."),
         "list": ("store", "List the stores in a folder: model, axes, state, size, age."),
         "info": ("store", "Describe a store: lattice, model, axes, schedule, state."),
-        "map": ("fit", "Plot a variable of a store over one or two axes."),
+        "map": ("fit", "Plot a variable of a store over its axes."),
     },
     "Images": {
         "measure": ("images", "Find atoms in images and count their neighborhoods."),
