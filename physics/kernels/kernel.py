@@ -331,7 +331,7 @@ class ModelKernel(Kernel):
 
     def shortened(self, mcs: int) -> Self:
         """The same kernel for about ``mcs`` Monte Carlo steps, to measure its speed."""
-        stride, period = self.schedule.stride_mcs, self.schedule.demon_period
+        stride = self.schedule.stride_mcs
         samples = max(2, min(self.schedule.samples, mcs // stride))
         shorter = replace(
             self.schedule,
@@ -341,7 +341,7 @@ class ModelKernel(Kernel):
             stride_mcs=min(stride, max(1, mcs // samples)),
         )
         if self.schedule.may_have_demons and not shorter.may_have_demons:
-            shorter = replace(shorter, demon_period=min(period, shorter.stride_mcs))
+            shorter = replace(shorter, demon_period=shorter.stride_mcs)
         return replace(self, schedule=shorter)
 
     def compute(

@@ -424,14 +424,13 @@ class LatticeKernel(ModelKernel):
         if self.name != MULTISPIN or self.model.bond_disorder is not None:
             return plain
         used = parameters_used(self.model, dict.fromkeys(self.swept))
-        rule, period = _rule(self.schedule)
-        tables = _multispin_tables(MultispinTables, self.lattice, self.model, used, rule, period)
-        if rule == "heat_bath" or (rule == "auto" and not exchange and not tables.one_account):
-            return plain
-        demons = f"demons of period {period}"
-        if rule == "demon" or exchange or not tables.field:
+        acting = self.model.acting(used, self.features)
+        tables = MultispinTables(self.lattice, self.orbits, acting, *_rule(self.schedule))
+        demons = f"demons of period {self.schedule.demon_period}"
+        if tables.demons_pay(exchange=exchange, field=tables.field):
             return demons
-        return f"{demons} without a field, {plain} with one"
+        without = tables.demons_pay(exchange=exchange, field=False)
+        return f"{demons} without a field, {plain} with one" if without else plain
 
     @property
     def attrs(self) -> dict[str, str]:

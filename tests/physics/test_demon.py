@@ -20,7 +20,8 @@ from latticescape.physics import (
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.physics.kernels.multispin import demon, demon_exchange
-from latticescape.physics.kernels.multispin.demon import demon_rule, digits_of, reach_of
+from latticescape.physics.kernels.multispin.accounts import digits_of
+from latticescape.physics.kernels.multispin.demon import demon_rule, reach_of
 from latticescape.physics.kernels.multispin.demon_exchange import exchange_accounts
 from latticescape.physics.kernels.multispin.exchange import bond_table, first_order
 from latticescape.physics.kernels.multispin.heat_bath import STRIP, visits
@@ -77,9 +78,9 @@ def test_steps_can_be_made_in_parts() -> None:
 
 @pytest.mark.parametrize("z", range(2, 15))
 def test_an_account_can_pay_for_any_flip(z: int) -> None:
-    assert 2 ** digits_of(z) > reach_of(z)
+    assert 2 ** digits_of(reach_of(z)) > reach_of(z)
     # The sum that paid_to adds up is less than three times the digit that it looks at.
-    digits, reach = digits_of(z), reach_of(z)
+    digits, reach = digits_of(reach_of(z)), reach_of(z)
     assert 2**digits - 1 + 2 * reach + 2**digits - reach < 3 * 2**digits
     assert reach <= 2**digits
 

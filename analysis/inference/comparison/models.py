@@ -15,6 +15,7 @@ from latticescape.analysis.inference.landscapes.landscape import (
     histograms_at,
     landscape,
     random_mixing,
+    without_inner_coordinates,
 )
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.configurations import configurations
@@ -376,8 +377,7 @@ def predictions(model: Model, observed: xr.Dataset) -> Predictions:
 
 
 def _gathered(histograms: xr.DataArray, kind: str, s2_se: Floats | None = None) -> Predictions:
-    classes = [n for n, c in histograms.coords.items() if not c.dims or "configuration" in c.dims]
-    bare = histograms.drop_vars(classes)
+    bare = without_inner_coordinates(histograms)
     points = xr.Dataset({"s2_total": bare.isel(image=0, configuration=0), "p": bare})
     counts = flat(points, "p", "image", last=["configuration"])
     columns = columns_of(points)

@@ -79,7 +79,7 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
     simulations = [_at_composition(simulated, image) for image in every]
     counts = observed["counts"].transpose("image", "configuration").values
     normalized(counts)  # raises for a negative count
-    rows = [_bare(at["histogram_replica"]) for at in simulations]
+    rows = [without_inner_coordinates(at["histogram_replica"]) for at in simulations]
     one = all(at is simulated for at in simulations)
     histograms = rows[0].expand_dims(image=observed["image"]) if one else _by_image(rows, observed)
     s2, total, probability = xr.apply_ufunc(
@@ -111,8 +111,15 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
     ).assign_attrs(fixed_composition=int(fixed))
 
 
-def _bare(histograms: xr.DataArray) -> xr.DataArray:
-    """Histograms without the coordinates of classes and replicas, and without scalar ones."""
+def without_inner_coordinates(histograms: xr.DataArray) -> xr.DataArray:
+    """Histograms without the coordinates of classes and replicas, and without scalar ones.
+
+    Examples
+    --------
+    >>> histograms = xr.DataArray(np.ones((1, 2)), {"T": [2.0], "x": 0.5}, ("T", "configuration"))
+    >>> list(without_inner_coordinates(histograms).coords)
+    ['T']
+    """
     inner = {"replica", "configuration"}
     others = [n for n, c in histograms.coords.items() if not c.dims or inner & set(c.dims)]
     return histograms.drop_vars(others)

@@ -17,7 +17,7 @@ References
 Creutz, Phys. Rev. Lett. 50, 1411 (1983), 10.1103/PhysRevLett.50.1411.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -127,6 +127,42 @@ def drawn_accounts(typingctx: Any, terms: Any, generator: Any, digits: Any, slee
 
 def _first_term(load: Load, plane: int) -> Any:
     return load(plane, 0)
+
+
+def digits_of(reach: int) -> int:
+    """Digits of an account that can pay for any move of at most so many units.
+
+    Examples
+    --------
+    >>> [digits_of(reach) for reach in (1, 2, 3, 4, 8)]
+    [2, 2, 2, 3, 4]
+    """
+    return max(2, reach.bit_length())
+
+
+def settled(
+    e: Emitter,
+    changes: Iterable[tuple[Sequence[Sequence[Any]], int]],
+    accounts: Sequence[Any],
+    agreed: Any,
+) -> tuple[Any, list[Any]]:
+    """Where all accounts can pay for a move, and the accounts after it.
+
+    Parameters
+    ----------
+    changes
+        What the move sets free in the units of each account, and its reach: as for :func:`paid`.
+    accounts
+        The digits of one account after another; there may be more accounts than changes.
+    agreed
+        Where the move is made if the accounts can pay for it.
+    """
+    after = list[Any]()
+    for freed, reach in changes:
+        account = accounts[len(after) : len(after) + digits_of(reach)]
+        able, digits = paid(e, freed, reach, account)
+        agreed, after = e.both(agreed, able), after + digits
+    return agreed, after
 
 
 def paid(

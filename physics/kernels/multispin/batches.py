@@ -128,10 +128,15 @@ class MultispinTables:
             value[0] != value[-1] for orbit in self.pairs for value in orbit.values.values()
         )
 
-    @property
-    def one_account(self) -> bool:
-        """Whether a single account decides a flip without a field."""
-        return len(self.pairs) == 1
+    def demons_pay(self, *, exchange: bool, field: bool) -> bool:
+        """Whether demons pay for exchanges, or for flips with or without a field.
+
+        With ``"auto"``, they pay for exchanges, and for flips that a single account decides:
+        several accounts have to agree, and do so less often.
+        """
+        if self.rule == "auto":
+            return exchange or (not field and len(self.pairs) == 1)
+        return self.rule == "demon"
 
     @cached_property
     def bonds(self) -> BondTable:
@@ -348,16 +353,12 @@ def multispin_batches(
 
 
 def _moves(tables: MultispinTables, task: Task) -> tuple[type[MultispinBatch], bool]:
-    """How the spins of a point move, and whether demons need an account for its field.
-
-    With ``"auto"``, demons pay for exchanges, and for single flips that a single account decides:
-    several accounts have to agree, and do so less often.
-    """
-    demons = tables.rule != "heat_bath"
+    """How the spins of a point move, and whether demons need an account for its field."""
     if task.n_species1 >= 0:
+        demons = tables.demons_pay(exchange=True, field=False)
         return (DemonExchangeBatch if demons else ExchangeBatch), False
     field = bool(_field(tables, task, _pair_energy_steps(tables, task)))
-    if tables.rule == "demon" or (demons and not field and tables.one_account):
+    if tables.demons_pay(exchange=False, field=field):
         return DemonBatch, field
     return HeatBathBatch, False
 

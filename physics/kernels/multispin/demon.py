@@ -31,10 +31,11 @@ from latticescape.physics.kernels.multispin.accounts import (
     DEMONS,
     chosen,
     digit_terms,
+    digits_of,
     new_demons,
-    paid,
+    settled,
 )
-from latticescape.physics.kernels.multispin.heat_bath import STRIP
+from latticescape.physics.kernels.multispin.heat_bath import STRIP, split
 from latticescape.physics.kernels.multispin.simd import (
     I64,
     WORDS,
@@ -106,7 +107,7 @@ def demon_rule(
     """
     zeros = native_width() if width is None else width
     units = [abs(step) / (1 + z % 2) for step, z in zip(steps, sizes, strict=True)]
-    digits = [digits_of(z) for z in sizes]
+    digits = [digits_of(reach_of(z)) for z in sizes]
     ones = np.uint64(2**64 - 1)
     signs = [np.where(step > 0, ones, np.uint64(0)) for step in steps]
     if rise is not None:
@@ -132,17 +133,6 @@ def reach_of(z: int) -> int:
     A flip makes z − 2n more neighbours unlike where n are: units of two if z is even.
     """
     return z if z % 2 else z // 2
-
-
-def digits_of(z: int) -> int:
-    """Digits of the account of a coupling, so that it can pay for any flip.
-
-    Examples
-    --------
-    >>> [digits_of(z) for z in (3, 4, 6, 8, 12)]
-    [2, 2, 2, 3, 3]
-    """
-    return max(2, reach_of(z).bit_length())
 
 
 def advance(
@@ -248,13 +238,11 @@ def step(
             site, *around = indices(builder, rows, row, 1 + z)
             own, bits = e.load(column, site), [e.load(column, place) for place in around]
             old = found[demon * count : (demon + 1) * count]
-            agreed, new = old.pop(), list[Any]()
-            for k, size in enumerate(sizes):
+            awake, changes = old.pop(), list[tuple[Any, int]]()
+            for k, shell in enumerate(split(bits, sizes)):
                 mine = e.xor(own, e.load(signs, k * words))
-                account = old[len(new) : len(new) + digits_of(size)]
-                able, after = paid(e, _unlike(e, bits[:size], mine), reach_of(size), account)
-                bits, agreed = bits[size:], e.both(agreed, able)
-                new += after
+                changes.append((_unlike(e, shell, mine), reach_of(len(shell))))
+            agreed, new = settled(e, changes, old, awake)
             if len(field):
                 favoured = e.xor(own, e.load(signs, len(sizes) * words))
                 # One more unit along the field, 2^d − 1 more (one less) against it.

@@ -20,8 +20,9 @@ from latticescape.physics.kernels.multispin.accounts import (
     DEMONS,
     chosen,
     digit_terms,
+    digits_of,
     new_demons,
-    paid,
+    settled,
 )
 from latticescape.physics.kernels.multispin.exchange import BondTable, differences
 from latticescape.physics.kernels.multispin.simd import (
@@ -95,19 +96,6 @@ def exchange_accounts(
         turned=aligned_copy(np.where(amplitudes < 0, ones, np.uint64(0))),
         period=period,
     )
-
-
-def digits_of(most: int) -> int:
-    """Digits that the account of a difference needs, so that it can pay for any exchange.
-
-    ``most`` is the largest value of the difference.
-
-    Examples
-    --------
-    >>> [digits_of(most) for most in (1, 2, 3, 4, 8)]
-    [2, 2, 2, 3, 4]
-    """
-    return max(2, most.bit_length())
 
 
 def advance(
@@ -197,14 +185,10 @@ def attempt(
             row = builder.mul(bond, ir.Constant(I64, columns))
             places = indices(builder, rows, row, columns)
             i, j, *around = [e.load(column, place) for place in places]
-            moved, old = e.xor(i, j), found[demon * count : (demon + 1) * count - 1]
-            new = list[Any]()
+            old = found[demon * count : (demon + 1) * count - 1]
             turns = [e.xor(i, e.load(signs, WORDS * k)) for k in range(many)]
-            for freed, most in differences(e, around, shells, rings, turns):
-                account = old[len(new) : len(new) + digits_of(most)]
-                able, after = paid(e, freed, most, account)
-                moved = e.both(moved, able)
-                new += after
+            changes = differences(e, around, shells, rings, turns)
+            moved, new = settled(e, changes, old, e.xor(i, j))
             found[demon * count : (demon + 1) * count - 1] = chosen(e, moved, old, new)
             e.store(e.xor(i, moved), column, places[0])
             e.store(e.xor(j, moved), column, places[1])
