@@ -16,7 +16,7 @@ from latticescape.analysis.phases.crossings import binder_crossing, finite_size_
 from latticescape.analysis.phases.runs import simulate
 from latticescape.physics import Ising, Lattice, Schedule
 from latticescape.physics.exact.closed_forms import CRITICAL_TEMPERATURE
-from latticescape.physics.lattices.lattice import GEOMETRIES
+from latticescape.physics.lattices.geometry import GEOMETRIES
 
 TEMPERATURES = 8
 SAMPLES = 60_000

@@ -109,7 +109,7 @@ def _independent(sweep: Sweep, temperatures: Sequence[float], field: float, mcs:
     from mcising import ExecutionMode, LatticeConfig, Simulation, SimulationConfig
 
     config = SimulationConfig(
-        lattice=LatticeConfig(size=sweep.lattice.size, h=field),
+        lattice=LatticeConfig(size=sweep.lattice.linear_size, h=field),
         temperatures=tuple(temperatures),
         n_sweeps=mcs,
         n_thermalization=0,
@@ -134,7 +134,7 @@ def report(sweep: Sweep | None = None, *, workers: int | None = None) -> str:
 
 
 def _our_lines(sweep: Sweep, run: Run) -> list[str]:
-    done, size = run.report, sweep.lattice.size
+    done, size = run.report, sweep.lattice.linear_size
     shape = " x ".join(map(str, sweep.shape))
     return [
         f"{shape} points, square {size} x {size}, {REPLICAS} replicas, "

@@ -44,7 +44,7 @@ class Case:
     @property
     def title(self) -> str:
         """Name and size."""
-        return f"{self.name} L={self.lattice.size}"
+        return f"{self.name} L={self.lattice.linear_size}"
 
     def at(self, size: int) -> "Case":
         """The same on a lattice of another size."""

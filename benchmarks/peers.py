@@ -59,7 +59,9 @@ def mcising_work(case: Case) -> Work:
     from mcising import IsingSimulation
 
     lattice, field = case.lattice, case.model.fixed_parameters.get("H", 0.0)
-    chain = IsingSimulation(lattice.size, 1.0, 0.0, 0.0, field, 1, "metropolis", lattice.kind)
+    chain = IsingSimulation(
+        lattice.linear_size, 1.0, 0.0, 0.0, field, 1, "metropolis", lattice.kind
+    )
 
     def run(strides: int) -> None:
         for _ in range(strides):
@@ -78,7 +80,7 @@ def peapods_work(case: Case) -> Work:
     """
     import peapods
 
-    size, sites = case.lattice.size, case.lattice.sites
+    size, sites = case.lattice.linear_size, case.lattice.sites
     chain = peapods.Ising((size, size), temperatures=np.array([case.point["T"]]))
 
     def run(strides: int) -> None:
@@ -119,7 +121,7 @@ def smol_ensemble(lattice: Lattice, w1: float, w2: float) -> Any:
 
     cell = Structure(Cell.hexagonal(1.0, 10.0), [{"Mo": 0.5, "Re": 0.5}], [[0.0, 0.0, 0.0]])
     pairs = ClusterSubspace.from_cutoffs(cell, {2: 1.8}, basis="sinusoid", num_threads=1)
-    supercell = np.diag([lattice.size, lattice.size, 1])
+    supercell = np.diag([lattice.linear_size, lattice.linear_size, 1])
     coefficients = [1.5 * (w1 + w2), 0.0, -1.5 * w1, -1.5 * w2]
     processor = ClusterExpansionProcessor(pairs, supercell, coefficients, num_threads=1)
     return Ensemble(processor)

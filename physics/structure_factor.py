@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.lattices.lattice import GEOMETRIES, Lattice, neighbor_steps
+from latticescape.physics.lattices.geometry import GEOMETRIES, neighbor_steps
+from latticescape.physics.lattices.lattice import Lattice
 
 Floats = npt.NDArray[np.float64]
 
@@ -93,7 +94,7 @@ def structure_factor(spins: npt.ArrayLike, lattice: Lattice) -> Floats:
             hint="structure_factor(2.0 * unpack_replicas(words) - 1, lattice)",
         )
     geometry = lattice.geometry
-    cells = (lattice.size,) * geometry.dimension
+    cells = (lattice.linear_size,) * geometry.dimension
     waves = values.reshape(*values.shape[:-1], *cells, geometry.sublattices)
     axes = tuple(range(-1 - geometry.dimension, -1))
     amplitude = np.fft.fftn(waves, axes=axes)
@@ -162,8 +163,8 @@ def wave_vectors(lattice: Lattice) -> Floats:
     [0.25, 0.5]
     """
     dimension = lattice.geometry.dimension
-    steps = np.indices((lattice.size,) * dimension)
-    vectors: Floats = np.moveaxis(steps, 0, -1) / lattice.size
+    steps = np.indices((lattice.linear_size,) * dimension)
+    vectors: Floats = np.moveaxis(steps, 0, -1) / lattice.linear_size
     return vectors
 
 
@@ -202,11 +203,11 @@ def name_of(kind: str, k: tuple[Fraction, ...]) -> str:
 def special_beside(lattice: Lattice, k: tuple[Fraction, ...]) -> str | None:
     """The point of high symmetry within one step of k that is no wave vector of this size."""
     for letter, special in SPECIAL[lattice.kind].items():
-        if all((h * lattice.size).denominator == 1 for h in special):
+        if all((h * lattice.linear_size).denominator == 1 for h in special):
             continue
         for other in _equal(lattice.kind, k):
             away = [abs((a - b + _HALF) % 1 - _HALF) for a, b in zip(other, special, strict=True)]
-            if max(away) < Fraction(1, lattice.size):
+            if max(away) < Fraction(1, lattice.linear_size):
                 return f"{letter} ({', '.join(map(str, special))})"
     return None
 

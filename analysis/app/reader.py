@@ -13,7 +13,7 @@ import xarray as xr
 from latticescape.analysis.plots.labels import WITHIN_A_POINT, WORDS
 from latticescape.analysis.plots.values import columns_along, numbered
 from latticescape.physics.errors import RequestError
-from latticescape.physics.lattices.lattice import GEOMETRIES
+from latticescape.physics.lattices.geometry import GEOMETRIES
 from latticescape.physics.variables import RESTART
 
 Values = npt.NDArray[Any]

@@ -13,7 +13,7 @@ from latticescape.analysis.checks import check_least
 from latticescape.analysis.images.sites.rings import site_rings, widest_gap
 from latticescape.analysis.labelled import labelled_variables
 from latticescape.physics.errors import checked_integer
-from latticescape.physics.lattices.lattice import neighbor_steps
+from latticescape.physics.lattices.geometry import neighbor_steps
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

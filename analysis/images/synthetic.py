@@ -10,7 +10,8 @@ from latticescape.analysis.images.reading import labelled_image
 from latticescape.analysis.images.sites.rings import check_plane
 from latticescape.analysis.labelled import labelled_variables
 from latticescape.physics.errors import RequestError, checked_choice
-from latticescape.physics.lattices.lattice import GEOMETRIES, Lattice
+from latticescape.physics.lattices.geometry import GEOMETRIES
+from latticescape.physics.lattices.lattice import Lattice
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -207,7 +208,7 @@ def two_phase_atoms(
 def _unrolled(lattice: Lattice, distortion: float, chalcogen: bool) -> Floats:
     """Sites as (x, y) in a rectangle: the last cell vector lies along x, so x may be wrapped."""
     sites = lattice.positions.copy()
-    cells = lattice.size
+    cells = lattice.linear_size
     if (distortion or chalcogen) and lattice.kind != "triangular":
         raise RequestError("distortion and chalcogens need a triangular lattice", came=lattice.kind)
     line = np.arange(lattice.sites) // cells

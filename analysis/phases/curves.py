@@ -60,7 +60,9 @@ def by_size(sweeps: Sizes, least: int = 2) -> dict[int, xr.Dataset]:
     """
     datasets = list(sweeps.values() if isinstance(sweeps, Mapping) else sweeps)
     sizes = (
-        list(sweeps) if isinstance(sweeps, Mapping) else [lattice_of(ds).size for ds in datasets]
+        list(sweeps)
+        if isinstance(sweeps, Mapping)
+        else [lattice_of(ds).linear_size for ds in datasets]
     )
     kinds = {(str(ds.attrs.get("lattice")), str(ds.attrs.get("model"))) for ds in datasets}
     if len(set(sizes)) < max(least, len(sizes)):
@@ -77,7 +79,7 @@ def by_size(sweeps: Sizes, least: int = 2) -> dict[int, xr.Dataset]:
             allowed="one model on one kind of lattice, in several sizes",
         )
     ordered = sorted(zip(sizes, datasets, strict=True), key=lambda pair: pair[0])
-    return {int(size): ds for size, ds in ordered}
+    return dict(ordered)
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Curve:
 
     @property
     def size(self) -> int:
-        return self.lattice.size
+        return self.lattice.linear_size
 
     @property
     def replicas(self) -> int:

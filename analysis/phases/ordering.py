@@ -116,7 +116,7 @@ def ordering(ds: xr.Dataset, *, peaks: int = PEAKS) -> xr.Dataset:
     }
     attrs = {name: ds.attrs[name] for name in ("lattice", "model") if name in ds.attrs}
     coords: Mapping[Any, Any] = {axis: ds[axis] for axis in axes}
-    return xr.Dataset(variables, coords, attrs | {"lattice_size": lattice.size})
+    return xr.Dataset(variables, coords, attrs | {"lattice_size": lattice.linear_size})
 
 
 def check_spins(ds: xr.Dataset) -> None:
@@ -166,7 +166,7 @@ class Waves:
 
     def wave_vector(self, star: int) -> tuple[Fraction, ...]:
         """Return one wave vector of a star."""
-        return tuple(Fraction(int(h), self.lattice.size) for h in self.stars.first[star])
+        return tuple(Fraction(int(h), self.lattice.linear_size) for h in self.stars.first[star])
 
     def estimates(self, star: int) -> dict[str, tuple[float, float]]:
         """Return all estimates of a star, each with its standard error."""
@@ -188,7 +188,7 @@ class Waves:
             "order_parameter": np.sqrt(S / N),
             "order_share": share * self.lattice.geometry.sublattices,
             "correlation_length": length,
-            "correlation_ratio": length / self.lattice.size,
+            "correlation_ratio": length / self.lattice.linear_size,
         }
 
     @property
@@ -200,7 +200,7 @@ class Waves:
         """Return ξ/L of a star from all replicas, then with each left out, (1 + replicas,)."""
         both = self.by_star[:, star], self.around[:, star]
         S, around = (np.concatenate([[v.mean()], (v.sum() - v) / (len(v) - 1)]) for v in both)
-        return self._length(S, around) / self.lattice.size
+        return self._length(S, around) / self.lattice.linear_size
 
     def _length(self, S: Floats, around: Floats) -> Floats:
         # Around a perfect pattern S is 0; one wrong pair of atoms in all replicas would show.
@@ -210,7 +210,9 @@ class Waves:
         reciprocal = np.linalg.inv(np.asarray(self.lattice.geometry.cell)).T
         step = np.asarray(neighbor_waves(self.lattice)[0]) @ reciprocal
         constants = float(1 / np.linalg.norm(step))
-        length: Floats = np.sqrt(excess) / (2 * np.sin(np.pi / self.lattice.size)) * constants
+        length: Floats = (
+            np.sqrt(excess) / (2 * np.sin(np.pi / self.lattice.linear_size)) * constants
+        )
         return length
 
 
@@ -249,7 +251,7 @@ def _peak_table(waves: Waves, peaks: int) -> dict[str, Any]:
     row["ordered"] = bool(chosen) and bool(row["correlation_ratio"][0] > waves.threshold)
     special = row["ordered"] and special_beside(waves.lattice, waves.wave_vector(chosen[0]))
     if special:
-        size = waves.lattice.size
+        size = waves.lattice.linear_size
         problem = (
             f"the lattice size is incommensurate with the wave vector {special} of the pattern"
         )

@@ -18,7 +18,8 @@ from latticescape.analysis.phases.curves import (
     lattice_of,
 )
 from latticescape.physics.errors import RequestError
-from latticescape.physics.lattices.lattice import GEOMETRIES, Lattice
+from latticescape.physics.lattices.geometry import GEOMETRIES
+from latticescape.physics.lattices.lattice import Lattice
 
 Floats = npt.NDArray[np.float64]
 

@@ -109,7 +109,7 @@ def simulate(
             **{name: (name, v, kernel.axis_attrs(name)) for name, v in axes.items()},
             **kernel.coordinates,
         },
-        attrs={**kernel.attrs, "lattice_size": lattice.size, "seed": seed},
+        attrs={**kernel.attrs, "lattice_size": lattice.linear_size, "seed": seed},
     )
 
 
@@ -234,28 +234,28 @@ class SimulatedRuns(Runs):
             _check_value(name, self._grid[name], values)
         schedule, axes = self.sweep.schedule, self._without_field
         largest = self._simulated(
-            self.sweep.lattice.size, values, self._diagram_axes, self.sweep.schedule
+            self.sweep.lattice.linear_size, values, self._diagram_axes, self.sweep.schedule
         )
         smaller = {
             size: self._simulated(size, values, axes, schedule)
             for size in sorted(self.sizes)
             if axes is not None
         }
-        return {**smaller, self.sweep.lattice.size: largest}
+        return {**smaller, self.sweep.lattice.linear_size: largest}
 
     def close_up(self, values: Mapping[str, float], T: float) -> BySize | None:
         axes = self._without_field
         if axes is None or not self.sizes:
             return None
         largest = self.sweep.lattice
-        reach = 0.8 * largest.size ** (-1 / ISING[largest.geometry.dimension].nu)
+        reach = 0.8 * largest.linear_size ** (-1 / ISING[largest.geometry.dimension].nu)
         fine = {**axes, "T": T * (1 + np.linspace(-reach, reach, FINE_TEMPERATURES))}
         points = int(np.prod([len(v) for v in self._diagram_axes.values()]))
         times = int(np.clip(2 * points // FINE_TEMPERATURES, *TIMES_SAMPLES))
         schedule = replace(self.sweep.schedule, samples=times * self.sweep.schedule.samples)
         return {
             size: self._simulated(size, values, fine, schedule)
-            for size in (*sorted(self.sizes), largest.size)
+            for size in (*sorted(self.sizes), largest.linear_size)
         }
 
     def _simulated(
@@ -279,7 +279,7 @@ def runs_of(source: Any, sizes: Sequence[int] | None) -> Runs:
     if isinstance(source, xr.Dataset):
         return StoredRuns(by_size([source], least=1))
     if isinstance(source, SweepLike):
-        size = source.lattice.size
+        size = source.lattice.linear_size
         free = source.model.move == "single_flip" and not (
             source.model.fixed_parameters.get("H") or 0
         )

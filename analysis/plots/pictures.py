@@ -20,7 +20,7 @@ from latticescape.analysis.images.reading import UNKNOWN_UNITS
 from latticescape.analysis.plots.labels import MARK
 from latticescape.analysis.plots.looks import FONTS, UPRIGHT, Look, Picture, sized, styled
 from latticescape.physics.errors import RequestError
-from latticescape.physics.lattices.lattice import neighbor_steps
+from latticescape.physics.lattices.geometry import neighbor_steps
 
 Box = tuple[float, float, float, float]
 

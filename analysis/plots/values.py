@@ -34,7 +34,8 @@ from latticescape.analysis.plots.labels import (
     value_text,
 )
 from latticescape.physics.errors import RequestError
-from latticescape.physics.lattices.lattice import GEOMETRIES, Lattice
+from latticescape.physics.lattices.geometry import GEOMETRIES
+from latticescape.physics.lattices.lattice import Lattice
 
 Floats = npt.NDArray[np.floating[Any]]
 Words = npt.NDArray[np.uint64]
@@ -581,7 +582,7 @@ def lattice_with(kind: str, sites: int) -> Lattice:
 
 def layers(lattice: Lattice) -> int:
     """Return the number of planes to choose from: one, or L of a cubic lattice."""
-    return lattice.size if lattice.geometry.dimension == 3 else 1
+    return lattice.linear_size if lattice.geometry.dimension == 3 else 1
 
 
 def snapshot(

@@ -166,13 +166,13 @@ class Adatoms(Model):
                 "adatoms need a plane lattice", came=lattice.kind, allowed=" | ".join(PLANE)
             )
         cell = np.array(self.pattern or ((0,),), np.int64)
-        rows, columns = lattice.size, lattice.sites // lattice.size
+        rows, columns = lattice.linear_size, lattice.sites // lattice.linear_size
         if rows % cell.shape[0] or columns % cell.shape[1]:
             raise RequestError(
                 "the pattern does not tile the lattice",
                 came=f"{cell.shape[0]} rows of {cell.shape[1]} types",
                 allowed=f"divisors of {rows} and {columns}",
-                hint=f"size = {lattice.size * cell.shape[0] * cell.shape[1]}",
+                hint=f"size = {lattice.linear_size * cell.shape[0] * cell.shape[1]}",
             )
         return np.tile(cell, (rows // cell.shape[0], columns // cell.shape[1])).ravel()
 

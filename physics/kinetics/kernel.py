@@ -23,7 +23,8 @@ from latticescape.physics.kernels.restart import BEGINNING, Progress, pack, prog
 from latticescape.physics.kinetics import hopping
 from latticescape.physics.kinetics.adatoms import BOLTZMANN_EV, ENERGIES, Adatoms
 from latticescape.physics.kinetics.hopping import Sums, Surface, Walkers
-from latticescape.physics.lattices.lattice import Lattice, neighbor_steps
+from latticescape.physics.lattices.geometry import neighbor_steps
+from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import REPLICAS, Points
 from latticescape.physics.variables import (
     RESTART,

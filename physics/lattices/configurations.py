@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
 from latticescape.physics.errors import RequestError, checked_choice
-from latticescape.physics.lattices.lattice import neighbor_steps
+from latticescape.physics.lattices.geometry import neighbor_steps
 
 Counts = npt.NDArray[np.int64]
 

@@ -1,8 +1,8 @@
 """Periodic lattices: sites, neighbour shells and elementary triangles."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -10,135 +10,166 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import RequestError, checked_choice, checked_integer
+from latticescape.physics.lattices.geometry import (
+    GEOMETRIES,
+    TOLERANCE,
+    Geometry,
+    Vectors,
+    shell_steps,
+)
 
 Sites = npt.NDArray[np.int32]
-Vectors = npt.NDArray[np.float64]
 
 MOST_SITES = 2**22
-MOST_SHELLS = 8
 
-# All neighbours of these shells are within this number of cells along each axis.
-REACH = 5
+# The kind of a lattice whose cell is given.
+CRYSTAL = "crystal"
 
-
-@dataclass(frozen=True)
-class Geometry:
-    """A Bravais lattice with a basis, in units of the nearest-neighbour distance."""
-
-    cell: tuple[tuple[float, ...], ...]
-    basis: tuple[tuple[float, ...], ...]
-
-    @property
-    def dimension(self) -> int:
-        return len(self.cell)
-
-    @property
-    def sublattices(self) -> int:
-        return len(self.basis)
-
-    def vector(self, steps: tuple[int, ...], origin: int, target: int) -> Vectors:
-        """The vector from a site of sublattice ``origin`` to one of ``target``, ``steps`` away."""
-        basis = np.asarray(self.basis)
-        vector: Vectors = np.asarray(steps, float) @ np.asarray(self.cell)
-        vector += basis[target] - basis[origin]
-        return vector
+PERIODIC, OPEN = "periodic", "open"
 
 
-_HALF, _ROOT3 = 0.5, float(np.sqrt(3.0))
-
-GEOMETRIES = {
-    "square": Geometry(cell=((0.0, 1.0), (1.0, 0.0)), basis=((0.0, 0.0),)),
-    "triangular": Geometry(cell=((_HALF, _ROOT3 / 2), (1.0, 0.0)), basis=((0.0, 0.0),)),
-    "honeycomb": Geometry(
-        cell=((_ROOT3 / 2, 1.5), (_ROOT3, 0.0)), basis=((0.0, 0.0), (_ROOT3 / 2, 0.5))
-    ),
-    "cubic": Geometry(
-        cell=((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)), basis=((0.0, 0.0, 0.0),)
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Step:
-    """One neighbour of a site: relative cell, sublattice, and the vector to it."""
-
-    cells: tuple[int, ...]
-    target: int
-    vector: tuple[float, ...]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Lattice:
-    """A periodic lattice of ``size`` cells along every axis.
+    """A lattice of ``size`` cells along every axis, periodic unless a boundary is open.
 
-    Sites are numbered cell by cell, the last axis fastest, and sublattice by sublattice within a
-    cell. Two lattices are equal if kind and size are.
+    Sites are numbered cell by cell, the last axis fastest, and site by site of the basis within a
+    cell. Two lattices are equal if all attributes are.
 
     Attributes
     ----------
     kind
-        ``square``, ``triangular``, ``honeycomb`` or ``cubic``.
+        A preset: ``square``, ``triangular``, ``honeycomb``, ``cubic``, ``chain``, ``kagome``,
+        ``bcc``, ``fcc``, ``hcp`` or ``diamond``; or ``crystal``, for a cell of one's own.
     size
-        L; the number of sites is L², L², 2 L² and L³.
+        L cells along every axis, or one number for each axis.
+    boundary
+        ``"periodic"`` or ``"open"`` for each axis; () if all are periodic.
+    crystal
+        Cell and basis of the kind ``crystal``; None for a preset.
 
     Examples
     --------
     >>> lattice = Lattice("triangular", 4)
     >>> lattice.sites, lattice.neighbors(1).shape, lattice.triangles.shape
     (16, (16, 6), (32, 3))
+    >>> Lattice("square", (4, 2), boundary=("open", "periodic")).bonds(1).shape
+    (14, 2)
     """
 
     kind: str
-    size: int
+    size: int | tuple[int, ...]
+    boundary: tuple[str, ...] = ()
+    crystal: Geometry | None = None
 
     def __post_init__(self) -> None:
-        checked_choice(self.kind, GEOMETRIES, "lattice.kind is unknown")
-        largest = largest_size(self.kind)
-        size = checked_integer(
-            self.size,
-            2,
-            largest,
-            "lattice.size is out of range",
-            allowed=f"a whole number from 2 to {largest} for {self.kind}",
-            hint="size = 64",
-        )
-        object.__setattr__(self, "size", size)
+        if self.crystal is None:
+            checked_choice(self.kind, GEOMETRIES, "lattice.kind is unknown")
+        object.__setattr__(self, "size", _checked_size(self.size, self.kind, self.geometry))
+        object.__setattr__(self, "boundary", _checked_boundary(self.boundary, self.geometry))
+
+    def __repr__(self) -> str:
+        set_ = {n: v for n in ("boundary", "crystal") if (v := getattr(self, n))}
+        parts = {"kind": self.kind, "size": self.size, **set_}
+        return f"Lattice({', '.join(f'{name}={value!r}' for name, value in parts.items())})"
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return Lattice, (self.kind, self.size)
+        return Lattice, (self.kind, self.size, self.boundary, self.crystal)
 
     @property
     def table(self) -> dict[str, Any]:
         """The table of a spec file."""
-        return {"kind": self.kind, "size": self.size}
+        size = list(self.size) if isinstance(self.size, tuple) else self.size
+        boundary = {"boundary": list(self.boundary)} if self.boundary else {}
+        if self.crystal is None:
+            return {"kind": self.kind, "size": size, **boundary}
+        cell = np.asarray(self.crystal.cell)
+        fractions = np.asarray(self.crystal.basis) @ np.linalg.inv(cell)
+        # Twelve digits: the division must not show.
+        basis = [[round(float(f), 12) + 0.0 for f in row] for row in fractions]
+        names = {"sublattice": list(self.crystal.sublattice)} if self.crystal.sublattice else {}
+        return {
+            "kind": self.kind,
+            "cell": [list(row) for row in self.crystal.cell],
+            "basis": basis,
+            **names,
+            "size": size,
+            **boundary,
+        }
 
     @property
     def geometry(self) -> Geometry:
-        return GEOMETRIES[self.kind]
+        """Cell and basis."""
+        return GEOMETRIES[self.kind] if self.crystal is None else self.crystal
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of cells along each axis."""
+        if isinstance(self.size, tuple):
+            return self.size
+        return (self.size,) * self.geometry.dimension
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a preset with one size along all axes and periodic boundaries."""
+        return self.crystal is None and isinstance(self.size, int) and not self.boundary
+
+    @property
+    def linear_size(self) -> int:
+        """L of a periodic preset with one size along all axes.
+
+        Raises
+        ------
+        RequestError
+            If it is another lattice: finite-size scaling, structure factors and kinetics are
+            defined for these only.
+        """
+        if not isinstance(self.size, int) or not self.plain:
+            raise RequestError(
+                "this needs a periodic lattice of one size along all axes",
+                came=", ".join(f"{name} = {value}" for name, value in self.table.items()),
+                allowed=" | ".join(GEOMETRIES),
+                hint='kind = "square" and size = 64 in [lattice]',
+            )
+        return self.size
 
     @property
     def sites(self) -> int:
         """Number of sites N."""
-        return int(self.geometry.sublattices * self.size**self.geometry.dimension)
+        return int(np.prod(self.shape)) * self.geometry.sublattices
 
     @property
     def coordination(self) -> int:
-        """Number of nearest neighbours z."""
-        return len(neighbor_steps(self.kind, 1)[0])
+        """Number of nearest neighbours z of the first site of the basis."""
+        return len(shell_steps(self.geometry, 1)[0])
 
     @cached_property
     def positions(self) -> Vectors:
-        """Site positions, (sites, dimension), in nearest-neighbour distances, as (x, y[, z])."""
-        cells = np.asarray(list(product(range(self.size), repeat=self.geometry.dimension)), float)
+        """Site positions, (sites, dimension), as (x, y[, z]); presets in nearest-neighbour
+        distances, crystals in the units of their cell."""
+        cells = np.asarray(list(product(*(range(length) for length in self.shape))), float)
         corners = cells @ np.asarray(self.geometry.cell)
         sites: Vectors = corners[:, None, :] + np.asarray(self.geometry.basis)
         return sites.reshape(-1, self.geometry.dimension)
 
+    def sites_at(self, steps: Sequence[int], target: int) -> Sites:
+        """The site of the basis ``target`` that is ``steps`` cells away from each cell, (cells,)
+        int32; −1 beyond an open boundary."""
+        shape = np.array(self.shape)
+        moved = np.indices(self.shape).reshape(len(shape), -1) + np.asarray(steps)[:, None]
+        cell = np.ravel_multi_index(tuple(moved % shape[:, None]), self.shape)
+        found = cell * self.geometry.sublattices + target
+        for axis, kind in enumerate(self.boundary):
+            if kind == OPEN:
+                found[(moved[axis] < 0) | (moved[axis] >= shape[axis])] = -1
+        sites: Sites = found.astype(np.int32)
+        return sites
+
     def neighbors(self, shell: int) -> Sites:
         """Neighbours of every site in a shell, (sites, z_shell) int32.
 
-        Plane lattices list them by angle (a ring), the cubic one as opposite pairs. On a small
-        torus a neighbour may appear more than once; each appearance is a separate bond.
+        Plane lattices list them by angle (a ring), others as opposite pairs. On a small torus a
+        neighbour may appear more than once; each appearance is a separate bond. −1 stands for a
+        neighbour beyond an open boundary, and fills the rows of sites with fewer neighbours.
 
         Parameters
         ----------
@@ -150,42 +181,41 @@ class Lattice:
         RequestError
             If the lattice is so small that a site is its own neighbour.
         """
-        shape = (self.size,) * self.geometry.dimension
-        cells = np.indices(shape).reshape(len(shape), -1)
-        reached = []
-        for steps in neighbor_steps(self.kind, shell):
-            for step in steps:
-                moved = (cells + np.asarray(step.cells)[:, None]) % self.size
-                cell = np.ravel_multi_index(tuple(moved), shape)
-                reached.append(cell * self.geometry.sublattices + step.target)
-        # Every sublattice has the same number of neighbours.
-        table = np.stack(reached, axis=1).reshape(self.sites, -1)
-        if np.any(table == np.arange(self.sites)[:, None]):
+        steps = shell_steps(self.geometry, shell)
+        most, basis = max(map(len, steps)), self.geometry.sublattices
+        table = np.full((self.sites // basis, basis, most), -1, np.int32)
+        for own, around in enumerate(steps):
+            for k, step in enumerate(around):
+                table[:, own, k] = self.sites_at(step.cells, step.target)
+        rows: Sites = table.reshape(self.sites, most)
+        if np.any(rows == np.arange(self.sites)[:, None]):
             raise RequestError(
                 f"lattice.size is too small for shell {shell}: a site would be its own neighbour",
                 came=self.size,
-                allowed=f"{self.size + 1} or more",
+                allowed=f"{min(self.shape) + 1} or more",
             )
-        return np.ascontiguousarray(table, dtype=np.int32)
+        return rows
 
     def bonds(self, shell: int) -> Sites:
-        """Every bond of a shell once, (sites * z_shell / 2, 2) int32."""
-        steps = neighbor_steps(self.kind, shell)
-        table = self.neighbors(shell).reshape(-1, self.geometry.sublattices, len(steps[0]))
-        own = np.arange(self.sites, dtype=np.int32).reshape(-1, self.geometry.sublattices)
-        return np.concatenate(
+        """Every bond of a shell once, (bonds, 2) int32: sites * z_shell / 2 of a periodic lattice
+        whose sites have the same number of neighbours."""
+        steps = shell_steps(self.geometry, shell)
+        self.neighbors(shell)  # raises for a lattice that is too small
+        here = (0,) * self.geometry.dimension
+        bonds = np.concatenate(
             [
-                np.stack([own[:, s], table[:, s, k]], axis=1)
-                for s in range(self.geometry.sublattices)
-                for k, step in enumerate(steps[s])
-                if (step.target, step.cells) > (s, (0,) * self.geometry.dimension)
+                np.stack([self.sites_at(here, own), self.sites_at(step.cells, step.target)], axis=1)
+                for own, around in enumerate(steps)
+                for step in around
+                if (step.target, step.cells) > (own, here)
             ]
         )
+        return np.ascontiguousarray(bonds[(bonds >= 0).all(axis=1)])
 
     @cached_property
     def triangles(self) -> Sites:
         """Every elementary triangle once, (2 * sites, 3) int32; the triangular lattice only."""
-        if self.kind != "triangular":
+        if self.kind != "triangular" or not self.plain:
             raise RequestError(
                 "only the triangular lattice has elementary triangles",
                 came=self.kind,
@@ -199,53 +229,195 @@ class Lattice:
         return np.concatenate([up, down])
 
 
+def _checked_size(size: Any, kind: str, geometry: Geometry) -> int | tuple[int, ...]:
+    """The size, one number if all axes have the same."""
+    if not isinstance(size, list | tuple):
+        largest = _largest_size(geometry)
+        return checked_integer(
+            size,
+            2,
+            largest,
+            "lattice.size is out of range",
+            allowed=f"a whole number from 2 to {largest} for {kind}",
+            hint="size = 64",
+        )
+    axes = tuple(
+        checked_integer(
+            length,
+            1,
+            MOST_SITES,
+            f"lattice.size[{axis}] is out of range",
+            hint=f"size = {[8] * geometry.dimension}",
+        )
+        for axis, length in enumerate(size)
+    )
+    if len(axes) != geometry.dimension:
+        raise RequestError(
+            "lattice.size must have one number for each axis",
+            came=list(axes),
+            allowed=f"one number, or {geometry.dimension} for {kind}",
+            hint=f"size = {[8] * geometry.dimension}",
+        )
+    sites = int(np.prod(axes, dtype=object)) * geometry.sublattices
+    if not 2 <= sites <= MOST_SITES:
+        raise RequestError(
+            "the lattice has too many or too few sites",
+            came=f"{sites} sites",
+            allowed=f"2 to {MOST_SITES}",
+            hint=f"size = {[8] * geometry.dimension}",
+        )
+    return axes[0] if len(set(axes)) == 1 and axes[0] > 1 else axes
+
+
+def _checked_boundary(boundary: Any, geometry: Geometry) -> tuple[str, ...]:
+    """The boundary of each axis; () if all are periodic."""
+    given = (boundary,) * geometry.dimension if isinstance(boundary, str) else tuple(boundary)
+    if any(word not in (PERIODIC, OPEN) for word in given) or (
+        given and len(given) != geometry.dimension
+    ):
+        raise RequestError(
+            "lattice.boundary is unknown",
+            came=repr(boundary),
+            allowed=f'"{PERIODIC}" or "{OPEN}", for all axes or for each of {geometry.dimension}',
+            hint=f"boundary = {[OPEN, *[PERIODIC] * (geometry.dimension - 1)]}",
+        )
+    return given if OPEN in given else ()
+
+
 def largest_size(kind: str) -> int:
     """The largest L with at most ``MOST_SITES`` sites."""
-    geometry = GEOMETRIES[kind]
-    size = 2
-    while geometry.sublattices * (size + 1) ** geometry.dimension <= MOST_SITES:
-        size += 1
-    return size
+    return _largest_size(GEOMETRIES[kind])
 
 
-@cache
-def neighbor_steps(kind: str, shell: int) -> tuple[tuple[Step, ...], ...]:
-    """The steps to a shell's neighbours for each sublattice, in ring order."""
-    if not 1 <= shell <= MOST_SHELLS:
+def _largest_size(geometry: Geometry) -> int:
+    size: int = round((MOST_SITES / geometry.sublattices) ** (1 / geometry.dimension))
+    return size - 1 if geometry.sublattices * size**geometry.dimension > MOST_SITES else size
+
+
+def crystal(
+    size: int | Sequence[int],
+    cell: npt.ArrayLike,
+    basis: npt.ArrayLike | None = None,
+    *,
+    sublattice: Sequence[str] = (),
+    boundary: str | Sequence[str] = (),
+) -> Lattice:
+    """Lattice with a cell and a basis of one's own, in one, two or three dimensions.
+
+    Parameters
+    ----------
+    size
+        Number of cells along every axis, or along each.
+    cell
+        (dimension, dimension): the vectors of the cell, one row each, in any unit of length.
+    basis
+        (sites, dimension): fractional positions in the cell; one site at the origin by default.
+    sublattice
+        Name of the sublattice of each site of the basis; by default all sites are of one.
+    boundary
+        ``"periodic"`` (default) or ``"open"``, for all axes or for each.
+
+    Raises
+    ------
+    RequestError
+        If the cell is singular, two sites are in one place, or a number is out of range.
+
+    Examples
+    --------
+    >>> crystal([4, 6], [[1.0, 0.0], [0.0, 1.3]], [[0, 0], [0.5, 0.5]]).sites
+    48
+    """
+    vectors = _checked_cell(cell)
+    places = np.zeros((1, len(vectors))) if basis is None else _numbers(basis, "lattice.basis")
+    if places.ndim != 2 or places.shape[1] != len(vectors) or not len(places):
         raise RequestError(
-            "unknown neighbour shell", came=shell, allowed=f"1 to {MOST_SHELLS}", hint="shell = 1"
+            "lattice.basis must have one row of fractional coordinates for each site",
+            came=f"{places.shape}",
+            allowed=f"(sites, {len(vectors)})",
+            hint=f"basis = {[[0.0] * len(vectors)]}",
         )
-    return tuple(
-        _shells(GEOMETRIES[kind], s)[shell - 1] for s in range(len(GEOMETRIES[kind].basis))
+    names = tuple(map(str, sublattice))
+    if names and len(names) != len(places):
+        raise RequestError(
+            "lattice.sublattice must name the sublattice of each site of the basis",
+            came=list(names),
+            allowed=f"{len(places)} names",
+            hint=f"sublattice = {['A', *'B' * (len(places) - 1)]}",
+        )
+    if names and len(set(names)) == 1:
+        names = ()
+    geometry = Geometry(
+        cell=tuple(tuple(row) for row in vectors.tolist()),
+        basis=tuple(tuple(row) for row in (places @ vectors).tolist()),
+        sublattice=names,
     )
+    if (twice := _coincident(geometry)) is not None:
+        raise RequestError(
+            "two sites of lattice.basis are in one place",
+            came=f"sites {twice[0]} and {twice[1]} at {places[twice[0]].tolist()}",
+            allowed="different places, also one cell further",
+        )
+    of_size = tuple(size) if isinstance(size, Sequence) else size
+    of_boundary = (boundary,) * len(vectors) if isinstance(boundary, str) else tuple(boundary)
+    return Lattice(CRYSTAL, of_size, of_boundary, geometry)
 
 
-def _shells(geometry: Geometry, origin: int) -> list[tuple[Step, ...]]:
-    reach = range(-REACH, REACH + 1)
-    by_distance: dict[float, list[Step]] = {}
-    for cells in product(reach, repeat=geometry.dimension):
-        for target in range(geometry.sublattices):
-            vector = geometry.vector(cells, origin, target)
-            distance = round(float(np.linalg.norm(vector)), 6)
-            step = Step(cells, target, tuple(float(v) for v in vector))
-            by_distance.setdefault(distance, []).append(step)
-    nearest = sorted(d for d in by_distance if d > 0)[:MOST_SHELLS]
-    return [tuple(sorted(by_distance[d], key=_ring_order)) for d in nearest]
+def _checked_cell(cell: npt.ArrayLike) -> Vectors:
+    vectors = _numbers(cell, "lattice.cell")
+    if vectors.ndim != 2 or vectors.shape[0] != vectors.shape[1] or not 1 <= len(vectors) <= 3:
+        raise RequestError(
+            "lattice.cell must have one vector for each dimension",
+            came=f"numbers of shape {vectors.shape}",
+            allowed="(1, 1), (2, 2) or (3, 3)",
+            hint="cell = [[1.0, 0.0], [0.0, 1.3]]",
+        )
+    lengths = np.linalg.norm(vectors, axis=1)
+    volume = abs(float(np.linalg.det(vectors)))
+    if not volume > TOLERANCE * float(np.prod(lengths)):
+        raise RequestError(
+            "lattice.cell is singular: its vectors do not span a cell",
+            came=vectors.tolist(),
+            allowed="vectors of which none is a combination of the others",
+            hint="cell = [[1.0, 0.0], [0.0, 1.3]]",
+        )
+    return vectors
 
 
-def _ring_order(step: Step) -> tuple[float, ...]:
-    if len(step.vector) == 2:
-        return (float(np.round(np.arctan2(step.vector[1], step.vector[0]) % (2 * np.pi), 9)),)
-    axis_of_pair = tuple(-abs(v) for v in step.vector)
-    leading = next((v for v in step.vector if v), 0.0)
-    same_pair = tuple(-v if leading > 0 else v for v in step.vector)
-    return (*axis_of_pair, *same_pair, -leading)
+def _numbers(values: npt.ArrayLike, what: str) -> Vectors:
+    try:
+        numbers = np.asarray(values, float)
+    except (TypeError, ValueError):
+        numbers = np.array(np.nan)
+    if not np.isfinite(numbers).all():
+        raise RequestError(f"{what} must be rows of numbers", came=repr(values))
+    return numbers
+
+
+def _coincident(geometry: Geometry) -> tuple[int, int] | None:
+    """Two sites of a basis in one place, in this or another cell."""
+    shortest = np.linalg.norm(np.asarray(geometry.cell), axis=1).min()
+    inverse = np.linalg.inv(np.asarray(geometry.cell))
+    basis = np.asarray(geometry.basis)
+    for first, second in product(range(len(basis)), repeat=2):
+        fraction = (basis[second] - basis[first]) @ inverse
+        apart = (fraction - np.round(fraction)) @ np.asarray(geometry.cell)
+        if first < second and np.linalg.norm(apart) < TOLERANCE * shortest:
+            return first, second
+    return None
 
 
 LatticeMaker = Callable[..., Lattice]
+Size = int | Sequence[int]
+Boundary = str | Sequence[str]
 
 
-def square(size: int) -> Lattice:
+def _preset(kind: str, size: Size, boundary: Boundary) -> Lattice:
+    geometry = GEOMETRIES[kind]
+    of_size = tuple(size) if isinstance(size, Sequence) else size
+    return Lattice(kind, of_size, _checked_boundary(boundary, geometry))
+
+
+def square(size: Size, boundary: Boundary = ()) -> Lattice:
     """Square lattice of ``size`` × ``size`` sites, z = 4.
 
     Examples
@@ -253,10 +425,10 @@ def square(size: int) -> Lattice:
     >>> square(4).coordination
     4
     """
-    return Lattice("square", size)
+    return _preset("square", size, boundary)
 
 
-def triangular(size: int) -> Lattice:
+def triangular(size: Size, boundary: Boundary = ()) -> Lattice:
     """Triangular lattice of ``size`` × ``size`` sites, z = 6.
 
     Examples
@@ -264,10 +436,10 @@ def triangular(size: int) -> Lattice:
     >>> triangular(3).triangles.shape
     (18, 3)
     """
-    return Lattice("triangular", size)
+    return _preset("triangular", size, boundary)
 
 
-def honeycomb(size: int) -> Lattice:
+def honeycomb(size: Size, boundary: Boundary = ()) -> Lattice:
     """Honeycomb lattice of 2 · ``size`` × ``size`` sites, z = 3.
 
     Examples
@@ -275,10 +447,10 @@ def honeycomb(size: int) -> Lattice:
     >>> honeycomb(3).sites
     18
     """
-    return Lattice("honeycomb", size)
+    return _preset("honeycomb", size, boundary)
 
 
-def cubic(size: int) -> Lattice:
+def cubic(size: Size, boundary: Boundary = ()) -> Lattice:
     """Simple cubic lattice of ``size``³ sites, z = 6.
 
     Examples
@@ -286,7 +458,112 @@ def cubic(size: int) -> Lattice:
     >>> cubic(3).bonds(1).shape
     (81, 2)
     """
-    return Lattice("cubic", size)
+    return _preset("cubic", size, boundary)
+
+
+def chain(size: Size, boundary: Boundary = ()) -> Lattice:
+    """Chain of ``size`` sites, z = 2.
+
+    Examples
+    --------
+    >>> chain(8).sites
+    8
+    """
+    return _preset("chain", size, boundary)
+
+
+def kagome(size: Size, boundary: Boundary = ()) -> Lattice:
+    """Kagome lattice of 3 · ``size`` × ``size`` sites, z = 4.
+
+    Examples
+    --------
+    >>> kagome(4).sites, kagome(4).coordination
+    (48, 4)
+    """
+    return _preset("kagome", size, boundary)
+
+
+def bcc(size: Size, boundary: Boundary = ()) -> Lattice:
+    """Body-centred cubic lattice of ``size``³ primitive cells, z = 8.
+
+    Examples
+    --------
+    >>> bcc(4).coordination
+    8
+    """
+    return _preset("bcc", size, boundary)
+
+
+def fcc(size: Size, boundary: Boundary = ()) -> Lattice:
+    """Face-centred cubic lattice of ``size``³ primitive cells, z = 12.
+
+    Examples
+    --------
+    >>> fcc(4).coordination
+    12
+    """
+    return _preset("fcc", size, boundary)
+
+
+def hcp(size: Size, boundary: Boundary = ()) -> Lattice:
+    """Hexagonal close-packed lattice of 2 · ``size``³ sites, z = 12.
+
+    Examples
+    --------
+    >>> hcp(4).coordination
+    12
+    """
+    return _preset("hcp", size, boundary)
+
+
+def diamond(size: Size, boundary: Boundary = ()) -> Lattice:
+    """Diamond lattice of 2 · ``size``³ sites, z = 4.
+
+    Examples
+    --------
+    >>> diamond(4).coordination
+    4
+    """
+    return _preset("diamond", size, boundary)
+
+
+def rectangular(size: Size, ratio: float, boundary: Boundary = ()) -> Lattice:
+    """Rectangular lattice: rows of sites at distance 1, ``ratio`` apart.
+
+    Examples
+    --------
+    >>> rectangular([4, 8], ratio=1.3).positions[8].tolist()
+    [0.0, 1.3]
+    """
+    return oblique(size, ratio, 90.0, boundary)
+
+
+def oblique(size: Size, ratio: float, angle: float, boundary: Boundary = ()) -> Lattice:
+    """Oblique lattice: rows of sites at distance 1, and a step of length ``ratio`` at an ``angle``
+    in degrees to them.
+
+    Raises
+    ------
+    RequestError
+        If the ratio is not above 0, or the angle not between 0 and 180.
+
+    Examples
+    --------
+    >>> oblique(4, ratio=1.0, angle=60.0).coordination
+    6
+    """
+    if not ratio > 0 or not 0 < angle < 180:
+        raise RequestError(
+            "there is no such oblique cell",
+            came=f"ratio = {ratio}, angle = {angle}",
+            allowed="ratio > 0, and an angle between 0 and 180",
+            hint="ratio = 1.3, angle = 80",
+        )
+    radians = np.deg2rad(angle)
+    # The cosine of 90 degrees is 6e-17.
+    along = round(float(ratio * np.cos(radians)), 14) + 0.0
+    cell = [[along, float(ratio * np.sin(radians))], [1.0, 0.0]]
+    return crystal(size, cell, boundary=boundary)
 
 
 LATTICES: dict[str, LatticeMaker] = {
@@ -294,4 +571,12 @@ LATTICES: dict[str, LatticeMaker] = {
     "triangular": triangular,
     "honeycomb": honeycomb,
     "cubic": cubic,
+    "chain": chain,
+    "kagome": kagome,
+    "bcc": bcc,
+    "fcc": fcc,
+    "hcp": hcp,
+    "diamond": diamond,
+    "rectangular": rectangular,
+    "oblique": oblique,
 }

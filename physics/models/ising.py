@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import LARGEST, RequestError
-from latticescape.physics.lattices.lattice import MOST_SHELLS, Lattice, Sites
+from latticescape.physics.lattices.geometry import MOST_SHELLS
+from latticescape.physics.lattices.lattice import Lattice, Sites
 from latticescape.physics.models.bond_disorder import HINT as BONDS_HINT
 from latticescape.physics.models.bond_disorder import UNIT, RandomBonds
 from latticescape.physics.models.model import (
@@ -336,13 +337,15 @@ def displaced_bonds(lattice: Lattice, steps: Sequence[Displacement]) -> Sites:
             allowed="square; on other lattices one coupling for each neighbour shell",
             hint="J = [1.0, 0.2], one for each shell",
         )
-    sites = np.arange(lattice.sites, dtype=np.int32).reshape(lattice.size, lattice.size)
+    sites = np.arange(lattice.sites, dtype=np.int32).reshape(
+        lattice.linear_size, lattice.linear_size
+    )
     for step in steps:
-        if not any(d % lattice.size for d in step):
+        if not any(d % lattice.linear_size for d in step):
             raise RequestError(
                 "lattice.size is too small: a site would be its own neighbour",
-                came=f"size = {lattice.size}, and a coupling at {step}",
-                allowed=f"{lattice.size + 1} or more",
+                came=f"size = {lattice.linear_size}, and a coupling at {step}",
+                allowed=f"{lattice.linear_size + 1} or more",
             )
     around = [np.roll(sites, (-r, -c), axis=(0, 1)) for r, c in steps]
     return np.concatenate([np.stack([sites.ravel(), far.ravel()], axis=1) for far in around])

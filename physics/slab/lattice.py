@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from latticescape.physics.errors import RequestError, checked_integer
 from latticescape.physics.lattices.configurations import Configurations, configurations
-from latticescape.physics.lattices.lattice import MOST_SITES, Geometry, Lattice, Sites, Vectors
+from latticescape.physics.lattices.geometry import Geometry, Vectors
+from latticescape.physics.lattices.lattice import MOST_SITES, Lattice, Sites
 
 KIND = "slab"
 LAYERS = 16
@@ -195,7 +196,7 @@ def slab(size: int, layers: int = LAYERS) -> Slab:
     >>> slab(16, 16).sites
     4096
     """
-    return Slab(KIND, size, layers)
+    return Slab(size=size, layers=layers)
 
 
 class Tables(NamedTuple):

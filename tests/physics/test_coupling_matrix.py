@@ -7,7 +7,8 @@ import pytest
 from latticescape.physics import Ising, RequestError, Schedule, cubic, square, triangular
 from latticescape.physics.exact.enumeration import enumerate_states
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
-from latticescape.physics.lattices.lattice import GEOMETRIES, MOST_SHELLS, Lattice, neighbor_steps
+from latticescape.physics.lattices.geometry import GEOMETRIES, MOST_SHELLS, neighbor_steps
+from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.ising import coupling_matrix
 from latticescape.sweeps import Sweep
 from tests.support.statistics import Deviation, deviations, root_mean_square, seed_of

@@ -8,20 +8,22 @@ import pytest
 from latticescape.physics import LATTICES, Lattice, RequestError, triangular
 from latticescape.physics.lattices.lattice import largest_size
 
-COORDINATION = {"square": 4, "triangular": 6, "honeycomb": 3, "cubic": 6}
-SHELL_SIZES = {
-    "square": (4, 4, 4),
-    "triangular": (6, 6, 6),
-    "honeycomb": (3, 6, 3),
-    "cubic": (6, 12, 8),
+R2, R3 = np.sqrt(2), np.sqrt(3)
+
+# Sites and distances of the first three shells, in nearest-neighbour distances (textbook values).
+SHELLS = {
+    "chain": ((2, 1), (2, 2), (2, 3)),
+    "square": ((4, 1), (4, R2), (4, 2)),
+    "triangular": ((6, 1), (6, R3), (6, 2)),
+    "honeycomb": ((3, 1), (6, R3), (3, 2)),
+    "kagome": ((4, 1), (4, R3), (6, 2)),
+    "cubic": ((6, 1), (12, R2), (8, R3)),
+    "bcc": ((8, 1), (6, 2 / R3), (12, 2 * R2 / R3)),
+    "fcc": ((12, 1), (6, R2), (24, R3)),
+    "hcp": ((12, 1), (6, R2), (2, 2 * R2 / R3)),
+    "diamond": ((4, 1), (12, 2 * R2 / R3), (12, np.sqrt(11 / 3))),
 }
-SHELL_DISTANCES = {
-    "square": (1.0, np.sqrt(2), 2.0),
-    "triangular": (1.0, np.sqrt(3), 2.0),
-    "honeycomb": (1.0, np.sqrt(3), 2.0),
-    "cubic": (1.0, np.sqrt(2), np.sqrt(3)),
-}
-KINDS = sorted(LATTICES)
+KINDS = sorted(SHELLS)
 
 
 def adjacency(lattice: Lattice, shell: int) -> np.ndarray:
@@ -35,10 +37,12 @@ def adjacency(lattice: Lattice, shell: int) -> np.ndarray:
 @pytest.mark.parametrize("shell", [1, 2, 3])
 @pytest.mark.parametrize("size", [3, 4, 7])
 def test_every_bond_is_listed_once_and_from_both_ends(kind: str, shell: int, size: int) -> None:
+    if kind == "chain" and size == 3 == shell:
+        return  # a site would be its own neighbour
     lattice = Lattice(kind, size)
     counts = adjacency(lattice, shell)
     bonds = lattice.bonds(shell)
-    assert lattice.neighbors(shell).shape == (lattice.sites, SHELL_SIZES[kind][shell - 1])
+    assert lattice.neighbors(shell).shape == (lattice.sites, SHELLS[kind][shell - 1][0])
     assert np.array_equal(counts, counts.T)
     from_bonds = np.zeros_like(counts)
     np.add.at(from_bonds, (bonds[:, 0], bonds[:, 1]), 1)
@@ -50,9 +54,10 @@ def test_every_bond_is_listed_once_and_from_both_ends(kind: str, shell: int, siz
 def test_neighbors_stand_at_the_shells_distance(kind: str, shell: int) -> None:
     lattice = Lattice(kind, 8)
     inner = np.argmin(np.linalg.norm(lattice.positions - lattice.positions.mean(0), axis=1))
-    vectors = lattice.positions[lattice.neighbors(shell)[inner]] - lattice.positions[inner]
+    around = lattice.neighbors(shell)[inner]
+    vectors = lattice.positions[around] - lattice.positions[inner]
     distances = np.linalg.norm(vectors, axis=1)
-    assert np.allclose(distances, SHELL_DISTANCES[kind][shell - 1])
+    assert np.allclose(distances, SHELLS[kind][shell - 1][1])
     if lattice.geometry.dimension == 2:
         angles = np.unwrap(np.arctan2(vectors[:, 1], vectors[:, 0]))
         assert np.all(np.diff(angles) > 0)
@@ -74,7 +79,7 @@ def test_other_lattices_have_no_triangles() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sizes_from_two_to_the_limit_are_allowed(kind: str) -> None:
-    assert Lattice(kind, 2).coordination == COORDINATION[kind]
+    assert Lattice(kind, 2).coordination == SHELLS[kind][0][0]
     assert Lattice(kind, largest_size(kind)).sites <= 2**22
     for size in (1, largest_size(kind) + 1):
         with pytest.raises(RequestError, match="out of range"):

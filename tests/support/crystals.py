@@ -7,7 +7,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from latticescape.analysis.images.sites.basis import sites_in_cell
-from latticescape.physics.lattices.lattice import GEOMETRIES
+from latticescape.physics.lattices.geometry import GEOMETRIES
 
 Floats = npt.NDArray[np.float64]
 Warp = Callable[[Floats], Floats]

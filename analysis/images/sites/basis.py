@@ -9,7 +9,7 @@ from scipy.ndimage import maximum_filter
 from scipy.spatial import Delaunay, cKDTree
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.lattices.lattice import GEOMETRIES
+from latticescape.physics.lattices.geometry import GEOMETRIES
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 
 from latticescape.analysis.checks import check_least
 from latticescape.physics.errors import RequestError
-from latticescape.physics.lattices.lattice import neighbor_steps
+from latticescape.physics.lattices.geometry import neighbor_steps
 
 Integers = npt.NDArray[np.int64]
 PLANE = ("square", "triangular", "honeycomb")

@@ -66,7 +66,7 @@ def fits_multispin(model: Model, lattice: Lattice, orbits: Sequence[Orbit]) -> b
     if model.move == "single_flip":
         return set(widths) <= {1, 2} and widths.count(2) <= MOST_COUPLINGS
     if widths == [3]:
-        return lattice.size > 2 and lattice.sites**3 <= MOST_KEYS
+        return min(lattice.shape) > 2 and lattice.sites**3 <= MOST_KEYS
     return set(widths) == {2} and len(widths) <= MOST_SHELLS
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from latticescape.physics.kernels.multispin.simd import Emitter, full_adder
 from latticescape.physics.lattices.configurations import configurations
-from latticescape.physics.lattices.lattice import neighbor_steps
+from latticescape.physics.lattices.geometry import neighbor_steps
 
 Places = tuple[int, int]
 

@@ -16,7 +16,8 @@ from latticescape.physics.kernels.multispin.simd import WORDS
 from latticescape.physics.kernels.reference import MOMENTS, Floats, Sums
 from latticescape.physics.kernels.restart import MOST_CHECKPOINTS
 from latticescape.physics.lattices.configurations import configurations
-from latticescape.physics.lattices.lattice import Lattice, Sites, neighbor_steps
+from latticescape.physics.lattices.geometry import neighbor_steps
+from latticescape.physics.lattices.lattice import Lattice, Sites
 from latticescape.physics.models.model import REPLICAS, Orbit
 
 SHAPE = (REPLICAS, WORDS)
