@@ -55,8 +55,8 @@ class Case:
 
         Lane kernels take eight points at once, scalar ones are given one.
         """
-        orbits = self.model.orbits(self.lattice, parameters_used(self.model, self.point))
-        lanes = (kernel or kernel_of(self.model, self.lattice, orbits)) == MULTISPIN
+        used = parameters_used(self.model, self.point)
+        lanes = (kernel or kernel_of(self.model, self.lattice, used)) == MULTISPIN
         points = WORDS if lanes else 1
         axes = {axis: np.full(points, value) for axis, value in self.point.items()}
         seeds = np.arange(4 * points, dtype=np.uint64).reshape(points, 4)

@@ -51,6 +51,7 @@ from .physics.errors import RequestError as RequestError
 from .physics.kernels.kernel import Schedule as Schedule
 from .physics.kernels.lattice_kernel import sample as sample
 from .physics.kernels.observables import Samples as Samples
+from .physics.kernels.species.batch import species_of as species_of
 from .physics.kinetics.adatoms import Adatoms as Adatoms
 from .physics.kinetics.trajectories import Trajectory as Trajectory
 from .physics.kinetics.trajectories import trajectory as trajectory
@@ -59,13 +60,25 @@ from .physics.lattices.configurations import configurations as configurations
 from .physics.lattices.configurations import count_configurations as count_configurations
 from .physics.lattices.lattice import LATTICES as LATTICES
 from .physics.lattices.lattice import Lattice as Lattice
+from .physics.lattices.lattice import bcc as bcc
+from .physics.lattices.lattice import chain as chain
+from .physics.lattices.lattice import crystal as crystal
 from .physics.lattices.lattice import cubic as cubic
+from .physics.lattices.lattice import diamond as diamond
+from .physics.lattices.lattice import fcc as fcc
+from .physics.lattices.lattice import hcp as hcp
 from .physics.lattices.lattice import honeycomb as honeycomb
+from .physics.lattices.lattice import kagome as kagome
+from .physics.lattices.lattice import oblique as oblique
+from .physics.lattices.lattice import rectangular as rectangular
 from .physics.lattices.lattice import square as square
 from .physics.lattices.lattice import triangular as triangular
+from .physics.lattices.site_classes import SiteClasses as SiteClasses
 from .physics.models.alloys import PairAlloy as PairAlloy
 from .physics.models.alloys import SolidSolution as SolidSolution
 from .physics.models.alloys import ThreeBodyAlloy as ThreeBodyAlloy
+from .physics.models.cluster_expansion import ClusterExpansion as ClusterExpansion
+from .physics.models.cluster_expansion import Term as Term
 from .physics.models.ising import Ising as Ising
 from .physics.models.model import Model as Model
 from .physics.models.model import Parameter as Parameter
@@ -109,6 +122,7 @@ __all__ = [
     "Accumulator",
     "Adatoms",
     "Bootstrap",
+    "ClusterExpansion",
     "Configurations",
     "Consolidated",
     "Exported",
@@ -128,23 +142,27 @@ __all__ = [
     "Samples",
     "Schedule",
     "SegregationSlab",
+    "SiteClasses",
     "Slab",
     "SolidSolution",
     "Status",
     "StoreSummary",
     "Sweep",
+    "Term",
     "ThreeBodyAlloy",
     "Trajectory",
     "Variable",
     "arrhenius",
     "assign_species",
     "bayes_factors",
+    "bcc",
     "bic",
     "binder_crossing",
     "bootstrap",
     "calibrate",
     "cancel",
     "catalogue",
+    "chain",
     "combine",
     "compare",
     "configurations",
@@ -154,18 +172,23 @@ __all__ = [
     "count_configurations",
     "count_endmembers",
     "count_measured",
+    "crystal",
     "cubic",
+    "diamond",
     "disorder_average",
     "export",
     "extend",
+    "fcc",
     "find_atoms",
     "finite_size_scaling",
     "fit",
     "fit_sites",
+    "hcp",
     "honeycomb",
     "hop_rates",
     "interpolate",
     "joint_region",
+    "kagome",
     "kernel",
     "label",
     "landscape",
@@ -174,6 +197,7 @@ __all__ = [
     "measure",
     "merge",
     "neighborhoods",
+    "oblique",
     "observed_counts",
     "open_sweep",
     "ordering",
@@ -185,6 +209,7 @@ __all__ = [
     "propose",
     "random_mixing",
     "read_image",
+    "rectangular",
     "reweight",
     "reweighted_landscape",
     "run",
@@ -196,6 +221,7 @@ __all__ = [
     "slab_landscapes",
     "sliding_fft",
     "sobol",
+    "species_of",
     "spin_overlap",
     "spots",
     "square",

@@ -2,6 +2,7 @@ from .errors import RequestError as RequestError
 from .kernels.kernel import Schedule as Schedule
 from .kernels.lattice_kernel import sample as sample
 from .kernels.observables import Samples as Samples
+from .kernels.species.batch import species_of as species_of
 from .kinetics.adatoms import Adatoms as Adatoms
 from .kinetics.trajectories import Trajectory as Trajectory
 from .kinetics.trajectories import trajectory as trajectory
@@ -10,13 +11,25 @@ from .lattices.configurations import configurations as configurations
 from .lattices.configurations import count_configurations as count_configurations
 from .lattices.lattice import LATTICES as LATTICES
 from .lattices.lattice import Lattice as Lattice
+from .lattices.lattice import bcc as bcc
+from .lattices.lattice import chain as chain
+from .lattices.lattice import crystal as crystal
 from .lattices.lattice import cubic as cubic
+from .lattices.lattice import diamond as diamond
+from .lattices.lattice import fcc as fcc
+from .lattices.lattice import hcp as hcp
 from .lattices.lattice import honeycomb as honeycomb
+from .lattices.lattice import kagome as kagome
+from .lattices.lattice import oblique as oblique
+from .lattices.lattice import rectangular as rectangular
 from .lattices.lattice import square as square
 from .lattices.lattice import triangular as triangular
+from .lattices.site_classes import SiteClasses as SiteClasses
 from .models.alloys import PairAlloy as PairAlloy
 from .models.alloys import SolidSolution as SolidSolution
 from .models.alloys import ThreeBodyAlloy as ThreeBodyAlloy
+from .models.cluster_expansion import ClusterExpansion as ClusterExpansion
+from .models.cluster_expansion import Term as Term
 from .models.ising import Ising as Ising
 from .models.model import Model as Model
 from .models.model import Parameter as Parameter
@@ -31,6 +44,7 @@ __all__ = [
     "LATTICES",
     "MODELS",
     "Adatoms",
+    "ClusterExpansion",
     "Configurations",
     "Ising",
     "Lattice",
@@ -41,17 +55,29 @@ __all__ = [
     "Samples",
     "Schedule",
     "SegregationSlab",
+    "SiteClasses",
     "Slab",
     "SolidSolution",
+    "Term",
     "ThreeBodyAlloy",
     "Trajectory",
     "Variable",
+    "bcc",
+    "chain",
     "configurations",
     "count_configurations",
+    "crystal",
     "cubic",
+    "diamond",
+    "fcc",
+    "hcp",
     "honeycomb",
+    "kagome",
+    "oblique",
+    "rectangular",
     "sample",
     "slab",
+    "species_of",
     "square",
     "structure_factor",
     "trajectory",

@@ -1,6 +1,7 @@
 """The lattices and models that a spec file may name, and the kernel of each model."""
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 from latticescape.physics.errors import RequestError
@@ -9,19 +10,37 @@ from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.physics.kinetics.adatoms import Adatoms
 from latticescape.physics.kinetics.kernel import AdatomKernel
 from latticescape.physics.lattices import lattice as lattices
-from latticescape.physics.lattices.lattice import Lattice, LatticeMaker
+from latticescape.physics.lattices.lattice import CRYSTAL, Lattice, LatticeMaker
+from latticescape.physics.lattices.site_classes import USUAL, ClassChoice
 from latticescape.physics.models.alloys import PairAlloy, SolidSolution, ThreeBodyAlloy
+from latticescape.physics.models.cluster_expansion import ClusterExpansion
 from latticescape.physics.models.ising import Ising
 from latticescape.physics.models.model import ParametricModel
 from latticescape.physics.slab.kernel import SlabKernel
 from latticescape.physics.slab.lattice import KIND, slab
 from latticescape.physics.slab.model import SegregationSlab
 
-LATTICES: dict[str, LatticeMaker] = {**lattices.LATTICES, KIND: slab}
+LATTICES: dict[str, LatticeMaker] = {**lattices.LATTICES, CRYSTAL: lattices.crystal, KIND: slab}
+
+# What to type for a key that a lattice needs.
+HINTS = {
+    "size": "size = 64",
+    "cell": "cell = [[1.0, 0.0], [0.0, 1.3]]",
+    "ratio": "ratio = 1.3",
+    "angle": "angle = 80",
+}
 
 MODELS: dict[str, type[ParametricModel]] = {
     model.kind: model
-    for model in (Ising, PairAlloy, ThreeBodyAlloy, SolidSolution, Adatoms, SegregationSlab)
+    for model in (
+        Ising,
+        PairAlloy,
+        ThreeBodyAlloy,
+        SolidSolution,
+        ClusterExpansion,
+        Adatoms,
+        SegregationSlab,
+    )
 }
 
 # Models with a kernel of their own; every other model runs under LatticeKernel.
@@ -37,21 +56,34 @@ def lattice_of(table: Mapping[str, Any]) -> Lattice:
     Raises
     ------
     RequestError
-        If a lattice other than a slab has layers, or a number is out of range.
+        If the kind has no such key, or lacks one, or a number is out of range.
 
     Examples
     --------
     >>> lattice_of({"kind": "slab", "size": 4, "layers": 3}).sites
     48
+    >>> lattice_of({"cell": [[1.0, 0.0], [0.0, 1.3]], "size": [4, 6]}).kind
+    'crystal'
     """
-    if "layers" in table and table["kind"] != KIND:
-        raise RequestError(
-            f"a {table['kind']} lattice has no layers",
-            came=f"layers = {table['layers']!r}",
-            allowed=f'layers of kind = "{KIND}"',
-            hint="leave layers out",
-        )
-    return LATTICES[table["kind"]](**{name: v for name, v in table.items() if name != "kind"})
+    given = {name: value for name, value in table.items() if name != "kind" and value is not None}
+    kind = str(table.get("kind") or CRYSTAL)
+    accepted = signature(LATTICES[kind]).parameters
+    for name, value in given.items():
+        if name not in accepted:
+            raise RequestError(
+                f"a {kind} lattice has no {name}",
+                came=f"{name} = {value!r}",
+                allowed=", ".join(("kind", *accepted)),
+                hint=f"leave {name} out",
+            )
+    for name, parameter in accepted.items():
+        if parameter.default is parameter.empty and name not in given:
+            raise RequestError(
+                f"a {kind} lattice needs {name}",
+                allowed=", ".join(("kind", *accepted)),
+                hint=HINTS[name],
+            )
+    return LATTICES[kind](**given)
 
 
 def kernel_for(
@@ -60,6 +92,7 @@ def kernel_for(
     schedule: Schedule,
     swept: tuple[str, ...],
     keep: tuple[str, ...] = (),
+    classes: ClassChoice = USUAL,
 ) -> ModelKernel:
     """Make the kernel of a model on a lattice under a schedule.
 
@@ -74,4 +107,12 @@ def kernel_for(
     >>> kernel_for(slab(4, 4), model, Schedule(10, 5, 2), ("T",)).nominal_rate
     1000000000.0
     """
-    return KERNELS.get(model.kind, LatticeKernel)(lattice, model, schedule, swept, keep)
+    kernel = KERNELS.get(model.kind, LatticeKernel)
+    if classes != USUAL and kernel is not LatticeKernel:
+        raise RequestError(
+            f"the configurations of {model.kind} cannot be chosen",
+            came=f"classes = {classes.spec}",
+            allowed="models on a lattice: Ising, alloys and cluster expansions",
+            hint="leave classes out",
+        )
+    return kernel(lattice, model, schedule, swept, keep, classes)

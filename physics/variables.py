@@ -144,6 +144,16 @@ COUNTS = (
     Variable("composition", long_name="realised fraction of species 1", formula="round(x·N)/N"),
 )
 
+# The variable ``spins`` of more than two species.
+BIT_PLANES = Variable(
+    "spins",
+    ("bit", "site"),
+    "uint64",
+    "1",
+    "species of all replicas after the last measurement",
+    "bit r is replica r; the binary digits of the species' numbers, the lowest first",
+)
+
 # What a sweep stores in addition, by the words of ``keep``.
 KEPT = {
     SAMPLES: (

@@ -23,6 +23,7 @@ from latticescape.physics.errors import (
 from latticescape.physics.kernels.restart import BEGINNING, grouped, progress_of
 from latticescape.physics.kernels.until import Until
 from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.lattices.site_classes import USUAL, ClassChoice
 from latticescape.physics.models.model import ParametricModel, Points
 from latticescape.physics.variables import (
     KEPT,
@@ -254,6 +255,8 @@ class ModelKernel(Kernel):
         Names of the parameters that a sweep varies.
     keep
         What to return in addition to the averages: ``"samples"``, ``"spins"``, ``"restart"``.
+    classes
+        Which configurations are counted.
     """
 
     lattice: Lattice
@@ -261,6 +264,7 @@ class ModelKernel(Kernel):
     schedule: Schedule
     swept: tuple[str, ...]
     keep: tuple[str, ...] = ()
+    classes: ClassChoice = USUAL
 
     # What ``keep`` may contain.
     keepable: ClassVar[tuple[str, ...]] = ()
@@ -293,6 +297,7 @@ class ModelKernel(Kernel):
             **{f"model.{name}": value for name, value in self.model.structure.items()},
             **{f"schedule.{name}": value for name, value in self.schedule.table.items()},
             **({"sweep.keep": words} if words else {}),
+            **({"sweep.classes": self.classes.spec} if self.classes != USUAL else {}),
             **({} if RESTART in self.keep else {"sweep.extendable": False}),
         }
 

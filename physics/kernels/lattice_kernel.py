@@ -53,11 +53,22 @@ from latticescape.physics.kernels.restart import (
     pack,
     resume,
 )
+from latticescape.physics.kernels.species.batch import SpeciesBatch, SpeciesTables, SpeciesTask
 from latticescape.physics.kernels.swendsen_wang import ClusterBatch, ClusterTables, check_clusters
-from latticescape.physics.lattices.configurations import configurations
+from latticescape.physics.lattices.configurations import PAIR_ANGLES, Configurations
 from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.lattices.site_classes import (
+    USUAL,
+    ClassChoice,
+    SiteClasses,
+    classes_for,
+)
+from latticescape.physics.models import interactions
+from latticescape.physics.models.cluster_expansion import ClusterExpansion
+from latticescape.physics.models.interactions import BinaryModel, SpeciesModel
 from latticescape.physics.models.model import REPLICAS, Model, Orbit, Points, features_of
 from latticescape.physics.variables import (
+    BIT_PLANES,
     COUNTS,
     ESTIMATES,
     KEEP,
@@ -72,12 +83,13 @@ from latticescape.physics.variables import (
 )
 
 T = TypeVar("T", bound=MultispinTables)
+LatticeModel = Model | ClusterExpansion
 
 # The values are part of the digest of every store.
-MULTISPIN, REFERENCE, CLUSTER = "lanes", "reference", "swendsen_wang"
+MULTISPIN, REFERENCE, CLUSTER, SPECIES = "lanes", "reference", "swendsen_wang", "species"
 
 # Raised whenever the same seed gives other bits.
-KERNEL_VERSIONS = {MULTISPIN: 2, REFERENCE: 1, CLUSTER: 1}
+KERNEL_VERSIONS = {MULTISPIN: 2, REFERENCE: 1, CLUSTER: 1, SPECIES: 1}
 
 # Bytes of one variable at one point: a block has at least eight points, and a chunk must stay below
 # 2 GiB.
@@ -85,7 +97,7 @@ MOST_KEPT_BYTES = 2**27
 
 
 def sample(
-    model: Model,
+    model: LatticeModel,
     lattice: Lattice,
     points: Mapping[str, npt.ArrayLike],
     schedule: Schedule,
@@ -93,6 +105,7 @@ def sample(
     *,
     kernel: str | None = None,
     keep: Sequence[str] = (),
+    classes: ClassChoice = USUAL,
     cancel_check: CancelCheck = never_cancelled,
     earlier: Earlier | None = None,
 ) -> Samples:
@@ -153,9 +166,8 @@ def sample(
         )
     full = complete(model, points, len(seeds))
     used = parameters_used(model, points)
-    orbits = model.orbits(lattice, used)
-    fastest = kernel_of(model, lattice, orbits, schedule.update)
-    supported = (MULTISPIN, REFERENCE) if fastest == MULTISPIN else (fastest,)
+    fastest = kernel_of(model, lattice, used, schedule.update, classes)
+    supported = supported_kernels(model, fastest)
     if kernel is not None and kernel not in supported:
         raise RequestError(
             "this kernel does not support the model",
@@ -163,21 +175,33 @@ def sample(
             allowed=" | ".join(supported),
             hint="leave kernel out",
         )
-    if (kernel or fastest) == CLUSTER:
-        check_clusters(model, orbits, full)
-    if model.bond_disorder is not None:
+    if (kernel or fastest) == CLUSTER and isinstance(model, Model):
+        check_clusters(model, model.orbits(lattice, used), full)
+    if has_random_bonds(model):
         check_keep(keep)
     samples = Samples.empty(
-        len(seeds), features_of(orbits), lattice, schedule.samples, checked_keep(keep, tuple(KEPT))
+        len(seeds),
+        features_on(model, lattice, used),
+        lattice.sites,
+        len(classes_for(lattice, species_model(model).species(lattice), classes)),
+        schedule.samples,
+        checked_keep(keep, tuple(KEPT)),
+        planes_of(model, lattice),
     )
     tempered = bool(schedule.tempering_mcs)
     ladders = [Ladder(p, full["T"][p], seeds[p]) for p in ladders_of(full)] * tempered
     begin, dynamics = BEGINNING, None
     if earlier is not None:
         begin, dynamics = _resume(earlier, schedule, samples, ladders)
-    tasks = _tasks(model, lattice, full, orbits, seeds)
     check_demons(kernel or fastest, model, lattice, schedule)
-    batches = _batches(kernel or fastest, model, lattice, used, full, tasks, samples, schedule)
+    if (kernel or fastest) == SPECIES:
+        batches: Iterator[Batch] = _species_batches(
+            model, lattice, used, full, seeds, samples, classes
+        )
+    else:
+        assert isinstance(model, Model)
+        tasks = _tasks(model, lattice, full, model.orbits(lattice, used), seeds)
+        batches = _batches(kernel or fastest, model, lattice, used, full, tasks, samples, schedule)
     # All batches advance in step if the points of a ladder may be in several of them.
     groups = iter([list(batches)]) if tempered else ([batch] for batch in batches)
     dynamics = drive_from(groups, schedule, ladders, cancel_check, begin, dynamics)
@@ -260,6 +284,43 @@ def _batches(
             yield ReferenceBatch(tables, task, sums[p], traces[p : p + 1])
 
 
+def _species_batches(
+    model: LatticeModel,
+    lattice: Lattice,
+    used: frozenset[str],
+    points: Points,
+    seeds: Seeds,
+    samples: Samples,
+    classes: ClassChoice,
+) -> Iterator[Batch]:
+    """The points of a block, one by one, under the kernel of any species."""
+    tables, traces = _species_tables(model, lattice, used, classes), samples.traces()
+    general = species_model(model)
+    couplings = general.coefficients(points, samples.features)
+    numbers = general.numbers(points, lattice)
+    for p, seed in enumerate(seeds):
+        task = SpeciesTask(
+            seed, float(points["T"][p]), couplings[p], None if numbers is None else numbers[p]
+        )
+        yield SpeciesBatch(tables, task, samples.of_point(p), traces[p : p + 1])
+
+
+@lru_cache(maxsize=2)
+def _species_tables(
+    model: LatticeModel, lattice: Lattice, used: frozenset[str], classes: ClassChoice
+) -> SpeciesTables:
+    """Cached from block to block, because tables of a large lattice take a second to make."""
+    general = species_model(model)
+    names = general.species(lattice)
+    return SpeciesTables(
+        lattice,
+        tuple(map(len, names)),
+        tuple(general.interactions(lattice, used)),
+        classes_for(lattice, names, classes),
+        neighbors_only=isinstance(model, ClusterExpansion) and model.exchange == "neighbors",
+    )
+
+
 def _rule(schedule: Schedule) -> tuple[Rule, int]:
     """The rule that the schedule allows, ``"auto"`` if each point chooses, and the period of
     demons."""
@@ -281,27 +342,81 @@ def _multispin_tables(
 
 
 def kernel_of(
-    model: Model, lattice: Lattice, orbits: Sequence[Orbit], update: Update = "local"
+    model: LatticeModel,
+    lattice: Lattice,
+    used: frozenset[str],
+    update: Update = "local",
+    classes: ClassChoice = USUAL,
 ) -> str:
-    """The fastest kernel that supports the model with this update."""
+    """The fastest kernel that supports the model with this update.
+
+    Raises
+    ------
+    RequestError
+        If cluster updates or random bonds are asked for on a lattice, or with configurations, that
+        they do not support.
+    """
+    usual = lattice.plain and lattice.kind in PAIR_ANGLES and classes == USUAL
+    if not usual or not isinstance(model, Model):
+        asked = {"cluster updates": update == "cluster", "random bonds": has_random_bonds(model)}
+        for what, wanted in asked.items():
+            if wanted:
+                raise RequestError(
+                    f"{what} need a usual lattice, model and configurations",
+                    came=f"{model.kind} on {lattice!r}, classes = {classes.spec}",
+                    allowed=f"Ising models on periodic lattices: {' | '.join(PAIR_ANGLES)}",
+                    hint='update = "local", without random bonds',
+                )
+        return SPECIES
     if update == "cluster":
         return CLUSTER
+    orbits = model.orbits(lattice, used)
     if model.bond_disorder is not None and not model.bond_disorder.of_one_size:
         return MULTISPIN if fits_site_tables(model, orbits, lattice.sites) else REFERENCE
     return MULTISPIN if fits_multispin(model, lattice, orbits) else REFERENCE
 
 
-def check_demons(kernel: str, model: Model, lattice: Lattice, schedule: Schedule) -> None:
+def supported_kernels(model: LatticeModel, fastest: str) -> tuple[str, ...]:
+    """The kernels that support a model, the fastest first."""
+    if fastest != MULTISPIN:
+        return (fastest,)
+    return (MULTISPIN, REFERENCE) if has_random_bonds(model) else (MULTISPIN, REFERENCE, SPECIES)
+
+
+def has_random_bonds(model: LatticeModel) -> bool:
+    """Whether the bonds of a model are drawn at random."""
+    return isinstance(model, Model) and model.bond_disorder is not None
+
+
+def species_model(model: LatticeModel) -> SpeciesModel:
+    """The model as the kernel of any species reads it."""
+    return BinaryModel(model) if isinstance(model, Model) else model
+
+
+def features_on(model: LatticeModel, lattice: Lattice, used: frozenset[str]) -> tuple[str, ...]:
+    """Names of a model's features on a lattice."""
+    if isinstance(model, Model):
+        return features_of(model.orbits(lattice, used))
+    return interactions.features_of(model.interactions(lattice, used))
+
+
+def planes_of(model: LatticeModel, lattice: Lattice) -> int:
+    """Bits that hold the species of a site."""
+    most = max(map(len, species_model(model).species(lattice)))
+    return max(1, (most - 1).bit_length())
+
+
+def check_demons(kernel: str, model: LatticeModel, lattice: Lattice, schedule: Schedule) -> None:
     """Raise a RequestError if a schedule asks for demons, or for a period of them, that the model
     or the lattice does not support."""
     # Without demons, or with "auto" and the default period, nothing is asked for.
     if "demon_period" not in schedule.table:
         return
-    if schedule.rule == "demon" and (kernel != MULTISPIN or model.bond_disorder is not None):
+    if schedule.rule == "demon" and (kernel != MULTISPIN or has_random_bonds(model)):
         raise RequestError(
             "this model cannot have demons",
             came=f'rule = "demon" with the {kernel} kernel'
-            + (" and random bonds" if model.bond_disorder is not None else ""),
+            + (" and random bonds" if has_random_bonds(model) else ""),
             allowed="the multispin kernel, without random bonds",
             hint='rule = "auto"',
         )
@@ -324,7 +439,7 @@ def check_keep(keep: Sequence[str]) -> None:
         )
 
 
-def parameters_used(model: Model, swept: Mapping[str, object]) -> frozenset[str]:
+def parameters_used(model: LatticeModel, swept: Mapping[str, object]) -> frozenset[str]:
     """The parameters that are swept, or fixed and not zero."""
     return frozenset(swept) | {name for name, value in model.fixed_parameters.items() if value}
 
@@ -378,14 +493,14 @@ class LatticeKernel(ModelKernel):
     (1, 12)
     """
 
-    model: Model
+    model: LatticeModel
 
     keepable: ClassVar[tuple[str, ...]] = KEEP
 
     def __post_init__(self) -> None:
         _ = self.lattice.geometry  # raises for a slab
         super().__post_init__()
-        if self.model.bond_disorder is not None:
+        if has_random_bonds(self.model):
             check_keep(self.keep)
         sizes = self.sizes  # raises for couplings that do not fit the lattice
         for variable in (v for word in self.keep for v in KEPT[word]):
@@ -401,18 +516,33 @@ class LatticeKernel(ModelKernel):
             self._check_ladder(1)
         check_demons(self.name, self.model, self.lattice, self.schedule)
 
+    @property
+    def used(self) -> frozenset[str]:
+        """The parameters that are swept, or fixed and not zero."""
+        return parameters_used(self.model, dict.fromkeys(self.swept))
+
     @cached_property
     def orbits(self) -> list[Orbit]:
-        """The model's orbits on this lattice."""
-        used = parameters_used(self.model, dict.fromkeys(self.swept))
-        return self.model.orbits(self.lattice, used)
+        """The model's orbits on this lattice; none of a model of any species."""
+        model = self.model
+        return model.orbits(self.lattice, self.used) if isinstance(model, Model) else []
+
+    @cached_property
+    def configurations(self) -> Configurations | SiteClasses:
+        """The classes that are counted."""
+        species = species_model(self.model).species(self.lattice)
+        return classes_for(self.lattice, species, self.classes)
 
     @property
     def name(self) -> str:
         """The name of the kernel in digests: ``lanes`` for the multispin kernel, ``reference``
         where the multispin kernel does not support the model, ``swendsen_wang`` for cluster
         updates."""
-        return kernel_of(self.model, self.lattice, self.orbits, self.schedule.update)
+        return self._name
+
+    @cached_property
+    def _name(self) -> str:
+        return kernel_of(self.model, self.lattice, self.used, self.schedule.update, self.classes)
 
     @property
     def rule(self) -> str:
@@ -421,10 +551,11 @@ class LatticeKernel(ModelKernel):
             return "Swendsen–Wang"
         exchange = self.model.move == "exchange"
         plain = "Metropolis filter" if exchange else "heat bath"
-        if self.name != MULTISPIN or self.model.bond_disorder is not None:
-            return plain
-        used = parameters_used(self.model, dict.fromkeys(self.swept))
-        acting = self.model.acting(used, self.features)
+        model = self.model
+        if self.name != MULTISPIN or has_random_bonds(model) or not isinstance(model, Model):
+            many = planes_of(model, self.lattice) > 1
+            return "Barker's rule" if many and not exchange else plain
+        acting = model.acting(self.used, self.features)
         tables = MultispinTables(self.lattice, self.orbits, acting, *_rule(self.schedule))
         demons = f"demons of period {self.schedule.demon_period}"
         if tables.demons_pay(exchange=exchange, field=tables.field):
@@ -435,7 +566,9 @@ class LatticeKernel(ModelKernel):
     @property
     def attrs(self) -> dict[str, str]:
         """Attributes of the Dataset that describe the kernel."""
-        return {**super().attrs, "rule": self.rule}
+        classes = self.configurations
+        general = {"classes": classes.text} if isinstance(classes, SiteClasses) else {}
+        return {**super().attrs, "rule": self.rule, **general}
 
     @property
     def version(self) -> int:
@@ -445,7 +578,7 @@ class LatticeKernel(ModelKernel):
     @property
     def nominal_rate(self) -> float:
         """A cautious estimate of the updates per second of one core."""
-        return 2e9 if self.name == MULTISPIN else 2e7
+        return {MULTISPIN: 2e9, SPECIES: 5e7}.get(self.name, 2e7)
 
     @property
     def batch_size(self) -> int:
@@ -460,14 +593,18 @@ class LatticeKernel(ModelKernel):
     @property
     def features(self) -> tuple[str, ...]:
         """Names of the model's features on this lattice."""
-        return features_of(self.orbits)
+        return self._features
+
+    @cached_property
+    def _features(self) -> tuple[str, ...]:
+        return features_on(self.model, self.lattice, self.used)
 
     @property
     def sizes(self) -> dict[str, int]:
         """Length of every dimension besides the axes."""
         return {
             "replica": REPLICAS,
-            "configuration": len(configurations(self.lattice.kind)),
+            "configuration": len(self.configurations),
             "moment": len(MOMENTS),
             "feature": len(self.features),
             **self.kept_sizes,
@@ -477,26 +614,46 @@ class LatticeKernel(ModelKernel):
     def restart_words(self) -> int:
         """Words of the restart of a point."""
         sums = len(self.features) * (1 + MOST_CHECKPOINTS) + len(MOMENTS)
-        sums += len(configurations(self.lattice.kind))
+        sums += len(self.configurations)
         generators = 4 * REPLICAS
         if self.name == MULTISPIN:
             generators = 8 if self.model.move == "exchange" else 4
+        if self.name == SPECIES:
+            # The shared generator, and the other bits of the species.
+            generators += 4 + (planes_of(self.model, self.lattice) - 1) * self.lattice.sites
         swaps = 1 + REPLICAS + 4 * REPLICAS if self.schedule.tempering_mcs else 0
         return len(Progress._fields) + self.lattice.sites + generators + REPLICAS * sums + swaps
 
     @property
     def variables(self) -> tuple[Variable, ...]:
         """The variables that :meth:`compute` returns."""
-        conserved = self.model.move == "exchange"
-        counts = (v for v in COUNTS if conserved or v.name != "composition")
+        counts = (v for v in COUNTS if self.has_composition or v.name != "composition")
         estimates = (*ESTIMATES, *[TEMPERING] * bool(self.schedule.tempering_mcs))
         chosen = (*(v for e in estimates for v in (e, e.error)), *counts, *self.kept_variables)
         return tuple(v.in_units(self.model.energy_units) for v in chosen)
 
     @property
+    def has_composition(self) -> bool:
+        """Whether a point has one conserved fraction of species 1."""
+        return "x" in [p.name for p in self.model.parameters] and self.model.move == "exchange"
+
+    @property
+    def kept_variables(self) -> tuple[Variable, ...]:
+        """The variables that are returned in addition to the averages."""
+        if planes_of(self.model, self.lattice) == 1:
+            return super().kept_variables
+        return tuple(BIT_PLANES if v.name == SPINS else v for v in super().kept_variables)
+
+    @property
+    def kept_sizes(self) -> dict[str, int]:
+        """Length of the dimensions that only what is kept has."""
+        planes, sizes = planes_of(self.model, self.lattice), super().kept_sizes
+        return sizes | ({"bit": planes} if planes > 1 and SPINS in self.keep else {})
+
+    @property
     def coordinates(self) -> Coordinates:
         """Coordinates of the dimensions besides the axes: (dimension, values, attributes)."""
-        classes = configurations(self.lattice.kind)
+        classes = self.configurations
         dimensions = described(
             {
                 "replica": (np.arange(REPLICAS), "independent replica"),
@@ -507,6 +664,10 @@ class LatticeKernel(ModelKernel):
                 "moment": (np.array(MOMENTS), "moment per site"),
                 "feature": (np.array(self.features), "integer feature of the model"),
                 "sample": (np.arange(self.schedule.samples), "measurement"),
+                "bit": (
+                    np.arange(planes_of(self.model, self.lattice)),
+                    "binary digit of a species' number",
+                ),
                 "site": (np.arange(self.lattice.sites), f"site of the {self.lattice.kind} lattice"),
             }
         )
@@ -522,7 +683,7 @@ class LatticeKernel(ModelKernel):
         """Raise a RequestError for axis values that the kernel does not support."""
         super().check(axes)
         self._check_ladder(len(axes.get("T", [])))
-        if self.name == CLUSTER:
+        if self.name == CLUSTER and isinstance(self.model, Model):
             check_clusters(self.model, self.orbits, corners(self.model, axes))
 
     def _check_ladder(self, temperatures: int) -> None:
@@ -554,6 +715,7 @@ class LatticeKernel(ModelKernel):
             self.schedule,
             seeds,
             keep=self.keep,
+            classes=self.classes,
             cancel_check=cancel_check,
             earlier=earlier,
         )
@@ -561,7 +723,7 @@ class LatticeKernel(ModelKernel):
         results |= samples.kept
         if samples.restart is not None:
             results["restart"] = samples.restart
-        n_species1 = self.model.n_species1(full, self.lattice)
-        if n_species1 is not None:
-            results["composition"] = n_species1 / self.lattice.sites
+        numbers = species_model(self.model).numbers(full, self.lattice)
+        if numbers is not None and self.has_composition:
+            results["composition"] = numbers[:, 0, 1] / numbers[:, 0].sum(axis=-1)
         return {v.name: results[v.name] for v in self.variables}

@@ -22,8 +22,6 @@ from latticescape.physics.kernels.reference import (
     Words,
 )
 from latticescape.physics.kernels.restart import MOST_CHECKPOINTS, first_half
-from latticescape.physics.lattices.configurations import configurations
-from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.variables import SAMPLES, SPINS
 
@@ -62,7 +60,8 @@ class Samples:
         if ``"samples"`` are kept.
     spins
         (points, sites) uint64: after the last measurement, if ``"spins"`` are kept. Bit r is
-        replica r: 1 for species 1, or spin up (:func:`unpack_replicas`).
+        replica r: 1 for species 1, or spin up (:func:`unpack_replicas`). Of more than two species
+        (points, bits, sites): the binary digits of their numbers (:func:`species_of`).
     restart
         (points, words) uint64: from where each point continues, if ``"restart"`` is kept.
     """
@@ -86,17 +85,22 @@ class Samples:
         cls,
         points: int,
         features: tuple[str, ...],
-        lattice: Lattice,
+        sites: int,
+        classes: int,
         samples: int,
         keep: Sequence[str],
+        planes: int = 1,
     ) -> "Samples":
-        """Sums of zero, and uninitialised arrays for what is kept."""
-        shape, classes = (points, REPLICAS), len(configurations(lattice.kind))
+        """Sums of zero, and uninitialised arrays for what is kept.
+
+        ``planes`` is the number of bits that hold the species of a site.
+        """
+        shape, spin_shape = (points, REPLICAS), (sites,) if planes == 1 else (planes, sites)
         measured = (*shape, samples)
         kept, spins = SAMPLES in keep, SPINS in keep
         return cls(
             features=features,
-            sites=lattice.sites,
+            sites=sites,
             samples=samples,
             feature_sum=np.zeros((*shape, len(features)), np.int64),
             feature_checkpoints=np.zeros(
@@ -108,7 +112,7 @@ class Samples:
             swaps_accepted=np.zeros(shape, np.int64),
             sample_features=np.empty((*measured, len(features)), np.int32) if kept else None,
             sample_histogram=np.empty((*measured, classes), np.int32) if kept else None,
-            spins=np.empty((points, lattice.sites), np.uint64) if spins else None,
+            spins=np.empty((points, *spin_shape), np.uint64) if spins else None,
         )
 
     @property

@@ -8,7 +8,7 @@ cluster adds to its features a number that depends only on how many of its sites
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -116,14 +116,31 @@ class ParametricModel(ABC):
         for name, value in self.fixed_parameters.items():
             object.__setattr__(self, name, self.parameter(name).check(value))
 
-    @classmethod
-    def parameter(cls, name: str) -> Parameter:
+    def parameter(self, name: str) -> Parameter:
         """The parameter of that name; a RequestError lists the names if there is none."""
-        for parameter in cls.parameters:
+        for parameter in self.parameters:
             if parameter.name == name:
                 return parameter
-        names = ", ".join(p.name for p in cls.parameters)
-        raise RequestError(f"{name} is not a parameter of the model {cls.kind}", allowed=names)
+        names = ", ".join(p.name for p in self.parameters)
+        raise RequestError(f"{name} is not a parameter of the model {self.kind}", allowed=names)
+
+    @classmethod
+    def of_table(cls, table: Mapping[str, Any]) -> Self:
+        """The model of a spec file's table, without its ``kind``.
+
+        Raises
+        ------
+        RequestError
+            If a key is unknown, or a value is not allowed.
+        """
+        known = {f.name for f in fields(cls)}
+        for key in table:
+            if key not in known:
+                names = ", ".join(p.name for p in cls.parameters)
+                raise RequestError(
+                    f"{key} is not a parameter of the model {cls.kind}", allowed=names
+                )
+        return cls(**table)
 
     @property
     def fixed_parameters(self) -> dict[str, float]:

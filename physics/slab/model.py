@@ -102,8 +102,7 @@ class SegregationSlab(ParametricModel):
             object.__setattr__(self, "x_La", None)
         super().__post_init__()
 
-    @classmethod
-    def parameter(cls, name: str) -> Parameter:
+    def parameter(self, name: str) -> Parameter:
         if name == "x_La":
             return Parameter("x_La", "fraction of La", low=0.0, high=1.0)
         return super().parameter(name)

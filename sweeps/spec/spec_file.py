@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.kernel import Schedule
+from latticescape.physics.lattices.site_classes import USUAL
 from latticescape.physics.registry import LATTICES, MODELS, lattice_of
 from latticescape.sweeps.functions.function import FunctionKernel
 from latticescape.sweeps.functions.kernel_schema import KernelTable
@@ -22,15 +23,32 @@ class SweepTable(Table):
 
     seed: Any = Field(default=0, examples=[2026])
     keep: Any = Field(default=(), examples=[["samples"]])
+    classes: Any = Field(default=USUAL, examples=["translations"])
     extendable: Any = Field(default=True, examples=[False])
 
 
 class LatticeTable(Table):
     """``[lattice]``."""
 
-    kind: Annotated[str, Choice(LATTICES)] = Field(examples=["square"])
+    kind: Annotated[str, Choice(LATTICES)] = Field(default="", examples=["square"])
     size: Any = Field(examples=[64])
+    boundary: Any = Field(default=None, examples=[["periodic", "open"]])
+    cell: Any = Field(default=None, examples=[[[1.0, 0.0], [0.0, 1.3]]])
+    basis: Any = Field(default=None, examples=[[[0.0, 0.0], [0.5, 0.5]]])
+    sublattice: Any = Field(default=None, examples=[["A", "B"]])
+    ratio: Any = Field(default=None, examples=[1.3])
+    angle: Any = Field(default=None, examples=[80])
     layers: Any = Field(default=None, examples=[4])
+
+    @model_validator(mode="after")
+    def _has_kind_or_cell(self) -> "LatticeTable":
+        if not self.kind and self.cell is None:
+            raise RequestError(
+                "[lattice] lacks the key kind",
+                allowed=" | ".join(LATTICES),
+                hint='kind = "square", or cell = [[1.0, 0.0], [0.0, 1.3]]',
+            )
+        return self
 
 
 class ModelTable(Table):
@@ -118,10 +136,7 @@ def parts_of(text: str, folder: Path | None = None) -> dict[str, Any]:
         )
     lattice, kind = lattice_of(tables["lattice"]), MODELS[tables["model"].pop("kind")]
     try:
-        for name in tables["model"]:
-            if name not in kind.structures:
-                kind.parameter(name)
-        model = kind(**tables["model"])
+        model = kind.of_table(tables["model"])
     except RequestError as error:
         raise error.within("[model]") from None
     return {"lattice": lattice, "model": model, "schedule": Schedule(**tables["schedule"]), **parts}

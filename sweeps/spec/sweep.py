@@ -18,6 +18,7 @@ import tomlkit
 from latticescape.physics.errors import RequestError, checked_integer
 from latticescape.physics.kernels.kernel import Kernel, ModelKernel, Schedule
 from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.lattices.site_classes import USUAL, ClassChoice
 from latticescape.physics.models.model import ParametricModel
 from latticescape.physics.registry import kernel_for
 from latticescape.physics.variables import RESTART, checked_keep
@@ -75,6 +76,12 @@ class Sweep:
         What to store besides the averages. ``"samples"``: features and configurations of every
         measurement, for :func:`latticescape.reweight`; ``"spins"``: the last spins of all replicas.
         Changes no bit of the averages.
+    classes
+        Which arrangements of a site and its neighbours are one configuration of the histogram.
+        ``"point_group"`` (default): those that an operation of the site's point group maps to each
+        other; ``"rotations"``: one without reflection; ``"translations"``: each is a class of its
+        own; ``"counts"``: those with as many neighbours of each species. A mapping
+        ``{"symmetry": …, "shells": [1, 2]}`` chooses the neighbour shells too.
     extendable
         Whether every point keeps what it needs to go on later, for :func:`latticescape.extend`: its
         spins, generators and sums, some 50 kB on a lattice of 64 × 64 sites.
@@ -107,6 +114,7 @@ class Sweep:
         *,
         points: Any = None,
         keep: Sequence[str] = (),
+        classes: str | Mapping[str, Any] | ClassChoice = USUAL,
         extendable: bool = True,
     ) -> None: ...
 
@@ -126,6 +134,7 @@ class Sweep:
         kernel: FunctionKernel | None = None,
         points: Any = None,
         keep: Sequence[str] = (),
+        classes: str | Mapping[str, Any] | ClassChoice = USUAL,
         extendable: bool = True,
     ) -> None:
         scattered = {} if points is None else {POINT: Points.of(POINT, points)}
@@ -150,7 +159,8 @@ class Sweep:
             )
         parts = {"lattice": lattice, "model": model, "schedule": schedule}
         _check_once([name for columns in self.columns.values() for name in columns])
-        chosen = _kernel(kernel, parts, tuple(self.axes), _checked_keep(keep, extendable))
+        kept = _checked_keep(keep, extendable)
+        chosen = _kernel(kernel, parts, tuple(self.axes), kept, ClassChoice.of(classes))
         object.__setattr__(self, "kernel", chosen)
         self._check_dimensions()
         self.kernel.check(self.axes)
@@ -189,7 +199,7 @@ class Sweep:
         shared = {"grid": dict(self.grid), "seed": self.seed}
         if isinstance(self.kernel, FunctionKernel):
             return {**shared, "kernel": self.kernel}
-        names = ("lattice", "model", "schedule", "keep", "extendable")
+        names = ("lattice", "model", "schedule", "keep", "classes", "extendable")
         return {**shared, **{name: getattr(self, name) for name in names}}
 
     def __eq__(self, other: object) -> bool:
@@ -218,6 +228,11 @@ class Sweep:
         """What is stored besides the averages; () for a function."""
         kept = self.kernel.keep if isinstance(self.kernel, ModelKernel) else ()
         return tuple(word for word in kept if word != RESTART)
+
+    @property
+    def classes(self) -> ClassChoice:
+        """Which configurations are counted."""
+        return self._simulation.classes
 
     @property
     def extendable(self) -> bool:
@@ -390,6 +405,8 @@ class Sweep:
         tables: dict[str, Any] = {"sweep": {"seed": self.seed}}
         if self.keep:
             tables["sweep"]["keep"] = list(self.keep)
+        if isinstance(self.kernel, ModelKernel) and self.classes != USUAL:
+            tables["sweep"]["classes"] = self.classes.spec
         if isinstance(self.kernel, ModelKernel) and not self.extendable:
             tables["sweep"]["extendable"] = False
         # A table on one line: any other would be moved behind the lists, and axes have an order.
@@ -477,12 +494,13 @@ def _kernel(
     parts: Mapping[str, object],
     swept: tuple[str, ...],
     keep: tuple[str, ...],
+    classes: ClassChoice,
 ) -> Kernel:
     if kernel is None:
         lattice, model, schedule = (_instance(name, part) for name, part in parts.items())
-        return kernel_for(lattice, model, schedule, swept, keep)
+        return kernel_for(lattice, model, schedule, swept, keep, classes)
     others = [name for name, part in parts.items() if part is not None]
-    others += ["keep"] * bool(set(keep) - {RESTART})
+    others += ["keep"] * bool(set(keep) - {RESTART}) + ["classes"] * (classes != USUAL)
     if others:
         raise RequestError(
             "a sweep is of a kernel, or of a model on a lattice",

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from latticescape.physics import LATTICES, Lattice, RequestError, triangular
+from latticescape.physics import Lattice, RequestError, triangular
 from latticescape.physics.lattices.lattice import largest_size
 
 R2, R3 = np.sqrt(2), np.sqrt(3)

@@ -1,0 +1,319 @@
+"""``SpeciesBatch``: one point of a model with any species and clusters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from latticescape.physics.compiled import compiled
+from latticescape.physics.kernels.batches import Batch, Chosen
+from latticescape.physics.kernels.reference import Sums, Trace
+from latticescape.physics.kernels.species.local_energies import LocalEnergies
+from latticescape.physics.kernels.species.moves import (
+    Measured,
+    Moves,
+    add_classes,
+    add_moments,
+    count_features,
+    exchange_all,
+    flip_all,
+)
+from latticescape.physics.kernels.streams import next_below, replica_state
+from latticescape.physics.lattices.configurations import Configurations
+from latticescape.physics.lattices.geometry import MOST_SHELLS, shell_steps
+from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.lattices.site_classes import SiteClasses, class_rows
+from latticescape.physics.models.cluster_expansion import spins_of
+from latticescape.physics.models.interactions import Integers, Interaction, features_of
+from latticescape.physics.models.model import REPLICAS, Floats
+from latticescape.physics.variables import Words, pack_replicas, unpack_replicas
+
+# Two starts have equal energies if they differ by less than this share.
+ROUNDING = 1e-9
+
+
+class SpeciesTask(NamedTuple):
+    """One point: its seed (4,), temperature, couplings (features,), and the conserved number of
+    sites of each species on each sublattice, (sublattices, species); None if it floats."""
+
+    seed: Words
+    temperature: float
+    couplings: Floats
+    numbers: Integers | None
+
+
+@dataclass(frozen=True)
+class SpeciesTables:
+    """What all points of a block share.
+
+    Parameters
+    ----------
+    lattice, species
+        The lattice, and the number of species that each site of its basis may hold.
+    interactions
+        The interactions.
+    classes
+        The configuration classes.
+    neighbors_only
+        Whether exchanges are of nearest neighbours of one sublattice.
+    """
+
+    lattice: Lattice
+    species: tuple[int, ...]
+    interactions: tuple[Interaction, ...]
+    classes: Configurations | SiteClasses
+    neighbors_only: bool = False
+
+    @cached_property
+    def energies(self) -> LocalEnergies:
+        return LocalEnergies(self.lattice, self.species, self.interactions)
+
+    @cached_property
+    def pools(self) -> list[npt.NDArray[np.int32]]:
+        """The sites of each sublattice, in the order of the basis."""
+        names = np.array(self.lattice.geometry.names)
+        own = np.tile(names, self.lattice.sites // len(names))
+        return [
+            np.flatnonzero(own == name).astype(np.int32)
+            for name in dict.fromkeys(self.lattice.geometry.names)
+        ]
+
+    @property
+    def planes(self) -> int:
+        """Bits that hold the species of a site."""
+        return max(1, (max(self.species) - 1).bit_length())
+
+    @cached_property
+    def moves(self) -> Moves:
+        own = np.array(self.species, np.int32)
+        pools = [pool for pool in self.pools if own[pool[0] % len(own)] > 1]
+        sizes = [len(pool) for pool in pools]
+        active = np.concatenate(pools)
+        return Moves(
+            local=self.energies.tables,
+            active=active,
+            species=own[active % len(own)],
+            pool_first=np.repeat(np.cumsum([0, *sizes[:-1]]), sizes),
+            pool_size=np.repeat(sizes, sizes),
+            partners=self._partners(active) if self.neighbors_only else _no_columns(active),
+        )
+
+    def _partners(self, active: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """The nearest sites of the same sublattice, (active, most), −1 for none."""
+        geometry, basis = self.lattice.geometry, self.lattice.geometry.sublattices
+        rows: list[list[npt.NDArray[np.int32]]] = []
+        for site, name in enumerate(geometry.names):
+            shells = (
+                [s for s in shell_steps(geometry, shell)[site] if geometry.names[s.target] == name]
+                for shell in range(1, MOST_SHELLS + 1)
+            )
+            steps: list[Any] = next((steps for steps in shells if steps), [])
+            rows.append([self.lattice.sites_at(step.cells, step.target) for step in steps])
+        most = max(map(len, rows))
+        table = np.full((self.lattice.sites // basis, basis, most), -1, np.int32)
+        for site, columns in enumerate(rows):
+            for k, column in enumerate(columns):
+                table[:, site, k] = column
+        return np.ascontiguousarray(table.reshape(self.lattice.sites, most)[active])
+
+    @cached_property
+    def measured(self) -> Measured:
+        features = features_of(self.interactions)
+        widest = max(each.clusters.shape[1] for each in self.interactions)
+        clusters, strides, first, values = [], [], [0], []
+        for each in self.interactions:
+            width = each.clusters.shape[1]
+            shape = next(iter(each.values.values())).shape
+            padding = ((0, 0), (0, widest - width))
+            clusters.append(np.pad(each.clusters, padding, constant_values=-1))
+            weights = [int(np.prod(shape[k + 1 :])) for k in range(width)]
+            strides.append(weights + [0] * (widest - width))
+            first.append(first[-1] + int(np.prod(shape)))
+            table = np.zeros((len(features), first[-1] - first[-2]), np.int64)
+            for name, numbers in each.values.items():
+                table[features.index(name)] = numbers.ravel()
+            values.append(table)
+        used = [[features.index(name) for name in each.values] for each in self.interactions]
+        rows = class_rows(self.lattice, self.classes)
+        most = max(self.species)
+        spins = [
+            np.pad(spins_of(q), (0, most - q)) if q > 1 else np.zeros(most) for q in self.species
+        ]
+        numbers_of = [len(part) for part in clusters]
+        return Measured(
+            clusters=np.ascontiguousarray(np.concatenate(clusters)),
+            strides=np.array(strides, np.int64),
+            interaction=np.repeat(np.arange(len(clusters)), numbers_of),
+            first=np.array(first[:-1], np.int64),
+            values=np.concatenate(values, axis=1),
+            feature_first=np.cumsum([0, *map(len, used)]),
+            feature=np.array([f for each in used for f in each], np.int64),
+            centers=rows.centers,
+            around=rows.around,
+            around_strides=rows.strides,
+            class_first=rows.first,
+            classes=rows.classes,
+            spins=np.array(spins, float),
+            spin_kind=np.arange(self.lattice.sites) % len(self.species),
+        )
+
+    def start(self, couplings: Floats) -> list[int]:
+        """With which species on all sites replicas start that may change any site: several take
+        turns; none for a random arrangement.
+
+        A uniform start is taken if its energy is below that of a random arrangement, because
+        ordered phases grow slowly from random ones.
+        """
+        alike = len(set(self.species)) == 1
+        if not alike:
+            return []
+        features = features_of(self.interactions)
+        uniform, mixed = np.zeros(self.species[0]), 0.0
+        for each in self.interactions:
+            for name, values in each.values.items():
+                coupling = couplings[features.index(name)] * len(each.clusters)
+                diagonal = (np.arange(self.species[0]),) * values.ndim
+                uniform += coupling * values[diagonal]
+                mixed += coupling * float(values.mean())
+        scale = ROUNDING * (np.abs(uniform).max() + abs(mixed))
+        if uniform.min() >= mixed - scale:
+            return []
+        return [int(s) for s in np.flatnonzero(uniform <= uniform.min() + scale)]
+
+
+class SpeciesBatch(Batch):
+    """One point, 64 replicas."""
+
+    def __init__(
+        self, tables: SpeciesTables, task: SpeciesTask, sums: Sums, traces: Sequence[Trace] = ()
+    ) -> None:
+        self.tables, self.task, self.sums, self.traces = tables, task, sums, traces
+        self.local = tables.energies.energies(task.couplings)
+        self.spins = np.zeros((tables.lattice.sites, REPLICAS), np.uint8)
+        self.states = np.empty((4, REPLICAS), np.uint64)
+        self.shared = np.empty(4, np.uint64)
+        replica_state(task.seed, REPLICAS, self.shared)
+        start = tables.start(task.couplings)
+        seed = np.empty(4, np.uint64)
+        for replica in range(REPLICAS):
+            replica_state(task.seed, replica, seed)
+            for number, pool in enumerate(tables.pools):
+                species = tables.species[pool[0] % len(tables.species)]
+                if task.numbers is not None:
+                    arrange(self.spins, replica, pool, task.numbers[number, :species], seed)
+                elif start:
+                    self.spins[pool, replica] = start[replica % len(start)]
+                else:
+                    scatter(self.spins, replica, pool, species, seed)
+            self.states[:, replica] = seed
+
+    @cached_property
+    def _features(self) -> Integers:
+        return np.empty((len(self.task.couplings), REPLICAS), np.int64)
+
+    def advance(self, mcs: int) -> None:
+        beta, moves = 1 / self.task.temperature, self.tables.moves
+        if self.task.numbers is None:
+            flip_all(self.spins, self.states, beta, moves, self.local, mcs)
+        else:
+            exchange_all(self.spins, self.states, self.shared, beta, moves, self.local, mcs)
+
+    def add_sample(self, sample: int) -> None:
+        measured, before = self.tables.measured, self.sums.histogram.copy() if self.traces else 0
+        count_features(self.spins, measured, self._features)
+        self.sums.features[...] += self._features.T
+        add_moments(self.spins, self._features, self.task.couplings, measured, self.sums.moments)
+        add_classes(self.spins, measured, self.sums.histogram)
+        for trace in self.traces:
+            trace.record(sample, self._features.T, self.sums.histogram - before)
+
+    def checkpoint(self, place: int) -> None:
+        self.sums.checkpoints[place] = self.sums.features
+
+    def _planes(self) -> Words:
+        """The bits of the species of all sites, (bits, sites)."""
+        bits = range(self.tables.planes)
+        return np.stack(
+            [pack_replicas(((self.spins.T >> bit) & 1).astype(np.uint8)) for bit in bits]
+        )
+
+    def dynamics(self) -> Words:
+        words = [self._planes().ravel(), self.states.ravel(), self.shared]
+        return np.concatenate(words)[None, :]
+
+    def set_dynamics(self, words: Words) -> None:
+        sites, planes = len(self.spins), self.tables.planes
+        self.spins[...] = species_of(words[0, : planes * sites].reshape(planes, sites)).T
+        rest = words[0, planes * sites :]
+        self.states[...] = rest[: self.states.size].reshape(self.states.shape)
+        self.shared[...] = rest[self.states.size :]
+
+    def finish(self) -> None:
+        """Record the last species; the sums were added in place."""
+        for trace in self.traces:
+            planes = self._planes()
+            trace.finish(planes[0] if len(planes) == 1 else planes)
+
+    def energies(self) -> Floats:
+        count_features(self.spins, self.tables.measured, self._features)
+        energy = np.zeros(REPLICAS)
+        for coupling, values in zip(self.task.couplings, self._features, strict=True):
+            energy += coupling * values
+        return energy[None, :]
+
+    def swap(self, place: int, other: "SpeciesBatch", there: int, chosen: Chosen) -> None:
+        mine = self.spins[:, chosen]
+        self.spins[:, chosen] = other.spins[:, chosen]
+        other.spins[:, chosen] = mine
+
+
+def species_of(words: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+    """The species of every site from the bits of a stored variable ``spins``.
+
+    Parameters
+    ----------
+    words
+        (…, bits, sites) uint64; bit r of a word is replica r.
+
+    Returns
+    -------
+    ndarray
+        Number of the species, (…, 64, sites).
+
+    Examples
+    --------
+    >>> species_of(np.array([[1, 0], [1, 1]], np.uint64))[0].tolist()
+    [3, 2]
+    """
+    planes = unpack_replicas(words)
+    places = np.arange(planes.shape[-3], dtype=np.uint8)[:, None, None]
+    total: npt.NDArray[np.uint8] = (planes << places).sum(axis=-3, dtype=np.uint8)
+    return total
+
+
+def _no_columns(active: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    return np.empty((len(active), 0), np.int32)
+
+
+@compiled
+def arrange(spins: Any, replica: Any, pool: Any, numbers: Any, state: Any) -> None:
+    """Draw a random arrangement of these numbers of each species on the sites of a pool."""
+    left = numbers.copy()
+    for k in range(len(pool)):
+        drawn = next_below(state, len(pool) - k)
+        species = 0
+        while drawn >= left[species]:
+            drawn -= left[species]
+            species += 1
+        left[species] -= 1
+        spins[pool[k], replica] = species
+
+
+@compiled
+def scatter(spins: Any, replica: Any, pool: Any, species: Any, state: Any) -> None:
+    """Draw the species of every site of a pool independently, all equally probable."""
+    for k in range(len(pool)):
+        spins[pool[k], replica] = next_below(state, species)

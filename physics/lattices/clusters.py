@@ -1,0 +1,145 @@
+"""Clusters of sites of a crystal, up to symmetry, and their copies on a lattice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from latticescape.physics.errors import RequestError
+from latticescape.physics.lattices.geometry import Geometry, shell_steps
+from latticescape.physics.lattices.lattice import Lattice, Sites
+from latticescape.physics.lattices.symmetry import Place, Symmetry, operations
+
+Cluster = tuple[Place, ...]
+
+
+@dataclass(frozen=True)
+class ClusterOrbit:
+    """All clusters of a crystal that symmetry makes of one, up to translations of the lattice.
+
+    Attributes
+    ----------
+    clusters
+        The clusters; site k of each is the image of site k of the first.
+    permutations
+        The orders in which symmetry maps a cluster's sites to each other, without the identity. A
+        value of the cluster must not change under them.
+    """
+
+    clusters: tuple[Cluster, ...]
+    permutations: tuple[tuple[int, ...], ...]
+
+
+def orbit_of(geometry: Geometry, cluster: Cluster, symmetry: Symmetry) -> ClusterOrbit:
+    """The orbit of a cluster.
+
+    Parameters
+    ----------
+    geometry
+        The crystal.
+    cluster
+        Its sites, as (cell, site of the basis).
+    symmetry
+        ``"space_group"``, ``"rotations"`` or ``"translations"``.
+
+    Raises
+    ------
+    RequestError
+        If a site of the cluster is not in the crystal, or occurs twice.
+
+    Examples
+    --------
+    >>> from latticescape.physics.lattices.geometry import GEOMETRIES
+    >>> bond = (((0, 0), 0), ((0, 1), 0))
+    >>> len(orbit_of(GEOMETRIES["triangular"], bond, "space_group").clusters)
+    3
+    """
+    _check_cluster(geometry, cluster)
+    found: dict[Cluster, Cluster] = {}
+    permutations: dict[tuple[int, ...], None] = {}
+    for operation in operations(geometry, symmetry):
+        image = _moved_home(tuple(map(operation, cluster)))
+        first = found.setdefault(tuple(sorted(image)), image)
+        order = tuple(first.index(place) for place in image)
+        if order != tuple(range(len(order))):
+            permutations[order] = None
+    return ClusterOrbit(tuple(found.values()), tuple(permutations))
+
+
+def shell_orbits(geometry: Geometry, shell: int, symmetry: Symmetry) -> list[ClusterOrbit]:
+    """The orbits of all pairs of a neighbour shell.
+
+    Examples
+    --------
+    >>> from latticescape.physics.lattices.geometry import GEOMETRIES
+    >>> [len(orbit.clusters) for orbit in shell_orbits(GEOMETRIES["kagome"], 3, "space_group")]
+    [3, 6]
+    """
+    here = (0,) * geometry.dimension
+    orbits: list[ClusterOrbit] = []
+    seen: set[Cluster] = set()
+    for own, steps in enumerate(shell_steps(geometry, shell)):
+        for step in steps:
+            pair = ((here, own), (step.cells, step.target))
+            if tuple(sorted(_moved_home(pair))) not in seen:
+                orbits.append(orbit_of(geometry, pair, symmetry))
+                seen.update(tuple(sorted(c)) for c in orbits[-1].clusters)
+    return orbits
+
+
+def sites_of(lattice: Lattice, clusters: Sequence[Cluster]) -> Sites:
+    """All copies of some clusters on a lattice, (copies, sites of a cluster) int32.
+
+    Copies that reach over an open boundary are left out. On a small torus two copies may consist of
+    the same sites; each counts.
+
+    Raises
+    ------
+    RequestError
+        If the lattice is so small that two sites of a cluster are one.
+    """
+    copies = np.concatenate(
+        [
+            np.stack([lattice.sites_at(cell, site) for cell, site in cluster], axis=1)
+            for cluster in clusters
+        ]
+    )
+    copies = copies[(copies >= 0).all(axis=1)]
+    width = copies.shape[1]
+    for one, other in product(range(width), repeat=2):
+        if one < other and np.any(copies[:, one] == copies[:, other]):
+            spans = np.ptp([cell for cluster in clusters for cell, _ in cluster], axis=0)
+            raise RequestError(
+                "lattice.size is too small: two sites of a cluster are one site",
+                came=f"size = {lattice.size}, and a cluster that spans {spans.tolist()} cells",
+                allowed=f"{(spans + 2).tolist()} or more",
+                hint=f"size = {int(spans.max()) + 2}",
+            )
+    return np.ascontiguousarray(copies)
+
+
+def _check_cluster(geometry: Geometry, cluster: Cluster) -> None:
+    for cell, site in cluster:
+        if len(cell) != geometry.dimension or not 0 <= site < geometry.sublattices:
+            raise RequestError(
+                "the cluster has a site that is not in the crystal",
+                came=[*cell, site],
+                allowed=f"{geometry.dimension} steps along the cell vectors, and a site of the "
+                f"basis from 0 to {geometry.sublattices - 1}",
+                hint=f"cluster = [{[0] * geometry.dimension}, {[1] * geometry.dimension}]",
+            )
+    if len(set(cluster)) < len(cluster) or not cluster:
+        raise RequestError(
+            "the cluster has no site, or one of them twice",
+            came=[[*cell, site] for cell, site in cluster],
+            allowed="different sites",
+        )
+
+
+def _moved_home(cluster: Cluster) -> Cluster:
+    """The cluster, moved so that its first site in lexicographic order is in the cell 0."""
+    origin = min(cluster)[0]
+    return tuple(
+        (tuple(a - b for a, b in zip(cell, origin, strict=True)), site) for cell, site in cluster
+    )

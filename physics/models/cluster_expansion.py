@@ -1,0 +1,577 @@
+"""``ClusterExpansion``: any species and any clusters, from tables instead of a program."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from latticescape.physics.errors import RequestError, checked_choice
+from latticescape.physics.lattices.clusters import Cluster, orbit_of, shell_orbits, sites_of
+from latticescape.physics.lattices.geometry import MOST_SHELLS, Geometry
+from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.lattices.symmetry import Symmetry
+from latticescape.physics.models.alloys import ALLOY_T, CANONICAL, SEMI_GRAND, whole_atoms
+from latticescape.physics.models.interactions import Integers, Interaction, sublattices
+from latticescape.physics.models.model import Floats, Move, Parameter, ParametricModel, Points
+
+SYMMETRIES = ("space_group", "rotations", "translations")
+WORDS = ("like", "unlike", "product", "count")
+EXCHANGES = ("any", "neighbors")
+
+# The size of a table of values, and the number of species of one sublattice.
+MOST_VALUES = 2**16
+MOST_SPECIES = 16
+
+Value = str | Mapping[str, float] | Sequence[float]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of an energy: which clusters count, and what a cluster adds.
+
+    Parameters
+    ----------
+    cluster
+        The sites of one cluster as steps along the cell vectors; one more number names the site of
+        the basis, 0 by default: ``[[0, 0], [0, 1]]``.
+    pair
+        In place of a cluster, all pairs of a neighbour shell, 1 for nearest neighbours.
+    symmetry
+        Which further clusters count: ``"space_group"`` (default), all that the symmetry of the
+        lattice makes of the cluster; ``"rotations"``, without reflections; ``"translations"``, its
+        translations alone, so that the term depends on direction.
+    value
+        What a cluster adds to the term's sum. ``"unlike"`` (default): 1 if it holds two species or
+        more. ``"like"``: 1 if it holds one. ``"product"``: the product of its spins, −1 and 1 for
+        two species, −1, 0 and 1 for three, and so on. ``"count"``: the number of its sites that do
+        not hold the first species. A table: a number for each arrangement,
+        ``{"A,A": 0, "A,B": 1, …}``; for two species also a list by the number of sites of the
+        second species, ``[0, 1, 0]``.
+
+    Raises
+    ------
+    RequestError
+        If there is not either a cluster or a shell, or a word is unknown.
+
+    Examples
+    --------
+    >>> Term(pair=1, value="like").table
+    {'pair': 1, 'value': 'like'}
+    """
+
+    cluster: Sequence[Sequence[int]] | None = None
+    pair: int | None = None
+    symmetry: Symmetry = "space_group"
+    value: Value = "unlike"
+
+    def __post_init__(self) -> None:
+        if (self.cluster is None) == (self.pair is None):
+            raise RequestError(
+                "a term needs a cluster or a pair",
+                came=f"cluster = {self.cluster}, pair = {self.pair}",
+                allowed="one of them: the sites of a cluster, or the shell of pairs",
+                hint="pair = 1, or cluster = [[0, 0], [0, 1]]",
+            )
+        checked_choice(self.symmetry, SYMMETRIES, "symmetry is unknown", hint='"translations"')
+        if isinstance(self.value, str):
+            checked_choice(self.value, WORDS, "value is unknown", hint='value = "unlike"')
+        if self.cluster is not None:
+            object.__setattr__(self, "cluster", _whole_rows(self.cluster))
+        elif not isinstance(self.pair, int) or not 1 <= self.pair <= MOST_SHELLS:
+            raise RequestError(
+                "pair is no neighbour shell",
+                came=repr(self.pair),
+                allowed=f"1 to {MOST_SHELLS}",
+                hint="pair = 1",
+            )
+
+    @classmethod
+    def of(cls, table: Any) -> "Term":
+        """The term of a spec file's table, or the term itself."""
+        if isinstance(table, Term):
+            return table
+        if not isinstance(table, Mapping):
+            raise RequestError(
+                "a term must be a table", came=repr(table), hint='{ pair = 1, value = "unlike" }'
+            )
+        names = ("cluster", "pair", "symmetry", "value")
+        for key in table:
+            checked_choice(key, names, "a term has an unknown key", hint="pair = 1")
+        return cls(**table)
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """The table of a spec file."""
+        value = dict(self.value) if isinstance(self.value, Mapping) else self.value
+        parts = {
+            "cluster": self.cluster and [list(row) for row in self.cluster],
+            "pair": self.pair,
+            "symmetry": None if self.symmetry == "space_group" else self.symmetry,
+            "value": value if isinstance(value, str | dict) else list(value),
+        }
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def orbits(self, geometry: Geometry) -> list[tuple[tuple[Cluster, ...], list[tuple[int, ...]]]]:
+        """The clusters of the term in a crystal, by orbit, with the permutations of their sites."""
+        if self.pair is not None:
+            orbits = shell_orbits(geometry, self.pair, self.symmetry)
+        else:
+            assert self.cluster is not None
+            axes = geometry.dimension
+            for row in self.cluster:
+                if len(row) not in (axes, axes + 1):
+                    raise RequestError(
+                        "a site of the cluster has a wrong number of steps",
+                        came=list(row),
+                        allowed=f"{axes} steps along the cell vectors, and the site of the basis",
+                        hint=f"cluster = [{[0] * axes}, {[0] * (axes - 1) + [1]}]",
+                    )
+            cluster = tuple((tuple(row[:axes]), [*row, 0][axes]) for row in self.cluster)
+            orbits = [orbit_of(geometry, cluster, self.symmetry)]
+        return [(orbit.clusters, list(orbit.permutations)) for orbit in orbits]
+
+    def values(self, species: Sequence[tuple[str, ...]]) -> Floats:
+        """What a cluster adds, by the species of its sites, one axis a site.
+
+        Parameters
+        ----------
+        species
+            The names of the species that each site of the cluster may hold.
+
+        Raises
+        ------
+        RequestError
+            If a table lacks an arrangement, has an unknown one, or is too large.
+        """
+        shape = tuple(map(len, species))
+        if np.prod(shape, dtype=object) > MOST_VALUES:
+            raise RequestError(
+                "a cluster has too many arrangements",
+                came=" · ".join(map(str, shape)),
+                allowed=f"up to {MOST_VALUES}",
+                hint="fewer sites",
+            )
+        if isinstance(self.value, Mapping):
+            return _table_values(self.value, species)
+        if not isinstance(self.value, str):
+            return _list_values(self.value, species)
+        numbers = np.indices(shape)
+        if self.value == "count":
+            return np.asarray((numbers > 0).sum(axis=0), float)
+        if self.value == "product":
+            factors = [spins_of(n)[index] for n, index in zip(shape, numbers, strict=True)]
+            return np.asarray(np.prod(factors, axis=0), float)
+        names = np.array(list(product(*species))).reshape(*shape, len(shape))
+        alike = (names == names[..., :1]).all(axis=-1)
+        return np.asarray(alike == (self.value == "like"), float)
+
+
+def spins_of(species: int) -> Integers:
+    """The spin of each species: −1, 1 for two; −1, 0, 1 for three; −3, −1, 1, 3 for four.
+
+    Examples
+    --------
+    >>> spins_of(3).tolist(), spins_of(4).tolist()
+    ([-1, 0, 1], [-3, -1, 1, 3])
+    """
+    spins = 2 * np.arange(species) - (species - 1)
+    return spins // 2 if species % 2 else spins
+
+
+class ClusterExpansion(ParametricModel):
+    """Any species on any lattice, E = Σ parameter · (sum over the clusters of a term).
+
+    Each cluster once; energies in k_B·T0, T in units of T0. The name of a term is that of its
+    parameter. In the canonical ensemble the composition of every sublattice is conserved: with two
+    species ``x`` is the fraction of the second, with more ``x_<species>`` of each but the first;
+    with several sublattices ``x_<sublattice>`` or ``x_<sublattice>_<species>``. In the semi-grand
+    ensemble E has −Σ mu_<species> · (sites of that species), for each species but the first of a
+    sublattice, and the composition floats.
+
+    Parameters
+    ----------
+    species
+        Names of the species, or a mapping of the names of sublattices to them. Sites with one
+        species never change.
+    terms
+        A :class:`Term`, or its table, by the name of its parameter.
+    ensemble
+        ``"canonical"`` (default) or ``"semi_grand"``.
+    exchange
+        Which sites a move of the canonical ensemble exchanges: ``"any"`` (default) two of one
+        sublattice, or ``"neighbors"`` among the nearest of one sublattice.
+    **parameters
+        T (default 1), chemical potentials (default 0), compositions and the parameters of terms: to
+        be fixed here, or swept.
+
+    Raises
+    ------
+    RequestError
+        If a name is used twice, a word is unknown, or a term is not complete.
+
+    References
+    ----------
+    Sanchez, Ducastelle and Gratias, Physica A 128, 334 (1984), 10.1016/0378-4371(84)90096-7.
+
+    Examples
+    --------
+    >>> model = ClusterExpansion(["vacancy", "F"], {"w": Term(pair=1, value=[0, 0, 1])}, x=0.25)
+    >>> [parameter.name for parameter in model.parameters]
+    ['T', 'x', 'w']
+    >>> model.fixed(swept={"w"})
+    {'T': 1.0, 'x': 0.25}
+    """
+
+    kind: ClassVar[str] = "cluster_expansion"
+    energy_units: ClassVar[str] = "k_B T0"
+    structures: ClassVar[tuple[str, ...]] = ("species", "ensemble", "exchange", "terms")
+
+    species_names: Mapping[str, tuple[str, ...]]
+    terms: Mapping[str, Term]
+    ensemble: str
+    exchange: str
+
+    def __init__(
+        self,
+        species: Sequence[str] | Mapping[str, Sequence[str]],
+        terms: Mapping[str, Term | Mapping[str, Any]],
+        ensemble: str = CANONICAL,
+        exchange: str = "any",
+        **parameters: float | None,
+    ) -> None:
+        checked_choice(
+            ensemble,
+            (CANONICAL, SEMI_GRAND),
+            "ensemble is unknown",
+            hint='ensemble = "semi_grand"',
+        )
+        checked_choice(exchange, EXCHANGES, "exchange is unknown", hint='exchange = "neighbors"')
+        names = _checked_species(species)
+        if not isinstance(terms, Mapping) or not terms:
+            raise RequestError(
+                "a cluster expansion needs terms",
+                came=repr(terms),
+                allowed="a table of terms by the name of their parameter",
+                hint='[model.terms.w1] with pair = 1 and value = "unlike"',
+            )
+        made = {}
+        for name, term in terms.items():
+            try:
+                made[str(name)] = Term.of(term)
+            except RequestError as error:
+                raise error.within(f"terms.{name}") from None
+        settings = {
+            "species_names": names,
+            "terms": made,
+            "ensemble": ensemble,
+            "exchange": exchange,
+        }
+        for key, value in settings.items():
+            object.__setattr__(self, key, value)
+        object.__setattr__(self, "parameters", self._parameters())
+        for key, number in parameters.items():
+            checked = None if number is None else self.parameter(key).check(number)
+            object.__setattr__(self, f"_{key}", checked)
+
+    @classmethod
+    def of_table(cls, table: Mapping[str, Any]) -> Self:
+        for name in ("species", "terms"):
+            if name not in table:
+                raise RequestError(
+                    f"a cluster expansion needs {name}",
+                    allowed="species, terms, ensemble, exchange, and its parameters",
+                    hint='species = ["vacancy", "F"], and [model.terms.w1] with pair = 1',
+                )
+        return cls(**table)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ClusterExpansion) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return f"ClusterExpansion({', '.join(p.name for p in self.parameters)})"
+
+    @property
+    def _text(self) -> str:
+        return json.dumps([self.structure, self.fixed_parameters], sort_keys=True)
+
+    @property
+    def _canonical(self) -> bool:
+        return self.ensemble == CANONICAL
+
+    @property
+    def structure(self) -> dict[str, Any]:
+        """What is no parameter, as a spec file writes it."""
+        names = self.species_names
+        whole = list(names[""]) if "" in names else {k: list(v) for k, v in names.items()}
+        exchange = {"exchange": self.exchange} if self.exchange != "any" else {}
+        terms = {name: term.table for name, term in self.terms.items()}
+        return {"species": whole, "ensemble": self.ensemble, **exchange, "terms": terms}
+
+    @property
+    def fixed_parameters(self) -> dict[str, float]:
+        """The parameters that this model fixes, by name, without defaults."""
+        given = {p.name: getattr(self, f"_{p.name}", None) for p in self.parameters}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def move(self) -> Move:
+        """Exchanges at fixed composition, single flips where it floats."""
+        return "exchange" if self._canonical else "single_flip"
+
+    def _parameters(self) -> tuple[Parameter, ...]:
+        open_: list[Parameter] = []
+        for sublattice, names in self.species_names.items():
+            place = f" on {sublattice}" if sublattice else ""
+            for name in names[1:]:
+                if self._canonical:
+                    parts = [sublattice] * bool(sublattice) + [name] * (len(names) > 2)
+                    meaning = f"fraction of {name}{place}"
+                    open_.append(Parameter("_".join(["x", *parts]), meaning, low=0.0, high=1.0))
+                elif f"mu_{name}" not in [p.name for p in open_]:
+                    meaning = f"chemical potential of {name}"
+                    open_.append(Parameter(f"mu_{name}", meaning, "k_B T0", default=0.0))
+        terms = [
+            Parameter(name, f"energy of one unit of the term {name}", "k_B T0")
+            for name in self.terms
+        ]
+        every = (ALLOY_T, *open_, *terms)
+        for parameter in every:
+            if [p.name for p in every].count(parameter.name) > 1:
+                raise RequestError(
+                    "two parameters have one name",
+                    came=parameter.name,
+                    allowed="terms with names other than " + ", ".join(p.name for p in every[:-1]),
+                )
+        return every
+
+    def species(self, lattice: Lattice) -> tuple[tuple[str, ...], ...]:
+        """The names of the species that each site of the basis may hold.
+
+        Raises
+        ------
+        RequestError
+            If the model names other sublattices than the lattice.
+        """
+        names = self.species_names
+        if "" in names:
+            return (names[""],) * lattice.geometry.sublattices
+        own = sublattices(lattice)
+        if set(own) != set(names):
+            raise RequestError(
+                "the species are of other sublattices than the lattice has",
+                came=", ".join(names),
+                allowed=", ".join(own) if own != ("",) else "one list of species",
+                hint='sublattice = ["A", "B"] in [lattice], or one list of species',
+            )
+        return tuple(names[name] for name in lattice.geometry.names)
+
+    def check(self, lattice: Lattice, values: Points) -> None:
+        species = self.species(lattice)
+        if max(map(len, species)) < 2:
+            raise RequestError(
+                "no site can change: every sublattice has one species",
+                came=repr(self.structure["species"]),
+                allowed="two species or more on one sublattice",
+            )
+        self.interactions(lattice, ())
+        given = {name for name in values if name == "x" or name.startswith("x_")}
+        for sublattice, names in self.species_names.items():
+            own = [name for name in self._fractions(sublattice, names) if name in given]
+            for name in own:
+                whole_atoms(values[name], self._sites(sublattice, lattice))
+            if len(own) > 1 and all(len(values[name]) == 1 for name in own):
+                self._check_sum(sublattice, sum(float(values[name][0]) for name in own))
+
+    def _check_sum(self, sublattice: str, total: float) -> None:
+        if total > 1 + 1e-9:
+            raise RequestError(
+                "the fractions of the species add up to more than 1",
+                came=f"{total:g}" + (f" on {sublattice}" if sublattice else ""),
+                allowed="up to 1; the first species has the rest",
+            )
+
+    def _fractions(self, sublattice: str, names: Sequence[str]) -> list[str]:
+        """The parameters of a sublattice's composition, one for each species but the first."""
+        start = "_".join(["x", *[sublattice] * bool(sublattice)])
+        return [start] if len(names) == 2 else [f"{start}_{name}" for name in names[1:]]
+
+    def _sites(self, sublattice: str, lattice: Lattice) -> int:
+        if sublattice == "" and "" in self.species_names:
+            return lattice.sites
+        cells = lattice.sites // lattice.geometry.sublattices
+        return cells * lattice.geometry.names.count(sublattice)
+
+    def interactions(self, lattice: Lattice, used: Collection[str]) -> list[Interaction]:
+        """The interactions of all terms, and of the chemical potentials.
+
+        Raises
+        ------
+        RequestError
+            If a cluster is not in the lattice, or a table of values does not fit its sites.
+        """
+        species, found = self.species(lattice), []
+        for name, term in self.terms.items():
+            try:
+                for clusters, permutations in term.orbits(lattice.geometry):
+                    values = term.values([species[site] for _, site in clusters[0]])
+                    _check_symmetric(values, permutations)
+                    found.append(Interaction(sites_of(lattice, clusters), _features(name, values)))
+            except RequestError as error:
+                raise error.within(f"terms.{name}") from None
+        if not self._canonical:
+            found += self._numbers_as_features(lattice, species)
+        return found
+
+    def _numbers_as_features(
+        self, lattice: Lattice, species: Sequence[tuple[str, ...]]
+    ) -> list[Interaction]:
+        potentials = [p.name.removeprefix("mu_") for p in self.parameters if p.name[:3] == "mu_"]
+        found = []
+        for names in dict.fromkeys(species):
+            sites = [site for site, own in enumerate(species) if own == names]
+            here = (0,) * lattice.geometry.dimension
+            clusters = sites_of(lattice, [((here, site),) for site in sites])
+            values = {
+                f"n_{name}": np.array([int(own == name) for own in names], np.int64)
+                for name in potentials
+                if name in names
+            }
+            if values:
+                found.append(Interaction(clusters, values))
+        return found
+
+    def coefficients(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Energy per unit of each feature, (points, features)."""
+        columns = []
+        for feature in features:
+            if feature.startswith("n_") and f"mu_{feature[2:]}" in points:
+                columns.append(-np.asarray(points[f"mu_{feature[2:]}"], float))
+                continue
+            name, _, value = feature.partition(":")
+            columns.append(np.asarray(points[name], float) * (float(value) if value else 1.0))
+        return np.stack(columns, axis=-1)
+
+    def numbers(self, points: Points, lattice: Lattice) -> Integers | None:
+        """The number of sites of each species on each sublattice, (points, sublattices, species);
+        None where the composition floats.
+
+        Raises
+        ------
+        RequestError
+            If no whole numbers are within 0.01 of the composition, or the fractions of a point add
+            up to more than 1.
+        """
+        if not self._canonical:
+            return None
+        most = max(map(len, self.species_names.values()))
+        rows = []
+        own = ("",) if "" in self.species_names else sublattices(lattice)
+        for sublattice in own:
+            names, sites = self.species_names[sublattice], self._sites(sublattice, lattice)
+            parts = [whole_atoms(points[n], sites) for n in self._fractions(sublattice, names)]
+            rest = sites - sum(parts, np.zeros(len(points["T"]), np.int64))
+            if np.any(rest < 0):
+                self._check_sum(sublattice, 1 - float(rest.min()) / sites)
+            row = np.stack([rest, *parts], axis=-1)
+            rows.append(np.pad(row, ((0, 0), (0, most - len(names)))))
+        return np.stack(rows, axis=1)
+
+
+def _checked_species(species: Any) -> dict[str, tuple[str, ...]]:
+    """Names of the species by sublattice; "" stands for all sites."""
+    groups = dict(species) if isinstance(species, Mapping) else {"": species}
+    checked = {}
+    for sublattice, names in groups.items():
+        words = isinstance(names, Sequence) and not isinstance(names, str)
+        if not words or not all(isinstance(n, str) and n and "," not in n for n in names):
+            raise RequestError(
+                "species must be a list of names",
+                came=repr(names),
+                allowed="words without a comma",
+                hint='species = ["vacancy", "F"]',
+            )
+        if len(set(names)) < len(names) or not 1 <= len(names) <= MOST_SPECIES:
+            raise RequestError(
+                "a species is named twice, or there are none or too many",
+                came=", ".join(names),
+                allowed=f"1 to {MOST_SPECIES} different names",
+                hint='species = ["vacancy", "F"]',
+            )
+        checked[str(sublattice)] = tuple(names)
+    return checked
+
+
+def _whole_rows(cluster: Any) -> tuple[tuple[int, ...], ...]:
+    rows = isinstance(cluster, Sequence) and all(isinstance(row, Sequence) for row in cluster)
+    if not rows or any(type(n) is not int for row in cluster for n in row) or not cluster:
+        raise RequestError(
+            "cluster must be a list of sites",
+            came=repr(cluster),
+            allowed="whole steps along the cell vectors for each site",
+            hint="cluster = [[0, 0], [0, 1]]",
+        )
+    return tuple(tuple(row) for row in cluster)
+
+
+def _table_values(table: Mapping[str, float], species: Sequence[tuple[str, ...]]) -> Floats:
+    given = {tuple(w.strip() for w in str(k).split(",")): v for k, v in table.items()}
+    wanted = list(product(*species))
+    for names in wanted:
+        if names not in given:
+            raise RequestError(
+                "the table of values lacks an arrangement",
+                came=", ".join(map(str, table)),
+                allowed="a number for each of " + "; ".join(",".join(w) for w in wanted),
+                hint=f'"{",".join(names)}" = 0',
+            )
+    for names, number in given.items():
+        if names not in wanted or isinstance(number, bool) or not isinstance(number, int | float):
+            raise RequestError(
+                "the table of values has an unknown arrangement, or no number",
+                came=f"{','.join(names)} = {number!r}",
+                allowed="; ".join(",".join(w) for w in wanted),
+            )
+    return np.array([given[names] for names in wanted], float).reshape(tuple(map(len, species)))
+
+
+def _list_values(values: Sequence[float], species: Sequence[tuple[str, ...]]) -> Floats:
+    sites = len(species)
+    numbers = np.array([v if isinstance(v, int | float) else np.nan for v in values], float)
+    if set(map(len, species)) != {2} or numbers.shape != (sites + 1,) or np.isnan(numbers).any():
+        raise RequestError(
+            "a list of values needs two species, and a number for 0, 1, … sites of the second",
+            came=f"{list(values)} for {sites} sites of {', '.join('/'.join(s) for s in species)}",
+            allowed=f"{sites + 1} numbers, or a table by arrangement",
+            hint=f"value = {[0] * sites + [1]}",
+        )
+    counted: Floats = numbers[np.indices((2,) * sites).sum(axis=0)]
+    return counted
+
+
+def _check_symmetric(values: Floats, permutations: Sequence[tuple[int, ...]]) -> None:
+    for order in permutations:
+        if values.shape != values.transpose(order).shape or np.any(
+            values != values.transpose(order)
+        ):
+            raise RequestError(
+                "the value changes when symmetry exchanges the cluster's sites",
+                came=f"another value with its sites in the order {list(order)}",
+                allowed="a value that is symmetric, or less symmetry",
+                hint='symmetry = "translations"',
+            )
+
+
+def _features(name: str, values: Floats) -> dict[str, Integers]:
+    """The features of a term: its sum, if all values are whole numbers; else, for each value, the
+    number of clusters that have it."""
+    if np.all(values == np.rint(values)):
+        return {name: values.astype(np.int64)}
+    different = [float(v) for v in np.unique(values) if v]
+    return {f"{name}:{v!r}": (values == v).astype(np.int64) for v in different}
