@@ -357,9 +357,15 @@ def crystal(
             came=f"sites {twice[0]} and {twice[1]} at {places[twice[0]].tolist()}",
             allowed="different places, also one cell further",
         )
-    of_size = tuple(size) if isinstance(size, Sequence) else size
-    of_boundary = (boundary,) * len(vectors) if isinstance(boundary, str) else tuple(boundary)
-    return Lattice(CRYSTAL, of_size, of_boundary, geometry)
+    return _made(CRYSTAL, size, boundary, geometry)
+
+
+def _made(
+    kind: str, size: Any, boundary: str | Sequence[str], own: Geometry | None = None
+) -> Lattice:
+    several = isinstance(size, Sequence) and not isinstance(size, str)
+    sides = _checked_boundary(boundary, GEOMETRIES[kind] if own is None else own)
+    return Lattice(kind, tuple(size) if several else size, sides, own)
 
 
 def _checked_cell(cell: npt.ArrayLike) -> Vectors:
@@ -412,9 +418,7 @@ Boundary = str | Sequence[str]
 
 
 def _preset(kind: str, size: Size, boundary: Boundary) -> Lattice:
-    geometry = GEOMETRIES[kind]
-    of_size = tuple(size) if isinstance(size, Sequence) else size
-    return Lattice(kind, of_size, _checked_boundary(boundary, geometry))
+    return _made(kind, size, boundary)
 
 
 def square(size: Size, boundary: Boundary = ()) -> Lattice:
