@@ -528,6 +528,14 @@ MUTANTS = (
         "a demon that never sleeps",
         "demon",
     ),
+    mutant(
+        "physics/kernels/multispin/heat_bath.py",
+        "attempted = e.inverse(e.both(*fresh[:6]))",
+        "attempted = e.ones",
+        "Metropolis flips that are all attempted",
+        "multispin_streams",
+        "demon",
+    ),
     # deploy
     mutant(
         "deploy/clusters/profiles.py",

@@ -16,6 +16,10 @@ _CONTEXT = Context(prec=25)
 # Number of binary digits that share one table.
 _DIGIT = 7
 
+# Part of the flips that Metropolis' rule attempts. If it attempted all, a sweep in a fixed order
+# would not be ergodic where flips cost nothing: some spins would move along a cycle for ever.
+ATTEMPTED = 63 / 64
+
 # For larger x, exp(-x) is 0 in double precision.
 LARGEST_EXPONENT = 750.0
 

@@ -44,8 +44,8 @@ Coordinates = dict[str, tuple[str, npt.NDArray[Any], dict[str, str]]]
 Update = Literal["local", "cluster"]
 UPDATES: tuple[Update, ...] = ("local", "cluster")
 
-Rule = Literal["auto", "heat_bath", "demon"]
-RULES: tuple[Rule, ...] = ("auto", "heat_bath", "demon")
+Rule = Literal["auto", "heat_bath", "metropolis", "demon"]
+RULES: tuple[Rule, ...] = ("auto", "heat_bath", "metropolis", "demon")
 
 LOWEST = {
     "equilibration_mcs": 0,
@@ -72,9 +72,11 @@ class Schedule:
         Swendsen–Wang update of the whole lattice in each step, for Ising models without a field
         and without negative couplings.
     rule
-        How a move is decided. ``"heat_bath"``: a spin is drawn anew; an exchange has to pass a
-        Metropolis filter. ``"demon"``: an account of energy, which is drawn anew every
-        ``demon_period`` moves, has to pay for it
+        How a move is decided. ``"heat_bath"``: a spin is drawn anew from its equilibrium with its
+        neighbours. ``"metropolis"``: a spin is flipped with probability min(1, exp(−ΔE/T)), except
+        that one flip of 64 is not attempted, without which a sweep in a fixed order would not be
+        ergodic. Exchanges have to pass a Metropolis filter with either of these. ``"demon"``: an
+        account of energy, which is drawn anew every ``demon_period`` moves, has to pay for it
         (:mod:`latticescape.physics.kernels.multispin.accounts`). ``"auto"``, the default: each
         point has demons where they are expected to give smaller errors in the same time, that is
         for exchanges, and for single flips without a field in a model with one coupling, if
@@ -120,11 +122,11 @@ class Schedule:
             self.update, UPDATES, "schedule.update is unknown", hint='update = "cluster"'
         )
         checked_choice(self.rule, RULES, "schedule.rule is unknown", hint='rule = "auto"')
-        if self.rule == "demon" and self.update != "local":
+        if self.rule in {"demon", "metropolis"} and self.update != "local":
             raise RequestError(
-                "demons pay for single flips and exchanges, not for clusters",
+                f'rule = "{self.rule}" decides single flips and exchanges, not clusters',
                 came=f'rule = "{self.rule}", update = "{self.update}"',
-                allowed='rule = "demon" with update = "local"',
+                allowed=f'rule = "{self.rule}" with update = "local"',
                 hint='update = "local"',
             )
         if self.until is not None:
@@ -165,7 +167,8 @@ class Schedule:
     def table(self) -> dict[str, Any]:
         """The table of a spec."""
         plain = self.rule == "auto" and self.demon_period == Schedule.demon_period
-        unused = {"demon_period": plain or self.rule == "heat_bath", "rule": plain, "until": True}
+        demons = self.rule in {"auto", "demon"}
+        unused = {"demon_period": plain or not demons, "rule": plain, "until": True}
         parts = {f.name: getattr(self, f.name) for f in fields(self) if not unused.get(f.name)}
         return parts if self.targets is None else {**parts, "until": self.targets.table}
 

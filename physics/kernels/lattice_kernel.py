@@ -193,7 +193,7 @@ def sample(
     begin, dynamics = BEGINNING, None
     if earlier is not None:
         begin, dynamics = _resume(earlier, schedule, samples, ladders)
-    check_demons(kernel or fastest, model, lattice, schedule)
+    check_rule(kernel or fastest, model, lattice, schedule)
     if (kernel or fastest) == SPECIES:
         batches: Iterator[Batch] = _species_batches(
             model, lattice, used, full, seeds, samples, classes
@@ -260,7 +260,7 @@ def _batches(
     sums, traces = [samples.of_point(p) for p in range(len(tasks))], samples.traces()
     disorder = model.bond_disorder
     if kernel == MULTISPIN and disorder is not None:
-        disordered = _multispin_tables(DisorderedTables, lattice, model, used)
+        disordered = _multispin_tables(DisorderedTables, lattice, model, used, *_rule(schedule))
         number = sum(len(pairs.clusters) for pairs in disordered.pairs)
         weights = [disorder.weights(lattice, int(r), number) for r in points["realisation"]]
         kind = SignedBondBatch if disorder.of_one_size else SiteTableBatch
@@ -281,7 +281,8 @@ def _batches(
                 tables = ScalarTables(lattice, model.disordered(orbits, lattice, point))
                 steps = energy_steps_of(tables.measured.clusters, task.couplings)
                 task = task._replace(energy_steps=steps)
-            yield ReferenceBatch(tables, task, sums[p], traces[p : p + 1])
+            metropolis = schedule.rule == "metropolis"
+            yield ReferenceBatch(tables, task, sums[p], traces[p : p + 1], metropolis=metropolis)
 
 
 def _species_batches(
@@ -322,9 +323,9 @@ def _species_tables(
 
 
 def _rule(schedule: Schedule) -> tuple[Rule, int]:
-    """The rule that the schedule allows, ``"auto"`` if each point chooses, and the period of
-    demons."""
-    return schedule.rule if schedule.may_have_demons else "heat_bath", schedule.demon_period
+    """The rule of a schedule, ``"auto"`` if each point chooses, and the period of demons."""
+    fixed = schedule.rule == "auto" and not schedule.may_have_demons
+    return "heat_bath" if fixed else schedule.rule, schedule.demon_period
 
 
 @lru_cache(maxsize=2)
@@ -406,9 +407,16 @@ def planes_of(model: LatticeModel, lattice: Lattice) -> int:
     return max(1, (most - 1).bit_length())
 
 
-def check_demons(kernel: str, model: LatticeModel, lattice: Lattice, schedule: Schedule) -> None:
-    """Raise a RequestError if a schedule asks for demons, or for a period of them, that the model
+def check_rule(kernel: str, model: LatticeModel, lattice: Lattice, schedule: Schedule) -> None:
+    """Raise a RequestError if a schedule asks for a rule, or for a period of demons, that the model
     or the lattice does not support."""
+    if schedule.rule == "metropolis" and kernel == SPECIES and model.move == "single_flip":
+        raise RequestError(
+            "the kernel of any species decides flips by heat bath only",
+            came='rule = "metropolis"',
+            allowed='rule = "auto" | "heat_bath"',
+            hint='rule = "auto"',
+        )
     # Without demons, or with "auto" and the default period, nothing is asked for.
     if "demon_period" not in schedule.table:
         return
@@ -514,7 +522,7 @@ class LatticeKernel(ModelKernel):
                 )
         if "T" not in self.swept:
             self._check_ladder(1)
-        check_demons(self.name, self.model, self.lattice, self.schedule)
+        check_rule(self.name, self.model, self.lattice, self.schedule)
 
     @property
     def used(self) -> frozenset[str]:
@@ -550,7 +558,8 @@ class LatticeKernel(ModelKernel):
         if self.name == CLUSTER:
             return "Swendsen–Wang"
         exchange = self.model.move == "exchange"
-        plain = "Metropolis filter" if exchange else "heat bath"
+        flips = "Metropolis" if self.schedule.rule == "metropolis" else "heat bath"
+        plain = "Metropolis filter" if exchange else flips
         model = self.model
         if self.name != MULTISPIN or has_random_bonds(model) or not isinstance(model, Model):
             many = planes_of(model, self.lattice) > 1

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
 from latticescape.physics.kernels.batches import Chosen, ScalarBatch
+from latticescape.physics.kernels.boltzmann import ATTEMPTED
 from latticescape.physics.kernels.streams import next_below, next_uniform, replica_state
 from latticescape.physics.lattices.configurations import add_configurations, configurations
 from latticescape.physics.lattices.lattice import Lattice, Sites
@@ -201,6 +202,16 @@ def heat_bath(spins: Any, state: Any, temperature: Any, touching: Any, energy_st
 
 
 @compiled
+def metropolis(spins: Any, state: Any, temperature: Any, touching: Any, energy_steps: Any) -> None:
+    """One Monte Carlo step of Metropolis' rule: attempt 63 of 64 flips, site by site, and accept
+    them with probability min(1, exp(−ΔE/T))."""
+    for site in range(len(spins)):
+        energy = rise(site, spins, touching, energy_steps) * (1 - 2 * np.int64(spins[site]))
+        if next_uniform(state) < ATTEMPTED * np.exp(-max(energy, 0.0) / temperature):
+            spins[site] = 1 - spins[site]
+
+
+@compiled
 def exchange(
     spins: Any, state: Any, temperature: Any, touching: Any, energy_steps: Any, neighbors: Any
 ) -> None:
@@ -283,24 +294,26 @@ def initialize(spins: Any, states: Any, task: Any) -> None:
 
 
 @compiled
-def advance(spins: Any, states: Any, task: Any, touching: Any, neighbors: Any, mcs: Any) -> None:
+def advance(
+    spins: Any,
+    states: Any,
+    task: Any,
+    touching: Any,
+    neighbors: Any,
+    flips_metropolis: Any,
+    mcs: Any,
+) -> None:
     """``mcs`` Monte Carlo steps of every replica: exchanges if the composition is conserved, else
-    the heat bath."""
+    flips by heat bath or Metropolis' rule."""
+    T, steps = task.temperature, task.energy_steps
     for replica in range(len(spins)):
         for _ in range(mcs):
-            if task.n_species1 < 0:
-                heat_bath(
-                    spins[replica], states[replica], task.temperature, touching, task.energy_steps
-                )
+            if task.n_species1 >= 0:
+                exchange(spins[replica], states[replica], T, touching, steps, neighbors)
+            elif flips_metropolis:
+                metropolis(spins[replica], states[replica], T, touching, steps)
             else:
-                exchange(
-                    spins[replica],
-                    states[replica],
-                    task.temperature,
-                    touching,
-                    task.energy_steps,
-                    neighbors,
-                )
+                heat_bath(spins[replica], states[replica], T, touching, steps)
 
 
 @compiled
@@ -347,19 +360,34 @@ class ScalarTables:
 
 
 class ReferenceBatch(ScalarBatch):
-    """One point under the scalar reference moves."""
+    """One point under the scalar reference moves.
+
+    Parameters
+    ----------
+    tables, task, sums, traces
+        The lattice's tables, the point, where its sums go, and where its trace goes.
+    metropolis
+        Whether flips follow Metropolis' rule instead of the heat bath.
+    """
 
     def __init__(
-        self, tables: ScalarTables, task: Task, sums: Sums, traces: Sequence[Trace] = ()
+        self,
+        tables: ScalarTables,
+        task: Task,
+        sums: Sums,
+        traces: Sequence[Trace] = (),
+        *,
+        metropolis: bool = False,
     ) -> None:
         self.tables, self.task, self.sums, self.traces = tables, task, sums, traces
+        self.metropolis = metropolis
         self.spins = np.empty((REPLICAS, len(tables.measured.neighbors)), np.uint8)
         self.states: npt.NDArray[np.uint64] = np.empty((REPLICAS, 4), np.uint64)
         initialize(self.spins, self.states, task)
 
     def advance(self, mcs: int) -> None:
         touched, neighbors = self.tables.touching(self.task), self.tables.measured.neighbors
-        advance(self.spins, self.states, self.task, touched, neighbors, mcs)
+        advance(self.spins, self.states, self.task, touched, neighbors, self.metropolis, mcs)
 
     def add_sample(self, sample: int) -> None:
         features, histogram = self.sums.features, self.sums.histogram

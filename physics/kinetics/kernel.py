@@ -120,7 +120,7 @@ class AdatomKernel(ModelKernel):
 
     def __post_init__(self) -> None:
         local = self.schedule.update == "local" and not self.schedule.tempering_mcs
-        local = local and self.schedule.rule != "demon"
+        local = local and self.schedule.rule in {"auto", "heat_bath"}
         if not local or SAMPLES in self.keep:
             raise RequestError(
                 "adatom models support only local updates without tempering, and keep only spins",

@@ -76,11 +76,11 @@ class SlabKernel(ModelKernel):
             ("keep", list(self.keep), [[], [RESTART]]),
             ("tempering_mcs", schedule.tempering_mcs, [0]),
             ("update", schedule.update, ["local"]),
-            ("rule", schedule.rule, ["auto", "heat_bath"]),
+            ("rule", schedule.rule, ["auto", "heat_bath", "metropolis"]),
         ):
             if came not in allowed:
                 raise RequestError(
-                    "a slab supports only local heat-bath updates, without tempering and keep",
+                    "a slab supports only local updates without demons, tempering and keep",
                     came=f"{name} = {json.dumps(came)}",
                     allowed=f"{name} = {json.dumps(allowed[0])}",
                 )

@@ -1,5 +1,6 @@
 """Random bonds: one draw a bond, disorder averages against every arrangement of 4×4 spins."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,11 +21,16 @@ from latticescape.physics import (
     triangular,
 )
 from latticescape.physics.exact.enumeration import enumerate_states
+from latticescape.physics.kernels.kernel import Rule
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel, sample
 from latticescape.physics.kernels.multispin.bond_disorder import advance_site_tables, site_terms
 from latticescape.physics.kernels.multispin.heat_bath import visits
 from latticescape.physics.kernels.multispin.simd import aligned
-from latticescape.physics.kernels.multispin.thresholds import seed_state, thresholds
+from latticescape.physics.kernels.multispin.thresholds import (
+    metropolis_thresholds,
+    seed_state,
+    thresholds,
+)
 from latticescape.physics.models.bond_disorder import DISTRIBUTIONS, RandomBonds
 from latticescape.sweeps import Sweep
 from tests.support.statistics import Deviation, deviations, root_mean_square, seed_of, seeds_of
@@ -173,8 +179,10 @@ CASES: list[tuple[Ising, Lattice, dict[str, float]]] = [
 
 
 @pytest.mark.statistical
+@pytest.mark.parametrize("rule", ["heat_bath", "metropolis"])
 @pytest.mark.parametrize("kernel", ["lanes", "reference"])
-def test_lanes_and_reference_agree_with_enumeration(kernel: str) -> None:
+def test_lanes_and_reference_agree_with_enumeration(kernel: str, rule: Rule) -> None:
+    schedule = replace(SCHEDULE, rule=rule)
     found: list[Deviation] = []
     for place, (model, lattice, point) in enumerate(CASES):
         own = replace(model, realisation=point["realisation"])
@@ -182,7 +190,7 @@ def test_lanes_and_reference_agree_with_enumeration(kernel: str) -> None:
         swept = {name: value for name, value in point.items() if name != "realisation"}
         for again in range(4):
             seed = seed_of(33, place, again)
-            found += deviations(own, lattice, swept, SCHEDULE, states, seed, kernel=kernel)
+            found += deviations(own, lattice, swept, schedule, states, seed, kernel=kernel)
     z = [deviation.z for deviation in found]
     print(f"{len(z)} values, rms z {root_mean_square(z):.3f}, worst {max(map(abs, z)):.2f}")
     assert len(z) > 240
@@ -213,11 +221,13 @@ def test_six_neighbours_run_in_lanes_and_with_signs_alone_any(
     assert LatticeKernel(lattice, model, SCHEDULE, tuple(AXES)).name == kernel
 
 
+@pytest.mark.parametrize("rule", ["heat_bath", "metropolis"])
 @pytest.mark.parametrize("name", TABLES)
-def test_a_points_bits_depend_on_its_own_bonds_alone(name: str) -> None:
+def test_a_points_bits_depend_on_its_own_bonds_alone(name: str, rule: Rule) -> None:
     """In any company."""
     points = {"T": np.linspace(0.01, 4.0, 11), "realisation": np.arange(11.0) % 4}
-    seeds, model, schedule = seeds_of(34, points=11), Ising(bonds=TABLES[name]), Schedule(5, 6, 2)
+    seeds, model = seeds_of(34, points=11), Ising(bonds=TABLES[name])
+    schedule = Schedule(5, 6, 2, rule=rule)
     whole = sample(model, square(5), points, schedule, seeds)
     for chosen in ([3], [10, 2, 5], list(range(10, -1, -1))):
         axes = {name: axis[chosen] for name, axis in points.items()}
@@ -226,10 +236,13 @@ def test_a_points_bits_depend_on_its_own_bonds_alone(name: str) -> None:
         assert np.array_equal(part.moment_sum, whole.moment_sum[chosen])
 
 
-def test_the_width_of_a_register_changes_no_bit() -> None:
+@pytest.mark.parametrize(("numbers", "bits"), [(thresholds, 32), (metropolis_thresholds, 33)])
+def test_the_width_of_a_register_changes_no_bit(
+    numbers: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], bits: int
+) -> None:
     rng, lattice = np.random.default_rng(3), triangular(4)
     visited = visits(lattice.neighbors(1))
-    terms = site_terms(thresholds(rng.random((8, lattice.sites, 64))))
+    terms = site_terms(numbers(rng.random((8, lattice.sites, 64))), bits)
     found = []
     for width in (4, 8):
         spins, state = aligned((lattice.sites, 8)), seed_state(seeds_of(35, points=8))

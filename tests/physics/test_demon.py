@@ -1,6 +1,7 @@
 """Demons: each account pays for any flip, words are on their own, and no cycle holds a replica."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +20,18 @@ from latticescape.physics import (
 )
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
-from latticescape.physics.kernels.multispin import demon, demon_exchange
+from latticescape.physics.kernels.multispin import demon, demon_exchange, heat_bath
 from latticescape.physics.kernels.multispin.accounts import digits_of
 from latticescape.physics.kernels.multispin.demon import demon_rule, reach_of
 from latticescape.physics.kernels.multispin.demon_exchange import exchange_accounts
 from latticescape.physics.kernels.multispin.exchange import bond_table, first_order
 from latticescape.physics.kernels.multispin.heat_bath import STRIP, visits
 from latticescape.physics.kernels.multispin.simd import aligned
-from latticescape.physics.kernels.multispin.thresholds import Words, seed_state
+from latticescape.physics.kernels.multispin.thresholds import (
+    Words,
+    metropolis_planes,
+    seed_state,
+)
 
 DEMON = Schedule(10, 10, 2, rule="demon", demon_period=4)
 J = np.array([1.0, 0.5, -1.0, 2.0, 0.0, 1.0, -0.3, 1.0])
@@ -85,17 +90,23 @@ def test_an_account_can_pay_for_any_flip(z: int) -> None:
     assert reach <= 2**digits
 
 
-@pytest.mark.parametrize("period", [1, 9])
+@pytest.mark.parametrize("period", [0, 1, 9], ids=["metropolis", "demon 1", "demon 9"])
 def test_no_cycle_holds_replicas_of_a_small_lattice(period: int) -> None:
     """Without sleep 2 % of them stay for ever where every flip is free: 15 % too many at the
     highest energy."""
     lattice, T, steps = square(3), 4.0, 6_000
-    rule = demon_rule(np.full((1, 8), -4 / T), [4], None, period)
     neighbors, spins, state = lattice.neighbors(1), aligned((9, 8)), state_of(5)
+    if period:
+        demons = demon_rule(np.full((1, 8), -4 / T), [4], None, period)
+        step = partial(demon.advance, spins, visits(neighbors), demons, state, 1)
+    else:
+        up = 1 / (1 + np.exp(-4 * (np.arange(5) - 2) / T))
+        metropolis = heat_bath.rule(metropolis_planes(np.repeat(up[:, None], 8, axis=1)), [4])
+        step = partial(heat_bath.advance, spins, visits(neighbors), metropolis, state, 1)
     spins[...] = np.random.default_rng(1).integers(0, 2**64, spins.shape, dtype=np.uint64)
     counts = np.zeros(512)
     for _ in range(steps):
-        demon.advance(spins, visits(neighbors), rule, state, 1)
+        step()
         bits = np.unpackbits(spins.view(np.uint8).reshape(9, -1), axis=1)
         counts += np.bincount(2 ** np.arange(9) @ bits, minlength=512)
     states = 2 * ((np.arange(512)[:, None] >> np.arange(9)) & 1) - 1
@@ -113,6 +124,7 @@ def test_demons_are_part_of_the_digest_only_where_they_are_asked_for() -> None:
     table = Schedule(10, 10, 2, rule="heat_bath", demon_period=4).table
     assert table["rule"] == "heat_bath"
     assert "demon_period" not in table
+    assert "demon_period" not in Schedule(10, 10, 2, rule="metropolis").table
     table = Schedule(10, 10, 2, demon_period=2).table
     assert (table["rule"], table["demon_period"]) == ("auto", 2)
 
@@ -129,9 +141,10 @@ def test_demons_are_part_of_the_digest_only_where_they_are_asked_for() -> None:
         ),
         (square(4), Ising(), Schedule(1, 2, 1, rule="demon", demon_period=17), "1 to 16"),
         (square(4), Ising(), Schedule(1, 2, 20, demon_period=17), "1 to 16"),
+        (Lattice("square", (4, 5)), Ising(), Schedule(1, 2, 1, rule="metropolis"), "by heat bath"),
     ],
 )
-def test_what_cannot_have_demons_is_refused(
+def test_what_cannot_have_a_rule_is_refused(
     lattice: Lattice, model: Model, schedule: Schedule, words: str
 ) -> None:
     with pytest.raises(RequestError, match=words):
@@ -197,6 +210,8 @@ def test_every_point_chooses_its_own_rule() -> None:
         (square(4), Ising(), Schedule(1, 2, 7, demon_period=4), "T", "demons of period 4"),
         (square(4), Ising(J2=0.1), Schedule(1, 2, 8), "T", "heat bath"),
         (square(4), Ising(), Schedule(1, 2, 8, rule="heat_bath"), "T", "heat bath"),
+        (square(4), Ising(), Schedule(1, 2, 8, rule="metropolis"), "TH", "Metropolis"),
+        (square(4), PairAlloy(x=0.5, w1=0.1), Schedule(1, 2, 8, rule="metropolis"), "T", "Metrop"),
         (square(4), Ising(), Schedule(1, 2, 8, update="cluster"), "T", "Swendsen–Wang"),
         (square(4), PairAlloy(x=0.5, w1=0.1), Schedule(1, 2, 8), "T", "demons of period 8"),
         (square(4), PairAlloy(x=0.5, w1=0.1), Schedule(1, 2, 2), "T", "Metropolis filter"),
@@ -219,8 +234,9 @@ def test_a_short_schedule_has_the_same_rule() -> None:
 
 def test_schedules_that_cannot_be_are_refused() -> None:
     with pytest.raises(RequestError, match=r"schedule\.rule is unknown.*auto | heat_bath | demon"):
-        Schedule(1, 2, 1, rule="metropolis")  # type: ignore[arg-type]
+        Schedule(1, 2, 1, rule="glauber")  # type: ignore[arg-type]
     with pytest.raises(RequestError, match=r"demon_period is out of range \(came: 0"):
         Schedule(1, 2, 1, rule="demon", demon_period=0)
-    with pytest.raises(RequestError, match="not for clusters"):
-        Schedule(1, 2, 1, rule="demon", update="cluster")
+    for rule in ("demon", "metropolis"):
+        with pytest.raises(RequestError, match=f"{rule}.*not clusters"):
+            Schedule(1, 2, 1, rule=rule, update="cluster")

@@ -1,6 +1,7 @@
 """The lanes: words and replicas on their own, both widths the same bits, and the exact torus."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -20,16 +21,22 @@ from latticescape.physics import (
     sample,
 )
 from latticescape.physics.exact.closed_forms import kaufman
-from latticescape.physics.kernels.kernel import complete
+from latticescape.physics.kernels.kernel import Rule, complete
 from latticescape.physics.kernels.lattice_kernel import kernel_of, parameters_used
 from latticescape.physics.kernels.multispin.counting import (
     count_classes,
     count_unlike,
     count_up,
 )
-from latticescape.physics.kernels.multispin.heat_bath import advance, rule, visits
+from latticescape.physics.kernels.multispin.heat_bath import advance, is_symmetric, rule, visits
 from latticescape.physics.kernels.multispin.simd import native_width
-from latticescape.physics.kernels.multispin.thresholds import PLANES, seed_state, threshold_planes
+from latticescape.physics.kernels.multispin.thresholds import (
+    PLANES,
+    Words,
+    metropolis_planes,
+    seed_state,
+    threshold_planes,
+)
 from latticescape.physics.kernels.observables import observe
 from latticescape.physics.lattices.lattice import cubic, honeycomb, square, triangular
 from tests.support.statistics import seed_of
@@ -67,29 +74,31 @@ def test_counts_in_the_lanes_are_plain_counts(lattice: Lattice) -> None:
         assert np.array_equal(found[:, replica, word], plain)
 
 
-def evolved(
-    lattice: Lattice, tables: np.ndarray, shells: list[int], width: tuple[int, ...], fold: bool
-):
+def evolved(lattice: Lattice, planes: Words, shells: list[int], width: tuple[int, ...], fold: bool):
     neighbors = np.hstack([lattice.neighbors(k + 1) for k in range(len(shells))])
     spins, seeds = spins_of(lattice, 2), np.stack([seed_of(3, word) for word in range(8)])
     state = seed_state(seeds)
-    table = rule(threshold_planes(tables), shells, width, fold)
+    table = rule(planes, shells, width, fold)
     advance(spins, visits(neighbors), table, state, 5)
     return spins, state
 
 
 @pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: lattice.kind)
 @pytest.mark.parametrize("field", [0.0, 0.3])
-def test_width_and_mirroring_change_speed_alone(lattice: Lattice, field: float) -> None:
+@pytest.mark.parametrize("planes_of", [threshold_planes, metropolis_planes])
+def test_width_and_mirroring_change_speed_alone(
+    lattice: Lattice, field: float, planes_of: Callable[[np.ndarray], Words]
+) -> None:
     z = lattice.coordination
     ups = np.arange(z + 1)[:, None]
     temperatures = np.linspace(1.0, 4.0, 8)
-    tables = 1 / (1 + np.exp(-2 * (2 * ups - z + field) / temperatures))
-    first, state = evolved(lattice, tables, [z], native_width(), fold=False)
+    planes = planes_of(1 / (1 + np.exp(-2 * (2 * ups - z + field) / temperatures)))
+    assert is_symmetric(planes, [z]) == (field == 0)
+    first, state = evolved(lattice, planes, [z], native_width(), fold=False)
     # The other width with one lattice: what is emitted differs in the length of vectors alone.
     widths = [native_width(), *[OTHER_WIDTH][: lattice.kind == "triangular"]]
     for width, fold in itertools.product(widths, (False, True)):
-        again, other = evolved(lattice, tables, [z], width, fold)
+        again, other = evolved(lattice, planes, [z], width, fold)
         assert np.array_equal(first, again)
         assert np.array_equal(state, other)
 
@@ -131,16 +140,20 @@ COMPANIES: list[tuple[Model, Lattice, dict[str, list[float]]]] = [
 ]
 
 
-@pytest.mark.parametrize("company", COMPANIES, ids=lambda c: f"{c[0].kind}-{c[1].kind}")
+@pytest.mark.parametrize(
+    ("company", "rule"),
+    [*((company, "auto") for company in COMPANIES), *((c, "metropolis") for c in COMPANIES[:3])],
+    ids=lambda c: c if isinstance(c, str) else f"{c[0].kind}-{c[1].kind}",
+)
 def test_a_points_bits_do_not_depend_on_its_companions(
-    company: tuple[Model, Lattice, dict[str, list[float]]],
+    company: tuple[Model, Lattice, dict[str, list[float]]], rule: Rule
 ) -> None:
-    whole = _sampled(company, list(range(9)))
+    whole = _sampled(company, list(range(9)), rule)
 
     @settings(max_examples=15, deadline=None, database=None)
     @given(order=st.permutations(range(9)), cut=st.integers(1, 8))
     def parts_are_the_whole(order: list[int], cut: int) -> None:
-        parts = [_sampled(company, part) for part in (order[:cut], order[cut:])]
+        parts = [_sampled(company, part, rule) for part in (order[:cut], order[cut:])]
         for name, values in whole.items():
             again = np.concatenate([part[name] for part in parts])
             assert again.tobytes() == values[order].tobytes(), name
@@ -149,13 +162,13 @@ def test_a_points_bits_do_not_depend_on_its_companions(
 
 
 def _sampled(
-    company: tuple[Model, Lattice, dict[str, list[float]]], chosen: list[int]
+    company: tuple[Model, Lattice, dict[str, list[float]]], chosen: list[int], rule: Rule
 ) -> dict[str, np.ndarray]:
     model, lattice, points = company
     axes = {name: np.array([values[i] for i in chosen]) for name, values in points.items()}
     seeds = np.stack([seed_of(4, i) for i in chosen])
     assert kernel_of(model, lattice, frozenset(axes)) == "lanes"
-    sums = sample(model, lattice, axes, Schedule(3, 4, 2), seeds)
+    sums = sample(model, lattice, axes, Schedule(3, 4, 2, rule=rule), seeds)
     full = complete(model, axes, len(chosen))
     return observe(sums, model.coefficients(full, sums.features), full["T"])
 

@@ -24,6 +24,8 @@ from latticescape.physics.kernels.multispin.thresholds import (
     FRESH,
     PLANES,
     WARM_UP,
+    metropolis_planes,
+    metropolis_thresholds,
     seed_state,
     threshold_planes,
 )
@@ -112,6 +114,17 @@ def heat_bath(spins: Words, neighbors: npt.NDArray[np.int32], thresholds: Words,
     return spins_of(bits)
 
 
+def metropolis(spins: Words, neighbors: npt.NDArray[np.int32], numbers: Words, u: Numbers):
+    """The same where 63 of 64 flips to the more probable state are made, and others where u < t."""
+    bits, word = lane_bits(spins), np.arange(WORDS)[:, None]
+    for step, drawn in enumerate(u):
+        site = step % len(bits)
+        up = bits[neighbors[site]].sum(axis=0)
+        t, favoured = numbers[up, word] >> np.uint64(1), numbers[up, word] & np.uint64(1)
+        bits[site] ^= drawn < np.where(bits[site] == favoured, t, UNIT - UNIT // 64)
+    return spins_of(bits)
+
+
 SEEDS = arrays(np.uint64, (WORDS, 4), elements=st.integers(0, 2**64 - 1))
 THRESHOLDS = arrays(np.uint64, (5, WORDS), elements=st.integers(1, UNIT - 1))
 
@@ -123,18 +136,25 @@ def mirrored(thresholds: Words) -> Words:
 
 
 @settings(max_examples=30, deadline=None)
-@given(seeds=SEEDS, thresholds=THRESHOLDS, symmetric=st.booleans())
-def test_the_kernels_spins_are_predicted(seeds: Words, thresholds: Words, symmetric: bool) -> None:
+@given(seeds=SEEDS, thresholds=THRESHOLDS, symmetric=st.booleans(), by_metropolis=st.booleans())
+def test_the_kernels_spins_are_predicted(
+    seeds: Words, thresholds: Words, symmetric: bool, by_metropolis: bool
+) -> None:
     lattice, mcs = square(4), 3
     t = mirrored(thresholds) if symmetric else thresholds
     spins = np.random.default_rng(1).integers(0, 2**64, (lattice.sites, WORDS), dtype=np.uint64)
     u = drawn(seeds, mcs * lattice.sites)
-    expected = heat_bath(spins, lattice.neighbors(1), t, u)
+    if by_metropolis:
+        planes = metropolis_planes(t / UNIT)
+        expected = metropolis(spins, lattice.neighbors(1), metropolis_thresholds(t / UNIT), u)
+    else:
+        planes = threshold_planes(t / UNIT)
+        expected = heat_bath(spins, lattice.neighbors(1), t, u)
     state = seed_state(seeds)
     advance(
         spins,
         visits(lattice.neighbors(1), range(lattice.sites)),
-        rule(threshold_planes(t / UNIT), [4]),
+        rule(planes, [4]),
         state,
         mcs,
     )

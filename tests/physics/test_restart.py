@@ -37,6 +37,12 @@ CASES = {
     "single flips": (square(8), Ising(), {"T": WIDE, "H": [0.0, 0.1]}, {}),
     "demons": (square(7), Ising(), {"T": T, "H": [0.0, 0.1]}, {"rule": "demon"}),
     "some demons": (square(7), Ising(), {"T": T, "H": [0.0, 0.1]}, {"demon_period": 3}),
+    "metropolis": (
+        honeycomb(4),
+        Ising(J=[1.0, 0.2, -0.1]),
+        {"T": T, "H": [0.0, 0.1]},
+        {"rule": "metropolis", "tempering_mcs": 3},
+    ),
     "two shells": (honeycomb(4), Ising(J2=0.2), {"T": T}, {}),
     "pairs": (square(8), PairAlloy(w1=-0.3), {"x": [0.25, 0.5, 0.75]}, {}),
     "two shells of pairs": (triangular(6), PairAlloy(w1=-0.3, w2=0.1), {"x": [0.25, 0.5]}, {}),

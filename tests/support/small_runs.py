@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -59,6 +59,7 @@ RUNS = {
     "square, no field": SmallRun(Ising(), square(6), COLD),
     "square, two shells": SmallRun(Ising(J2=0.3), square(5), FIELD),
     "square, four shells": SmallRun(Ising(J=[1.0, 0.3, -0.2, 0.1]), square(5), FIELD),
+    "square, Metropolis": SmallRun(Ising(), square(6), FIELD, replace(SHORT, rule="metropolis")),
     "square, random bonds": SmallRun(Ising(bonds=BONDS, realisation=0), square(5), FIELD),
     "square, random signs": SmallRun(Ising(bonds=SIGNS, realisation=0), square(5), FIELD),
     "triangular": SmallRun(Ising(), triangular(5), FIELD),

@@ -37,6 +37,7 @@ from latticescape.physics.kernels.multispin.heat_bath import HeatBathRule, rule,
 from latticescape.physics.kernels.multispin.simd import WORDS, aligned
 from latticescape.physics.kernels.multispin.thresholds import (
     Words,
+    metropolis_planes,
     seed_state,
     threshold_planes,
 )
@@ -270,13 +271,21 @@ class MultispinBatch(Batch):
 class HeatBathBatch(MultispinBatch):
     """Eight points with heat-bath single flips."""
 
+    metropolis = False
+
     def prepare(self) -> None:
-        self.rule = flip_rule(self.tables, self.tasks)
+        self.rule = flip_rule(self.tables, self.tasks, metropolis=self.metropolis)
         draw_spins(self.spins, self.state, *start_masks(self.tasks))
 
     def advance(self, mcs: int) -> None:
         visited, words = self.tables.visits, self.points
         heat_bath.advance(self.spins, visited, self.rule, self.state, mcs, words=words)
+
+
+class MetropolisBatch(HeatBathBatch):
+    """Eight points with Metropolis single flips."""
+
+    metropolis = True
 
 
 class DemonBatch(MultispinBatch):
@@ -360,7 +369,7 @@ def _moves(tables: MultispinTables, task: Task) -> tuple[type[MultispinBatch], b
     field = bool(_field(tables, task, _pair_energy_steps(tables, task)))
     if tables.demons_pay(exchange=False, field=field):
         return DemonBatch, field
-    return HeatBathBatch, False
+    return (MetropolisBatch if tables.rule == "metropolis" else HeatBathBatch), False
 
 
 def dynamics_of(points: int, spins: Words, state: Words, order: Words | None = None) -> Words:
@@ -415,9 +424,11 @@ def arrange(spins: Any, word: Any, seed: Any, n_species1: Any) -> None:
             spins[site, word] |= np.uint64(plain[site]) << np.uint64(replica)
 
 
-def flip_rule(tables: MultispinTables, tasks: Sequence[Task]) -> HeatBathRule:
+def flip_rule(
+    tables: MultispinTables, tasks: Sequence[Task], *, metropolis: bool = False
+) -> HeatBathRule:
     """P(up) = 1 / (1 + exp(ΔE/T)) by the number of up neighbours in the first shells, and what the
-    others let through."""
+    others let through; or Metropolis' rule for the same energies."""
     up = [_probabilities(tables, task) for task in tasks]
     # ΔE/T of each unlike neighbour more, by coupling.
     steps = [
@@ -426,7 +437,7 @@ def flip_rule(tables: MultispinTables, tasks: Sequence[Task]) -> HeatBathRule:
         for further in [_pair_energy_steps(tables, task)]
     ]
     return rule(
-        threshold_planes(np.stack(up, axis=-1)),
+        (metropolis_planes if metropolis else threshold_planes)(np.stack(up, axis=-1)),
         tables.sizes[:HEAT_BATH],
         filters=(tables.sizes[HEAT_BATH:], np.stack(steps, axis=-1)),
     )

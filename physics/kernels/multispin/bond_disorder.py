@@ -18,7 +18,12 @@ from latticescape.physics.kernels.multispin.batches import (
     start_masks,
 )
 from latticescape.physics.kernels.multispin.counting import count_up
-from latticescape.physics.kernels.multispin.heat_bath import HeatBathRule, Signs, advance
+from latticescape.physics.kernels.multispin.heat_bath import (
+    HeatBathRule,
+    Signs,
+    advance,
+    metropolis,
+)
 from latticescape.physics.kernels.multispin.simd import (
     I64,
     WORDS,
@@ -37,6 +42,7 @@ from latticescape.physics.kernels.multispin.thresholds import (
     draw,
     linear,
     load_state,
+    metropolis_thresholds,
     passed,
     products,
     store_state,
@@ -113,6 +119,11 @@ class DisorderedBatch(MultispinBatch):
         draw_spins(self.spins, self.state, *start_masks(self.tasks))
 
     @property
+    def metropolis(self) -> bool:
+        """Whether flips follow Metropolis' rule."""
+        return self.tables.rule == "metropolis"
+
+    @property
     def order(self) -> Sites:
         """The sites in the order of a sweep."""
         visited: Sites = self.tables.visits[:, 0] // WORDS
@@ -141,7 +152,9 @@ class SiteTableBatch(DisorderedBatch):
     def terms(self) -> Terms:
         """The tables of all sites, in the order of a sweep."""
         own = zip(self.tasks, self.weights, strict=True)
-        return site_terms(np.stack([thresholds(_up(self.disorder, *o)[self.order]) for o in own]))
+        numbers = metropolis_thresholds if self.metropolis else thresholds
+        found = np.stack([numbers(_up(self.disorder, *o)[self.order]) for o in own])
+        return site_terms(found, PLANES + self.metropolis)
 
     def advance(self, mcs: int) -> None:
         advance_site_tables(self.spins, self.tables.visits, self.terms, self.state, mcs)
@@ -162,6 +175,7 @@ class SignedBondBatch(DisorderedBatch):
                 )
                 for task, s in zip(self.tasks, strength, strict=True)
             ],
+            metropolis=self.metropolis,
         )
 
     @cached_property
@@ -276,34 +290,37 @@ def _steps(tables: DisorderedTables, task: Task, weights: Integers) -> tuple[Flo
     return x, factors
 
 
-def site_terms(t: npt.NDArray[np.uint32]) -> Terms:
-    """Coefficients of every site's thresholds, (sites, 32, 2^z) bytes, bit w of a byte point w's.
+def site_terms(t: npt.NDArray[Any], planes: int = PLANES) -> Terms:
+    """Coefficients of every site's thresholds, (sites, planes, 2^z) bytes, bit w of a byte point
+    w's.
 
     Parameters
     ----------
     t
-        (8, sites, 2^z), from :func:`thresholds`: bit j of a class's number is
-        whether neighbour j is up. Overwritten.
+        (8, sites, 2^z), from :func:`thresholds` or :func:`metropolis_thresholds`: bit j of a
+        class's number is whether neighbour j is up. Overwritten.
+    planes
+        Bits of each of these numbers.
     """
     for place in range(t.shape[-1].bit_length() - 1):
         half = t.reshape(*t.shape[:2], -1, 2, 2**place)
         half[..., 1, :] ^= half[..., 0, :]
-    terms = np.empty((t.shape[1], PLANES, t.shape[2]), np.uint8)
+    terms = np.empty((t.shape[1], planes, t.shape[2]), np.uint8)
     pack_planes(t, terms)
     return terms
 
 
 @compiled
 def pack_planes(t: Any, terms: Any) -> None:
-    """Gather bit 31 − k of the eight points' numbers in a byte, for every plane k."""
+    """Gather a bit of the eight points' numbers in a byte, for every plane from the highest on."""
     for site in range(terms.shape[0]):
         for plane in range(terms.shape[1]):
-            place = np.uint32(terms.shape[1] - 1 - plane)
+            place = np.uint64(terms.shape[1] - 1 - plane)
             for term in range(terms.shape[2]):
-                byte = np.uint32(0)
+                byte = np.uint64(0)
                 for word in range(t.shape[0]):
-                    bit = (t[word, site, term] >> place) & np.uint32(1)
-                    byte |= bit << np.uint32(word)
+                    bit = (np.uint64(t[word, site, term]) >> place) & np.uint64(1)
+                    byte |= bit << np.uint64(word)
                 terms[site, plane, term] = byte
 
 
@@ -331,22 +348,20 @@ def advance_site_tables(
         Words of a register; changes only speed.
     """
     zeros = native_width() if width is None else width
-    around = (0,) * (visited.shape[1] - 1)
+    kinds = ((0,) * (visited.shape[1] - 1), (0,) * (terms.shape[1] - PLANES))
     for part in range(WORDS // len(zeros)):
-        site_table_heat_bath(spins, visited, terms, state, part, mcs, zeros, around)
+        site_table_flips(spins, visited, terms, state, part, mcs, zeros, kinds)
 
 
 @compiled
-def site_table_heat_bath(
-    spins: Any, visited: Any, terms: Any, state: Any, part: Any, mcs: Any, width: Any, around: Any
+def site_table_flips(
+    spins: Any, visited: Any, terms: Any, state: Any, part: Any, mcs: Any, width: Any, kinds: Any
 ) -> None:
-    """Update all sites ``mcs`` times by heat bath with per-site tables, in one register's words."""
+    """Update all sites ``mcs`` times with per-site tables, for the words of one register."""
     generator = load_state(state, part, width)
     for _ in range(mcs):
         for visit in range(visited.shape[0]):
-            generator = update_from_site_table(
-                spins, visited, visit, terms, part, generator, around
-            )
+            generator = update_from_site_table(spins, visited, visit, terms, part, generator, kinds)
     store_state(state, part, generator)
 
 
@@ -359,11 +374,11 @@ def update_from_site_table(
     terms: Any,
     part: Any,
     generator: Any,
-    around: Any,
+    kinds: Any,
 ) -> Any:
-    """Draw one site anew; returns the generators."""
-    words, z = generator.dtype.words, len(around)
-    signature = generator(spins, visited, visit, terms, part, generator, around)
+    """Draw or flip one site; returns the generators."""
+    words, z, certain = generator.dtype.words, len(kinds[0]), len(kinds[1])
+    signature = generator(spins, visited, visit, terms, part, generator, kinds)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         e = Emitter(context, builder, words)
@@ -372,15 +387,21 @@ def update_from_site_table(
         row = builder.mul(args[2], ir.Constant(I64, 1 + z))
         site, *others = indices(builder, table, row, 1 + z)
         masks = products(e, [e.load(column, place) for place in others], 2**z - 1)
-        start = builder.mul(args[2], ir.Constant(I64, PLANES * 2**z))
+        start = builder.mul(args[2], ir.Constant(I64, (PLANES + certain) * 2**z))
         own = builder.gep(pointer(context, builder, terms, args[3]), [start])
 
         def load(plane: int, term: int) -> Any:
             return e.spread(own, plane * 2**z + term, args[4])
 
+        def chosen(plane: int) -> Any:
+            return linear(e, load, plane, 0, masks)
+
         fresh, after = draw(e, unpack(builder, args[5], 4))
-        trial = Trial(lambda k: linear(e, load, k, 0, masks), fresh, e.zero)
-        e.store(passed(e, [trial], HOT)[0], column, site)
+        if certain:
+            new = metropolis(e, e.load(column, site), chosen, fresh, HOT)
+        else:
+            (new,) = passed(e, [Trial(chosen, fresh, e.zero)], HOT)
+        e.store(new, column, site)
         return pack(context, builder, sig.return_type, after)
 
     return signature, codegen

@@ -1,4 +1,4 @@
-"""Multispin coding of heat-bath single flips: 64 replicas of each of eight points at once.
+"""Multispin coding of single flips by heat bath or Metropolis' rule: 64 replicas of eight points.
 
 Layout
     ``spins: uint64[sites, 8]``: word w of a row is point w, bit r is replica r.
@@ -9,9 +9,15 @@ One update of a site
        Where bonds have a sign, neighbours over negative ones count as turned over.
     3. With more than two couplings, a change has to pass the others' filters as well
        (:func:`filtered`), each with a draw of its own.
+Metropolis' rule
+    A flip is attempted with probability 63/64, and made with probability min(1, exp(−ΔE/T)). The
+    thresholds of a class are those of the flip to its less probable state; one more bit plane of
+    the table tells which one that is. The other flip needs no comparison (:func:`metropolis`).
+    If it were always made, a sweep in a fixed order would move some spins along a cycle for ever.
 Symmetric tables
     Where t[z - n] = 2^32 - t[n] in every word of a register, u and the count are mirrored together
-    (u -> ~u), which halves the classes and gives the same bits.
+    (u -> ~u), which halves the classes and gives the same bits. So does t[z - n] = t[n] with
+    Metropolis' rule.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,6 +48,7 @@ from latticescape.physics.kernels.multispin.simd import (
 from latticescape.physics.kernels.multispin.thresholds import (
     PLANES,
     Load,
+    Planes,
     Trial,
     Words,
     draw,
@@ -67,6 +74,9 @@ STRIP = 2048
 # Bit planes without a test: 512 replicas are mostly decided after them. Changes only speed.
 HOT = 12
 
+# The same with Metropolis' rule, where some replicas need no comparison.
+FEW_HOT = 11
+
 # Bit planes of the filters without a test: few replicas change. Changes only speed.
 FILTER_HOT = 10
 
@@ -75,8 +85,8 @@ FILTER_HOT = 10
 class HeatBathRule:
     """Class tables in the form the kernel reads: for each register its terms and symmetry.
 
-    ``shells``, ``filters`` and ``width`` are tuples of zeros: their lengths are compile-time
-    numbers.
+    ``shells``, ``filters``, ``width`` and ``metropolis`` (empty with heat bath) are tuples of
+    zeros: their lengths are compile-time numbers.
     """
 
     shells: tuple[tuple[int, ...], ...]
@@ -85,6 +95,7 @@ class HeatBathRule:
     terms: tuple[Words, ...]
     symmetric: tuple[tuple[int, ...], ...]
     filter_terms: tuple[Words, ...]
+    metropolis: tuple[int, ...]
 
 
 def rule(
@@ -94,9 +105,10 @@ def rule(
     fold: bool = True,
     filters: tuple[Sequence[int], Floats] = ((), np.empty((0, WORDS))),
 ) -> HeatBathRule:
-    """Prepare threshold planes (32, classes, 8) for shells of z1 (and z2) neighbours.
+    """Prepare planes of thresholds for shells of z1 (and z2) neighbours.
 
-    ``filters`` are the sizes and steps of :func:`filter_terms`; ``width`` and
+    (32, classes, 8) planes of P(up) make a heat bath, the 33 of :func:`metropolis_planes`
+    Metropolis' rule. ``filters`` are the sizes and steps of :func:`filter_terms`; ``width`` and
     ``fold`` change only speed, never a bit.
     """
     zeros = native_width() if width is None else width
@@ -116,13 +128,19 @@ def rule(
         terms=tuple(aligned_copy(t) for t in terms),
         symmetric=tuple((0,) * int(s) for s in even),
         filter_terms=tuple(aligned_copy(further[:, k : k + words]) for k in range(0, WORDS, words)),
+        metropolis=(0,) * (len(planes) - PLANES),
     )
 
 
 def is_symmetric(planes: Words, shells: Sequence[int]) -> bool:
-    """Whether t[z − n] = 2^32 − t[n] in every word, for one shell of 3, 4 or 6 neighbours."""
+    """Whether t[z − n] = 2^32 − t[n] in every word, for one shell of 3, 4 or 6 neighbours; with
+    Metropolis' rule t[z − n] = t[n], of the flip in the other direction."""
     if len(shells) != 1 or shells[0] not in FOLDS:
         return False
+    if len(planes) > PLANES:
+        mirrored = planes[:, ::-1].copy()
+        mirrored[PLANES] = ~mirrored[PLANES]
+        return bool(np.all((planes == mirrored)[:, : (shells[0] + 1) // 2]))
     places = np.arange(PLANES, dtype=np.uint64)[::-1, None, None]
     t = np.sum((planes & np.uint64(1)) << places, axis=0)
     return bool(np.all(t + t[::-1] == np.uint64(2**PLANES)))
@@ -203,7 +221,8 @@ def arguments(
 ) -> tuple[Any, ...]:
     """What :func:`heat_bath` takes for the words of one register."""
     tables = (table.terms[part], table.filter_terms[part], signs)
-    kinds = (table.shells, table.filters, table.symmetric[part], (0,) * bool(signs.size))
+    signed = (0,) * bool(signs.size)
+    kinds = (table.shells, table.filters, table.symmetric[part], signed, table.metropolis)
     return spins, visited, tables, state, part, mcs, table.width, kinds
 
 
@@ -238,7 +257,7 @@ def update(
     kinds: Any,
 ) -> Any:
     """Draw one site anew; returns the generators."""
-    words, (shells, further, mirrored, signed) = generator.dtype.words, kinds
+    words, (shells, further, mirrored, signed, certain) = generator.dtype.words, kinds
     sizes, filters = [len(s) for s in shells], [len(s) for s in further]
     z = sum(sizes) + sum(filters)
     signature = generator(spins, visited, visit, tables, part, generator, kinds)
@@ -259,15 +278,28 @@ def update(
             bits = [e.xor(bit, e.spread(own, k, args[4])) for k, bit in enumerate(bits)]
         batches = split(bits, [*sizes, *filters])
         fresh, after = draw(e, unpack(builder, args[5], 4))
-        chosen = _chooser(e, batches[: len(sizes)], len(mirrored) > 0, heat)
-        new = passed(e, [Trial(chosen, fresh, e.zero)], HOT)[0]
+        turned = PLANES if len(certain) else 0
+        chosen = _chooser(e, batches[: len(sizes)], len(mirrored) > 0, heat, turned)
+        old = e.load(column, site)
+        if len(certain):
+            new = metropolis(e, old, chosen, fresh, FEW_HOT)
+        else:
+            new = passed(e, [Trial(chosen, fresh, e.zero)], HOT)[0]
         if filters:
-            old = e.load(column, site)
             new, after = filtered(e, old, new, batches[len(sizes) :], filter_, after)
         e.store(new, column, site)
         return pack(context, builder, sig.return_type, after)
 
     return signature, codegen
+
+
+def metropolis(e: Emitter, old: Any, chosen: Planes, fresh: list[Any], hot: int) -> Any:
+    """The spin after one draw: planes of :func:`metropolis_planes`, all but the last compared."""
+    unlikely = e.xor(old, chosen(PLANES))
+    (risen,) = passed(e, [Trial(chosen, fresh, unlikely)], hot)
+    # A number above the part of flips that are attempted begins with six ones.
+    attempted = e.inverse(e.both(*fresh[:6]))
+    return e.xor(old, risen, e.both(unlikely, attempted))
 
 
 def split(values: Sequence[Any], sizes: Sequence[int]) -> list[Sequence[Any]]:
@@ -277,15 +309,18 @@ def split(values: Sequence[Any], sizes: Sequence[int]) -> list[Sequence[Any]]:
 
 
 def _chooser(
-    e: Emitter, shells: Sequence[Sequence[Any]], mirrored: bool, terms: Any
-) -> Callable[[int], Any]:
-    """The function from a bit plane's number to the threshold bits of all replicas."""
+    e: Emitter, shells: Sequence[Sequence[Any]], mirrored: bool, terms: Any, turned: int
+) -> Planes:
+    """The function from a bit plane's number to the threshold bits of all replicas.
+
+    If tables are symmetric, the planes from ``turned`` on are turned over for n > z/2.
+    """
     first, *rest = shells
     count = count_bits(e, first)
     if mirrored:
         flip, masks = FOLDS[len(first)](e, count)
         load = loader(e, terms, len(masks) + 1)
-        return lambda k: e.xor(linear(e, load, k, 0, masks), flip)
+        return lambda k: e.xor(linear(e, load, k, 0, masks), *[flip] * (k >= turned))
     first_products = products(e, count, len(first))
     if not rest:
         load = loader(e, terms, len(first) + 1)
@@ -294,9 +329,7 @@ def _chooser(
     return _two_shells(e, first_products, second_products, terms)
 
 
-def _two_shells(
-    e: Emitter, first: list[Any], second: list[Any], terms: Any
-) -> Callable[[int], Any]:
+def _two_shells(e: Emitter, first: list[Any], second: list[Any], terms: Any) -> Planes:
     stride = len(second) + 1
     load = loader(e, terms, (len(first) + 1) * stride)
 
@@ -380,5 +413,5 @@ def filtered(
     return e.xor(old, changed), generator
 
 
-def _filter_chooser(e: Emitter, masks: Sequence[Any], load: Load) -> Callable[[int], Any]:
+def _filter_chooser(e: Emitter, masks: Sequence[Any], load: Load) -> Planes:
     return lambda k: linear(e, load, k, 0, masks)

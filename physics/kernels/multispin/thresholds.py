@@ -25,6 +25,7 @@ import numpy.typing as npt
 from numba import types
 
 from latticescape.physics.compiled import intrinsic
+from latticescape.physics.kernels.boltzmann import ATTEMPTED
 from latticescape.physics.kernels.multispin.simd import (
     Emitter,
     aligned_copy,
@@ -99,9 +100,35 @@ def threshold_planes(probability: npt.ArrayLike) -> Words:
     ndarray
         (32, classes, 8) uint64, words of zeros or ones.
     """
-    t = thresholds(probability).astype(np.uint64)
-    places = np.arange(PLANES, dtype=np.uint64)[::-1, None, None]
-    planes: Words = ((t >> places) & np.uint64(1)) * np.uint64(2**64 - 1)
+    return _bit_planes(thresholds(probability), PLANES)
+
+
+def metropolis_thresholds(up: npt.ArrayLike) -> Words:
+    """Thresholds of a flip to the less probable of two states, times two, and one where up is the
+    more probable one.
+
+    Parameters
+    ----------
+    up
+        Probability of up in equilibrium.
+    """
+    p = np.asarray(up, float)
+    less = np.minimum(p, 1 - p)
+    t = thresholds(ATTEMPTED * less / (1 - less)).astype(np.uint64)
+    found: Words = t << np.uint64(1) | (p > 0.5).astype(np.uint64)
+    return found
+
+
+def metropolis_planes(up: npt.ArrayLike) -> Words:
+    """Bit planes of :func:`metropolis_thresholds`, (33, classes, 8): the last one tells where up is
+    the more probable state."""
+    return _bit_planes(metropolis_thresholds(up), PLANES + 1)
+
+
+def _bit_planes(numbers: npt.NDArray[Any], count: int) -> Words:
+    places = np.arange(count, dtype=np.uint64)[::-1, None, None]
+    bits = (numbers.astype(np.uint64) >> places) & np.uint64(1)
+    planes: Words = bits * np.uint64(2**64 - 1)
     return planes
 
 
@@ -110,7 +137,7 @@ def normal_form(planes: Words, shape: Sequence[int]) -> Words:
 
     ``shape`` holds the number of classes along every axis of the class number.
     """
-    table = planes.reshape(PLANES, *shape, planes.shape[-1])
+    table = planes.reshape(len(planes), *shape, planes.shape[-1])
     for axis in range(1, len(shape) + 1):
         table = np.moveaxis(_subsets(np.moveaxis(table, axis, 0)), 0, axis)
     return table.reshape(planes.shape)
