@@ -84,3 +84,12 @@ def compiled(function: Function) -> Function:
     finally:
         numba.config.CACHE_DIR = others
     return kernel
+
+
+def inlined(function: Function) -> Function:
+    """Compile a function only as a part of the kernels that call it.
+
+    Otherwise LLVM optimises it once alone, and once more in each kernel that it is inlined into.
+    """
+    part: Function = numba.njit(inline="always", error_model="numpy")(function)
+    return part

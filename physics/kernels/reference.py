@@ -323,7 +323,8 @@ def add_samples(spins: Any, task: Any, tables: Any, sums: Any) -> None:
     for replica in range(len(spins)):
         measure_features(spins[replica], tables.clusters, features)
         add_moments(spins[replica], features, task.couplings, sums.moments[replica])
-        sums.features[replica] += features
+        for f in range(len(features)):  # compiled in half of the time of an addition of arrays
+            sums.features[replica, f] += features[f]
         counts = sums.histogram[replica]
         add_configurations(spins[replica], sites, tables.neighbors, tables.classes, counts)
 

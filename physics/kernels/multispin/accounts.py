@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from latticescape.physics.compiled import compiled, intrinsic
+from latticescape.physics.compiled import compiled, inlined, intrinsic
 from latticescape.physics.kernels.boltzmann import occupation
 from latticescape.physics.kernels.multispin.simd import (
     WORDS,
@@ -75,7 +75,7 @@ def digit_terms(units: Floats, digits: Sequence[int], words: int) -> tuple[Words
     return tuple(aligned_copy(terms[:, k : k + words]) for k in range(0, WORDS, words))
 
 
-@compiled
+@inlined
 def new_demons(terms: Any, generator: Any, digits: Any, sleeps: Any) -> Any:
     """The generators, and the accounts of four demons one after another.
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 
-from latticescape.physics.compiled import compiled, intrinsic
+from latticescape.physics.compiled import compiled, inlined, intrinsic
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.multispin.class_codes import class_codes, code_planes
 from latticescape.physics.kernels.multispin.simd import (
@@ -99,7 +99,7 @@ def count_items(spins: Any, items: Any, sizes: Any, counts: Any, shape: Any) -> 
                 write(rows, row, counts, place, part, shape)
 
 
-@compiled
+@inlined
 def cache_lines(rows: Any, columns: Any, words: Any) -> Any:
     """An uninitialised array (rows, columns, words) that begins at a cache line."""
     size = rows * columns * words
@@ -108,7 +108,7 @@ def cache_lines(rows: Any, columns: Any, words: Any) -> Any:
     return raw[start : start + size].reshape((rows, columns, words))
 
 
-@compiled
+@inlined
 def add_items(
     spins: Any, items: Any, part: Any, codes: Any, sums: Any, pairs: Any, shape: Any
 ) -> None:
@@ -134,7 +134,7 @@ def add_items(
     write_last_digit(codes, sums, shape)
 
 
-@compiled
+@inlined
 def settle(sums: Any, pairs: Any, blocks: Any, shape: Any) -> None:
     """Add the pairs that still wait, in slot 0, and those carried on from them, in slot 1."""
     half = pairs.shape[1] // 2

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 
-from latticescape.physics.compiled import compiled, intrinsic
+from latticescape.physics.compiled import compiled, inlined, intrinsic
 from latticescape.physics.kernels.multispin.accounts import (
     DEMONS,
     chosen,
@@ -182,7 +182,7 @@ def flips(
                 flip_strip(spins, visited, begin, end, own, state, part, width, kinds, period)
 
 
-@compiled
+@inlined
 def flip_strip(
     spins: Any,
     visited: Any,
