@@ -148,6 +148,7 @@ def table(
     [
         (ising_cases() + alloy_cases(), SCHEDULE, None),
         (ising_cases() + alloy_cases(), SCHEDULE, "reference"),
+        (ising_cases() + alloy_cases(), SCHEDULE, "species"),
         (cluster_cases(), CLUSTERS, "swendsen_wang"),
         (3 * warm_cases(), METROPOLIS, None),
         (warm_cases(), METROPOLIS, "reference"),
@@ -156,6 +157,7 @@ def table(
     ids=[
         "fastest",
         "reference",
+        "species",
         "swendsen_wang",
         "metropolis",
         "metropolis reference",

@@ -1,0 +1,80 @@
+"""Thermal averages of any species on a small lattice, by the sum over all arrangements."""
+
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from latticescape.physics import Lattice, SiteClasses
+from latticescape.physics.kernels.observables import estimates
+from latticescape.physics.lattices.configurations import Configurations
+from latticescape.physics.lattices.site_classes import class_rows
+from latticescape.physics.models.cluster_expansion import ClusterExpansion, spins_of
+from latticescape.physics.models.interactions import features_of
+
+MOST_ARRANGEMENTS = 200_000
+
+
+def arrangements(
+    species: list[int], pools: list[npt.NDArray[np.int32]], numbers: npt.NDArray[np.int64] | None
+) -> npt.NDArray[np.uint8]:
+    """All arrangements, (arrangements, sites); of these numbers of each species on each pool."""
+    rows = np.array(list(product(*(range(q) for q in species))), np.uint8)
+    if numbers is None:
+        return rows
+    fits = np.ones(len(rows), bool)
+    for pool, wanted in zip(pools, numbers, strict=True):
+        for kind, number in enumerate(wanted):
+            fits &= (rows[:, pool] == kind).sum(axis=1) == number
+    return rows[fits]
+
+
+def exact_averages(
+    model: ClusterExpansion,
+    lattice: Lattice,
+    point: dict[str, float],
+    classes: Configurations | SiteClasses,
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Per site, as a Dataset has them; ``features`` of the whole lattice, and ``configurations``.
+
+    Energies are the sums over the model's clusters, which other tests hold against the geometry.
+    """
+    names = model.species(lattice)
+    basis = len(names)
+    own = [len(names[site % basis]) for site in range(lattice.sites)]
+    assert np.prod(own, dtype=object) <= MOST_ARRANGEMENTS
+    points = {name: np.array([value]) for name, value in {**model.fixed(point), **point}.items()}
+    interactions = model.interactions(lattice, ())
+    features = features_of(interactions)
+    couplings = model.coefficients(points, features)[0]
+    numbers = model.numbers(points, lattice)
+    sublattice = np.tile(np.array(lattice.geometry.names), lattice.sites // basis)
+    pools = [np.flatnonzero(sublattice == n) for n in dict.fromkeys(lattice.geometry.names)]
+    rows = arrangements(own, pools, None if numbers is None else numbers[0])
+    values = np.zeros((len(rows), len(features)))
+    for each in interactions:
+        for name, table in each.values.items():
+            added = table[tuple(rows[:, each.clusters[:, k]] for k in range(table.ndim))]
+            values[:, features.index(name)] += added.sum(axis=1)
+    energy = values @ couplings
+    weights = np.exp(-(energy - energy.min()) / point["T"])
+    p = weights / weights.sum()
+    spins = [spins_of(q) if q > 1 else np.zeros(1) for q in own]
+    m = sum(np.asarray(spins[site])[rows[:, site]] for site in range(lattice.sites))
+    n = lattice.sites
+    e, per_site = energy / n, m / n
+    moments = np.array(
+        [p @ v for v in (per_site, abs(per_site), per_site**2, per_site**4, e, e**2)]
+    )
+    table = class_rows(lattice, classes)
+    codes = table.first + table.strides[:, 0] * rows[:, table.centers].astype(np.int64)
+    for k in range(table.around.shape[1]):
+        codes += table.strides[:, 1 + k] * rows[:, np.maximum(table.around[:, k], 0)]
+    counts = np.zeros(len(classes))
+    for column in range(codes.shape[1]):
+        counts += np.bincount(table.classes[codes[:, column]], p, len(classes))
+    return {
+        **{k: np.asarray(v) for k, v in estimates(moments, n, point["T"]).items()},
+        "features": p @ values,
+        "configurations": counts / counts.sum(),
+    }
