@@ -99,6 +99,7 @@ class SpeciesTables:
             pool_first=np.repeat(np.cumsum([0, *sizes[:-1]]), sizes),
             pool_size=np.repeat(sizes, sizes),
             partners=self._partners(active) if self.neighbors_only else _no_columns(active),
+            mixed=len({q for q in self.species if q > 1}) > 1,
         )
 
     def _partners(self, active: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
@@ -191,7 +192,7 @@ class SpeciesBatch(Batch):
         self, tables: SpeciesTables, task: SpeciesTask, sums: Sums, traces: Sequence[Trace] = ()
     ) -> None:
         self.tables, self.task, self.sums, self.traces = tables, task, sums, traces
-        self.local = tables.energies.energies(task.couplings)
+        self.table, self.factors = tables.energies.table(task.couplings, task.temperature)
         self.spins = np.zeros((tables.lattice.sites, REPLICAS), np.uint8)
         self.states = np.empty((4, REPLICAS), np.uint64)
         self.shared = np.empty(4, np.uint64)
@@ -217,9 +218,10 @@ class SpeciesBatch(Batch):
     def advance(self, mcs: int) -> None:
         beta, moves = 1 / self.task.temperature, self.tables.moves
         if self.task.numbers is None:
-            flip_all(self.spins, self.states, beta, moves, self.local, mcs)
+            flip_all(self.spins, self.states, beta, moves, self.table, self.factors, mcs)
         else:
-            exchange_all(self.spins, self.states, self.shared, beta, moves, self.local, mcs)
+            shared, table = self.shared, self.table
+            exchange_all(self.spins, self.states, shared, beta, moves, table, self.factors, mcs)
 
     def add_sample(self, sample: int) -> None:
         measured, before = self.tables.measured, self.sums.histogram.copy() if self.traces else 0

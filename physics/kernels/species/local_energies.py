@@ -16,12 +16,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from latticescape.physics.kernels.species.exponential import exp_of
 from latticescape.physics.lattices.lattice import OPEN, Lattice
 from latticescape.physics.models.interactions import Integers, Interaction, features_of
 from latticescape.physics.models.model import Floats
 
 # Energies of one block, so that they stay in the first-level cache.
 MOST_ENERGIES = 4096
+
+# A product of Boltzmann factors stays far from the limits of floating-point numbers, exp(±709).
+MOST_EXPONENT = 600.0
 
 
 class Row(NamedTuple):
@@ -211,16 +215,37 @@ class LocalEnergies:
                 same &= cells[axis] == here[axis]
         return np.flatnonzero(same) * basis + site % basis
 
-    def energies(self, couplings: Floats) -> Floats:
-        """The energies of all blocks at one point: for each block (old species, new species,
-        codes), the energy of the new species minus that of the old, flat."""
-        parts = []
-        for block in (block for blocks in self._blocks for block in blocks):
-            energy = np.zeros(block.values.shape[1:])
-            for coupling, values in zip(couplings, block.values, strict=True):
-                energy += coupling * values
-            parts.append((energy[None, :, :] - energy[:, None, :]).ravel())
-        return np.concatenate(parts)
+    def table(self, couplings: Floats, temperature: float) -> tuple[Floats, bool]:
+        """What the blocks add at one point.
+
+        Returns
+        -------
+        table
+            For each block (old species, new species, codes), flat: the Boltzmann factor of the
+            change from the old species to the new one or, if a product of factors might leave the
+            range of floating-point numbers, its energy.
+        factors
+            Whether the table has factors.
+        """
+        parts, largest = [], []
+        for blocks in self._blocks:
+            changes = [_changes(block, couplings) for block in blocks]
+            parts += [change.ravel() for change in changes]
+            largest.append(sum(float(np.abs(change).max()) for change in changes))
+        energies = np.concatenate(parts)
+        # An exchange multiplies the factors of two sites.
+        if 2 * max(largest) / temperature > MOST_EXPONENT:
+            return energies, False
+        return exp_of(energies / -temperature), True
+
+
+def _changes(block: Block, couplings: Floats) -> Floats:
+    """Energy of the new species minus that of the old: (old, new, codes)."""
+    energy = np.zeros(block.values.shape[1:])
+    for coupling, values in zip(couplings, block.values, strict=True):
+        energy += coupling * values
+    changes: Floats = energy[None, :, :] - energy[:, None, :]
+    return changes
 
 
 def blocks_of(rows: Sequence[Row], species: Callable[[int], int], blank: Integers) -> list[Block]:

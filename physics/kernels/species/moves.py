@@ -11,17 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
+from latticescape.physics.kernels.species.exponential import exponentials, shift_powers
 from latticescape.physics.kernels.species.local_energies import LocalTables
 from latticescape.physics.kernels.streams import next_below
 from latticescape.physics.models.interactions import Integers
 from latticescape.physics.models.model import REPLICAS
-
-# exp in plain arithmetic, the same on every machine: x = k ln 2 + y, and a polynomial of y.
-_LOG2_E = 1.44269504088896338700
-_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-# Adding it rounds to a whole number, which the lowest bits of the sum hold.
-_ROUND = 6755399441055744.0
-_LARGEST = 700.0
 
 
 class Moves(NamedTuple):
@@ -40,6 +34,8 @@ class Moves(NamedTuple):
     partners
         The neighbours that each may exchange with, (active, most), −1 for none; no columns where it
         may exchange with any of its pool.
+    mixed
+        Whether some sites have two species and others more.
     """
 
     local: LocalTables
@@ -48,6 +44,7 @@ class Moves(NamedTuple):
     pool_first: Integers
     pool_size: Integers
     partners: npt.NDArray[np.int32]
+    mixed: bool
 
 
 class Measured(NamedTuple):
@@ -115,142 +112,193 @@ def uniform(words: Any) -> None:
 
 
 @compiled
-def exponentials(x: Any, powers: Any, factors: Any) -> None:
-    """exp(x) as ``factors`` times 2 to a power, (64,) each; ``powers`` receives the bits of the
-    second factor."""
-    for r in range(REPLICAS):
-        clipped = min(max(x[r], -_LARGEST), _LARGEST)
-        rounded = clipped * _LOG2_E + _ROUND
-        powers[r] = rounded
-        k = rounded - _ROUND
-        y = (clipped - k * _LN2_HIGH) - k * _LN2_LOW
-        total = 1.0 / 6227020800.0
-        total = total * y + 1.0 / 479001600.0
-        total = total * y + 1.0 / 39916800.0
-        total = total * y + 1.0 / 3628800.0
-        total = total * y + 1.0 / 362880.0
-        total = total * y + 1.0 / 40320.0
-        total = total * y + 1.0 / 5040.0
-        total = total * y + 1.0 / 720.0
-        total = total * y + 1.0 / 120.0
-        total = total * y + 1.0 / 24.0
-        total = total * y + 1.0 / 6.0
-        total = total * y + 0.5
-        total = total * y + 1.0
-        factors[r] = total * y + 1.0
-
-
-@compiled
-def shift_powers(bits: Any) -> None:
-    """From rounded sums to the bits of 2 to their power."""
-    for r in range(REPLICAS):
-        bits[r] = (bits[r] << 52) + (1023 << 52)
-
-
-@compiled
-def add_energies(
-    site: Any, old: Any, new: Any, species: Any, spins: Any, local: Any, table: Any, scratch: Any
+def apply_block_tables(
+    site: Any,
+    old: Any,
+    new: Any,
+    species: Any,
+    spins: Any,
+    change: Any,
+    code: Any,
+    table: Any,
+    factors: Any,
+    kind: Any,
+    members: Any,
+    first: Any,
+    blocks: Any,
+    size: Any,
+    codes: Any,
+    offset: Any,
+    weights: Any,
+    weight_first: Any,
 ) -> None:
-    """Add to ``scratch.energy`` the change when ``old`` becomes ``new`` on a site, (64,) each."""
-    energy, code = scratch
-    kind = local.kind[site]
-    member, weight = local.first[site], local.weight_first[kind]
-    for b in range(local.blocks[kind], local.blocks[kind + 1]):
-        codes = np.uint32(local.codes[b])
-        offset = np.uint32(local.offset[b])
-        own = np.uint32(species)
+    """Take ``old`` to ``new`` on a site, (64,) each: multiply ``change`` by the Boltzmann factors
+    of its blocks or, if ``table`` has energies, add them. The last arguments are those of
+    :class:`LocalTables`, because compiled code counts a reference whenever it opens a tuple."""
+    own = kind[site]
+    member, weight = first[site], weight_first[own]
+    for b in range(blocks[own], blocks[own + 1]):
+        number = np.uint16(codes[b])
         for r in range(REPLICAS):
-            pair = np.uint32(old[r]) * own + np.uint32(new[r])
-            code[r] = offset + pair * codes
-        for _ in range(local.size[b]):
-            other, w = local.members[member], np.uint32(local.weights[weight])
+            code[r] = (np.uint16(old[r]) * np.uint16(species) + np.uint16(new[r])) * number
+        for _ in range(size[b]):
+            other, w = members[member], np.uint16(weights[weight])
             for r in range(REPLICAS):
-                code[r] += w * np.uint32(spins[other, r])
+                code[r] += np.uint16(spins[other, r]) * w
             member += 1
             weight += 1
-        for r in range(REPLICAS):
-            energy[r] += table[code[r]]
+        begin = np.uint64(offset[b])
+        if factors:
+            for r in range(REPLICAS):
+                change[r] *= table[begin + np.uint64(code[r])]
+        else:
+            for r in range(REPLICAS):
+                change[r] += table[begin + np.uint64(code[r])]
 
 
 @compiled
-def flip_all(spins: Any, states: Any, beta: Any, moves: Any, table: Any, mcs: Any) -> None:
+def boltzmann_factors(change: Any, beta: Any, sums: Any, powers: Any, bits: Any) -> None:
+    """Turn energies into exp(−E/T), in place."""
+    for r in range(REPLICAS):
+        change[r] *= -beta
+    exponentials(change, powers, sums)
+    shift_powers(bits)
+    for r in range(REPLICAS):
+        change[r] = sums[r] * powers[r]
+
+
+@compiled
+def choose_others(spins: Any, site: Any, species: Any, words: Any, old: Any, new: Any) -> None:
+    """For every replica, the species of a site and a random other one."""
+    for r in range(REPLICAS):
+        step = ((words[r] >> np.uint64(32)) * np.uint64(species - 1)) >> np.uint64(32)
+        place = np.int64(spins[site, r]) + np.int64(step) + 1
+        old[r] = spins[site, r]
+        new[r] = np.uint8(place - species if place >= species else place)
+
+
+@compiled
+def flip_all(
+    spins: Any, states: Any, beta: Any, moves: Any, table: Any, factors: Any, mcs: Any
+) -> None:
     """``mcs`` Monte Carlo steps of single-site changes: every site in turn is offered one of its
     other species, taken with probability 1 / (1 + exp(ΔE/T)), which for two species is the heat
-    bath (Barker, Aust. J. Phys. 18, 119 (1965))."""
-    energy, code = np.empty(REPLICAS), np.empty(REPLICAS, np.uint32)
-    words, choices = np.empty(REPLICAS, np.uint64), np.empty(REPLICAS, np.uint64)
+    bath (Barker, Aust. J. Phys. 18, 119 (1965)). ``table`` has Boltzmann factors if ``factors``,
+    else energies."""
+    change, code = np.empty(REPLICAS), np.empty(REPLICAS, np.uint16)
+    words = np.empty(REPLICAS, np.uint64)
     uniforms = words.view(np.float64)
-    powers, factors = np.empty(REPLICAS), np.empty(REPLICAS)
+    sums, powers = np.empty(REPLICAS), np.empty(REPLICAS)
     bits = powers.view(np.int64)
-    old, new = np.empty(REPLICAS, np.uint8), np.empty(REPLICAS, np.uint8)
-    scratch = (energy, code)
+    old, new = np.zeros(REPLICAS, np.uint8), np.ones(REPLICAS, np.uint8)
+    active, several = moves.active, moves.species
+    kind, members, first, blocks, size, codes, offset, weights, weight_first = moves.local
     for _ in range(mcs):
-        for a in range(len(moves.active)):
-            site, species = moves.active[a], moves.species[a]
-            if species == 2:
-                for r in range(REPLICAS):
-                    old[r], new[r] = 0, 1
-            else:
-                next_words(states, choices)
-                for r in range(REPLICAS):
-                    step = ((choices[r] >> np.uint64(32)) * np.uint64(species - 1)) >> np.uint64(32)
-                    old[r] = spins[site, r]
-                    place = np.int64(spins[site, r]) + np.int64(step) + 1
-                    new[r] = np.uint8(place - species if place >= species else place)
-            energy[:] = 0.0
-            add_energies(site, old, new, species, spins, moves.local, table, scratch)
+        for a in range(len(active)):
+            site, species = active[a], several[a]
+            if species > 2:
+                next_words(states, words)
+                choose_others(spins, site, species, words, old, new)
+            elif moves.mixed:
+                old[:], new[:] = 0, 1
+            change[:] = 1.0 if factors else 0.0
+            apply_block_tables(
+                site,
+                old,
+                new,
+                species,
+                spins,
+                change,
+                code,
+                table,
+                factors,
+                kind,
+                members,
+                first,
+                blocks,
+                size,
+                codes,
+                offset,
+                weights,
+                weight_first,
+            )
+            if not factors:
+                boltzmann_factors(change, beta, sums, powers, bits)
             next_words(states, words)
             uniform(words)
             for r in range(REPLICAS):
-                energy[r] *= beta
-            exponentials(energy, powers, factors)
-            shift_powers(bits)
-            for r in range(REPLICAS):
-                taken = (uniforms[r] - 1.0) * (1.0 + factors[r] * powers[r]) < 1.0
+                # Probability f / (1 + f), with the Boltzmann factor f.
+                taken = (uniforms[r] - 1.0) * (1.0 + change[r]) < change[r]
                 spins[site, r] = new[r] if taken else old[r]
 
 
 @compiled
 def exchange_all(
-    spins: Any, states: Any, shared: Any, beta: Any, moves: Any, table: Any, mcs: Any
+    spins: Any,
+    states: Any,
+    shared: Any,
+    beta: Any,
+    moves: Any,
+    table: Any,
+    factors: Any,
+    mcs: Any,
 ) -> None:
     """``mcs`` Monte Carlo steps of exchanges: as many random pairs of sites of one sublattice as
     there are sites that change, exchanged with probability min(1, exp(−ΔE/T)). All replicas visit
-    the pairs that the generator ``shared`` draws."""
-    energy, code = np.empty(REPLICAS), np.empty(REPLICAS, np.uint32)
+    the pairs that the generator ``shared`` draws. ``table`` as for :func:`flip_all`."""
+    change, code = np.empty(REPLICAS), np.empty(REPLICAS, np.uint16)
     words = np.empty(REPLICAS, np.uint64)
     uniforms = words.view(np.float64)
-    powers, factors = np.empty(REPLICAS), np.empty(REPLICAS)
+    sums, powers = np.empty(REPLICAS), np.empty(REPLICAS)
     bits = powers.view(np.int64)
     one, two = np.empty(REPLICAS, np.uint8), np.empty(REPLICAS, np.uint8)
-    scratch = (energy, code)
-    sites = len(moves.active)
-    for _ in range(mcs * sites):
-        a = next_below(shared, sites)
-        first, species = moves.active[a], moves.species[a]
-        if moves.partners.shape[1]:
-            second = moves.partners[a, next_below(shared, moves.partners.shape[1])]
-            if second < 0:
+    active, several, partners = moves.active, moves.species, moves.partners
+    pool_first, pool_size = moves.pool_first, moves.pool_size
+    kind, members, first, blocks, size, codes, offset, weights, weight_first = moves.local
+    for _ in range(mcs * len(active)):
+        a = next_below(shared, len(active))
+        here, species = active[a], several[a]
+        if partners.shape[1]:
+            there = partners[a, next_below(shared, partners.shape[1])]
+            if there < 0:
                 continue
         else:
-            second = moves.active[moves.pool_first[a] + next_below(shared, moves.pool_size[a])]
+            there = active[pool_first[a] + next_below(shared, pool_size[a])]
         for r in range(REPLICAS):
-            one[r], two[r] = spins[first, r], spins[second, r]
-        energy[:] = 0.0
-        add_energies(first, one, two, species, spins, moves.local, table, scratch)
-        for r in range(REPLICAS):
-            spins[first, r] = two[r]
-        add_energies(second, two, one, species, spins, moves.local, table, scratch)
+            one[r], two[r] = spins[here, r], spins[there, r]
+        change[:] = 1.0 if factors else 0.0
+        for end in range(2):
+            apply_block_tables(
+                there if end else here,
+                two if end else one,
+                one if end else two,
+                species,
+                spins,
+                change,
+                code,
+                table,
+                factors,
+                kind,
+                members,
+                first,
+                blocks,
+                size,
+                codes,
+                offset,
+                weights,
+                weight_first,
+            )
+            if not end:
+                for r in range(REPLICAS):
+                    spins[here, r] = two[r]
+        if not factors:
+            boltzmann_factors(change, beta, sums, powers, bits)
         next_words(states, words)
         uniform(words)
         for r in range(REPLICAS):
-            energy[r] *= -beta
-        exponentials(energy, powers, factors)
-        shift_powers(bits)
-        for r in range(REPLICAS):
-            taken = uniforms[r] - 1.0 < factors[r] * powers[r]
-            spins[first, r] = two[r] if taken else one[r]
-            spins[second, r] = one[r] if taken else two[r]
+            taken = uniforms[r] - 1.0 < change[r]
+            spins[here, r] = two[r] if taken else one[r]
+            spins[there, r] = one[r] if taken else two[r]
 
 
 @compiled
