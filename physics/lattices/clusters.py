@@ -112,7 +112,7 @@ def sites_of(lattice: Lattice, clusters: Sequence[Cluster]) -> Sites:
             spans = np.ptp([cell for cluster in clusters for cell, _ in cluster], axis=0)
             raise RequestError(
                 "lattice.size is too small: two sites of a cluster are one site",
-                came=f"size = {list(lattice.shape)}, and a cluster that spans {spans.tolist()} cells",
+                came=f"size = {list(lattice.shape)}, a cluster over {spans.tolist()} cells",
                 allowed=f"{(spans + 1).tolist()} or more",
                 hint=f"size = {int(spans.max()) + 1}",
             )
