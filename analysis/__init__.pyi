@@ -46,6 +46,7 @@ from .phases.diagram import phase_diagram as phase_diagram
 from .phases.disorder import disorder_average as disorder_average
 from .phases.disorder import spin_overlap as spin_overlap
 from .phases.ordering import ordering as ordering
+from .snapshots import snapshot as snapshot
 
 __all__ = [
     "Accumulator",
@@ -91,6 +92,7 @@ __all__ = [
     "slab_landscape",
     "slab_landscapes",
     "sliding_fft",
+    "snapshot",
     "spin_overlap",
     "spots",
     "statistical_distance",

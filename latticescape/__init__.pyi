@@ -46,6 +46,7 @@ from .analysis.phases.diagram import phase_diagram as phase_diagram
 from .analysis.phases.disorder import disorder_average as disorder_average
 from .analysis.phases.disorder import spin_overlap as spin_overlap
 from .analysis.phases.ordering import ordering as ordering
+from .analysis.snapshots import snapshot as snapshot
 from .deploy.clusters.connect import connect as connect
 from .physics.errors import RequestError as RequestError
 from .physics.kernels.kernel import Schedule as Schedule
@@ -74,6 +75,8 @@ from .physics.lattices.lattice import rectangular as rectangular
 from .physics.lattices.lattice import square as square
 from .physics.lattices.lattice import triangular as triangular
 from .physics.lattices.site_classes import SiteClasses as SiteClasses
+from .physics.lattices.structures import lattice_from_structure as lattice_from_structure
+from .physics.lattices.structures import offered_species as offered_species
 from .physics.models.alloys import PairAlloy as PairAlloy
 from .physics.models.alloys import SolidSolution as SolidSolution
 from .physics.models.alloys import ThreeBodyAlloy as ThreeBodyAlloy
@@ -193,12 +196,14 @@ __all__ = [
     "label",
     "landscape",
     "latin_hypercube",
+    "lattice_from_structure",
     "leave_one_out",
     "measure",
     "merge",
     "neighborhoods",
     "oblique",
     "observed_counts",
+    "offered_species",
     "open_sweep",
     "ordering",
     "p_values",
@@ -220,6 +225,7 @@ __all__ = [
     "slab_landscape",
     "slab_landscapes",
     "sliding_fft",
+    "snapshot",
     "sobol",
     "species_of",
     "spin_overlap",

@@ -25,6 +25,8 @@ from .lattices.lattice import rectangular as rectangular
 from .lattices.lattice import square as square
 from .lattices.lattice import triangular as triangular
 from .lattices.site_classes import SiteClasses as SiteClasses
+from .lattices.structures import lattice_from_structure as lattice_from_structure
+from .lattices.structures import offered_species as offered_species
 from .models.alloys import PairAlloy as PairAlloy
 from .models.alloys import SolidSolution as SolidSolution
 from .models.alloys import ThreeBodyAlloy as ThreeBodyAlloy
@@ -73,7 +75,9 @@ __all__ = [
     "hcp",
     "honeycomb",
     "kagome",
+    "lattice_from_structure",
     "oblique",
+    "offered_species",
     "rectangular",
     "sample",
     "slab",

@@ -16,6 +16,7 @@ EXTRAS = {
     "browse": ("holoviews", "bokeh", "panel", "param", "matplotlib"),
     "cluster": ("dask_jobqueue", "cryptography", "yaml"),
     "microscopy": ("rsciio",),
+    "structures": ("ase",),
 }
 
 

@@ -74,7 +74,7 @@ def shell_orbits(geometry: Geometry, shell: int, symmetry: Symmetry) -> list[Clu
     --------
     >>> from latticescape.physics.lattices.geometry import GEOMETRIES
     >>> [len(orbit.clusters) for orbit in shell_orbits(GEOMETRIES["kagome"], 3, "space_group")]
-    [3, 6]
+    [6, 3]
     """
     here = (0,) * geometry.dimension
     orbits: list[ClusterOrbit] = []

@@ -27,6 +27,9 @@ CRYSTAL = "crystal"
 
 PERIODIC, OPEN = "periodic", "open"
 
+# Of fractional coordinates.
+DIGITS = 12
+
 
 @dataclass(frozen=True, repr=False)
 class Lattice:
@@ -84,8 +87,7 @@ class Lattice:
             return {"kind": self.kind, "size": size, **boundary}
         cell = np.asarray(self.crystal.cell)
         fractions = np.asarray(self.crystal.basis) @ np.linalg.inv(cell)
-        # Twelve digits: the division must not show.
-        basis = [[round(float(f), 12) + 0.0 for f in row] for row in fractions]
+        basis = (np.round(fractions, DIGITS) + 0.0).tolist()
         names = {"sublattice": list(self.crystal.sublattice)} if self.crystal.sublattice else {}
         return {
             "kind": self.kind,
@@ -346,6 +348,8 @@ def crystal(
         )
     if names and len(set(names)) == 1:
         names = ()
+    # As many digits as a spec file keeps, so that a lattice survives its spec.
+    places = np.round(places, DIGITS) + 0.0
     geometry = Geometry(
         cell=tuple(tuple(row) for row in vectors.tolist()),
         basis=tuple(tuple(row) for row in (places @ vectors).tolist()),

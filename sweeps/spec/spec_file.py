@@ -7,7 +7,9 @@ from pydantic import ConfigDict, Field, model_validator
 
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.kernel import Schedule
+from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.lattices.site_classes import USUAL
+from latticescape.physics.lattices.structures import lattice_from_structure
 from latticescape.physics.registry import LATTICES, MODELS, lattice_of
 from latticescape.sweeps.functions.function import FunctionKernel
 from latticescape.sweeps.functions.kernel_schema import KernelTable
@@ -39,14 +41,15 @@ class LatticeTable(Table):
     ratio: Any = Field(default=None, examples=[1.3])
     angle: Any = Field(default=None, examples=[80])
     layers: Any = Field(default=None, examples=[4])
+    structure: Any = Field(default=None, examples=["perovskite.cif"])
 
     @model_validator(mode="after")
     def _has_kind_or_cell(self) -> "LatticeTable":
-        if not self.kind and self.cell is None:
+        if not self.kind and self.cell is None and self.structure is None:
             raise RequestError(
                 "[lattice] lacks the key kind",
                 allowed=" | ".join(LATTICES),
-                hint='kind = "square", or cell = [[1.0, 0.0], [0.0, 1.3]]',
+                hint='kind = "square", cell = [[1.0, 0.0], [0.0, 1.3]] or structure = "x.cif"',
             )
         return self
 
@@ -134,12 +137,31 @@ def parts_of(text: str, folder: Path | None = None) -> dict[str, Any]:
             allowed="a grid, points or a design",
             hint="[grid] with T = [2.0, 2.5], or points = [{ T = 2.0 }, { T = 2.5 }]",
         )
-    lattice, kind = lattice_of(tables["lattice"]), MODELS[tables["model"].pop("kind")]
+    lattice = _lattice(tables["lattice"], folder)
+    kind = MODELS[tables["model"].pop("kind")]
     try:
         model = kind.of_table(tables["model"])
     except RequestError as error:
         raise error.within("[model]") from None
     return {"lattice": lattice, "model": model, "schedule": Schedule(**tables["schedule"]), **parts}
+
+
+def _lattice(table: dict[str, Any], folder: Path | None) -> Lattice:
+    """The lattice of a spec, from its table or from a structure file beside the spec."""
+    if "structure" not in table:
+        return lattice_of(table)
+    rest = {name: value for name, value in table.items() if name not in ("structure", "size")}
+    if folder is None or rest.keys() - {"boundary"} or not isinstance(table["structure"], str):
+        raise RequestError(
+            "a structure file is the whole lattice of a spec file"
+            if folder is not None
+            else "the spec names a structure file, but is no file",
+            came=f"structure = {table['structure']!r}, {', '.join(rest)}".rstrip(", "),
+            allowed="structure, size and boundary in a spec file; or cell and basis",
+            hint='structure = "perovskite.cif"',
+        )
+    boundary = table.get("boundary")
+    return lattice_from_structure(folder / table["structure"], table["size"], boundary=boundary)
 
 
 def _points(tables: dict[str, Any], folder: Path | None) -> Any:
