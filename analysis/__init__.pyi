@@ -1,3 +1,4 @@
+from .counts.classes import classes_of as classes_of
 from .counts.counting import count_atoms as count_atoms
 from .counts.counting import count_measured as count_measured
 from .counts.counting import observed_counts as observed_counts
@@ -59,6 +60,7 @@ __all__ = [
     "bic",
     "binder_crossing",
     "bootstrap",
+    "classes_of",
     "combine",
     "compare",
     "count_atoms",

@@ -1,5 +1,6 @@
 """Observations on the command line: counts of images, or a TOML file of a slab's sources."""
 
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -121,13 +122,22 @@ def observations_for(
         As :func:`sources_for`; or if a file of sources was passed for another sweep, the sweep is
         not of a lattice, or as ``observed_counts``.
     """
+    from latticescape.analysis.counts.classes import classes_of
     from latticescape.analysis.counts.counting import observed_counts
 
     if is_slab(simulated):
         return sources_for(store, observed)
     check_no_sources(store, simulated, observed)
     check_lattice(simulated, store)
-    return observed_counts(observed, lattice=simulated.attrs["lattice"], species=species)
+    names = species or species_of_spec(simulated)
+    return observed_counts(observed, classes=classes_of(simulated), species=names)
+
+
+def species_of_spec(simulated: xr.Dataset) -> tuple[str, ...] | None:
+    """The names of two species that a sweep's model names for all sites; None of other models."""
+    spec = tomllib.loads(str(simulated.attrs.get("spec", "")))
+    names = spec.get("model", {}).get("species")
+    return tuple(names) if isinstance(names, list) and len(names) == 2 else None
 
 
 def landscape_function(

@@ -1,3 +1,4 @@
+from .analysis.counts.classes import classes_of as classes_of
 from .analysis.counts.counting import count_atoms as count_atoms
 from .analysis.counts.counting import count_measured as count_measured
 from .analysis.counts.counting import observed_counts as observed_counts
@@ -166,6 +167,7 @@ __all__ = [
     "cancel",
     "catalogue",
     "chain",
+    "classes_of",
     "combine",
     "compare",
     "configurations",

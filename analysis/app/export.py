@@ -85,8 +85,9 @@ class Call:
         elif "observed" in self.inputs or ("distances" in self.inputs and not stored):
             names.add("observed_counts")
             species = f", species={sources.species!r}" if sources.species else ""
-            files, lattice = list(sources.observed), 'lattice=sweep.attrs["lattice"]'
-            steps.append(f"observed = observed_counts({files!r}, {lattice}{species})")
+            names.add("classes_of")
+            files, classes = list(sources.observed), "classes=classes_of(sweep)"
+            steps.append(f"observed = observed_counts({files!r}, {classes}{species})")
             if "distances" in self.inputs:
                 names.add("landscape")
                 steps.append("distances = landscape(sweep, observed)")

@@ -9,12 +9,12 @@ import pandas as pd
 import xarray as xr
 
 from latticescape.analysis.checks import check_least, listed
+from latticescape.analysis.counts.classes import classes_of, require_usual
 from latticescape.analysis.counts.tables import check_columns
 from latticescape.analysis.images.sites.rings import complete_rings, site_rings
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.configurations import (
     Configurations,
-    configurations,
     count_configurations,
 )
 
@@ -53,6 +53,7 @@ def block_counts(observed: xr.Dataset, atoms: Mapping[str, Atoms], blocks: int) 
     Examples
     --------
     >>> from latticescape import count_atoms
+    >>> from latticescape import configurations
     >>> from latticescape.analysis.counts.counting import counts_dataset
     >>> from latticescape import triangular
     >>> places = triangular(16).positions
@@ -64,7 +65,8 @@ def block_counts(observed: xr.Dataset, atoms: Mapping[str, Atoms], blocks: int) 
     >>> bool(np.array_equal(parts.sum(axis=0), observed.counts[0])), len(parts) > 4
     (True, True)
     """
-    classes = configurations(observed.attrs["lattice"])
+    hint = 'kind="parametric", or kind="images"'
+    classes = require_usual(classes_of(observed), "blocks of images are counted", hint)
     check_least(blocks, 2, "blocks along a side")
     parts_of_images = []
     for image, counts in zip(observed["image"].values, observed["counts"].values, strict=True):

@@ -17,6 +17,7 @@ from latticescape.analysis.checks import (
     check_species_names,
     listed,
 )
+from latticescape.analysis.counts.classes import Classes, class_attrs, require_usual
 from latticescape.analysis.counts.overlap import (
     effective_number,
     expected_counts,
@@ -53,11 +54,15 @@ ImageCounts = dict[str, npt.NDArray[Any]]
 
 SHUFFLES = 1000
 
+# What to type for classes that images do not show.
+TABLE_OF_COUNTS = "a table of counts, one row for each arrangement"
+
 
 def observed_counts(
     source: Paths,
     *,
     lattice: LatticeKind = "triangular",
+    classes: Classes | None = None,
     species: Sequence[str] | None = None,
     method: "Method" = "mixture",
     seed: int = 0,
@@ -69,11 +74,13 @@ def observed_counts(
     source
         One or several paths or patterns: images, ``"images/*.tif"``; or stores written by
         ``latticescape measure``, which name their lattice themselves; or one table of counts, with
-        class columns (``centre``, the number of species-1 neighbours ``n_…``, then the pair numbers
-        of the lattice, optionally ``multiplicity``) and one column of counts per image; or tables
-        of atoms, one file per image, with the columns ``row_px, col_px, species``.
+        one column of counts per image, and one row for each class or arrangement (see below); or
+        tables of atoms, one file per image, with the columns ``row_px, col_px, species``.
     lattice
         The lattice's kind, or its function: ``"triangular"`` or ``triangular``.
+    classes
+        The classes to count: ``classes_of(ds)``, those of a sweep. By default the usual ones of
+        the lattice.
     species
         Names of species 0 and 1, such as ``("Mo", "Re")``, which labels of pictures show: in images
         the darker and the brighter one, in tables of atoms the names in the column ``species``. By
@@ -95,8 +102,18 @@ def observed_counts(
     ------
     RequestError
         If an image shows no atoms, another lattice or not two species. If a table or store cannot
-        be read, classes are missing, duplicate or unknown, a count is not a whole number ≥ 0, or an
-        image has no counts.
+        be read, classes or arrangements are missing, duplicate or unknown, a count is not a whole
+        number ≥ 0, or an image has no counts.
+
+    Notes
+    -----
+    A table of counts has one row for each arrangement of a site and its neighbours, with the
+    species (names, or their numbers) in the columns ``centre`` and ``right``, ``up_right``, …: the
+    neighbours' directions in the plane, or their steps such as ``[0,1]``
+    (:func:`latticescape.analysis.counts.classes.positions_of`); rows of one class are added up. Or
+    it has one row for each class, with its ``label`` as in a sweep's Dataset; or, for usual classes
+    of two species, with ``centre``, the number of species-1 neighbours ``n_…`` and the pair numbers
+    of the lattice. The column ``multiplicity`` is ignored.
 
     Examples
     --------
@@ -105,31 +122,32 @@ def observed_counts(
     ...
     latticescape.RequestError: there is no file nowhere.csv ...
     """
-    kind = _kind(lattice)
-    classes = configurations(kind)
+    classes = configurations(_kind(lattice)) if classes is None else classes
     patterns = [source] if isinstance(source, (str, Path)) else list(source)
     paths = [Path(p) for item in patterns for p in (sorted(glob(str(item))) or [str(item)])]
     if not paths:
         raise RequestError("no table is named", came="[]", allowed="a path", hint='"counts.csv"')
     if any(is_image(path) for path in paths):
+        kind = require_usual(classes, "images are counted", TABLE_OF_COUNTS).kind
         return _count_images(patterns, kind, species, method, seed)
     if any(path.is_dir() for path in paths):
         stored = stored_counts(paths)
         return stored if "species" in stored.attrs else _named(stored, species)
     tables = {path: read_table(path) for path in paths}
     if all("species" in table.columns for table in tables.values()):
+        usual = require_usual(classes, "tables of atoms are counted", TABLE_OF_COUNTS)
         check_image_names([path.stem.removesuffix("_atoms") for path in paths])
         counts = {
-            path.stem.removesuffix("_atoms"): _count_table(path, table, classes, species, seed)
+            path.stem.removesuffix("_atoms"): _count_table(path, table, usual, species, seed)
             for path, table in tables.items()
         }
-        return _with_measured(counts, classes, species, {"source": list(map(str, paths))})
+        return _with_measured(counts, usual, species, {"source": list(map(str, paths))})
     if len(paths) > 1:
         problem, allowed = "several tables", "one table of counts, or tables of atoms"
         raise RequestError(problem, came=listed(paths), allowed=allowed)
     path, table = next(iter(tables.items()))
     try:
-        return _named(counts_dataset(counts_by_image(table, classes), classes), species)
+        return _named(counts_dataset(counts_by_image(table, classes, species), classes), species)
     except RequestError as error:
         raise error.within(str(path)) from None
 
@@ -332,14 +350,14 @@ def _named(observed: xr.Dataset, species: Sequence[str] | None) -> xr.Dataset:
     return observed.assign_attrs(species=list(names))
 
 
-def counts_dataset(counts: dict[str, Integers], classes: Configurations) -> xr.Dataset:
+def counts_dataset(counts: dict[str, Integers], classes: Classes) -> xr.Dataset:
     """The Dataset of counts per image, with measured compositions."""
     table = np.array(list(counts.values()), np.int64)
     for image, row in zip(counts, table, strict=True):
         if row.sum() == 0:
             raise RequestError(f"the image {image} has no counts", hint="leave it out")
     n = table.sum(axis=1)
-    composition = table @ classes.centre / n
+    composition = table @ np.minimum(classes.centre, 1) / n
     along = {
         name: ("configuration", values, {"long_name": long_name})
         for name, (values, long_name) in classes.descriptors.items()
@@ -358,7 +376,7 @@ def counts_dataset(counts: dict[str, Integers], classes: Configurations) -> xr.D
             }
         ),
         coords={"image": list(counts), "configuration": np.arange(len(classes)), **along},
-        attrs={"lattice": classes.kind},
+        attrs=class_attrs(classes),
     )
 
 

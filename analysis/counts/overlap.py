@@ -12,12 +12,14 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.stats import chi2
 
+from latticescape.analysis.counts.classes import Classes
 from latticescape.analysis.counts.distances import statistical_distance
 from latticescape.physics.lattices.configurations import (
     Configurations,
     add_configurations,
     configurations,
 )
+from latticescape.physics.lattices.site_classes import SiteClasses, random_mixing_of
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -119,14 +121,13 @@ def effective_number(shuffled: Integers) -> float:
     return number * (int(occurs.sum()) - 1) / spread if spread > 0 else float(number)
 
 
-def random_p_value(counts: Integers, shuffled: Integers, classes: Configurations) -> float:
+def random_p_value(counts: Integers, shuffled: Integers, classes: Classes) -> float:
     """Share of shuffles, the image included, that are as far from the random alloy as the image.
 
     The distance is S² to random mixing at the composition of each sample's own centres.
     """
     samples = np.vstack([counts[None], shuffled])
-    composition = samples @ classes.centre / samples.sum(axis=1)
-    distances = statistical_distance(samples, classes.random_mixing(composition))
+    distances = statistical_distance(samples, random_mixing_of(classes, samples))
     return float(np.mean(distances >= distances[0] * (1 - 1e-9)))
 
 
@@ -134,20 +135,21 @@ def random_p_value(counts: Integers, shuffled: Integers, classes: Configurations
 AGREEING = 0.05
 
 
-def neighborhoods_overlap(counts: npt.ArrayLike, kind: str) -> bool:
+def neighborhoods_overlap(counts: npt.ArrayLike, classes: str | Classes) -> bool:
     """Whether unlike pairs are counted consistently, as only overlapping neighbourhoods do.
 
     An unlike pair is counted from both ends. Summed over a complete lattice, species 0 has exactly
     as many unlike neighbours as species 1; in a section of it the numbers differ by the pairs at
     its edge, and in independent draws by √N. On the triangular lattice the same holds for both
-    kinds of unlike triangles.
+    kinds of unlike triangles, and of any classes for pairs of each shell, sublattice and, where
+    the classes distinguish it, direction.
 
     Parameters
     ----------
     counts
         (images, classes).
-    kind
-        The lattice's kind.
+    classes
+        The classes, or the lattice's kind.
 
     Returns
     -------
@@ -165,17 +167,12 @@ def neighborhoods_overlap(counts: npt.ArrayLike, kind: str) -> bool:
     >>> neighborhoods_overlap([counts], "square"), neighborhoods_overlap([draws], "square")
     (True, False)
     """
-    # Rows whose product with the counts of a complete lattice is zero, (rows, classes).
-    classes = configurations(kind)
-    n, species1 = classes.neighbors, classes.centre == 1
-    if "ortho" not in classes.pair_names:
-        rows = [np.where(species1, n - int(n.max()), n)]
+    if isinstance(classes, str):
+        classes = configurations(classes)
+    if isinstance(classes, Configurations):
+        differences = _usual_differences(classes)
     else:
-        # The six triangles around a centre: both ring atoms of species 1, one of them, none.
-        both = classes.pairs("ortho")
-        mixed, none = 2 * (n - both), 6 - 2 * n + both
-        rows = [np.where(species1, 2 * none, -mixed), np.where(species1, mixed, -2 * both)]
-    differences = np.array(rows, float)
+        differences = _pair_differences(classes)
     statistic, degrees = 0.0, 0
     for h in np.atleast_2d(np.asarray(counts, float)):
         number = h.sum()
@@ -185,6 +182,31 @@ def neighborhoods_overlap(counts: npt.ArrayLike, kind: str) -> bool:
         degrees += rank
         statistic += float(off @ np.linalg.pinv(covariance, hermitian=True) @ off)
     return degrees > 0 and bool(chi2(degrees).cdf(statistic) < AGREEING)
+
+
+def _usual_differences(classes: Configurations) -> Floats:
+    """Rows whose product with the counts of a complete lattice is zero, (rows, classes)."""
+    n, species1 = classes.neighbors, classes.centre == 1
+    if "ortho" not in classes.pair_names:
+        return np.array([np.where(species1, n - int(n.max()), n)], float)
+    # The six triangles around a centre: both ring atoms of species 1, one of them, none.
+    both = classes.pairs("ortho")
+    mixed, none = 2 * (n - both), 6 - 2 * n + both
+    rows = [np.where(species1, 2 * none, -mixed), np.where(species1, mixed, -2 * both)]
+    return np.array(rows, float)
+
+
+def _pair_differences(classes: SiteClasses) -> Floats:
+    """Numbers of pairs as counted from one end minus from the other, (rows, classes)."""
+    ends: dict[tuple[Any, Any], Floats] = {}
+    for number, key in enumerate(classes.keys):
+        centre, *around = classes.arrangement(key)
+        for (end, other), name in zip(classes.pair_ends(key[0]), around, strict=True):
+            row = ends.setdefault(((end, centre), (other, name)), np.zeros(len(classes)))
+            row[number] += 1
+    none = np.zeros(len(classes))
+    rows = [row - ends.get(pair[::-1], none) for pair, row in ends.items() if pair[0] != pair[1]]
+    return np.array(rows).reshape(-1, len(classes))
 
 
 # Moments of the slow modes and of their squares: energy and, where it is free, magnetization.

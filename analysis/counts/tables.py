@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from latticescape.analysis.checks import (
     check_species_names,
     listed,
 )
+from latticescape.analysis.counts.classes import Classes, positions_of
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.configurations import PAIR_ANGLES, Configurations
 from latticescape.physics.store_contents import DERIVED, check_store
@@ -60,22 +62,43 @@ def check_columns(table: pd.DataFrame, columns: Sequence[str] = POSITIONS) -> No
     check_has(table.columns, columns, "the table of atoms lacks a column")
 
 
-def counts_by_image(table: pd.DataFrame, classes: Configurations) -> dict[str, Integers]:
-    """Counts of every image in the order of the classes, (classes,) each."""
-    numbers = [c for c in table.columns if c == "n" or c.startswith("n_")]
-    class_columns = ["centre", *numbers[:1], *classes.pair_names]
-    foreign = {name for pairs in PAIR_ANGLES.values() for name in pairs} - set(class_columns)
-    if not numbers or not set(class_columns) <= set(table.columns) or foreign & set(table.columns):
-        problem = f"no table of {classes.kind} configuration counts"
-        allowed = listed(("centre", "n_…", *classes.pair_names)) + ", then one column per image"
-        hint = "the columns of examples/mores2_counts.csv"
-        raise RequestError(problem, came=listed(table.columns), allowed=allowed, hint=hint)
-    images = [c for c in table.columns if c not in (*class_columns, "multiplicity")]
+def counts_by_image(
+    table: pd.DataFrame, classes: Classes, species: Sequence[str] | None = None
+) -> dict[str, Integers]:
+    """Counts of every image in the order of the classes, (classes,) each.
+
+    Parameters
+    ----------
+    table
+        One row for each arrangement, with the columns ``centre`` and one for each neighbour
+        (:func:`positions_of`); or for each class, with the column ``label``, or with ``centre``,
+        ``n_…`` and the pair numbers of the lattice.
+    classes
+        The classes.
+    species
+        Names of species 0 and 1 of usual classes.
+    """
+    positions, columns = positions_of(classes), set(table.columns)
+    pairs = classes.pair_names if isinstance(classes, Configurations) else ()
+    numbers = [c for c in table.columns if c == "n" or str(c).startswith("n_")]
+    by_number = ["centre", *numbers[:1], *pairs]
+    foreign = {name for names in PAIR_ANGLES.values() for name in names} - set(pairs)
+    if "label" in columns:
+        keys = ["label"]
+        row_classes = _classes_of_labels(table["label"], classes)
+    elif positions and {"centre", *positions} <= columns:
+        keys = ["centre", *positions]
+        row_classes = _classes_of_arrangements(table[keys], classes, species)
+    elif isinstance(classes, Configurations) and numbers and set(by_number) <= columns - foreign:
+        keys = by_number
+        row_classes = _classes_of_numbers(table[keys], classes)
+    else:
+        raise _no_counts(table, classes, positions)
+    ignored = {*keys, "multiplicity"} | ({"centre", "neighbors"} if keys == ["label"] else set())
+    images = [c for c in table.columns if c not in ignored]
     if not images:
         allowed = "one column per image"
         raise RequestError("no column of counts", came=listed(table.columns), allowed=allowed)
-    row_of = _rows_by_class(table[class_columns], classes)
-    order = [row_of[key] for key in classes.keys]
     counts = {}
     for image in images:
         values = pd.to_numeric(table[image], errors="coerce").to_numpy(float)
@@ -84,27 +107,111 @@ def counts_by_image(table: pd.DataFrame, classes: Configurations) -> dict[str, I
             came = table[image].iloc[int(np.argmin(valid))]
             problem = f"the column {image} holds a value that is not a count"
             raise RequestError(problem, came=came, allowed="whole numbers from 0 to 10^15")
-        counts[str(image)] = values.astype(np.int64)[order]
+        counts[str(image)] = np.zeros(len(classes), np.int64)
+        np.add.at(counts[str(image)], row_classes, values.astype(np.int64))
     return counts
 
 
-def _rows_by_class(columns: pd.DataFrame, classes: Configurations) -> dict[tuple[int, ...], int]:
-    row_of: dict[tuple[int, ...], int] = {}
+def _no_counts(table: pd.DataFrame, classes: Classes, positions: Sequence[str]) -> RequestError:
+    ways, hint = ["label"], "one row for each label of the sweep's configurations"
+    if positions:
+        ways.insert(0, listed(("centre", *positions)))
+        hint = "one row for each arrangement of a site and its neighbours"
+    if isinstance(classes, Configurations):
+        ways.insert(0, listed(("centre", "n_…", *classes.pair_names)))
+        hint = "the columns of examples/mores2_counts.csv"
+    return RequestError(
+        f"no table of {classes.kind} configuration counts",
+        came=listed(table.columns),
+        allowed=", or ".join(ways) + "; then one column per image",
+        hint=hint,
+    )
+
+
+def _classes_of_labels(column: pd.Series, classes: Classes) -> Integers:
+    number_of = {label: number for number, label in enumerate(classes.labels)}
+    return _once_each([str(label).strip() for label in column], number_of, classes)
+
+
+def _classes_of_numbers(columns: pd.DataFrame, classes: Configurations) -> Integers:
+    number_of = {key: number for number, key in enumerate(classes.keys)}
     numbers = columns.apply(pd.to_numeric, errors="coerce")
-    for row, key in enumerate(numbers.itertuples(index=False, name=None)):
-        if key not in classes.keys:
-            came = f"({listed(columns.iloc[row])})"
+    return _once_each(list(numbers.itertuples(index=False, name=None)), number_of, classes)
+
+
+def _once_each(keys: Sequence[Any], number_of: Mapping[Any, int], classes: Classes) -> Integers:
+    """The class of every row, if each class has one row."""
+    seen = set()
+    for key in keys:
+        if key not in number_of:
             allowed = f"the {len(classes)} classes of the {classes.kind} lattice"
-            raise RequestError("unknown configuration class", came=came, allowed=allowed)
-        if key in row_of:
+            hint = f"such as {next(iter(number_of))}"
+            raise RequestError("unknown configuration class", came=key, allowed=allowed, hint=hint)
+        if key in seen:
             raise RequestError("a configuration class occurs twice", came=key, allowed="once")
-        row_of[tuple(int(part) for part in key)] = row
-    if len(row_of) < len(classes):
-        absent = next(key for key in classes.keys if key not in row_of)
+        seen.add(key)
+    if len(seen) < len(classes):
+        absent = next(key for key in number_of if key not in seen)
         allowed = f"all {len(classes)} of the {classes.kind} lattice, 0 where none was seen"
         problem = f"the configuration class {absent} is missing"
-        raise RequestError(problem, came=len(row_of), allowed=allowed)
-    return row_of
+        raise RequestError(problem, came=len(seen), allowed=allowed)
+    return np.array([number_of[key] for key in keys])
+
+
+def _classes_of_arrangements(
+    columns: pd.DataFrame, classes: Classes, species: Sequence[str] | None
+) -> Integers:
+    """The class of every row, if each arrangement of centre and neighbours has one row."""
+    names: Sequence[Sequence[str]] = (
+        [two_names(species)] * columns.shape[1]
+        if isinstance(classes, Configurations)
+        else classes.holdable
+    )
+    digits = np.stack(
+        [
+            species_numbers(columns[place], own, f"the column {place}")
+            for place, own in zip(columns, names, strict=True)
+        ]
+    )
+    sizes = [len(own) for own in names]
+    codes, number = np.ravel_multi_index(tuple(digits), sizes), int(np.prod(sizes))
+    found = np.bincount(codes, minlength=number)
+    wrong = np.flatnonzero(found != 1)
+    if wrong.size:
+        first = np.unravel_index(wrong[0], sizes)
+        arrangement = listed(
+            f"{place} {own[int(d)]}" for place, own, d in zip(columns, names, first, strict=True)
+        )
+        problem = "is missing" if found[wrong[0]] == 0 else "occurs twice"
+        raise RequestError(
+            f"the arrangement {arrangement} {problem}",
+            came=f"{len(codes)} rows",
+            allowed=f"each of the {number} arrangements once, with count 0 where none was seen",
+        )
+    if isinstance(classes, Configurations):
+        number_of = classes.table.astype(np.int64)
+        return np.asarray(number_of[(1 << np.arange(len(digits))) @ digits])
+    return classes.classes_of(classes.first_sites[0], digits)
+
+
+def species_numbers(column: pd.Series, names: Sequence[str], where: str) -> Integers:
+    """Numbers of species from their names, or from these numbers.
+
+    Examples
+    --------
+    >>> species_numbers(pd.Series(["Re", "Mo", "1"]), ("Mo", "Re"), "the column").tolist()
+    [1, 0, 1]
+    """
+    number_of = {str(number): number for number in range(len(names))}
+    number_of |= {name: number for number, name in enumerate(names)}
+    words = [str(word).strip() for word in column]
+    if unknown := sorted(set(words) - set(number_of)):
+        raise RequestError(
+            f"{where} holds an unknown species",
+            came=listed(unknown),
+            allowed=f"{listed(names)}, or their numbers 0 to {len(names) - 1}",
+        )
+    return np.array([number_of[word] for word in words], np.int64)
 
 
 def atoms_of_table(table: pd.DataFrame, species: Sequence[str] | None) -> tuple[Floats, Integers]:

@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 from scipy.stats import chi2, ncx2
 
 from latticescape.analysis.checks import listed
+from latticescape.analysis.counts.classes import Classes
 from latticescape.analysis.counts.counting import counts_dataset
 from latticescape.analysis.inference.comparison.evidence import bayes_factors
 from latticescape.analysis.inference.comparison.models import (
@@ -298,7 +299,7 @@ class Accumulator:
     models
         Sweeps' Datasets, or ``"random"``, by name; the prior is uniform over a sweep's grid.
     lattice
-        Kind of the images' lattice.
+        Kind of the images' lattice, or the classes that are counted, ``classes_of(ds)``.
     errors
         Standard errors wanted, by parameter.
     error
@@ -317,7 +318,7 @@ class Accumulator:
     """
 
     models: Mapping[str, Model]
-    lattice: str
+    lattice: str | Classes
     errors: Mapping[str, float] = field(default_factory=dict)
     error: float = 0.05
     fraction: float = 1.0
@@ -354,11 +355,13 @@ class Accumulator:
         if isinstance(image, xr.Dataset):
             observed = image
         else:
-            classes = configurations(self.lattice)
+            classes = (
+                configurations(self.lattice) if isinstance(self.lattice, str) else self.lattice
+            )
             counts = np.asarray(image)
             if counts.shape != (len(classes),) or np.any(counts < 0):
                 problem, came = "the counts are not those of one image", f"shape {counts.shape}"
-                allowed = f"{len(classes)} counts, the classes of the {self.lattice} lattice"
+                allowed = f"{len(classes)} counts, the classes of the {classes.kind} lattice"
                 raise RequestError(problem, came=came, allowed=allowed)
             number = self.history[-1].images + 1 if self.history else 1
             observed = counts_dataset({f"image {number}": counts}, classes)

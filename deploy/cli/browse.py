@@ -10,7 +10,12 @@ import numpy as np
 import xarray as xr
 
 from latticescape.deploy.cli.interface import PATH, STORE, Number, example, species_option
-from latticescape.deploy.sources import SlabSources, landscape_function, observations_for
+from latticescape.deploy.sources import (
+    SlabSources,
+    landscape_function,
+    observations_for,
+    species_of_spec,
+)
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.kernel import ModelKernel
 from latticescape.physics.variables import SPINS
@@ -67,6 +72,7 @@ def browse(
     from latticescape.analysis.app.view import Shown, Sources
 
     reader = Reader(lambda: open_dataset(opened.location, chunks=None), opened.values)
+    species = species or species_of_spec(reader.ds)
     observations: xr.Dataset | SlabSources | None = None
     compute: Any = None
     if observed:

@@ -12,7 +12,13 @@ from rich.table import Table
 
 from latticescape.analysis.inference.estimation.fit import intervals
 from latticescape.deploy.cli import interface as ui
-from latticescape.deploy.sources import check_lattice, is_slab, slabs_among, slabs_to_compare
+from latticescape.deploy.sources import (
+    check_lattice,
+    is_slab,
+    slabs_among,
+    slabs_to_compare,
+    species_of_spec,
+)
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.store.object_store import is_url
 from latticescape.sweeps.store.store import open_sweep
@@ -262,11 +268,14 @@ def _models(
 def _counts(
     observed: Sequence[Path], models: dict[str, Any], species: Sequence[str] | None
 ) -> xr.Dataset:
+    from latticescape.analysis.counts.classes import classes_of
     from latticescape.analysis.counts.counting import observed_counts
 
-    sweeps = [model for model in models.values() if not isinstance(model, str)]
-    lattice = str(sweeps[0].attrs["lattice"]) if sweeps else "triangular"
-    return observed_counts(observed, lattice=lattice, species=species)
+    sweep = next((model for model in models.values() if not isinstance(model, str)), None)
+    if sweep is None:
+        return observed_counts(observed, species=species)
+    names = species or species_of_spec(sweep)
+    return observed_counts(observed, classes=classes_of(sweep), species=names)
 
 
 def _facts(

@@ -358,6 +358,62 @@ class SiteClasses:
         return position_names(self.geometry, self._firsts[0], self.shells)
 
     @property
+    def first_sites(self) -> tuple[int, ...]:
+        """The sites of the basis that no symmetry maps to an earlier one."""
+        return self._firsts
+
+    def pair_ends(self, site: int) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+        """The two ends of the pair with each neighbour of a first site, as far as the classes
+        distinguish them; the neighbour's own list has the pair with the ends exchanged."""
+        names = self.geometry.names
+        if self.symmetry != "translations":
+            of_shells = [(n, s) for n in self.shells for s in shell_steps(self.geometry, n)[site]]
+            return [((n, names[site]), (n, names[step.target])) for n, step in of_shells]
+        return [
+            ((site, s.target, s.cells), (s.target, site, tuple(-c for c in s.cells)))
+            for s in self.steps(site)
+        ]
+
+    @property
+    def holdable(self) -> tuple[tuple[str, ...], ...]:
+        """The species that the first site and each of its neighbours may hold."""
+        return tuple(self.species[site] for site in self._sites(self._firsts[0]))
+
+    def classes_of(self, site: int, digits: npt.ArrayLike) -> Counts:
+        """The class of each arrangement around a first site: (1 + neighbours, n) to (n,)."""
+        rows = np.asarray(digits)
+        codes = _strides([len(self.species[s]) for s in self._sites(site)]) @ rows
+        own = np.array([number for number, key in enumerate(self.keys) if key[0] == site])
+        least = np.array([self.keys[number][1] for number in own])
+        return np.asarray(own[np.searchsorted(least, self._of_codes[site][codes])])
+
+    def turned(self) -> npt.NDArray[np.intp]:
+        """The class that each becomes if the two species change places, (classes,)."""
+        turned = []
+        for key in self.keys:
+            sizes = [len(self.species[s]) for s in self._sites(key[0])]
+            digits = 1 - np.array(np.unravel_index(key[1], sizes))
+            turned.append(int(self.classes_of(key[0], digits[:, None])[0]))
+        return np.array(turned, np.intp)
+
+    @cached_property
+    def sublattices(self) -> tuple[str, ...]:
+        """Names of the sublattices, in the order of the basis."""
+        return tuple(dict.fromkeys(self.geometry.names))
+
+    @cached_property
+    def contents(self) -> Counts:
+        """How many of a class's sites, the centre included, hold each species of each sublattice,
+        (classes, sublattices, species)."""
+        most = max(map(len, self.species))
+        numbers = np.zeros((len(self), len(self.sublattices), most), np.int64)
+        for row, key in zip(numbers, self.keys, strict=True):
+            for place, name in zip(self._sites(key[0]), self.arrangement(key), strict=True):
+                sublattice = self.sublattices.index(self.geometry.names[place])
+                row[sublattice, self.species[place].index(name)] += 1
+        return numbers
+
+    @property
     def descriptors(self) -> dict[str, tuple[npt.NDArray[Any], str]]:
         """Coordinates of a Dataset that describe the classes: values and their meaning."""
         return {
@@ -401,6 +457,63 @@ class SiteClasses:
             self.multiplicity * x**ones * (1 - x) ** (sites - ones)
         )
         return probabilities
+
+
+def random_mixing_of(
+    classes: Configurations | SiteClasses, counts: npt.ArrayLike
+) -> npt.NDArray[np.float64]:
+    """Class probabilities of a random arrangement with the composition of counted centres.
+
+    Parameters
+    ----------
+    classes
+        The classes that were counted.
+    counts
+        (…, classes).
+
+    Returns
+    -------
+    ndarray
+        Probabilities, (…, classes). Each sublattice has the composition of its own centres.
+
+    Raises
+    ------
+    RequestError
+        If no centre of a sublattice was counted.
+
+    Examples
+    --------
+    >>> classes = configurations("honeycomb")
+    >>> float(random_mixing_of(classes, classes.multiplicity * 10).sum().round(9))
+    1.0
+    """
+    numbers = np.asarray(counts, float)
+    total = numbers.sum(axis=-1, keepdims=True)
+    if isinstance(classes, Configurations):
+        return classes.random_mixing(numbers @ classes.centre / total[..., 0])
+    names = np.array(
+        [classes.sublattices.index(classes.geometry.names[k[0]]) for k in classes.keys]
+    )
+    centres = np.zeros((len(classes), *classes.contents.shape[1:]))
+    centres[np.arange(len(classes)), names, classes.centre] = 1
+    seen = np.tensordot(numbers, centres, axes=1)
+    of_sublattice = seen.sum(axis=-1, keepdims=True)
+    needed = classes.contents.any(axis=(0, 2))
+    if np.any(of_sublattice[..., needed, 0] == 0):
+        raise RequestError(
+            "random mixing needs counts around the sites of every sublattice",
+            came="none of one of " + ", ".join(classes.sublattices),
+            allowed="one centre of each or more",
+        )
+    fractions = np.divide(seen, of_sublattice, where=of_sublattice > 0, out=np.zeros_like(seen))
+    probabilities: npt.NDArray[np.float64] = classes.multiplicity * np.ones_like(numbers)
+    for sublattice, species in np.ndindex(classes.contents.shape[1:]):
+        own = classes.contents[:, sublattice, species]
+        probabilities *= fractions[..., sublattice, species, None] ** own
+    for first in classes.first_sites:
+        own = np.array([key[0] == first for key in classes.keys])
+        probabilities[..., own] *= numbers[..., own].sum(axis=-1, keepdims=True) / total
+    return probabilities
 
 
 @dataclass(frozen=True)
@@ -455,6 +568,38 @@ def class_rows(lattice: Lattice, classes: Configurations | SiteClasses) -> Class
         np.ascontiguousarray(first[complete]),
         table,
     )
+
+
+def count_classes(species: npt.ArrayLike, rows: ClassRows, classes: int) -> Counts:
+    """Count the classes of some sites.
+
+    Parameters
+    ----------
+    species
+        Number of the species on every site, (sites,).
+    rows
+        The centres to count, and where their classes are read.
+    classes
+        How many classes there are.
+
+    Returns
+    -------
+    ndarray
+        Counts, (classes,) int64, summing to the number of centres.
+
+    Examples
+    --------
+    >>> from latticescape import kagome
+    >>> lattice = kagome(3)
+    >>> classes = SiteClasses.of_lattice(lattice, (("A", "B"),) * 3)
+    >>> count_classes(np.ones(27, int), class_rows(lattice, classes), len(classes))[-1]
+    np.int64(27)
+    """
+    occupation = np.asarray(species)
+    codes = rows.first + rows.strides[:, 0] * occupation[rows.centers]
+    for column in range(rows.around.shape[1]):
+        codes = codes + rows.strides[:, 1 + column] * occupation[rows.around[:, column]]
+    return np.bincount(rows.classes[codes], minlength=classes)
 
 
 def _general_rows(lattice: Lattice, classes: SiteClasses) -> tuple[Any, Any, Any, Any]:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from latticescape.analysis.checks import RUN_AGAIN
+from latticescape.analysis.counts.classes import Classes, classes_of
 from latticescape.analysis.inference.estimation.fit import Fit, fit
 from latticescape.analysis.inference.landscapes.designs import flat
 from latticescape.analysis.inference.landscapes.landscape import (
@@ -18,7 +19,7 @@ from latticescape.analysis.inference.landscapes.landscape import (
     without_inner_coordinates,
 )
 from latticescape.physics.errors import RequestError
-from latticescape.physics.lattices.configurations import configurations
+from latticescape.physics.lattices.site_classes import random_mixing_of
 
 RANDOM = "random"
 
@@ -255,8 +256,8 @@ class Predictions:
         (points, parameters): where they are known.
     probability
         (images, points, classes).
-    kind
-        Of the lattice.
+    classes
+        The classes that are counted.
     random
         Whether it is the random alloy, whose probabilities depend only on the composition.
     s2_se
@@ -266,7 +267,7 @@ class Predictions:
     names: tuple[str, ...]
     values: Floats
     probability: Floats
-    kind: str
+    classes: Classes
     random: bool = False
     s2_se: Floats | None = None
 
@@ -356,27 +357,30 @@ def predictions(model: Model, observed: xr.Dataset) -> Predictions:
 
     Examples
     --------
+    >>> from latticescape import configurations
     >>> from latticescape.analysis.counts.counting import counts_dataset
     >>> observed = counts_dataset({"one": np.arange(8)}, configurations("honeycomb"))
     >>> predictions("random", observed).probability.shape
     (1, 1, 8)
     """
     check_counts(observed)
-    kind = str(observed.attrs["lattice"])
+    classes = classes_of(observed)
     if isinstance(model, str):
         check_random(model)
-        mixed = configurations(kind).random_mixing(observed["composition"].values)
-        return Predictions((), np.empty((1, 0)), mixed[:, None, :], kind, random=True)
+        mixed = random_mixing_of(classes, observed["counts"].values)
+        return Predictions((), np.empty((1, 0)), mixed[:, None, :], classes, random=True)
     if "s2_total" in model and "probability" in model:
-        return _gathered(model["probability"], kind, flat(model, "s2_total_se"))
+        return _gathered(model["probability"], classes, flat(model, "s2_total_se"))
     if "s2_total" in model:
         problem, allowed = "a landscape holds no probabilities to draw from", 'a sweep, or "random"'
         hint = "compare({'pair': open_sweep('runs/pair.zarr')}, observed)"
         raise RequestError(problem, came="a landscape", allowed=allowed, hint=hint)
-    return _gathered(histograms_at(model, observed), kind)
+    return _gathered(histograms_at(model, observed), classes)
 
 
-def _gathered(histograms: xr.DataArray, kind: str, s2_se: Floats | None = None) -> Predictions:
+def _gathered(
+    histograms: xr.DataArray, classes: Classes, s2_se: Floats | None = None
+) -> Predictions:
     bare = without_inner_coordinates(histograms)
     points = xr.Dataset({"s2_total": bare.isel(image=0, configuration=0), "p": bare})
     counts = flat(points, "p", "image", last=["configuration"])
@@ -389,4 +393,4 @@ def _gathered(histograms: xr.DataArray, kind: str, s2_se: Floats | None = None) 
         raise RequestError(problem, came="no counts", hint=RUN_AGAIN)
     shares = counts[:, done] / total[:, done, None]
     errors = None if s2_se is None else np.nan_to_num(s2_se[done])
-    return Predictions(tuple(columns), values[done], shares, kind, s2_se=errors)
+    return Predictions(tuple(columns), values[done], shares, classes, s2_se=errors)

@@ -9,6 +9,7 @@ import xarray as xr
 from scipy.linalg import cho_solve
 
 from latticescape.analysis.checks import check_least
+from latticescape.analysis.counts.classes import Classes, classes_of
 from latticescape.analysis.inference.comparison.models import (
     RANDOM,
     Model,
@@ -22,7 +23,7 @@ from latticescape.analysis.inference.landscapes.designs import ScatteredDesign
 from latticescape.analysis.inference.landscapes.interpolation import Interpolation, interpolation
 from latticescape.analysis.inference.landscapes.landscape import p_values as chi2_tail
 from latticescape.physics.errors import RequestError, checked_choice
-from latticescape.physics.lattices.configurations import Configurations, configurations
+from latticescape.physics.lattices.site_classes import random_mixing_of
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -96,6 +97,7 @@ def p_values(
 
     Examples
     --------
+    >>> from latticescape import configurations
     >>> from latticescape.analysis.counts.counting import counts_dataset
     >>> counts = configurations("honeycomb").multiplicity * 10
     >>> observed = counts_dataset({"one": counts}, configurations("honeycomb"))
@@ -130,6 +132,7 @@ def by_chi2(landscape: xr.Dataset, fit: Fit, fraction: npt.ArrayLike | None = No
     --------
     >>> from latticescape import random_mixing
     >>> from latticescape.analysis.inference.comparison.models import argmin_s2
+    >>> from latticescape import configurations
     >>> from latticescape.analysis.counts.counting import counts_dataset
     >>> observed = counts_dataset({"one": np.arange(1, 9)}, configurations("honeycomb"))
     >>> landscape = random_mixing(observed)
@@ -160,7 +163,7 @@ def _bootstrapped(
     composition: Composition,
 ) -> tuple[Floats, Floats]:
     """S² of the images, (images,), and of draws from the best fit, (draws, images)."""
-    counts, classes = observed["counts"].to_numpy(), configurations(predicted.kind)
+    counts, classes = observed["counts"].to_numpy(), predicted.classes
     best = _best_fit(predicted, counts, numbers)
     if composition == "measured" and not predicted.random:
         images = _stratified(best.source, observed, numbers, draws, rng, classes)
@@ -243,25 +246,26 @@ def _stratified(
     numbers: Floats,
     draws: int,
     rng: np.random.Generator,
-    classes: Configurations,
+    classes: Classes,
 ) -> Integers:
-    """Draws from the only point of ``fitted``, with the measured number of centres of species 1,
+    """Draws from the only point of ``fitted``, with the measured number of centres of each species,
     which selects the simulation's x."""
-    species1 = classes.centre == 1
-    share = observed["composition"].to_numpy()
+    counts = observed["counts"].to_numpy()
     parts = np.zeros((draws, len(numbers), len(classes)), np.int64)
-    for mask, part in ((species1, share), (~species1, 1 - share)):
-        for image, number in enumerate(np.rint(numbers * part).astype(int)):
+    for species in np.unique(classes.centre)[::-1]:
+        mask = classes.centre == species
+        share = counts[:, mask].sum(axis=1) / counts.sum(axis=1)
+        for image, number in enumerate(np.rint(numbers * share).astype(int)):
             weights = fitted.probability[image, 0, mask]
             if number:
                 parts[:, image, mask] = rng.multinomial(number, weights / weights.sum(), size=draws)
     return parts
 
 
-def _from_random(images: Integers, classes: Configurations) -> Floats:
+def _from_random(images: Integers, classes: Classes) -> Floats:
     """S² of every image to the random alloy of its own composition."""
-    share = images @ classes.centre / images.sum(axis=-1)
-    overlap = np.sqrt(classes.random_mixing(share) * images / images.sum(axis=-1, keepdims=True))
+    mixed = random_mixing_of(classes, images)
+    overlap = np.sqrt(mixed * images / images.sum(axis=-1, keepdims=True))
     s2: Floats = np.arccos(np.minimum(overlap.sum(axis=-1), 1.0)) ** 2
     return s2
 
@@ -276,7 +280,7 @@ def _by_shuffling(model: Model, observed: xr.Dataset, seed: int) -> xr.Dataset:
         allowed = "measured images, stores of latticescape measure, or tables of atoms"
         hint = 'way="bootstrap", or --p-value bootstrap'
         raise RequestError(problem, allowed=allowed, hint=hint)
-    classes = configurations(str(observed.attrs["lattice"]))
+    classes = classes_of(observed)
     shuffled = observed["shuffled_counts"].transpose("image", "shuffle", "configuration")
     # Images of equally many atoms were shuffled alike: an order of its own for each.
     rng = np.random.default_rng(seed)

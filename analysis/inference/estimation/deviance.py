@@ -10,6 +10,7 @@ import xarray as xr
 from scipy.stats import binom
 
 from latticescape.analysis.checks import RUN_AGAIN
+from latticescape.analysis.counts.classes import classes_of
 from latticescape.analysis.counts.overlap import neighborhoods_overlap
 from latticescape.analysis.inference.landscapes.designs import Design, at_point, design_of, flat
 from latticescape.physics.errors import RequestError
@@ -240,7 +241,7 @@ def chosen_overlap(landscape: xr.Dataset, asked: Overlap | None) -> Overlap:
     overlapping = able["effective"] or (
         "counts" in landscape
         and "lattice" in landscape.attrs
-        and neighborhoods_overlap(landscape["counts"].values, landscape.attrs["lattice"])
+        and neighborhoods_overlap(landscape["counts"].values, classes_of(landscape))
     )
     ways: tuple[Overlap, ...] = ("simulated", "effective")
     return next((way for way in ways if overlapping and able[way]), "independent")

@@ -9,11 +9,12 @@ import xarray as xr
 from scipy.stats import chi2
 
 from latticescape.analysis.checks import check_has, listed
+from latticescape.analysis.counts.classes import classes_of
 from latticescape.analysis.counts.distances import normalized, statistical_distance
 from latticescape.analysis.counts.overlap import COUNT_VARIABLES, count_covariance
 from latticescape.physics.compiled import compiled
 from latticescape.physics.errors import RequestError, shortened
-from latticescape.physics.lattices.configurations import configurations
+from latticescape.physics.lattices.site_classes import random_mixing_of
 from latticescape.physics.models.alloys import COMPOSITION_TOLERANCE
 
 Floats = npt.NDArray[np.float64]
@@ -62,6 +63,7 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
 
     Examples
     --------
+    >>> from latticescape import configurations
     >>> from latticescape.analysis.counts.counting import counts_dataset
     >>> observed = counts_dataset({"one": np.full(8, 20)}, configurations("honeycomb"))
     >>> replicas = np.ones((2, 64, 8)) * [[1, 3, 3, 1, 1, 3, 3, 1]]
@@ -217,7 +219,8 @@ def _summarize(parts: Any, found: Any) -> None:
 def random_mixing(observed: xr.Dataset) -> xr.Dataset:
     """The landscape of the random alloy: no parameters, composition as measured.
 
-    p = multiplicity · x^n (1 − x)^(z+1−n) with x the measured fraction of species-1 centres.
+    Each site holds each species with its measured share of the centres: of two species,
+    p = multiplicity · x^n (1 − x)^(z+1−n) with x the fraction of species-1 centres.
 
     Parameters
     ----------
@@ -231,6 +234,7 @@ def random_mixing(observed: xr.Dataset) -> xr.Dataset:
 
     Examples
     --------
+    >>> from latticescape import configurations
     >>> from latticescape.analysis.counts.counting import counts_dataset
     >>> counts = {"one": np.array([1, 3, 3, 1, 1, 3, 3, 1])}
     >>> surface = random_mixing(counts_dataset(counts, configurations("honeycomb")))
@@ -238,7 +242,9 @@ def random_mixing(observed: xr.Dataset) -> xr.Dataset:
     0.0
     """
     probabilities = xr.DataArray(
-        configurations(observed.attrs["lattice"]).random_mixing(observed["composition"].values),
+        random_mixing_of(
+            classes_of(observed), observed["counts"].transpose("image", "configuration").values
+        ),
         dims=("image", "configuration"),
         coords={"image": observed["image"]},
     )
@@ -270,6 +276,7 @@ def histograms_at(simulated: xr.Dataset, observed: xr.Dataset) -> xr.DataArray:
 
     Examples
     --------
+    >>> from latticescape import configurations
     >>> from latticescape.analysis.counts.counting import counts_dataset
     >>> observed = counts_dataset({"one": np.full(8, 20)}, configurations("honeycomb"))
     >>> simulated = xr.Dataset(
@@ -409,8 +416,17 @@ def _check_classes(simulated: xr.Dataset, observed: xr.Dataset) -> None:
     if own != seen:
         problem = "observed and simulated configurations are of different lattices"
         came, allowed = f"{len(seen)} classes, {seen[0]!r} …", f"{len(own)} classes, {own[0]!r} …"
-        hint = "a table of counts of the sweep's lattice"
+        hint = "a table of counts of the sweep's lattice, classes=classes_of(ds) in Python"
         raise RequestError(problem, came=came, allowed=allowed, hint=hint)
+    described = [ds.attrs for ds in (observed, simulated) if "lattice" in ds.attrs]
+    texts = [f"{attrs['lattice']} {attrs.get('classes', '')}" for attrs in described]
+    if len(set(texts)) > 1:
+        raise RequestError(
+            "observed and simulated configurations are of different lattices or neighbours",
+            came=texts[0],
+            allowed=texts[1],
+            hint="observed_counts(…, classes=classes_of(ds))",
+        )
     theirs, ours = (ds.get_index("configuration") for ds in (observed, simulated))
     if not ours.equals(theirs):
         raise RequestError(

@@ -11,14 +11,15 @@ import numpy.typing as npt
 import xarray as xr
 
 from latticescape.analysis.checks import listed
+from latticescape.analysis.counts.classes import Classes, classes_of
 from latticescape.analysis.inference.landscapes.landscape import COMPOSITION
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.kernel import complete
 from latticescape.physics.kernels.lattice_kernel import parameters_used
-from latticescape.physics.lattices.configurations import configurations
-from latticescape.physics.lattices.lattice import LATTICES, Lattice
+from latticescape.physics.lattices.configurations import Configurations
+from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import Model, features_of
-from latticescape.physics.registry import MODELS
+from latticescape.physics.registry import MODELS, lattice_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -79,9 +80,20 @@ class Simulated:
     @cached_property
     def lattice(self) -> Lattice:
         """The lattice."""
-        spec = self._spec["lattice"]
-        lattice: Lattice = LATTICES[str(spec["kind"])](spec["size"])
+        lattice = lattice_of(self._spec["lattice"])
+        if lattice.boundary:
+            raise RequestError(
+                "only samples of periodic lattices can be reweighted",
+                came=f"boundary = {list(lattice.boundary)}",
+                allowed="periodic",
+                hint="boundary left out of [lattice]",
+            )
         return lattice
+
+    @cached_property
+    def classes(self) -> Classes:
+        """The classes that were counted."""
+        return classes_of(self.ds)
 
     @cached_property
     def dims(self) -> tuple[str, ...]:
@@ -107,7 +119,7 @@ class Simulated:
     @property
     def kept_attrs(self) -> dict[str, Any]:
         """The sweep's attributes that also hold for reweighted Datasets."""
-        names = ("lattice", "model", "spec", "digest")
+        names = ("lattice", "classes", "model", "spec", "digest")
         return {name: self.ds.attrs[name] for name in names if name in self.ds.attrs}
 
     def composition(self, place: Mapping[str, object]) -> dict[str, xr.DataArray]:
@@ -193,7 +205,7 @@ class References:
             sign = np.where(odd, -1.0, 1.0)
             reduced = np.concatenate([reduced, reduced * sign])
             features = np.concatenate([features, features * sign], axis=1)
-            turned = histogram[..., turned_classes(simulated.lattice.kind)]
+            turned = histogram[..., turned_classes(simulated.classes)]
             histogram = np.concatenate([histogram, turned], axis=1)
         origin = features.mean(axis=(0, 1, 2))
         return cls(reduced, features - origin, origin, histogram, images=1 + bool(odd.any()))
@@ -208,15 +220,17 @@ class References:
         return mean, np.einsum("rksa,rksb->kab", each, each, optimize=True) / number
 
 
-def turned_classes(kind: str) -> npt.NDArray[np.intp]:
+def turned_classes(classes: Classes) -> npt.NDArray[np.intp]:
     """The configuration class that each one becomes if all its spins are turned over, (classes,).
 
     Examples
     --------
-    >>> turned_classes("honeycomb").tolist()
+    >>> turned_classes(classes_of({"lattice": "honeycomb"})).tolist()
     [7, 6, 5, 4, 3, 2, 1, 0]
     """
-    table = configurations(kind).table
-    turned = np.empty(len(configurations(kind)), np.intp)
+    if not isinstance(classes, Configurations):
+        return classes.turned()
+    table = classes.table
+    turned = np.empty(len(classes), np.intp)
     turned[table] = table[::-1]
     return turned

@@ -10,6 +10,7 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from latticescape.analysis.checks import listed
+from latticescape.analysis.counts.classes import Classes
 from latticescape.analysis.inference.landscapes.landscape import (
     COMPOSITION,
     landscape,
@@ -24,7 +25,6 @@ from latticescape.analysis.inference.reweighting.references import (
 )
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.observables import estimates
-from latticescape.physics.lattices.configurations import configurations
 from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.variables import variable
 
@@ -181,12 +181,11 @@ class Reweighting:
         reduced, temperatures = self.simulated.reduced({**points, **fixed})
         key = tuple(place.values())
         if key not in self._solvers:
-            references = References.of(self.simulated, place)
-            kind = self.simulated.lattice.kind
+            references, counted = References.of(self.simulated, place), self.simulated.classes
             self._solvers[key] = (
                 None
                 if references is None
-                else Solver(references, kind, self.fewest, observables=self.observables)
+                else Solver(references, counted, self.fewest, observables=self.observables)
             )
         solver, classes = self._solvers[key], self.simulated.ds.sizes["configuration"]
         arrays = (
@@ -231,8 +230,8 @@ class Solver:
     ----------
     references
         The samples.
-    kind
-        Of the lattice.
+    classes
+        The classes that were counted.
     fewest
         Fewest effective samples.
     observables
@@ -240,7 +239,7 @@ class Solver:
     """
 
     def __init__(
-        self, references: References, kind: str, fewest: float, *, observables: bool
+        self, references: References, classes: Classes, fewest: float, *, observables: bool
     ) -> None:
         self.references, self.observables = references, observables
         self.classes = references.histogram.shape[-1]
@@ -250,8 +249,7 @@ class Solver:
         parts = [references.histogram.astype(float)]
         if observables:
             # m, |m|, m² and m⁴ per site of every sample; features; and their products.
-            centre: Mapping[str, Any] = configurations(kind).descriptors
-            n_species1 = references.histogram @ np.asarray(centre["centre"][0], np.int64)
+            n_species1 = references.histogram @ classes.centre
             m = 2 * n_species1 / self.sites - 1
             features = references.features
             products = features[..., :, None] * features[..., None, :]
