@@ -660,7 +660,7 @@ def opened(browser: Any, address: str) -> Iterator[Any]:
     page.on("console", lambda said: said.type == "error" and errors.append(said.text))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(address)
-    page.wait_for_selector(".bk-Figure canvas, canvas", timeout=60_000)
+    page.wait_for_selector(".bk-Figure canvas, canvas", timeout=300_000)
     settle(page)
     yield page
     page.close()
@@ -750,17 +750,17 @@ def test_a_store_runs_nothing_in_a_browser(browser: Any, ising: Path, tmp_path: 
         assert page.get_by_text("onerror").count()  # shown as text
         assert len(urlsplit(address).path) > 20
         with pytest.raises(HTTPError, match="404"):
-            urlopen(address.removesuffix(urlsplit(address).path), timeout=60)
+            urlopen(address.removesuffix(urlsplit(address).path), timeout=300)
 
 
 def test_a_page_of_another_host_name_is_refused(ising: Path) -> None:
     with served(ising, "--no-token") as address:
         assert len(urlsplit(address).path) < 20
-        with urlopen(address, timeout=30) as answer:
+        with urlopen(address, timeout=300) as answer:
             assert answer.status == 200
         rebound = Request(address, headers={"Host": f"evil.example:{urlsplit(address).port}"})
         with pytest.raises(HTTPError, match="403"):
-            urlopen(rebound, timeout=30)
+            urlopen(rebound, timeout=300)
 
 
 @pytest.mark.browser
@@ -795,7 +795,7 @@ def test_a_browser_sees_a_running_sweep_fill_in(browser: Any, ising: Path, tmp_p
         # The page may look while blocks are being written.
         for blocks, words in ((store.blocks[:4], "8 of 16"), (store.blocks[4:], "16 of 16")):
             fill(store, blocks)
-            page.get_by_text(f"{words} points done").wait_for(timeout=60_000)
+            page.get_by_text(f"{words} points done").wait_for(timeout=300_000)
             for _ in range(100):
                 if (now := grey_share(page)) < empty - 0.3:
                     break

@@ -140,7 +140,7 @@ run(Sweep.from_file("s.toml"), "d.zarr", "inline")
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

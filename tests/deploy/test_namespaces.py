@@ -55,7 +55,7 @@ def address(
             worker = ("worker", address, "--nthreads", "1", *arguments(host))
             stack.enter_context(dask(*worker, environment=shown, before=network.enter(host)))
         with at_address(address, security=own.security) as client:
-            client.wait_for_workers(2, timeout=60)
+            client.wait_for_workers(2, timeout=300)
         yield address
 
 

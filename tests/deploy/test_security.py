@@ -85,7 +85,7 @@ def address(folder: Path, own: Certificates) -> Iterator[str]:
         address = address_in(file)
         worker = dask("worker", address, "--nthreads", "1", *LOCAL, environment=own.environment)
         with worker, at_address(address, security=own.security) as client:
-            client.wait_for_workers(1, timeout=60)
+            client.wait_for_workers(1, timeout=300)
             yield address
 
 
@@ -282,7 +282,7 @@ def test_a_stolen_client_certificate_makes_no_worker(
             dask(*worker, environment=own.environment),
             dask(*worker, environment=stolen.environment) as early,
         ):
-            client.wait_for_workers(2, timeout=60)
+            client.wait_for_workers(2, timeout=300)
             report = execute(Sweep.from_toml(SPEC), tmp_path / "s.zarr", client, progress=False)
             assert report.complete
             assert early.wait(20) == 0

@@ -61,7 +61,7 @@ def served(*arguments: object) -> Iterator[str]:
     finally:
         told.close()
         process.terminate()
-        process.join(timeout=60)
+        process.join(timeout=300)
         assert process.exitcode == 128 + signal.SIGTERM
 
 

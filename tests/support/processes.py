@@ -45,7 +45,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def eventually(there: Callable[[], object], seconds: float = 120.0) -> None:
+def eventually(there: Callable[[], object], seconds: float = 300.0) -> None:
     """Wait for something, and fail if it does not come."""
     end = time.monotonic() + seconds
     while not there():

@@ -251,7 +251,7 @@ def told_by(folder: Path, script: str) -> str:
     """The last line that a script says, on one stream or the other."""
     (folder / "script.py").write_text(script)
     done = subprocess.run(
-        [sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, timeout=120
+        [sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, timeout=600
     )
     return (done.stdout or done.stderr).splitlines()[-1]
 
@@ -700,7 +700,7 @@ def test_the_example_of_the_howto_runs(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=600,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert "r" in done.stdout

@@ -208,6 +208,6 @@ def test_a_script_needs_no_main_guard_and_no_folder_of_a_room_s_name_matters(
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.stdout.split() == ["2"]

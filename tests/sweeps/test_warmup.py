@@ -199,10 +199,10 @@ def test_a_worker_that_joins_later_is_warmed_up_during_the_run_alone(
     with warmed(client, ising_sweep()):
         assert len(seen) == 1
         cluster.scale(2)
-        client.wait_for_workers(2, timeout=30)
+        client.wait_for_workers(2, timeout=300)
         assert client.submit(len, seen, workers=_youngest(cluster), pure=False).result() == 2
     cluster.scale(3)
-    client.wait_for_workers(3, timeout=30)
+    client.wait_for_workers(3, timeout=300)
     assert client.submit(len, seen, workers=_youngest(cluster), pure=False).result() == 2
 
 

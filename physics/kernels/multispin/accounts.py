@@ -84,45 +84,65 @@ def new_demons(terms: Any, generator: Any, digits: Any, sleeps: Any) -> Any:
     demon sleeps with probability 1/64.
     """
     # Calls of one function each, since it is long to compile.
-    generator, first = new_demon(terms, generator, digits, sleeps)
-    generator, second = new_demon(terms, generator, digits, ())
-    generator, third = new_demon(terms, generator, digits, ())
-    generator, fourth = new_demon(terms, generator, digits, ())
-    return generator, first + second + third + fourth
-
-
-@compiled
-def new_demon(terms: Any, generator: Any, digits: Any, sleeps: Any) -> Any:
-    """The generators, and the accounts of a new demon and where it is awake."""
-    return drawn_accounts(terms, generator, digits, sleeps)
+    generator, some, all_ = sleepers(generator, sleeps)
+    generator, first = new_demon(terms, generator, digits)
+    generator, second = new_demon(terms, generator, digits)
+    generator, third = new_demon(terms, generator, digits)
+    generator, fourth = new_demon(terms, generator, digits)
+    return generator, first + some + second + all_ + third + all_ + fourth + all_
 
 
 @intrinsic
-def drawn_accounts(typingctx: Any, terms: Any, generator: Any, digits: Any, sleeps: Any) -> Any:
+def sleepers(typingctx: Any, generator: Any, sleeps: Any) -> Any:
+    """The generators, the replicas in which the first demon is awake, and all replicas."""
+    words = generator.dtype.words
+    result = types.Tuple((generator, tuple_of(words, 1), tuple_of(words, 1)))
+    signature = result(generator, sleeps)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        e = Emitter(context, builder, words)
+        after, awake = unpack(builder, args[0], 4), e.ones
+        if len(sleeps):
+            coins, after = draw(e, after)
+            awake = e.inverse(e.both(*coins))
+        return _packed(context, builder, result, (after, [awake], [e.ones]))
+
+    return signature, codegen
+
+
+@compiled
+def new_demon(terms: Any, generator: Any, digits: Any) -> Any:
+    """The generators, and the accounts of a new demon."""
+    return drawn_accounts(terms, generator, digits)
+
+
+@intrinsic
+def drawn_accounts(typingctx: Any, terms: Any, generator: Any, digits: Any) -> Any:
     """As :func:`new_demon`."""
     words, count = generator.dtype.words, len(digits)
-    result = types.Tuple((generator, tuple_of(words, count + 1)))
-    signature = result(terms, generator, digits, sleeps)
+    result = types.Tuple((generator, tuple_of(words, count)))
+    signature = result(terms, generator, digits)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         e = Emitter(context, builder, words)
         base = pointer(context, builder, terms, args[0])
-        after, awake, trials = unpack(builder, args[1], 4), e.ones, list[Trial]()
-        if len(sleeps):
-            coins, after = draw(e, after)
-            awake = e.inverse(e.both(*coins))
+        after, trials = unpack(builder, args[1], 4), list[Trial]()
         for digit in range(count):
             outputs, after = draw(e, after)
             load = loader(e, base, 1, digit * PLANES)
             trials.append(Trial(partial(_first_term, load), outputs, e.zero))
-        accounts = [*passed(e, trials, HOT), awake]
-        parts = [
-            pack(context, builder, kind, values)
-            for kind, values in zip(result.types, (after, accounts), strict=True)
-        ]
-        return pack(context, builder, result, parts)
+        return _packed(context, builder, result, (after, passed(e, trials, HOT)))
 
     return signature, codegen
+
+
+def _packed(context: Any, builder: Any, result: Any, parts: Sequence[Sequence[Any]]) -> Any:
+    """A tuple of tuples of vectors."""
+    packed = [
+        pack(context, builder, kind, values)
+        for kind, values in zip(result.types, parts, strict=True)
+    ]
+    return pack(context, builder, result, packed)
 
 
 def _first_term(load: Load, plane: int) -> Any:

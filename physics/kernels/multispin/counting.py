@@ -108,7 +108,7 @@ def cache_lines(rows: Any, columns: Any, words: Any) -> Any:
     return raw[start : start + size].reshape((rows, columns, words))
 
 
-@inlined
+@compiled
 def add_items(
     spins: Any, items: Any, part: Any, codes: Any, sums: Any, pairs: Any, shape: Any
 ) -> None:
