@@ -24,6 +24,7 @@ Floats = npt.NDArray[np.float64]
 
 RULES: Mapping[str, Mapping[str, object]] = {
     "heat bath": {"rule": "heat_bath"},
+    "Metropolis": {"rule": "metropolis"},
     "demon 4": {"rule": "demon", "demon_period": 4},
     "demon 8": {"rule": "demon", "demon_period": 8},
     "demon 16": {"rule": "demon", "demon_period": 16},

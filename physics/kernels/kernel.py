@@ -78,10 +78,11 @@ class Schedule:
         ergodic. Exchanges have to pass a Metropolis filter with either of these. ``"demon"``: an
         account of energy, which is drawn anew every ``demon_period`` moves, has to pay for it
         (:mod:`latticescape.physics.kernels.multispin.accounts`). ``"auto"``, the default: each
-        point has demons where they are expected to give smaller errors in the same time, that is
-        for exchanges, and for single flips without a field in a model with one coupling, if
-        ``stride_mcs`` is at least ``demon_period``; else as ``"heat_bath"``. All rules sample the
-        same distribution.
+        point has the rule that is expected to give the smallest errors in the same time. If
+        ``stride_mcs`` is at least ``demon_period``, that is demons for exchanges, and for single
+        flips without a field in a model with one coupling. Other flips follow Metropolis' rule
+        in weak fields near the critical temperature, at 0.5 to 0.83 of the mean-field one, and the
+        heat bath elsewhere and with random bonds. All rules sample the same distribution.
     demon_period
         Sites or bonds that a demon visits before its account is drawn anew, 1 or more. Default 8.
     tempering_mcs
@@ -150,18 +151,6 @@ class Schedule:
     def targets(self) -> Until | None:
         """When a point ends, if that depends on its errors."""
         return None if self.until is None else Until.of(self.until)
-
-    @property
-    def may_have_demons(self) -> bool:
-        """Whether this schedule allows demons; with ``"auto"`` the model and the point decide too.
-
-        ``"auto"`` allows them if samples are at least ``demon_period`` steps apart: between two
-        draws of its account a demon only moves energy from site to site, so samples that are
-        closer have almost the same energy.
-        """
-        if self.rule == "auto":
-            return self.update == "local" and self.stride_mcs >= self.demon_period
-        return self.rule == "demon"
 
     @property
     def table(self) -> dict[str, Any]:
@@ -324,6 +313,11 @@ class ModelKernel(Kernel):
                 raise error.within(f"grid.{name}") from None
 
     @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules of the schedule that are worth a warm-up."""
+        return (self.schedule.rule,)
+
+    @property
     def uncut_axes(self) -> tuple[str, ...]:
         """No axis: points do not need each other."""
         return ()
@@ -348,7 +342,8 @@ class ModelKernel(Kernel):
             samples=samples,
             stride_mcs=min(stride, max(1, mcs // samples)),
         )
-        if self.schedule.may_have_demons and not shorter.may_have_demons:
+        if shorter.rule == "auto" and shorter.stride_mcs < shorter.demon_period <= stride:
+            # Samples closer than the period would have another rule.
             shorter = replace(shorter, demon_period=shorter.stride_mcs)
         return replace(self, schedule=shorter)
 
@@ -496,13 +491,14 @@ class ModelKernel(Kernel):
         kinds = [(values[values != 0][:1], values[values == 0][:1]) for values in axes.values()]
         short, ladder = self.shortened(1), 1 + bool(self.schedule.tempering_mcs)
         tempered = replace(short.schedule, tempering_mcs=min(1, self.schedule.tempering_mcs))
+        seeds = np.zeros((ladder, 4), np.uint64)
         with one_compiles():
             for values in product(*([v for v in kind if len(v)] for kind in kinds)):
                 point = {n: np.repeat(v, ladder) for n, v in zip(axes, values, strict=True)}
                 if ladder > 1:
                     point["T"] = axes["T"][:ladder]
-                seeds = np.zeros((ladder, 4), np.uint64)
-                replace(short, schedule=tempered).compute(point, seeds)
+                for rule in self.rules:
+                    replace(short, schedule=replace(tempered, rule=rule)).compute(point, seeds)
 
 
 def ladders_of(points: Axes) -> list[list[int]]:

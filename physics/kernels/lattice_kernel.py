@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +89,7 @@ LatticeModel = Model | ClusterExpansion
 MULTISPIN, REFERENCE, CLUSTER, SPECIES = "lanes", "reference", "swendsen_wang", "species"
 
 # Raised whenever the same seed gives other bits.
-KERNEL_VERSIONS = {MULTISPIN: 2, REFERENCE: 1, CLUSTER: 1, SPECIES: 1}
+KERNEL_VERSIONS = {MULTISPIN: 3, REFERENCE: 1, CLUSTER: 1, SPECIES: 1}
 
 # Bytes of one variable at one point: a block has at least eight points, and a chunk must stay below
 # 2 GiB.
@@ -322,10 +322,9 @@ def _species_tables(
     )
 
 
-def _rule(schedule: Schedule) -> tuple[Rule, int]:
-    """The rule of a schedule, ``"auto"`` if each point chooses, and the period of demons."""
-    fixed = schedule.rule == "auto" and not schedule.may_have_demons
-    return "heat_bath" if fixed else schedule.rule, schedule.demon_period
+def _rule(schedule: Schedule) -> tuple[Rule, int, int]:
+    """What decides about the rule of a point."""
+    return schedule.rule, schedule.demon_period, schedule.stride_mcs
 
 
 @lru_cache(maxsize=2)
@@ -334,12 +333,11 @@ def _multispin_tables(
     lattice: Lattice,
     model: Model,
     used: frozenset[str],
-    rule: Rule = "heat_bath",
-    demon_period: int = 0,
+    *rule: Any,
 ) -> T:
     """Cached from block to block, because tables of a large lattice take a second to make."""
     orbits = model.orbits(lattice, used)
-    return kind(lattice, orbits, model.acting(used, features_of(orbits)), rule, demon_period)
+    return kind(lattice, orbits, model.acting(used, features_of(orbits)), *rule)
 
 
 def kernel_of(
@@ -564,13 +562,29 @@ class LatticeKernel(ModelKernel):
         if self.name != MULTISPIN or has_random_bonds(model) or not isinstance(model, Model):
             many = planes_of(model, self.lattice) > 1
             return "Barker's rule" if many and not exchange else plain
-        acting = model.acting(self.used, self.features)
-        tables = MultispinTables(self.lattice, self.orbits, acting, *_rule(self.schedule))
-        demons = f"demons of period {self.schedule.demon_period}"
+        tables, demons = self._tables(model), f"demons of period {self.schedule.demon_period}"
         if tables.demons_pay(exchange=exchange, field=tables.field):
             return demons
+        if tables.rule == "auto" and not exchange:
+            plain = "Metropolis or heat bath"
         without = tables.demons_pay(exchange=exchange, field=False)
         return f"{demons} without a field, {plain} with one" if without else plain
+
+    def _tables(self, model: Model) -> MultispinTables:
+        acting = model.acting(self.used, self.features)
+        return MultispinTables(self.lattice, self.orbits, acting, *_rule(self.schedule))
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules that points may choose; ``"auto"`` first if they choose by their values."""
+        model, rule = self.model, self.schedule.rule
+        if not isinstance(model, Model) or has_random_bonds(model):
+            return (rule,)
+        if rule != "auto" or self.name != MULTISPIN or model.move == "exchange":
+            return (rule,)
+        tables = self._tables(model)
+        demons = tables.demons_pay(exchange=False, field=tables.field)
+        return (rule,) if demons else (rule, "heat_bath", "metropolis")
 
     @property
     def attrs(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +19,11 @@ from latticescape.physics import (
     square,
     triangular,
 )
+from latticescape.physics.compiled import compiled
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.physics.kernels.multispin import demon, demon_exchange, heat_bath
-from latticescape.physics.kernels.multispin.accounts import digits_of
+from latticescape.physics.kernels.multispin.accounts import DEMONS, digits_of, new_demons
 from latticescape.physics.kernels.multispin.demon import demon_rule, reach_of
 from latticescape.physics.kernels.multispin.demon_exchange import exchange_accounts
 from latticescape.physics.kernels.multispin.exchange import bond_table, first_order
@@ -29,8 +31,10 @@ from latticescape.physics.kernels.multispin.heat_bath import STRIP, visits
 from latticescape.physics.kernels.multispin.simd import aligned
 from latticescape.physics.kernels.multispin.thresholds import (
     Words,
+    load_state,
     metropolis_planes,
     seed_state,
+    store_state,
 )
 
 DEMON = Schedule(10, 10, 2, rule="demon", demon_period=4)
@@ -121,6 +125,78 @@ def test_no_cycle_holds_replicas_of_a_small_lattice(period: int) -> None:
         assert ratio == pytest.approx(1.0, abs=0.02), level
 
 
+@compiled
+def faulty_flips(
+    spins: Any,
+    visited: Any,
+    tables: Any,
+    state: Any,
+    history: Any,
+    width: Any,
+    kinds: Any,
+    redrawn: Any,
+    paid: Any,
+) -> None:
+    """As :func:`demon.flips` with the period of a sweep, but accounts may be drawn only once, or
+    keep what they pay. Fills ``history`` with the spins after each sweep."""
+    generator = load_state(state, 0, width)
+    generator, accounts = new_demons(tables[0], generator, kinds[2], (0,))
+    for step in range(history.shape[0]):
+        if redrawn:
+            generator, accounts = new_demons(tables[0], generator, kinds[2], (0,))
+        for visit in range(0, visited.shape[0], DEMONS):
+            after = demon.step(spins, visited, visit, tables, 0, accounts, kinds, demon.ALL)
+            if paid:
+                accounts = after
+        history[step] = spins
+    store_state(state, 0, generator)
+
+
+@pytest.mark.parametrize(
+    ("fault", "redrawn", "paid", "factor"),
+    [
+        ("none", True, True, 1.0),
+        ("drawn at a temperature off by one percent", True, True, 1.01),
+        ("never redrawn", False, True, 1.0),
+        ("not paid", True, False, 1.0),
+    ],
+)
+def test_a_faulty_demon_is_noticed(fault: str, redrawn: bool, paid: bool, factor: float) -> None:
+    """512 replicas of 4 × 4 sites, 3 · 10⁷ flips, against all 65 536 states.
+
+    Of the two accounts, that of the coupling is drawn at the wrong temperature.
+    """
+    lattice, T, h, steps = square(4), 2.6, 0.3, 4_000
+    neighbors, spins, state = lattice.neighbors(1), aligned((16, 8)), state_of(6)
+    coupling, field = np.full((1, 8), -4 / (factor * T)), np.full(8, -2 * h / T)
+    rule = demon_rule(coupling, [4], field, 4, (0,) * 8)
+    tables, kinds = (rule.terms[0], rule.signs[0]), (rule.shells, rule.field, rule.digits)
+    spins[...] = np.random.default_rng(1).integers(0, 2**64, spins.shape, dtype=np.uint64)
+    history = np.empty((steps, 16, 8), np.uint64)
+    visited, kind = visits(neighbors), rule.width
+    faulty_flips(spins, visited, tables, state, history, kind, kinds, redrawn, paid)
+    sums = np.zeros((2, 512))
+    for words in history[50:]:
+        bits = np.unpackbits(words.view(np.uint8).reshape(16, -1), axis=1)
+        sums += quantities(2 * bits.astype(np.int64) - 1, neighbors)
+    states = 2 * ((np.arange(2**16) >> np.arange(16)[:, None]) & 1) - 1
+    energies, up = quantities(states, neighbors)
+    weights = np.exp(-(energies - h * up) / T)
+    exact = np.array([energies, up]) @ weights / weights.sum()
+    means = sums / (steps - 50)
+    z = (means.mean(axis=1) - exact) / (means.std(axis=1, ddof=1) / np.sqrt(512))
+    assert (np.abs(z).max() < 4) == (fault == "none"), z
+    assert fault == "none" or np.abs(z).max() > 7, z
+
+
+def quantities(
+    spins: npt.NDArray[np.int64], neighbors: npt.NDArray[np.int32]
+) -> npt.NDArray[np.int64]:
+    """Energy of the couplings and sum of the spins (sites, …) on a lattice with four neighbours."""
+    around = spins[neighbors].sum(axis=1)
+    return np.stack([-(spins * around).sum(axis=0) // 2, spins.sum(axis=0)])
+
+
 def test_demons_are_part_of_the_digest_only_where_they_are_asked_for() -> None:
     assert not {"rule", "demon_period"} & set(Schedule(10, 10, 2).table)
     assert (DEMON.table["rule"], DEMON.table["demon_period"]) == ("demon", 4)
@@ -191,14 +267,16 @@ def ones_of(spins: Words) -> npt.NDArray[np.int64]:
 
 def test_every_point_chooses_its_own_rule() -> None:
     """Its bits are those of the rule that it chose, whatever other points are in its block."""
-    T, H = np.repeat([2.0, 2.5, 3.0], 4), np.tile([0.0, 0.3, 0.0, -1.0], 3)
+    T, H = np.repeat([2.0, 2.5, 4.0], 4), np.tile([0.0, 0.3, 0.0, -1.0], 3)
     seeds = np.random.default_rng(1).integers(0, 2**64, (12, 4), dtype=np.uint64)
     auto = LatticeKernel(square(6), Ising(), Schedule(10, 5, 8), ("T", "H"), ("spins",))
     found = auto.compute({"T": T, "H": H}, seeds)
     for some in ([7], [11, 0, 5], [2, 8]):
         part = auto.compute({"T": T[some], "H": H[some]}, seeds[some])
         assert part["spins"].tobytes() == found["spins"][some].tobytes()
-    for rule, chosen in (("demon", H == 0), ("heat_bath", H != 0)):
+    near = (H == 0.3) & (T < 3)
+    others = (H != 0) & ~near
+    for rule, chosen in (("demon", H == 0), ("metropolis", near), ("heat_bath", others)):
         schedule = replace(auto.schedule, rule=rule)
         plain = replace(auto, schedule=schedule).compute({"T": T, "H": H}, seeds)
         alike = (plain["spins"] == found["spins"]).all(axis=1)
@@ -208,11 +286,11 @@ def test_every_point_chooses_its_own_rule() -> None:
 @pytest.mark.parametrize(
     ("lattice", "model", "schedule", "swept", "words"),
     [
-        (square(4), Ising(), Schedule(1, 2, 8), "TH", "demons of period 8 without a field, heat"),
+        (square(4), Ising(), Schedule(1, 2, 8), "TH", "demons of period 8 without a field, Met"),
         (square(4), Ising(), Schedule(1, 2, 8), "T", "demons of period 8"),
-        (square(4), Ising(), Schedule(1, 2, 7), "T", "heat bath"),
+        (square(4), Ising(), Schedule(1, 2, 7), "T", "Metropolis or heat bath"),
         (square(4), Ising(), Schedule(1, 2, 7, demon_period=4), "T", "demons of period 4"),
-        (square(4), Ising(J2=0.1), Schedule(1, 2, 8), "T", "heat bath"),
+        (square(4), Ising(J2=0.1), Schedule(1, 2, 8), "T", "Metropolis or"),
         (square(4), Ising(), Schedule(1, 2, 8, rule="heat_bath"), "T", "heat bath"),
         (square(4), Ising(), Schedule(1, 2, 8, rule="metropolis"), "TH", "Metropolis"),
         (square(4), PairAlloy(x=0.5, w1=0.1), Schedule(1, 2, 8, rule="metropolis"), "T", "Metrop"),
@@ -233,7 +311,7 @@ def test_a_short_schedule_has_the_same_rule() -> None:
     for stride in (4, 8):
         kernel = LatticeKernel(square(4), Ising(), Schedule(1, 100, stride), swept=("T",))
         short = kernel.shortened(1)
-        assert short.schedule.may_have_demons == kernel.schedule.may_have_demons == (stride == 8)
+        assert short.rule.startswith("demons") == kernel.rule.startswith("demons") == (stride == 8)
 
 
 def test_schedules_that_cannot_be_are_refused() -> None:

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from functools import cache
 
-import numpy as np
 import pytest
 
 from latticescape.physics import (
@@ -43,6 +42,9 @@ FIELDS = (0.0, 0.4, -1.0)
 
 Case = tuple[Model, Lattice, dict[str, float]]
 Table = list[tuple[Case, Deviation]]
+
+IN_A_FIELD: Case = (Ising(), square(4), {"T": 2.6, "H": 0.1})
+TWO_SHELLS: Case = (PairAlloy(w2=-0.2), square(4), {"x": 0.5, "w1": -0.4, "T": 1.0})
 
 
 def ising_cases() -> list[Case]:
@@ -178,20 +180,17 @@ def test_law_2_kernels_agree_with_exact_enumeration(
     assert 0.9 < root_mean_square(z) < 1.1
 
 
-@pytest.mark.parametrize(
-    ("cases", "schedule"),
-    [
-        (ising_cases(), SCHEDULE),
-        (alloy_cases(), SCHEDULE),
-        (cluster_cases(), CLUSTERS),
-        (warm_cases(), METROPOLIS),
-        (warm_cases() + alloy_cases(), DEMONS[1]),
-    ],
-    ids=["ising", "alloys", "swendsen_wang", "metropolis", "demon"],
-)
-def test_law_2_a_temperature_off_by_ten_percent_fails(
-    cases: list[Case], schedule: Schedule
-) -> None:
-    z = np.abs([deviation.z for _, deviation in table(cases, schedule, factor=1.1)])
-    assert z.max() > 5
-    assert root_mean_square(list(z)) > 1.1
+@pytest.mark.parametrize("case", [IN_A_FIELD, TWO_SHELLS], ids=["ising", "alloy"])
+@pytest.mark.parametrize("schedule", [SCHEDULE, METROPOLIS, *DEMONS[1:]], ids=str)
+def test_law_2_a_temperature_off_by_one_percent_fails(case: Case, schedule: Schedule) -> None:
+    """With 8 · 10⁷ attempted moves: the energy is off by 7 to 40 standard errors."""
+    longer = replace(schedule, samples=20_000)
+    assert max(abs(deviation.z) for _, deviation in table([case], longer)) < 5
+    wrong = [deviation.z for _, deviation in table([case], longer, factor=1.01)]
+    assert max(map(abs, wrong)) > 7
+
+
+def test_law_2_a_temperature_off_by_ten_percent_fails_with_clusters() -> None:
+    z = [deviation.z for _, deviation in table(cluster_cases(), CLUSTERS, factor=1.1)]
+    assert max(map(abs, z)) > 5
+    assert root_mean_square(z) > 1.1

@@ -39,7 +39,8 @@ from tests.support.runs import ising_sweep
 Axes = Mapping[str, npt.NDArray[np.float64]]
 
 ROOT = Path(__file__).parents[2]
-FIELDS = {"T": [2.0, 3.0], "H": [-0.1, 0.0, 0.1]}
+# Of each two temperatures "auto" chooses Metropolis' rule for the first.
+FIELDS = {"T": [2.0, 9.0], "H": [-0.1, 0.0, 0.1]}
 SWEEPS = {
     "a field of either sign and none": Sweep(square(6), Ising(), FIELDS, Schedule(2, 3, 2)),
     "a second shell and none": Sweep(
@@ -171,7 +172,7 @@ def test_the_warm_up_computes_points_of_the_grid_only(monkeypatch: pytest.Monkey
     monkeypatch.setattr(LatticeKernel, "compute", record)
     sweep = SWEEPS["a field of either sign and none"]
     sweep.kernel.warm_up(sweep.axes)
-    assert seen == [(2.0, -0.1), (2.0, 0.0)]
+    assert set(seen) == {(2.0, -0.1), (2.0, 0.0)}
 
 
 def test_threads_of_a_worker_warm_up_once(calls: list[Axes]) -> None:

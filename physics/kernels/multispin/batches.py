@@ -54,6 +54,11 @@ MOST_SHELLS = 2
 HEAT_BATH = 2
 MOST_COUPLINGS = 12
 
+# Where "auto" takes Metropolis' rule: the mean-field critical temperature over T, and the largest
+# field in units of all couplings of a site.
+SLOW = (1.2, 2.0)
+WEAK = 0.1
+
 
 def fits_multispin(model: Model, lattice: Lattice, orbits: Sequence[Orbit]) -> bool:
     """Whether the multispin kernel supports a model.
@@ -81,7 +86,7 @@ class MultispinTables:
         As of the model.
     acting
         The features that have an energy anywhere in the sweep.
-    rule, demon_period
+    rule, demon_period, stride_mcs
         As of the schedule; with ``"auto"`` each point chooses its own rule.
     """
 
@@ -90,6 +95,7 @@ class MultispinTables:
     acting: frozenset[str]
     rule: Rule = "heat_bath"
     demon_period: int = 0
+    stride_mcs: int = 1
 
     @cached_property
     def features(self) -> tuple[str, ...]:
@@ -133,10 +139,13 @@ class MultispinTables:
         """Whether demons pay for exchanges, or for flips with or without a field.
 
         With ``"auto"``, they pay for exchanges, and for flips that a single account decides:
-        several accounts have to agree, and do so less often.
+        several accounts have to agree, and do so less often. Samples must be at least a period
+        apart: between two draws of its account a demon only moves energy from site to site, so
+        samples that are closer have almost the same energy.
         """
         if self.rule == "auto":
-            return exchange or (not field and len(self.pairs) == 1)
+            single = not field and len(self.pairs) == 1
+            return self.stride_mcs >= self.demon_period and (exchange or single)
         return self.rule == "demon"
 
     @cached_property
@@ -369,7 +378,23 @@ def _moves(tables: MultispinTables, task: Task) -> tuple[type[MultispinBatch], b
     field = bool(_field(tables, task, _pair_energy_steps(tables, task)))
     if tables.demons_pay(exchange=False, field=field):
         return DemonBatch, field
-    return (MetropolisBatch if tables.rule == "metropolis" else HeatBathBatch), False
+    slow = tables.rule == "auto" and relaxes_slowly(tables, task)
+    return (MetropolisBatch if slow or tables.rule == "metropolis" else HeatBathBatch), False
+
+
+def relaxes_slowly(tables: MultispinTables, task: Task) -> bool:
+    """Whether a point is near the temperature at which its couplings order the spins.
+
+    There Metropolis' rule, which makes more changes, relaxes the slow modes in fewer steps. Far
+    above, spins that nothing holds would be turned over in every step, so that products of two of
+    them, as in the energy, stay as they were. Far below and in a field, nothing is slow. The
+    temperature is that of a mean field, lowered by as much as the couplings disagree.
+    """
+    pairs = _pair_energy_steps(tables, task)
+    pulls = [z * float(low - high) / 4 for z, (low, high) in pairs]
+    total, scale = sum(pulls), task.temperature * sum(map(abs, pulls))
+    weak = abs(_field(tables, task, pairs)) / 2 <= WEAK * total
+    return total > 0 and weak and SLOW[0] * scale <= total * total <= SLOW[1] * scale
 
 
 def dynamics_of(points: int, spins: Words, state: Words, order: Words | None = None) -> Words:

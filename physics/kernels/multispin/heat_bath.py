@@ -74,8 +74,8 @@ STRIP = 2048
 # Bit planes without a test: 512 replicas are mostly decided after them. Changes only speed.
 HOT = 12
 
-# The same with Metropolis' rule, where some replicas need no comparison.
-FEW_HOT = 11
+# The same with two shells, whose tables have more terms.
+FEW_HOT = 10
 
 # Bit planes of the filters without a test: few replicas change. Changes only speed.
 FILTER_HOT = 10
@@ -278,13 +278,13 @@ def update(
             bits = [e.xor(bit, e.spread(own, k, args[4])) for k, bit in enumerate(bits)]
         batches = split(bits, [*sizes, *filters])
         fresh, after = draw(e, unpack(builder, args[5], 4))
-        turned = PLANES if len(certain) else 0
+        turned, hot = PLANES if len(certain) else 0, FEW_HOT if len(sizes) > 1 else HOT
         chosen = _chooser(e, batches[: len(sizes)], len(mirrored) > 0, heat, turned)
         old = e.load(column, site)
         if len(certain):
-            new = metropolis(e, old, chosen, fresh, FEW_HOT)
+            new = metropolis(e, old, chosen, fresh, hot)
         else:
-            new = passed(e, [Trial(chosen, fresh, e.zero)], HOT)[0]
+            new = passed(e, [Trial(chosen, fresh, e.zero)], hot)[0]
         if filters:
             new, after = filtered(e, old, new, batches[len(sizes) :], filter_, after)
         e.store(new, column, site)
