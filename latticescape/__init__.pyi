@@ -86,6 +86,10 @@ from .physics.models.cluster_expansion import Term as Term
 from .physics.models.ising import Ising as Ising
 from .physics.models.model import Model as Model
 from .physics.models.model import Parameter as Parameter
+from .physics.models.spin_models import BlumeCapel as BlumeCapel
+from .physics.models.spin_models import Clock as Clock
+from .physics.models.spin_models import LatticeGas as LatticeGas
+from .physics.models.spin_models import Potts as Potts
 from .physics.registry import MODELS as MODELS
 from .physics.slab.lattice import Slab as Slab
 from .physics.slab.lattice import slab as slab
@@ -125,7 +129,9 @@ __all__ = [
     "MODELS",
     "Accumulator",
     "Adatoms",
+    "BlumeCapel",
     "Bootstrap",
+    "Clock",
     "ClusterExpansion",
     "Configurations",
     "Consolidated",
@@ -136,11 +142,13 @@ __all__ = [
     "Ising",
     "Label",
     "Lattice",
+    "LatticeGas",
     "Merged",
     "Model",
     "PairAlloy",
     "Parameter",
     "Plan",
+    "Potts",
     "Proposal",
     "RequestError",
     "Samples",

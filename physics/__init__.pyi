@@ -35,6 +35,10 @@ from .models.cluster_expansion import Term as Term
 from .models.ising import Ising as Ising
 from .models.model import Model as Model
 from .models.model import Parameter as Parameter
+from .models.spin_models import BlumeCapel as BlumeCapel
+from .models.spin_models import Clock as Clock
+from .models.spin_models import LatticeGas as LatticeGas
+from .models.spin_models import Potts as Potts
 from .registry import MODELS as MODELS
 from .slab.lattice import Slab as Slab
 from .slab.lattice import slab as slab
@@ -46,13 +50,17 @@ __all__ = [
     "LATTICES",
     "MODELS",
     "Adatoms",
+    "BlumeCapel",
+    "Clock",
     "ClusterExpansion",
     "Configurations",
     "Ising",
     "Lattice",
+    "LatticeGas",
     "Model",
     "PairAlloy",
     "Parameter",
+    "Potts",
     "RequestError",
     "Samples",
     "Schedule",

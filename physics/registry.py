@@ -16,6 +16,7 @@ from latticescape.physics.models.alloys import PairAlloy, SolidSolution, ThreeBo
 from latticescape.physics.models.cluster_expansion import ClusterExpansion
 from latticescape.physics.models.ising import Ising
 from latticescape.physics.models.model import ParametricModel
+from latticescape.physics.models.spin_models import BlumeCapel, Clock, LatticeGas, Potts
 from latticescape.physics.slab.kernel import SlabKernel
 from latticescape.physics.slab.lattice import KIND, slab
 from latticescape.physics.slab.model import SegregationSlab
@@ -38,6 +39,10 @@ MODELS: dict[str, type[ParametricModel]] = {
         ThreeBodyAlloy,
         SolidSolution,
         ClusterExpansion,
+        LatticeGas,
+        Potts,
+        Clock,
+        BlumeCapel,
         Adatoms,
         SegregationSlab,
     )

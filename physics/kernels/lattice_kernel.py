@@ -318,6 +318,7 @@ def _species_tables(
         tuple(map(len, names)),
         tuple(general.interactions(lattice, used)),
         classes_for(lattice, names, classes),
+        tuple(general.spins(len(own)) for own in names),
         neighbors_only=isinstance(model, ClusterExpansion) and model.exchange == "neighbors",
     )
 

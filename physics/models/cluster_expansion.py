@@ -40,6 +40,8 @@ class Term:
         the basis, 0 by default: ``[[0, 0], [0, 1]]``.
     pair
         In place of a cluster, all pairs of a neighbour shell, 1 for nearest neighbours.
+    site
+        In place of a cluster, every single site.
     symmetry
         Which further clusters count: ``"space_group"`` (default), all that the symmetry of the
         lattice makes of the cluster; ``"rotations"``, without reflections; ``"translations"``, its
@@ -65,15 +67,17 @@ class Term:
 
     cluster: Sequence[Sequence[int]] | None = None
     pair: int | None = None
+    site: bool = False
     symmetry: Symmetry = "space_group"
     value: Value = "unlike"
 
     def __post_init__(self) -> None:
-        if (self.cluster is None) == (self.pair is None):
+        given = (self.cluster is not None, self.pair is not None, self.site is not False)
+        if sum(given) != 1 or not isinstance(self.site, bool):
             raise RequestError(
-                "a term needs a cluster or a pair",
-                came=f"cluster = {self.cluster}, pair = {self.pair}",
-                allowed="one of them: the sites of a cluster, or the shell of pairs",
+                "a term needs a cluster, a pair or site",
+                came=f"cluster = {self.cluster}, pair = {self.pair}, site = {self.site}",
+                allowed="one of them: the sites of a cluster, the shell of pairs, or site = true",
                 hint="pair = 1, or cluster = [[0, 0], [0, 1]]",
             )
         checked_choice(self.symmetry, SYMMETRIES, "symmetry is unknown", hint='"translations"')
@@ -81,7 +85,7 @@ class Term:
             checked_choice(self.value, WORDS, "value is unknown", hint='value = "unlike"')
         if self.cluster is not None:
             object.__setattr__(self, "cluster", _whole_rows(self.cluster))
-        elif not isinstance(self.pair, int) or not 1 <= self.pair <= MOST_SHELLS:
+        elif self.pair is not None and self.pair not in range(1, MOST_SHELLS + 1):
             raise RequestError(
                 "pair is no neighbour shell",
                 came=repr(self.pair),
@@ -98,7 +102,7 @@ class Term:
             raise RequestError(
                 "a term must be a table", came=repr(table), hint='{ pair = 1, value = "unlike" }'
             )
-        names = ("cluster", "pair", "symmetry", "value")
+        names = ("cluster", "pair", "site", "symmetry", "value")
         for key in table:
             checked_choice(key, names, "a term has an unknown key", hint="pair = 1")
         return cls(**table)
@@ -110,6 +114,7 @@ class Term:
         parts = {
             "cluster": self.cluster and [list(row) for row in self.cluster],
             "pair": self.pair,
+            "site": self.site or None,
             "symmetry": None if self.symmetry == "space_group" else self.symmetry,
             "value": value if isinstance(value, str | dict) else list(value),
         }
@@ -117,6 +122,12 @@ class Term:
 
     def orbits(self, geometry: Geometry) -> list[tuple[tuple[Cluster, ...], list[tuple[int, ...]]]]:
         """The clusters of the term in a crystal, by orbit, with the permutations of their sites."""
+        if self.site:
+            here, names = (0,) * geometry.dimension, geometry.names
+            return [
+                (tuple(((here, k),) for k, own in enumerate(names) if own == name), [])
+                for name in dict.fromkeys(names)
+            ]
         if self.pair is not None:
             orbits = shell_orbits(geometry, self.pair, self.symmetry)
         else:
@@ -350,6 +361,13 @@ class ClusterExpansion(ParametricModel):
                     allowed="terms with names other than " + ", ".join(p.name for p in every[:-1]),
                 )
         return every
+
+    def spins(self, species: int) -> Floats:
+        """The order parameter of each species, (components, species): m is its mean over the sites,
+        |m| the length of the mean vector; here :func:`spins_of`, scaled to 1."""
+        values = spins_of(species) if species > 1 else np.zeros(1)
+        scaled: Floats = np.asarray(values, float)[None, :] / max(1, np.abs(values).max())
+        return scaled
 
     def species(self, lattice: Lattice) -> tuple[tuple[str, ...], ...]:
         """The names of the species that each site of the basis may hold.

@@ -35,6 +35,9 @@ class SpeciesModel(Protocol):
     def species(self, lattice: Lattice) -> tuple[tuple[str, ...], ...]:
         """The names of the species that each site of the basis may hold."""
 
+    def spins(self, species: int) -> Floats:
+        """The order parameter of each species, (components, species)."""
+
     def interactions(self, lattice: Lattice, used: Collection[str]) -> list[Interaction]:
         """The interactions on a lattice, for the names of the parameters in use."""
 
@@ -68,6 +71,9 @@ class BinaryModel:
 
     def species(self, lattice: Lattice) -> tuple[tuple[str, ...], ...]:
         return (("0", "1"),) * lattice.geometry.sublattices
+
+    def spins(self, species: int) -> Floats:
+        return np.array([[-1.0, 1.0]])
 
     def interactions(self, lattice: Lattice, used: Collection[str]) -> list[Interaction]:
         return [_by_species(orbit) for orbit in self.model.orbits(lattice, used)]

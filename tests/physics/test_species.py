@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from latticescape.physics import (
+    BlumeCapel,
+    Clock,
     ClusterExpansion,
     Lattice,
+    LatticeGas,
+    Potts,
     Schedule,
     Term,
     bcc,
@@ -18,6 +22,7 @@ from latticescape.physics import (
     diamond,
     fcc,
     hcp,
+    honeycomb,
     kagome,
     oblique,
     rectangular,
@@ -77,7 +82,6 @@ THREE_SPECIES_PAIR = Term(
     },
 )  # fmt: skip
 POTTS = {"J": pair("like")}
-BLUME_CAPEL = {"J": pair("product"), "D": Term(cluster=[[0, 0]], value=[0, 1])}
 DIRECTIONS = {
     name: Term(cluster=[[0, 0], step], symmetry="translations")
     for name, step in (("w_c", [0, 1]), ("w_s", [1, -1]), ("w_d", [1, 0]))
@@ -176,22 +180,29 @@ CASES = {
         ({"T": 2.0, "w": 0.5, "x_B": 1 / 3, "x_C": 1 / 3},),
         "counts",
     ),
-    "Potts, three states": Case(
-        square(3), open_to_exchange(ABC, POTTS), ({"T": 1.0, "J": -1.0}, {"T": 2.0, "J": 1.0})
-    ),
-    "Potts, four states": Case(
+    "Potts, three states": Case(square(3), Potts(3), ({"T": 1.0}, {"T": 2.0, "J": -1.0})),
+    "Potts, four states": Case(square([2, 4]), Potts(4), ({"T": 1.2},), "counts"),
+    "Potts in a field": Case(
         square([2, 4]),
         open_to_exchange(("A", "B", "C", "D"), POTTS),
         ({"T": 1.2, "J": -1.0, "mu_D": 0.3},),
         "counts",
     ),
+    "clock": Case(chain(6), Clock(6), ({"T": 1.0},), "counts"),
     "Blume-Capel": Case(
         square(3),
-        open_to_exchange(
-            ("down", "empty", "up"), {"J": pair("product"), "D": Term(cluster=[[0, 0]],
-            value={"down": 1, "empty": 0, "up": 1})}
-        ),
-        ({"T": 1.5, "J": -1.0, "D": 0.5, "mu_up": 0.2}, {"T": 3.0, "J": -1.0, "D": 1.5}),
+        BlumeCapel(),
+        ({"T": 1.5, "D": 0.5, "H": 0.2}, {"T": 3.0, "D": 1.5}, {"T": 1.5, "D": 0.0}),
+    ),
+    "lattice gas": Case(
+        triangular([3, 4]),
+        LatticeGas(),
+        ({"T": 1.0, "w1": -0.4, "w2": 0.2, "x": 0.25},),
+    ),
+    "lattice gas with a chemical potential": Case(
+        honeycomb([2, 3]),
+        LatticeGas("semi_grand"),
+        ({"T": 1.0, "w1": -0.6, "mu_atom": -0.5},),
     ),
     "numbers that are not whole": Case(
         triangular([3, 4]),

@@ -197,7 +197,7 @@ WRONG = {
     "a cluster and a pair": (
         "pair = 1",
         "pair = 1\ncluster = [[0, 0], [0, 1]]",
-        ("terms.w", "cluster or a pair"),
+        ("terms.w", "cluster, a pair or site"),
     ),
     "a composition that does not fit": ("x = 0.5", "x = 0.52", ("whole number of atoms", "0.52")),
     "a composition of the other ensemble": (

@@ -9,7 +9,7 @@ from latticescape.physics import Lattice, SiteClasses
 from latticescape.physics.kernels.observables import estimates
 from latticescape.physics.lattices.configurations import Configurations
 from latticescape.physics.lattices.site_classes import class_rows
-from latticescape.physics.models.cluster_expansion import ClusterExpansion, spins_of
+from latticescape.physics.models.cluster_expansion import ClusterExpansion
 from latticescape.physics.models.interactions import features_of
 
 MOST_ARRANGEMENTS = 200_000
@@ -59,13 +59,15 @@ def exact_averages(
     energy = values @ couplings
     weights = np.exp(-(energy - energy.min()) / point["T"])
     p = weights / weights.sum()
-    spins = [spins_of(q) if q > 1 else np.zeros(1) for q in own]
-    m = sum(np.asarray(spins[site])[rows[:, site]] for site in range(lattice.sites))
     n = lattice.sites
-    e, per_site = energy / n, m / n
-    moments = np.array(
-        [p @ v for v in (per_site, abs(per_site), per_site**2, per_site**4, e, e**2)]
-    )
+    components = max(len(model.spins(q)) for q in own)
+    order = np.zeros((components, len(rows)))
+    for site, q in enumerate(own):
+        spins = model.spins(q)
+        order[: len(spins)] += spins[:, rows[:, site]]
+    m, length = order[0] / n, np.linalg.norm(order, axis=0) / n
+    e = energy / n
+    moments = np.array([p @ v for v in (m, length, length**2, length**4, e, e**2)])
     table = class_rows(lattice, classes)
     codes = table.first + table.strides[:, 0] * rows[:, table.centers].astype(np.int64)
     for k in range(table.around.shape[1]):

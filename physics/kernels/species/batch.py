@@ -26,7 +26,6 @@ from latticescape.physics.lattices.configurations import Configurations
 from latticescape.physics.lattices.geometry import MOST_SHELLS, shell_steps
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.lattices.site_classes import SiteClasses, class_rows
-from latticescape.physics.models.cluster_expansion import spins_of
 from latticescape.physics.models.interactions import Integers, Interaction, features_of
 from latticescape.physics.models.model import REPLICAS, Floats
 from latticescape.physics.variables import Words, pack_replicas, unpack_replicas
@@ -57,6 +56,8 @@ class SpeciesTables:
         The interactions.
     classes
         The configuration classes.
+    spins
+        The order parameter of each species, (components, species), for each site of the basis.
     neighbors_only
         Whether exchanges are of nearest neighbours of one sublattice.
     """
@@ -65,6 +66,7 @@ class SpeciesTables:
     species: tuple[int, ...]
     interactions: tuple[Interaction, ...]
     classes: Configurations | SiteClasses
+    spins: tuple[Floats, ...]
     neighbors_only: bool = False
 
     @cached_property
@@ -139,10 +141,10 @@ class SpeciesTables:
             values.append(table)
         used = [[features.index(name) for name in each.values] for each in self.interactions]
         rows = class_rows(self.lattice, self.classes)
-        most = max(self.species)
-        spins = [
-            np.pad(spins_of(q), (0, most - q)) if q > 1 else np.zeros(most) for q in self.species
-        ]
+        components = max(len(own) for own in self.spins)
+        spins = np.zeros((components, len(self.species), max(self.species)))
+        for site, own in enumerate(self.spins):
+            spins[: own.shape[0], site, : own.shape[1]] = own
         numbers_of = [len(part) for part in clusters]
         return Measured(
             clusters=np.ascontiguousarray(np.concatenate(clusters)),
@@ -157,7 +159,7 @@ class SpeciesTables:
             around_strides=rows.strides,
             class_first=rows.first,
             classes=rows.classes,
-            spins=np.array(spins, float),
+            spins=spins,
             spin_kind=np.arange(self.lattice.sites) % len(self.species),
         )
 

@@ -68,7 +68,9 @@ class Measured(NamedTuple):
         of the species of both, (centres, 1 + most); the place of code 0 in ``classes``, (centres,);
         and the class of every code.
     spins
-        Of every species of every site, (kinds of sites, species); the kind of each site.
+        The order parameter, (components, sites of the basis, species).
+    spin_kind
+        The site of the basis that each site is, (sites,).
     """
 
     clusters: npt.NDArray[np.int32]
@@ -345,18 +347,21 @@ def add_classes(spins: Any, measured: Any, histogram: Any) -> None:
 @compiled
 def add_moments(spins: Any, features: Any, couplings: Any, measured: Any, moments: Any) -> None:
     """Add one sample's moments m, |m|, m², m⁴, e and e² of the whole lattice, (64, moments)."""
-    m, e = np.zeros(REPLICAS), np.zeros(REPLICAS)
-    for site in range(len(spins)):
-        kind = measured.spin_kind[site]
-        for r in range(REPLICAS):
-            m[r] += measured.spins[kind, spins[site, r]]
+    m, e = np.zeros((len(measured.spins), REPLICAS)), np.zeros(REPLICAS)
+    for c in range(len(m)):
+        for site in range(len(spins)):
+            kind = measured.spin_kind[site]
+            for r in range(REPLICAS):
+                m[c, r] += measured.spins[c, kind, spins[site, r]]
     for f in range(len(features)):
         for r in range(REPLICAS):
             e[r] += couplings[f] * features[f, r]
     for r in range(REPLICAS):
-        square = m[r] * m[r]
-        moments[r, 0] += m[r]
-        moments[r, 1] += abs(m[r])
+        square = 0.0
+        for c in range(len(m)):
+            square += m[c, r] * m[c, r]
+        moments[r, 0] += m[0, r]
+        moments[r, 1] += np.sqrt(square)
         moments[r, 2] += square
         moments[r, 3] += square * square
         moments[r, 4] += e[r]
