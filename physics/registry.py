@@ -1,6 +1,8 @@
 """The lattices and models that a spec file may name, and the kernel of each model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
 from inspect import signature
 from typing import Any
 
@@ -31,9 +33,43 @@ HINTS = {
     "angle": "angle = 80",
 }
 
-MODELS: dict[str, type[ParametricModel]] = {
-    model.kind: model
-    for model in (
+
+class Models(Mapping[str, type[ParametricModel]]):
+    """The models by their kind: those of this package, and those that installed packages register
+    as entry points of the group ``latticescape.models``, loaded when they are asked for."""
+
+    group = "latticescape.models"
+
+    def __init__(self, own: Sequence[type[ParametricModel]]) -> None:
+        self.own = {model.kind: model for model in own}
+
+    @cached_property
+    def registered(self) -> dict[str, EntryPoint]:
+        """The entry points of other packages, by kind."""
+        found = {point.name: point for point in entry_points(group=self.group)}
+        return {kind: point for kind, point in found.items() if kind not in self.own}
+
+    def __getitem__(self, kind: str) -> type[ParametricModel]:
+        if kind in self.own:
+            return self.own[kind]
+        model = self.registered[kind].load()
+        if not (isinstance(model, type) and issubclass(model, ParametricModel)):
+            raise RequestError(
+                f"the entry point {kind} of {self.group} is no model",
+                came=self.registered[kind].value,
+                allowed="a subclass of latticescape.Model with the same kind",
+            )
+        return model
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self.own, *self.registered))
+
+    def __len__(self) -> int:
+        return len(self.own) + len(self.registered)
+
+
+MODELS = Models(
+    [
         Ising,
         PairAlloy,
         ThreeBodyAlloy,
@@ -45,8 +81,21 @@ MODELS: dict[str, type[ParametricModel]] = {
         BlumeCapel,
         Adatoms,
         SegregationSlab,
-    )
-}
+    ]
+)
+
+
+def check_registered(model: ParametricModel) -> None:
+    """Raise a RequestError if a spec file cannot name the model, so that no worker can make it."""
+    if MODELS.get(model.kind) is not type(model):
+        raise RequestError(
+            f"workers do not know the model class {type(model).__name__}",
+            came=f"kind = {model.kind!r}",
+            allowed=" | ".join(MODELS),
+            hint="ClusterExpansion with terms of your own, or an installed package with an entry "
+            f'point {model.kind} = "your_package:{type(model).__name__}" of {Models.group}',
+        )
+
 
 # Models with a kernel of their own; every other model runs under LatticeKernel.
 KERNELS: dict[str, Callable[..., ModelKernel]] = {

@@ -263,7 +263,7 @@ class SimulatedRuns(Runs):
     ) -> xr.Dataset:
         for name in values:
             self.sweep.model.parameter(name)
-        model = replace(self.sweep.model, **dict(values))
+        model = self.sweep.model.with_parameters(**values)
         lattice = Lattice(self.sweep.lattice.kind, size)
         return simulate(lattice, model, axes, schedule, self.sweep.seed, keep=("spins",))
 

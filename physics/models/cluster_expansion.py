@@ -239,6 +239,8 @@ class ClusterExpansion(ParametricModel):
 
     kind: ClassVar[str] = "cluster_expansion"
     energy_units: ClassVar[str] = "k_B T0"
+    # Of the class; an instance has those of its species and terms too.
+    parameters: ClassVar[tuple[Parameter, ...]] = (ALLOY_T,)
     structures: ClassVar[tuple[str, ...]] = ("species", "ensemble", "exchange", "terms")
 
     species_names: Mapping[str, tuple[str, ...]]
@@ -298,6 +300,9 @@ class ClusterExpansion(ParametricModel):
                     hint='species = ["vacancy", "F"], and [model.terms.w1] with pair = 1',
                 )
         return cls(**table)
+
+    def with_parameters(self, **values: float) -> Self:
+        return self.of_table({**self.structure, **self.fixed_parameters, **values})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ClusterExpansion) and self._text == other._text

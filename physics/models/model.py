@@ -173,6 +173,10 @@ class ParametricModel(ABC):
     def coefficients(self, points: Points, features: Sequence[str]) -> npt.NDArray[np.float64]:
         """Energy per unit of each feature, (points, features)."""
 
+    def with_parameters(self, **values: float) -> Self:
+        """The same model with other values of some parameters."""
+        return replace(self, **values)
+
     def fixed(self, swept: Collection[str]) -> dict[str, float]:
         """Every parameter that is not swept, with defaults.
 

@@ -23,10 +23,10 @@ class SpinModel(ClusterExpansion):
 
     energy_units: ClassVar[str] = "J"
     structures: ClassVar[tuple[str, ...]] = ("states",)
-    own: ClassVar[tuple[Parameter, ...]] = (_T, _J)
+    parameters: ClassVar[tuple[Parameter, ...]] = (_T, _J)
 
     def _parameters(self) -> tuple[Parameter, ...]:
-        return self.own
+        return type(self).parameters
 
     @property
     def structure(self) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class BlumeCapel(SpinModel):
 
     kind: ClassVar[str] = "blume_capel"
     structures: ClassVar[tuple[str, ...]] = ()
-    own: ClassVar[tuple[Parameter, ...]] = (
+    parameters: ClassVar[tuple[Parameter, ...]] = (
         _T,
         _J,
         Parameter("D", "energy of a spin that is not 0", "J", default=0.0),

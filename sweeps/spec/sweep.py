@@ -20,7 +20,7 @@ from latticescape.physics.kernels.kernel import Kernel, ModelKernel, Schedule
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.lattices.site_classes import USUAL, ClassChoice
 from latticescape.physics.models.model import ParametricModel
-from latticescape.physics.registry import kernel_for
+from latticescape.physics.registry import check_registered, kernel_for
 from latticescape.physics.variables import RESTART, checked_keep
 from latticescape.sweeps.functions.function import FunctionKernel
 from latticescape.sweeps.functions.source_digest import Source
@@ -498,6 +498,7 @@ def _kernel(
 ) -> Kernel:
     if kernel is None:
         lattice, model, schedule = (_instance(name, part) for name, part in parts.items())
+        check_registered(model)
         return kernel_for(lattice, model, schedule, swept, keep, classes)
     others = [name for name, part in parts.items() if part is not None]
     others += ["keep"] * bool(set(keep) - {RESTART}) + ["classes"] * (classes != USUAL)

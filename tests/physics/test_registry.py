@@ -1,7 +1,12 @@
 """The registry, and the kernels that implement the kernel protocol."""
 
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from typing import ClassVar
+
 import pytest
 
+from latticescape import Sweep
 from latticescape.physics import (
     MODELS,
     Adatoms,
@@ -56,6 +61,29 @@ def test_the_slab_and_adatoms_are_no_lattice_kernels() -> None:
 def test_every_model_is_listed_under_its_own_kind() -> None:
     assert all(model.kind == kind for kind, model in MODELS.items())
     assert {"ising", "adatoms", "segregation_slab"} <= MODELS.keys()
+
+
+@dataclass(frozen=True)
+class Spins(Ising):
+    """A model as a package of a user may register it."""
+
+    kind: ClassVar[str] = "spins"
+
+
+def test_a_registered_model_of_another_package_is_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("spins", f"{__name__}:Spins", MODELS.group)
+    wrong = EntryPoint("wrong", "math:pi", MODELS.group)
+    monkeypatch.setattr(MODELS, "registered", {"spins": point, "wrong": wrong})
+    monkeypatch.setattr(EntryPoint, "load", lambda own: {"spins": Spins, "wrong": 3.0}[own.name])
+    sweep = Sweep(square(4), Spins(), {"T": [2.0]}, SCHEDULE)
+    assert type(Sweep.from_toml(sweep.to_toml()).model) is Spins
+    with pytest.raises(RequestError, match="is no model"):
+        _ = MODELS["wrong"]
+
+
+def test_a_model_that_workers_do_not_know_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"do not know the model class Spins.*entry point"):
+        Sweep(square(4), Spins(), {"T": [2.0]}, SCHEDULE)
 
 
 def test_a_slab_model_needs_a_slab() -> None:
