@@ -1,11 +1,13 @@
 """A sweep that this process computes without a scheduler."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -14,7 +16,7 @@ from distributed import Client
 from latticescape.deploy.cli.main import main
 from latticescape.deploy.clusters.connect import connect
 from latticescape.physics.errors import RequestError
-from latticescape.sweeps import IncompleteError, cancel, open_sweep, run
+from latticescape.sweeps import IncompleteError, Sweep, cancel, open_sweep, run
 from latticescape.sweeps.execution.inline import InlineSession
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.store.status import read_lease, status
@@ -140,3 +142,15 @@ def _wait_for_lease(path: Path) -> None:
             return
         time.sleep(0.1)
     raise TimeoutError
+
+
+def test_the_page_on_materials_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ase")
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "describe-a-material.md").read_text()
+    (spec,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert Sweep.from_toml(spec).shape == (3, 2)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, "page", "exec"), names)
+    assert names["atoms"].get_chemical_formula() == "O48"
