@@ -240,7 +240,7 @@ def test_a_points_bits_depend_on_its_own_bonds_alone(name: str, rule: Rule) -> N
 def test_the_width_of_a_register_changes_no_bit(
     numbers: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], bits: int
 ) -> None:
-    rng, lattice = np.random.default_rng(3), triangular(4)
+    rng, lattice = np.random.default_rng(3), square(4)
     visited = visits(lattice.neighbors(1))
     terms = site_terms(numbers(rng.random((8, lattice.sites, 64))), bits)
     found = []

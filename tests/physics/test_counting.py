@@ -62,7 +62,7 @@ def test_any_number_of_items_is_counted(lattice: Lattice) -> None:
 
 
 def test_any_number_of_items_is_counted_in_the_other_width() -> None:
-    assert_counted(triangular(5), OTHER_WIDTH)
+    assert_counted(square(5), OTHER_WIDTH)
 
 
 def assert_counted(lattice: Lattice, zeros: tuple[int, ...]) -> None:
