@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.lattices.geometry import GEOMETRIES, neighbor_steps
+from latticescape.physics.lattices.geometry import GEOMETRIES, Geometry, shell_steps
 from latticescape.physics.lattices.lattice import Lattice
 
 Floats = npt.NDArray[np.float64]
@@ -45,15 +45,26 @@ SPECIAL: dict[str, dict[str, tuple[Fraction, ...]]] = {
         "R": (_HALF, _HALF, _HALF),
     },
 }
-SPECIAL["honeycomb"] = SPECIAL["triangular"]
+SPECIAL["honeycomb"] = SPECIAL["kagome"] = SPECIAL["triangular"]
+SPECIAL["fcc"] = {
+    "Γ": (Fraction(0), Fraction(0), Fraction(0)),
+    "X": (Fraction(0), _HALF, _HALF),
+    "L": (_HALF, _HALF, _HALF),
+}
+SPECIAL["diamond"] = SPECIAL["fcc"]
+SPECIAL["bcc"] = {
+    "Γ": (Fraction(0), Fraction(0), Fraction(0)),
+    "H": (_HALF, _HALF, _HALF),
+    "N": (Fraction(0), Fraction(0), _HALF),
+}
 
 
 def structure_factor(spins: npt.ArrayLike, lattice: Lattice) -> Floats:
     """S(k) = Σ_a |Σ_{i in a} σ_i e^(−ik·R_i)|²/N of spins σ = ±1, R_i the cell of site i.
 
-    The outer sum runs over the sublattices a of the cell: one for square, triangular and cubic,
-    where S is the usual structure factor; two for honeycomb, where it is its mean over equivalent
-    k (diffraction weighs these by the sublattices' phases). Random spins have S = 1 at every k.
+    The outer sum runs over the sites a of the cell. With one, S is the usual structure factor;
+    with several, it is its mean over equivalent k (diffraction weighs these by the sites' phases).
+    Random spins have S = 1 at every k.
 
     Parameters
     ----------
@@ -194,7 +205,7 @@ def name_of(kind: str, k: tuple[Fraction, ...]) -> str:
     >>> name_of("square", (Fraction(1, 8), Fraction(0)))
     '(0, 1/8)'
     """
-    for letter, special in SPECIAL[kind].items():
+    for letter, special in SPECIAL.get(kind, {}).items():
         if _same_star(kind, k, special):
             return f"{letter} ({', '.join(map(str, special))})"
     return f"({', '.join(map(str, min(_equal(kind, k))))})"
@@ -202,7 +213,7 @@ def name_of(kind: str, k: tuple[Fraction, ...]) -> str:
 
 def special_beside(lattice: Lattice, k: tuple[Fraction, ...]) -> str | None:
     """The point of high symmetry within one step of k that is no wave vector of this size."""
-    for letter, special in SPECIAL[lattice.kind].items():
+    for letter, special in SPECIAL.get(lattice.kind, {}).items():
         if all((h * lattice.linear_size).denominator == 1 for h in special):
             continue
         for other in _equal(lattice.kind, k):
@@ -230,7 +241,8 @@ def _same_star(kind: str, k: tuple[Fraction, ...], other: tuple[Fraction, ...]) 
 
 def _shell_sum(kind: str, shell: int, k: Floats) -> Floats:
     """Σ cos(k·r) over the Bravais lattice's shell: cells alone, no basis."""
-    geometry = "triangular" if kind == "honeycomb" else kind
-    cells = np.array([step.cells for step in neighbor_steps(geometry, shell)[0]], float)
+    crystal = GEOMETRIES[kind]
+    bravais = Geometry(crystal.cell, ((0.0,) * crystal.dimension,))
+    cells = np.array([step.cells for step in shell_steps(bravais, shell)[0]], float)
     total: Floats = np.cos(2 * np.pi * (k @ cells.T)).sum(axis=-1)
     return total

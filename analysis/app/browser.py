@@ -157,8 +157,8 @@ class Browser:
             side += [self.per_image] if self.reader.has_histograms else []
         if self.reader.has_snapshots:
             names = ["replica"]
-            if self.reader.ds.attrs["lattice"] == "cubic":
-                self.view.param["layer"].bounds = (0, 63)
+            if self.reader.planes > 1:
+                self.view.param["layer"].bounds = (0, self.reader.planes - 1)
                 names.append("layer")
             for name in names:
                 side.append(pn.widgets.IntSlider.from_param(self.view.param[name], width=WIDTH))

@@ -178,7 +178,7 @@ class ExportPane:
             ds = self.reader.ds
             place: dict[str, object] = {"at": self.view.at(self.reader)}
             place["replica"] = self.view.replica
-            if layers(lattice_with(str(ds.attrs["lattice"]), ds.sizes["site"])) > 1:
+            if layers(lattice_with(ds, ds.sizes["site"])) > 1:
                 place["layer"] = self.view.layer
             return Call("snapshot_map", ("sweep",), (), place)
         if chosen == HISTOGRAM:

@@ -22,7 +22,9 @@ from latticescape.analysis.plots.labels import (
     LATTICE_SPECIES,
     SIMULATED,
     axis_label,
+    colours_of_species,
     place_text,
+    shares_text,
     species_of,
     symbol_of,
 )
@@ -35,6 +37,7 @@ from latticescape.analysis.plots.values import (
     estimate_of,
     images_of_composition,
     is_scattered,
+    label_step,
     landscape_of,
     lattice_with,
     layers,
@@ -418,7 +421,7 @@ class HistogramPane:
         self._names = [str(name) for name in reader.ds["label"].to_numpy()]
         short, meaning = short_labels(self._names, species_of(observed, reader.ds))
         self.figure = blank(BOTTOM, x_range=Range1d(-0.7, len(self._names) - 0.3))
-        self.figure.xaxis.ticker = list(range(len(self._names)))
+        self.figure.xaxis.ticker = list(range(0, len(self._names), label_step(short)))
         self.figure.xaxis.major_label_overrides = dict(enumerate(short))
         self.figure.xaxis.major_label_orientation = 1.2 if len("".join(short)) > 45 else 0
         self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = meaning, "share of sites"
@@ -514,11 +517,11 @@ class SnapshotPane:
         self.figure.match_aspect = True
         self.figure.title.text_font_size = "11px"
         self.image = ColumnDataSource({"image": [], "dw": [], "dh": []})
-        mapper = LinearColorMapper(
+        self.colours = LinearColorMapper(
             palette=list(LATTICE_SPECIES), low=-0.5, high=1.5, nan_color="rgba(255,255,255,0)"
         )
         self.figure.image(
-            image="image", x=0, y=0, dw="dw", dh="dh", source=self.image, color_mapper=mapper
+            image="image", x=0, y=0, dw="dw", dh="dh", source=self.image, color_mapper=self.colours
         )
         self.button = pn.widgets.Button(label="Simulate a snapshot here", width=side - 40)
         self.note = note("", 20)
@@ -546,7 +549,7 @@ class SnapshotPane:
                     "The sweep kept no snapshots; `keep = ['spins']` in `[sweep]` keeps them."
                 )
             return
-        lattice = lattice_with(str(self.reader.ds.attrs["lattice"]), len(spins))
+        lattice = lattice_with(self.reader.ds, spins.shape[-1])
         self.layers = layers(lattice)
         layer = min(view.layer, self.layers - 1)
         image, (width, height) = snapshot(spins, lattice, replica=view.replica, layer=layer)
@@ -554,10 +557,11 @@ class SnapshotPane:
         spare = (max(width, height) - np.array([width, height])) / 2
         self.figure.x_range.update(start=-spare[0], end=width + spare[0])
         self.figure.y_range.update(start=-spare[1], end=height + spare[1])
-        name = view.species[1] if view.species else "species 1 (spin up)"
+        colours = [colour for _, colour in colours_of_species(image)]
+        self.colours.update(palette=colours, high=len(colours) - 0.5)
         plane = f", layer {layer}" if self.layers > 1 else ""
         how = "" if "spins" in self.reader.ds else "simulated, "
-        share = f"{100 * np.nanmean(image):.0f} % {name}, yellow"
+        share = shares_text(image, view.species)
         self.figure.title.text = f"Snapshot: {how}replica {view.replica}{plane}\n{share}"
 
     def compute(self, view: View) -> None:

@@ -11,9 +11,10 @@ import numpy.typing as npt
 import xarray as xr
 
 from latticescape.analysis.plots.labels import WITHIN_A_POINT, WORDS
-from latticescape.analysis.plots.values import columns_along, numbered
+from latticescape.analysis.plots.values import columns_along, lattice_with, layers, numbered
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.geometry import GEOMETRIES
+from latticescape.physics.lattices.lattice import CRYSTAL
 from latticescape.physics.variables import RESTART
 
 Values = npt.NDArray[Any]
@@ -169,7 +170,14 @@ class Reader:
     @property
     def has_snapshots(self) -> bool:
         """Whether points have spins on a lattice that can be drawn; slabs have not."""
-        return str(self.ds.attrs.get("lattice")) in GEOMETRIES
+        return str(self.ds.attrs.get("lattice")) in (*GEOMETRIES, CRYSTAL)
+
+    @property
+    def planes(self) -> int:
+        """Number of the lattice's planes to choose from; 1 if its size is not known."""
+        sites = self.ds.sizes.get("site", 0)
+        known = self.has_snapshots and (sites or "spec" in self.ds.attrs)
+        return layers(lattice_with(self.ds, sites)) if known else 1
 
     def coordinates(self, parameter: str) -> Values:
         """Return the values of a parameter along its axis, in the order of the store."""

@@ -126,7 +126,7 @@ class View(param.Parameterized):  # type: ignore[misc]
     image
         Whose histogram and landscape are shown: an image's name, or all.
     replica, layer
-        Of the snapshot; the layer of a cubic lattice.
+        Of the snapshot; the layer of a lattice in three dimensions.
     """
 
     variable: Any = param.Selector(label="Variable")

@@ -21,6 +21,7 @@ from latticescape.analysis.checks import check_has, listed
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.observables import estimates
 from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.registry import lattice_of as lattice_of_table
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,7 +42,9 @@ def lattice_of(ds: xr.Dataset) -> Lattice:
     """
     size = ds.attrs.get("lattice_size")
     if size is None and "spec" in ds.attrs:
-        size = tomllib.loads(str(ds.attrs["spec"])).get("lattice", {}).get("size")
+        table = tomllib.loads(str(ds.attrs["spec"])).get("lattice", {})
+        if "size" in table:
+            return lattice_of_table(table)
     if size is None or "lattice" not in ds.attrs:
         problem = "the Dataset has no lattice, or no lattice size, in its attributes"
         allowed, hint = "a sweep of a lattice model", 'open_sweep("runs/ising.zarr")'

@@ -120,7 +120,7 @@ def spin_overlap(ds: xr.Dataset) -> xr.Dataset:
     >>> float(overlap.overlap_squared[0]), float(overlap.spin_glass_susceptibility[0])
     (1.0, 9.0)
     """
-    check_spins(ds)
+    check_spins(ds, two=True)
     words, done = ds[SPINS], ds.get("done")
     axes = [str(dim) for dim in words.dims if dim != "site"]
     words = words.transpose(*axes, "site")

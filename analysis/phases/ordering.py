@@ -96,7 +96,7 @@ def ordering(ds: xr.Dataset, *, peaks: int = PEAKS) -> xr.Dataset:
     >>> str(order.wave_vector.sel(T=0.4, peak=0).values), order.ordered.values.tolist()
     ('K (1/3, 2/3)', [False, False, False, True])
     """
-    check_spins(ds)
+    check_spins(ds, two=True)
     lattice, axes = lattice_of(ds), axes_of(ds)
     words = ds["spins"].transpose(*axes, "site").values
     done = ds["done"].values if "done" in ds else np.ones(words.shape[:-1], bool)
@@ -119,9 +119,15 @@ def ordering(ds: xr.Dataset, *, peaks: int = PEAKS) -> xr.Dataset:
     return xr.Dataset(variables, coords, attrs | {"lattice_size": lattice.linear_size})
 
 
-def check_spins(ds: xr.Dataset) -> None:
-    """Check that a Dataset has the final spins of its points."""
+def check_spins(ds: xr.Dataset, *, two: bool = False) -> None:
+    """Check that a Dataset has the final spins of its points, if ``two`` of two species."""
     check_has(ds, [SPINS], "the Dataset holds no spins", hint=f'keep = ["{SPINS}"] in [sweep]')
+    if two and "bit" in ds[SPINS].dims:
+        raise RequestError(
+            "this is known for two species only",
+            came=f"spins of {ds.sizes['bit']} binary digits, for three species or more",
+            allowed="a sweep of two species",
+        )
 
 
 @dataclass(frozen=True)

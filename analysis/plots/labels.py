@@ -11,6 +11,17 @@ MARK = "#FF5C39"
 MISSING = "#D9D9D9"
 SIMULATED = "#BDBDBD"
 LATTICE_SPECIES = ("#2C4A7C", "#F2B134")
+# Colours of more than two species in snapshots, with their names.
+SPECIES_COLOURS = {
+    "blue": "#2C4A7C",
+    "yellow": "#F2B134",
+    "green": "#009E73",
+    "purple": "#CC79A7",
+    "grey": "#BDBDBD",
+    "red": "#D55E00",
+    "light blue": "#56B4E9",
+    "black": "#000000",
+}
 
 # Dimensions within a point of a sweep, or of a landscape; all others are axes.
 WITHIN_A_POINT = {"configuration", "replica", "moment", "feature", "image", "source"}
@@ -54,6 +65,36 @@ def species_of(*datasets: xr.Dataset | None) -> Species | None:
         if len(names) == 2:
             return str(names[0]).strip(), str(names[1]).strip()
     return None
+
+
+def colours_of_species(image: Any) -> list[tuple[str, str]]:
+    """Return name and colour of each species in a snapshot, two or more.
+
+    Examples
+    --------
+    >>> colours_of_species(np.array([0.0, np.nan, 1.0]))
+    [('blue', '#2C4A7C'), ('yellow', '#F2B134')]
+    """
+    number = max(2, int(np.nanmax(image)) + 1)
+    return (list(SPECIES_COLOURS.items()) * number)[:number]
+
+
+def shares_text(image: Any, species: Species | None = None) -> str:
+    """Return the share of species 1 in a snapshot; of more than two species that of each.
+
+    Examples
+    --------
+    >>> shares_text(np.array([0, 1, 1, 1])), shares_text(np.array([0, 2, 2, 1]))
+    ('75 % species 1 (spin up), yellow', '25 % species 0, blue; 25 % 1, yellow; 50 % 2, green')
+    """
+    colours = colours_of_species(image)
+    seen = image[np.isfinite(image)]
+    shares = [f"{100 * np.mean(seen == number):.0f} %" for number in range(len(colours))]
+    if len(colours) == 2:
+        return f"{shares[1]} {species[1] if species else 'species 1 (spin up)'}, yellow"
+    parts = [f"{n}, {colour}" for n, (colour, _) in enumerate(colours)]
+    listed = [f"{share} {part}" for share, part in zip(shares, parts, strict=True)]
+    return "; ".join(listed).replace("% 0", "% species 0", 1)
 
 
 def symbol_of(name: str) -> str:

@@ -12,9 +12,10 @@ from latticescape.analysis.inference.landscapes.landscape import check_histogram
 from latticescape.analysis.phases.ordering import check_spins
 from latticescape.analysis.plots.labels import (
     IMAGES,
-    LATTICE_SPECIES,
     SIMULATED,
+    colours_of_species,
     places_text,
+    shares_text,
     species_of,
 )
 from latticescape.analysis.plots.looks import FONTS, Picture, styled
@@ -22,6 +23,7 @@ from latticescape.analysis.plots.values import (
     Floats,
     Shares,
     images_of_composition,
+    label_step,
     lattice_with,
     nearest_point,
     observed_shares,
@@ -93,7 +95,8 @@ def configuration_chart(
             shares = observed_shares(chosen, image, simulated.shares)
             parts += _dots(shares, classes, dims, IMAGES[0])
             title.append(f"blue dots: {shares.name}, S² = {shares.s2:.4f}")
-    ticks = list(zip(range(len(labels)), labels, strict=True))
+    step = label_step(labels)
+    ticks = list(enumerate(labels))[::step]
     heading = f"Configurations at {words}\n{'; '.join(title)}"
     look: dict[str, object] = {"title": heading, "fontsize": FONTS, "xticks": ticks}
     look |= {"xrotation": 90, "xlabel": meaning, "ylabel": "share of sites", "show_legend": False}
@@ -123,12 +126,12 @@ def snapshot_map(
     at
         The point: a value of every parameter, the nearest is used.
     replica, layer
-        The replica, 0 to 63; the plane of a cubic lattice.
+        The replica, 0 to 63; the plane of a lattice in three dimensions.
 
     Raises
     ------
     RequestError
-        If the sweep kept no spins.
+        If the sweep kept no spins, or the lattice has no such plane.
 
     Examples
     --------
@@ -141,14 +144,14 @@ def snapshot_map(
     species = species_of(ds)
     places = nearest_point(ds, at)
     spins = ds["spins"].isel(places).to_numpy()
-    lattice = lattice_with(str(ds.attrs["lattice"]), len(spins))
+    lattice = lattice_with(ds, spins.shape[-1])
     image, (width, height) = snapshot(spins, lattice, replica=replica, layer=layer)
     picture = hv.Image(image[::-1], bounds=(0, 0, width, height), kdims=["a", "b"], vdims="species")
-    name = species[1] if species else "species 1 (spin up)"
-    share = f"{100 * np.nanmean(image):.0f} % {name}, yellow"
+    colours = colours_of_species(image)
+    share = shares_text(image, species)
     look: dict[str, object] = {
-        "cmap": list(LATTICE_SPECIES),
-        "clim": (0, 1),
+        "cmap": [colour for _, colour in colours],
+        "clim": (-0.5, len(colours) - 0.5),
         "title": f"Snapshot at {places_text(ds, places, species)}\nreplica {replica}, {share}",
         "fontsize": FONTS,
         "xaxis": None,

@@ -1,6 +1,7 @@
 """The numbers that pictures and the page show: maps, landscapes with their fit, single points."""
 
 import re
+import tomllib
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,9 +34,10 @@ from latticescape.analysis.plots.labels import (
     symbol_of,
     value_text,
 )
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_choice
 from latticescape.physics.lattices.geometry import GEOMETRIES
 from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.registry import lattice_of
 
 Floats = npt.NDArray[np.floating[Any]]
 Words = npt.NDArray[np.uint64]
@@ -53,6 +55,9 @@ CONFIDENCE = {"solid": 0.6827, "dashed": 0.9545}
 CONTOUR_POINTS = 201
 
 SNAPSHOT_PIXELS = 480
+
+# Labels of bars that can be read side by side.
+MOST_LABELS = 64
 
 # A pixel further from all sites, in nearest-neighbour distances, is outside the lattice; half the
 # diagonal of a square cell is 0.707.
@@ -557,7 +562,11 @@ def short_labels(labels: list[str], species: Species | None = None) -> tuple[lis
     (['0|2:0,1', '1|2:1,0'], 'centre | neighbours of species 1: ortho, meta')
     >>> short_labels(["0 | 1", "1 | 1"], ("Mo", "Re"))
     (['Mo|1', 'Re|1'], 'centre | Re neighbours')
+    >>> short_labels(["vacancy | vacancy adatom", "adatom | vacancy vacancy"])
+    (['v|va', 'a|vv'], 'centre | neighbours: v vacancy, a adatom')
     """
+    if not all(re.match(r"[01] \| \d", label) for label in labels):
+        return _labels_of_arrangements(labels)
     short = [re.sub(r"[a-z]+ ", "", label) for label in labels]
     short = [text.replace(" | ", "|").replace(": ", ":").replace(", ", ",") for text in short]
     details = re.findall(r"([a-z]+) \d", labels[-1]) if labels else []
@@ -568,21 +577,64 @@ def short_labels(labels: list[str], species: Species | None = None) -> tuple[lis
     return short, meaning + (f": {listed(details)}" if details else "")
 
 
-def lattice_with(kind: str, sites: int) -> Lattice:
-    """Return the lattice of a kind with this number of sites.
+def _labels_of_arrangements(labels: list[str]) -> tuple[list[str], str]:
+    """Labels with species by their first letter, if these differ."""
+    named = dict.fromkeys(
+        word for label in labels for word in label.split() if word[-1] not in ":|"
+    )
+    initials = {name: name[0] for name in named}
+    if len(set(initials.values())) < len(initials):
+        return labels, "centre | neighbours"
+    short = [
+        re.sub(r" ?\| ?", "|", "".join(initials.get(word, f"{word} ") for word in label.split()))
+        for label in labels
+    ]
+    meaning = ", ".join(f"{letter} {name}" for name, letter in initials.items() if letter != name)
+    return short, "centre | neighbours" + (f": {meaning}" if meaning else "")
+
+
+def label_step(labels: list[str]) -> int:
+    """Return which share of the labels of bars can be read side by side: every first, second …
 
     Examples
     --------
-    >>> lattice_with("honeycomb", 32)
+    >>> label_step(["0|1"] * 26), label_step(["v|vvvvvv"] * 128)
+    (1, 2)
+    """
+    return -(-len(labels) // MOST_LABELS)
+
+
+def lattice_with(ds: xr.Dataset, sites: int) -> Lattice:
+    """Return the lattice of a sweep: that of its spec or, without one, with equal sizes.
+
+    Examples
+    --------
+    >>> lattice_with(xr.Dataset(attrs={"lattice": "honeycomb"}), 32)
     Lattice(kind='honeycomb', size=4)
     """
+    if "spec" in ds.attrs:
+        return lattice_of(tomllib.loads(str(ds.attrs["spec"]))["lattice"])
+    kind = checked_choice(str(ds.attrs.get("lattice")), GEOMETRIES, "lattice kind is unknown")
     geometry = GEOMETRIES[kind]
     return Lattice(kind, round((sites / geometry.sublattices) ** (1 / geometry.dimension)))
 
 
 def layers(lattice: Lattice) -> int:
-    """Return the number of planes to choose from: one, or L of a cubic lattice."""
-    return lattice.linear_size if lattice.geometry.dimension == 3 else 1
+    """Return the number of planes to choose from, at different heights z; one in the plane.
+
+    Examples
+    --------
+    >>> layers(Lattice("fcc", 4)), layers(Lattice("kagome", 4))
+    (7, 1)
+    """
+    return len(_heights(lattice))
+
+
+def _heights(lattice: Lattice) -> Floats:
+    if lattice.geometry.dimension < 3:
+        return np.zeros(1)
+    heights: Floats = np.unique(lattice.positions[:, 2].round(6))
+    return heights
 
 
 def snapshot(
@@ -593,21 +645,30 @@ def snapshot(
     Parameters
     ----------
     spins
-        (site,) uint64, bit r of replica r.
+        (site,) uint64, bit r of replica r; or (bit, site), the binary digits of species.
     lattice
         The lattice.
     replica
         The replica, 0 to 63.
     layer
-        The plane of a cubic lattice.
+        The plane of a lattice in three dimensions; of no meaning in others.
 
     Returns
     -------
     image, (width, height)
-        Rows upwards; 0, 1, or NaN outside the lattice. The size in nearest-neighbour distances.
+        Rows upwards; the number of the species, or NaN outside the lattice. The size in the units
+        of the lattice's positions.
+
+    Raises
+    ------
+    RequestError
+        If there is no such layer.
     """
-    site, size = _site_of_pixels(lattice, layer)
-    species = (spins >> np.uint64(replica)) & np.uint64(1)
+    plane = layer if lattice.geometry.dimension == 3 else 0
+    check_within(plane, 0, layers(lattice) - 1, "layer is out of range")
+    site, size = _site_of_pixels(lattice, plane)
+    bits = (np.atleast_2d(spins) >> np.uint64(replica)) & np.uint64(1)
+    species = (1 << np.arange(len(bits))) @ bits.astype(np.int64)
     image = np.where(site < 0, np.nan, species[site]).astype(np.float32)
     return image, size
 
@@ -615,12 +676,13 @@ def snapshot(
 @lru_cache(maxsize=16)
 def _site_of_pixels(lattice: Lattice, layer: int) -> tuple[npt.NDArray[Any], tuple[float, float]]:
     """Return the nearest site of every pixel, -1 outside the lattice, and the image's size."""
-    positions = lattice.positions
-    sites = np.arange(lattice.sites)
-    if positions.shape[1] == 3:
-        sites = sites[np.isclose(positions[:, 2], layer)]
+    positions = np.pad(lattice.positions, ((0, 0), (0, 3 - lattice.geometry.dimension)))
+    sites = np.flatnonzero(np.isclose(positions[:, 2], _heights(lattice)[layer], atol=1e-5))
     plane = positions[sites, :2]
-    low, high = plane.min(0) - 0.5, plane.max(0) + 0.5
+    # Distances between neighbours in the plane.
+    apart = cKDTree(plane).query(plane, [2])[0]
+    spacing = float(np.median(apart)) if len(plane) > 1 else 1.0
+    low, high = plane.min(0) - spacing / 2, plane.max(0) + spacing / 2
     width, height = (high - low).tolist()
     scale = SNAPSHOT_PIXELS / max(width, height)
     columns, rows = max(int(width * scale), 1), max(int(height * scale), 1)
@@ -628,4 +690,4 @@ def _site_of_pixels(lattice: Lattice, layer: int) -> tuple[npt.NDArray[Any], tup
     y = low[1] + (np.arange(rows) + 0.5) * height / rows
     grid = np.stack(np.meshgrid(x, y), axis=-1)
     distance, nearest_site = cKDTree(plane).query(grid)
-    return np.where(distance < REACH, sites[nearest_site], -1), (width, height)
+    return np.where(distance < REACH * spacing, sites[nearest_site], -1), (width, height)

@@ -252,7 +252,8 @@ def test_a_snapshot_that_was_kept_is_shown_and_one_that_was_not_is_simulated_ali
 @pytest.mark.parametrize("make", [square, triangular, honeycomb, cubic])
 def test_every_site_has_its_pixels_and_no_other(make: Any) -> None:
     lattice = make(6)
-    assert lattice_with(lattice.kind, lattice.sites) == lattice
+    ds = xr.Dataset(attrs={"lattice": lattice.kind})
+    assert lattice_with(ds, lattice.sites) == lattice
     positions = lattice.positions
     flat = positions.shape[1] == 2
     plane = np.flatnonzero(np.full(lattice.sites, True) if flat else positions[:, 2] == 2)
