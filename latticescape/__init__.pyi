@@ -57,6 +57,7 @@ from .physics.kernels.species.batch import species_of as species_of
 from .physics.kinetics.adatoms import Adatoms as Adatoms
 from .physics.kinetics.trajectories import Trajectory as Trajectory
 from .physics.kinetics.trajectories import trajectory as trajectory
+from .physics.lattices.clusters import clusters_within as clusters_within
 from .physics.lattices.configurations import Configurations as Configurations
 from .physics.lattices.configurations import configurations as configurations
 from .physics.lattices.configurations import count_configurations as count_configurations
@@ -176,6 +177,7 @@ __all__ = [
     "catalogue",
     "chain",
     "classes_of",
+    "clusters_within",
     "combine",
     "compare",
     "configurations",

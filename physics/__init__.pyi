@@ -6,6 +6,7 @@ from .kernels.species.batch import species_of as species_of
 from .kinetics.adatoms import Adatoms as Adatoms
 from .kinetics.trajectories import Trajectory as Trajectory
 from .kinetics.trajectories import trajectory as trajectory
+from .lattices.clusters import clusters_within as clusters_within
 from .lattices.configurations import Configurations as Configurations
 from .lattices.configurations import configurations as configurations
 from .lattices.configurations import count_configurations as count_configurations
@@ -74,6 +75,7 @@ __all__ = [
     "Variable",
     "bcc",
     "chain",
+    "clusters_within",
     "configurations",
     "count_configurations",
     "crystal",

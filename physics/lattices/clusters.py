@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 
-from latticescape.physics.errors import RequestError
-from latticescape.physics.lattices.geometry import Geometry, shell_steps
+from latticescape.physics.errors import RequestError, checked_integer
+from latticescape.physics.lattices.geometry import TOLERANCE, Geometry, shell_steps
 from latticescape.physics.lattices.lattice import Lattice, Sites
 from latticescape.physics.lattices.symmetry import Place, Symmetry, operations
 
@@ -143,3 +143,61 @@ def _moved_home(cluster: Cluster) -> Cluster:
     return tuple(
         (tuple(a - b for a, b in zip(cell, origin, strict=True)), site) for cell, site in cluster
     )
+
+
+def clusters_within(lattice: Lattice, radius: float, sites: int) -> list[list[list[int]]]:
+    """One cluster of each orbit whose sites are all within a distance of each other.
+
+    Parameters
+    ----------
+    lattice
+        The lattice; its space group decides which clusters are one orbit.
+    radius
+        The largest distance of two sites, in the units of the cell.
+    sites
+        Number of sites of a cluster, 2 or more.
+
+    Returns
+    -------
+    list
+        Clusters as :class:`latticescape.Term` takes them, the most compact first.
+
+    Raises
+    ------
+    RequestError
+        If the number of sites is not 2 to 6.
+
+    Examples
+    --------
+    >>> from latticescape import triangular
+    >>> clusters_within(triangular(8), radius=1.0, sites=3)
+    [[[0, 0, 0], [0, 1, 0], [1, 0, 0]]]
+    """
+    checked_integer(sites, 2, 6, "a cluster needs two sites or more", hint="sites = 3")
+    geometry = lattice.geometry
+    here, far = (0,) * geometry.dimension, radius * (1 + TOLERANCE)
+    found: dict[Cluster, float] = {}
+    seen: set[Cluster] = set()
+    for own in range(geometry.sublattices):
+        places = [
+            (cell, target)
+            for cell in product(*geometry.reach(far))
+            for target in range(geometry.sublattices)
+            if 0 < np.linalg.norm(geometry.vector(cell, own, target)) <= far
+        ]
+        for others in combinations(places, sites - 1):
+            cluster = ((here, own), *others)
+            longest = max(_distance(geometry, a, b) for a, b in combinations(cluster, 2))
+            key = tuple(sorted(_moved_home(cluster)))
+            if longest > far or key in seen:
+                continue
+            images = orbit_of(geometry, key, "space_group").clusters
+            seen.update(tuple(sorted(image)) for image in images)
+            found[min(tuple(sorted(image)) for image in images)] = longest
+    ordered = sorted(found, key=lambda cluster: (round(found[cluster], 6), cluster))
+    return [[[*cell, site] for cell, site in cluster] for cluster in ordered]
+
+
+def _distance(geometry: Geometry, one: Place, other: Place) -> float:
+    steps = tuple(b - a for a, b in zip(one[0], other[0], strict=True))
+    return float(np.linalg.norm(geometry.vector(steps, one[1], other[1])))

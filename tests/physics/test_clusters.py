@@ -14,6 +14,7 @@ from latticescape.physics import (
     RequestError,
     SiteClasses,
     Term,
+    clusters_within,
     crystal,
     fcc,
     kagome,
@@ -233,6 +234,16 @@ def test_clusters_are_all_that_are_congruent(
     assert len(found) == each * lattice.sites // lattice.geometry.sublattices
     sets = [list(members) for members in found]
     assert_sums(model, lattice, lambda s: float(np.prod(2 * s[sets] - 1, axis=1).sum()))
+
+
+def test_orbits_within_a_radius_are_those_of_the_textbooks() -> None:
+    """Pairs of fcc to the second shell; its triplets and quadruplets of nearest neighbours are one
+    triangle and one tetrahedron; with the second shell come an isosceles triangle and more."""
+    lattice = fcc(4)
+    assert [len(clusters_within(lattice, r, 2)) for r in (1.0, np.sqrt(2))] == [1, 2]
+    assert [len(clusters_within(lattice, 1.0, n)) for n in (3, 4)] == [1, 1]
+    assert len(clusters_within(lattice, np.sqrt(2), 3)) == 2
+    assert clusters_within(kagome(4), 1.0, 3) == [[[0, 0, 0], [0, 0, 1], [0, 0, 2]]]
 
 
 def test_translations_alone_keep_a_direction() -> None:

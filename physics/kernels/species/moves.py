@@ -159,6 +159,13 @@ def apply_block_tables(
 
 
 @compiled
+def fill(values: Any, value: Any) -> None:
+    """Set all values, (64,)."""
+    for r in range(REPLICAS):
+        values[r] = value
+
+
+@compiled
 def boltzmann_factors(change: Any, beta: Any, sums: Any, powers: Any, bits: Any) -> None:
     """Turn energies into exp(−E/T), in place."""
     for r in range(REPLICAS):
@@ -202,8 +209,9 @@ def flip_all(
                 next_words(states, words)
                 choose_others(spins, site, species, words, old, new)
             elif moves.mixed:
-                old[:], new[:] = 0, 1
-            change[:] = 1.0 if factors else 0.0
+                for r in range(REPLICAS):
+                    old[r], new[r] = 0, 1
+            fill(change, 1.0 if factors else 0.0)
             apply_block_tables(
                 site,
                 old,
@@ -268,7 +276,7 @@ def exchange_all(
             there = active[pool_first[a] + next_below(shared, pool_size[a])]
         for r in range(REPLICAS):
             one[r], two[r] = spins[here, r], spins[there, r]
-        change[:] = 1.0 if factors else 0.0
+        fill(change, 1.0 if factors else 0.0)
         for end in range(2):
             apply_block_tables(
                 there if end else here,
@@ -307,7 +315,9 @@ def exchange_all(
 def count_features(spins: Any, measured: Any, features: Any) -> None:
     """Count every feature of the whole lattice, (features, 64)."""
     code = np.empty(REPLICAS, np.uint32)
-    features[:] = 0
+    for f in range(len(features)):
+        for r in range(REPLICAS):
+            features[f, r] = 0
     for c in range(len(measured.clusters)):
         i = measured.interaction[c]
         first = np.uint32(measured.first[i])
