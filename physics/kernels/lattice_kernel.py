@@ -18,7 +18,6 @@ from latticescape.physics.kernels.kernel import (
     Rule,
     Schedule,
     Seeds,
-    Update,
     complete,
     corners,
     described,
@@ -35,6 +34,10 @@ from latticescape.physics.kernels.multispin.bond_disorder import (
     SiteTableBatch,
     disordered_batches,
     fits_site_tables,
+)
+from latticescape.physics.kernels.multispin.expansion.batch import (
+    ExpansionTables,
+    expansion_batches,
 )
 from latticescape.physics.kernels.multispin.simd import WORDS
 from latticescape.physics.kernels.observables import Samples, observe
@@ -90,6 +93,9 @@ MULTISPIN, REFERENCE, CLUSTER, SPECIES = "lanes", "reference", "swendsen_wang", 
 
 # Raised whenever the same seed gives other bits.
 KERNEL_VERSIONS = {MULTISPIN: 3, REFERENCE: 1, CLUSTER: 1, SPECIES: 1}
+
+# A schedule that may have demons.
+DEMONS = Schedule(0, 2, Schedule.demon_period)
 
 # Bytes of one variable at one point: a block has at least eight points, and a chunk must stay below
 # 2 GiB.
@@ -166,8 +172,8 @@ def sample(
         )
     full = complete(model, points, len(seeds))
     used = parameters_used(model, points)
-    fastest = kernel_of(model, lattice, used, schedule.update, classes)
-    supported = supported_kernels(model, fastest)
+    fastest = kernel_of(model, lattice, used, schedule, classes)
+    supported = supported_kernels(model, lattice, classes, fastest)
     if kernel is not None and kernel not in supported:
         raise RequestError(
             "this kernel does not support the model",
@@ -194,12 +200,15 @@ def sample(
     if earlier is not None:
         begin, dynamics = _resume(earlier, schedule, samples, ladders)
     check_rule(kernel or fastest, model, lattice, schedule)
+    batches: Iterator[Batch]
     if (kernel or fastest) == SPECIES:
-        batches: Iterator[Batch] = _species_batches(
-            model, lattice, used, full, seeds, samples, classes
-        )
+        batches = _species_batches(model, lattice, used, full, seeds, samples, classes)
+    elif not (isinstance(model, Model) and is_usual(model, lattice, classes)):
+        general = _expansion_tables(model, lattice, used, classes, schedule.demon_period)
+        general_tasks = _species_tasks(model, lattice, full, seeds, samples.features)
+        sums = [samples.of_point(p) for p in range(len(seeds))]
+        batches = expansion_batches(general, general_tasks, sums, samples.traces())
     else:
-        assert isinstance(model, Model)
         tasks = _tasks(model, lattice, full, model.orbits(lattice, used), seeds)
         batches = _batches(kernel or fastest, model, lattice, used, full, tasks, samples, schedule)
     # All batches advance in step if the points of a ladder may be in several of them.
@@ -296,14 +305,22 @@ def _species_batches(
 ) -> Iterator[Batch]:
     """The points of a block, one by one, under the kernel of any species."""
     tables, traces = _species_tables(model, lattice, used, classes), samples.traces()
+    for p, task in enumerate(_species_tasks(model, lattice, points, seeds, samples.features)):
+        yield SpeciesBatch(tables, task, samples.of_point(p), traces[p : p + 1])
+
+
+def _species_tasks(
+    model: LatticeModel, lattice: Lattice, points: Points, seeds: Seeds, features: Sequence[str]
+) -> list[SpeciesTask]:
     general = species_model(model)
-    couplings = general.coefficients(points, samples.features)
+    couplings = general.coefficients(points, features)
     numbers = general.numbers(points, lattice)
-    for p, seed in enumerate(seeds):
-        task = SpeciesTask(
+    return [
+        SpeciesTask(
             seed, float(points["T"][p]), couplings[p], None if numbers is None else numbers[p]
         )
-        yield SpeciesBatch(tables, task, samples.of_point(p), traces[p : p + 1])
+        for p, seed in enumerate(seeds)
+    ]
 
 
 @lru_cache(maxsize=2)
@@ -321,6 +338,19 @@ def _species_tables(
         tuple(general.spins(len(own)) for own in names),
         neighbors_only=isinstance(model, ClusterExpansion) and model.exchange == "neighbors",
     )
+
+
+@lru_cache(maxsize=2)
+def _expansion_tables(
+    model: LatticeModel,
+    lattice: Lattice,
+    used: frozenset[str],
+    classes: ClassChoice,
+    demon_period: int,
+) -> ExpansionTables:
+    tables = _species_tables(model, lattice, used, classes)
+    acting = model.acting(used, interactions.features_of(tables.interactions))
+    return ExpansionTables(tables, acting, demon_period)
 
 
 def _rule(schedule: Schedule) -> tuple[Rule, int, int]:
@@ -345,10 +375,10 @@ def kernel_of(
     model: LatticeModel,
     lattice: Lattice,
     used: frozenset[str],
-    update: Update = "local",
+    schedule: Schedule = DEMONS,
     classes: ClassChoice = USUAL,
 ) -> str:
-    """The fastest kernel that supports the model with this update.
+    """The fastest kernel that supports the model under a schedule; by default one with demons.
 
     Raises
     ------
@@ -356,8 +386,8 @@ def kernel_of(
         If cluster updates or random bonds are asked for on a lattice, or with configurations, that
         they do not support.
     """
-    usual = lattice.plain and lattice.kind in PAIR_ANGLES and classes == USUAL
-    if not usual or not isinstance(model, Model):
+    update = schedule.update
+    if not isinstance(model, Model) or not is_usual(model, lattice, classes):
         asked = {"cluster updates": update == "cluster", "random bonds": has_random_bonds(model)}
         for what, wanted in asked.items():
             if wanted:
@@ -367,7 +397,12 @@ def kernel_of(
                     allowed=f"Ising models on periodic lattices: {' | '.join(PAIR_ANGLES)}",
                     hint='update = "local", without random bonds',
                 )
-        return SPECIES
+        period = schedule.demon_period
+        far_apart = schedule.rule == "auto" and schedule.stride_mcs >= period
+        if model.move != "exchange" or not (far_apart or schedule.rule == "demon"):
+            return SPECIES
+        tables = _expansion_tables(model, lattice, used, classes, period)
+        return MULTISPIN if tables.fits else SPECIES
     if update == "cluster":
         return CLUSTER
     orbits = model.orbits(lattice, used)
@@ -376,11 +411,20 @@ def kernel_of(
     return MULTISPIN if fits_multispin(model, lattice, orbits) else REFERENCE
 
 
-def supported_kernels(model: LatticeModel, fastest: str) -> tuple[str, ...]:
+def is_usual(model: LatticeModel, lattice: Lattice, classes: ClassChoice) -> bool:
+    """Whether a model, its lattice and its classes have kernels of their own."""
+    plain = lattice.plain and lattice.kind in PAIR_ANGLES
+    return isinstance(model, Model) and plain and classes == USUAL
+
+
+def supported_kernels(
+    model: LatticeModel, lattice: Lattice, classes: ClassChoice, fastest: str
+) -> tuple[str, ...]:
     """The kernels that support a model, the fastest first."""
     if fastest != MULTISPIN:
         return (fastest,)
-    return (MULTISPIN, REFERENCE) if has_random_bonds(model) else (MULTISPIN, REFERENCE, SPECIES)
+    reference = (REFERENCE,) if is_usual(model, lattice, classes) else ()
+    return (MULTISPIN, *reference, *[SPECIES] * (not has_random_bonds(model)))
 
 
 def has_random_bonds(model: LatticeModel) -> bool:
@@ -549,7 +593,7 @@ class LatticeKernel(ModelKernel):
 
     @cached_property
     def _name(self) -> str:
-        return kernel_of(self.model, self.lattice, self.used, self.schedule.update, self.classes)
+        return kernel_of(self.model, self.lattice, self.used, self.schedule, self.classes)
 
     @property
     def rule(self) -> str:
@@ -559,11 +603,14 @@ class LatticeKernel(ModelKernel):
         exchange = self.model.move == "exchange"
         flips = "Metropolis" if self.schedule.rule == "metropolis" else "heat bath"
         plain = "Metropolis filter" if exchange else flips
-        model = self.model
+        model, demons = self.model, f"demons of period {self.schedule.demon_period}"
+        usual = isinstance(model, Model) and is_usual(model, self.lattice, self.classes)
+        if self.name == MULTISPIN and not usual:
+            return demons
         if self.name != MULTISPIN or has_random_bonds(model) or not isinstance(model, Model):
             many = planes_of(model, self.lattice) > 1
             return "Barker's rule" if many and not exchange else plain
-        tables, demons = self._tables(model), f"demons of period {self.schedule.demon_period}"
+        tables = self._tables(model)
         if tables.demons_pay(exchange=exchange, field=tables.field):
             return demons
         if tables.rule == "auto" and not exchange:

@@ -177,6 +177,16 @@ class ParametricModel(ABC):
         """The same model with other values of some parameters."""
         return replace(self, **values)
 
+    def acting(self, used: Collection[str], features: Sequence[str]) -> frozenset[str]:
+        """The features with an energy other than zero, for the parameters in use."""
+        values = {
+            p.name: self.fixed_parameters.get(p.name, 1.0 if p.name in used else p.default or 0.0)
+            for p in self.parameters
+        }
+        points = {name: np.array([v]) for name, v in values.items()}
+        couplings = self.coefficients(points, features)[0]
+        return frozenset(name for name, c in zip(features, couplings, strict=True) if c)
+
     def fixed(self, swept: Collection[str]) -> dict[str, float]:
         """Every parameter that is not swept, with defaults.
 
@@ -238,16 +248,6 @@ class Model(ParametricModel):
     ) -> list[Orbit]:
         """The orbits at one point: with random bonds, an orbit for each bond."""
         return list(orbits)
-
-    def acting(self, used: Collection[str], features: Sequence[str]) -> frozenset[str]:
-        """The features with an energy other than zero, for the parameters in use."""
-        values = {
-            p.name: self.fixed_parameters.get(p.name, 1.0 if p.name in used else p.default or 0.0)
-            for p in self.parameters
-        }
-        points = {name: np.array([v]) for name, v in values.items()}
-        couplings = self.coefficients(points, features)[0]
-        return frozenset(name for name, c in zip(features, couplings, strict=True) if c)
 
     def n_species1(self, points: Points, lattice: Lattice) -> npt.NDArray[np.int64] | None:
         """The conserved number of species-1 atoms, (points,); None if it is not conserved."""

@@ -233,22 +233,33 @@ WARMER = (1.0, 1.5, 2.5)
 SCHEDULE = Schedule(equilibration_mcs=100, samples=400, stride_mcs=3)
 
 
-def simulated(case: Case, point: dict[str, float], seed: int, factor: float = 1.0) -> Any:
+def simulated(
+    case: Case,
+    point: dict[str, float],
+    seed: int,
+    factor: float = 1.0,
+    schedule: Schedule = SCHEDULE,
+) -> Any:
     kernel = kernel_for(
-        case.lattice, case.model, SCHEDULE, tuple(point), (), ClassChoice.of(case.classes)
+        case.lattice, case.model, schedule, tuple(point), (), ClassChoice.of(case.classes)
     )
     assert isinstance(kernel, LatticeKernel)
     axes = {name: np.array([v]) for name, v in {**point, "T": point["T"] * factor}.items()}
     return kernel, kernel.compute(axes, seed_of(17, seed)[None, :])
 
 
-def deviations(name: str, factor: float = 1.0) -> list[tuple[str, Deviation]]:
+def deviations(
+    name: str,
+    factor: float = 1.0,
+    schedule: Schedule = SCHEDULE,
+    cases: Mapping[str, Case] = CASES,
+) -> list[tuple[str, Deviation]]:
     found: list[tuple[str, Deviation]] = []
-    case = CASES[name]
+    case = cases[name]
     points = [point | {"T": point["T"] * warmer} for point in case.points for warmer in WARMER]
     for number, point in enumerate(points):
-        seed = 100 * list(CASES).index(name) + number
-        kernel, results = simulated(case, point, seed, factor)
+        seed = 100 * list(cases).index(name) + number
+        kernel, results = simulated(case, point, seed, factor, schedule)
         exact = exact_averages(case.model, case.lattice, point, kernel.configurations)
         every = [
             Deviation(e, float(results[e][0]), float(exact[e]), float(results[f"{e}_se"][0]))

@@ -59,6 +59,11 @@ def count_unlike(spins: Any, bonds: Any, width: Any = None) -> Integers:
     return _count(spins, bonds, (), width)
 
 
+def count_odd(spins: Any, items: Any, width: Any = None) -> Integers:
+    """Items of which an odd number of sites is up: (1, 64, 8). ``items`` is (n, sites) int32."""
+    return _count(spins, items, (), width)
+
+
 def count_classes(spins: Any, rings: Any, classes: int, width: Any = None) -> Integers:
     """Sites of each class, (classes, 64, 8). ``rings`` is (n, 1 + z) int32, the centre first."""
     return _count(spins, rings, (0,) * classes, width)

@@ -347,25 +347,14 @@ def differences(
     found, rest = list[tuple[list[list[Any]], int]](), list(around)
     for k, size in enumerate(shells):
         mine, theirs, rest = rest[:size], rest[size : 2 * size], rest[2 * size :]
-        found.append((_threes(e, mine, theirs, turns[k]), size))
+        found.append((signed_sum(e, mine, theirs, turns[k]), size))
         if rings and k == 0:
             edges = _edge_carries(e, mine, theirs, rest[:2], turns[-1])
             rest = rest[2:]
     return [*found, ([edges], 2)] if rings else found
 
 
-def _raised(e: Emitter, columns: Sequence[Sequence[Any]], most: int) -> list[Any]:
-    """Bits of D + most, plus what makes most + 1 a power of two: then the top bit says D > 0."""
-    top = most.bit_length()
-    constant = 2**top - most - 1
-    filled = [list(column) for column in columns]
-    filled += [[] for _ in range(top + 1 - len(filled))]
-    for k in range(top):
-        filled[k] += [e.ones] * (constant >> k & 1)
-    return add_columns(e, filled)[: top + 1]
-
-
-def _threes(e: Emitter, mine: list[Any], theirs: list[Any], turn: Any) -> list[list[Any]]:
+def signed_sum(e: Emitter, mine: list[Any], theirs: list[Any], turn: Any) -> list[list[Any]]:
     """The inputs of Σ mine + Σ ¬theirs, turned over where ``turn`` is set, in ones and twos.
 
     Sum and carry of three inputs turn over with them, so they are turned after adding.
@@ -379,6 +368,17 @@ def _threes(e: Emitter, mine: list[Any], theirs: list[Any], turn: Any) -> list[l
             twos.append(e.xor(carry, sign))
         ones += [e.xor(bit, sign) for bit in side[whole:]]
     return [ones, twos]
+
+
+def _raised(e: Emitter, columns: Sequence[Sequence[Any]], most: int) -> list[Any]:
+    """Bits of D + most, plus what makes most + 1 a power of two: then the top bit says D > 0."""
+    top = most.bit_length()
+    constant = 2**top - most - 1
+    filled = [list(column) for column in columns]
+    filled += [[] for _ in range(top + 1 - len(filled))]
+    for k in range(top):
+        filled[k] += [e.ones] * (constant >> k & 1)
+    return add_columns(e, filled)[: top + 1]
 
 
 def _edge_carries(

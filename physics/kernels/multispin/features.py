@@ -37,7 +37,7 @@ class MultispinSums:
     couplings
         Energy per unit of each feature, (8, features).
     classes
-        Number of configuration classes.
+        Number of configuration classes; none if others count them.
     sites
         Number of sites.
     """
@@ -67,7 +67,8 @@ class MultispinSums:
             target.features[...] = self.features[:, :, word].T
             target.checkpoints[...] = self.checkpoints[:, :, :, word].transpose(0, 2, 1)
             target.moments[...] = self.moments[:, :, word].T
-            target.histogram[...] = self.histogram[:, :, word].T
+            if len(self.histogram):
+                target.histogram[...] = self.histogram[:, :, word].T
 
     def read(self, sums: Sequence[Sums]) -> None:
         """Begin with the sums of each point, replicas first."""
@@ -75,7 +76,8 @@ class MultispinSums:
             self.features[:, :, word] = source.features.T
             self.checkpoints[:, :, :, word] = source.checkpoints.transpose(0, 2, 1)
             self.moments[:, :, word] = source.moments.T
-            self.histogram[:, :, word] = source.histogram.T
+            if len(self.histogram):
+                self.histogram[:, :, word] = source.histogram.T
 
 
 @compiled

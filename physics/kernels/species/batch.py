@@ -15,6 +15,7 @@ from latticescape.physics.kernels.species.local_energies import LocalEnergies
 from latticescape.physics.kernels.species.moves import (
     Measured,
     Moves,
+    Pairs,
     add_classes,
     add_moments,
     count_features,
@@ -89,18 +90,28 @@ class SpeciesTables:
         return max(1, (max(self.species) - 1).bit_length())
 
     @cached_property
-    def moves(self) -> Moves:
-        own = np.array(self.species, np.int32)
-        pools = [pool for pool in self.pools if own[pool[0] % len(own)] > 1]
-        sizes = [len(pool) for pool in pools]
-        active = np.concatenate(pools)
-        return Moves(
-            local=self.energies.tables,
+    def active_pools(self) -> list[npt.NDArray[np.int32]]:
+        """The sites of each sublattice with two species or more."""
+        return [pool for pool in self.pools if self.species[pool[0] % len(self.species)] > 1]
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        sizes = [len(pool) for pool in self.active_pools]
+        active = np.concatenate(self.active_pools)
+        return Pairs(
             active=active,
-            species=own[active % len(own)],
             pool_first=np.repeat(np.cumsum([0, *sizes[:-1]]), sizes),
             pool_size=np.repeat(sizes, sizes),
             partners=self._partners(active) if self.neighbors_only else _no_columns(active),
+        )
+
+    @cached_property
+    def moves(self) -> Moves:
+        own = np.array(self.species, np.int32)
+        return Moves(
+            **self.pairs._asdict(),
+            local=self.energies.tables,
+            species=own[self.pairs.active % len(own)],
             mixed=len({q for q in self.species if q > 1}) > 1,
         )
 
@@ -163,6 +174,25 @@ class SpeciesTables:
             spin_kind=np.arange(self.lattice.sites) % len(self.species),
         )
 
+    def first_species(self, task: SpeciesTask) -> tuple[npt.NDArray[np.uint8], Words]:
+        """The species that the replicas of a point start with, (sites, 64), and their generators
+        after drawing them, (4, 64)."""
+        spins = np.zeros((self.lattice.sites, REPLICAS), np.uint8)
+        states = np.empty((4, REPLICAS), np.uint64)
+        start, state = self.start(task.couplings), np.empty(4, np.uint64)
+        for replica in range(REPLICAS):
+            replica_state(task.seed, replica, state)
+            for number, pool in enumerate(self.pools):
+                species = self.species[pool[0] % len(self.species)]
+                if task.numbers is not None:
+                    arrange(spins, replica, pool, task.numbers[number, :species], state)
+                elif start:
+                    spins[pool, replica] = start[replica % len(start)]
+                else:
+                    scatter(spins, replica, pool, species, state)
+            states[:, replica] = state
+        return spins, states
+
     def start(self, couplings: Floats) -> list[int]:
         """With which species on all sites replicas start that may change any site: several take
         turns; none for a random arrangement.
@@ -195,23 +225,9 @@ class SpeciesBatch(Batch):
     ) -> None:
         self.tables, self.task, self.sums, self.traces = tables, task, sums, traces
         self.table, self.factors = tables.energies.table(task.couplings, task.temperature)
-        self.spins = np.zeros((tables.lattice.sites, REPLICAS), np.uint8)
-        self.states = np.empty((4, REPLICAS), np.uint64)
+        self.spins, self.states = tables.first_species(task)
         self.shared = np.empty(4, np.uint64)
         replica_state(task.seed, REPLICAS, self.shared)
-        start = tables.start(task.couplings)
-        seed = np.empty(4, np.uint64)
-        for replica in range(REPLICAS):
-            replica_state(task.seed, replica, seed)
-            for number, pool in enumerate(tables.pools):
-                species = tables.species[pool[0] % len(tables.species)]
-                if task.numbers is not None:
-                    arrange(self.spins, replica, pool, task.numbers[number, :species], seed)
-                elif start:
-                    self.spins[pool, replica] = start[replica % len(start)]
-                else:
-                    scatter(self.spins, replica, pool, species, seed)
-            self.states[:, replica] = seed
 
     @cached_property
     def _features(self) -> Integers:

@@ -18,6 +18,15 @@ from latticescape.physics.models.interactions import Integers
 from latticescape.physics.models.model import REPLICAS
 
 
+class Pairs(NamedTuple):
+    """Which sites of a lattice may be exchanged: attributes as of :class:`Moves`."""
+
+    active: npt.NDArray[np.int32]
+    pool_first: Integers
+    pool_size: Integers
+    partners: npt.NDArray[np.int32]
+
+
 class Moves(NamedTuple):
     """What the moves of one lattice read.
 

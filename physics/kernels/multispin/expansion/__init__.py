@@ -1,0 +1,1 @@
+"""Multispin coding of two species with any clusters on any lattice."""
