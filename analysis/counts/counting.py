@@ -24,6 +24,7 @@ from latticescape.analysis.counts.overlap import (
     random_p_value,
     shuffled_counts,
 )
+from latticescape.analysis.counts.site_tables import is_site_table, sites_of_table
 from latticescape.analysis.counts.tables import (
     UNNAMED,
     atoms_of_table,
@@ -75,7 +76,10 @@ def observed_counts(
         One or several paths or patterns: images, ``"images/*.tif"``; or stores written by
         ``latticescape measure``, which name their lattice themselves; or one table of counts, with
         one column of counts per image, and one row for each class or arrangement (see below); or
-        tables of atoms, one file per image, with the columns ``row_px, col_px, species``.
+        tables of atoms, one file per image, with the columns ``row_px, col_px, species``; or tables
+        of sites, with the columns ``i, j`` (``k``), the cell of a site along each cell vector,
+        ``site``, its number in the basis if that has several, ``species`` (names or numbers) and,
+        for several images in one file, ``image``.
     lattice
         The lattice's kind, or its function: ``"triangular"`` or ``triangular``.
     classes
@@ -134,6 +138,20 @@ def observed_counts(
         stored = stored_counts(paths)
         return stored if "species" in stored.attrs else _named(stored, species)
     tables = {path: read_table(path) for path in paths}
+    if all(is_site_table(table) for table in tables.values()):
+        parts = [
+            (str(name), path, part)
+            for path, table in tables.items()
+            for name, part in (
+                table.groupby("image") if "image" in table.columns else [(path.stem, table)]
+            )
+        ]
+        check_image_names([name for name, _, _ in parts])
+        counts = {
+            name: _count_sites(path, part, classes, species, seed) for name, path, part in parts
+        }
+        attrs: dict[str, Any] = {"source": [str(path) for _, path, _ in parts]}
+        return _with_measured(counts, classes, species, attrs)
     if all("species" in table.columns for table in tables.values()):
         usual = require_usual(classes, "tables of atoms are counted", TABLE_OF_COUNTS)
         check_image_names([path.stem.removesuffix("_atoms") for path in paths])
@@ -262,6 +280,23 @@ def _count_table(
         raise error.within(str(path)) from None
 
 
+def _count_sites(
+    path: Path, table: pd.DataFrame, classes: Classes, species: Sequence[str] | None, seed: int
+) -> ImageCounts:
+    """Counts of a table of sites, and of its species shuffled over each sublattice."""
+    try:
+        occupation, groups, count = sites_of_table(table, classes, species)
+    except RequestError as error:
+        raise error.within(str(path)) from None
+    counts, rng, moved = count(occupation), np.random.default_rng(seed), occupation.copy()
+    shuffled = np.zeros((SHUFFLES, len(classes)), np.int64)
+    for row in shuffled:
+        for sites in groups:
+            moved[sites] = rng.permutation(occupation[sites])
+        row[:] = count(moved)
+    return _statistics(counts, shuffled, classes)
+
+
 def _count_rings(
     species: Integers,
     centers: Integers,
@@ -276,6 +311,10 @@ def _count_rings(
         raise RequestError(problem, came=came, hint=hint)
     counts = count_configurations(np.maximum(species, 0), centers, rings, classes)
     shuffled = shuffled_counts(species, centers, rings, classes, shuffles=SHUFFLES, seed=seed)
+    return _statistics(counts, shuffled, classes)
+
+
+def _statistics(counts: Integers, shuffled: Integers, classes: Classes) -> ImageCounts:
     return {
         "counts": counts,
         "covariance": np.cov(shuffled.T),
@@ -306,7 +345,7 @@ def _count_images(
 
 def _with_measured(
     counts: Mapping[str, ImageCounts],
-    classes: Configurations,
+    classes: Classes,
     species: Sequence[str] | None,
     attrs: Mapping[str, Any],
 ) -> xr.Dataset:

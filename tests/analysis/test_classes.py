@@ -311,3 +311,62 @@ def test_attributes_name_the_classes() -> None:
         assert classes_of(class_attrs(classes)) == classes or classes.kind == "cubic"
     with pytest.raises(RequestError, match="not of a lattice"):
         classes_of(xr.Dataset())
+
+
+def site_table(lattice: Lattice, species: Integers, names: tuple[str, ...]) -> pd.DataFrame:
+    """All sites of a lattice whose numbers of cells differ from those of the table."""
+    basis = lattice.geometry.sublattices
+    cells = np.array(list(product(*map(range, lattice.shape)))).repeat(basis, axis=0) - 3
+    columns = dict(zip("ijk", cells.T, strict=False))
+    site = np.tile(np.arange(basis), lattice.sites // basis)
+    return pd.DataFrame({**columns, "site": site, "species": [names[s] for s in species]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"), [("kagome", THREE), ("triangular", TWO), ("fcc", TWO), ("chain", THREE)]
+)
+def test_a_table_of_sites_is_counted_as_a_simulation(
+    tmp_path: Path, kind: str, names: tuple[str, ...]
+) -> None:
+    axes = {"chain": 1, "fcc": 3}.get(kind, 2)
+    lattice = Lattice(kind, (5, 6, 7)[:axes], ("open",) * axes)
+    species = np.random.default_rng(8).integers(0, len(names), lattice.sites)
+    table = site_table(lattice, species, names).sample(frac=1, random_state=1)
+    for symmetry in ("point_group", "counts"):
+        classes: Any = classes_on(lattice, names, symmetry)
+        observed = observed_counts(written(table, tmp_path), classes=classes)
+        assert np.array_equal(observed.counts[0], counted(lattice, classes, species))
+        assert float(observed.effective_n[0]) > 0
+        assert 0 < float(observed.p_random[0]) <= 1
+
+
+def test_sites_without_a_row_take_their_neighbourhoods_out(tmp_path: Path) -> None:
+    lattice = Lattice("triangular", (8, 8), ("open", "open"))
+    species = np.random.default_rng(9).integers(0, 2, 64)
+    table = site_table(lattice, species, ("0", "1")).drop(index=27)
+    images = pd.concat([table.assign(image="one"), table.assign(image="two")])
+    observed = observed_counts(written(images, tmp_path))
+    assert observed.image.values.tolist() == ["one", "two"]
+    assert observed.n.values.tolist() == [36 - 7, 36 - 7]
+    other = tmp_path / "other.csv"
+    images.to_csv(other, index=False)
+    with pytest.raises(RequestError, match="two images have the same name"):
+        observed_counts([tmp_path / "counts.csv", other])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="j"), "lacks a column"),
+        (lambda t: t.assign(i=t.i + 0.5), "no cell"),
+        (lambda t: pd.concat([t, t.iloc[[3]]]), "a site occurs twice"),
+        (lambda t: t.assign(species="gold"), "unknown species .*came: gold"),
+        (lambda t: t.assign(site=3), "unknown site of the basis"),
+        (lambda t: t[t.i == 0], "no site has all"),
+    ],
+)
+def test_bad_tables_of_sites_are_refused(tmp_path: Path, change: Any, message: str) -> None:
+    lattice = kagome([4, 3])
+    table = site_table(lattice, np.zeros(36, int), THREE)
+    with pytest.raises(RequestError, match=message):
+        observed_counts(written(change(table), tmp_path), classes=classes_on(lattice, THREE))
