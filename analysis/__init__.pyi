@@ -3,6 +3,7 @@ from .counts.counting import count_atoms as count_atoms
 from .counts.counting import count_measured as count_measured
 from .counts.counting import observed_counts as observed_counts
 from .counts.distances import statistical_distance as statistical_distance
+from .counts.short_range_order import short_range_order as short_range_order
 from .images.atoms.finding import find_atoms as find_atoms
 from .images.measurement import measure as measure
 from .images.neighborhoods import neighborhoods as neighborhoods
@@ -90,6 +91,7 @@ __all__ = [
     "reweight",
     "reweighted_landscape",
     "sample_size",
+    "short_range_order",
     "site_energies",
     "slab_landscape",
     "slab_landscapes",

@@ -3,6 +3,7 @@ from .analysis.counts.counting import count_atoms as count_atoms
 from .analysis.counts.counting import count_measured as count_measured
 from .analysis.counts.counting import observed_counts as observed_counts
 from .analysis.counts.distances import statistical_distance as statistical_distance
+from .analysis.counts.short_range_order import short_range_order as short_range_order
 from .analysis.images.atoms.finding import find_atoms as find_atoms
 from .analysis.images.measurement import measure as measure
 from .analysis.images.neighborhoods import neighborhoods as neighborhoods
@@ -232,6 +233,7 @@ __all__ = [
     "run",
     "sample",
     "sample_size",
+    "short_range_order",
     "site_energies",
     "slab",
     "slab_landscape",

@@ -88,6 +88,12 @@ class Configurations:
         """Number of species-1 neighbours of each class, (classes,)."""
         return np.array([key[1] for key in self.keys])
 
+    @property
+    def around(self) -> Counts:
+        """Number of neighbours of each species, (classes, 1, 2)."""
+        most = int(self.neighbors.max())
+        return np.stack([most - self.neighbors, self.neighbors], axis=-1)[:, None, :]
+
     def pairs(self, name: str) -> Counts:
         """Number of species-1 neighbour pairs at a named angle, (classes,)."""
         return np.array([key[2 + self.pair_names.index(name)] for key in self.keys])

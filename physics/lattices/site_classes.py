@@ -353,6 +353,19 @@ class SiteClasses:
         )
 
     @property
+    def around(self) -> Counts:
+        """Number of neighbours of each species in each shell, (classes, shells, species), of
+        lattices on which every site may hold the same species."""
+        names = self.species[0]
+        table = np.zeros((len(self), len(self.shells), len(names)), np.int64)
+        for row, key in enumerate(self.keys):
+            arranged = iter(self.arrangement(key)[1:])
+            for shell, number in enumerate(self.shells):
+                for _ in shell_steps(self.geometry, number)[key[0]]:
+                    table[row, shell, names.index(next(arranged))] += 1
+        return table
+
+    @property
     def positions(self) -> tuple[str, ...]:
         """Names of the neighbours of the first site: directions in the plane, else steps."""
         return position_names(self.geometry, self._firsts[0], self.shells)
@@ -460,9 +473,12 @@ class SiteClasses:
 
 
 def random_mixing_of(
-    classes: Configurations | SiteClasses, counts: npt.ArrayLike
+    classes: Configurations | SiteClasses,
+    counts: npt.ArrayLike,
+    composition: npt.ArrayLike | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Class probabilities of a random arrangement with the composition of counted centres.
+    """Class probabilities of a random arrangement with a known composition, or that of counted
+    centres.
 
     Parameters
     ----------
@@ -470,6 +486,9 @@ def random_mixing_of(
         The classes that were counted.
     counts
         (…, classes).
+    composition
+        Fraction of species 1, (…,), for the classes of :func:`configurations`; by default that of
+        the counted centres.
 
     Returns
     -------
@@ -490,7 +509,8 @@ def random_mixing_of(
     numbers = np.asarray(counts, float)
     total = numbers.sum(axis=-1, keepdims=True)
     if isinstance(classes, Configurations):
-        return classes.random_mixing(numbers @ classes.centre / total[..., 0])
+        measured = numbers @ classes.centre / total[..., 0]
+        return classes.random_mixing(measured if composition is None else composition)
     names = np.array(
         [classes.sublattices.index(classes.geometry.names[k[0]]) for k in classes.keys]
     )

@@ -153,6 +153,12 @@ def test_shells_are_complete_and_further_out_one_by_one(kind: str) -> None:
             "triangular": [6, 6, 6, 12, 6, 6, 12, 6],
             "honeycomb": [3, 6, 3, 6, 6, 6, 6, 3],
             "cubic": [6, 12, 8, 6, 24, 24, 12, 30],
+            "chain": [2] * 8,
+            "kagome": [4, 4, 6, 8, 4, 6, 8, 6],
+            "bcc": [8, 6, 12, 24, 8, 6, 24, 24],
+            "fcc": [12, 6, 24, 12, 24, 8, 48, 6],
+            "hcp": [12, 6, 2, 18, 12, 6, 12, 12],
+            "diamond": [4, 12, 12, 6, 12, 24, 16, 12],
         }[kind]
     )
 

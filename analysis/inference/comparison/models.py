@@ -367,7 +367,7 @@ def predictions(model: Model, observed: xr.Dataset) -> Predictions:
     classes = classes_of(observed)
     if isinstance(model, str):
         check_random(model)
-        mixed = random_mixing_of(classes, observed["counts"].values)
+        mixed = random_mixing_of(classes, observed["counts"].values, observed["composition"].values)
         return Predictions((), np.empty((1, 0)), mixed[:, None, :], classes, random=True)
     if "s2_total" in model and "probability" in model:
         return _gathered(model["probability"], classes, flat(model, "s2_total_se"))

@@ -243,7 +243,9 @@ def random_mixing(observed: xr.Dataset) -> xr.Dataset:
     """
     probabilities = xr.DataArray(
         random_mixing_of(
-            classes_of(observed), observed["counts"].transpose("image", "configuration").values
+            classes_of(observed),
+            observed["counts"].transpose("image", "configuration").values,
+            observed["composition"].values,
         ),
         dims=("image", "configuration"),
         coords={"image": observed["image"]},
