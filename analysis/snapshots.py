@@ -1,7 +1,7 @@
 """Arrangements of a sweep as atoms, for structure files and for other programs."""
 
 import tomllib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -9,10 +9,11 @@ import xarray as xr
 from latticescape.analysis.checks import check_has
 from latticescape.physics.errors import RequestError
 from latticescape.physics.extras import optional_imports
-from latticescape.physics.kernels.lattice_kernel import species_model
+from latticescape.physics.kernels.lattice_kernel import LatticeModel, species_model
 from latticescape.physics.kernels.species.batch import species_of
-from latticescape.physics.lattices.lattice import PERIODIC
+from latticescape.physics.lattices.lattice import PERIODIC, Lattice
 from latticescape.physics.lattices.structures import VACANCY
+from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.registry import MODELS, lattice_of
 
 if TYPE_CHECKING:
@@ -60,15 +61,23 @@ def snapshot(ds: xr.Dataset, replica: int = 0, **at: float) -> "Atoms":
 
     check_has(ds, ("spins",), "the sweep has no spins", 'keep = ["spins"] in [sweep]')
     axes = [str(d) for d in ds["done"].dims] if "done" in ds else list(at)
-    if set(axes) != set(at) or not 0 <= replica < 64:
+    if set(axes) != set(at) or not 0 <= replica < REPLICAS:
         raise RequestError(
             "a snapshot is of one point and one replica",
             came=", ".join(f"{n} = {v}" for n, v in {"replica": replica, **at}.items()),
             allowed=f"a value of each of {', '.join(axes)}, and a replica from 0 to 63",
             hint=f"snapshot(ds, {', '.join(f'{axis}=…' for axis in axes)})",
         )
+    point = {axis: at[axis] for axis in axes}
+    if "done" in ds and not bool(ds["done"].sel(point, method="nearest")):
+        raise RequestError(
+            "the point is not computed",
+            came=", ".join(f"{name} = {value:g}" for name, value in point.items()),
+            allowed="a point with done = True",
+            hint="latticescape run on the same store",
+        )
     lattice, names = _lattice_and_species(ds)
-    words = ds["spins"].sel({axis: at[axis] for axis in axes}, method="nearest")
+    words = ds["spins"].sel(point, method="nearest")
     planes = np.atleast_2d(words.transpose("bit", "site", missing_dims="ignore").to_numpy())
     numbers = species_of(planes)[replica]
     basis = len(names)
@@ -87,7 +96,7 @@ def snapshot(ds: xr.Dataset, replica: int = 0, **at: float) -> "Atoms":
     return atoms
 
 
-def _lattice_and_species(ds: xr.Dataset) -> tuple[Any, tuple[tuple[str, ...], ...]]:
+def _lattice_and_species(ds: xr.Dataset) -> tuple[Lattice, tuple[tuple[str, ...], ...]]:
     """The lattice of a sweep, and the species of each site of its basis."""
     if "spec" not in ds.attrs:
         raise RequestError(
@@ -98,4 +107,10 @@ def _lattice_and_species(ds: xr.Dataset) -> tuple[Any, tuple[tuple[str, ...], ..
     tables = tomllib.loads(str(ds.attrs["spec"]))
     lattice, table = lattice_of(tables["lattice"]), dict(tables["model"])
     model = MODELS[table.pop("kind")].of_table(table)
-    return lattice, species_model(model).species(lattice)  # type: ignore[arg-type]
+    if not isinstance(model, LatticeModel):
+        raise RequestError(
+            "a snapshot is of a lattice model",
+            came=model.kind,
+            allowed="Ising, alloys and cluster expansions",
+        )
+    return lattice, species_model(model).species(lattice)

@@ -52,13 +52,15 @@ class Models(Mapping[str, type[ParametricModel]]):
     def __getitem__(self, kind: str) -> type[ParametricModel]:
         if kind in self.own:
             return self.own[kind]
-        model = self.registered[kind].load()
-        if not (isinstance(model, type) and issubclass(model, ParametricModel)):
+        loaded: Any = self.registered[kind].load()
+        is_model = isinstance(loaded, type) and issubclass(loaded, ParametricModel)
+        if not is_model or loaded.kind != kind:
             raise RequestError(
                 f"the entry point {kind} of {self.group} is no model",
                 came=self.registered[kind].value,
                 allowed="a subclass of latticescape.Model with the same kind",
             )
+        model: type[ParametricModel] = loaded
         return model
 
     def __iter__(self) -> Iterator[str]:

@@ -65,9 +65,9 @@ def sites_of_table(
     places = [*CELLS[: geometry.dimension], *["site"] * (geometry.sublattices > 1)]
     check_has(table.columns, [*places, "species"], "the table of sites lacks a column")
     numbers = table[places].apply(pd.to_numeric, errors="coerce").to_numpy(float)
-    if not (np.isfinite(numbers) & (numbers == np.rint(numbers))).all():
-        row = int(np.argmin((numbers == np.rint(numbers)).all(axis=1)))
-        came = listed(table[places].iloc[row])
+    whole = (np.isfinite(numbers) & (numbers == np.rint(numbers))).all(axis=1)
+    if not whole.all():
+        came = listed(table[places].iloc[int(np.argmin(whole))])
         raise RequestError(
             "a site has no cell", came=came, allowed="whole numbers in " + listed(places)
         )

@@ -66,7 +66,6 @@ from latticescape.physics.lattices.site_classes import (
     SiteClasses,
     classes_for,
 )
-from latticescape.physics.models import interactions
 from latticescape.physics.models.cluster_expansion import ClusterExpansion
 from latticescape.physics.models.interactions import BinaryModel, SpeciesModel
 from latticescape.physics.models.model import REPLICAS, Model, Orbit, Points, features_of
@@ -336,6 +335,7 @@ def _species_tables(
         tuple(general.interactions(lattice, used)),
         classes_for(lattice, names, classes),
         tuple(general.spins(len(own)) for own in names),
+        general.pools(lattice),
         neighbors_only=isinstance(model, ClusterExpansion) and model.exchange == "neighbors",
     )
 
@@ -349,7 +349,7 @@ def _expansion_tables(
     demon_period: int,
 ) -> ExpansionTables:
     tables = _species_tables(model, lattice, used, classes)
-    acting = model.acting(used, interactions.features_of(tables.interactions))
+    acting = model.acting(used, features_of(tables.interactions))
     return ExpansionTables(tables, acting, demon_period)
 
 
@@ -437,11 +437,12 @@ def species_model(model: LatticeModel) -> SpeciesModel:
     return BinaryModel(model) if isinstance(model, Model) else model
 
 
+@lru_cache(maxsize=8)
 def features_on(model: LatticeModel, lattice: Lattice, used: frozenset[str]) -> tuple[str, ...]:
     """Names of a model's features on a lattice."""
     if isinstance(model, Model):
         return features_of(model.orbits(lattice, used))
-    return interactions.features_of(model.interactions(lattice, used))
+    return features_of(model.interactions(lattice, used))
 
 
 def planes_of(model: LatticeModel, lattice: Lattice) -> int:
@@ -553,6 +554,9 @@ class LatticeKernel(ModelKernel):
         super().__post_init__()
         if has_random_bonds(self.model):
             check_keep(self.keep)
+        if isinstance(self.model, ClusterExpansion) and self.model.exchange == "neighbors":
+            # Raises if such exchanges do not reach every arrangement.
+            _ = _species_tables(self.model, self.lattice, self.used, self.classes).pairs
         sizes = self.sizes  # raises for couplings that do not fit the lattice
         for variable in (v for word in self.keep for v in KEPT[word]):
             numbers = np.prod([sizes[dim] for dim in variable.dims], dtype=object)

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -651,6 +651,7 @@ def _general_rows(lattice: Lattice, classes: SiteClasses) -> tuple[Any, Any, Any
     )
 
 
+@lru_cache(maxsize=8)
 def classes_for(
     lattice: Lattice, species: tuple[tuple[str, ...], ...], choice: ClassChoice = USUAL
 ) -> Configurations | SiteClasses:

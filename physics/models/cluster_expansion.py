@@ -3,13 +3,14 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from itertools import product
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from latticescape.physics.errors import RequestError, checked_choice
+from latticescape.physics.errors import LARGEST, RequestError, checked_choice
 from latticescape.physics.lattices.clusters import Cluster, orbit_of, shell_orbits, sites_of
 from latticescape.physics.lattices.geometry import MOST_SHELLS, Geometry
 from latticescape.physics.lattices.lattice import Lattice
@@ -25,6 +26,9 @@ EXCHANGES = ("any", "neighbors")
 # The size of a table of values, and the number of species of one sublattice.
 MOST_VALUES = 2**16
 MOST_SPECIES = 16
+
+# Whole values up to this are summed over the lattice in 32 bits.
+MOST_WHOLE = 64
 
 Value = str | Mapping[str, float] | Sequence[float]
 
@@ -159,13 +163,25 @@ class Term:
             If a table lacks an arrangement, has an unknown one, or is too large.
         """
         shape = tuple(map(len, species))
-        if np.prod(shape, dtype=object) > MOST_VALUES:
+        # Compiled code addresses the change of a site in its surroundings by 16 bits.
+        if np.prod(shape, dtype=object) * max(shape) > MOST_VALUES:
             raise RequestError(
                 "a cluster has too many arrangements",
                 came=" · ".join(map(str, shape)),
-                allowed=f"up to {MOST_VALUES}",
+                allowed=f"up to {MOST_VALUES // max(shape)}",
                 hint="fewer sites",
             )
+        values = self._values(species, shape)
+        if not np.all(np.abs(values) <= LARGEST):
+            raise RequestError(
+                "a value of the term is not a finite number",
+                came=repr(self.value),
+                allowed=f"numbers up to {LARGEST:g}",
+                hint="a large value such as 100 in place of infinity",
+            )
+        return values
+
+    def _values(self, species: Sequence[tuple[str, ...]], shape: tuple[int, ...]) -> Floats:
         if isinstance(self.value, Mapping):
             return _table_values(self.value, species)
         if not isinstance(self.value, str):
@@ -247,6 +263,7 @@ class ClusterExpansion(ParametricModel):
     terms: Mapping[str, Term]
     ensemble: str
     exchange: str
+    _fixed: Mapping[str, float]
 
     def __init__(
         self,
@@ -273,6 +290,7 @@ class ClusterExpansion(ParametricModel):
             )
         made = {}
         for name, term in terms.items():
+            _check_name(str(name))
             try:
                 made[str(name)] = Term.of(term)
             except RequestError as error:
@@ -286,20 +304,34 @@ class ClusterExpansion(ParametricModel):
         for key, value in settings.items():
             object.__setattr__(self, key, value)
         object.__setattr__(self, "parameters", self._parameters())
-        for key, number in parameters.items():
-            checked = None if number is None else self.parameter(key).check(number)
-            object.__setattr__(self, f"_{key}", checked)
+        fixed = {k: self.parameter(k).check(v) for k, v in parameters.items() if v is not None}
+        object.__setattr__(self, "_fixed", fixed)
 
     @classmethod
     def of_table(cls, table: Mapping[str, Any]) -> Self:
-        for name in ("species", "terms"):
+        needed = [
+            name
+            for name, argument in signature(cls).parameters.items()
+            if argument.default is argument.empty and argument.kind is not argument.VAR_KEYWORD
+        ]
+        for name in needed:
             if name not in table:
                 raise RequestError(
-                    f"a cluster expansion needs {name}",
-                    allowed="species, terms, ensemble, exchange, and its parameters",
+                    f"the model {cls.kind} needs {name}",
+                    allowed=", ".join((*cls.structures, "and its parameters")),
                     hint='species = ["vacancy", "F"], and [model.terms.w1] with pair = 1',
                 )
         return cls(**table)
+
+    def parameter(self, name: str) -> Parameter:
+        """The parameter of that name; a RequestError lists the names if there is none."""
+        for parameter in self.parameters:
+            if parameter.name == name:
+                return parameter
+        raise RequestError(
+            f"{name} is not a parameter of the model {self.kind}",
+            allowed=", ".join((*self.structures, *(p.name for p in self.parameters))),
+        )
 
     def with_parameters(self, **values: float) -> Self:
         return self.of_table({**self.structure, **self.fixed_parameters, **values})
@@ -311,11 +343,13 @@ class ClusterExpansion(ParametricModel):
         return hash(self._text)
 
     def __repr__(self) -> str:
-        return f"ClusterExpansion({', '.join(p.name for p in self.parameters)})"
+        parts = {**self.structure, **self.fixed_parameters}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in parts.items())})"
 
     @property
     def _text(self) -> str:
-        return json.dumps([self.structure, self.fixed_parameters], sort_keys=True)
+        # The order of the terms is that of the features.
+        return json.dumps([self.kind, self.structure, self.fixed_parameters])
 
     @property
     def _canonical(self) -> bool:
@@ -333,8 +367,7 @@ class ClusterExpansion(ParametricModel):
     @property
     def fixed_parameters(self) -> dict[str, float]:
         """The parameters that this model fixes, by name, without defaults."""
-        given = {p.name: getattr(self, f"_{p.name}", None) for p in self.parameters}
-        return {name: value for name, value in given.items() if value is not None}
+        return {p.name: self._fixed[p.name] for p in self.parameters if p.name in self._fixed}
 
     @property
     def move(self) -> Move:
@@ -394,6 +427,13 @@ class ClusterExpansion(ParametricModel):
                 hint='sublattice = ["A", "B"] in [lattice], or one list of species',
             )
         return tuple(names[name] for name in lattice.geometry.names)
+
+    def pools(self, lattice: Lattice) -> tuple[str, ...]:
+        """The sublattice of each site of the basis whose composition is conserved; one of all sites
+        if they have one list of species."""
+        if "" in self.species_names:
+            return ("",) * lattice.geometry.sublattices
+        return lattice.geometry.names
 
     def check(self, lattice: Lattice, values: Points) -> None:
         species = self.species(lattice)
@@ -507,6 +547,20 @@ class ClusterExpansion(ParametricModel):
         return np.stack(rows, axis=1)
 
 
+def _check_name(name: str) -> None:
+    """Raise a RequestError for a name of a term that means something else."""
+    starts = ("n_", "mu_", "x_")
+    taken = {"kind", "x", "T", *ClusterExpansion.structures}
+    if not name or ":" in name or name in taken or name.startswith(starts):
+        raise RequestError(
+            "a term has a reserved name",
+            came=repr(name),
+            allowed=f"names other than {', '.join(sorted(taken))}, without a colon, that do not "
+            f"begin with {', '.join(starts)}",
+            hint="w1",
+        )
+
+
 def _checked_species(species: Any) -> dict[str, tuple[str, ...]]:
     """Names of the species by sublattice; "" stands for all sites."""
     groups = dict(species) if isinstance(species, Mapping) else {"": species}
@@ -566,7 +620,8 @@ def _table_values(table: Mapping[str, float], species: Sequence[tuple[str, ...]]
 
 def _list_values(values: Sequence[float], species: Sequence[tuple[str, ...]]) -> Floats:
     sites = len(species)
-    numbers = np.array([v if isinstance(v, int | float) else np.nan for v in values], float)
+    plain = [isinstance(v, int | float) and not isinstance(v, bool) for v in values]
+    numbers = np.array([v if p else np.nan for v, p in zip(values, plain, strict=True)], float)
     if set(map(len, species)) != {2} or numbers.shape != (sites + 1,) or np.isnan(numbers).any():
         raise RequestError(
             "a list of values needs two species, and a number for 0, 1, … sites of the second",
@@ -592,9 +647,9 @@ def _check_symmetric(values: Floats, permutations: Sequence[tuple[int, ...]]) ->
 
 
 def _features(name: str, values: Floats) -> dict[str, Integers]:
-    """The features of a term: its sum, if all values are whole numbers; else, for each value, the
-    number of clusters that have it."""
-    if np.all(values == np.rint(values)):
+    """The features of a term: its sum, if all values are small whole numbers; else, for each value,
+    the number of clusters that have it."""
+    if np.all(values == np.rint(values)) and np.abs(values).max() <= MOST_WHOLE:
         return {name: values.astype(np.int64)}
     different = [float(v) for v in np.unique(values) if v]
     return {f"{name}:{v!r}": (values == v).astype(np.int64) for v in different}

@@ -38,6 +38,10 @@ class SpeciesModel(Protocol):
     def spins(self, species: int) -> Floats:
         """The order parameter of each species, (components, species)."""
 
+    def pools(self, lattice: Lattice) -> tuple[str, ...]:
+        """The name of the sublattice of each site of the basis: moves exchange sites of one, and
+        :meth:`numbers` has a row for each, in the order of the basis."""
+
     def interactions(self, lattice: Lattice, used: Collection[str]) -> list[Interaction]:
         """The interactions on a lattice, for the names of the parameters in use."""
 
@@ -46,7 +50,7 @@ class SpeciesModel(Protocol):
 
     def numbers(self, points: Points, lattice: Lattice) -> Integers | None:
         """The conserved number of sites of each species on each sublattice, (points, sublattices,
-        species), sublattices in the order of :func:`sublattices`; None if they are not conserved.
+        species), sublattices in the order of :meth:`pools`; None if they are not conserved.
         """
 
 
@@ -75,6 +79,9 @@ class BinaryModel:
     def spins(self, species: int) -> Floats:
         return np.array([[-1.0, 1.0]])
 
+    def pools(self, lattice: Lattice) -> tuple[str, ...]:
+        return ("",) * lattice.geometry.sublattices
+
     def interactions(self, lattice: Lattice, used: Collection[str]) -> list[Interaction]:
         return [_by_species(orbit) for orbit in self.model.orbits(lattice, used)]
 
@@ -91,8 +98,3 @@ def _by_species(orbit: Orbit) -> Interaction:
     return Interaction(
         orbit.clusters, {name: np.array(v, np.int64)[ones] for name, v in orbit.values.items()}
     )
-
-
-def features_of(interactions: Sequence[Interaction]) -> tuple[str, ...]:
-    """Names of the features of some interactions, in order; interactions may share a feature."""
-    return tuple(dict.fromkeys(name for each in interactions for name in each.values))

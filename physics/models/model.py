@@ -6,9 +6,9 @@ cluster adds to its features a number that depends only on how many of its sites
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -254,9 +254,16 @@ class Model(ParametricModel):
         return None
 
 
-def features_of(orbits: Sequence[Orbit]) -> tuple[str, ...]:
-    """Names of the features of some orbits, in order; orbits may share a feature."""
-    return tuple(dict.fromkeys(name for orbit in orbits for name in orbit.values))
+class HasValues(Protocol):
+    """Clusters with a value for each of some features."""
+
+    @property
+    def values(self) -> Mapping[str, Any]: ...
+
+
+def features_of(parts: Iterable[HasValues]) -> tuple[str, ...]:
+    """Names of the features of orbits or interactions, in order; several may share a feature."""
+    return tuple(dict.fromkeys(name for part in parts for name in part.values))
 
 
 def spins_start(strength: Floats, field: Floats) -> Floats:

@@ -1,7 +1,6 @@
 """Potts, clock, Blume–Capel and lattice-gas models: cluster expansions with names of their own."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,10 +31,6 @@ class SpinModel(ClusterExpansion):
     def structure(self) -> dict[str, Any]:
         """What is no parameter, as a spec file writes it."""
         return {"states": len(self.species_names[""])}
-
-    @classmethod
-    def of_table(cls, table: Mapping[str, Any]) -> Self:
-        return cls(**table)
 
 
 class Potts(SpinModel):
@@ -187,10 +182,6 @@ class LatticeGas(ClusterExpansion):
         both = [0, 0, 1]
         terms = {"w1": Term(pair=1, value=both), "w2": Term(pair=2, value=both)}
         super().__init__(("vacancy", "atom"), terms, ensemble, "any", **parameters)
-
-    @classmethod
-    def of_table(cls, table: Mapping[str, Any]) -> Self:
-        return cls(**table)
 
     @property
     def structure(self) -> dict[str, Any]:

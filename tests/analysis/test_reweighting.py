@@ -234,9 +234,8 @@ def test_the_phase_on_the_other_side_is_not_missed() -> None:
     assert found["magnetization"].values == pytest.approx(direct["magnetization"].values, abs=1e-3)
     assert float(found["effective_n"].max()) <= 64 * SHORT.samples
     counts = found["histogram_replica"].sum("replica")
-    np.testing.assert_allclose(
-        counts.sel(H=-0.5), counts.sel(H=0.5)[turned_classes(configurations("square"))]
-    )
+    turned = turned_classes(configurations("square"))
+    np.testing.assert_allclose(counts.sel(H=-0.5), counts.sel(H=0.5)[turned])
     at_reference = counts.sel(H=0.5) / counts.sel(H=0.5).sum()
     same = ds["histogram"].isel(H=0) / ds["histogram"].sum()
     np.testing.assert_allclose(at_reference, same, atol=1e-12)

@@ -31,7 +31,7 @@ from latticescape.physics.kernels.multispin.thresholds import Words, seed_state
 from latticescape.physics.kernels.species.batch import SpeciesTables
 from latticescape.physics.kernels.species.moves import add_classes
 from latticescape.physics.lattices.site_classes import ClassChoice, classes_for
-from latticescape.physics.models.interactions import features_of
+from latticescape.physics.models.model import features_of
 from tests.physics import test_species
 from tests.physics.test_species import (
     AB,
@@ -185,6 +185,7 @@ def tables_of(case: Case, classes: Any = None) -> SpeciesTables:
         tuple(case.model.interactions(case.lattice, ())),
         classes_for(case.lattice, names, choice),
         tuple(case.model.spins(len(own)) for own in names),
+        case.model.pools(case.lattice),
     )
 
 

@@ -8,9 +8,11 @@ import pytest
 
 from latticescape import Sweep
 from latticescape.physics import (
+    Clock,
     ClusterExpansion,
     Ising,
     Lattice,
+    Potts,
     RequestError,
     Schedule,
     Term,
@@ -136,6 +138,45 @@ def test_a_sweep_survives_its_spec() -> None:
     assert again.lattice == lattice
 
 
+def test_models_of_one_structure_but_other_energies_differ() -> None:
+    """They share no tables: tables are cached by the model."""
+    terms = {"w": Term(pair=1), "v": Term(pair=2)}
+    one = ClusterExpansion(AB, terms, x=0.5)
+    turned = ClusterExpansion(AB, dict(reversed(terms.items())), x=0.5)
+    assert Potts(2) != Clock(2)
+    assert one != turned
+    assert one == ClusterExpansion(AB, terms, x=0.5)
+    seeds = seeds_of(10, points=1)
+    axes = {"w": np.array([0.5]), "v": np.array([-0.3])}
+    found = [
+        LatticeKernel(kagome(4), model, SHORT, ("w", "v")).compute(axes, seeds)["features"]
+        for model in (one, turned)
+    ]
+    assert np.array_equal(found[0], found[1][..., ::-1])
+    assert "x=0.5" in repr(one)
+
+
+def test_one_list_of_species_is_one_pool_of_several_sublattices() -> None:
+    """Atoms may move from one sublattice to the other."""
+    lattice = crystal(3, [[0, 1.0], [1.0, 0]], [[0, 0], [0.5, 0.5]], sublattice="MX")
+    on_x = Term(cluster=[[0, 0, 1]], value="count")
+    model = ClusterExpansion(AB, {"v": on_x}, x=0.5)
+    kernel = LatticeKernel(lattice, model, SHORT, ("v",))
+    results = kernel.compute({"v": np.array([-50.0])}, seeds_of(11, points=1))
+    assert results["features"][0, :, 0].tolist() == [9.0] * 64
+    assert results["composition"].tolist() == [0.5]
+
+
+def test_exchanges_of_neighbours_reach_further_shells_where_the_first_does_not_connect() -> None:
+    lattice = crystal([1, 4], [[0, 5.0], [1.0, 0]], [[0, 0], [0, 0.3]])
+    model = ClusterExpansion(AB, {"w": Term(pair=3)}, exchange="neighbors", x=0.5)
+    kernel = LatticeKernel(lattice, model, Schedule(50, 500, 2), ("w",))
+    results = kernel.compute({"w": np.array([0.4])}, seeds_of(12, points=1))
+    exact = exact_averages(model, lattice, {"w": 0.4, "T": 1.0}, kernel.configurations)
+    z = (results["energy"][0] - exact["energy"]) / results["energy_se"][0]
+    assert abs(z) < 5
+
+
 SPEC = """
 [lattice]
 kind = "triangular"
@@ -205,7 +246,20 @@ WRONG = {
         'x = 0.5\nensemble = "semi_grand"',
         ("x is not a parameter", "mu_B"),
     ),
-    "a term named as a parameter": ("terms.w]", "terms.T]", ("one name", "T")),
+    "a term named as a parameter": ("terms.w]", "terms.T]", ("reserved name", "'T'")),
+    "a term named as a number of atoms": ("terms.w]", "terms.n_B]", ("reserved name", "n_B")),
+    "a term named as a key": ("terms.w]", "terms.kind]", ("reserved name", "kind")),
+    "a value without bound": ("pair = 1", "pair = 1\nvalue = [0, 0, inf]", ("terms.w", "finite")),
+    "a value that is true": ("pair = 1", "pair = 1\nvalue = [0, 1, true]", ("terms.w", "numbers")),
+    "a key that is not known": ("x = 0.5", "x = 0.5\nensembel = 1", ("ensembel", "ensemble")),
+    "neighbours that do not meet": (
+        'kind = "triangular"\nsize = [4, 6]\n[model]\nkind = "cluster_expansion"\n'
+        'species = ["A", "B"]\nx = 0.5',
+        "cell = [[1.0]]\nbasis = [[0], [0.03], [0.07], [0.12], [0.18]]\nsize = 4\n"
+        'sublattice = ["A", "X", "X", "X", "X"]\n[model]\nkind = "cluster_expansion"\n'
+        'species = { A = ["A", "B"], X = ["C"] }\nx_A = 0.5\nexchange = "neighbors"',
+        ("neighbors", "connect", "any"),
+    ),
     "a sublattice that is not there": (
         'species = ["A", "B"]\nx = 0.5',
         'species = { M = ["A", "B"] }\nx_M = 0.5',

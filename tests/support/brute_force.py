@@ -10,7 +10,7 @@ from latticescape.physics.kernels.observables import estimates
 from latticescape.physics.lattices.configurations import Configurations
 from latticescape.physics.lattices.site_classes import class_rows
 from latticescape.physics.models.cluster_expansion import ClusterExpansion
-from latticescape.physics.models.interactions import features_of
+from latticescape.physics.models.model import features_of
 
 MOST_ARRANGEMENTS = 200_000
 
@@ -48,8 +48,8 @@ def exact_averages(
     features = features_of(interactions)
     couplings = model.coefficients(points, features)[0]
     numbers = model.numbers(points, lattice)
-    sublattice = np.tile(np.array(lattice.geometry.names), lattice.sites // basis)
-    pools = [np.flatnonzero(sublattice == n) for n in dict.fromkeys(lattice.geometry.names)]
+    sublattice = np.tile(np.array(model.pools(lattice)), lattice.sites // basis)
+    pools = [np.flatnonzero(sublattice == n) for n in dict.fromkeys(model.pools(lattice))]
     rows = arrangements(own, pools, None if numbers is None else numbers[0])
     values = np.zeros((len(rows), len(features)))
     for each in interactions:

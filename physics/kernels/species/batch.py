@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from latticescape.physics.compiled import compiled
+from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.batches import Batch, Chosen
 from latticescape.physics.kernels.reference import Sums, Trace
 from latticescape.physics.kernels.species.local_energies import LocalEnergies
@@ -27,8 +30,8 @@ from latticescape.physics.lattices.configurations import Configurations
 from latticescape.physics.lattices.geometry import MOST_SHELLS, shell_steps
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.lattices.site_classes import SiteClasses, class_rows
-from latticescape.physics.models.interactions import Integers, Interaction, features_of
-from latticescape.physics.models.model import REPLICAS, Floats
+from latticescape.physics.models.interactions import Integers, Interaction
+from latticescape.physics.models.model import REPLICAS, Floats, features_of
 from latticescape.physics.variables import Words, pack_replicas, unpack_replicas
 
 # Two starts have equal energies if they differ by less than this share.
@@ -59,6 +62,8 @@ class SpeciesTables:
         The configuration classes.
     spins
         The order parameter of each species, (components, species), for each site of the basis.
+    pool_names
+        The sublattice of each site of the basis, within which sites are exchanged.
     neighbors_only
         Whether exchanges are of nearest neighbours of one sublattice.
     """
@@ -68,6 +73,7 @@ class SpeciesTables:
     interactions: tuple[Interaction, ...]
     classes: Configurations | SiteClasses
     spins: tuple[Floats, ...]
+    pool_names: tuple[str, ...]
     neighbors_only: bool = False
 
     @cached_property
@@ -77,11 +83,10 @@ class SpeciesTables:
     @cached_property
     def pools(self) -> list[npt.NDArray[np.int32]]:
         """The sites of each sublattice, in the order of the basis."""
-        names = np.array(self.lattice.geometry.names)
+        names = np.array(self.pool_names)
         own = np.tile(names, self.lattice.sites // len(names))
         return [
-            np.flatnonzero(own == name).astype(np.int32)
-            for name in dict.fromkeys(self.lattice.geometry.names)
+            np.flatnonzero(own == name).astype(np.int32) for name in dict.fromkeys(self.pool_names)
         ]
 
     @property
@@ -116,22 +121,43 @@ class SpeciesTables:
         )
 
     def _partners(self, active: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        """The nearest sites of the same sublattice, (active, most), −1 for none."""
-        geometry, basis = self.lattice.geometry, self.lattice.geometry.sublattices
-        rows: list[list[npt.NDArray[np.int32]]] = []
-        for site, name in enumerate(geometry.names):
-            shells = (
-                [s for s in shell_steps(geometry, shell)[site] if geometry.names[s.target] == name]
-                for shell in range(1, MOST_SHELLS + 1)
-            )
-            steps: list[Any] = next((steps for steps in shells if steps), [])
-            rows.append([self.lattice.sites_at(step.cells, step.target) for step in steps])
-        most = max(map(len, rows))
+        """The neighbours of the same sublattice, (active, most), −1 for none: of the first shells
+        that connect all of its sites, so that every arrangement can be reached.
+
+        Raises
+        ------
+        RequestError
+            If eight shells do not connect them.
+        """
+        for shells in range(1, MOST_SHELLS + 1):
+            table = self._neighbors_of_pool(shells)
+            if all(_connected(table, pool) for pool in self.active_pools):
+                return np.ascontiguousarray(table[active])
+        raise RequestError(
+            "exchanges of neighbours do not connect the sites of a sublattice",
+            came='exchange = "neighbors"',
+            allowed=f"a sublattice whose sites are connected by {MOST_SHELLS} shells",
+            hint='exchange = "any"',
+        )
+
+    def _neighbors_of_pool(self, shells: int) -> npt.NDArray[np.int32]:
+        """The neighbours in so many shells that are of the same sublattice, (sites, most)."""
+        basis = len(self.pool_names)
+        columns = [
+            [
+                self.lattice.sites_at(step.cells, step.target)
+                for shell in range(1, shells + 1)
+                for step in shell_steps(self.lattice.geometry, shell)[site]
+                if self.pool_names[step.target] == self.pool_names[site]
+            ]
+            for site in range(basis)
+        ]
+        most = max(1, max(map(len, columns)))
         table = np.full((self.lattice.sites // basis, basis, most), -1, np.int32)
-        for site, columns in enumerate(rows):
-            for k, column in enumerate(columns):
+        for site, reached in enumerate(columns):
+            for k, column in enumerate(reached):
                 table[:, site, k] = column
-        return np.ascontiguousarray(table.reshape(self.lattice.sites, most)[active])
+        return table.reshape(self.lattice.sites, most)
 
     @cached_property
     def measured(self) -> Measured:
@@ -312,6 +338,15 @@ def species_of(words: npt.ArrayLike) -> npt.NDArray[np.uint8]:
     places = np.arange(planes.shape[-3], dtype=np.uint8)[:, None, None]
     total: npt.NDArray[np.uint8] = (planes << places).sum(axis=-3, dtype=np.uint8)
     return total
+
+
+def _connected(table: npt.NDArray[np.int32], pool: npt.NDArray[np.int32]) -> bool:
+    """Whether steps to neighbours lead from each site of a pool to all others."""
+    rows, columns = np.nonzero(table[pool] >= 0)
+    ends = (pool[rows], table[pool[rows], columns])
+    graph = coo_array((np.ones(len(rows), bool), ends), shape=(len(table), len(table)))
+    _, labels = connected_components(graph, directed=False)
+    return len(np.unique(labels[pool])) == 1
 
 
 def _no_columns(active: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

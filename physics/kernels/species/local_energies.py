@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from latticescape.physics.kernels.species.exponential import exp_of
 from latticescape.physics.lattices.lattice import OPEN, Lattice
-from latticescape.physics.models.interactions import Integers, Interaction, features_of
-from latticescape.physics.models.model import Floats
+from latticescape.physics.models.interactions import Integers, Interaction
+from latticescape.physics.models.model import Floats, features_of
 
 # Energies of one block, so that they stay in the first-level cache.
 MOST_ENERGIES = 4096

@@ -30,8 +30,8 @@ from latticescape.physics.kernels.multispin.thresholds import seed_state
 from latticescape.physics.kernels.reference import Sums, Trace
 from latticescape.physics.kernels.species.batch import SpeciesTables, SpeciesTask
 from latticescape.physics.lattices.lattice import Lattice
-from latticescape.physics.models.interactions import Integers, features_of
-from latticescape.physics.models.model import REPLICAS, Floats
+from latticescape.physics.models.interactions import Integers
+from latticescape.physics.models.model import REPLICAS, Floats, features_of
 from latticescape.physics.variables import Words, pack_replicas
 
 # Differences of an exchange, and columns of its table: more take long to compile.
