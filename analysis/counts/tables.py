@@ -83,13 +83,14 @@ def counts_by_image(
     numbers = [c for c in table.columns if c == "n" or str(c).startswith("n_")]
     by_number = ["centre", *numbers[:1], *pairs]
     foreign = {name for names in PAIR_ANGLES.values() for name in names} - set(pairs)
+    known = numbers and set(by_number) <= columns and not foreign & columns
     if "label" in columns:
         keys = ["label"]
         row_classes = _classes_of_labels(table["label"], classes)
     elif positions and {"centre", *positions} <= columns:
         keys = ["centre", *positions]
         row_classes = _classes_of_arrangements(table[keys], classes, species)
-    elif isinstance(classes, Configurations) and numbers and set(by_number) <= columns - foreign:
+    elif isinstance(classes, Configurations) and known:
         keys = by_number
         row_classes = _classes_of_numbers(table[keys], classes)
     else:
@@ -136,7 +137,11 @@ def _classes_of_labels(column: pd.Series, classes: Classes) -> Integers:
 def _classes_of_numbers(columns: pd.DataFrame, classes: Configurations) -> Integers:
     number_of = {key: number for number, key in enumerate(classes.keys)}
     numbers = columns.apply(pd.to_numeric, errors="coerce")
-    return _once_each(list(numbers.itertuples(index=False, name=None)), number_of, classes)
+    keys = list(numbers.itertuples(index=False, name=None))
+    for row, key in enumerate(keys):
+        if any(part != part for part in key):  # a word became NaN
+            keys[row] = tuple(columns.iloc[row])
+    return _once_each(keys, number_of, classes)
 
 
 def _once_each(keys: Sequence[Any], number_of: Mapping[Any, int], classes: Classes) -> Integers:
@@ -146,7 +151,8 @@ def _once_each(keys: Sequence[Any], number_of: Mapping[Any, int], classes: Class
         if key not in number_of:
             allowed = f"the {len(classes)} classes of the {classes.kind} lattice"
             hint = f"such as {next(iter(number_of))}"
-            raise RequestError("unknown configuration class", came=key, allowed=allowed, hint=hint)
+            came = f"({listed(key)})" if isinstance(key, tuple) else key
+            raise RequestError("unknown configuration class", came=came, allowed=allowed, hint=hint)
         if key in seen:
             raise RequestError("a configuration class occurs twice", came=key, allowed="once")
         seen.add(key)
