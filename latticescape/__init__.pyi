@@ -85,6 +85,7 @@ from .physics.models.alloys import SolidSolution as SolidSolution
 from .physics.models.alloys import ThreeBodyAlloy as ThreeBodyAlloy
 from .physics.models.cluster_expansion import ClusterExpansion as ClusterExpansion
 from .physics.models.cluster_expansion import Term as Term
+from .physics.models.icet_expansion import expansion_from_icet as expansion_from_icet
 from .physics.models.ising import Ising as Ising
 from .physics.models.model import Model as Model
 from .physics.models.model import Parameter as Parameter
@@ -192,6 +193,7 @@ __all__ = [
     "cubic",
     "diamond",
     "disorder_average",
+    "expansion_from_icet",
     "export",
     "extend",
     "fcc",

@@ -33,6 +33,7 @@ from .models.alloys import SolidSolution as SolidSolution
 from .models.alloys import ThreeBodyAlloy as ThreeBodyAlloy
 from .models.cluster_expansion import ClusterExpansion as ClusterExpansion
 from .models.cluster_expansion import Term as Term
+from .models.icet_expansion import expansion_from_icet as expansion_from_icet
 from .models.ising import Ising as Ising
 from .models.model import Model as Model
 from .models.model import Parameter as Parameter
@@ -81,6 +82,7 @@ __all__ = [
     "crystal",
     "cubic",
     "diamond",
+    "expansion_from_icet",
     "fcc",
     "hcp",
     "honeycomb",
