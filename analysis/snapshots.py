@@ -61,7 +61,9 @@ def snapshot(ds: xr.Dataset, replica: int = 0, **at: float) -> "Atoms":
 
     check_has(ds, ("spins",), "the sweep has no spins", 'keep = ["spins"] in [sweep]')
     axes = [str(d) for d in ds["done"].dims] if "done" in ds else list(at)
-    if set(axes) != set(at) or not 0 <= replica < REPLICAS:
+    numbers = [isinstance(v, int | float | np.number) and np.isfinite(v) for v in at.values()]
+    whole = isinstance(replica, int | np.integer) and 0 <= replica < REPLICAS
+    if set(axes) != set(at) or not all(numbers) or not whole:
         raise RequestError(
             "a snapshot is of one point and one replica",
             came=", ".join(f"{n} = {v}" for n, v in {"replica": replica, **at}.items()),

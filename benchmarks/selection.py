@@ -172,4 +172,4 @@ def _middle(sweep: xr.Dataset) -> xr.Dataset:
 
 
 def _second(said: Predictions) -> Predictions:
-    return Predictions(said.names, said.values, said.probability[1:2], said.kind)
+    return Predictions(said.names, said.values, said.probability[1:2], said.classes)

@@ -13,7 +13,7 @@ from latticescape.analysis.counts.tables import species_numbers, two_names
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.configurations import Configurations
 from latticescape.physics.lattices.geometry import GEOMETRIES
-from latticescape.physics.lattices.lattice import CRYSTAL, OPEN, Lattice
+from latticescape.physics.lattices.lattice import CRYSTAL, MOST_SITES, OPEN, Lattice
 from latticescape.physics.lattices.site_classes import class_rows, count_classes
 
 Integers = npt.NDArray[np.int64]
@@ -65,11 +65,14 @@ def sites_of_table(
     places = [*CELLS[: geometry.dimension], *["site"] * (geometry.sublattices > 1)]
     check_has(table.columns, [*places, "species"], "the table of sites lacks a column")
     numbers = table[places].apply(pd.to_numeric, errors="coerce").to_numpy(float)
-    whole = (np.isfinite(numbers) & (numbers == np.rint(numbers))).all(axis=1)
+    near = np.abs(np.nan_to_num(numbers, nan=np.inf)) <= MOST_SITES
+    whole = (near & (numbers == np.rint(numbers))).all(axis=1)
     if not whole.all():
         came = listed(table[places].iloc[int(np.argmin(whole))])
         raise RequestError(
-            "a site has no cell", came=came, allowed="whole numbers in " + listed(places)
+            "a site has no cell",
+            came=came,
+            allowed=f"whole numbers up to {MOST_SITES} in {listed(places)}",
         )
     cells = numbers[:, : geometry.dimension].astype(np.int64)
     basis = (
@@ -83,6 +86,12 @@ def sites_of_table(
         )
     cells = cells - cells.min(axis=0)
     shape = tuple((cells.max(axis=0) + 1).tolist())
+    if np.prod(shape, dtype=object) * geometry.sublattices > MOST_SITES:
+        raise RequestError(
+            "the sites of the table are too far apart",
+            came=f"{' × '.join(map(str, shape))} cells",
+            allowed=f"up to {MOST_SITES} sites",
+        )
     lattice = Lattice(CRYSTAL, shape, (OPEN,) * geometry.dimension, geometry)
     where = np.ravel_multi_index(tuple(cells.T), shape) * geometry.sublattices + basis
     if (twice := np.flatnonzero(pd.Series(where).duplicated())).size:

@@ -758,6 +758,9 @@ class LatticeKernel(ModelKernel):
         """Raise a RequestError for axis values that the kernel does not support."""
         super().check(axes)
         self._check_ladder(len(axes.get("T", [])))
+        if isinstance(self.model, ClusterExpansion):
+            # Fractions of several axes must not add up to more than 1.
+            self.model.numbers(corners(self.model, axes), self.lattice)
         if self.name == CLUSTER and isinstance(self.model, Model):
             check_clusters(self.model, self.orbits, corners(self.model, axes))
 

@@ -13,6 +13,9 @@ Vectors = npt.NDArray[np.float64]
 
 MOST_SHELLS = 8
 
+# Cells that are searched for neighbours and symmetry.
+MOST_CELLS = 10**6
+
 # Two distances, or two places, are the same within this share of the shortest distance.
 TOLERANCE = 1e-5
 
@@ -63,7 +66,15 @@ class Geometry:
         spread = float(np.linalg.norm(basis[:, None] - basis[None, :], axis=-1).max())
         # Distances between the lattice planes of each axis.
         apart = 1 / np.linalg.norm(np.linalg.inv(np.asarray(self.cell)), axis=0)
-        most = np.floor((radius + spread) / apart + TOLERANCE).astype(int)
+        most = np.floor((radius + spread) / apart + TOLERANCE)
+        if np.prod(2 * most + 1) > MOST_CELLS:
+            raise RequestError(
+                "the cell is too long, too skewed or too far from its basis to be searched",
+                came=f"cell = {self.cell}",
+                allowed="vectors of similar lengths, and basis sites inside the cell",
+                hint="the reduced cell of the same crystal",
+            )
+        most = most.astype(int)
         return tuple(range(-m, m + 1) for m in most.tolist())
 
 
@@ -167,7 +178,7 @@ def shell_distance(geometry: Geometry, shell: int) -> float:
 @cache
 def _shells(geometry: Geometry) -> tuple[tuple[tuple[Step, ...], ...], ...]:
     """The first shells of every site of the basis: [shell][site]."""
-    radius = float(np.linalg.norm(np.asarray(geometry.cell), axis=1).max())
+    radius = float(np.linalg.norm(np.asarray(geometry.cell), axis=1).min())
     while len(distances := _distances(geometry, radius)) <= MOST_SHELLS:
         radius *= 1.5
     half = TOLERANCE * distances[0]

@@ -273,7 +273,8 @@ def _checked_size(size: Any, kind: str, geometry: Geometry) -> int | tuple[int, 
 
 def _checked_boundary(boundary: Any, geometry: Geometry) -> tuple[str, ...]:
     """The boundary of each axis; () if all are periodic."""
-    given = (boundary,) * geometry.dimension if isinstance(boundary, str) else tuple(boundary)
+    listed = tuple(boundary) if isinstance(boundary, Sequence) else (boundary,)
+    given = (boundary,) * geometry.dimension if isinstance(boundary, str) else listed
     if any(word not in (PERIODIC, OPEN) for word in given) or (
         given and len(given) != geometry.dimension
     ):
@@ -338,11 +339,12 @@ def crystal(
             allowed=f"(sites, {len(vectors)})",
             hint=f"basis = {[[0.0] * len(vectors)]}",
         )
-    names = tuple(map(str, sublattice))
-    if names and len(names) != len(places):
+    named = isinstance(sublattice, Sequence) and not isinstance(sublattice, str)
+    names = tuple(sublattice) if named else ("",)
+    if names and (len(names) != len(places) or not all(isinstance(n, str) and n for n in names)):
         raise RequestError(
             "lattice.sublattice must name the sublattice of each site of the basis",
-            came=list(names),
+            came=repr(sublattice),
             allowed=f"{len(places)} names",
             hint=f"sublattice = {['A', *'B' * (len(places) - 1)]}",
         )
@@ -560,7 +562,8 @@ def oblique(size: Size, ratio: float, angle: float, boundary: Boundary = ()) -> 
     >>> oblique(4, ratio=1.0, angle=60.0).coordination
     6
     """
-    if not ratio > 0 or not 0 < angle < 180:
+    real = all(type(number) in (int, float) for number in (ratio, angle))
+    if not real or not 0 < ratio < np.inf or not 0 < angle < 180:
         raise RequestError(
             "there is no such oblique cell",
             came=f"ratio = {ratio}, angle = {angle}",

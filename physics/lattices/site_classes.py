@@ -90,8 +90,10 @@ class ClassChoice:
         symmetry = table.get("symmetry", "point_group")
         checked_choice(symmetry, SYMMETRIES, "classes is unknown", hint='classes = "translations"')
         shells = table.get("shells", (1,))
-        known = isinstance(shells, Sequence) and all(
-            type(s) is int and 1 <= s <= MOST_SHELLS for s in shells
+        known = (
+            isinstance(shells, Sequence)
+            and len(shells) > 0
+            and all(type(s) is int and 1 <= s <= MOST_SHELLS for s in shells)
         )
         if not known or len(set(shells)) < len(shells):
             raise RequestError(

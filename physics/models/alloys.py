@@ -155,7 +155,7 @@ class ThreeBodyAlloy(Alloy):
         return np.stack([strength[name] for name in features], axis=-1)
 
 
-def whole_atoms(x: npt.NDArray[np.float64], sites: int) -> npt.NDArray[np.int64]:
+def whole_atoms(x: npt.NDArray[np.float64], sites: int, name: str = "x") -> npt.NDArray[np.int64]:
     """The numbers of atoms nearest to compositions.
 
     Parameters
@@ -164,6 +164,8 @@ def whole_atoms(x: npt.NDArray[np.float64], sites: int) -> npt.NDArray[np.int64]
         Fractions, any shape.
     sites
         Of the lattice.
+    name
+        Of the parameter, for the message.
 
     Raises
     ------
@@ -180,8 +182,9 @@ def whole_atoms(x: npt.NDArray[np.float64], sites: int) -> npt.NDArray[np.int64]
     if np.any(off > COMPOSITION_TOLERANCE):
         worst = float(x[np.argmax(off)])
         raise RequestError(
-            f"no whole number of atoms on {sites} sites is within {COMPOSITION_TOLERANCE} of x",
-            came=f"x = {worst:g}",
+            f"no whole number of atoms on {sites} sites is within {COMPOSITION_TOLERANCE} of "
+            f"{name}",
+            came=f"{name} = {worst:g}",
             allowed=f"{round(worst * sites) / sites:.4f}, or a larger lattice",
         )
     return count

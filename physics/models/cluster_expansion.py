@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from latticescape.physics.errors import LARGEST, RequestError, checked_choice
+from latticescape.physics.errors import RequestError, checked_choice
 from latticescape.physics.lattices.clusters import Cluster, orbit_of, shell_orbits, sites_of
 from latticescape.physics.lattices.geometry import MOST_SHELLS, Geometry
 from latticescape.physics.lattices.lattice import Lattice
@@ -26,6 +26,12 @@ EXCHANGES = ("any", "neighbors")
 # The size of a table of values, and the number of species of one sublattice.
 MOST_VALUES = 2**16
 MOST_SPECIES = 16
+
+# Of one cluster; sums over a lattice keep their digits.
+LARGEST_VALUE = 1e9
+
+# Steps of a cluster along a cell vector.
+MOST_STEPS = 1000
 
 # Whole values up to this are summed over the lattice in 32 bits.
 MOST_WHOLE = 64
@@ -87,9 +93,18 @@ class Term:
         checked_choice(self.symmetry, SYMMETRIES, "symmetry is unknown", hint='"translations"')
         if isinstance(self.value, str):
             checked_choice(self.value, WORDS, "value is unknown", hint='value = "unlike"')
+        elif not isinstance(self.value, Mapping | Sequence):
+            raise RequestError(
+                "value is no word, table or list",
+                came=repr(self.value),
+                allowed=" | ".join((*WORDS, "a table by arrangement", "a list of numbers")),
+                hint='value = "unlike"',
+            )
         if self.cluster is not None:
             object.__setattr__(self, "cluster", _whole_rows(self.cluster))
-        elif self.pair is not None and self.pair not in range(1, MOST_SHELLS + 1):
+        elif self.pair is not None and (
+            type(self.pair) is not int or not 1 <= self.pair <= MOST_SHELLS
+        ):
             raise RequestError(
                 "pair is no neighbour shell",
                 came=repr(self.pair),
@@ -172,11 +187,11 @@ class Term:
                 hint="fewer sites",
             )
         values = self._values(species, shape)
-        if not np.all(np.abs(values) <= LARGEST):
+        if not np.all(np.abs(values) <= LARGEST_VALUE):
             raise RequestError(
-                "a value of the term is not a finite number",
+                "a value of the term is not finite, or too large",
                 came=repr(self.value),
-                allowed=f"numbers up to {LARGEST:g}",
+                allowed=f"numbers up to {LARGEST_VALUE:g}",
                 hint="a large value such as 100 in place of infinity",
             )
         return values
@@ -216,8 +231,8 @@ class ClusterExpansion(ParametricModel):
     parameter. In the canonical ensemble the composition of every sublattice is conserved: with two
     species ``x`` is the fraction of the second, with more ``x_<species>`` of each but the first;
     with several sublattices ``x_<sublattice>`` or ``x_<sublattice>_<species>``. In the semi-grand
-    ensemble E has −Σ mu_<species> · (sites of that species), for each species but the first of a
-    sublattice, and the composition floats.
+    ensemble E has −Σ mu_<species> · (sites of that species, on all sublattices), for each species
+    that is not the first of every sublattice that has it, and the composition floats.
 
     Parameters
     ----------
@@ -396,7 +411,7 @@ class ClusterExpansion(ParametricModel):
                 raise RequestError(
                     "two parameters have one name",
                     came=parameter.name,
-                    allowed="terms with names other than " + ", ".join(p.name for p in every[:-1]),
+                    allowed="different names of terms, species and sublattices",
                 )
         return every
 
@@ -448,7 +463,7 @@ class ClusterExpansion(ParametricModel):
         for sublattice, names in self.species_names.items():
             own = [name for name in self._fractions(sublattice, names) if name in given]
             for name in own:
-                whole_atoms(values[name], self._sites(sublattice, lattice))
+                whole_atoms(values[name], self._sites(sublattice, lattice), name)
             if len(own) > 1 and all(len(values[name]) == 1 for name in own):
                 self._check_sum(sublattice, sum(float(values[name][0]) for name in own))
 
@@ -538,7 +553,7 @@ class ClusterExpansion(ParametricModel):
         own = ("",) if "" in self.species_names else sublattices(lattice)
         for sublattice in own:
             names, sites = self.species_names[sublattice], self._sites(sublattice, lattice)
-            parts = [whole_atoms(points[n], sites) for n in self._fractions(sublattice, names)]
+            parts = [whole_atoms(points[n], sites, n) for n in self._fractions(sublattice, names)]
             rest = sites - sum(parts, np.zeros(len(points["T"]), np.int64))
             if np.any(rest < 0):
                 self._check_sum(sublattice, 1 - float(rest.min()) / sites)
@@ -567,11 +582,13 @@ def _checked_species(species: Any) -> dict[str, tuple[str, ...]]:
     checked = {}
     for sublattice, names in groups.items():
         words = isinstance(names, Sequence) and not isinstance(names, str)
-        if not words or not all(isinstance(n, str) and n and "," not in n for n in names):
+        if not words or not all(
+            isinstance(n, str) and n == n.strip() and n and "," not in n for n in names
+        ):
             raise RequestError(
                 "species must be a list of names",
                 came=repr(names),
-                allowed="words without a comma",
+                allowed="words without a comma, and without spaces at their ends",
                 hint='species = ["vacancy", "F"]',
             )
         if len(set(names)) < len(names) or not 1 <= len(names) <= MOST_SPECIES:
@@ -587,11 +604,15 @@ def _checked_species(species: Any) -> dict[str, tuple[str, ...]]:
 
 def _whole_rows(cluster: Any) -> tuple[tuple[int, ...], ...]:
     rows = isinstance(cluster, Sequence) and all(isinstance(row, Sequence) for row in cluster)
-    if not rows or any(type(n) is not int for row in cluster for n in row) or not cluster:
+    if (
+        not rows
+        or not cluster
+        or any(type(n) is not int or abs(n) > MOST_STEPS for row in cluster for n in row)
+    ):
         raise RequestError(
             "cluster must be a list of sites",
             came=repr(cluster),
-            allowed="whole steps along the cell vectors for each site",
+            allowed=f"whole steps along the cell vectors for each site, up to {MOST_STEPS}",
             hint="cluster = [[0, 0], [0, 1]]",
         )
     return tuple(tuple(row) for row in cluster)

@@ -21,7 +21,7 @@ from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.lattices.site_classes import USUAL, ClassChoice
 from latticescape.physics.models.model import ParametricModel
 from latticescape.physics.registry import check_registered, kernel_for
-from latticescape.physics.variables import RESTART, checked_keep
+from latticescape.physics.variables import RESTART, VARIABLES, checked_keep
 from latticescape.sweeps.functions.function import FunctionKernel
 from latticescape.sweeps.functions.source_digest import Source
 from latticescape.sweeps.spec.axes import (
@@ -165,12 +165,27 @@ class Sweep:
         self._check_dimensions()
         self.kernel.check(self.axes)
 
+    def _check_names(self) -> None:
+        """Raise a RequestError for an axis of a model that its store cannot hold."""
+        if not isinstance(self.kernel, ModelKernel):
+            return
+        taken = {*self.kernel.sizes, *self.kernel.coordinates, *VARIABLES}
+        for name in self.axes:
+            if name in taken or not name or name.startswith(".") or "/" in name:
+                raise RequestError(
+                    "an axis has the name of a variable or dimension, or one no store can hold",
+                    came=repr(name),
+                    allowed="another name of the term",
+                    hint="w1",
+                )
+
     def _check_dimensions(self) -> None:
         if not isinstance(self.kernel, FunctionKernel):
             for name, values in self.axes.items():
                 if values.dtype.kind != "f":
                     problem = "holds a value that is not a number"
                     raise axis_error(name, problem, repr(values.tolist()[0]))
+        self._check_names()
         for name, columns in self.columns.items():
             if name in columns:
                 continue

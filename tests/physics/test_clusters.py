@@ -36,7 +36,9 @@ LATTICES = {
     "rectangular": rectangular(4, 1.3),
     "oblique": oblique(4, 1.2, 75.0),
     "oblique that is triangular": oblique(4, 1.0, 60.0),
-    "two sublattices": crystal(4, [[0, 1.0], [1.0, 0]], [[0, 0], [0.5, 0.5]], sublattice="MX"),
+    "two sublattices": crystal(
+        4, [[0, 1.0], [1.0, 0]], [[0, 0], [0.5, 0.5]], sublattice=["M", "X"]
+    ),
 }
 SIZES = {"chain": 2, "square": 8, "triangular": 12, "honeycomb": 12, "kagome": 12, "cubic": 48}
 SIZES |= {"bcc": 48, "fcc": 48, "hcp": 24, "diamond": 48, "rectangular": 4, "oblique": 2}

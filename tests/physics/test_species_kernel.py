@@ -128,7 +128,7 @@ def test_a_sweep_survives_its_spec() -> None:
         },
         x_M=0.5,
     )
-    lattice = crystal([4, 6], [[0, 1.1], [1, 0]], [[0, 0], [0.5, 0.25]], sublattice="MX")
+    lattice = crystal([4, 6], [[0, 1.1], [1, 0]], [[0, 0], [0.5, 0.25]], sublattice=["M", "X"])
     axes = {"w": [0.1], "v": [0.2], "x_X": [0.25, 0.5]}
     sweep = Sweep(lattice, model, axes, SHORT, classes={"symmetry": "counts", "shells": [1, 2]})
     again = Sweep.from_toml(sweep.to_toml())
@@ -158,7 +158,7 @@ def test_models_of_one_structure_but_other_energies_differ() -> None:
 
 def test_one_list_of_species_is_one_pool_of_several_sublattices() -> None:
     """Atoms may move from one sublattice to the other."""
-    lattice = crystal(3, [[0, 1.0], [1.0, 0]], [[0, 0], [0.5, 0.5]], sublattice="MX")
+    lattice = crystal(3, [[0, 1.0], [1.0, 0]], [[0, 0], [0.5, 0.5]], sublattice=["M", "X"])
     on_x = Term(cluster=[[0, 0, 1]], value="count")
     model = ClusterExpansion(AB, {"v": on_x}, x=0.5)
     kernel = LatticeKernel(lattice, model, SHORT, ("v",))
@@ -251,6 +251,30 @@ WRONG = {
     "a term named as a key": ("terms.w]", "terms.kind]", ("reserved name", "kind")),
     "a value without bound": ("pair = 1", "pair = 1\nvalue = [0, 0, inf]", ("terms.w", "finite")),
     "a value that is true": ("pair = 1", "pair = 1\nvalue = [0, 1, true]", ("terms.w", "numbers")),
+    "a value that is a number": ("pair = 1", "pair = 1\nvalue = 3", ("terms.w", "3", "unlike")),
+    "a shell that is true": ("pair = 1", "pair = true", ("terms.w", "True", "1 to 8")),
+    "a boundary that is a number": ("[model]", "boundary = 3\n[model]", ("boundary", "3", "open")),
+    "a sublattice that is a word": (
+        'kind = "triangular"',
+        'cell = [[1.0, 0], [0, 1.0]]\nsublattice = "A"',
+        ("sublattice", "'A'", "1 names"),
+    ),
+    "a ratio that is a word": (
+        'kind = "triangular"',
+        'kind = "rectangular"\nratio = "a"',
+        ("ratio = a", "ratio > 0"),
+    ),
+    "steps without bound": (
+        "pair = 1",
+        "cluster = [[0, 0], [0, 99999999999]]",
+        ("terms.w", "up to 1000"),
+    ),
+    "a species with spaces": ('["A", "B"]', '["A", " B"]', ("species", "spaces")),
+    "no shells": (
+        "[lattice]",
+        "[sweep]\nclasses = { shells = [] }\n[lattice]",
+        ("shells of classes", "1 to 8"),
+    ),
     "a key that is not known": ("x = 0.5", "x = 0.5\nensembel = 1", ("ensembel", "ensemble")),
     "neighbours that do not meet": (
         'kind = "triangular"\nsize = [4, 6]\n[model]\nkind = "cluster_expansion"\n'
@@ -308,3 +332,32 @@ def test_what_only_plain_lattices_have_is_refused() -> None:
     for lattice in (fcc([4, 4, 6]), triangular(4, boundary="open")):
         with pytest.raises(RequestError, match="one size along all axes"):
             _ = lattice.linear_size
+
+
+@pytest.mark.parametrize("name", ["energy", "restart", "configuration", "label", "replica", "a/b"])
+def test_an_axis_that_a_store_cannot_hold_is_refused(name: str) -> None:
+    with pytest.raises(RequestError, match="an axis has the name of"):
+        Sweep.from_toml(
+            SPEC.replace("terms.w]", f'terms."{name}"]').replace("w = [", f'"{name}" = [')
+        )
+
+
+def test_long_and_skewed_cells_are_searched_or_refused() -> None:
+    """Neighbours along the short side of a long cell are near; others are refused at once."""
+    model = ClusterExpansion(AB, PAIR, x=0.5)
+    long = LatticeKernel(rectangular([2, 4], ratio=300.0), model, SHORT, ("w",))
+    assert len(long.configurations) == 6
+    skewed = crystal([4, 4], [[1.0, 0], [20.0, 1.0]])
+    assert len(LatticeKernel(skewed, model, SHORT, ("w",)).configurations) == 12
+    for lattice in (
+        rectangular(4, ratio=1e9),
+        crystal(2, [[1.0, 0], [0, 1.0]], [[0, 0], [1e6 + 0.5, 0]]),
+    ):
+        with pytest.raises(RequestError, match="too long, too skewed"):
+            LatticeKernel(lattice, model, SHORT, ("w",))
+
+
+def test_fractions_that_exceed_one_somewhere_on_the_grid_are_refused() -> None:
+    axes = {"w": [0.1], "x_B": [0.25, 0.75]}
+    with pytest.raises(RequestError, match="more than 1"):
+        Sweep(kagome(4), ClusterExpansion(ABC, PAIR, x_C=0.5), axes, SHORT)
