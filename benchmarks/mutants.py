@@ -141,8 +141,8 @@ MUTANTS = (
     ),
     mutant(
         LATTICE,
-        "[:, None]) % self.size",
-        "[:, None] + 1) % self.size",
+        "(moved % shape[:, None])",
+        "((moved + 1) % shape[:, None])",
         "neighbours one cell off",
         "lattices",
     ),

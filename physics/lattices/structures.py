@@ -81,6 +81,16 @@ def lattice_from_structure(
 def offered_species(lattice: Lattice) -> dict[str, tuple[str, ...]]:
     """The species that a structure names for each sublattice, from the sublattices' names.
 
+    Parameters
+    ----------
+    lattice
+        From :func:`lattice_from_structure`.
+
+    Returns
+    -------
+    dict
+        The names of the species by sublattice, as :class:`latticescape.ClusterExpansion` takes them.
+
     Examples
     --------
     >>> from latticescape import crystal
