@@ -89,7 +89,7 @@ def offered_species(lattice: Lattice) -> dict[str, tuple[str, ...]]:
     Returns
     -------
     dict
-        The names of the species by sublattice, as :class:`latticescape.ClusterExpansion` takes them.
+        Names of the species by sublattice, as :class:`latticescape.ClusterExpansion` takes them.
 
     Examples
     --------
