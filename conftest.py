@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +13,6 @@ from threadpoolctl import threadpool_limits
 # The variable limits libraries that are loaded later, the call those that plugins have loaded.
 os.environ["OMP_NUM_THREADS"] = "1"
 threadpool_limits(1)
-# Tests start some hundred processes, and each would compile all modules that it imports.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
 # Bounds-checked kernels are cached apart from a user's own.
 os.environ.setdefault("NUMBA_BOUNDSCHECK", "1")
 os.environ.setdefault(

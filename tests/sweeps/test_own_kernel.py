@@ -84,7 +84,9 @@ def imported(folder: Path, text: str, name: str = "own") -> ModuleType:
         "from latticescape import Variable, kernel\n"
     )
     path.write_text(imports + text)
-    linecache.clearcache()  # files of one second may be of one size
+    # Files of one second may be of one size.
+    linecache.clearcache()
+    Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
