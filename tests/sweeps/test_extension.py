@@ -93,7 +93,7 @@ def test_one_killed_while_it_takes_over_goes_on(
     def killed(store: Store, block: object, *given: object, **named: object) -> None:
         write(store, block, *given, **named)  # type: ignore[arg-type]
         written.append(1)
-        if len(written) == 3:
+        if len(written) >= 3:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
