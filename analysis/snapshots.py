@@ -10,11 +10,11 @@ from latticescape.analysis.checks import check_has
 from latticescape.physics.errors import RequestError
 from latticescape.physics.extras import optional_imports
 from latticescape.physics.kernels.lattice_kernel import LatticeModel, species_model
-from latticescape.physics.kernels.species.batch import species_of
-from latticescape.physics.lattices.lattice import PERIODIC, Lattice
+from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.lattices.structures import VACANCY
 from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.registry import MODELS, lattice_of
+from latticescape.physics.variables import unpack_species
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -81,7 +81,7 @@ def snapshot(ds: xr.Dataset, replica: int = 0, **at: float) -> "Atoms":
     lattice, names = _lattice_and_species(ds)
     words = ds["spins"].sel(point, method="nearest")
     planes = np.atleast_2d(words.transpose("bit", "site", missing_dims="ignore").to_numpy())
-    numbers = species_of(planes)[replica]
+    numbers = unpack_species(planes)[replica]
     basis = len(names)
     species = np.array([names[site % basis][number] for site, number in enumerate(numbers)])
     here = species != VACANCY
@@ -90,9 +90,8 @@ def snapshot(ds: xr.Dataset, replica: int = 0, **at: float) -> "Atoms":
     positions[:, :dimension] = lattice.positions
     spans = np.asarray(lattice.geometry.cell) * np.array(lattice.shape)[:, None]
     cell[:dimension, :dimension] = spans
-    periodic = [side == PERIODIC for side in lattice.boundary or (PERIODIC,) * dimension]
     symbols = [name if name in atomic_numbers else "X" for name in species[here]]
-    sides = periodic + [False] * (3 - dimension)
+    sides = [*lattice.periodic, *[False] * (3 - dimension)]
     atoms = Atoms(symbols, positions[here], cell=cell, pbc=sides)
     atoms.set_array("species", species[here])
     return atoms

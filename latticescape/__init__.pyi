@@ -54,7 +54,6 @@ from .physics.errors import RequestError as RequestError
 from .physics.kernels.kernel import Schedule as Schedule
 from .physics.kernels.lattice_kernel import sample as sample
 from .physics.kernels.observables import Samples as Samples
-from .physics.kernels.species.batch import species_of as species_of
 from .physics.kinetics.adatoms import Adatoms as Adatoms
 from .physics.kinetics.trajectories import Trajectory as Trajectory
 from .physics.kinetics.trajectories import trajectory as trajectory
@@ -99,6 +98,7 @@ from .physics.slab.lattice import slab as slab
 from .physics.slab.model import SegregationSlab as SegregationSlab
 from .physics.structure_factor import structure_factor as structure_factor
 from .physics.variables import Variable as Variable
+from .physics.variables import unpack_species as unpack_species
 from .sweeps.execution.extend import extend as extend
 from .sweeps.execution.run import IncompleteError as IncompleteError
 from .sweeps.execution.run import run as run
@@ -243,7 +243,6 @@ __all__ = [
     "sliding_fft",
     "snapshot",
     "sobol",
-    "species_of",
     "spin_overlap",
     "spots",
     "square",
@@ -255,5 +254,6 @@ __all__ = [
     "trajectory",
     "triangular",
     "unmix",
+    "unpack_species",
     "verify",
 ]

@@ -2,7 +2,6 @@ from .errors import RequestError as RequestError
 from .kernels.kernel import Schedule as Schedule
 from .kernels.lattice_kernel import sample as sample
 from .kernels.observables import Samples as Samples
-from .kernels.species.batch import species_of as species_of
 from .kinetics.adatoms import Adatoms as Adatoms
 from .kinetics.trajectories import Trajectory as Trajectory
 from .kinetics.trajectories import trajectory as trajectory
@@ -47,6 +46,7 @@ from .slab.lattice import slab as slab
 from .slab.model import SegregationSlab as SegregationSlab
 from .structure_factor import structure_factor as structure_factor
 from .variables import Variable as Variable
+from .variables import unpack_species as unpack_species
 
 __all__ = [
     "LATTICES",
@@ -93,9 +93,9 @@ __all__ = [
     "rectangular",
     "sample",
     "slab",
-    "species_of",
     "square",
     "structure_factor",
     "trajectory",
     "triangular",
+    "unpack_species",
 ]

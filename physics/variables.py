@@ -289,3 +289,38 @@ def unpack_replicas(words: npt.ArrayLike) -> npt.NDArray[np.uint8]:
     places = np.arange(REPLICAS, dtype=np.uint64)[:, None]
     bits = np.asarray(words, np.uint64)[..., None, :] >> places & np.uint64(1)
     return bits.astype(np.uint8)
+
+
+def bits_of(species: int) -> int:
+    """Number of binary digits that hold one of so many species, 1 or more.
+
+    Examples
+    --------
+    >>> [bits_of(species) for species in (1, 2, 3, 4, 5)]
+    [1, 1, 2, 2, 3]
+    """
+    return max(1, (species - 1).bit_length())
+
+
+def unpack_species(words: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+    """The species of every site from the bits of a stored variable ``spins``.
+
+    Parameters
+    ----------
+    words
+        (…, bits, sites) uint64; bit r of a word is replica r.
+
+    Returns
+    -------
+    ndarray
+        Number of the species, (…, 64, sites).
+
+    Examples
+    --------
+    >>> unpack_species(np.array([[1, 0], [1, 1]], np.uint64))[0].tolist()
+    [3, 2]
+    """
+    planes = unpack_replicas(words)
+    places = np.arange(planes.shape[-3], dtype=np.uint8)[:, None, None]
+    total: npt.NDArray[np.uint8] = (planes << places).sum(axis=-3, dtype=np.uint8)
+    return total

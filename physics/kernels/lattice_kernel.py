@@ -67,7 +67,7 @@ from latticescape.physics.lattices.site_classes import (
     classes_for,
 )
 from latticescape.physics.models.cluster_expansion import ClusterExpansion
-from latticescape.physics.models.interactions import BinaryModel, SpeciesModel
+from latticescape.physics.models.interactions import BinaryModel, Interaction, SpeciesModel
 from latticescape.physics.models.model import REPLICAS, Model, Orbit, Points, features_of
 from latticescape.physics.variables import (
     BIT_PLANES,
@@ -81,6 +81,7 @@ from latticescape.physics.variables import (
     TEMPERING,
     Variable,
     Words,
+    bits_of,
     checked_keep,
 )
 
@@ -332,7 +333,7 @@ def _species_tables(
     return SpeciesTables(
         lattice,
         tuple(map(len, names)),
-        tuple(general.interactions(lattice, used)),
+        _interactions(model, lattice, used),
         classes_for(lattice, names, classes),
         tuple(general.spins(len(own)) for own in names),
         general.pools(lattice),
@@ -437,18 +438,24 @@ def species_model(model: LatticeModel) -> SpeciesModel:
     return BinaryModel(model) if isinstance(model, Model) else model
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)
+def _interactions(
+    model: LatticeModel, lattice: Lattice, used: frozenset[str]
+) -> tuple[Interaction, ...]:
+    """Cached, because names, tables and the choice of the kernel all need them."""
+    return tuple(species_model(model).interactions(lattice, used))
+
+
 def features_on(model: LatticeModel, lattice: Lattice, used: frozenset[str]) -> tuple[str, ...]:
     """Names of a model's features on a lattice."""
     if isinstance(model, Model):
         return features_of(model.orbits(lattice, used))
-    return features_of(model.interactions(lattice, used))
+    return features_of(_interactions(model, lattice, used))
 
 
 def planes_of(model: LatticeModel, lattice: Lattice) -> int:
     """Bits that hold the species of a site."""
-    most = max(map(len, species_model(model).species(lattice)))
-    return max(1, (most - 1).bit_length())
+    return bits_of(max(map(len, species_model(model).species(lattice))))
 
 
 def check_rule(kernel: str, model: LatticeModel, lattice: Lattice, schedule: Schedule) -> None:

@@ -61,7 +61,7 @@ class Samples:
     spins
         (points, sites) uint64: after the last measurement, if ``"spins"`` are kept. Bit r is
         replica r: 1 for species 1, or spin up (:func:`unpack_replicas`). Of more than two species
-        (points, bits, sites): the binary digits of their numbers (:func:`species_of`).
+        (points, bits, sites): the binary digits of their numbers (:func:`unpack_species`).
     restart
         (points, words) uint64: from where each point continues, if ``"restart"`` is kept.
     """

@@ -5,7 +5,7 @@ neighbour tables that list the neighbours in the lattice's ring order.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, product
@@ -169,6 +169,22 @@ def configurations(kind: str) -> Configurations:
     )
 
 
+def code_weights(sizes: Sequence[int]) -> Counts:
+    """The weights of digits in a code whose last digit runs fastest.
+
+    Parameters
+    ----------
+    sizes
+        How many values each digit has.
+
+    Examples
+    --------
+    >>> code_weights([2, 3, 4]).tolist(), code_weights([]).tolist()
+    ([12, 4, 1], [])
+    """
+    return np.cumprod([1, *sizes[:0:-1]], dtype=np.int64)[::-1][: len(sizes)]
+
+
 def count_configurations(
     species: npt.ArrayLike,
     centers: npt.ArrayLike,
@@ -220,7 +236,7 @@ def count_configurations(
 
 @compiled
 def add_configurations(species: Any, centers: Any, rings: Any, table: Any, counts: Any) -> None:
-    """Add the class of every centre to ``counts``; the only counting loop."""
+    """Add the class of every centre of two species to ``counts``."""
     for row in range(len(centers)):
         code = np.int64(species[centers[row]])
         for k in range(rings.shape[1]):

@@ -111,6 +111,11 @@ class Lattice:
         return (self.size,) * self.geometry.dimension
 
     @property
+    def periodic(self) -> tuple[bool, ...]:
+        """Whether the lattice is periodic along each axis."""
+        return tuple(side == PERIODIC for side in self.boundary or (PERIODIC,) * len(self.shape))
+
+    @property
     def plain(self) -> bool:
         """Whether it is a preset with one size along all axes and periodic boundaries."""
         return self.crystal is None and isinstance(self.size, int) and not self.boundary
@@ -160,8 +165,8 @@ class Lattice:
         moved = np.indices(self.shape).reshape(len(shape), -1) + np.asarray(steps)[:, None]
         cell = np.ravel_multi_index(tuple(moved % shape[:, None]), self.shape)
         found = cell * self.geometry.sublattices + target
-        for axis, kind in enumerate(self.boundary):
-            if kind == OPEN:
+        for axis, along in enumerate(self.periodic):
+            if not along:
                 found[(moved[axis] < 0) | (moved[axis] >= shape[axis])] = -1
         sites: Sites = found.astype(np.int32)
         return sites
@@ -423,10 +428,6 @@ Size = int | Sequence[int]
 Boundary = str | Sequence[str]
 
 
-def _preset(kind: str, size: Size, boundary: Boundary) -> Lattice:
-    return _made(kind, size, boundary)
-
-
 def square(size: Size, boundary: Boundary = ()) -> Lattice:
     """Square lattice of ``size`` × ``size`` sites, z = 4.
 
@@ -435,7 +436,7 @@ def square(size: Size, boundary: Boundary = ()) -> Lattice:
     >>> square(4).coordination
     4
     """
-    return _preset("square", size, boundary)
+    return _made("square", size, boundary)
 
 
 def triangular(size: Size, boundary: Boundary = ()) -> Lattice:
@@ -446,7 +447,7 @@ def triangular(size: Size, boundary: Boundary = ()) -> Lattice:
     >>> triangular(3).triangles.shape
     (18, 3)
     """
-    return _preset("triangular", size, boundary)
+    return _made("triangular", size, boundary)
 
 
 def honeycomb(size: Size, boundary: Boundary = ()) -> Lattice:
@@ -457,7 +458,7 @@ def honeycomb(size: Size, boundary: Boundary = ()) -> Lattice:
     >>> honeycomb(3).sites
     18
     """
-    return _preset("honeycomb", size, boundary)
+    return _made("honeycomb", size, boundary)
 
 
 def cubic(size: Size, boundary: Boundary = ()) -> Lattice:
@@ -468,7 +469,7 @@ def cubic(size: Size, boundary: Boundary = ()) -> Lattice:
     >>> cubic(3).bonds(1).shape
     (81, 2)
     """
-    return _preset("cubic", size, boundary)
+    return _made("cubic", size, boundary)
 
 
 def chain(size: Size, boundary: Boundary = ()) -> Lattice:
@@ -479,7 +480,7 @@ def chain(size: Size, boundary: Boundary = ()) -> Lattice:
     >>> chain(8).sites
     8
     """
-    return _preset("chain", size, boundary)
+    return _made("chain", size, boundary)
 
 
 def kagome(size: Size, boundary: Boundary = ()) -> Lattice:
@@ -490,7 +491,7 @@ def kagome(size: Size, boundary: Boundary = ()) -> Lattice:
     >>> kagome(4).sites, kagome(4).coordination
     (48, 4)
     """
-    return _preset("kagome", size, boundary)
+    return _made("kagome", size, boundary)
 
 
 def bcc(size: Size, boundary: Boundary = ()) -> Lattice:
@@ -501,7 +502,7 @@ def bcc(size: Size, boundary: Boundary = ()) -> Lattice:
     >>> bcc(4).coordination
     8
     """
-    return _preset("bcc", size, boundary)
+    return _made("bcc", size, boundary)
 
 
 def fcc(size: Size, boundary: Boundary = ()) -> Lattice:
@@ -512,7 +513,7 @@ def fcc(size: Size, boundary: Boundary = ()) -> Lattice:
     >>> fcc(4).coordination
     12
     """
-    return _preset("fcc", size, boundary)
+    return _made("fcc", size, boundary)
 
 
 def hcp(size: Size, boundary: Boundary = ()) -> Lattice:
@@ -523,7 +524,7 @@ def hcp(size: Size, boundary: Boundary = ()) -> Lattice:
     >>> hcp(4).coordination
     12
     """
-    return _preset("hcp", size, boundary)
+    return _made("hcp", size, boundary)
 
 
 def diamond(size: Size, boundary: Boundary = ()) -> Lattice:
@@ -534,7 +535,7 @@ def diamond(size: Size, boundary: Boundary = ()) -> Lattice:
     >>> diamond(4).coordination
     4
     """
-    return _preset("diamond", size, boundary)
+    return _made("diamond", size, boundary)
 
 
 def rectangular(size: Size, ratio: float, boundary: Boundary = ()) -> Lattice:

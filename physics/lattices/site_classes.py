@@ -1,11 +1,10 @@
 """Local configurations of any species on any lattice: a site, its neighbours, and symmetry."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from latticescape.physics.lattices.configurations import (
     PAIR_ANGLES,
     Configurations,
     Counts,
+    code_weights,
     configurations,
 )
 from latticescape.physics.lattices.geometry import (
@@ -114,6 +114,24 @@ class ClassChoice:
 
 USUAL = ClassChoice()
 HINT = 'classes = { symmetry = "point_group", shells = [1, 2] } in [sweep]'
+
+
+class _Codes(NamedTuple):
+    """The codes around a site.
+
+    Attributes
+    ----------
+    least
+        The smallest code of each class, (classes,).
+    classes
+        The class of each code, (codes,).
+    numbers
+        How many codes are of each class, (classes,).
+    """
+
+    least: Counts
+    classes: npt.NDArray[np.intp]
+    numbers: Counts
 
 
 @dataclass(frozen=True)
@@ -265,13 +283,20 @@ class SiteClasses:
         return min(orders)
 
     @cached_property
-    def _of_codes(self) -> dict[int, npt.NDArray[np.int64]]:
+    def _of_codes(self) -> dict[int, _Codes]:
+        """For each first site, the codes that are one class."""
+        return {
+            site: _Codes(*np.unique(least, return_inverse=True, return_counts=True))
+            for site, least in self._smallest().items()
+        }
+
+    def _smallest(self) -> dict[int, npt.NDArray[np.int64]]:
         """For each first site, the smallest code that symmetry makes of each code."""
         smallest = {}
         for site in self._firsts:
             sizes = [len(self.species[s]) for s in self._sites(site)]
             digits = np.indices(sizes).reshape(len(sizes), -1)
-            strides = _strides(sizes)
+            strides = code_weights(sizes)
             if self.symmetry == "counts":
                 smallest[site] = strides @ self._sorted(site, digits)
                 continue
@@ -299,16 +324,19 @@ class SiteClasses:
     def keys(self) -> tuple[tuple[int, int], ...]:
         """The classes: first site of the basis, and smallest code."""
         return tuple(
-            (site, int(code)) for site in self._firsts for code in np.unique(self._of_codes[site])
+            (site, code) for site, codes in self._of_codes.items() for code in codes.least.tolist()
         )
 
     @cached_property
     def multiplicity(self) -> Counts:
         """Number of arrangements in each class, (classes,)."""
-        numbers = Counter[tuple[int, int]]()
-        for site, codes in self._of_codes.items():
-            numbers.update((site, int(code)) for code in codes)
-        return np.array([numbers[key] for key in self.keys])
+        return np.concatenate([codes.numbers for codes in self._of_codes.values()])
+
+    @cached_property
+    def _begins(self) -> dict[int, int]:
+        """The first class of each first site."""
+        sizes = [len(codes.least) for codes in self._of_codes.values()]
+        return dict(zip(self._of_codes, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
 
     def arrangement(self, key: tuple[int, int]) -> tuple[str, ...]:
         """The species of the centre and of its neighbours, for the smallest code of a class."""
@@ -397,10 +425,8 @@ class SiteClasses:
     def classes_of(self, site: int, digits: npt.ArrayLike) -> Counts:
         """The class of each arrangement around a first site: (1 + neighbours, n) to (n,)."""
         rows = np.asarray(digits)
-        codes = _strides([len(self.species[s]) for s in self._sites(site)]) @ rows
-        own = np.array([number for number, key in enumerate(self.keys) if key[0] == site])
-        least = np.array([self.keys[number][1] for number in own])
-        return np.asarray(own[np.searchsorted(least, self._of_codes[site][codes])])
+        codes = code_weights([len(self.species[s]) for s in self._sites(site)]) @ rows
+        return np.asarray(self._begins[site] + self._of_codes[site].classes[codes])
 
     def turned(self) -> npt.NDArray[np.intp]:
         """The class that each becomes if the two species change places, (classes,)."""
@@ -631,19 +657,18 @@ def _general_rows(lattice: Lattice, classes: SiteClasses) -> tuple[Any, Any, Any
     around = np.full((cells, basis, most), -1, np.int32)
     strides = np.zeros((cells, basis, 1 + most), np.int32)
     first = np.zeros((cells, basis), np.int32)
-    numbers = {key: number for number, key in enumerate(classes.keys)}
     begins, tables, place = {}, [], 0
     for site, codes in classes._of_codes.items():
         begins[site] = place
-        tables.append(np.array([numbers[site, int(code)] for code in codes], np.int32))
-        place += len(codes)
+        tables.append((classes._begins[site] + codes.classes).astype(np.int32))
+        place += len(codes.classes)
     for site in range(basis):
         own = classes._first_of[site]
         sizes = [len(classes.species[s]) for s in classes._sites(own)]
         steps = classes.steps(site)
         for k, target in enumerate(classes.order(site)):
             around[:, site, k] = lattice.sites_at(steps[target].cells, steps[target].target)
-        strides[:, site, : len(sizes)] = _strides(sizes)
+        strides[:, site, : len(sizes)] = code_weights(sizes)
         first[:, site] = begins[own]
     return (
         around.reshape(-1, most),
@@ -692,11 +717,6 @@ def _eighth(angle: float) -> int:
         if abs(angle - straight) < 1e-6:
             return straight % 360
     return int(angle // 90) * 90 + 45
-
-
-def _strides(sizes: Sequence[int]) -> npt.NDArray[np.int64]:
-    """The weights of digits in a code whose last digit runs fastest."""
-    return np.array([np.prod(sizes[k + 1 :], dtype=object) for k in range(len(sizes))], np.int64)
 
 
 @cache

@@ -458,7 +458,6 @@ class ClusterExpansion(ParametricModel):
                 came=repr(self.structure["species"]),
                 allowed="two species or more on one sublattice",
             )
-        self.interactions(lattice, ())
         given = {name for name in values if name == "x" or name.startswith("x_")}
         for sublattice, names in self.species_names.items():
             own = [name for name in self._fractions(sublattice, names) if name in given]

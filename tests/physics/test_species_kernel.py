@@ -20,9 +20,9 @@ from latticescape.physics import (
     fcc,
     kagome,
     rectangular,
-    species_of,
     square,
     triangular,
+    unpack_species,
 )
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel, sample
 from latticescape.physics.lattices.site_classes import ClassChoice
@@ -82,7 +82,7 @@ def test_species_that_are_kept_have_the_composition() -> None:
     points = {"w": np.array([0.3]), "x_C": np.array([0.5])}
     words = kernel.compute(points, seeds_of(5, points=1))["spins"]
     assert words.shape == (1, 2, 48)
-    species = species_of(words)[0]
+    species = unpack_species(words)[0]
     assert species.shape == (64, 48)
     for number, sites in enumerate((12, 12, 24)):
         assert ((species == number).sum(axis=1) == sites).all()

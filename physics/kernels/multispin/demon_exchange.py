@@ -24,12 +24,11 @@ from latticescape.physics.kernels.multispin.accounts import (
     new_demons,
     settled,
 )
-from latticescape.physics.kernels.multispin.exchange import BondTable, differences
+from latticescape.physics.kernels.multispin.exchange import BondTable, differences, negative_words
 from latticescape.physics.kernels.multispin.simd import (
     I64,
     WORDS,
     Emitter,
-    aligned_copy,
     indices,
     native_width,
     pack,
@@ -86,14 +85,13 @@ def exchange_accounts(
     """
     zeros = native_width() if width is None else width
     digits = [digits_of(most) for most in table.magnitudes]
-    ones = np.uint64(2**64 - 1)
     return ExchangeAccounts(
         sizes=tuple((0,) * m for m in table.shells),
         edges=(0,) * int(table.edges),
         digits=(0,) * sum(digits),
         width=zeros,
         terms=digit_terms(np.abs(amplitudes) / temperatures, digits, len(zeros)),
-        turned=aligned_copy(np.where(amplitudes < 0, ones, np.uint64(0))),
+        turned=negative_words(amplitudes),
         period=period,
     )
 

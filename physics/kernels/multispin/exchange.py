@@ -205,7 +205,6 @@ def acceptance_filter(
         with np.errstate(over="ignore"):
             accept = boltzmann(np.abs(amplitude) * steps / temperatures)
         forms.append(normal_form(threshold_planes(accept), [most]))
-    ones = np.uint64(2**64 - 1)
     parts = range(0, WORDS, words)
     return Filter(
         sizes=tuple((0,) * m for m in table.shells),
@@ -215,8 +214,13 @@ def acceptance_filter(
             aligned_copy(np.concatenate([f[:, :, k : k + words].ravel() for f in forms]))
             for k in parts
         ),
-        turned=aligned_copy(np.where(amplitudes < 0, ones, np.uint64(0))),
+        turned=negative_words(amplitudes),
     )
+
+
+def negative_words(amplitudes: Floats) -> Words:
+    """Ones in the words whose amplitude is negative, zeros in others: (differences, 8)."""
+    return aligned_copy(np.where(amplitudes < 0, np.uint64(2**64 - 1), np.uint64(0)))
 
 
 def first_order() -> Words:

@@ -26,13 +26,13 @@ from latticescape.physics.kernels.species.moves import (
     flip_all,
 )
 from latticescape.physics.kernels.streams import next_below, replica_state
-from latticescape.physics.lattices.configurations import Configurations
+from latticescape.physics.lattices.configurations import Configurations, code_weights
 from latticescape.physics.lattices.geometry import MOST_SHELLS, shell_steps
 from latticescape.physics.lattices.lattice import Lattice
-from latticescape.physics.lattices.site_classes import SiteClasses, class_rows
+from latticescape.physics.lattices.site_classes import ClassRows, SiteClasses, class_rows
 from latticescape.physics.models.interactions import Integers, Interaction
 from latticescape.physics.models.model import REPLICAS, Floats, features_of
-from latticescape.physics.variables import Words, pack_replicas, unpack_replicas
+from latticescape.physics.variables import Words, bits_of, pack_replicas, unpack_species
 
 # Two starts have equal energies if they differ by less than this share.
 ROUNDING = 1e-9
@@ -48,7 +48,7 @@ class SpeciesTask(NamedTuple):
     numbers: Integers | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SpeciesTables:
     """What all points of a block share.
 
@@ -89,11 +89,6 @@ class SpeciesTables:
             np.flatnonzero(own == name).astype(np.int32) for name in dict.fromkeys(self.pool_names)
         ]
 
-    @property
-    def planes(self) -> int:
-        """Bits that hold the species of a site."""
-        return max(1, (max(self.species) - 1).bit_length())
-
     @cached_property
     def active_pools(self) -> list[npt.NDArray[np.int32]]:
         """The sites of each sublattice with two species or more."""
@@ -114,7 +109,7 @@ class SpeciesTables:
     def moves(self) -> Moves:
         own = np.array(self.species, np.int32)
         return Moves(
-            **self.pairs._asdict(),
+            pairs=self.pairs,
             local=self.energies.tables,
             species=own[self.pairs.active % len(own)],
             mixed=len({q for q in self.species if q > 1}) > 1,
@@ -160,6 +155,11 @@ class SpeciesTables:
         return table.reshape(self.lattice.sites, most)
 
     @cached_property
+    def rows(self) -> ClassRows:
+        """Where the class of each site is read."""
+        return class_rows(self.lattice, self.classes)
+
+    @cached_property
     def measured(self) -> Measured:
         features = features_of(self.interactions)
         widest = max(each.clusters.shape[1] for each in self.interactions)
@@ -169,15 +169,14 @@ class SpeciesTables:
             shape = next(iter(each.values.values())).shape
             padding = ((0, 0), (0, widest - width))
             clusters.append(np.pad(each.clusters, padding, constant_values=-1))
-            weights = [int(np.prod(shape[k + 1 :])) for k in range(width)]
-            strides.append(weights + [0] * (widest - width))
+            strides.append([*code_weights(shape).tolist(), *[0] * (widest - width)])
             first.append(first[-1] + int(np.prod(shape)))
             table = np.zeros((len(features), first[-1] - first[-2]), np.int64)
             for name, numbers in each.values.items():
                 table[features.index(name)] = numbers.ravel()
             values.append(table)
         used = [[features.index(name) for name in each.values] for each in self.interactions]
-        rows = class_rows(self.lattice, self.classes)
+        rows = self.rows
         components = max(len(own) for own in self.spins)
         spins = np.zeros((components, len(self.species), max(self.species)))
         for site, own in enumerate(self.spins):
@@ -281,7 +280,7 @@ class SpeciesBatch(Batch):
 
     def _planes(self) -> Words:
         """The bits of the species of all sites, (bits, sites)."""
-        bits = range(self.tables.planes)
+        bits = range(bits_of(max(self.tables.species)))
         return np.stack(
             [pack_replicas(((self.spins.T >> bit) & 1).astype(np.uint8)) for bit in bits]
         )
@@ -291,8 +290,8 @@ class SpeciesBatch(Batch):
         return np.concatenate(words)[None, :]
 
     def set_dynamics(self, words: Words) -> None:
-        sites, planes = len(self.spins), self.tables.planes
-        self.spins[...] = species_of(words[0, : planes * sites].reshape(planes, sites)).T
+        sites, planes = len(self.spins), bits_of(max(self.tables.species))
+        self.spins[...] = unpack_species(words[0, : planes * sites].reshape(planes, sites)).T
         rest = words[0, planes * sites :]
         self.states[...] = rest[: self.states.size].reshape(self.states.shape)
         self.shared[...] = rest[self.states.size :]
@@ -314,30 +313,6 @@ class SpeciesBatch(Batch):
         mine = self.spins[:, chosen]
         self.spins[:, chosen] = other.spins[:, chosen]
         other.spins[:, chosen] = mine
-
-
-def species_of(words: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-    """The species of every site from the bits of a stored variable ``spins``.
-
-    Parameters
-    ----------
-    words
-        (…, bits, sites) uint64; bit r of a word is replica r.
-
-    Returns
-    -------
-    ndarray
-        Number of the species, (…, 64, sites).
-
-    Examples
-    --------
-    >>> species_of(np.array([[1, 0], [1, 1]], np.uint64))[0].tolist()
-    [3, 2]
-    """
-    planes = unpack_replicas(words)
-    places = np.arange(planes.shape[-3], dtype=np.uint8)[:, None, None]
-    total: npt.NDArray[np.uint8] = (planes << places).sum(axis=-3, dtype=np.uint8)
-    return total
 
 
 def _connected(table: npt.NDArray[np.int32], pool: npt.NDArray[np.int32]) -> bool:

@@ -11,13 +11,14 @@ tables stay small, because a block costs one look-up.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.kernels.species.exponential import exp_of
-from latticescape.physics.lattices.lattice import OPEN, Lattice
+from latticescape.physics.lattices.configurations import code_weights
+from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.interactions import Integers, Interaction
 from latticescape.physics.models.model import Floats, features_of
 
@@ -124,15 +125,22 @@ class LocalEnergies:
         return features_of(self.interactions)
 
     @cached_property
+    def _copies(self) -> list[Integers]:
+        """The sites that translations along the periodic axes map to each other, one list for each
+        site of the basis and each place along the open axes."""
+        lattice = self.lattice
+        axes = np.unravel_index(np.arange(lattice.sites), (*lattice.shape, len(self.species)))
+        fixed = [axis for axis, along in enumerate(lattice.periodic) if not along]
+        keys = np.zeros(lattice.sites, np.int64)
+        for axis in [*fixed, -1]:
+            keys = keys * (int(axes[axis].max()) + 1) + axes[axis]
+        order = np.argsort(keys, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
+
+    @cached_property
     def _representatives(self) -> Integers:
-        """The sites that translations along the periodic axes map to all others."""
-        shape, basis = self.lattice.shape, self.lattice.geometry.sublattices
-        cells = np.indices(shape)
-        inside = np.ones(shape, bool)
-        for axis in range(len(shape)):
-            if not self.lattice.boundary or self.lattice.boundary[axis] != OPEN:
-                inside &= cells[axis] == 0
-        return (np.flatnonzero(inside)[:, None] * basis + np.arange(basis)).ravel()
+        """The first site of each list of copies."""
+        return np.array([copies[0] for copies in self._copies])
 
     @cached_property
     def _blocks(self) -> list[list[Block]]:
@@ -167,53 +175,55 @@ class LocalEnergies:
         return rows
 
     @cached_property
+    def _kinds(self) -> tuple[list[list[Block]], list[int]]:
+        """The different blocks, and which of them each representative has: inside of an open
+        lattice most sites have equal ones."""
+        kinds: dict[tuple[Any, ...], int] = {}
+        numbers, different = [], []
+        for blocks in self._blocks:
+            key = tuple((b.weights, b.values.shape, b.values.tobytes()) for b in blocks)
+            if key not in kinds:
+                kinds[key] = len(kinds)
+                different.append(blocks)
+            numbers.append(kinds[key])
+        return different, numbers
+
+    @cached_property
     def tables(self) -> LocalTables:
-        """The blocks as arrays; their energies are :meth:`energies`."""
+        """The blocks as arrays; what they add at a point is :meth:`table`."""
         lattice, basis = self.lattice, self.lattice.geometry.sublattices
         shape = np.array(lattice.shape)
-        kinds = len(self._representatives)
+        different, numbers = self._kinds
         kind = np.empty(lattice.sites, np.int64)
         length = np.zeros(lattice.sites, np.int64)
         moved = []
-        for k, (site, blocks) in enumerate(zip(self._representatives, self._blocks, strict=True)):
+        for copies, blocks, number in zip(self._copies, self._blocks, numbers, strict=True):
             members = np.array([m for block in blocks for m in block.members], np.int64)
-            here = np.array(np.unravel_index(site // basis, lattice.shape))
+            here = np.array(np.unravel_index(copies[0] // basis, lattice.shape))
             steps = np.array(np.unravel_index(members // basis, lattice.shape)) - here[:, None]
-            copies = self._copies(int(site))
             cells = np.array(np.unravel_index(copies // basis, lattice.shape))
             reached = (cells[:, :, None] + steps[:, None, :]) % shape[:, None, None]
             sites = np.ravel_multi_index(tuple(reached), lattice.shape) * basis + members % basis
-            kind[copies], length[copies] = k, len(members)
+            kind[copies], length[copies] = number, len(members)
             moved.append((copies, sites))
         first = np.concatenate([[0], np.cumsum(length)[:-1]])
         every = np.empty(int(length.sum()), np.int32)
         for copies, sites in moved:
             every[first[copies][:, None] + np.arange(sites.shape[1])] = sites
-        flat = [block for blocks in self._blocks for block in blocks]
-        numbers = [sum(len(block.members) for block in blocks) for blocks in self._blocks]
+        flat = [block for blocks in different for block in blocks]
+        weights = [[w for block in blocks for w in block.weights] for blocks in different]
         sizes = [block.values.shape[1] ** 2 * block.codes for block in flat]
         return LocalTables(
             kind=kind,
             members=every,
             first=first,
-            blocks=np.concatenate([[0], np.cumsum([len(b) for b in self._blocks])]),
+            blocks=np.cumsum([0, *map(len, different)]),
             size=np.array([len(block.members) for block in flat], np.int64),
             codes=np.array([block.codes for block in flat], np.int64),
-            offset=np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64),
-            weights=np.array([w for block in flat for w in block.weights], np.int32),
-            weight_first=np.concatenate([[0], np.cumsum(numbers)[: kinds - 1]]).astype(np.int64),
+            offset=np.cumsum([0, *sizes[:-1]], dtype=np.int64),
+            weights=np.array([w for own in weights for w in own], np.int32),
+            weight_first=np.cumsum([0, *map(len, weights[:-1])], dtype=np.int64),
         )
-
-    def _copies(self, site: int) -> Integers:
-        """The site and its translations along the periodic axes."""
-        lattice, basis = self.lattice, self.lattice.geometry.sublattices
-        cells = np.indices(lattice.shape).reshape(len(lattice.shape), -1)
-        here = np.unravel_index(site // basis, lattice.shape)
-        same = np.ones(cells.shape[1], bool)
-        for axis, kind in enumerate(lattice.boundary):
-            if kind == OPEN:
-                same &= cells[axis] == here[axis]
-        return np.flatnonzero(same) * basis + site % basis
 
     def table(self, couplings: Floats, temperature: float) -> tuple[Floats, bool]:
         """What the blocks add at one point.
@@ -228,7 +238,7 @@ class LocalEnergies:
             Whether the table has factors.
         """
         parts, largest = [], []
-        for blocks in self._blocks:
+        for blocks in self._kinds[0]:
             changes = [_changes(block, couplings) for block in blocks]
             parts += [change.ravel() for change in changes]
             largest.append(sum(float(np.abs(change).max()) for change in changes))
@@ -313,5 +323,5 @@ def _block(rows: Sequence[Row], species: Callable[[int], int], blank: Integers) 
         axes = [q if place in places else 1 for place, q in enumerate(shape)]
         values += row.values.transpose(0, 1, *(2 + order)).reshape(*blank.shape, *axes)
     # The last member runs fastest.
-    weights = tuple(int(np.prod(shape[k + 1 :], dtype=object)) for k in range(len(shape)))
+    weights = tuple(code_weights(shape).tolist())
     return Block(members, weights, values.reshape(*blank.shape, -1))

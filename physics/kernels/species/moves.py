@@ -19,7 +19,18 @@ from latticescape.physics.models.model import REPLICAS
 
 
 class Pairs(NamedTuple):
-    """Which sites of a lattice may be exchanged: attributes as of :class:`Moves`."""
+    """Which sites of a lattice change, and with which each may be exchanged.
+
+    Attributes
+    ----------
+    active
+        Sites with two species or more, (active,).
+    pool_first, pool_size
+        The part of ``active`` that a site may exchange with, (active,) each.
+    partners
+        The neighbours that each may exchange with, (active, most), −1 for none; no columns where it
+        may exchange with any of its pool.
+    """
 
     active: npt.NDArray[np.int32]
     pool_first: Integers
@@ -34,25 +45,17 @@ class Moves(NamedTuple):
     ----------
     local
         The blocks of every site.
-    active
-        Sites with two species or more, (active,).
+    pairs
+        The sites that change.
     species
         Number of species of each of them, (active,).
-    pool_first, pool_size
-        The part of ``active`` that a site may exchange with, (active,) each.
-    partners
-        The neighbours that each may exchange with, (active, most), −1 for none; no columns where it
-        may exchange with any of its pool.
     mixed
         Whether some sites have two species and others more.
     """
 
     local: LocalTables
-    active: npt.NDArray[np.int32]
+    pairs: Pairs
     species: npt.NDArray[np.int32]
-    pool_first: Integers
-    pool_size: Integers
-    partners: npt.NDArray[np.int32]
     mixed: bool
 
 
@@ -209,7 +212,7 @@ def flip_all(
     sums, powers = np.empty(REPLICAS), np.empty(REPLICAS)
     bits = powers.view(np.int64)
     old, new = np.zeros(REPLICAS, np.uint8), np.ones(REPLICAS, np.uint8)
-    active, several = moves.active, moves.species
+    active, several = moves.pairs.active, moves.species
     kind, members, first, blocks, size, codes, offset, weights, weight_first = moves.local
     for _ in range(mcs):
         for a in range(len(active)):
@@ -271,8 +274,7 @@ def exchange_all(
     sums, powers = np.empty(REPLICAS), np.empty(REPLICAS)
     bits = powers.view(np.int64)
     one, two = np.empty(REPLICAS, np.uint8), np.empty(REPLICAS, np.uint8)
-    active, several, partners = moves.active, moves.species, moves.partners
-    pool_first, pool_size = moves.pool_first, moves.pool_size
+    (active, pool_first, pool_size, partners), several = moves.pairs, moves.species
     kind, members, first, blocks, size, codes, offset, weights, weight_first = moves.local
     for _ in range(mcs * len(active)):
         a = next_below(shared, len(active))

@@ -41,7 +41,7 @@ MOST_COLUMNS = 64
 NO_CLASSES = np.zeros((0, REPLICAS, WORDS), np.int64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ExpansionTables:
     """What all groups of a block share.
 

@@ -1,8 +1,8 @@
 """Configuration classes of two species on any lattice, counted in all replicas at once.
 
 Three ways, the fastest first: the circuits of :mod:`counting` for the classes of the square,
-triangular, honeycomb and cubic lattice; up to ``MOST_SITES`` sites, a bit for each class, added up
-bit-sliced; else one byte for each species and a table.
+triangular, honeycomb and cubic lattice; up to ``MOST_BIT_SLICED`` sites, a bit for each class,
+added up bit-sliced; else one byte for each species and a table.
 """
 
 from collections.abc import Sequence
@@ -35,12 +35,11 @@ from latticescape.physics.kernels.species.batch import SpeciesTables
 from latticescape.physics.kernels.species.moves import add_classes
 from latticescape.physics.lattices.configurations import Configurations
 from latticescape.physics.lattices.lattice import Sites
-from latticescape.physics.lattices.site_classes import ClassRows, class_rows
 from latticescape.physics.models.interactions import Integers
 from latticescape.physics.models.model import REPLICAS
 
 # Sites of an arrangement that has a bit of its own: 2^9 words of eight points are 32 KiB.
-MOST_SITES = 9
+MOST_BIT_SLICED = 9
 
 # Items that are added at once, the digit of their carry, and digits of a sum: up to 2^23 sites.
 BLOCK, FIRST, DIGITS = 8, 3, 24
@@ -59,19 +58,15 @@ class ClassCounter:
     tables: SpeciesTables
 
     @cached_property
-    def rows(self) -> ClassRows:
-        return class_rows(self.tables.lattice, self.tables.classes)
-
-    @cached_property
     def rings(self) -> Sites:
         """Each site and its neighbours, the site first."""
-        return np.hstack([self.rows.centers[:, None], self.rows.around])
+        return np.hstack([self.tables.rows.centers[:, None], self.tables.rows.around])
 
     @cached_property
     def arrangements(self) -> list[tuple[Sites, Sites]]:
         """For all sites that share classes: they and their neighbours, and the class of each
         arrangement; bit k of an arrangement's number is the species of column k."""
-        found, rows = [], self.rows
+        found, rows = [], self.tables.rows
         for first in np.unique(rows.first):
             own = rows.first == first
             strides = rows.strides[own][0]
@@ -85,7 +80,7 @@ class ClassCounter:
     def bit_sliced(self) -> bool:
         """Whether all replicas are counted at once."""
         usual = isinstance(self.tables.classes, Configurations)
-        return usual or (set(self.tables.species) == {2} and self.rings.shape[1] <= MOST_SITES)
+        return usual or (set(self.tables.species) == {2} and self.rings.shape[1] <= MOST_BIT_SLICED)
 
     def zeros(self) -> Integers:
         """Counts to begin with, in the order that suits the way of counting."""

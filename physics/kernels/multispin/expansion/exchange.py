@@ -22,13 +22,12 @@ from latticescape.physics.kernels.multispin.accounts import (
     new_demons,
     settled,
 )
-from latticescape.physics.kernels.multispin.exchange import signed_sum
+from latticescape.physics.kernels.multispin.exchange import negative_words, signed_sum
 from latticescape.physics.kernels.multispin.expansion.products import Differences
 from latticescape.physics.kernels.multispin.simd import (
     I64,
     WORDS,
     Emitter,
-    aligned_copy,
     indices,
     native_width,
     pack,
@@ -90,13 +89,12 @@ def accounts_of(
     amplitudes = np.zeros((len(differences.shape), WORDS))
     for weights, coupling in zip(differences.weights.T, couplings.T, strict=True):
         amplitudes += weights[:, None] * coupling
-    ones = np.uint64(2**64 - 1)
     return Accounts(
         kinds=tuple(((0,) * tuples, (0,) * sites) for tuples, sites in differences.shape),
         digits=(0,) * sum(digits),
         width=zeros,
         terms=digit_terms(np.abs(amplitudes) / temperatures, digits, len(zeros)),
-        turned=aligned_copy(np.where(amplitudes < 0, ones, np.uint64(0))),
+        turned=negative_words(amplitudes),
         period=period,
     )
 
