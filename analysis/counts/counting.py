@@ -19,6 +19,7 @@ from latticescape.analysis.checks import (
 )
 from latticescape.analysis.counts.classes import Classes, class_attrs, require_usual
 from latticescape.analysis.counts.overlap import (
+    counts_of_shuffles,
     effective_number,
     expected_counts,
     random_p_value,
@@ -288,13 +289,8 @@ def _count_sites(
         occupation, groups, count = sites_of_table(table, classes, species)
     except RequestError as error:
         raise error.within(str(path)) from None
-    counts, rng, moved = count(occupation), np.random.default_rng(seed), occupation.copy()
-    shuffled = np.zeros((SHUFFLES, len(classes)), np.int64)
-    for row in shuffled:
-        for sites in groups:
-            moved[sites] = rng.permutation(occupation[sites])
-        row[:] = count(moved)
-    return _statistics(counts, shuffled, classes)
+    shuffled = counts_of_shuffles(occupation, groups, count, shuffles=SHUFFLES, seed=seed)
+    return _statistics(count(occupation), shuffled, classes)
 
 
 def _count_rings(

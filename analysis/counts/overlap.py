@@ -5,6 +5,7 @@ transition correlate with distant ones, so N neighbourhoods do not scatter like 
 """
 
 import tomllib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from latticescape.analysis.counts.classes import Classes
 from latticescape.analysis.counts.distances import statistical_distance
 from latticescape.physics.lattices.configurations import (
     Configurations,
-    add_configurations,
     configurations,
+    count_configurations,
 )
 from latticescape.physics.lattices.site_classes import SiteClasses, random_mixing_of
 
@@ -86,15 +87,43 @@ def shuffled_counts(
         Of the shuffling.
     """
     kinds = np.asarray(species)
-    atoms = np.flatnonzero((kinds == 0) | (kinds == 1))
-    occupation = np.zeros(len(kinds), np.uint8)
-    rng = np.random.default_rng(seed)
-    counts = np.zeros((shuffles, len(classes)), np.int64)
-    places = centers.astype(np.int32), np.ascontiguousarray(rings, np.int32)
-    for row in counts:
-        occupation[atoms] = rng.permutation(kinds[atoms])
-        add_configurations(occupation, *places, classes.table, row)
-    return counts
+    known = (kinds == 0) | (kinds == 1)
+    return counts_of_shuffles(
+        np.where(known, kinds, 0),
+        [np.flatnonzero(known)],
+        lambda occupation: count_configurations(occupation, centers, rings, classes),
+        shuffles=shuffles,
+        seed=seed,
+    )
+
+
+def counts_of_shuffles(
+    occupation: Integers,
+    groups: Sequence[Integers],
+    count: Callable[[Integers], Integers],
+    *,
+    shuffles: int,
+    seed: int,
+) -> Integers:
+    """Counts after shuffling the species within each group of sites, (shuffles, classes).
+
+    Parameters
+    ----------
+    occupation
+        Number of the species on every site, (sites,).
+    groups
+        Sites whose species change places.
+    count
+        Counts the classes of an occupation, (classes,).
+    shuffles, seed
+        How many, and of the shuffling.
+    """
+    rng, moved, counts = np.random.default_rng(seed), occupation.copy(), []
+    for _ in range(shuffles):
+        for sites in groups:
+            moved[sites] = rng.permutation(occupation[sites])
+        counts.append(count(moved))
+    return np.array(counts)
 
 
 def effective_number(shuffled: Integers) -> float:

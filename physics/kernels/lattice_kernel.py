@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeGuard, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -132,12 +132,14 @@ def sample(
         (points, 4) uint64, 256 bits for each point. A point's result depends on its own seed and
         parameters only.
     kernel
-        ``"lanes"`` (the multispin kernel) or ``"reference"``; by default the fastest that supports
-        the model. Both sample the same distribution with different random numbers. With cluster
-        updates only ``"swendsen_wang"``.
+        ``"lanes"`` (the multispin kernel), ``"reference"`` or ``"species"`` (the kernel of any
+        species); by default the fastest that supports the model. All sample the same distribution
+        with different random numbers. With cluster updates only ``"swendsen_wang"``.
     keep
         ``"samples"``: keep features and configurations of every measurement; ``"spins"``: keep the
         last spins. Changes no bit of the sums.
+    classes
+        Which configurations are counted.
     cancel_check
         Called every few Monte Carlo steps; any exception that it raises ends the simulation.
     earlier
@@ -203,14 +205,14 @@ def sample(
     batches: Iterator[Batch]
     if (kernel or fastest) == SPECIES:
         batches = _species_batches(model, lattice, used, full, seeds, samples, classes)
-    elif not (isinstance(model, Model) and is_usual(model, lattice, classes)):
+    elif is_usual(model, lattice, classes):
+        tasks = _tasks(model, lattice, full, model.orbits(lattice, used), seeds)
+        batches = _batches(kernel or fastest, model, lattice, used, full, tasks, samples, schedule)
+    else:
         general = _expansion_tables(model, lattice, used, classes, schedule.demon_period)
         general_tasks = _species_tasks(model, lattice, full, seeds, samples.features)
         sums = [samples.of_point(p) for p in range(len(seeds))]
         batches = expansion_batches(general, general_tasks, sums, samples.traces())
-    else:
-        tasks = _tasks(model, lattice, full, model.orbits(lattice, used), seeds)
-        batches = _batches(kernel or fastest, model, lattice, used, full, tasks, samples, schedule)
     # All batches advance in step if the points of a ladder may be in several of them.
     groups = iter([list(batches)]) if tempered else ([batch] for batch in batches)
     dynamics = drive_from(groups, schedule, ladders, cancel_check, begin, dynamics)
@@ -412,7 +414,7 @@ def kernel_of(
     return MULTISPIN if fits_multispin(model, lattice, orbits) else REFERENCE
 
 
-def is_usual(model: LatticeModel, lattice: Lattice, classes: ClassChoice) -> bool:
+def is_usual(model: LatticeModel, lattice: Lattice, classes: ClassChoice) -> TypeGuard[Model]:
     """Whether a model, its lattice and its classes have kernels of their own."""
     plain = lattice.plain and lattice.kind in PAIR_ANGLES
     return isinstance(model, Model) and plain and classes == USUAL
@@ -535,6 +537,8 @@ class LatticeKernel(ModelKernel):
         Names of the parameters that a sweep varies.
     keep
         What to return in addition to the averages: ``"samples"``, ``"spins"``.
+    classes
+        Which configurations are counted.
 
     Raises
     ------
@@ -599,7 +603,7 @@ class LatticeKernel(ModelKernel):
     def name(self) -> str:
         """The name of the kernel in digests: ``lanes`` for the multispin kernel, ``reference``
         where the multispin kernel does not support the model, ``swendsen_wang`` for cluster
-        updates."""
+        updates, ``species`` for any species, lattice and configurations besides."""
         return self._name
 
     @cached_property
@@ -615,8 +619,7 @@ class LatticeKernel(ModelKernel):
         flips = "Metropolis" if self.schedule.rule == "metropolis" else "heat bath"
         plain = "Metropolis filter" if exchange else flips
         model, demons = self.model, f"demons of period {self.schedule.demon_period}"
-        usual = isinstance(model, Model) and is_usual(model, self.lattice, self.classes)
-        if self.name == MULTISPIN and not usual:
+        if self.name == MULTISPIN and not is_usual(model, self.lattice, self.classes):
             return demons
         if self.name != MULTISPIN or has_random_bonds(model) or not isinstance(model, Model):
             many = planes_of(model, self.lattice) > 1

@@ -107,8 +107,8 @@ def sites_of(lattice: Lattice, clusters: Sequence[Cluster]) -> Sites:
     )
     copies = copies[(copies >= 0).all(axis=1)]
     width = copies.shape[1]
-    for one, other in product(range(width), repeat=2):
-        if one < other and np.any(copies[:, one] == copies[:, other]):
+    for one, other in combinations(range(width), 2):
+        if np.any(copies[:, one] == copies[:, other]):
             spans = np.ptp([cell for cluster in clusters for cell, _ in cluster], axis=0)
             raise RequestError(
                 "lattice.size is too small: two sites of a cluster are one site",

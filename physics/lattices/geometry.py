@@ -53,6 +53,11 @@ class Geometry:
         """The sublattice of each site of the basis."""
         return self.sublattice or ("",) * len(self.basis)
 
+    @property
+    def sublattice_names(self) -> tuple[str, ...]:
+        """The names of the sublattices, each once, in the order of the basis."""
+        return tuple(dict.fromkeys(self.names))
+
     def vector(self, steps: tuple[int, ...], origin: int, target: int) -> Vectors:
         """The vector from a site of sublattice ``origin`` to one of ``target``, ``steps`` away."""
         basis = np.asarray(self.basis)
@@ -181,10 +186,10 @@ def _shells(geometry: Geometry) -> tuple[tuple[tuple[Step, ...], ...], ...]:
     radius = float(np.linalg.norm(np.asarray(geometry.cell), axis=1).min())
     while len(distances := _distances(geometry, radius)) <= MOST_SHELLS:
         radius *= 1.5
-    half = TOLERANCE * distances[0]
+    tolerance = TOLERANCE * distances[0]
     found: list[list[list[Step]]] = [[[] for _ in geometry.basis] for _ in range(MOST_SHELLS)]
-    for origin, step, distance in _pairs(geometry, distances[MOST_SHELLS - 1] + half):
-        shell = int(np.searchsorted(distances, distance + half)) - 1
+    for origin, step, distance in _pairs(geometry, distances[MOST_SHELLS - 1] + tolerance):
+        shell = int(np.searchsorted(distances, distance + tolerance)) - 1
         found[shell][origin].append(step)
     return tuple(tuple(tuple(sorted(steps, key=_ring_order)) for steps in shell) for shell in found)
 

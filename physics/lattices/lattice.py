@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -415,10 +415,10 @@ def _coincident(geometry: Geometry) -> tuple[int, int] | None:
     shortest = np.linalg.norm(np.asarray(geometry.cell), axis=1).min()
     inverse = np.linalg.inv(np.asarray(geometry.cell))
     basis = np.asarray(geometry.basis)
-    for first, second in product(range(len(basis)), repeat=2):
+    for first, second in combinations(range(len(basis)), 2):
         fraction = (basis[second] - basis[first]) @ inverse
         apart = (fraction - np.round(fraction)) @ np.asarray(geometry.cell)
-        if first < second and np.linalg.norm(apart) < TOLERANCE * shortest:
+        if np.linalg.norm(apart) < TOLERANCE * shortest:
             return first, second
     return None
 

@@ -438,19 +438,14 @@ class SiteClasses:
         return np.array(turned, np.intp)
 
     @cached_property
-    def sublattices(self) -> tuple[str, ...]:
-        """Names of the sublattices, in the order of the basis."""
-        return tuple(dict.fromkeys(self.geometry.names))
-
-    @cached_property
     def contents(self) -> Counts:
         """How many of a class's sites, the centre included, hold each species of each sublattice,
         (classes, sublattices, species)."""
         most = max(map(len, self.species))
-        numbers = np.zeros((len(self), len(self.sublattices), most), np.int64)
+        numbers = np.zeros((len(self), len(self.geometry.sublattice_names), most), np.int64)
         for row, key in zip(numbers, self.keys, strict=True):
             for place, name in zip(self._sites(key[0]), self.arrangement(key), strict=True):
-                sublattice = self.sublattices.index(self.geometry.names[place])
+                sublattice = self.geometry.sublattice_names.index(self.geometry.names[place])
                 row[sublattice, self.species[place].index(name)] += 1
         return numbers
 
@@ -539,9 +534,8 @@ def random_mixing_of(
     if isinstance(classes, Configurations):
         measured = numbers @ classes.centre / total[..., 0]
         return classes.random_mixing(measured if composition is None else composition)
-    names = np.array(
-        [classes.sublattices.index(classes.geometry.names[k[0]]) for k in classes.keys]
-    )
+    known = classes.geometry.sublattice_names
+    names = np.array([known.index(classes.geometry.names[key[0]]) for key in classes.keys])
     centres = np.zeros((len(classes), *classes.contents.shape[1:]))
     centres[np.arange(len(classes)), names, classes.centre] = 1
     seen = np.tensordot(numbers, centres, axes=1)
@@ -550,7 +544,7 @@ def random_mixing_of(
     if np.any(of_sublattice[..., needed, 0] == 0):
         raise RequestError(
             "random mixing needs counts around the sites of every sublattice",
-            came="none of one of " + ", ".join(classes.sublattices),
+            came="none of one of " + ", ".join(known),
             allowed="one centre of each or more",
         )
     fractions = np.divide(seen, of_sublattice, where=of_sublattice > 0, out=np.zeros_like(seen))

@@ -97,7 +97,7 @@ def offered_species(lattice: Lattice) -> dict[str, tuple[str, ...]]:
     >>> offered_species(crystal(2, [[1.0]], [[0.0], [0.5]], sublattice=["Ca-La", "O-vacancy"]))
     {'Ca-La': ('Ca', 'La'), 'O-vacancy': ('O', 'vacancy')}
     """
-    return {name: tuple(name.split("-")) for name in dict.fromkeys(lattice.geometry.names)}
+    return {name: tuple(name.split("-")) for name in lattice.geometry.sublattice_names}
 
 
 @optional_imports()

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from itertools import product
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,10 @@ from latticescape.physics.lattices.geometry import MOST_SHELLS, Geometry
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.lattices.symmetry import Symmetry
 from latticescape.physics.models.alloys import ALLOY_T, CANONICAL, SEMI_GRAND, whole_atoms
-from latticescape.physics.models.interactions import Integers, Interaction, sublattices
+from latticescape.physics.models.interactions import Integers, Interaction
 from latticescape.physics.models.model import Floats, Move, Parameter, ParametricModel, Points
 
-SYMMETRIES = ("space_group", "rotations", "translations")
+SYMMETRIES = get_args(Symmetry)
 WORDS = ("like", "unlike", "product", "count")
 EXCHANGES = ("any", "neighbors")
 
@@ -433,7 +433,7 @@ class ClusterExpansion(ParametricModel):
         names = self.species_names
         if "" in names:
             return (names[""],) * lattice.geometry.sublattices
-        own = sublattices(lattice)
+        own = lattice.geometry.sublattice_names
         if set(own) != set(names):
             raise RequestError(
                 "the species are of other sublattices than the lattice has",
@@ -549,7 +549,7 @@ class ClusterExpansion(ParametricModel):
             return None
         most = max(map(len, self.species_names.values()))
         rows = []
-        own = ("",) if "" in self.species_names else sublattices(lattice)
+        own = ("",) if "" in self.species_names else lattice.geometry.sublattice_names
         for sublattice in own:
             names, sites = self.species_names[sublattice], self._sites(sublattice, lattice)
             parts = [whole_atoms(points[n], sites, n) for n in self._fractions(sublattice, names)]

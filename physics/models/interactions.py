@@ -54,18 +54,6 @@ class SpeciesModel(Protocol):
         """
 
 
-def sublattices(lattice: Lattice) -> tuple[str, ...]:
-    """The names of a lattice's sublattices, in the order of the basis.
-
-    Examples
-    --------
-    >>> from latticescape import square
-    >>> sublattices(square(4))
-    ('',)
-    """
-    return tuple(dict.fromkeys(lattice.geometry.names))
-
-
 @dataclass(frozen=True)
 class BinaryModel:
     """A :class:`Model` of two species, whose values depend on the number of species-1 sites only,
