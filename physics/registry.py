@@ -56,7 +56,7 @@ class Models(Mapping[str, type[ParametricModel]]):
         is_model = isinstance(loaded, type) and issubclass(loaded, ParametricModel)
         if not is_model or loaded.kind != kind:
             raise RequestError(
-                f"the entry point {kind} of {self.group} is no model",
+                f"the entry point {kind} of {self.group} is not a model",
                 came=self.registered[kind].value,
                 allowed="a subclass of latticescape.Model with the same kind",
             )

@@ -57,7 +57,7 @@ def sites_of_table(
     Raises
     ------
     RequestError
-        If a column is missing, a cell is no whole number, a site occurs twice or is unknown, a
+        If a column is missing, a cell is not a whole number, a site occurs twice or is unknown, a
         species is unknown, or no neighbourhood is complete.
     """
     usual = isinstance(classes, Configurations)
@@ -88,7 +88,7 @@ def sites_of_table(
     shape = tuple((cells.max(axis=0) + 1).tolist())
     if np.prod(shape, dtype=object) * geometry.sublattices > MOST_SITES:
         raise RequestError(
-            "the sites of the table are too far apart",
+            "the sites of the table span too many cells",
             came=f"{' × '.join(map(str, shape))} cells",
             allowed=f"up to {MOST_SITES} sites",
         )

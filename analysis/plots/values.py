@@ -680,8 +680,8 @@ def _site_of_pixels(lattice: Lattice, layer: int) -> tuple[npt.NDArray[Any], tup
     sites = np.flatnonzero(np.isclose(positions[:, 2], _heights(lattice)[layer], atol=1e-5))
     plane = positions[sites, :2]
     # Distances between neighbours in the plane.
-    apart = cKDTree(plane).query(plane, [2])[0]
-    spacing = float(np.median(apart)) if len(plane) > 1 else 1.0
+    nearest = cKDTree(plane).query(plane, [2])[0]
+    spacing = float(np.median(nearest)) if len(plane) > 1 else 1.0
     low, high = plane.min(0) - spacing / 2, plane.max(0) + spacing / 2
     width, height = (high - low).tolist()
     scale = SNAPSHOT_PIXELS / max(width, height)

@@ -173,7 +173,9 @@ def clusters_within(lattice: Lattice, radius: float, sites: int) -> list[list[li
     >>> clusters_within(triangular(8), radius=1.0, sites=3)
     [[[0, 0, 0], [0, 1, 0], [1, 0, 0]]]
     """
-    checked_integer(sites, 2, 6, "a cluster needs two sites or more", hint="sites = 3")
+    checked_integer(
+        sites, 2, 6, "the number of sites of a cluster is out of range", hint="sites = 3"
+    )
     geometry = lattice.geometry
     here, far = (0,) * geometry.dimension, radius * (1 + TOLERANCE)
     found: dict[Cluster, float] = {}

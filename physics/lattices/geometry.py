@@ -69,9 +69,9 @@ class Geometry:
         """The cells along each axis that a sphere around a site of the basis can touch."""
         basis = np.asarray(self.basis)
         spread = float(np.linalg.norm(basis[:, None] - basis[None, :], axis=-1).max())
-        # Distances between the lattice planes of each axis.
-        apart = 1 / np.linalg.norm(np.linalg.inv(np.asarray(self.cell)), axis=0)
-        most = np.floor((radius + spread) / apart + TOLERANCE)
+        # Of the lattice planes of each axis.
+        distances = 1 / np.linalg.norm(np.linalg.inv(np.asarray(self.cell)), axis=0)
+        most = np.floor((radius + spread) / distances + TOLERANCE)
         if np.prod(2 * most + 1) > MOST_CELLS:
             raise RequestError(
                 "the cell is too long, too skewed or too far from its basis to be searched",
@@ -212,8 +212,8 @@ def _distances(geometry: Geometry, radius: float) -> list[float]:
     all_distances = sorted(distance for _, _, distance in _pairs(geometry, radius))
     if not all_distances:
         return []
-    apart = TOLERANCE * all_distances[0]
-    return all_distances[:1] + [b for a, b in pairwise(all_distances) if b - a > apart]
+    tolerance = TOLERANCE * all_distances[0]
+    return all_distances[:1] + [b for a, b in pairwise(all_distances) if b - a > tolerance]
 
 
 def _ring_order(step: Step) -> tuple[float, ...]:

@@ -417,8 +417,8 @@ def _coincident(geometry: Geometry) -> tuple[int, int] | None:
     basis = np.asarray(geometry.basis)
     for first, second in combinations(range(len(basis)), 2):
         fraction = (basis[second] - basis[first]) @ inverse
-        apart = (fraction - np.round(fraction)) @ np.asarray(geometry.cell)
-        if np.linalg.norm(apart) < TOLERANCE * shortest:
+        vector = (fraction - np.round(fraction)) @ np.asarray(geometry.cell)
+        if np.linalg.norm(vector) < TOLERANCE * shortest:
             return first, second
     return None
 
@@ -539,7 +539,7 @@ def diamond(size: Size, boundary: Boundary = ()) -> Lattice:
 
 
 def rectangular(size: Size, ratio: float, boundary: Boundary = ()) -> Lattice:
-    """Rectangular lattice: rows of sites at distance 1, ``ratio`` apart.
+    """Rectangular lattice: rows of sites at distance 1, at ``ratio`` from each other.
 
     Examples
     --------
@@ -566,7 +566,7 @@ def oblique(size: Size, ratio: float, angle: float, boundary: Boundary = ()) -> 
     real = all(type(number) in (int, float) for number in (ratio, angle))
     if not real or not 0 < ratio < np.inf or not 0 < angle < 180:
         raise RequestError(
-            "there is no such oblique cell",
+            "ratio or angle of the oblique cell is out of range",
             came=f"ratio = {ratio}, angle = {angle}",
             allowed="ratio > 0, and an angle between 0 and 180",
             hint="ratio = 1.3, angle = 80",

@@ -475,7 +475,7 @@ class SiteClasses:
         Raises
         ------
         RequestError
-            If there are not two species on one sublattice, or x is no fraction.
+            If there are not two species on one sublattice, or x is not a fraction.
         """
         if len(self._firsts) > 1 or len(set(self.species)) > 1 or len(self.species[0]) != 2:
             raise RequestError(

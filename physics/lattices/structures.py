@@ -111,7 +111,7 @@ def _atoms_of(source: Any) -> Any:
         return _atoms_of_pymatgen(source)
     if not isinstance(source, str | Path):
         raise RequestError(
-            "this is no structure",
+            "the source is not a crystal structure",
             came=type(source).__name__,
             allowed="a path, an ASE Atoms or a pymatgen Structure",
             hint='lattice_from_structure("perovskite.cif", size=8)',
@@ -120,7 +120,7 @@ def _atoms_of(source: Any) -> Any:
     form = FORMATS.get(path.suffix.lower()) or FORMATS.get(path.stem.upper())
     if form is None or not path.is_file():
         raise RequestError(
-            f"there is no structure file {path}" if form else f"{path} is no structure file",
+            f"there is no structure file {path}" if form else f"{path} is not a structure file",
             came=str(path),
             allowed=", ".join(FORMATS),
             hint='structure = "perovskite.cif"',

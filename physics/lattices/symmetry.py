@@ -45,7 +45,7 @@ class Operation:
 
     @property
     def proper(self) -> bool:
-        """Whether it is no reflection or inversion."""
+        """Whether it is a rotation, without reflection or inversion."""
         return bool(np.linalg.det(np.asarray(self.rotation)) > 0)
 
 

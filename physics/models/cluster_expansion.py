@@ -95,7 +95,7 @@ class Term:
             checked_choice(self.value, WORDS, "value is unknown", hint='value = "unlike"')
         elif not isinstance(self.value, Mapping | Sequence):
             raise RequestError(
-                "value is no word, table or list",
+                "value must be a word, a table or a list",
                 came=repr(self.value),
                 allowed=" | ".join((*WORDS, "a table by arrangement", "a list of numbers")),
                 hint='value = "unlike"',
@@ -106,7 +106,7 @@ class Term:
             type(self.pair) is not int or not 1 <= self.pair <= MOST_SHELLS
         ):
             raise RequestError(
-                "pair is no neighbour shell",
+                "pair is not a neighbour shell",
                 came=repr(self.pair),
                 allowed=f"1 to {MOST_SHELLS}",
                 hint="pair = 1",
@@ -372,7 +372,7 @@ class ClusterExpansion(ParametricModel):
 
     @property
     def structure(self) -> dict[str, Any]:
-        """What is no parameter, as a spec file writes it."""
+        """What is not a parameter, as a spec file writes it."""
         names = self.species_names
         whole = list(names[""]) if "" in names else {k: list(v) for k, v in names.items()}
         exchange = {"exchange": self.exchange} if self.exchange != "any" else {}

@@ -47,7 +47,7 @@ def expansion_from_icet(
     Raises
     ------
     RequestError
-        If the object is no cluster expansion of icet, or a free parameter is unknown.
+        If the object is not a cluster expansion of icet, or a free parameter is unknown.
 
     References
     ----------
@@ -58,11 +58,11 @@ def expansion_from_icet(
     >>> expansion_from_icet("expansion.ce", 8)
     Traceback (most recent call last):
     ...
-    latticescape.RequestError: this is no cluster expansion of icet (came: str; ...
+    latticescape.RequestError: the object is not a cluster expansion of icet (came: str; ...
     """
     if not hasattr(expansion, "get_cluster_space_copy"):
         raise RequestError(
-            "this is no cluster expansion of icet",
+            "the object is not a cluster expansion of icet",
             came=type(expansion).__name__,
             allowed="an icet.ClusterExpansion",
             hint='icet.ClusterExpansion.read("expansion.ce")',

@@ -29,7 +29,7 @@ class SpinModel(ClusterExpansion):
 
     @property
     def structure(self) -> dict[str, Any]:
-        """What is no parameter, as a spec file writes it."""
+        """What is not a parameter, as a spec file writes it."""
         return {"states": len(self.species_names[""])}
 
 

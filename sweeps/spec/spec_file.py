@@ -147,7 +147,7 @@ def parts_of(text: str, folder: Path | None = None) -> dict[str, Any]:
 
 
 def _lattice(table: dict[str, Any], folder: Path | None) -> Lattice:
-    """The lattice of a spec, from its table or from a structure file beside the spec."""
+    """The lattice of a spec, from its table or from a structure file in the spec's folder."""
     if "structure" not in table:
         return lattice_of(table)
     rest = {name: value for name, value in table.items() if name not in ("structure", "size")}
@@ -155,7 +155,7 @@ def _lattice(table: dict[str, Any], folder: Path | None) -> Lattice:
         raise RequestError(
             "a structure file is the whole lattice of a spec file"
             if folder is not None
-            else "the spec names a structure file, but is no file",
+            else "the spec names a structure file, but was not read from a file",
             came=f"structure = {table['structure']!r}, {', '.join(rest)}".rstrip(", "),
             allowed="structure, size and boundary in a spec file; or cell and basis",
             hint='structure = "perovskite.cif"',

@@ -124,8 +124,8 @@ def fitted_and_held(tmp_path_factory: pytest.TempPathFactory) -> npt.NDArray[np.
             observed = drawn(0.15, seed)
             surface = landscape(SWEEP, observed)
             for column, refit in enumerate((True, False)[: 1 + (seed < 100)]):
-                told = p_values(surface, observed, draws=99, seed=seed, refit=refit)
-                found[seed, column] = told.p_value_total
+                tested = p_values(surface, observed, draws=99, seed=seed, refit=refit)
+                found[seed, column] = tested.p_value_total
         return found
 
     return compute_once(tmp_path_factory, "p_values", compute)

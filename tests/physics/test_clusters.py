@@ -62,21 +62,23 @@ def images(lattice: Lattice, radius: float) -> tuple[Floats, npt.NDArray[np.intp
     and the sites they are."""
     spans = np.asarray(lattice.geometry.cell) * np.array(lattice.shape)[:, None]
     moves = np.array(list(product((-1, 0, 1), repeat=len(spans)))) @ spans
-    apart = lattice.positions[None, :, None] + moves[None, None] - lattice.positions[:, None, None]
-    return apart, np.linalg.norm(apart, axis=-1) < radius
+    vectors_to = (
+        lattice.positions[None, :, None] + moves[None, None] - lattice.positions[:, None, None]
+    )
+    return vectors_to, np.linalg.norm(vectors_to, axis=-1) < radius
 
 
 def patches(lattice: Lattice, radius: float) -> list[dict[tuple[float, ...], int]]:
     """Around every site: the site at each relative position within a radius, itself left out."""
-    apart, near = images(lattice, radius)
+    vectors_to, near = images(lattice, radius)
     found = []
     for site in range(lattice.sites):
         others, copies = np.nonzero(near[site])
         found.append(
             {
-                tuple(np.round(apart[site, o, c], 5) + 0.0): int(o)
+                tuple(np.round(vectors_to[site, o, c], 5) + 0.0): int(o)
                 for o, c in zip(others, copies, strict=True)
-                if o != site or np.linalg.norm(apart[site, o, c]) > 1e-9
+                if o != site or np.linalg.norm(vectors_to[site, o, c]) > 1e-9
             }
         )
     return found
@@ -107,11 +109,11 @@ def matrices(one: Any, other: Any, names: list[str], dimension: int) -> list[Flo
 def matching(one: Any, other: Any, matrix: Floats, labels: list[Any], names: Any) -> bool:
     """Whether a matrix maps a labelled patch to another."""
     moved, there = np.array(list(one)) @ matrix, np.array(list(other))
-    apart = np.linalg.norm(moved[:, None] - there[None, :], axis=-1)
+    vectors_to = np.linalg.norm(moved[:, None] - there[None, :], axis=-1)
     others = list(other.values())
-    places = apart.argmin(axis=1)
+    places = vectors_to.argmin(axis=1)
     return len(one) == len(other) and all(
-        apart[k, place] < 1e-3 and names[others[place]] == labels[k]
+        vectors_to[k, place] < 1e-3 and names[others[place]] == labels[k]
         for k, place in enumerate(places.tolist())
     )
 
@@ -181,8 +183,8 @@ def test_pairs_of_a_shell_are_those_at_its_distance(name: str, shell: int) -> No
     lattice = LATTICES[name]
     distance = shell_distance(lattice.geometry, shell)
     model = ClusterExpansion(("A", "B"), {"w": Term(pair=shell)}, x=0.5, w=1.0)
-    apart, near = images(lattice, 1.001 * distance)
-    pairs = (near & (np.linalg.norm(apart, axis=-1) > 0.999 * distance)).sum(axis=-1)
+    vectors_to, near = images(lattice, 1.001 * distance)
+    pairs = (near & (np.linalg.norm(vectors_to, axis=-1) > 0.999 * distance)).sum(axis=-1)
     assert_sums(model, lattice, lambda s: float((pairs * (s[:, None] != s[None, :])).sum() / 2))
 
 

@@ -102,7 +102,7 @@ def test_parameters_may_be_left_free() -> None:
 
 
 def test_what_is_no_expansion_is_refused() -> None:
-    with pytest.raises(RequestError, match="no cluster expansion of icet"):
+    with pytest.raises(RequestError, match="not a cluster expansion of icet"):
         expansion_from_icet("expansion.ce", 4)
     with pytest.raises(RequestError, match=r"no such parameter .*J_99"):
         expansion_from_icet(Recorded(RECORDED["ternary_fcc"]), 3, free=["J_99"])

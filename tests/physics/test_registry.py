@@ -77,7 +77,7 @@ def test_a_registered_model_of_another_package_is_a_model(monkeypatch: pytest.Mo
     monkeypatch.setattr(EntryPoint, "load", lambda own: {"spins": Spins, "wrong": 3.0}[own.name])
     sweep = Sweep(square(4), Spins(), {"T": [2.0]}, SCHEDULE)
     assert type(Sweep.from_toml(sweep.to_toml()).model) is Spins
-    with pytest.raises(RequestError, match="is no model"):
+    with pytest.raises(RequestError, match="is not a model"):
         _ = MODELS["wrong"]
 
 

@@ -136,16 +136,16 @@ def test_a_wrong_structure_is_refused(tmp_path: Path, perovskite: Path) -> None:
     spec = tmp_path / "spec.toml"
     for source, words in (
         (tmp_path / "POSCAR", "cannot read the structure"),
-        (tmp_path / "x.py", "no structure file"),
+        (tmp_path / "x.py", "is not a structure file"),
         (tmp_path / "none.cif", "there is no structure file"),
-        (3, "no structure"),
+        (3, "not a crystal structure"),
     ):
         with pytest.raises(RequestError, match=words):
             lattice_from_structure(source, 2)
     spec.write_text(SPEC.replace("size", "layers = 2\nsize"))
     with pytest.raises(RequestError, match="whole lattice"):
         Sweep.from_file(spec)
-    with pytest.raises(RequestError, match="is no file"):
+    with pytest.raises(RequestError, match="was not read from a file"):
         Sweep.from_toml(SPEC)
     spec.write_text(SPEC.replace("Mn = ", "Fe = "))
     with pytest.raises(RequestError, match="Ca-La, Mn, O-vacancy"):

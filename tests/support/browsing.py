@@ -51,15 +51,15 @@ PAGES.set_forkserver_preload(
 def served(*arguments: object) -> Iterator[str]:
     """The command in a process of its own, and the address it tells."""
     command = ["latticescape", "browse", *map(str, arguments), "--no-show", "--port", "0"]
-    told, output = PAGES.Pipe(duplex=False)
+    received, output = PAGES.Pipe(duplex=False)
     process = PAGES.Process(target=_browse, args=(command, output))
     process.start()
     output.close()
     try:
-        with os.fdopen(os.dup(told.fileno())) as lines:
+        with os.fdopen(os.dup(received.fileno())) as lines:
             yield lines.readline().strip()
     finally:
-        told.close()
+        received.close()
         process.terminate()
         process.join(timeout=300)
         assert process.exitcode == 128 + signal.SIGTERM
