@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from latticescape.physics.compiled import compiled
 from latticescape.physics.errors import RequestError
@@ -317,6 +315,9 @@ class SpeciesBatch(Batch):
 
 def _connected(table: npt.NDArray[np.int32], pool: npt.NDArray[np.int32]) -> bool:
     """Whether steps to neighbours lead from each site of a pool to all others."""
+    from scipy.sparse import coo_array  # lazy: slow, and a plan needs none of it
+    from scipy.sparse.csgraph import connected_components
+
     rows, columns = np.nonzero(table[pool] >= 0)
     ends = (pool[rows], table[pool[rows], columns])
     graph = coo_array((np.ones(len(rows), bool), ends), shape=(len(table), len(table)))
