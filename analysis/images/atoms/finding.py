@@ -41,6 +41,9 @@ SPOTS = 2.2
 # Closer peaks are not resolved by the pixels, px.
 NEAREST = 4.0
 
+# Rounding errors of a filtered image, in units of its range.
+ROUNDING = 1e-9
+
 # Width of a peak before it is known, in distances of the strongest lattice planes.
 WIDTH = 0.2
 
@@ -49,8 +52,17 @@ WIDTH = 0.2
 FILTER = 0.75
 FAINTEST = 0.05
 
+# At most this many peaks for each square of the distance of the strongest lattice planes: a
+# honeycomb has 0.8 sites and two dim holes, a kagome lattice seen by its second order three.
+MOST_PEAKS = 4.0
+
 # Candidates need only this share of the signal-to-noise ratio, as their filter is not optimal yet.
 CANDIDATES = 0.8
+
+# At low dose fainter peaks count, as most of them are atoms of a lattice: down to this many standard
+# errors, and so far below those of the typical peak that few atoms are missed.
+LEAST_SNR = 3.0
+BELOW_TYPICAL = 2.5
 
 # Two peaks closer than this many standard deviations are merged. A peak added from the residual is
 # farther than the second number from the others, whose skirts may fit imperfectly.
@@ -69,6 +81,9 @@ OUTSIDE = 1.5
 
 FEWEST = 5
 
+# Shares of the pixels that were left out, by reason.
+SHARES = ("missing", "flat", "saturated", "hot")
+
 # Steps of the fit in each round.
 ROUNDS = (3, 2, 2)
 
@@ -86,12 +101,14 @@ def find_atoms(
     Parameters
     ----------
     image
-        (row, col), any real dtype and unit. NaN and saturated pixels are left out of the fit.
+        (row, col), any real dtype and unit. Left out of the fit are NaN and saturated pixels, hot
+        pixels, and flat areas such as margins and scale bars.
     spacing
         Distance of nearest peaks, px, where the spectrum does not show it; the atoms then need not
         form a lattice.
     snr
-        An atom's least height in units of its standard error.
+        An atom's least height in units of its standard error. It is lowered to no less than 3 in
+        an image of a lattice whose typical atom is near it.
 
     Returns
     -------
@@ -103,7 +120,8 @@ def find_atoms(
         Attributes: ``spacing_px``, the median distance of nearest peaks; ``noise_floor`` and
         ``noise_gain``, a pixel's variance at 0 and its rise with the mean; ``noise_correlation``,
         the factor by which errors of ``row``, ``col`` and ``intensity`` are larger than for white
-        noise; ``spot_strength``, ``saturated``; and ``pixel_size``, ``pixel_units`` and ``source``
+        noise; ``spot_strength``; ``missing``, ``flat``, ``saturated`` and ``hot``, the shares of
+        the pixels that were left out; and ``pixel_size``, ``pixel_units`` and ``source``
         of the image.
 
     Raises
@@ -136,15 +154,15 @@ def find_atoms(
         if period < np.sqrt(0.75) * NEAREST:
             problem = f"the lattice is too fine: its planes are {period:.2f} px apart"
             raise RequestError(problem, allowed=f"peaks at least {NEAREST:g} px from each other")
-    fit = _candidates(frame, period, snr)
+    fit, snr = _candidates(frame, period, snr, spacing is None)
     for steps in ROUNDS:
         fit = update(refine(fit, frame, steps), frame, _nearest_distance(fit.atoms))
-        fit = _add_from_residual(_prune(fit, frame, snr), frame, snr)
+        fit = _add_from_residual(_prune(fit, frame, snr), frame, snr, _most_peaks(frame, period))
     fit = refine(fit, frame, 2)
     attrs = image.attrs if isinstance(image, xr.DataArray) else {}
     return _dataset(fit, frame, snr, spacing is None).assign_attrs(
         spot_strength=strength,
-        saturated=frame.saturated,
+        **{name: getattr(frame, name) for name in SHARES},
         **{key: attrs[key] for key in ("pixel_size", "pixel_units", "source") if key in attrs},
     )
 
@@ -159,7 +177,7 @@ def _check_spots(spots: LatticeSpots, subject: str) -> None:
 
 
 def find_peaks(
-    values: Floats, variance: Floats, sigma: float, threshold: float
+    values: Floats, variance: Floats, sigma: float, threshold: float, most: int
 ) -> tuple[Floats, Floats, Floats]:
     """Maxima of the matched filter of a bright spot on an unknown smooth background.
 
@@ -174,6 +192,8 @@ def find_peaks(
         Of the Gaussian, px.
     threshold
         Smallest response, in standard deviations.
+    most
+        Number of peaks, the strongest first.
 
     Returns
     -------
@@ -185,7 +205,7 @@ def find_peaks(
     size = 2 * max(1, round(sigma)) + 1
     peak = (response == ndimage.maximum_filter(response, size)) & (response >= threshold)
     places, strengths = np.argwhere(peak).astype(np.float64), response[peak]
-    order = np.argsort(-strengths, kind="stable")
+    order = np.argsort(-strengths, kind="stable")[:most]
     return places[order], strengths[order], response
 
 
@@ -194,16 +214,27 @@ def filter_response(values: Floats, variance: Floats, sigma: float) -> Floats:
     response = -ndimage.gaussian_laplace(values, sigma, mode="reflect")
     # ∫ (∇²G)² = 1 / (2π σ⁶)
     spread = np.sqrt(ndimage.gaussian_filter(variance, sigma) / (2 * np.pi)) / sigma**3
+    # Differences of equal pixels are rounding errors, not peaks, however small the noise.
+    spread = np.maximum(spread, ROUNDING * max(float(np.ptp(values)), 1e-300) / sigma**2)
     return np.asarray(response / spread, np.float64)
 
 
-def _candidates(frame: Frame, period: float, snr: float) -> Fit:
-    """Maxima of the filtered image as the first state of the fit."""
+def _candidates(frame: Frame, period: float, snr: float, periodic: bool) -> tuple[Fit, float]:
+    """Maxima of the filtered image as the first state of the fit, and the least ratio of height
+    and standard error at this dose."""
     sigma = WIDTH * period
     noise = estimate_noise(frame.values, frame.usable)
     variance = noise.variance(ndimage.gaussian_filter(frame.values, 1.0))
+    least = CANDIDATES * (min(snr, LEAST_SNR) if periodic else snr)
+    most = _most_peaks(frame, period)
+    places, strengths, response = find_peaks(frame.values, variance, FILTER * sigma, least, most)
+    if periodic and len(places):
+        # As many peaks as a triangular lattice with these planes has sites.
+        sites = strengths[: max(FEWEST, int(frame.usable.sum() * np.sqrt(0.75) / period**2))]
+        typical = float(np.median(sites)) / CANDIDATES
+        snr = float(np.clip(typical - BELOW_TYPICAL, min(snr, LEAST_SNR), snr))
     least = CANDIDATES * snr
-    places, strengths, response = find_peaks(frame.values, variance, FILTER * sigma, least)
+    places, strengths = places[strengths >= least], strengths[strengths >= least]
     if len(places) < FEWEST:
         problem = (
             f"no lattice found: the strongest peak is {response.max():.1f} times the noise, and "
@@ -218,7 +249,12 @@ def _candidates(frame: Frame, period: float, snr: float) -> Fit:
     height = ndimage.gaussian_filter(frame.values, sigma / 3)[at] - smooth[at]
     typical = float(np.median(height))
     atoms = _new_atoms(places, np.maximum(height, 0.02 * typical), sigma)
-    return Fit(atoms, smooth, noise, sigma, 0.2, 0.3 * typical, max(0.6 * period, 2 * sigma))
+    fit = Fit(atoms, smooth, noise, sigma, 0.2, 0.3 * typical, max(0.6 * period, 2 * sigma))
+    return fit, snr
+
+
+def _most_peaks(frame: Frame, period: float) -> int:
+    return max(FEWEST, int(MOST_PEAKS * frame.values.size / period**2))
 
 
 def _new_atoms(places: Floats, heights: Floats, sigma: float) -> Floats:
@@ -265,14 +301,15 @@ def _prune(fit: Fit, frame: Frame, snr: float) -> Fit:
     return replace(fit, atoms=atoms[keep])
 
 
-def _add_from_residual(fit: Fit, frame: Frame, snr: float) -> Fit:
-    """Add the peaks that remain in the residual."""
+def _add_from_residual(fit: Fit, frame: Frame, snr: float, most: int) -> Fit:
+    """Add the peaks that remain in the residual, up to this many atoms."""
     model = evaluate_pixels(fit, frame).model
     variance = fit.noise.variance(model)
     residual = np.where(frame.usable, frame.values - model, 0.0)
     response = filter_response(residual, variance, fit.sigma)
     spread = max(1.0, 1.4826 * float(np.median(np.abs(response))))
-    places, _, _ = find_peaks(residual, variance, fit.sigma, snr * spread)
+    room = max(0, most - len(fit.atoms))
+    places, _, _ = find_peaks(residual, variance, fit.sigma, snr * spread, room)
     if len(places):
         distances = np.asarray(cKDTree(fit.atoms[:, :2]).query(places)[0])
         places = places[distances > max(ADDED * fit.sigma, 0.5 * _nearest_distance(fit.atoms))]

@@ -1,6 +1,7 @@
 """Pixels of an image: which are usable, how noisy they are, and how their errors correlate."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,22 @@ FEWEST_USABLE = 0.5
 
 # An image is clipped if its largest value occurs this many times as often as the values below it.
 PILE_UP = 3.0
+
+# A flat area, such as a margin or a scale bar, consists of squares of equal pixels of at least this
+# side, larger than chance would make anywhere in the image, and has at least this many pixels, at
+# the image's largest value this share of them: clipped tops of atoms are not flat areas.
+FLAT = 7
+LEAST_FLAT = 4 * FLAT**2
+LEAST_SATURATED = 0.01
+
+# Only the most frequent values of flat areas are looked for.
+MOST_FLAT_VALUES = 8
+
+# Pixels this near a flat area belong to it: the edge of a margin is blurred by resampling, px.
+FLAT_EDGE = 2
+
+# At least this share of the pixels must be left where flat areas are left out.
+FEWEST_LEFT = 0.1
 
 # A hot pixel exceeds all eight neighbours by this many standard deviations, and exceeds their mean
 # by this many times as much as the brightest of them does.
@@ -54,17 +71,20 @@ class Frame:
         (row, col) float64, contiguous; a missing pixel holds the mean of those around it, a
         clipped pixel the value it was clipped at.
     usable
-        (row, col): neither missing nor clipped.
-    saturated
-        Share of the pixels that are clipped.
+        (row, col): neither missing, flat, clipped nor hot.
     ceiling
         The value they are clipped at; infinite if none is.
+    missing, flat, saturated, hot
+        Shares of the pixels that are NaN or infinite, in a flat area, clipped, and hot.
     """
 
     values: Floats
     usable: Mask
-    saturated: float
     ceiling: float
+    missing: float
+    flat: float
+    saturated: float
+    hot: float = 0.0
 
 
 def prepare_frame(image: xr.DataArray | npt.ArrayLike) -> Frame:
@@ -94,12 +114,72 @@ def prepare_frame(image: xr.DataArray | npt.ArrayLike) -> Frame:
     levels, counts = np.unique(values[finite], return_counts=True)
     if np.ptp(levels) <= 1e-12 * np.abs(levels).max():
         raise RequestError("the image is blank: all its pixels are equal", came=float(levels[0]))
+    flat = flat_areas(plane, finite)
+    known = finite & ~flat
+    if known.mean() < FEWEST_LEFT:
+        raise RequestError(
+            "most of the image is flat (margins, or areas of equal pixels)",
+            came=f"{flat.mean():.0%} of the pixels",
+            allowed=f"at most {1 - FEWEST_LEFT:.0%}",
+            hint="the part of the image that shows atoms",
+        )
+    levels, counts = np.unique(values[known], return_counts=True)
     below = counts[-6:-1]
     piled_up = counts[-1] >= 10 and (not len(below) or counts[-1] > PILE_UP * below.mean())
-    clipped = finite & (values == levels[-1]) & piled_up
+    clipped = known & (values == levels[-1]) & piled_up
     _check_share(~clipped, "saturated (all at the image's largest value)")
-    ceiling = float(levels[-1]) if piled_up else np.inf
-    return Frame(_fill_missing(values, finite), finite & ~clipped, float(clipped.mean()), ceiling)
+    return Frame(
+        _fill_missing(values, known),
+        known & ~clipped,
+        float(levels[-1]) if piled_up else np.inf,
+        missing=float(1 - finite.mean()),
+        flat=float(flat.mean()),
+        saturated=float(clipped.mean()),
+    )
+
+
+def flat_areas(image: npt.NDArray[Any], finite: Mask) -> Mask:
+    """Margins, scale bars and other large areas of equal pixels, (row, col).
+
+    Areas of rare counts, where most pixels are 0, and clipped tops of atoms are left in.
+
+    Parameters
+    ----------
+    image
+        (row, col), real.
+    finite
+        (row, col): the pixels that are neither NaN nor infinite.
+
+    Examples
+    --------
+    >>> image = np.random.default_rng(1).normal(size=(64, 64))
+    >>> image[:, :20] = 3.0
+    >>> areas = flat_areas(image, np.isfinite(image))
+    >>> int(areas[:, :20].sum()), int(areas[:, 24:].sum())
+    (1280, 0)
+    """
+    equal = ndimage.maximum_filter(image, FLAT) == ndimage.minimum_filter(image, FLAT)
+    equal &= ndimage.binary_erosion(finite, np.ones((FLAT, FLAT), np.bool_), border_value=1)
+    values, counts = np.unique(image[equal], return_counts=True)
+    flat = np.zeros(image.shape, np.bool_)
+    for value in values[np.argsort(-counts, kind="stable")[:MOST_FLAT_VALUES]]:
+        same = image == value
+        # The chance of this value, from pixels next to another one.
+        after = same[:, 1:][~same[:, :-1]]
+        share = float(after.mean()) if after.size else 0.0
+        if share == 1:
+            continue
+        by_chance = np.log(image.size) / -np.log(max(share, 1e-300))
+        side = max(FLAT, int(np.ceil(np.sqrt(by_chance))))
+        areas, number = ndimage.label(
+            ndimage.maximum_filter(ndimage.minimum_filter(same, side), side) & same
+        )
+        saturated = value == image[finite].max()
+        least = max(LEAST_FLAT, LEAST_SATURATED * image.size if saturated else 0)
+        large = np.bincount(areas.ravel(), minlength=number + 1) >= least
+        large[0] = False
+        flat |= large[areas]
+    return np.asarray(ndimage.binary_dilation(flat, iterations=FLAT_EDGE), np.bool_)
 
 
 def mask_hot_pixels(frame: Frame) -> Frame:
@@ -117,7 +197,10 @@ def mask_hot_pixels(frame: Frame) -> Frame:
     hot = frame.usable & (values - highest > HOT * noise)
     hot &= values - mean > SHARP * (highest - mean)
     filled = np.where(hot, mean, values)
-    return replace(frame, values=np.ascontiguousarray(filled), usable=frame.usable & ~hot)
+    usable = frame.usable & ~hot
+    return replace(
+        frame, values=np.ascontiguousarray(filled), usable=usable, hot=float(hot.mean())
+    )
 
 
 def _check_share(good: Mask, fault: str) -> None:

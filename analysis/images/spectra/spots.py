@@ -171,8 +171,9 @@ def _vertex(logs: Floats, peak: tuple[int, int]) -> tuple[Floats, Floats]:
 # frequencies (cycles per px) from its pixels.
 NEAREST_BIN, HIGHEST_FREQUENCY = 3.5, 0.45
 
-# Noise is estimated from the lowest quarter of the power in rings of a quarter octave.
-QUARTILE, RINGS = 0.25, 4
+# Noise is estimated from the lowest quarter of the power in rings of a quarter octave, and, where the
+# spectrum may fall steeply as that of blurred noise does, in rings of one bin.
+QUARTILE, RINGS, NARROW = 0.25, 4, 1.0
 
 # A second spot spans a lattice with the strongest one if its weight relative to it, the ratio of
 # their frequencies and the sine of the angle between them lie within these bounds.
@@ -187,6 +188,10 @@ MOST_PIXELS = 1024
 # weight.
 WEAKEST_FIRST_ORDER = 0.25
 
+# Spots of less than this share of the largest weight do not count as significant: where nearly all
+# power is filtered out, what is left are rounding errors.
+FAINTEST = 0.01
+
 # A first-order spot has this many times the power of the noise: the strongest of a million bins
 # of white noise, smoothed as here, reaches 3.
 LEAST_STRENGTH = 3.5
@@ -194,7 +199,10 @@ LEAST_STRENGTH = 3.5
 
 @dataclass(frozen=True)
 class LatticeSpots:
-    """Local maxima of a power spectrum, the strongest first; one of each pair k and −k.
+    """Local maxima of a power spectrum; one of each pair k and −k.
+
+    Those that stand out of the noise at their own frequency by ``LEAST_STRENGTH`` come first, each
+    part by descending weight: at low dose noise of high frequency has the larger weights.
 
     Attributes
     ----------
@@ -264,18 +272,26 @@ def lattice_spots(values: Floats) -> LatticeSpots:
     half = (row > 0) | ((row == 0) & (col > 0))
     peaks = (weight == maximum_filter(weight, 5, mode="wrap")) & half & (weight > 0)
     places = np.flatnonzero(peaks)
-    places = places[np.argsort(-weight.flat[places], kind="stable")]
+    octaves = np.maximum(np.log2(np.maximum(bins, 1.0)) * RINGS, 0)
+    strengths, local = (
+        power.flat[places] / _noise_power(power, bins, rings, bins.flat[places])
+        for rings in (octaves, bins / NARROW)
+    )
+    weights = weight.flat[places]
+    significant = np.minimum(strengths, local) >= LEAST_STRENGTH
+    significant &= weights >= FAINTEST * weights.max(initial=0.0)
+    order = np.lexsort((-weights, ~significant))
+    places, strengths = places[order], strengths[order]
     at = np.unravel_index(places, power.shape)
     return LatticeSpots(
-        np.column_stack([row[at[0], 0], col[0, at[1]]]),
-        weight.flat[places],
-        power.flat[places] / _noise_power(power, bins, bins.flat[places]),
+        np.column_stack([row[at[0], 0], col[0, at[1]]]), weight.flat[places], strengths
     )
 
 
-def _noise_power(power: Floats, bins: Floats, at: Floats) -> Floats:
-    """Mean power of the noise at distances ``at`` from the centre, in bins."""
-    ring = np.maximum(np.log2(np.maximum(bins, 1.0)) * RINGS, 0).astype(np.int16)
+def _noise_power(power: Floats, bins: Floats, rings: Floats, at: Floats) -> Floats:
+    """Mean power of the noise at distances ``at`` from the centre, in bins; the whole part of
+    ``rings`` numbers the ring of each bin."""
+    ring = rings.astype(np.int16)
     order = np.argsort(ring, axis=None, kind="stable")
     ends = np.searchsorted(ring.flat[order], np.arange(ring.max() + 2))
     parts = [order[a:b] for a, b in pairwise(ends) if b > a]
@@ -317,7 +333,9 @@ def lattice_period(image: npt.ArrayLike) -> float:
     values = np.asarray(image)
     middle = [slice(max(0, (n - MOST_PIXELS) // 2), (n + MOST_PIXELS) // 2) for n in values.shape]
     spots = lattice_spots(values[tuple(middle)].astype(np.float64))
-    strong = np.flatnonzero(spots.weights >= WEAKEST_FIRST_ORDER * spots.weights.max(initial=0.0))
+    strong = spots.weights >= WEAKEST_FIRST_ORDER * spots.weights[:1].sum()
+    strong &= spots.strengths >= min(LEAST_STRENGTH, spots.strengths[:1].sum())
+    strong = np.flatnonzero(strong)
     first = strong[np.argsort(spots.frequencies[strong], kind="stable")[:1]]
     strength = float(spots.strengths[first].sum())
     if strength < LEAST_STRENGTH:
