@@ -89,10 +89,13 @@ class Raw:
     calibration: Calibration = Calibration()
 
 
-def calibration(height: object, width: object, units: object) -> Calibration:
+def calibration(
+    height: object, width: object, units: object, height_units: object = None
+) -> Calibration:
     """A calibration from the metadata of a file; unknown if they state no length of a specimen.
 
-    Lengths under a picometre or over 0.1 µm become px: they are a printer's.
+    Lengths under a picometre or over 0.1 µm become px: they are a printer's. The height may have
+    units of its own; it is converted to those of the width.
 
     Examples
     --------
@@ -102,12 +105,21 @@ def calibration(height: object, width: object, units: object) -> Calibration:
     Calibration(height=1.0, width=1.0, units='px')
     >>> calibration(0.2, 0.2, "angstrom").units
     'Å'
+    >>> calibration(2e-5, 0.02, "nm", "µm")
+    Calibration(height=0.02, width=0.02, units='nm')
     """
-    unit = _UNIT_OF.get(str(units).strip())
+    unit, other = (
+        _UNIT_OF.get(str(name).strip())
+        for name in (units, units if height_units is None else height_units)
+    )
     try:
         sizes = [float(size) for size in (height, width)]  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return Calibration()
+    if unit != other:
+        if unit is None or other is None:
+            return Calibration()
+        sizes[0] = float(f"{sizes[0] * _NM[other] / _NM[unit]:.12g}")
     if unit is None or not all(1e-3 < size * _NM[unit] < WIDEST_NM for size in sizes):
         return Calibration()
     if unit in ("pm", "Å", "nm"):
@@ -227,7 +239,25 @@ def _hdf5(path: Path, part: str | None) -> Raw:
 
     with h5py.File(path, "r") as file:
         file.visititems(collect)
-        return _raw_array(np.asarray(_select(images, part, "data set")))
+        chosen = _select(images, part, "data set")
+        raw = _raw_array(np.asarray(chosen))
+        # HyperSpy keeps each axis in a group beside the data.
+        axes = [chosen.parent.get(f"axis-{chosen.ndim - n}") for n in (2, 1)]
+        if raw.coloured or None in axes:
+            return raw
+        row, col = (dict(axis.attrs) for axis in axes)
+        return Raw(raw.values, False, _calibration_of_axes(row, col))
+
+
+def _calibration_of_axes(row: dict[str, Any], col: dict[str, Any]) -> Calibration:
+    """The calibration of two axes of HyperSpy, whose units may be missing."""
+    return calibration(row.get("scale"), col.get("scale"), col.get("units"), row.get("units", ""))
+
+
+def _npz(path: Path, part: str | None) -> Raw:
+    with np.load(path, allow_pickle=False) as arrays:
+        images = {name: arrays[name] for name in arrays.files}
+    return _raw_array(_select({k: v for k, v in images.items() if v.ndim >= 2}, part, "array"))
 
 
 def _raw_array(values: Values) -> Raw:
@@ -263,9 +293,7 @@ def _microscopy(path: Path, part: str | None) -> Raw:
     signal = _select(dict(zip(names, images, strict=True)), part, "signal")
     row, col = signal["axes"][-2:]
     values = np.array(signal["data"])  # a copy, because it may be a memory map of the file
-    if row["units"] != col["units"]:
-        return Raw(values, False)
-    return Raw(values, False, calibration(row["scale"], col["scale"], col["units"]))
+    return Raw(values, False, _calibration_of_axes(row, col))
 
 
 def _select(items: dict[Any, Any], part: str | None, kind: str) -> Any:
@@ -289,6 +317,7 @@ _READERS: dict[str, Reader] = {
     **dict.fromkeys((".tif", ".tiff"), _tiff),
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp"), _picture),
     ".npy": lambda path, _: _raw_array(np.asarray(np.load(path, allow_pickle=False))),
+    ".npz": _npz,
     **dict.fromkeys((".h5", ".hdf5"), _hdf5),
     **dict.fromkeys(MICROSCOPY, _microscopy),
 }

@@ -29,7 +29,7 @@ def read_image(
 ) -> xr.DataArray:
     """Read one image with its calibration.
 
-    TIFF, PNG, JPEG, BMP, NPY, HDF5, and with the extra ``microscopy`` what RosettaSciIO reads:
+    TIFF, PNG, JPEG, BMP, NPY, NPZ, HDF5, and with the extra ``microscopy`` what RosettaSciIO reads:
     dm3, dm4, emd, ser, mrc, and more. Grey values keep the real dtype of the file. A colour picture
     is read if its colours are equal; alpha is dropped.
 
@@ -51,13 +51,14 @@ def read_image(
         (row, col), as :func:`labelled_image` returns it. The calibration of the file is used only
         if it states a unit and pixels of less than 0.1 µm: 72 pixels per inch are a printer's.
         attrs also hold ``saturated_fraction``, the share of pixels at the image's highest value,
-        and ``missing_fraction``, the share that is NaN, as where an image was shifted or rotated.
+        and ``missing_fraction``, the share that is NaN, as where an image was shifted or rotated;
+        infinite values are read as NaN.
 
     Raises
     ------
     RequestError
         If the file does not exist or cannot be read, holds a stack and ``frame`` is missing, is
-        coloured, or its values are complex, infinite, all NaN or missing.
+        coloured, or its values are complex, or all missing.
 
     Examples
     --------
@@ -215,7 +216,7 @@ def _grey(values: Values) -> Values:
 
 
 def _real_values(values: Values) -> Values:
-    """Real numbers in the machine's byte order, none infinite and not all missing."""
+    """Real numbers in the machine's byte order, infinite ones as NaN, and not all missing."""
     if values.dtype.kind not in "buif":
         raise RequestError(
             "grey values must be real numbers", came=values.dtype, allowed="integers or floats"
@@ -224,15 +225,8 @@ def _real_values(values: Values) -> Values:
         return values.astype(np.uint8)
     if values.dtype == np.float16:
         return values.astype(np.float32)
-    if np.isinf(values).any():
-        came = f"{int(np.isinf(values).sum())} of {values.size}"
-        hint = "np.where(np.isinf(image), np.nan, image) in Python"
-        raise RequestError(
-            "pixels are infinite",
-            came=came,
-            allowed="finite numbers, or NaN where a pixel is missing",
-            hint=hint,
-        )
+    if values.dtype.kind == "f":
+        values = np.where(np.isinf(values), np.nan, values)
     if np.isnan(values).all():
         raise RequestError("every pixel is NaN", came=f"{values.size} pixels", allowed="an image")
     return values.astype(values.dtype.newbyteorder("="), copy=False)

@@ -92,6 +92,15 @@ frame_option = click.option(
 part_option = click.option("--part", help="Which data set of a file that holds several.")
 
 
+def _check_table(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None:
+        if path.is_dir():
+            hint = str(path / "atoms.csv")
+            raise RequestError(f"{path} is a folder", allowed="a file", hint=hint)
+        check_parent(path)
+    return path
+
+
 @click.command(
     epilog=ui.example(
         "latticescape measure re05.tif --species Mo,Re --out observed.zarr --atoms atoms.csv",
@@ -112,7 +121,12 @@ part_option = click.option("--part", help="Which data set of a file that holds s
     help="Names from the darkest to the brightest species, such as Mo,Re.",
 )
 @ui.new_store_option("the counts")
-@click.option("--atoms", type=ui.PATH, help="A new CSV file for positions and species.")
+@click.option(
+    "--atoms",
+    type=ui.PATH,
+    callback=_check_table,
+    help="A new CSV file for positions, species and sites.",
+)
 @ui.picture_option
 @frame_option
 @part_option
@@ -140,24 +154,20 @@ def measure(
     from latticescape.analysis.images.measurement import measure as measure_image
     from latticescape.analysis.images.reading import image_paths, read_image
 
-    if atoms is not None:
-        if atoms.is_dir():
-            raise RequestError(
-                f"{atoms} is a folder", allowed="a file", hint=str(atoms / "atoms.csv")
-            )
-        check_parent(atoms)
     paths = image_paths(images)
     image_of, atoms_of, errors = {}, {}, []
     with ImageProgress("images", shown=not quiet) as bar:
         for path in bar.each(paths):
-            image = read_image(path, **which)
             try:
+                image = read_image(path, **which)
                 atoms_of[str(image.name)] = measure_image(image, lattice, species.split(","))
                 image_of[str(image.name)] = image
             except RequestError as error:
                 errors.append(error.within(str(path)))
     if not atoms_of:
-        raise errors[0]
+        for failure in errors[:-1]:
+            click.echo(f"Error: {failure}", err=True)
+        raise errors[-1]
     observed = count_measured(atoms_of)
     for name, image in image_of.items():
         pictures = [

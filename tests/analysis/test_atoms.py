@@ -24,10 +24,12 @@ from latticescape.analysis.images.atoms.pixels import (
     error_inflation,
     estimate_noise,
     fit_noise,
+    flat_areas,
     mask_hot_pixels,
     prepare_frame,
 )
 from latticescape.analysis.images.synthetic import draw_image
+from latticescape.physics import honeycomb
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
@@ -165,6 +167,49 @@ def test_missing_pixels_and_dead_ones_are_left_out() -> None:
     assert distance.max() < 1.0
     well_inside = ((measured > 104) & (measured < 136)).all(axis=1)
     assert not well_inside.any()
+
+
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_margins_and_bars_are_left_out(grey: int) -> None:
+    true = SMALL.places
+    image = np.full((400, 400), grey, np.uint8)
+    image[60:316, 100:356] = np.clip(SMALL.image.values, 0, 250)
+    image[280:300, 120:200] = grey
+    measured = find_atoms(image)
+    whole = ((true > 8) & (true < 247)).all(axis=1)
+    hidden = ((true > (205, 5)) & (true < (255, 115))).all(axis=1)
+    distances, _ = cKDTree(places(measured) - (60, 100)).query(true[whole & ~hidden])
+    assert distances.max() < 1
+    assert measured.sizes["atom"] <= len(true)
+    assert measured.attrs["flat"] == pytest.approx(1 - (256**2 - 1600) / 400**2, abs=0.04)
+
+
+def test_clipped_black_between_rare_counts_is_no_margin() -> None:
+    rare = np.random.default_rng(1).poisson(0.05, (256, 256))
+    assert not flat_areas(rare, np.isfinite(rare)).any()
+
+
+def test_hot_pixels_of_all_heights_are_left_out() -> None:
+    image = SMALL.image.values.astype(float)
+    rng = np.random.default_rng(1)
+    hot = rng.random(image.shape) < 0.001
+    image[hot] = image.max() * rng.uniform(0.5, 5, hot.sum())
+    measured = find_atoms(image)
+    assert score(SMALL, places(measured), errors(measured)).recall == 1
+    assert measured.attrs["hot"] == pytest.approx(hot.mean(), rel=0.2)
+
+
+def test_a_honeycomb_is_found_at_low_dose() -> None:
+    """White noise as high as the atoms: the highest weights of the spectrum are noise."""
+    true = 18.0 * honeycomb(12).positions[:, ::-1]
+    true = true[((true > 0) & (true < 319)).all(axis=1)]
+    places_of = np.stack(np.mgrid[:320, :320], axis=-1)
+    image = sum(np.exp(-((places_of - r) ** 2).sum(axis=-1) / 50) for r in true)
+    image = image + np.random.default_rng(0).normal(0, 1.0, image.shape)
+    measured = find_atoms(image)
+    inner = ((true > 6) & (true < 313)).all(axis=1)
+    assert (cKDTree(places(measured)).query(true[inner])[0] < 5).mean() >= 0.95
+    assert (cKDTree(true).query(places(measured))[0] < 6).mean() >= 0.95
 
 
 def test_saturated_peaks_are_measured_by_their_flanks() -> None:

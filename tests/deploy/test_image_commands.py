@@ -107,13 +107,18 @@ def test_one_image_that_fails_does_not_take_the_others_with_it(
     crystals: Path, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "noise.npy", np.random.default_rng(1).normal(100, 10, (128, 128)))
+    (tmp_path / "broken.tif").write_bytes(b"II*")
+    colours = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(colours).save(tmp_path / "colour.png")
+    bad = [tmp_path / name for name in ("broken.tif", "colour.png", "noise.npy", "gone.tif")]
     result = latticescape(
-        "measure", crystals / "straight.tif", tmp_path / "noise.npy",
+        "measure", *bad, crystals / "straight.tif",
         "--species", "Mo,Re", "--out", tmp_path / "o.zarr", "--json",
     )  # fmt: skip
     assert result.exit_code == 1
     assert json.loads(result.stdout)["images"] == ["straight"]
-    assert "noise.npy" in result.stderr
+    assert all(str(path) in result.stderr for path in bad)
+    assert result.stderr.count("Error: ") == len(bad)
     assert stored_counts([tmp_path / "o.zarr"])["image"].values.tolist() == ["straight"]
 
 

@@ -59,10 +59,13 @@ MOST_PEAKS = 4.0
 # Candidates need only this share of the signal-to-noise ratio, as their filter is not optimal yet.
 CANDIDATES = 0.8
 
-# At low dose fainter peaks count, as most of them are atoms of a lattice: down to this many standard
-# errors, and so far below those of the typical peak that few atoms are missed.
+# At low dose fainter peaks count, as most of them are atoms of a lattice: down to this many
+# standard errors, and so far below those of the typical peak that few atoms are missed.
 LEAST_SNR = 3.0
 BELOW_TYPICAL = 2.5
+
+# There, peaks wider by this factor are tried too, as the spot may be of second order.
+WIDER = 1.7
 
 # Two peaks closer than this many standard deviations are merged. A peak added from the residual is
 # farther than the second number from the others, whose skirts may fit imperfectly.
@@ -222,23 +225,26 @@ def filter_response(values: Floats, variance: Floats, sigma: float) -> Floats:
 def _candidates(frame: Frame, period: float, snr: float, periodic: bool) -> tuple[Fit, float]:
     """Maxima of the filtered image as the first state of the fit, and the least ratio of height
     and standard error at this dose."""
-    sigma = WIDTH * period
     noise = estimate_noise(frame.values, frame.usable)
     variance = noise.variance(ndimage.gaussian_filter(frame.values, 1.0))
-    least = CANDIDATES * (min(snr, LEAST_SNR) if periodic else snr)
-    most = _most_peaks(frame, period)
-    places, strengths, response = find_peaks(frame.values, variance, FILTER * sigma, least, most)
-    if periodic and len(places):
-        # As many peaks as a triangular lattice with these planes has sites.
-        sites = strengths[: max(FEWEST, int(frame.usable.sum() * np.sqrt(0.75) / period**2))]
-        typical = float(np.median(sites)) / CANDIDATES
-        snr = float(np.clip(typical - BELOW_TYPICAL, min(snr, LEAST_SNR), snr))
-    least = CANDIDATES * snr
-    places, strengths = places[strengths >= least], strengths[strengths >= least]
+    most, lowest = _most_peaks(frame, period), min(snr, LEAST_SNR) if periodic else snr
+    # As many peaks as a triangular lattice with these planes has sites are typical.
+    sites = max(FEWEST, int(frame.usable.sum() * np.sqrt(0.75) / period**2))
+    typical, least = 0.0, snr
+    for sigma in (WIDTH * period, WIDER * WIDTH * period):
+        found = find_peaks(frame.values, variance, FILTER * sigma, CANDIDATES * lowest, most)
+        strength = float(np.median(found[1][:sites])) / CANDIDATES if len(found[1]) else 0.0
+        if typical == 0 or strength > typical:
+            width, (places, strengths, response), typical = sigma, found, strength
+        if typical - BELOW_TYPICAL >= snr or not periodic:
+            break
+        least = float(np.clip(typical - BELOW_TYPICAL, lowest, snr))
+    sigma, snr = width, least
+    places, strengths = (part[strengths >= CANDIDATES * snr] for part in (places, strengths))
     if len(places) < FEWEST:
         problem = (
             f"no lattice found: the strongest peak is {response.max():.1f} times the noise, and "
-            f"{len(places)} peaks exceed {least:g} times the noise"
+            f"{len(places)} peaks exceed {CANDIDATES * snr:g} times the noise"
         )
         raise RequestError(problem, allowed=f"at least {FEWEST}")
     places = places[strengths > FAINTEST * np.median(strengths)]

@@ -198,9 +198,7 @@ def mask_hot_pixels(frame: Frame) -> Frame:
     hot &= values - mean > SHARP * (highest - mean)
     filled = np.where(hot, mean, values)
     usable = frame.usable & ~hot
-    return replace(
-        frame, values=np.ascontiguousarray(filled), usable=usable, hot=float(hot.mean())
-    )
+    return replace(frame, values=np.ascontiguousarray(filled), usable=usable, hot=float(hot.mean()))
 
 
 def _check_share(good: Mask, fault: str) -> None:

@@ -171,9 +171,9 @@ def _vertex(logs: Floats, peak: tuple[int, int]) -> tuple[Floats, Floats]:
 # frequencies (cycles per px) from its pixels.
 NEAREST_BIN, HIGHEST_FREQUENCY = 3.5, 0.45
 
-# Noise is estimated from the lowest quarter of the power in rings of a quarter octave, and, where the
-# spectrum may fall steeply as that of blurred noise does, in rings of one bin.
-QUARTILE, RINGS, NARROW = 0.25, 4, 1.0
+# Noise is estimated from the lowest quarter of the power in rings of a quarter octave, and, where
+# the spectrum may fall steeply as that of blurred noise does, in rings of one bin.
+QUARTILE, RINGS = 0.25, 4
 
 # A second spot spans a lattice with the strongest one if its weight relative to it, the ratio of
 # their frequencies and the sine of the angle between them lie within these bounds.
@@ -275,7 +275,7 @@ def lattice_spots(values: Floats) -> LatticeSpots:
     octaves = np.maximum(np.log2(np.maximum(bins, 1.0)) * RINGS, 0)
     strengths, local = (
         power.flat[places] / _noise_power(power, bins, rings, bins.flat[places])
-        for rings in (octaves, bins / NARROW)
+        for rings in (octaves, bins)
     )
     weights = weight.flat[places]
     significant = np.minimum(strengths, local) >= LEAST_STRENGTH
