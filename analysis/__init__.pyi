@@ -33,6 +33,8 @@ from .inference.landscapes.sources import combine as combine
 from .inference.landscapes.sources import profile_landscape as profile_landscape
 from .inference.landscapes.sources import slab_landscape as slab_landscape
 from .inference.landscapes.sources import slab_landscapes as slab_landscapes
+from .inference.pseudo_likelihood.guess import Guess as Guess
+from .inference.pseudo_likelihood.guess import guess as guess
 from .inference.refinement.proposal import Proposal as Proposal
 from .inference.refinement.proposal import propose as propose
 from .inference.reweighting.reweighting import reweight as reweight
@@ -54,6 +56,7 @@ __all__ = [
     "Accumulator",
     "Bootstrap",
     "Fit",
+    "Guess",
     "Proposal",
     "arrhenius",
     "assign_species",
@@ -72,6 +75,7 @@ __all__ = [
     "finite_size_scaling",
     "fit",
     "fit_sites",
+    "guess",
     "hop_rates",
     "interpolate",
     "joint_region",

@@ -33,6 +33,8 @@ from .analysis.inference.landscapes.sources import combine as combine
 from .analysis.inference.landscapes.sources import profile_landscape as profile_landscape
 from .analysis.inference.landscapes.sources import slab_landscape as slab_landscape
 from .analysis.inference.landscapes.sources import slab_landscapes as slab_landscapes
+from .analysis.inference.pseudo_likelihood.guess import Guess as Guess
+from .analysis.inference.pseudo_likelihood.guess import guess as guess
 from .analysis.inference.refinement.proposal import Proposal as Proposal
 from .analysis.inference.refinement.proposal import propose as propose
 from .analysis.inference.reweighting.reweighting import reweight as reweight
@@ -141,6 +143,7 @@ __all__ = [
     "Exported",
     "Fit",
     "FunctionKernel",
+    "Guess",
     "IncompleteError",
     "Ising",
     "Label",
@@ -201,6 +204,7 @@ __all__ = [
     "finite_size_scaling",
     "fit",
     "fit_sites",
+    "guess",
     "hcp",
     "honeycomb",
     "hop_rates",

@@ -42,6 +42,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "segment": ("images", "Map the phases of an image by local spectra."),
     },
     "Inference": {
+        "guess": ("guess", "Estimate parameters from counts, before any simulation."),
         "landscape": ("fit", "Compute the statistical distance of a sweep to images."),
         "fit": ("fit", "Estimate model parameters, with errors, from images."),
         "compare": ("compare", "Compare models by S², p-value, BIC and Bayes factor."),

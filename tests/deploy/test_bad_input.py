@@ -682,6 +682,23 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("ising.zarr", "lattice.size", "8", "6"),
     ),
     "no store to compare with": ("landscape no.zarr counts.csv", ("no store at no.zarr",)),
+    "guessing from nothing": ("guess no.csv", ("there is no file no.csv", "counts.csv")),
+    "guessing a model that is not there": (
+        "guess counts.csv --lattice honeycomb --model quartet",
+        ("quartet", "allowed: pair_alloy"),
+    ),
+    "guessing over a file": (
+        "guess counts.csv --out ising.toml",
+        ("ising.toml already exists", "--out another.toml"),
+    ),
+    "guessing into a file as a folder": (
+        "guess counts.csv --out counts.csv/spec.toml",
+        ("counts.csv is not a folder",),
+    ),
+    "guessing a spec that is not there": (
+        "guess counts.csv --spec no.toml",
+        ("no.toml", "No such file"),
+    ),
     "no store to draw": ("map no.zarr energy --out new/e.png", ("no store at no.zarr",)),
     "an unknown cluster": (
         "run ising.toml --store new/s.zarr --cluster lab",

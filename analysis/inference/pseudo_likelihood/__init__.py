@@ -1,0 +1,1 @@
+"""Parameters of models from counts, without a simulation."""
