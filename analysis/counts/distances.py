@@ -61,7 +61,7 @@ def statistical_distance(
     References
     ----------
     Wootters, Phys. Rev. D 23, 357 (1981); Braunstein and Caves, Phys. Rev. Lett. 72, 3439 (1994);
-    Vlcek et al., ACS Nano 11, 10313 (2017).
+    Vlcek et al., ACS Nano 13 (2019), arXiv:1806.07475.
 
     Examples
     --------

@@ -55,7 +55,7 @@ class SegregationSlab(ParametricModel):
 
     References
     ----------
-    Vlcek et al., ACS Nano 11, 10313 (2017).
+    Vlcek et al., ACS Nano 13 (2019), arXiv:1806.07475.
 
     Examples
     --------

@@ -65,7 +65,7 @@ def profile_landscape(
 
     References
     ----------
-    Wootters, Phys. Rev. D 23, 357 (1981); Vlcek et al., ACS Nano 11, 10313 (2017).
+    Wootters, Phys. Rev. D 23, 357 (1981); Vlcek et al., ACS Nano 13 (2019), arXiv:1806.07475.
 
     Examples
     --------
@@ -151,7 +151,8 @@ def combine(
 
     References
     ----------
-    Vlcek et al., ACS Nano 11, 10313 (2017), for S² = c_SO S²_SO + c_SN S²_SN + c_PR S²_PR.
+    Vlcek et al., ACS Nano 13 (2019), arXiv:1806.07475, for S² = c_SO S²_SO + c_SN S²_SN +
+    c_PR S²_PR.
 
     Examples
     --------
@@ -264,7 +265,7 @@ def slab_landscape(
 
     References
     ----------
-    Vlcek et al., ACS Nano 11, 10313 (2017).
+    Vlcek et al., ACS Nano 13 (2019), arXiv:1806.07475.
 
     Examples
     --------
