@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.errors import RequestError
-from latticescape.physics.lattices.geometry import GEOMETRIES, Geometry, shell_steps
+from latticescape.physics.lattices.geometry import Geometry, shell_steps
 from latticescape.physics.lattices.lattice import Lattice
 
 Floats = npt.NDArray[np.float64]
@@ -155,7 +155,8 @@ def stars_of(lattice: Lattice) -> Stars:
     (2, 3)
     """
     k = wave_vectors(lattice)
-    sums = np.stack([_shell_sum(lattice.kind, shell, k) for shell in range(1, STAR_SHELLS + 1)], -1)
+    shells = range(1, STAR_SHELLS + 1)
+    sums = np.stack([_shell_sum(lattice.geometry, shell, k) for shell in shells], -1)
     rows = np.round(sums.reshape(-1, sums.shape[-1]), 9) + 0.0
     _, first, number, members = np.unique(
         rows, axis=0, return_index=True, return_inverse=True, return_counts=True
@@ -195,20 +196,21 @@ def neighbor_waves(lattice: Lattice) -> list[tuple[int, ...]]:
     return [s for s, length in zip(steps, lengths, strict=True) if length < lengths.min() + 1e-9]
 
 
-def name_of(kind: str, k: tuple[Fraction, ...]) -> str:
+def name_of(lattice: Lattice, k: tuple[Fraction, ...]) -> str:
     """A wave vector as text: ``K (1/3, 2/3)``, or only its components.
 
     Examples
     --------
-    >>> name_of("triangular", (Fraction(2, 3), Fraction(1, 3)))
+    >>> from latticescape import square, triangular
+    >>> name_of(triangular(6), (Fraction(2, 3), Fraction(1, 3)))
     'K (1/3, 2/3)'
-    >>> name_of("square", (Fraction(1, 8), Fraction(0)))
+    >>> name_of(square(8), (Fraction(1, 8), Fraction(0)))
     '(0, 1/8)'
     """
-    for letter, special in SPECIAL.get(kind, {}).items():
-        if _same_star(kind, k, special):
+    for letter, special in SPECIAL.get(lattice.kind, {}).items():
+        if _same_star(lattice.geometry, k, special):
             return f"{letter} ({', '.join(map(str, special))})"
-    return f"({', '.join(map(str, min(_equal(kind, k))))})"
+    return f"({', '.join(map(str, min(_equal(lattice.geometry, k))))})"
 
 
 def special_beside(lattice: Lattice, k: tuple[Fraction, ...]) -> str | None:
@@ -216,33 +218,32 @@ def special_beside(lattice: Lattice, k: tuple[Fraction, ...]) -> str | None:
     for letter, special in SPECIAL.get(lattice.kind, {}).items():
         if all((h * lattice.linear_size).denominator == 1 for h in special):
             continue
-        for other in _equal(lattice.kind, k):
+        for other in _equal(lattice.geometry, k):
             away = [abs((a - b + _HALF) % 1 - _HALF) for a, b in zip(other, special, strict=True)]
             if max(away) < Fraction(1, lattice.linear_size):
                 return f"{letter} ({', '.join(map(str, special))})"
     return None
 
 
-def _equal(kind: str, k: tuple[Fraction, ...]) -> list[tuple[Fraction, ...]]:
+def _equal(geometry: Geometry, k: tuple[Fraction, ...]) -> list[tuple[Fraction, ...]]:
     """The star of one wave vector, each h in [0, 1)."""
     size = int(np.lcm.reduce([h.denominator for h in k]))
-    dimension = GEOMETRIES[kind].dimension
-    grid = [tuple(Fraction(h, size) for h in hs) for hs in product(range(size), repeat=dimension)]
-    return [other for other in grid if _same_star(kind, k, other)]
+    steps = product(range(size), repeat=geometry.dimension)
+    grid = [tuple(Fraction(h, size) for h in hs) for hs in steps]
+    return [other for other in grid if _same_star(geometry, k, other)]
 
 
-def _same_star(kind: str, k: tuple[Fraction, ...], other: tuple[Fraction, ...]) -> bool:
+def _same_star(geometry: Geometry, k: tuple[Fraction, ...], other: tuple[Fraction, ...]) -> bool:
     both = np.array([[float(h) for h in k], [float(h) for h in other]])
     return all(
-        abs(np.subtract(*_shell_sum(kind, shell, both))) < 1e-9
+        abs(np.subtract(*_shell_sum(geometry, shell, both))) < 1e-9
         for shell in range(1, STAR_SHELLS + 1)
     )
 
 
-def _shell_sum(kind: str, shell: int, k: Floats) -> Floats:
+def _shell_sum(geometry: Geometry, shell: int, k: Floats) -> Floats:
     """Σ cos(k·r) over the Bravais lattice's shell: cells alone, no basis."""
-    crystal = GEOMETRIES[kind]
-    bravais = Geometry(crystal.cell, ((0.0,) * crystal.dimension,))
+    bravais = Geometry(geometry.cell, ((0.0,) * geometry.dimension,))
     cells = np.array([step.cells for step in shell_steps(bravais, shell)[0]], float)
     total: Floats = np.cos(2 * np.pi * (k @ cells.T)).sum(axis=-1)
     return total

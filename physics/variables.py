@@ -154,6 +154,15 @@ BIT_PLANES = Variable(
     "bit r is replica r; the binary digits of the species' numbers, the lowest first",
 )
 
+# The variable ``composition`` of more than two species; without ``sublattice`` if all sites hold
+# the same species.
+COMPOSITION_BY_SPECIES = Variable(
+    "composition",
+    ("sublattice", "species"),
+    long_name="realised fraction of each species of its sublattice",
+    formula="NaN for a species that the sublattice does not hold",
+)
+
 # What a sweep stores in addition, by the words of ``keep``.
 KEPT = {
     SAMPLES: (

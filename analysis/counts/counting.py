@@ -99,7 +99,9 @@ def observed_counts(
     -------
     Dataset
         ``counts`` (image, configuration), ``n`` (image): neighbourhoods counted, and
-        ``composition`` (image): measured fraction of species-1 centres. From images also the
+        ``composition`` (image): measured fraction of species-1 centres; of more species (image,
+        species), and of sublattices with species of their own (image, sublattice, species): the
+        fraction of each among the centres of its sublattice. From images also the
         variables and attrs of :func:`count_measured`, and from tables of atoms those that need no
         probabilities.
 
@@ -392,7 +394,7 @@ def counts_dataset(counts: dict[str, Integers], classes: Classes) -> xr.Dataset:
         if row.sum() == 0:
             raise RequestError(f"the image {image} has no counts", hint="leave it out")
     n = table.sum(axis=1)
-    composition = table @ np.minimum(classes.centre, 1) / n
+    composition, held = _composition(table, classes)
     along = {
         name: ("configuration", values, {"long_name": long_name})
         for name, (values, long_name) in classes.descriptors.items()
@@ -403,16 +405,37 @@ def counts_dataset(counts: dict[str, Integers], classes: Classes) -> xr.Dataset:
                 "counts": (("image", "configuration"), table, "observed configurations", "count"),
                 "n": ("image", n, "neighbourhoods counted", "count"),
                 "composition": (
-                    "image",
+                    ("image", *held),
                     composition,
-                    "measured fraction of species-1 centres",
+                    f"measured fraction of {'the' if held else 'species-1'} centres",
                     "1",
                 ),
             }
         ),
-        coords={"image": list(counts), "configuration": np.arange(len(classes)), **along},
+        coords={"image": list(counts), "configuration": np.arange(len(classes)), **along, **held},
         attrs=class_attrs(classes),
     )
+
+
+def _composition(table: Integers, classes: Classes) -> tuple[Any, dict[str, list[str]]]:
+    """The fractions of centres in each image, and the dimensions besides the image."""
+    alike = isinstance(classes, Configurations) or len(set(classes.species)) == 1
+    if isinstance(classes, Configurations) or (alike and len(classes.species[0]) == 2):
+        return table @ classes.centre / table.sum(axis=1), {}
+    seen = classes.centres_in(table)
+    of_sublattice = dict(zip(classes.geometry.names, classes.species, strict=True))
+    species = list(dict.fromkeys(name for own in of_sublattice.values() for name in own))
+    if alike:
+        one = seen.sum(axis=1)
+        return one / one.sum(axis=-1, keepdims=True), {"species": species}
+    shares = np.full((len(table), len(of_sublattice), len(species)), np.nan)
+    for row, own in enumerate(of_sublattice.values()):
+        known = seen[:, row, : len(own)]
+        total = known.sum(axis=-1, keepdims=True)
+        shares[:, row, [species.index(name) for name in own]] = np.divide(
+            known, total, where=total > 0, out=np.full(known.shape, np.nan)
+        )
+    return shares, {"sublattice": list(of_sublattice), "species": species}
 
 
 def count_lattices(species: npt.NDArray[np.integer], lattice: Lattice) -> xr.Dataset:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,6 @@ import xarray as xr
 from numpy.polynomial import Polynomial
 
 from latticescape.analysis.phases.curves import (
-    ISING,
     Curve,
     PolynomialFit,
     Sizes,
@@ -23,10 +22,9 @@ from latticescape.analysis.phases.curves import (
     fit_polynomial,
     jackknifed,
     lattice_of,
+    usual_exponents,
 )
 from latticescape.physics.errors import RequestError
-from latticescape.physics.lattices.geometry import GEOMETRIES
-from latticescape.physics.lattices.lattice import Lattice
 
 Floats = npt.NDArray[np.float64]
 Window = tuple[float, float]
@@ -179,7 +177,7 @@ def finite_size_scaling(
             slopes = [curve.deriv()(T) for curve in pair.polynomials(values, BINDER)]
             order = [curve(T) for curve in pair.polynomials(values, "magnetization_abs")]
             squared = [curve(T) for curve in pair.polynomials(values, "order_squared")]
-            dimension = GEOMETRIES[pair.small.lattice.kind].dimension
+            dimension = pair.small.lattice.geometry.dimension
             rows.append(
                 (
                     float(np.log(slopes[1] / slopes[0]) / ratio),
@@ -321,9 +319,9 @@ def family_of(sweeps: Sizes, nu: float | None, omega: float | None) -> Family:
     """
     datasets = by_size(sweeps)
     first = next(iter(datasets.values()))
-    kind = lattice_of(first).kind
-    curves = [curve_of(ds, Lattice(kind, size)) for size, ds in datasets.items()]
-    usual = ISING[GEOMETRIES[kind].dimension]
+    lattice = lattice_of(first)
+    curves = [curve_of(ds, replace(lattice, size=size)) for size, ds in datasets.items()]
+    usual = usual_exponents(lattice)
     universal = Universality(
         usual.nu if nu is None else nu, usual.omega if omega is None else omega
     )

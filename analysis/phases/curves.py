@@ -18,9 +18,12 @@ from numpy.polynomial import Polynomial
 from scipy.stats import chi2
 
 from latticescape.analysis.checks import check_has, listed
+from latticescape.analysis.counts.classes import classes_of
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.observables import estimates
+from latticescape.physics.lattices.geometry import GEOMETRIES
 from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.lattices.site_classes import SiteClasses
 from latticescape.physics.registry import lattice_of as lattice_of_table
 
 Floats = npt.NDArray[np.float64]
@@ -49,7 +52,12 @@ def lattice_of(ds: xr.Dataset) -> Lattice:
         problem = "the Dataset has no lattice, or no lattice size, in its attributes"
         allowed, hint = "a sweep of a lattice model", 'open_sweep("runs/ising.zarr")'
         raise RequestError(problem, came=listed(ds.attrs), allowed=allowed, hint=hint)
-    return Lattice(str(ds.attrs["lattice"]), int(size))
+    kind = str(ds.attrs["lattice"])
+    own = None
+    if kind not in GEOMETRIES:
+        classes = classes_of(ds)
+        own = classes.geometry if isinstance(classes, SiteClasses) else None
+    return Lattice(kind, int(size), crystal=own)
 
 
 def by_size(sweeps: Sizes, least: int = 2) -> dict[int, xr.Dataset]:
@@ -287,6 +295,26 @@ class Universality:
 
 
 ISING = {2: Universality(1.0, 1.75), 3: Universality(0.629971, 0.82966)}
+
+
+def usual_exponents(lattice: Lattice) -> Universality:
+    """The exponents of the Ising model in the dimension of a lattice.
+
+    Raises
+    ------
+    RequestError
+        If it has one dimension, in which no model with short interactions orders.
+    """
+    dimension = lattice.geometry.dimension
+    if dimension not in ISING:
+        raise RequestError(
+            "a chain with short-range interactions has no order above T = 0",
+            came=f"a lattice in {dimension} dimension",
+            allowed="a lattice in two or three dimensions",
+            hint='kind = "square" in [lattice]',
+        )
+    return ISING[dimension]
+
 
 # Subleading corrections change the effective exponent over a finite range of sizes: the exponent is
 # varied by this fraction.

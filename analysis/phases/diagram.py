@@ -11,13 +11,14 @@ import xarray as xr
 from latticescape.analysis.checks import listed
 from latticescape.analysis.phases.crossings import binder_crossing
 from latticescape.analysis.phases.curves import curve_of, jackknife_error, lattice_of
-from latticescape.analysis.phases.ordering import ordering, waves_of
+from latticescape.analysis.phases.ordering import ordering, species_of_sites, waves_of
 from latticescape.analysis.phases.ridges import RIDGES, ridge, ridges
 from latticescape.analysis.phases.runs import (
-    ACROSS,
     BySize,
     ParameterValues,
     Runs,
+    is_across,
+    is_field,
     parameter_values,
     runs_of,
 )
@@ -47,7 +48,7 @@ def phase_diagram(
     draws: int = DRAWS,
     seed: int = 1,
 ) -> xr.Dataset:
-    """Find where a model orders over (T, H) or (T, x), with two kinds of error.
+    """Find where a model orders over temperature and field or composition, with two kinds of error.
 
     No ordering pattern is assumed. Alloys and antiferromagnets are ordered where their final
     configurations have long-range structure-factor peaks (:func:`ordering`); for a ferromagnet
@@ -58,15 +59,15 @@ def phase_diagram(
     Parameters
     ----------
     source
-        A ``Sweep`` with an axis T, and optionally one of H or x, which is simulated in this process
-        and keeps its spins; the Dataset of one (``open_sweep``); or Datasets of several sizes. If a
-        Dataset of one size kept no spins, a ferromagnet's boundary is the ridge of its
-        susceptibility.
+        A ``Sweep`` with an axis T, and optionally one of a field (H, D, dmu, ``mu_Pd``) or a
+        composition (x, ``x_Pd``), which is simulated in this process and keeps its spins; the
+        Dataset of one (``open_sweep``); or Datasets of several sizes. If a Dataset of one size kept
+        no spins, a ferromagnet's boundary is the ridge of its susceptibility.
     at
         Values of the model's other parameters: a mapping from names to values (or to
         (value, standard error)), a ``Fit``, or an ArviZ ``InferenceData``. Fitted energies of an
         alloy are in units of k_B T0, so T of the diagram is T/T0 and the images are at T = 1.
-        Values of parameters that are axes of the diagram (T, H, x) are only marked: ``place_T``.
+        Values of parameters that are axes of the diagram (T, H, x, …) are only marked: ``place_T``.
     sizes
         Smaller lattices to simulate in addition to the sweep's own; by default a quarter and a half
         of its size, for free spins at H = 0. Temperatures close to the crossing are then simulated
@@ -79,16 +80,16 @@ def phase_diagram(
     Returns
     -------
     Dataset
-        - Over H or x (scalars without such an axis): ``boundary``, the highest temperature with
-          order, NaN without order; ``boundary_se``, its Monte Carlo standard error;
-          ``boundary_parameter_se``, the spread due to the fit's uncertainty, Monte Carlo variance
-          subtracted (NaN if ``at`` has no errors, or if half of the draws have no boundary in the
+        - Over the field or composition (scalars without such an axis): ``boundary``, the highest
+          temperature with order, NaN without order; ``boundary_se``, its Monte Carlo standard
+          error; ``boundary_parameter_se``, the spread due to the fit's uncertainty, Monte Carlo
+          variance subtracted (NaN if ``at`` has no errors, or if half of the draws have none in the
           range); ``boundary_share``, the share of draws with a boundary in the range;
           ``boundary_finite_size_se``, the uncertainty due to the lattice size;
           ``boundary_method``; ``boundary_draws`` (draw, …). Likewise ``susceptibility_abs_ridge``
           and ``heat_capacity_ridge``.
-        - Over T and H or x: the sweep's averages, and the variables of :func:`ordering` if spins
-          were kept.
+        - Over T and the field or composition: the sweep's averages, and the variables of
+          :func:`ordering` if spins were kept.
         - Over ``draw``: the drawn parameters, ``draw_w1``, ….
 
     Raises
@@ -161,7 +162,7 @@ def _lines(
     """Return the largest size's Dataset at these parameters, and its boundary and ridges."""
     sweeps = runs.at(values)
     largest = list(sweeps.values())[-1]
-    across = [name for name in ACROSS if name in largest.dims]
+    across = [str(name) for name in largest["energy"].dims if is_across(str(name))]
     boundaries = []
     for place in largest[across[0]].values if across else (np.nan,):
         # The lines of temperatures at this place, of the sizes that were computed there.
@@ -200,7 +201,8 @@ def _lines(
 
 def _boundary(runs: Runs, line: BySize, values: Mapping[str, float], refine: bool) -> Boundary:
     largest = list(line.values())[-1]
-    free = "composition" not in largest and float(largest.coords.get("H", 0.0)) == 0
+    fields = [float(c) for name, c in largest.coords.items() if not c.dims and is_field(str(name))]
+    free = "composition" not in largest and not any(fields)
     if free and len(line) > 1:
         try:
             coarse = _by_crossing(line)
@@ -217,7 +219,7 @@ def _boundary(runs: Runs, line: BySize, values: Mapping[str, float], refine: boo
 def _by_crossing(line: BySize) -> Boundary:
     """Return the Binder crossing of several sizes."""
     crossing = binder_crossing(
-        {size: ds.squeeze("H") if "H" in ds.dims else ds for size, ds in line.items()}
+        {size: ds.squeeze([d for d in ds.dims if is_field(str(d))]) for size, ds in line.items()}
     )
     return Boundary(
         CROSSING,
@@ -233,8 +235,9 @@ def _by_ratio(line: xr.Dataset) -> Boundary:
     table = line.sortby("T")
     if "done" in table:
         table = table.isel(T=table["done"].values.astype(bool))
-    T = table["T"].values.astype(float)
-    points = [waves_of(words, lattice) for words in table["spins"].transpose("T", "site").values]
+    T, held = table["T"].values.astype(float), species_of_sites(line)
+    spins = table["spins"].transpose("T", ..., "site").values
+    points = [waves_of(words, lattice, held) for words in spins]
     peaks = [point.peaks(1) for point in points]
     ordered = [
         bool(peak) and point.ratios(peak[0])[0] > point.threshold

@@ -1,6 +1,6 @@
 """Detection of ordering patterns from structure-factor peaks of the final configurations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -11,9 +11,11 @@ import numpy.typing as npt
 import xarray as xr
 
 from latticescape.analysis.checks import check_has
+from latticescape.analysis.counts.classes import classes_of
 from latticescape.analysis.phases.curves import axes_of, jackknife_error, lattice_of
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.lattices.site_classes import SiteClasses
 from latticescape.physics.structure_factor import (
     Stars,
     name_of,
@@ -22,7 +24,7 @@ from latticescape.physics.structure_factor import (
     stars_of,
     structure_factor,
 )
-from latticescape.physics.variables import SPINS, unpack_replicas
+from latticescape.physics.variables import SPINS, unpack_species
 
 Floats = npt.NDArray[np.float64]
 
@@ -96,16 +98,19 @@ def ordering(ds: xr.Dataset, *, peaks: int = PEAKS) -> xr.Dataset:
     >>> str(order.wave_vector.sel(T=0.4, peak=0).values), order.ordered.values.tolist()
     ('K (1/3, 2/3)', [False, False, False, True])
     """
-    check_spins(ds, two=True)
+    check_spins(ds)
     lattice, axes = lattice_of(ds), axes_of(ds)
-    words = ds["spins"].transpose(*axes, "site").values
-    done = ds["done"].values if "done" in ds else np.ones(words.shape[:-1], bool)
+    held = species_of_sites(ds)
+    words = ds["spins"].transpose(*axes, ..., "site").values
+    shape = words.shape[: len(axes)]
+    done = ds["done"].values if "done" in ds else np.ones(shape, bool)
     rows = [
-        _peak_table(waves_of(words[place], lattice), peaks) if done[place] else _empty_table(peaks)
-        for place in np.ndindex(words.shape[:-1])
+        _peak_table(waves_of(words[place], lattice, held), peaks)
+        if done[place]
+        else _empty_table(peaks)
+        for place in np.ndindex(shape)
     ]
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    shape = words.shape[:-1]
     variables = {
         name: (
             (*axes, "peak")[: len(shape) + values.ndim - 1],
@@ -200,7 +205,7 @@ class Waves:
     @property
     def threshold(self) -> float:
         """The ξ/L above which order is long-ranged."""
-        return LONG_RANGE_RATIO[self.lattice.geometry.dimension]
+        return LONG_RANGE_RATIO.get(self.lattice.geometry.dimension, np.inf)
 
     def ratios(self, star: int) -> Floats:
         """Return ξ/L of a star from all replicas, then with each left out, (1 + replicas,)."""
@@ -222,13 +227,48 @@ class Waves:
         return length
 
 
-def waves_of(words: npt.NDArray[np.uint64], lattice: Lattice) -> Waves:
-    """Return structure factors of one point from its final spins, (sites,) words of 64 replicas."""
-    spins = 2.0 * unpack_replicas(words) - 1
-    variance = 1 - spins.mean(axis=1) ** 2
-    # The mean of all replicas is subtracted: the magnetization due to a field or a composition is
-    # no order.
-    S = structure_factor(spins - spins.mean(), lattice)
+def species_of_sites(ds: xr.Dataset) -> tuple[tuple[str, ...], ...]:
+    """The species that each site of the basis may hold; of two that have no names, of each."""
+    classes = classes_of(ds)
+    if isinstance(classes, SiteClasses):
+        return classes.species
+    return (("0", "1"),) * lattice_of(ds).geometry.sublattices
+
+
+def waves_of(
+    words: npt.NDArray[np.uint64],
+    lattice: Lattice,
+    held: Sequence[tuple[str, ...]] = (("0", "1"),),
+) -> Waves:
+    """Return structure factors of one point from its final spins.
+
+    A site of q species has a vector σ of length 1, the corner of its species of a simplex in q − 1
+    dimensions: ±1 of two. S is the sum over its components; species are treated alike.
+
+    Parameters
+    ----------
+    words
+        (sites,) words of 64 replicas; (bits, sites) of more than two species.
+    lattice
+        The lattice.
+    held
+        The species that each site of the basis may hold; of one, for all.
+    """
+    species, basis = unpack_species(np.atleast_2d(words)), lattice.geometry.sublattices
+    names = [held[site % len(held)] for site in range(basis)]
+    vectors = np.zeros((max(len(_corners(len(own))) for own in names), *species.shape))
+    variance = np.zeros(len(species))
+    for several in dict.fromkeys(names):
+        if len(several) == 1:
+            continue
+        sites = np.flatnonzero([names[site % basis] == several for site in range(lattice.sites)])
+        own = _corners(len(several))[:, species[:, sites]]
+        # The mean of all replicas is subtracted, from sites with the same species: the
+        # magnetization due to a field or a composition is no order.
+        vectors[: len(own), :, sites] = own - own.mean(axis=(1, 2), keepdims=True)
+        moment = (own.mean(axis=2) ** 2).sum(axis=0)
+        variance += len(sites) / lattice.sites * (1 - moment)
+    S = np.sum([structure_factor(component, lattice) for component in vectors], axis=0)
     stars = stars_of(lattice)
     # The mean of S over the neighbours of each wave that are neither in its star nor k = 0.
     axes = tuple(range(1, S.ndim))
@@ -245,13 +285,21 @@ def waves_of(words: npt.NDArray[np.uint64], lattice: Lattice) -> Waves:
     return Waves(lattice, stars.mean(S), stars.mean(around), variance)
 
 
+def _corners(species: int) -> Floats:
+    """The vectors of length 1 that stand for the species, (components, species)."""
+    if species == 2:
+        return np.array([[-1.0, 1.0]])
+    corners: Floats = (np.eye(species) - 1 / species) * np.sqrt(species / (species - 1))
+    return corners
+
+
 def _peak_table(waves: Waves, peaks: int) -> dict[str, Any]:
     """Return the row of :func:`ordering` for one point."""
     chosen = waves.peaks(peaks)
     row = _empty_table(peaks)
     for place, star in enumerate(chosen or [waves.strongest]):
         if chosen:
-            row["wave_vector"][place] = name_of(waves.lattice.kind, waves.wave_vector(star))
+            row["wave_vector"][place] = name_of(waves.lattice, waves.wave_vector(star))
         for name, (value, error) in waves.estimates(star).items():
             row[name][place], row[f"{name}_se"][place] = value, error
     row["ordered"] = bool(chosen) and bool(row["correlation_ratio"][0] > waves.threshold)

@@ -1,12 +1,13 @@
 """Ridges: the temperatures at which susceptibility and heat capacity have their maximum."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from numpy.polynomial import Polynomial
 
 from latticescape.analysis.phases.curves import (
-    ISING,
     Curve,
     Sizes,
     axes_of,
@@ -16,10 +17,9 @@ from latticescape.analysis.phases.curves import (
     fit_polynomial,
     jackknife_error,
     lattice_of,
+    usual_exponents,
 )
 from latticescape.physics.errors import RequestError
-from latticescape.physics.lattices.geometry import GEOMETRIES
-from latticescape.physics.lattices.lattice import Lattice
 
 Floats = npt.NDArray[np.float64]
 
@@ -172,17 +172,16 @@ def ridge_scaling(
     """
     datasets = by_size(sweeps)
     first = next(iter(datasets.values()))
-    kind = lattice_of(first).kind
-    rows = []
+    lattice, rows = lattice_of(first), []
     for size, ds in datasets.items():
-        rows.append(ridge(curve_of(ds, Lattice(kind, size)), variable))
+        rows.append(ridge(curve_of(ds, replace(lattice, size=size)), variable))
         if not np.isfinite(rows[-1][0]):
             low, high = float(ds["T"].min()), float(ds["T"].max())
             problem = f"{variable} has no maximum inside the range for L = {size}"
             hint = f"T = {{ start = {low / 2:.4g}, stop = {2 * high:.4g}, num = 21 }}"
             raise RequestError(problem, came=f"T from {low:g} to {high:g}", hint=hint)
     T, T_se, height, height_se = np.array(rows).T
-    sizes, usual = np.array(list(datasets), float), ISING[GEOMETRIES[kind].dimension].nu
+    sizes, usual = np.array(list(datasets), float), usual_exponents(lattice).nu
     critical = extrapolate(T, np.diag(T_se**2), sizes, 1 / (usual if nu is None else nu))
     # A weighted straight line through ln height against ln L.
     x, y = np.log(sizes), np.log(height)

@@ -14,20 +14,22 @@ import xarray as xr
 from scipy.stats import qmc
 
 from latticescape.analysis.checks import check_within, listed
-from latticescape.analysis.phases.curves import ISING, axes_of, by_size
+from latticescape.analysis.phases.curves import axes_of, by_size, usual_exponents
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.kernel import Schedule
-from latticescape.physics.kernels.lattice_kernel import LatticeKernel
+from latticescape.physics.kernels.lattice_kernel import LatticeKernel, LatticeModel
 from latticescape.physics.lattices.lattice import Lattice
-from latticescape.physics.models.model import Model
+from latticescape.physics.lattices.site_classes import USUAL, ClassChoice
 from latticescape.physics.variables import RESTART
 
 Floats = npt.NDArray[np.float64]
 BySize = dict[int, xr.Dataset]
 Axes = Mapping[str, npt.ArrayLike]
 
-# A diagram is drawn over the temperature and one of these axes.
-ACROSS = ("H", "x")
+# A diagram is drawn over the temperature and one axis of these names, or with these starts: fields,
+# chemical potentials and compositions.
+ACROSS = ("H", "D", "x", "dmu")
+ACROSS_STARTS = ("x_", "mu_")
 
 # The variables of a sweep that a diagram reads.
 READ = (
@@ -47,14 +49,37 @@ FINE_TEMPERATURES = 8
 TIMES_SAMPLES = (32, 64)
 
 
+def is_across(name: str) -> bool:
+    """Whether a diagram may be drawn over a parameter, besides T.
+
+    Examples
+    --------
+    >>> [is_across(name) for name in ("H", "x", "mu_Pd", "w1")]
+    [True, True, True, False]
+    """
+    return name in ACROSS or name.startswith(ACROSS_STARTS)
+
+
+def is_field(name: str) -> bool:
+    """Whether a parameter favours one species.
+
+    Examples
+    --------
+    >>> is_field("H"), is_field("mu_Pd"), is_field("x")
+    (True, True, False)
+    """
+    return name in ("H", "dmu") or name.startswith("mu_")
+
+
 def simulate(
     lattice: Lattice,
-    model: Model,
+    model: LatticeModel,
     grid: Axes,
     schedule: Schedule,
     seed: int = 0,
     *,
     keep: tuple[str, ...] = (),
+    classes: ClassChoice = USUAL,
 ) -> xr.Dataset:
     """Simulate every point of a grid in this process, without a store.
 
@@ -69,6 +94,8 @@ def simulate(
         at the point: two lattices, or two draws of a posterior, are independent.
     keep
         Variables to keep in addition to the averages, such as ``("spins",)``.
+    classes
+        Which configurations are counted.
 
     Returns
     -------
@@ -82,7 +109,7 @@ def simulate(
     ('T',)
     """
     axes = {name: np.atleast_1d(np.asarray(v, float)) for name, v in grid.items()}
-    kernel = LatticeKernel(lattice, model, schedule, tuple(axes), keep)
+    kernel = LatticeKernel(lattice, model, schedule, tuple(axes), keep, classes)
     kernel.check(axes)
     places = [dict(zip(axes, map(float, v), strict=True)) for v in product(*axes.values())]
     seeds = []
@@ -120,7 +147,7 @@ class SweepLike(Protocol):
     @property
     def lattice(self) -> Lattice: ...
     @property
-    def model(self) -> Model: ...
+    def model(self) -> LatticeModel: ...
     @property
     def grid(self) -> Mapping[str, Any]: ...
     @property
@@ -164,17 +191,20 @@ class StoredRuns(Runs):
 
     @property
     def parameters(self) -> frozenset[str]:
-        return frozenset(axes_of(self.largest)) - {"T", *ACROSS}
+        return frozenset(axes_of(self.largest)) - set(self.axes)
 
     @property
     def axes(self) -> tuple[str, ...]:
-        return tuple(name for name in axes_of(self.largest) if name in ("T", *ACROSS))
+        return diagram_axes({name: self.largest[name].values for name in axes_of(self.largest)})
 
     def at(self, values: Mapping[str, float]) -> BySize:
         selected = {}
         for size, ds in self.sweeps.items():
-            for name in [name for name in axes_of(ds) if name not in ("T", *ACROSS)]:
+            for name in [name for name in axes_of(ds) if name not in self.axes]:
                 places = ds[name].values
+                if len(places) == 1 and name not in values:
+                    ds = ds.isel({name: 0}, drop=True)
+                    continue
                 _check_value(name, places, values)
                 problem = f"{name} is out of the sweep's range"
                 hint = "phase_diagram(sweep, at=…) of a Sweep: it simulates any values"
@@ -219,18 +249,20 @@ class SimulatedRuns(Runs):
 
     @property
     def _diagram_axes(self) -> dict[str, Floats]:
-        return {name: v for name, v in self._grid.items() if name in ("T", *ACROSS)}
+        return {name: self._grid[name] for name in diagram_axes(self._grid)}
 
     @property
     def _without_field(self) -> dict[str, Floats] | None:
         """The diagram's axes at H = 0; None if the grid has no such point."""
         axes = self._diagram_axes
-        if "H" not in axes:
-            return axes
-        return {**axes, "H": np.zeros(1)} if np.any(axes["H"] == 0) else None
+        fields = [name for name in axes if is_field(name)]
+        without = all(np.any(axes[name] == 0) for name in fields)
+        return {**axes, **dict.fromkeys(fields, np.zeros(1))} if without else None
 
     def at(self, values: Mapping[str, float]) -> BySize:
         for name in set(self._grid) - set(self._diagram_axes):
+            if len(self._grid[name]) == 1:
+                values = {name: float(self._grid[name][0]), **values}
             _check_value(name, self._grid[name], values)
         schedule, axes = self.sweep.schedule, self._without_field
         largest = self._simulated(
@@ -248,7 +280,7 @@ class SimulatedRuns(Runs):
         if axes is None or not self.sizes:
             return None
         largest = self.sweep.lattice
-        reach = 0.8 * largest.linear_size ** (-1 / ISING[largest.geometry.dimension].nu)
+        reach = 0.8 * largest.linear_size ** (-1 / usual_exponents(largest).nu)
         fine = {**axes, "T": T * (1 + np.linspace(-reach, reach, FINE_TEMPERATURES))}
         points = int(np.prod([len(v) for v in self._diagram_axes.values()]))
         times = int(np.clip(2 * points // FINE_TEMPERATURES, *TIMES_SAMPLES))
@@ -264,8 +296,11 @@ class SimulatedRuns(Runs):
         for name in values:
             self.sweep.model.parameter(name)
         model = self.sweep.model.with_parameters(**values)
-        lattice = Lattice(self.sweep.lattice.kind, size)
-        return simulate(lattice, model, axes, schedule, self.sweep.seed, keep=("spins",))
+        lattice = replace(self.sweep.lattice, size=size)
+        classes = getattr(self.sweep, "classes", USUAL)
+        return simulate(
+            lattice, model, axes, schedule, self.sweep.seed, keep=("spins",), classes=classes
+        )
 
 
 def runs_of(source: Any, sizes: Sequence[int] | None) -> Runs:
@@ -280,8 +315,9 @@ def runs_of(source: Any, sizes: Sequence[int] | None) -> Runs:
         return StoredRuns(by_size([source], least=1))
     if isinstance(source, SweepLike):
         size = source.lattice.linear_size
-        free = source.model.move == "single_flip" and not (
-            source.model.fixed_parameters.get("H") or 0
+        fixed = source.model.fixed_parameters
+        free = source.model.move == "single_flip" and not any(
+            map(fixed.get, filter(is_field, fixed))
         )
         halves = tuple(sorted({half for half in (size // 4, size // 2) if free and half >= 4}))
         smaller = halves if sizes is None else sizes
@@ -301,15 +337,35 @@ def runs_of(source: Any, sizes: Sequence[int] | None) -> Runs:
 def _check_value(name: str, places: Floats, values: Mapping[str, float]) -> None:
     if name not in values:
         problem, came = f"a diagram is drawn at one value of {name}", f"{len(places)} values"
-        hint = f'phase_diagram(…, at={{"{name}": {places[0]:g}}})'
-        raise RequestError(problem, came=came, allowed="axes T, and H or x", hint=hint)
+        hint = f'--at {name}={places[0]:g}, in Python at={{"{name}": {places[0]:g}}}'
+        allowed = "axes T, and one field, chemical potential or composition"
+        raise RequestError(problem, came=came, allowed=allowed, hint=hint)
+
+
+def diagram_axes(axes: Mapping[str, npt.NDArray[Any]]) -> tuple[str, ...]:
+    """The axes over which a diagram is drawn: T, and those that it may be drawn over; of several,
+    those with more than one value.
+
+    Examples
+    --------
+    >>> values = np.zeros(3)
+    >>> diagram_axes({"w1": values, "mu_Pd": values, "mu_Ag": values[:1], "T": values})
+    ('mu_Pd', 'T')
+    """
+    across = [name for name in axes if is_across(name)]
+    if len(across) > 1:
+        across = [name for name in across if len(axes[name]) > 1]
+    return tuple(name for name in axes if name == "T" or name in across)
 
 
 def check_axes(axes: Mapping[str, Floats]) -> None:
-    """Refuse a grid with fewer than three temperatures, or with both axes across."""
-    if len(axes.get("T", ())) < 3 or all(name in axes for name in ACROSS):
+    """Refuse a grid with fewer than three temperatures, or with two axes across."""
+    if len(axes.get("T", ())) < 3 or len(diagram_axes(axes)) > 2:
         lengths = ", ".join(f"{name} of {len(values)}" for name, values in axes.items())
-        problem = "a phase diagram needs three or more temperatures T, and at most one of H and x"
+        problem = (
+            "a phase diagram needs three or more temperatures T, and at most one field, chemical "
+            "potential or composition"
+        )
         hint = "T = { start = 1.5, stop = 3.5, num = 41 } in [grid]"
         raise RequestError(problem, came=f"axes {lengths or 'none'}", hint=hint)
 

@@ -30,7 +30,6 @@ from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
 
-ACROSS = ("x", "H")
 ORDER = ("order_parameter", "magnetization_abs")
 RIDGES = {
     "heat_capacity": ("ridge of the heat capacity", IMAGES[4]),
@@ -75,7 +74,7 @@ def phase_diagram_map(diagram: xr.Dataset) -> Picture:
         came, hint = listed(diagram.data_vars), 'phase_diagram(open_sweep("runs/alloy.zarr"))'
         allowed = "boundary, and order_parameter or magnetization_abs"
         raise RequestError("no phase diagram", came=came, allowed=allowed, hint=hint)
-    across = next((name for name in ACROSS if name in diagram["boundary"].dims), None)
+    across = next(map(str, diagram["boundary"].dims), None)
     if across is None:
         return _framed(_profile(diagram, order), diagram, [])
     table = in_order(_strongest(diagram, order).to_dataset(), [across, "T"])

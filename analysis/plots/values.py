@@ -25,7 +25,7 @@ from latticescape.analysis.inference.estimation.posterior import (
     of_one_part,
 )
 from latticescape.analysis.inference.landscapes.interpolation import interpolate
-from latticescape.analysis.inference.landscapes.landscape import COMPOSITION, parameters_of
+from latticescape.analysis.inference.landscapes.landscape import conserved_fractions, parameters_of
 from latticescape.analysis.plots.labels import (
     WITHIN_A_POINT,
     WORDS,
@@ -536,7 +536,8 @@ def observed_shares(observed: xr.Dataset, image: object, simulated: Floats) -> S
 def images_of_composition(
     observed: xr.Dataset, ds: xr.Dataset, at: Mapping[str, object]
 ) -> xr.Dataset:
-    """Return the images that a landscape compares with a point: in a sweep over x, the nearest.
+    """Return the images that a landscape compares with a point: in a sweep over compositions, the
+    nearest.
 
     Examples
     --------
@@ -545,12 +546,15 @@ def images_of_composition(
     >>> images_of_composition(observed, ds, {"x": 0.5}).image.item()
     'b'
     """
-    if COMPOSITION not in at or "composition" not in observed:
+    if "composition" not in observed:
         return observed
-    x = ds[COMPOSITION].to_numpy()
-    here = int(np.argmin(np.abs(x - float(str(at[COMPOSITION])))))
-    nearest_x = np.abs(observed["composition"].to_numpy()[:, None] - x).argmin(1)
-    return observed.isel(image=np.flatnonzero(nearest_x == here))
+    shown = np.ones(observed.sizes["image"], bool)
+    for fraction in conserved_fractions(ds):
+        if fraction.name in at:
+            x = ds[fraction.name].to_numpy()
+            here = int(np.argmin(np.abs(x - float(str(at[fraction.name])))))
+            shown &= np.abs(fraction.measured(observed)[:, None] - x).argmin(1) == here
+    return observed.isel(image=np.flatnonzero(shown))
 
 
 def short_labels(labels: list[str], species: Species | None = None) -> tuple[list[str], str]:

@@ -20,11 +20,13 @@ from latticescape.sweeps.store.store import open_sweep
     name="phase-diagram",
     epilog=ui.example(
         "latticescape phase-diagram runs/ising16.zarr runs/ising32.zarr runs/ising64.zarr",
+        "latticescape phase-diagram runs/potts.zarr --at J=1",
         "latticescape phase-diagram alloy.toml --fit fit.json --picture diagram.html "
         "--out diagram.zarr",
     ),
 )
 @click.argument("source", type=ui.STORE, nargs=-1, required=True, metavar="STORE... | SPEC.toml")
+@ui.number_option("--at", "NAME=VALUE", "w1=-0.5", help="Fix a parameter; repeatable.")
 @click.option("--fit", type=ui.PATH, help="The output of latticescape fit --json.")
 @click.option(
     "--size",
@@ -45,6 +47,7 @@ from latticescape.sweeps.store.store import open_sweep
 @ui.as_json
 def phase_diagram(
     source: tuple[StorePath, ...],
+    at: list[tuple[str, float]],
     fit: Path | None,
     size: tuple[int, ...],
     draws: int,
@@ -53,14 +56,22 @@ def phase_diagram(
     picture: tuple[Path, ...],
     json_: bool,
 ) -> None:
-    """Locate where the order of a model changes over (T, H) or (T, x), with errors.
+    """Locate where the order of a model changes over temperature, with errors.
 
-    STORE is a sweep with an axis T, best with keep = ["spins"], or several that differ in size. A
-    SPEC is simulated in this process, and again with parameters drawn from the fit's uncertainty.
+    STORE is a sweep with an axis T and at most one of a field, chemical potential or composition,
+    best with keep = ["spins"], or several that differ in size. A SPEC is simulated in this process,
+    and again with parameters drawn from the fit's uncertainty.
     """
     from latticescape.analysis.phases.diagram import phase_diagram
 
-    at = None if fit is None else _printed_fit(fit)
+    if at and fit is not None:
+        raise RequestError(
+            "parameters come from a fit, or from --at",
+            came="both",
+            allowed="one of them",
+            hint="--at w1=-0.5",
+        )
+    values: Any = dict(at) or None if fit is None else _printed_fit(fit)
     specs = [place for place in source if str(place).endswith(".toml")]
     if specs and len(source) > 1:
         raise RequestError(
@@ -71,7 +82,7 @@ def phase_diagram(
         )
     opened = [Sweep.from_file(str(p)) if specs else open_sweep(p) for p in source]
     sweeps: Any = opened[0] if len(opened) == 1 else opened
-    diagram = phase_diagram(sweeps, at=at, sizes=size or None, draws=draws, seed=seed)
+    diagram = phase_diagram(sweeps, at=values, sizes=size or None, draws=draws, seed=seed)
     ui.draw(lambda plots: plots.phase_diagram_map(diagram), picture)
     if out is not None:
         ui.write_new(diagram, out, "phase diagram", diagram["boundary"].dims)

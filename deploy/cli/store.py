@@ -292,7 +292,18 @@ def describe(store: Store) -> dict[str, Any]:
 
 def _words(table: Mapping[str, Any]) -> str:
     """Names and values; a kind needs no name."""
-    return ", ".join(str(v) if name == "kind" else f"{name} {v}" for name, v in table.items())
+    texts = {name: _text(value) for name, value in table.items()}
+    return ", ".join(text if name == "kind" else f"{name} {text}" for name, text in texts.items())
+
+
+def _text(value: Any) -> str:
+    """A value of a spec without quotes: lists with spaces, tables with colons."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {_text(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        parts = [f"({_text(v)})" if isinstance(v, list) else _text(v) for v in value]
+        return " ".join(parts)
+    return str(value)
 
 
 @click.command(

@@ -71,6 +71,7 @@ from latticescape.physics.models.interactions import BinaryModel, Interaction, S
 from latticescape.physics.models.model import REPLICAS, Model, Orbit, Points, features_of
 from latticescape.physics.variables import (
     BIT_PLANES,
+    COMPOSITION_BY_SPECIES,
     COUNTS,
     ESTIMATES,
     KEEP,
@@ -692,6 +693,7 @@ class LatticeKernel(ModelKernel):
             "configuration": len(self.configurations),
             "moment": len(MOMENTS),
             "feature": len(self.features),
+            **{name: len(values) for name, values in self._composition_coordinates.items()},
             **self.kept_sizes,
         }
 
@@ -712,15 +714,33 @@ class LatticeKernel(ModelKernel):
     @property
     def variables(self) -> tuple[Variable, ...]:
         """The variables that :meth:`compute` returns."""
-        counts = (v for v in COUNTS if self.has_composition or v.name != "composition")
+        dims = self.composition_dims
+        own = replace(COMPOSITION_BY_SPECIES, dims=dims) if dims else None
+        counts = [(own or v) if v.name == "composition" else v for v in COUNTS]
+        counts = [v for v in counts if v.name != "composition" or dims is not None]
         estimates = (*ESTIMATES, *[TEMPERING] * bool(self.schedule.tempering_mcs))
         chosen = (*(v for e in estimates for v in (e, e.error)), *counts, *self.kept_variables)
         return tuple(v.in_units(self.model.energy_units) for v in chosen)
 
     @property
-    def has_composition(self) -> bool:
-        """Whether a point has one conserved fraction of species 1."""
-        return "x" in [p.name for p in self.model.parameters] and self.model.move == "exchange"
+    def composition_dims(self) -> tuple[str, ...] | None:
+        """Dimensions of a point's conserved composition; none of one fraction of species 1."""
+        if isinstance(self.model, ClusterExpansion):
+            return self.model.composition_dims
+        conserved = self.model.move == "exchange" and any(
+            parameter.name == "x" for parameter in self.model.parameters
+        )
+        return () if conserved else None
+
+    @property
+    def _composition_coordinates(self) -> dict[str, tuple[str, ...]]:
+        if not self.composition_dims or not isinstance(self.model, ClusterExpansion):
+            return {}
+        every = {
+            "sublattice": self.lattice.geometry.sublattice_names,
+            "species": self.model.every_species,
+        }
+        return {name: every[name] for name in self.composition_dims}
 
     @property
     def kept_variables(self) -> tuple[Variable, ...]:
@@ -753,6 +773,10 @@ class LatticeKernel(ModelKernel):
                     np.arange(planes_of(self.model, self.lattice)),
                     "binary digit of a species' number",
                 ),
+                **{
+                    name: (np.array(values), name)
+                    for name, values in self._composition_coordinates.items()
+                },
                 "site": (np.arange(self.lattice.sites), f"site of the {self.lattice.kind} lattice"),
             }
         )
@@ -812,6 +836,8 @@ class LatticeKernel(ModelKernel):
         if samples.restart is not None:
             results["restart"] = samples.restart
         numbers = species_model(self.model).numbers(full, self.lattice)
-        if numbers is not None and self.has_composition:
+        if numbers is not None and isinstance(self.model, ClusterExpansion):
+            results["composition"] = self.model.composition(numbers, self.lattice)
+        elif numbers is not None:
             results["composition"] = numbers[:, 0, 1] / numbers[:, 0].sum(axis=-1)
         return {v.name: results[v.name] for v in self.variables}

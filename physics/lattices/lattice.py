@@ -122,7 +122,7 @@ class Lattice:
 
     @property
     def linear_size(self) -> int:
-        """L of a periodic preset with one size along all axes.
+        """L of a periodic lattice with one size along all axes.
 
         Raises
         ------
@@ -130,12 +130,12 @@ class Lattice:
             If it is another lattice: finite-size scaling, structure factors and kinetics are
             defined for these only.
         """
-        if not isinstance(self.size, int) or not self.plain:
+        if not isinstance(self.size, int) or self.boundary:
             raise RequestError(
                 "this needs a periodic lattice of one size along all axes",
                 came=", ".join(f"{name} = {value}" for name, value in self.table.items()),
-                allowed=" | ".join(GEOMETRIES),
-                hint='kind = "square" and size = 64 in [lattice]',
+                allowed="one number as size, and no open boundary",
+                hint="size = 64 in [lattice]",
             )
         return self.size
 

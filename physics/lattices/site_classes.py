@@ -449,6 +449,24 @@ class SiteClasses:
                 row[sublattice, self.species[place].index(name)] += 1
         return numbers
 
+    def centres_in(self, counts: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Counted centres of each sublattice and species, (…, sublattices, species), of counts of
+        the classes (…, classes).
+
+        Examples
+        --------
+        >>> from latticescape import kagome
+        >>> classes = SiteClasses.of_lattice(kagome(4), (("A", "B"),) * 3)
+        >>> classes.centres_in(classes.centre).tolist()
+        [[0.0, 7.0]]
+        """
+        known = self.geometry.sublattice_names
+        names = np.array([known.index(self.geometry.names[key[0]]) for key in self.keys])
+        centres = np.zeros((len(self), *self.contents.shape[1:]))
+        centres[np.arange(len(self)), names, self.centre] = 1
+        seen: npt.NDArray[np.float64] = np.tensordot(np.asarray(counts, float), centres, axes=1)
+        return seen
+
     @property
     def descriptors(self) -> dict[str, tuple[npt.NDArray[Any], str]]:
         """Coordinates of a Dataset that describe the classes: values and their meaning."""
@@ -534,17 +552,13 @@ def random_mixing_of(
     if isinstance(classes, Configurations):
         measured = numbers @ classes.centre / total[..., 0]
         return classes.random_mixing(measured if composition is None else composition)
-    known = classes.geometry.sublattice_names
-    names = np.array([known.index(classes.geometry.names[key[0]]) for key in classes.keys])
-    centres = np.zeros((len(classes), *classes.contents.shape[1:]))
-    centres[np.arange(len(classes)), names, classes.centre] = 1
-    seen = np.tensordot(numbers, centres, axes=1)
+    seen = classes.centres_in(numbers)
     of_sublattice = seen.sum(axis=-1, keepdims=True)
     needed = classes.contents.any(axis=(0, 2))
     if np.any(of_sublattice[..., needed, 0] == 0):
         raise RequestError(
             "random mixing needs counts around the sites of every sublattice",
-            came="none of one of " + ", ".join(known),
+            came="none of one of " + ", ".join(classes.geometry.sublattice_names),
             allowed="one centre of each or more",
         )
     fractions = np.divide(seen, of_sublattice, where=of_sublattice > 0, out=np.zeros_like(seen))

@@ -393,11 +393,10 @@ class ClusterExpansion(ParametricModel):
         open_: list[Parameter] = []
         for sublattice, names in self.species_names.items():
             place = f" on {sublattice}" if sublattice else ""
-            for name in names[1:]:
+            for fraction, name in zip(fraction_names(sublattice, names), names[1:], strict=True):
                 if self._canonical:
-                    parts = [sublattice] * bool(sublattice) + [name] * (len(names) > 2)
                     meaning = f"fraction of {name}{place}"
-                    open_.append(Parameter("_".join(["x", *parts]), meaning, low=0.0, high=1.0))
+                    open_.append(Parameter(fraction, meaning, low=0.0, high=1.0))
                 elif f"mu_{name}" not in [p.name for p in open_]:
                     meaning = f"chemical potential of {name}"
                     open_.append(Parameter(f"mu_{name}", meaning, "k_B T0", default=0.0))
@@ -460,7 +459,7 @@ class ClusterExpansion(ParametricModel):
             )
         given = {name for name in values if name == "x" or name.startswith("x_")}
         for sublattice, names in self.species_names.items():
-            own = [name for name in self._fractions(sublattice, names) if name in given]
+            own = [name for name in fraction_names(sublattice, names) if name in given]
             for name in own:
                 whole_atoms(values[name], self._sites(sublattice, lattice), name)
             if len(own) > 1 and all(len(values[name]) == 1 for name in own):
@@ -473,11 +472,6 @@ class ClusterExpansion(ParametricModel):
                 came=f"{total:g}" + (f" on {sublattice}" if sublattice else ""),
                 allowed="up to 1; the first species has the rest",
             )
-
-    def _fractions(self, sublattice: str, names: Sequence[str]) -> list[str]:
-        """The parameters of a sublattice's composition, one for each species but the first."""
-        start = "_".join(["x", *[sublattice] * bool(sublattice)])
-        return [start] if len(names) == 2 else [f"{start}_{name}" for name in names[1:]]
 
     def _sites(self, sublattice: str, lattice: Lattice) -> int:
         if sublattice == "" and "" in self.species_names:
@@ -552,13 +546,52 @@ class ClusterExpansion(ParametricModel):
         own = ("",) if "" in self.species_names else lattice.geometry.sublattice_names
         for sublattice in own:
             names, sites = self.species_names[sublattice], self._sites(sublattice, lattice)
-            parts = [whole_atoms(points[n], sites, n) for n in self._fractions(sublattice, names)]
+            parts = [whole_atoms(points[n], sites, n) for n in fraction_names(sublattice, names)]
             rest = sites - sum(parts, np.zeros(len(points["T"]), np.int64))
             if np.any(rest < 0):
                 self._check_sum(sublattice, 1 - float(rest.min()) / sites)
             row = np.stack([rest, *parts], axis=-1)
             rows.append(np.pad(row, ((0, 0), (0, most - len(names)))))
         return np.stack(rows, axis=1)
+
+    @property
+    def composition_dims(self) -> tuple[str, ...] | None:
+        """Dimensions of the conserved composition: none for one fraction x; None if it floats."""
+        if not self._canonical:
+            return None
+        if "" not in self.species_names:
+            return ("sublattice", "species")
+        return ("species",) if len(self.species_names[""]) > 2 else ()
+
+    @property
+    def every_species(self) -> tuple[str, ...]:
+        """The species of all sublattices, each once."""
+        return tuple(dict.fromkeys(name for own in self.species_names.values() for name in own))
+
+    def composition(self, numbers: Integers, lattice: Lattice) -> Floats:
+        """Fractions from :meth:`numbers`, (points, …) over :attr:`composition_dims`."""
+        shares = numbers / numbers.sum(axis=-1, keepdims=True)
+        if "" in self.species_names:
+            one: Floats = shares[:, 0] if self.composition_dims else shares[:, 0, 1]
+            return one
+        own, every = lattice.geometry.sublattice_names, self.every_species
+        found = np.full((len(shares), len(own), len(every)), np.nan)
+        for row, sublattice in enumerate(own):
+            for column, name in enumerate(self.species_names[sublattice]):
+                found[:, row, every.index(name)] = shares[:, row, column]
+        return found
+
+
+def fraction_names(sublattice: str, names: Sequence[str]) -> list[str]:
+    """The parameters of a sublattice's composition, one for each species but the first.
+
+    Examples
+    --------
+    >>> fraction_names("", ["vacancy", "F"]), fraction_names("A", ["La", "Ca", "Sr"])
+    (['x'], ['x_A_Ca', 'x_A_Sr'])
+    """
+    start = "_".join(["x", *[sublattice] * bool(sublattice)])
+    return [start] if len(names) == 2 else [f"{start}_{name}" for name in names[1:]]
 
 
 def _check_name(name: str) -> None:

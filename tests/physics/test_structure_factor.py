@@ -30,7 +30,7 @@ def test_root_three_order_stands_at_the_k_points() -> None:
     S = structure_factor(spins, lattice)
     assert np.argwhere(S > 1e-9).tolist() == [[0, 0], [2, 4], [4, 2]]
     assert S[2, 4] == pytest.approx(4 / 9 * lattice.sites)
-    assert name_of("triangular", (Fraction(1, 3), Fraction(2, 3))) == "K (1/3, 2/3)"
+    assert name_of(triangular(6), (Fraction(1, 3), Fraction(2, 3))) == "K (1/3, 2/3)"
 
 
 def test_honeycomb_sublattices_are_seen_apart() -> None:
@@ -44,7 +44,7 @@ def test_rock_salt_order_stands_at_the_r_point() -> None:
     spins = (-1.0) ** np.indices((4, 4, 4)).sum(axis=0).ravel()
     S = structure_factor(spins, cubic(4))
     assert np.argwhere(S > 1e-9).tolist() == [[2, 2, 2]]
-    assert name_of("cubic", (Fraction(1, 2),) * 3).startswith("R")
+    assert name_of(cubic(4), (Fraction(1, 2),) * 3).startswith("R")
 
 
 def test_stars_are_the_orbits_of_the_point_group() -> None:

@@ -82,7 +82,11 @@ def bayes_factors(
     >>> found.ln_evidence.values.round(3), found.ln_evidence_laplace.values.round(3)
     (array([-42.312]), array([-42.312]))
     """
-    landscapes = landscapes_of(models, observed)
+    # An axis of one value is no parameter: its prior would have no width.
+    landscapes = {
+        name: one.isel({d: 0 for d in one["s2_total"].dims if one.sizes[d] == 1}, drop=True)
+        for name, one in landscapes_of(models, observed).items()
+    }
     boxes = _boxes(landscapes, prior or {})
     rows = {}
     for name, landscape in landscapes.items():

@@ -1,6 +1,7 @@
 """Distance landscapes: S² between observed and simulated histograms over the parameter space."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,14 @@ import xarray as xr
 from scipy.stats import chi2
 
 from latticescape.analysis.checks import check_has, listed
-from latticescape.analysis.counts.classes import classes_of
+from latticescape.analysis.counts.classes import Classes, classes_of
 from latticescape.analysis.counts.distances import normalized, statistical_distance
 from latticescape.analysis.counts.overlap import COUNT_VARIABLES, count_covariance
 from latticescape.physics.compiled import compiled
 from latticescape.physics.errors import RequestError, shortened
-from latticescape.physics.lattices.site_classes import random_mixing_of
+from latticescape.physics.lattices.site_classes import SiteClasses, random_mixing_of
 from latticescape.physics.models.alloys import COMPOSITION_TOLERANCE
+from latticescape.physics.models.cluster_expansion import fraction_names
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,8 +32,9 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
     """S² of every image, and of all together, at every point of a sweep.
 
     S²_d = arccos²Σ√(pq); the total weighs images by their counts, S² = Σ N_d S²_d / ΣN_d, so that
-    −ln L = 2 N S². If the sweep has an axis ``x``, every image is compared with the simulation of
-    its own measured composition.
+    −ln L = 2 N S². If the sweep has an axis ``x``, or axes of fractions of several species or
+    sublattices (``x_Pd``), every image is compared with the simulation of its own measured
+    composition.
 
     Parameters
     ----------
@@ -43,7 +46,7 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     Dataset
-        Over the axes of the sweep other than ``x``: ``s2``, ``p_value`` (image, …) and
+        Over the axes of the sweep other than compositions: ``s2``, ``p_value`` (image, …) and
         ``s2_total``, ``p_value_total`` (…), each S² with ``…_se``, its Monte Carlo standard error,
         and ``…_bias``, how much too large the finite simulation makes it (about (k−1)/(4 N_eff);
         shown, not subtracted), both by jackknife over the replicas. ``p_value`` is
@@ -107,7 +110,7 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
         observed,
         axes,
     )
-    fixed = COMPOSITION in simulated.dims or "composition" in simulated
+    fixed = bool(conserved_fractions(simulated))
     return surface.assign(
         count_covariance=mean_covariance(_covariances(simulations, surface), surface)
     ).assign_attrs(fixed_composition=int(fixed))
@@ -268,8 +271,8 @@ def histograms_at(simulated: xr.Dataset, observed: xr.Dataset) -> xr.DataArray:
     Returns
     -------
     DataArray
-        (image, …, configuration) over the axes of the sweep other than ``x``; summed over the
-        replicas, 0 at points that are not computed.
+        (image, …, configuration) over the axes of the sweep other than compositions; summed over
+        the replicas, 0 at points that are not computed.
 
     Raises
     ------
@@ -446,33 +449,113 @@ def check_histograms(simulated: xr.Dataset) -> None:
 
 
 def _at_composition(simulated: xr.Dataset, image: xr.Dataset) -> xr.Dataset:
-    """The simulation at an image's composition, along the axis x if the sweep has one."""
-    measured = float(image["composition"])
-    if COMPOSITION in simulated.dims:
-        _check_composition(image, measured, simulated[COMPOSITION].values)
-        return simulated.sel({COMPOSITION: measured}, method="nearest").drop_vars(COMPOSITION)
-    if "composition" in simulated:
-        realised = simulated["composition"].values
-        available = np.unique(realised[np.isfinite(realised)])
-        _check_composition(image, measured, available)
-        if np.ptp(available) > COMPOSITION_TOLERANCE if available.size else False:
+    """The simulation at an image's composition, along the axes of compositions that the sweep
+    has."""
+    for fraction in conserved_fractions(simulated):
+        name, measured = fraction.name, float(fraction.measured(image))
+        along = simulated[name].values if name in simulated.dims else fraction.of(simulated)
+        available = np.unique(along[np.isfinite(along)])
+        _check_composition(image, fraction, measured, available, swept=name in simulated.dims)
+        if name in simulated.dims:
+            simulated = simulated.sel({name: measured}, method="nearest").drop_vars(name)
+        elif available.size and np.ptp(available) > COMPOSITION_TOLERANCE:
             raise RequestError(
                 "the points are of different compositions, and an image has one",
-                came=f"x from {available[0]:g} to {available[-1]:g} among the points",
-                allowed="one x for all points, or x as an axis of its own",
-                hint="x = [0.45, 0.55] in [grid], and points without x",
+                came=f"{name} from {available[0]:g} to {available[-1]:g} among the points",
+                allowed=f"one {name} for all points, or {name} as an axis of its own",
+                hint=f"{name} = [0.45, 0.55] in [grid], and points without {name}",
             )
     return simulated
 
 
+@dataclass(frozen=True)
+class Fraction:
+    """A fraction that a sweep conserves.
+
+    Attributes
+    ----------
+    name
+        Of the parameter.
+    species, sublattice
+        The number and the name of the species, and the name of the sublattice; None for the
+        fraction x of species 1 of all sites.
+    classes
+        The sweep's classes.
+    """
+
+    name: str
+    species: tuple[int, str] | None = None
+    sublattice: str | None = None
+    classes: Classes | None = None
+
+    def of(self, simulated: xr.Dataset) -> Floats:
+        """The realised fraction at every point of a sweep; empty if it stores none."""
+        if "composition" not in simulated:
+            return np.empty(0)
+        own = {"species": self.species and self.species[1], "sublattice": self.sublattice}
+        realised = simulated["composition"]
+        place = {dim: label for dim, label in own.items() if dim in realised.dims}
+        return np.asarray(realised.sel(place).values, float)
+
+    def measured(self, observed: xr.Dataset) -> Floats:
+        """The fraction among the centres of an image, or of every image; NaN if it shows none."""
+        if self.species is None or not isinstance(self.classes, SiteClasses):
+            return np.asarray(observed["composition"].values, float)
+        counts = observed["counts"].transpose(..., "configuration").values
+        seen = self.classes.centres_in(counts)
+        known = self.classes.geometry.sublattice_names
+        rows = (
+            seen.sum(-2) if self.sublattice is None else seen[..., known.index(self.sublattice), :]
+        )
+        with np.errstate(invalid="ignore"):
+            share: Floats = rows[..., self.species[0]] / rows.sum(-1)
+        return share
+
+
+def conserved_fractions(simulated: xr.Dataset) -> list[Fraction]:
+    """The fractions that a sweep conserves, or sweeps; none if the composition floats.
+
+    Examples
+    --------
+    >>> [f.name for f in conserved_fractions(xr.Dataset({"composition": ("x", [0.5])}))]
+    ['x']
+    """
+    dims = simulated["composition"].dims if "composition" in simulated else ()
+    if "species" not in dims:
+        known = "composition" in simulated or COMPOSITION in simulated.dims
+        return [Fraction(COMPOSITION)] * known
+    classes = classes_of(simulated)
+    assert isinstance(classes, SiteClasses)
+    species = dict(zip(classes.geometry.names, classes.species, strict=True))
+    several = "sublattice" in dims
+    held = species if several else {"": classes.species[0]}
+    return [
+        Fraction(name, (number, names[number]), sublattice if several else None, classes)
+        for sublattice, names in held.items()
+        for number, name in enumerate(fraction_names(sublattice, names), start=1)
+        if len(names) > 1
+    ]
+
+
 def _check_composition(
-    image: xr.Dataset, measured: float, available: npt.NDArray[np.float64]
+    image: xr.Dataset, fraction: Fraction, measured: float, available: Floats, *, swept: bool
 ) -> None:
+    name, shown = fraction.name, image["image"].item()
+    if swept and np.isnan(measured):
+        raise RequestError(
+            f"the image {shown} shows no site of the sublattice {fraction.sublattice}",
+            came=f"a sweep over {name}",
+            allowed="counts around sites of every sublattice",
+            hint=f"a sweep without the axis {name}",
+        )
     if available.size and np.abs(available - measured).min() > COMPOSITION_TOLERANCE:
-        problem = f"no simulation at the composition of the image {image['image'].item()}"
-        allowed = f"x = {listed(f'{x:g}' for x in available)}, within {COMPOSITION_TOLERANCE}"
-        hint = f"add {measured:.5f} to the axis x of the sweep"
-        raise RequestError(problem, came=f"x = {measured:.5f}", allowed=allowed, hint=hint)
+        problem = f"no simulation at the composition of the image {shown}"
+        values = listed(f"{x:g}" for x in available)
+        allowed = f"{name} = {values}, within {COMPOSITION_TOLERANCE}"
+        hint = f"{name} = {measured:.5f} in [model], in a new sweep"
+        if swept:
+            hint = f"add {measured:.5f} to the axis {name} of the sweep"
+        raise RequestError(problem, came=f"{name} = {measured:.5f}", allowed=allowed, hint=hint)
 
 
 def _by_image(rows: list[xr.DataArray], observed: xr.Dataset) -> xr.DataArray:
