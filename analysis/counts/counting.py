@@ -27,6 +27,7 @@ from latticescape.analysis.counts.overlap import (
 )
 from latticescape.analysis.counts.site_tables import is_site_table, sites_of_table
 from latticescape.analysis.counts.tables import (
+    PER_IMAGE,
     UNNAMED,
     atoms_of_table,
     counts_by_image,
@@ -223,12 +224,14 @@ def count_measured(atoms_of: Mapping[str, xr.Dataset], *, seed: int = 0) -> xr.D
         that is for a random alloy; ``shuffled_counts`` (image, shuffle, configuration), the counts
         of the shuffles; ``p_random`` (image), the share of shuffles as far from random mixing as
         the image. attrs: ``lattice``, ``species`` (names), ``version`` of latticescape, and one
-        value per image of ``source`` (path), ``pixel_size`` and ``pixel_units``.
+        value per image of ``source`` (path), ``pixel_size``, ``pixel_units``, ``warnings`` and the
+        numbers of its quality that ``measure`` returns.
 
     Raises
     ------
     RequestError
-        If no atom of an image has a complete ring, or the species are not two.
+        If no atom of an image has a complete ring, the species are not two, or ``measure`` states
+        that the image must not be counted.
 
     Examples
     --------
@@ -251,6 +254,8 @@ def count_measured(atoms_of: Mapping[str, xr.Dataset], *, seed: int = 0) -> xr.D
     counts = {}
     for name, atoms in atoms_of.items():
         check_species_names(species_names(atoms), two=True)
+        if reason := atoms.attrs.get("uncounted"):
+            raise RequestError(f"{name}: {reason}")
         rings = site_rings(atoms)
         try:
             statistics = _count_rings(atoms["species"].to_numpy(), *rings, classes, seed)
@@ -262,8 +267,9 @@ def count_measured(atoms_of: Mapping[str, xr.Dataset], *, seed: int = 0) -> xr.D
         }
     unknown = {"source": "", "pixel_size": 1.0, "pixel_units": "px"}
     attrs = {
-        key: [atoms.attrs.get(key, default) for atoms in atoms_of.values()]
-        for key, default in unknown.items()
+        key: [atoms.attrs.get(key, unknown.get(key)) for atoms in atoms_of.values()]
+        for key in PER_IMAGE
+        if key in unknown or all(key in atoms.attrs for atoms in atoms_of.values())
     }
     return _with_measured(counts, classes, species_names(next(iter(atoms_of.values()))), attrs)
 

@@ -31,6 +31,12 @@ STORES = "a folder that latticescape measure wrote"
 
 # Columns of a table of atoms.
 COLUMNS = ("image", "row_px", "col_px", "row_err_px", "col_err_px", "species", "probability")
+
+# Its columns of sites, with their names in the Dataset of ``measure``.
+SITES = {"i": "i", "j": "j", "site": "sublattice"}
+
+# Names in the column ``species`` of an atom whose brightness shows none, and of an empty site.
+UNKNOWN, VACANCY = "unknown", "vacancy"
 POSITIONS = ("row_px", "col_px", "species")
 
 # Default names of the species, which no label shows.
@@ -40,7 +46,11 @@ UNNAMED = ("0", "1")
 _DIGITS = {"row_px": 3, "col_px": 3, "row_err_px": 4, "col_err_px": 4, "probability": 6}
 
 # Attributes of measured stores that hold one value per image.
-PER_IMAGE = ("source", "pixel_size", "pixel_units")
+PER_IMAGE = (
+    *("source", "pixel_size", "pixel_units", "warnings"),
+    *("placed", "filled", "coherence", "separation", "doubtful"),
+    *("order", "order_period", "composition_range"),
+)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -266,13 +276,16 @@ def atom_table(atoms_of: Mapping[str, xr.Dataset]) -> pd.DataFrame:
     atoms_of
         By the image's name: ``row``, ``col``, ``row_err``, ``col_err``, ``species`` (atom) and
         ``probability`` (atom, kind) with the species' names as ``kind``. Atoms that are not
-        ``on_lattice`` or whose species is negative are left out.
+        ``on_lattice``, or have no such variable and a negative species, are left out.
 
     Returns
     -------
     DataFrame
         ``image, row_px, col_px, row_err_px, col_err_px, species, probability``: positions and
-        standard errors in px, the name of the most probable species, and its probability.
+        standard errors in px, the name of the most probable species or ``unknown``, and its
+        probability; of measured images also ``i, j, site``, the cell and its site, by which
+        :func:`latticescape.observed_counts` counts the table exactly as the image was. If a single
+        species is named, empty sites follow as ``vacancy``.
 
     Examples
     --------
@@ -285,14 +298,23 @@ def atom_table(atoms_of: Mapping[str, xr.Dataset]) -> pd.DataFrame:
     """
     tables = []
     for image, atoms in atoms_of.items():
-        named = atoms.isel(atom=has_species(atoms))
+        kept = atoms["on_lattice"].to_numpy() if "on_lattice" in atoms else has_species(atoms)
+        named = atoms.isel(atom=kept)
         species = named["species"].values
         probability = named["probability"].values[np.arange(len(species)), species]
-        names = np.array(species_names(atoms), dtype=object)
-        columns = {f"{key}_px": named[key].values for key in ("row", "col", "row_err", "col_err")}
-        species_columns = {"species": names[species], "probability": probability}
-        tables.append(pd.DataFrame({"image": image, **columns, **species_columns}))
-    return pd.concat(tables, ignore_index=True)[list(COLUMNS)].round(_DIGITS)
+        names = np.array([*species_names(atoms), UNKNOWN], dtype=object)
+        table = {f"{key}_px": named[key].values for key in ("row", "col", "row_err", "col_err")}
+        table |= {"species": names[species], "probability": probability}
+        sites = SITES if all(name in atoms for name in SITES.values()) else {}
+        table |= {new: named[old].values for new, old in sites.items()}
+        tables.append(pd.DataFrame({"image": image, **table}))
+        if len(names) == 2 and atoms.sizes.get("vacancy"):
+            empty = {"row_px": "row", "col_px": "col"} | sites
+            columns = {new: atoms[f"vacancy_{old}"].values for new, old in empty.items()}
+            tables.append(pd.DataFrame({"image": image, "species": VACANCY, **columns}))
+    joined = pd.concat(tables, ignore_index=True)
+    order = [*COLUMNS, *(name for name in SITES if name in joined)]
+    return joined[order].round(_DIGITS)
 
 
 def has_species(atoms: xr.Dataset) -> npt.NDArray[np.bool_]:

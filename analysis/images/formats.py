@@ -70,7 +70,9 @@ class Calibration:
         """Size and units of square pixels; a RequestError if they are not square."""
         if not math.isclose(self.height, self.width, rel_tol=_SQUARE):
             came = f"{self.height:.4g} × {self.width:.4g} {self.units}"
-            hint = "resample the image; read_image(…, pixel_size=1, pixel_units='px') in Python"
+            hint = (
+                "resample it, or --pixel-size 0.02 nm, pixel_size=0.02, pixel_units='nm' in Python"
+            )
             raise RequestError(
                 f"the pixels of {name} are not square",
                 came=came,

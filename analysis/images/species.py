@@ -45,6 +45,10 @@ MOST_DOUBT = 0.25
 FEWEST_ATOMS = 8
 
 
+class SpeciesError(RequestError):
+    """The brightness of the atoms does not show as many species as are named."""
+
+
 @dataclass(frozen=True)
 class Mixture:
     """Species as Gaussians of one width over the logarithm of brightness.
@@ -129,9 +133,10 @@ def assign_species(
 
     Raises
     ------
+    SpeciesError
+        If the brightness does not show that many species (the mixture).
     RequestError
-        If the brightness does not show that many species (the mixture), if names are not distinct,
-        or there are too few atoms.
+        If names are not distinct, or there are too few atoms.
 
     Examples
     --------
@@ -307,5 +312,5 @@ def _check_separation(mixture: Mixture, single: Mixture) -> None:
         )
         allowed = f"{LEAST_SEPARATION:g} or more, {LEAST_BIC:g} or more, at most {MOST_DOUBT}"
         problem = f"the brightness of the atoms does not show {len(mixture.means)} species"
-        hint = "assign_species(sites, method=1.5) in Python, with the threshold of a similar image"
-        raise RequestError(problem, came=came, allowed=allowed, hint=hint)
+        hint = "--method 1.5, method=1.5 in Python, with the threshold of a similar image"
+        raise SpeciesError(problem, came=came, allowed=allowed, hint=hint)

@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
 import click
 from dask.callbacks import Callback
+from dask.system import CPU_COUNT
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,6 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from latticescape.analysis.checks import check_species_names
 from latticescape.deploy.cli import interface as ui
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.store.atomic_write import check_parent
@@ -92,6 +95,29 @@ frame_option = click.option(
 part_option = click.option("--part", help="Which data set of a file that holds several.")
 
 
+def _split_size(
+    context: click.Context, __: click.Parameter, size: tuple[float, str] | None
+) -> float | None:
+    context.params["pixel_units"] = size[1] if size else None
+    return size[0] if size else None
+
+
+pixel_option = click.option(
+    "--pixel-size",
+    type=(float, str),
+    callback=_split_size,
+    metavar="SIZE UNITS",
+    help="Width of a pixel, such as 0.02 nm, in place of the file's.",
+)
+
+
+def _method(_: click.Context, __: click.Parameter, method: str) -> str | float:
+    try:
+        return float(method)
+    except ValueError:
+        return method
+
+
 def _check_table(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
     if path is not None:
         if path.is_dir():
@@ -120,6 +146,23 @@ def _check_table(_: click.Context, __: click.Parameter, path: Path | None) -> Pa
     required=True,
     help="Names from the darkest to the brightest species, such as Mo,Re.",
 )
+@click.option(
+    "--contrast",
+    type=click.Choice(("bright", "dark", "auto")),
+    default="bright",
+    show_default=True,
+    help="Whether atoms are brighter or darker than their surroundings.",
+)
+@click.option(
+    "--method",
+    default="mixture",
+    show_default=True,
+    callback=_method,
+    help="How to distinguish species: mixture, otsu, or a threshold of relative brightness.",
+)
+@click.option(
+    "--spacing", type=float, help="Distance of nearest atoms, px, if the image does not show it."
+)
 @ui.new_store_option("the counts")
 @click.option(
     "--atoms",
@@ -130,68 +173,110 @@ def _check_table(_: click.Context, __: click.Parameter, path: Path | None) -> Pa
 @ui.picture_option
 @frame_option
 @part_option
+@pixel_option
 @ui.quiet_option
 @ui.as_json
 def measure(
     images: tuple[Path, ...],
-    lattice: str,
     species: str,
     out: StorePath | None,
     atoms: Path | None,
     picture: tuple[Path, ...],
     quiet: bool,
     json_: bool,
-    **which: Any,
+    frame: int | None,
+    part: str | None,
+    pixel_size: float | None,
+    pixel_units: str | None,
+    **options: Any,
 ) -> None:
     """Find the atoms in images, name their species, and count their local configurations.
 
     Each IMAGE is a file or a pattern. The picture shows the species, their uncertainty, and the two
     main components of the neighbourhoods; with several images there is one picture for each, with
-    the image's name before the suffix. Exit code 1 if some images could not be measured.
+    the image's name before the suffix. Configurations are counted for two species; one or more than
+    two give a table of atoms only. Warnings name what makes the counts doubtful. Exit code 1 if
+    some images could not be measured or counted.
     """
-    from latticescape.analysis.counts.counting import count_measured
     from latticescape.analysis.counts.tables import atom_table
     from latticescape.analysis.images.measurement import measure as measure_image
     from latticescape.analysis.images.reading import image_paths, read_image
 
+    names = species.split(",")
+    check_species_names(names)
+    if out is not None and len(names) != 2:
+        hint = "--atoms atoms.csv instead of --out"
+        raise RequestError("counts need two species", came=species, allowed="two names", hint=hint)
+
+    def measured(path: Path) -> tuple[Any, Any] | RequestError:
+        try:
+            image = read_image(
+                path, frame=frame, part=part, pixel_size=pixel_size, pixel_units=pixel_units
+            )
+            return image, measure_image(image, species=names, **options)
+        except RequestError as error:
+            return error.within(str(path)) if str(path) not in error.problem else error
+
     paths = image_paths(images)
-    image_of, atoms_of, errors = {}, {}, []
-    with ImageProgress("images", shown=not quiet) as bar:
-        for path in bar.each(paths):
-            try:
-                image = read_image(path, **which)
-                atoms_of[str(image.name)] = measure_image(image, lattice, species.split(","))
-                image_of[str(image.name)] = image
-            except RequestError as error:
-                errors.append(error.within(str(path)))
+    # Compiled code and Fourier transforms run in parallel in threads.
+    workers = max(1, min(CPU_COUNT, len(paths)))
+    with ImageProgress("images", shown=not quiet) as bar, ThreadPoolExecutor(workers) as pool:
+        done = dict(zip(bar.each(paths), pool.map(measured, paths), strict=True))
+    errors = [outcome for outcome in done.values() if isinstance(outcome, RequestError)]
+    pairs = [outcome for outcome in done.values() if not isinstance(outcome, RequestError)]
+    image_of = {str(image.name): image for image, _ in pairs}
+    atoms_of = {str(image.name): table for image, table in pairs}
+    for failure in errors if atoms_of else errors[:-1]:
+        click.echo(f"Error: {failure}", err=True)
     if not atoms_of:
-        for failure in errors[:-1]:
-            click.echo(f"Error: {failure}", err=True)
         raise errors[-1]
-    observed = count_measured(atoms_of)
-    for name, image in image_of.items():
-        pictures = [
-            path if len(paths) == 1 else path.with_name(f"{path.stem}_{name}{path.suffix}")
-            for path in picture
-        ]
-        ui.draw(methodcaller("measured_maps", image, atoms_of[name]), pictures)
+    for name, table in atoms_of.items():
+        for text in table.attrs["warnings"]:
+            click.echo(f"Warning: {name}: {text}", err=True)
+        _draw_measured(image_of[name], table, picture, single=len(paths) == 1)
     if atoms is not None:
         atoms.parent.mkdir(parents=True, exist_ok=True)
         atom_table(atoms_of).to_csv(atoms, index=False)
-    if out is not None:
-        ui.write_new(observed, out, "measurement", ["image"])
-    facts: dict[str, Any] = {
-        "images": [str(name) for name in observed["image"].values],
-        "atoms": [int((table["species"] >= 0).sum()) for table in atoms_of.values()],
-        "n": observed["n"].values.tolist(),
-        "composition": observed["composition"].values.tolist(),
-        "lattice_constant_px": [float(t.attrs["lattice_constant"]) for t in atoms_of.values()],
-        "separation": [float(table.attrs["separation"]) for table in atoms_of.values()],
+    counted = {name: table for name, table in atoms_of.items() if not table.attrs["uncounted"]}
+    ui.show(_counted_facts(atoms_of, counted, out), json_)
+    sys.exit(1 if errors or (len(names) == 2 and len(counted) < len(atoms_of)) else 0)
+
+
+def _draw_measured(image: Any, atoms: Any, picture: tuple[Path, ...], *, single: bool) -> None:
+    """Draw one image with its atoms, if they have species."""
+    if (atoms["species"] >= 0).any():
+        files = [
+            path if single else path.with_name(f"{path.stem}_{image.name}{path.suffix}")
+            for path in picture
+        ]
+        ui.draw(methodcaller("measured_maps", image, atoms), files)
+
+
+def _counted_facts(
+    atoms_of: dict[str, Any], counted: dict[str, Any], out: StorePath | None
+) -> dict[str, Any]:
+    """Count and store the images that can be counted; what to print for all."""
+    from latticescape.analysis.counts.counting import count_measured
+    from latticescape.analysis.images.quality import NUMBERS
+
+    n, composition = {}, {}
+    if counted:
+        observed = count_measured(counted)
+        n = dict(zip(counted, observed["n"].values.tolist(), strict=True))
+        composition = dict(zip(counted, observed["composition"].values.tolist(), strict=True))
+        if out is not None:
+            ui.write_new(observed, out, "measurement", ["image"])
+    tables = atoms_of.values()
+    return {
+        "images": list(atoms_of),
+        "atoms": [int(table["on_lattice"].sum()) for table in tables],
+        "vacancies": [table.sizes["vacancy"] for table in tables],
+        "n": [n.get(name, 0) for name in atoms_of],
+        "composition": [composition.get(name) for name in atoms_of],
+        "lattice_constant_px": [float(t.attrs["lattice_constant"]) for t in tables],
+        **{name: [float(t.attrs[name]) for t in tables] for name in NUMBERS},
+        "warnings": [list(table.attrs["warnings"]) for table in tables],
     }
-    ui.show(facts, json_)
-    for failure in errors:
-        click.echo(f"Error: {failure}", err=True)
-    sys.exit(1 if errors else 0)
 
 
 @click.command(
@@ -223,6 +308,7 @@ def measure(
 @ui.picture_option
 @frame_option
 @part_option
+@pixel_option
 @ui.quiet_option
 @ui.as_json
 def segment(

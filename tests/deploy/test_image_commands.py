@@ -3,6 +3,7 @@
 import json
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import xarray as xr
 from PIL import Image
 from scipy.spatial import cKDTree
 
-from latticescape.analysis.counts.counting import count_atoms
+from latticescape.analysis.counts.counting import count_atoms, observed_counts
 from latticescape.analysis.counts.tables import COLUMNS, stored_counts
 from latticescape.analysis.images.synthetic import (
     draw_configuration,
@@ -20,6 +21,7 @@ from latticescape.analysis.images.synthetic import (
     two_phases,
 )
 from latticescape.physics import PairAlloy, Schedule, triangular
+from latticescape.physics.errors import RequestError
 from latticescape.sweeps import Sweep, catalogue, run
 from tests.support.command_line import json_of, latticescape
 
@@ -76,7 +78,11 @@ def test_images_are_measured_into_a_store_a_table_and_pictures(
     assert observed["composition"].attrs["long_name"] == "Re fraction x"
     assert np.array_equal(observed["counts"], [expected, expected])
     table = pd.read_csv(atoms)
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.columns) == (*COLUMNS, "i", "j", "site")
+    read = observed_counts(atoms, species=("Mo", "Re"))
+    assert np.array_equal(read["counts"], observed["counts"])
+    assert facts["warnings"] == observed.attrs["warnings"] == [[], []]
+    assert facts["filled"] == observed.attrs["filled"] == [1, 1]
     assert table["image"].value_counts().to_dict() == {"straight": 256, "turned": 256}
     assert_found(table[table["image"] == "turned"], placed(13.0))
     assert {path.name for path in tmp_path.glob("*.html")} == {"a_straight.html", "a_turned.html"}
@@ -120,6 +126,79 @@ def test_one_image_that_fails_does_not_take_the_others_with_it(
     assert all(str(path) in result.stderr for path in bad)
     assert result.stderr.count("Error: ") == len(bad)
     assert stored_counts([tmp_path / "o.zarr"])["image"].values.tolist() == ["straight"]
+
+
+def drawn(path: Path, species: np.ndarray, **options: Any) -> Path:
+    amplitudes = options.pop("amplitudes", (1.0, 1.5))
+    atoms = place_atoms(
+        triangular(16), species, spacing=13.0, rotation=7.0, amplitudes=amplitudes, **options
+    )
+    image = draw_configuration(atoms, seed=1, peak=200.0, background=10.0).values
+    tifffile.imwrite(path, image.astype(np.uint16))
+    return path
+
+
+def test_a_table_of_displaced_atoms_and_vacancies_gives_the_counts_of_the_image(
+    tmp_path: Path,
+) -> None:
+    image = drawn(tmp_path / "a.tif", SPECIES, vacancies=0.04, disorder=0.08, chalcogen=0.2)
+    facts = json_of(
+        "measure", image, "--species", "Mo,Re", "--out", tmp_path / "o.zarr",
+        "--atoms", tmp_path / "a.csv",
+    )  # fmt: skip
+    stored = stored_counts([tmp_path / "o.zarr"])
+    read = observed_counts(tmp_path / "a.csv", species=("Mo", "Re"))
+    assert read["n"].values.tolist() == facts["n"]
+    assert np.array_equal(read["counts"], stored["counts"])
+
+
+def test_atoms_of_one_species_and_of_three_are_listed(tmp_path: Path) -> None:
+    one = drawn(tmp_path / "one.tif", 0 * SPECIES, vacancies=0.05)
+    facts = json_of("measure", one, "--species", "C", "--atoms", tmp_path / "one.csv")
+    table = pd.read_csv(tmp_path / "one.csv")
+    assert table["species"].value_counts().to_dict() == {
+        "C": facts["atoms"][0],
+        "vacancy": facts["vacancies"][0],
+    }
+    assert facts["atoms"][0] + facts["vacancies"][0] == pytest.approx(256, abs=3)
+    assert "counted for two species, and 1" in facts["warnings"][0][0]
+    kinds = np.random.default_rng(6).integers(0, 3, 256)
+    three = drawn(tmp_path / "three.tif", kinds, amplitudes=(1.0, 1.5, 2.2))
+    json_of("measure", three, "--species", "S,Mo,W", "--atoms", tmp_path / "three.csv")
+    names = pd.read_csv(tmp_path / "three.csv")["species"].value_counts()
+    assert [names[name] for name in ("S", "Mo", "W")] == np.bincount(kinds).tolist()
+    refused = latticescape("measure", three, "--species", "S,Mo,W", "--out", tmp_path / "o.zarr")
+    assert (refused.exit_code, "counts need two species" in refused.stderr) == (2, True)
+
+
+def test_crystals_that_are_no_alloys_are_listed_and_not_counted(tmp_path: Path) -> None:
+    rows = np.arange(256) // 16 % 2
+    for name, species, reason in (("one", 0 * rows, "does not show 2"), ("rows", rows, "ordered")):
+        image, atoms = drawn(tmp_path / f"{name}.tif", species), tmp_path / f"{name}.csv"
+        result = latticescape(
+            "measure", image, "--species", "Mo,Re", "--atoms", atoms,
+            "--out", tmp_path / "o.zarr", "--json",
+        )  # fmt: skip
+        assert result.exit_code == 1
+        assert reason in json.loads(result.stdout)["warnings"][0][0]
+        assert f"Warning: {name}: the " in result.stderr
+        assert len(pd.read_csv(atoms)) == 256
+        assert not (tmp_path / "o.zarr").exists()
+        with pytest.raises(RequestError, match=reason):
+            observed_counts(image)
+
+
+@pytest.mark.parametrize("contrast", ["dark", "auto"])
+def test_dark_atoms_are_measured(contrast: str, tmp_path: Path) -> None:
+    image = tifffile.imread(drawn(tmp_path / "a.tif", SPECIES)).astype(float)
+    np.save(tmp_path / "dark.npy", image.max() - image)
+    facts = json_of("measure", tmp_path / "dark.npy", "--species", "Mo,Re", "--contrast", contrast)
+    assert (
+        facts["composition"][0]
+        == json_of("measure", tmp_path / "a.tif", "--species", "Mo,Re")["composition"][0]
+    )
+    refused = latticescape("measure", tmp_path / "dark.npy", "--species", "Mo,Re")
+    assert "--contrast dark" in refused.stderr
 
 
 @pytest.mark.parametrize(

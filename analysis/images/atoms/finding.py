@@ -1,6 +1,7 @@
 """Find every bright peak of an image, to a fraction of a pixel, with its standard error."""
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,7 @@ from latticescape.analysis.images.atoms.pixels import (
 )
 from latticescape.analysis.images.spectra.spots import LatticeSpots, lattice_spots
 from latticescape.analysis.labelled import labelled_variables
-from latticescape.physics.errors import RequestError
+from latticescape.physics.errors import RequestError, checked_choice
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -92,9 +93,13 @@ ROUNDS = (3, 2, 2)
 
 
 def find_atoms(
-    image: xr.DataArray | npt.ArrayLike, *, spacing: float | None = None, snr: float = 5.0
+    image: xr.DataArray | npt.ArrayLike,
+    *,
+    spacing: float | None = None,
+    snr: float = 5.0,
+    contrast: Literal["bright", "dark"] = "bright",
 ) -> xr.Dataset:
-    """Find every bright peak of an atomically resolved image.
+    """Find every bright (or dark) peak of an atomically resolved image.
 
     Spacing (from the power spectrum), noise (variance as a linear function of the mean, from the
     residuals), width of the peaks and background are estimated from the image itself. All peaks
@@ -112,20 +117,22 @@ def find_atoms(
     snr
         An atom's least height in units of its standard error. It is lowered to no less than 3 in
         an image of a lattice whose typical atom is near it.
+    contrast
+        ``"dark"`` for atoms darker than their surroundings, as in bright-field images.
 
     Returns
     -------
     Dataset
         Over ``atom``, from the top to the bottom: ``row``, ``col`` and ``sigma`` (px),
-        ``intensity`` (height above the background) and ``background`` (grey values), and ``_err``,
-        one standard error, of the first four. Atoms whose centre is outside the frame are left out;
-        one cut by the edge has larger errors. No atom is reported at a vacancy.
+        ``intensity`` (height above or depth below the background) and ``background`` (grey values),
+        and ``_err``, one standard error, of the first four. Atoms whose centre is outside the frame
+        are left out; one cut by the edge has larger errors. No atom is reported at a vacancy.
         Attributes: ``spacing_px``, the median distance of nearest peaks; ``noise_floor`` and
         ``noise_gain``, a pixel's variance at 0 and its rise with the mean; ``noise_correlation``,
         the factor by which errors of ``row``, ``col`` and ``intensity`` are larger than for white
         noise; ``spot_strength``; ``missing``, ``flat``, ``saturated`` and ``hot``, the shares of
-        the pixels that were left out; and ``pixel_size``, ``pixel_units`` and ``source``
-        of the image.
+        the pixels that were left out; ``contrast``; and ``shape``, ``pixel_size``, ``pixel_units``
+        and ``source`` of the image.
 
     Raises
     ------
@@ -145,7 +152,9 @@ def find_atoms(
     >>> atoms.sizes["atom"], round(atoms.spacing_px)
     (100, 12)
     """
-    frame = mask_hot_pixels(prepare_frame(image))
+    checked_choice(contrast, ("bright", "dark"), "the contrast is unknown")
+    sign = -1.0 if contrast == "dark" else 1.0
+    frame = mask_hot_pixels(prepare_frame(image, sign))
     if spacing is not None:
         problem = "the spacing does not suit the size of the image"
         check_within(spacing, NEAREST, min(frame.values.shape), problem, "px")
@@ -163,7 +172,11 @@ def find_atoms(
         fit = _add_from_residual(_prune(fit, frame, snr), frame, snr, _most_peaks(frame, period))
     fit = refine(fit, frame, 2)
     attrs = image.attrs if isinstance(image, xr.DataArray) else {}
-    return _dataset(fit, frame, snr, spacing is None).assign_attrs(
+    atoms = _dataset(fit, frame, snr, spacing is None)
+    atoms["background"].values *= sign
+    return atoms.assign_attrs(
+        contrast=contrast,
+        shape=frame.values.shape,
         spot_strength=strength,
         **{name: getattr(frame, name) for name in SHARES},
         **{key: attrs[key] for key in ("pixel_size", "pixel_units", "source") if key in attrs},
@@ -175,7 +188,7 @@ def _check_spots(spots: LatticeSpots, subject: str) -> None:
         problem = (
             f"no lattice found: {subject} {spots.pair_strength:.1f} times the noise around them"
         )
-        hint = "find_atoms(image, spacing=…) in Python if these are atoms without a lattice"
+        hint = "--spacing 15, spacing=15 in Python if the spectrum does not show the spacing, px"
         raise RequestError(problem, allowed=f"at least {SPOTS}", hint=hint)
 
 

@@ -87,8 +87,15 @@ class Frame:
     hot: float = 0.0
 
 
-def prepare_frame(image: xr.DataArray | npt.ArrayLike) -> Frame:
-    """Check an image, and mark missing and clipped pixels.
+def prepare_frame(image: xr.DataArray | npt.ArrayLike, sign: float = 1.0) -> Frame:
+    """Check an image, and mark missing, flat and clipped pixels.
+
+    Parameters
+    ----------
+    image
+        (row, col), real.
+    sign
+        −1 for atoms that are dark: the values of the frame are those of the image times this.
 
     Raises
     ------
@@ -108,13 +115,13 @@ def prepare_frame(image: xr.DataArray | npt.ArrayLike) -> Frame:
         raise RequestError(
             "an image is a plane of real numbers", came=came, allowed=allowed, hint=hint
         )
-    values = np.ascontiguousarray(plane, np.float64)
+    values = np.ascontiguousarray(sign * plane.astype(np.float64))
     finite = np.isfinite(values)
     _check_share(finite, "missing (NaN or infinite)")
     levels, counts = np.unique(values[finite], return_counts=True)
     if np.ptp(levels) <= 1e-12 * np.abs(levels).max():
         raise RequestError("the image is blank: all its pixels are equal", came=float(levels[0]))
-    flat = flat_areas(plane, finite)
+    flat = flat_areas(values, finite)
     known = finite & ~flat
     if known.mean() < FEWEST_LEFT:
         raise RequestError(
@@ -183,19 +190,20 @@ def flat_areas(image: npt.NDArray[Any], finite: Mask) -> Mask:
 
 
 def mask_hot_pixels(frame: Frame) -> Frame:
-    """Mark single bright pixels, sharper than any resolved peak, as not usable."""
+    """Mark single bright or dark pixels, sharper than any resolved peak, as not usable."""
     values = frame.values
     around = np.pad(values, 1, mode="edge")
     rows, cols = values.shape
     ring = np.array(
         [around[y : y + rows, x : x + cols] for y, x in np.ndindex(3, 3) if (y, x) != (1, 1)]
     )
-    highest, mean = ring.max(axis=0), ring.mean(axis=0)
+    highest, lowest, mean = ring.max(axis=0), ring.min(axis=0), ring.mean(axis=0)
     # Where counts are rare all eight neighbours may be 0.
     level = np.maximum(mean, values[frame.usable].mean())
     noise = np.sqrt(estimate_noise(values, frame.usable).variance(level))
-    hot = frame.usable & (values - highest > HOT * noise)
-    hot &= values - mean > SHARP * (highest - mean)
+    bright = (values - highest > HOT * noise) & (values - mean > SHARP * (highest - mean))
+    dark = (lowest - values > HOT * noise) & (mean - values > SHARP * (mean - lowest))
+    hot = frame.usable & (bright | dark)
     filled = np.where(hot, mean, values)
     usable = frame.usable & ~hot
     return replace(frame, values=np.ascontiguousarray(filled), usable=usable, hot=float(hot.mean()))

@@ -277,6 +277,9 @@ HOLES = {
 # A peak within this distance of a hole belongs to its sublattice, in spacings.
 IN_HOLE = 0.25
 
+# Sites this near the edge of the image are no vacancies, in spacings: their atoms may be outside.
+EDGE = 0.2
+
 # In the full image the lattice must hold this share of the bright atoms, have this share of its
 # sites filled, and reach this coherence. Metals of 1T′ with disorder reach 0.84 or more; a disorder
 # of a tenth of a spacing leaves 0.78; maxima of noise whose length varies by 2 %, which the lattice
@@ -297,7 +300,8 @@ def fit_sites(atoms: xr.Dataset, lattice: str = "triangular") -> xr.Dataset:
     Parameters
     ----------
     atoms
-        Peaks over ``atom``: ``row``, ``col`` (px) and ``intensity``, all sublattices.
+        Peaks over ``atom``: ``row``, ``col`` (px) and ``intensity``, all sublattices. The attribute
+        ``shape`` of the image, if there is one, excludes vacancies outside.
     lattice
         ``square``, ``triangular`` or ``honeycomb``.
 
@@ -347,7 +351,8 @@ def fit_sites(atoms: xr.Dataset, lattice: str = "triangular") -> xr.Dataset:
     seed, centre = seed_basis(positions, intensities, kind)
     indexing = follow(positions, intensities, seed, centre)
     basis = indexing.basis
-    variables = _atom_variables(indexing, positions) | _vacancy_variables(indexing)
+    shape = atoms.attrs.get("shape")
+    variables = _atom_variables(indexing, positions) | _vacancy_variables(indexing, shape)
     quality = _check_quality(indexing, variables, intensities)
     variables["basis"] = (("vector", "axis"), basis.vectors, "cell vectors", "px")
     variables["origin"] = ("axis", basis.origin, "first site of cell (0, 0)", "px")
@@ -412,13 +417,17 @@ def _atom_variables(indexing: Indexing, positions: Floats) -> dict[str, Column]:
     }
 
 
-def _vacancy_variables(indexing: Indexing) -> dict[str, Column]:
-    """Empty sites more than half of whose neighbouring sites hold atoms."""
+def _vacancy_variables(indexing: Indexing, shape: tuple[int, int] | None) -> dict[str, Column]:
+    """Empty sites in the frame, more than half of whose neighbouring sites hold atoms."""
     empty = np.argwhere(indexing.atoms == EMPTY)
     around = neighbours_of(empty, indexing.basis.kind)
     held = indexing.atoms[tuple(np.moveaxis(around, 2, 0))] >= 0
     empty = empty[held.sum(axis=1) > around.shape[1] / 2]
     places = indexing.places[tuple(empty.T)]
+    if shape is not None:
+        edge = EDGE * indexing.basis.spacing
+        inside = ((places >= edge) & (places <= np.array(shape) - 1 - edge)).all(axis=1)
+        empty, places = empty[inside], places[inside]
     cells = empty[:, :2] + indexing.corner
     return {
         "vacancy_row": ("vacancy", places[:, 0], "row of the empty site", "px"),
