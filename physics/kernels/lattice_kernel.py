@@ -354,7 +354,7 @@ def _expansion_tables(
 ) -> ExpansionTables:
     tables = _species_tables(model, lattice, used, classes)
     acting = model.acting(used, features_of(tables.interactions))
-    return ExpansionTables(tables, acting, demon_period)
+    return ExpansionTables(tables, acting, model.move != "exchange", demon_period)
 
 
 def _rule(schedule: Schedule) -> tuple[Rule, int, int]:
@@ -403,7 +403,7 @@ def kernel_of(
                 )
         period = schedule.demon_period
         far_apart = schedule.rule == "auto" and schedule.stride_mcs >= period
-        if model.move != "exchange" or not (far_apart or schedule.rule == "demon"):
+        if not (far_apart or schedule.rule == "demon"):
             return SPECIES
         tables = _expansion_tables(model, lattice, used, classes, period)
         return MULTISPIN if tables.fits else SPECIES
@@ -645,6 +645,8 @@ class LatticeKernel(ModelKernel):
             return (rule,)
         if rule != "auto" or self.name != MULTISPIN or model.move == "exchange":
             return (rule,)
+        if not is_usual(model, self.lattice, self.classes):
+            return (rule,)  # with demons
         tables = self._tables(model)
         demons = tables.demons_pay(exchange=False, field=tables.field)
         return (rule,) if demons else (rule, "heat_bath", "metropolis")
@@ -704,7 +706,8 @@ class LatticeKernel(ModelKernel):
         sums += len(self.configurations)
         generators = 4 * REPLICAS
         if self.name == MULTISPIN:
-            generators = 8 if self.model.move == "exchange" else 4
+            usual = is_usual(self.model, self.lattice, self.classes)
+            generators = 4 if self.model.move == "single_flip" and usual else 8
         if self.name == SPECIES:
             # The shared generator, and the other bits of the species.
             generators += 4 + (planes_of(self.model, self.lattice) - 1) * self.lattice.sites

@@ -23,8 +23,8 @@ from latticescape.physics.compiled import compiled
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel
 from latticescape.physics.kernels.multispin import demon, demon_exchange, heat_bath
-from latticescape.physics.kernels.multispin.accounts import DEMONS, digits_of, new_demons
-from latticescape.physics.kernels.multispin.demon import demon_rule, reach_of
+from latticescape.physics.kernels.multispin.accounts import DEMONS, digits_of, new_demons, reach_of
+from latticescape.physics.kernels.multispin.demon import demon_rule
 from latticescape.physics.kernels.multispin.demon_exchange import exchange_accounts
 from latticescape.physics.kernels.multispin.exchange import bond_table, first_order
 from latticescape.physics.kernels.multispin.heat_bath import STRIP, visits

@@ -7,23 +7,28 @@ import numpy as np
 import pytest
 
 from latticescape.physics import (
+    BlumeCapel,
     ClusterExpansion,
     Lattice,
+    LatticeGas,
     RequestError,
     Schedule,
     Term,
     crystal,
     fcc,
+    honeycomb,
     kagome,
     square,
     triangular,
 )
 from latticescape.physics.kernels.lattice_kernel import LatticeKernel, kernel_of, sample
 from latticescape.physics.kernels.multispin.exchange import first_order
+from latticescape.physics.kernels.multispin.expansion import exchange, flips
 from latticescape.physics.kernels.multispin.expansion.classes import ClassCounter, bytes_of
-from latticescape.physics.kernels.multispin.expansion.exchange import accounts_of, advance
 from latticescape.physics.kernels.multispin.expansion.products import (
-    differences_of,
+    Differences,
+    exchange_differences,
+    flip_differences,
     spin_products,
 )
 from latticescape.physics.kernels.multispin.simd import WORDS, aligned
@@ -35,6 +40,7 @@ from latticescape.physics.models.model import features_of
 from tests.physics import test_species
 from tests.physics.test_species import (
     AB,
+    ABC,
     ANGLE,
     DIRECTIONS,
     OPEN,
@@ -43,6 +49,7 @@ from tests.physics.test_species import (
     TRIANGLE,
     Case,
     canonical,
+    open_to_exchange,
     pair,
 )
 from tests.support.statistics import Deviation, root_mean_square, seeds_of
@@ -54,6 +61,7 @@ ARROW = Term(
     symmetry="translations",
     value={"A,A": 0, "A,B": 1, "B,A": -2, "B,B": 1},
 )
+BINARY = {"M": ("La", "Ca"), "X": ("vacancy", "O")}
 KNOWN = (
     "kagome at fixed composition",
     "rectangular, two directions",
@@ -110,9 +118,7 @@ CASES = {name: test_species.CASES[name] for name in KNOWN} | {
     ),
     "two sublattices": Case(
         crystal([2, 4], [[0, 1.0], [1.0, 0]], [[0, 0], [0.5, 0.5]], sublattice=["M", "X"]),
-        canonical(
-            {"M": ("La", "Ca"), "X": ("vacancy", "O")}, {"w": pair("product"), "w2": pair(shell=2)}
-        ),
+        canonical(BINARY, {"w": pair("product"), "w2": pair(shell=2)}),
         ({"T": 1.0, "w": 0.4, "w2": 0.2, "x_M": 0.5, "x_X": 0.25},),
     ),
     "a sublattice that does not change": Case(
@@ -129,6 +135,48 @@ CASES = {name: test_species.CASES[name] for name in KNOWN} | {
         "translations",
     ),
 }
+
+# Kagome with a site in every hexagon.
+KAGOME = [[0, 1.0], [np.sqrt(3) / 2, 0.5]], [[0, 0], [0.5, 0], [0, 0.5], [0.5, 0.5]]
+FLIPS = {
+    "kagome, flips": Case(
+        kagome([2, 2]),
+        open_to_exchange(AB, {"w": pair()}, mu_B=0.0),
+        ({"T": 2.0, "w": 1.0}, {"T": 3.0, "w": -1.0}),
+    ),
+    "a gas that repels itself": Case(
+        kagome([2, 2]),
+        LatticeGas("semi_grand"),
+        tuple({"T": 0.7, "w1": 1.0, "mu_atom": mu} for mu in (-0.6, 0.7, 3.0)),
+    ),
+    "a gas on the honeycomb lattice": Case(
+        honeycomb([2, 3]),
+        LatticeGas("semi_grand"),
+        ({"T": 1.0, "w1": -0.6, "mu_atom": -0.5}, {"T": 1.0, "w1": 0.8, "mu_atom": 1.0}),
+    ),
+    "triangles, flips": Case(
+        triangular([3, 4]),
+        open_to_exchange(AB, {"t": replace(TRIANGLE, value="product")}),
+        ({"T": 3.0, "t": 0.7, "mu_B": 0.3}, {"T": 3.0, "t": -0.7, "mu_B": -0.5}),
+    ),
+    "flips at a boundary": Case(
+        square([3, 4], boundary=[OPEN, PERIODIC]),
+        open_to_exchange(AB, {"w": pair()}, mu_B=0.0),
+        ({"T": 3.0, "w": 1.0}, {"T": 3.0, "w": -1.0}),
+    ),
+    "a field on one sublattice": Case(
+        crystal([2, 2], KAGOME[0], KAGOME[1][:3], sublattice=["M", "X", "X"]),
+        open_to_exchange(BINARY, {"w": pair("product")}, mu_O=0.0),
+        ({"T": 3.0, "w": 0.7, "mu_Ca": 0.4},),
+    ),
+    "a free sublattice": Case(
+        crystal([2, 2], *KAGOME, sublattice=["M", "M", "M", "X"]),
+        open_to_exchange(BINARY, {"w": Term(cluster=[[0, 0, 0], [0, 0, 1]])}, mu_Ca=0.0, mu_O=0.0),
+        ({"T": 2.0, "w": 1.0}, {"T": 2.0, "w": -1.0}),
+        "counts",
+    ),
+}
+CASES |= FLIPS
 
 DEMONS = [
     Schedule(equilibration_mcs=100, samples=400, stride_mcs=3, rule="demon", demon_period=period)
@@ -152,7 +200,7 @@ def test_law_2_two_species_agree_with_the_sum_over_arrangements(schedule: Schedu
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize("name", ["directional couplings", "right angles"])
+@pytest.mark.parametrize("name", ["directional couplings", "right angles", "kagome, flips"])
 def test_law_2_a_wrong_temperature_fails(name: str) -> None:
     found = test_species.deviations(name, 1.1, DEMONS[1], CASES)
     assert max(abs(deviation.z) for _, deviation in found) > 5
@@ -198,37 +246,52 @@ def random_spins(tables: SpeciesTables, seed: int) -> Words:
     return spins
 
 
+def features_with(tables: SpeciesTables, species: Any) -> Any:
+    """The features of one arrangement."""
+    features = features_of(tables.interactions)
+    total = np.zeros(len(features))
+    for each in tables.interactions:
+        for feature, values in each.values.items():
+            total[features.index(feature)] += values[tuple(species[each.clusters.T])].sum()
+    return total
+
+
+def counted(differences: Differences, species: Any, site: int) -> Any:
+    """For each difference, the tuples around a site that count."""
+    odd, place = [], 0
+    for tuples, width in differences.shape:
+        row = differences.rows[site, place : place + tuples * width]
+        odd.append((species[row.reshape(tuples, width)].sum(axis=1) % 2).sum())
+        place += tuples * width
+    return np.array(odd)
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_differences_are_what_an_exchange_costs(name: str) -> None:
+def test_differences_are_what_a_move_costs(name: str) -> None:
     tables, rng = tables_of(CASES[name]), np.random.default_rng(5)
     features, sites = features_of(tables.interactions), tables.lattice.sites
-    products = spin_products(tables.interactions, features, sites)
-    found = differences_of(products, len(features), tables.active_pools, sites, 1)
-
-    def features_with(species: Any) -> Any:
-        total = np.zeros(len(features))
-        for each in tables.interactions:
-            for feature, values in each.values.items():
-                total[features.index(feature)] += values[tuple(species[each.clusters.T])].sum()
-        return total
-
+    products, active = spin_products(tables.interactions, features, sites), tables.pairs.active
+    swaps = exchange_differences(products, len(features), tables.active_pools, sites, 1)
+    found = flip_differences(products, len(features), active, sites)
     for pool in tables.active_pools:
         for _ in range(20):
             species = np.zeros(sites + 2, np.int64)
-            species[tables.pairs.active] = rng.integers(0, 2, len(tables.pairs.active))
+            species[active] = rng.integers(0, 2, len(active))
             species[-1] = 1
             i, j = rng.choice(pool, 2, replace=False)
             species[[i, j]] = 1, 0
-            before, after = species.copy(), species.copy()
-            after[[i, j]] = 0, 1
-            species[[i, j]] = 0
-            change, place = np.zeros(len(features)), 0
-            for (tuples, width), weights in zip(found.shape, found.weights, strict=True):
-                around = found.rows[:, place : place + tuples * width].reshape(-1, tuples, width)
-                odd = species[around[[i, j]]].sum(axis=-1) % 2
-                change += weights * (odd[0].sum() - odd[1].sum())
-                place += tuples * width
-            assert np.allclose(features_with(after) - features_with(before), change)
+            before = features_with(tables, species)
+            around = counted(found, species, i)
+            # Less half of all, in units of a half where their number is odd.
+            units = [
+                2 * n - most if most % 2 else n - most // 2
+                for n, (most, _) in zip(around, found.shape, strict=True)
+            ]
+            species[i] = 0
+            assert np.allclose(features_with(tables, species) - before, units @ found.weights)
+            difference = counted(swaps, species, i) - counted(swaps, species, j)
+            species[j] = 1
+            assert np.allclose(features_with(tables, species) - before, difference @ swaps.weights)
 
 
 @pytest.mark.parametrize(
@@ -270,22 +333,33 @@ def test_the_classes_of_a_large_lattice_are_added_up_to_the_last_digit() -> None
         assert counts.sum() == case.lattice.sites * 64 * WORDS
 
 
-def test_width_and_companions_change_no_bit() -> None:
-    tables = tables_of(CASES["pairs and triangles"])
+@pytest.mark.parametrize("move", ["exchange", "flip"])
+def test_width_and_companions_change_no_bit(move: str) -> None:
+    flip = move == "flip"
+    tables = tables_of(CASES["a gas that repels itself" if flip else "pairs and triangles"])
     features, sites = features_of(tables.interactions), tables.lattice.sites
-    products = spin_products(tables.interactions, features, sites)
-    found = differences_of(products, len(features), tables.active_pools, sites, WORDS)
-    rng = np.random.default_rng(4)
+    rng, pools = np.random.default_rng(4), tables.active_pools
     couplings, T = rng.normal(size=(8, len(features))), rng.uniform(1, 2, 8)
     seeds = rng.integers(0, 2**64, (8, 4), dtype=np.uint64)
+    products = spin_products(tables.interactions, features, sites)
+    if flip:
+        found = flip_differences(products, len(features), tables.pairs.active, sites)
+    else:
+        found = exchange_differences(products, len(features), pools, sites, WORDS)
 
     def evolved(order: list[int], width: int) -> Words:
         rows, state = aligned((sites + 2, WORDS)), seed_state(seeds[order])
         rows[:sites], rows[sites + 1] = random_spins(tables, 2)[:, order], 2**64 - 1
-        rule = accounts_of(found, couplings[order], T[order], 3, (0,) * width)
-        first = first_order()
+        rule = (3, (0,) * width)
+        amplitudes, first = exchange.amplitudes_of(found, couplings[order]), first_order()
         for mcs in (1, 19):
-            advance(rows, found.rows, tables.pairs, rule, state, first, mcs)
+            if flip:
+                visited = flips.visited_sites(found, tables.pairs.active)
+                accounts = flips.flip_accounts(found, amplitudes, T[order], *rule)
+                flips.advance(rows, visited, accounts, state, first, mcs)
+            else:
+                plain = exchange.accounts_of(found, amplitudes, T[order], *rule)
+                exchange.advance(rows, found.rows, tables.pairs, plain, state, first, mcs)
         assert not rows[sites].any()
         assert np.all(rows[sites + 1] == 2**64 - 1)
         return rows[:sites]
@@ -295,7 +369,7 @@ def test_width_and_companions_change_no_bit() -> None:
     assert evolved(order, 8).tobytes() == plain[:, order].tobytes()
     assert len({plain[:, word].tobytes() for word in range(8)}) == 8
     ups = np.bitwise_count(plain.reshape(-1)).sum()
-    assert ups == np.bitwise_count(random_spins(tables, 2).reshape(-1)).sum()
+    assert flip or ups == np.bitwise_count(random_spins(tables, 2).reshape(-1)).sum()
 
 
 @pytest.mark.parametrize("tempering", [0, 4])
@@ -317,6 +391,28 @@ def test_a_points_bits_are_its_own_and_it_goes_on(tempering: int) -> None:
             assert_same(alone, {name: values[[p]] for name, values in together.items()})
 
 
+@pytest.mark.parametrize("tempering", [0, 4])
+def test_flips_are_a_points_own_and_go_on(tempering: int) -> None:
+    """Also where fields are weak at one point and strong at another, which move by other rules."""
+    fixed = {"w1": 1.0, "w2": 0.0, **({"mu_atom": 0.3} if tempering else {"T": 1.0})}
+    axes = {"T": [0.7, 1.0, 1.5]} if tempering else {"mu_atom": [-1.9, 0.3, -2.1]}
+    schedules = [replace(SHORT, tempering_mcs=tempering, samples=n) for n in (12, 20)]
+    keep, points = ("samples", "spins", "restart"), {k: np.array(v) for k, v in axes.items()}
+    short, long = (
+        LatticeKernel(kagome([2, 3]), LatticeGas("semi_grand", **fixed), s, tuple(axes), keep)
+        for s in schedules
+    )
+    assert long.name == "lanes"
+    seeds = seeds_of(3, points=3)
+    first, together = short.compute(points, seeds), long.compute(points, seeds)
+    assert first["restart"].shape[1] == short.restart_words
+    assert_same(together, long.compute(points, seeds, earlier=first))
+    if not tempering:
+        for p in range(3):
+            alone = long.compute({n: v[[p]] for n, v in points.items()}, seeds[[p]])
+            assert_same(alone, {name: values[[p]] for name, values in together.items()})
+
+
 @pytest.mark.parametrize(
     ("lattice", "model", "parts", "kernel", "rule"),
     [
@@ -334,9 +430,12 @@ def test_a_points_bits_are_its_own_and_it_goes_on(tempering: int) -> None:
             triangular(4),
             ClusterExpansion(AB, {"w": pair()}, ensemble="semi_grand"),
             {},
-            "species",
-            "heat bath",
+            "lanes",
+            "demons of period 8",
         ),
+        (triangular(4), LatticeGas("semi_grand"), {"stride_mcs": 7}, "species", "heat bath"),
+        (kagome(4), LatticeGas("semi_grand"), {"rule": "heat_bath"}, "species", "heat bath"),
+        (square(4, boundary=OPEN), BlumeCapel(), {}, "species", "Barker's rule"),
         (
             triangular(9),
             canonical(AB, {f"w{k}": pair(shell=k) for k in range(1, 9)}, x=1 / 3),
@@ -369,7 +468,7 @@ def test_a_term_that_is_fixed_to_zero_needs_no_account() -> None:
 
 
 def test_demons_are_refused_where_the_multispin_kernel_is_not() -> None:
-    model = ClusterExpansion(AB, {"w": pair()}, ensemble="semi_grand")
+    model = ClusterExpansion(ABC, {"w": pair()}, ensemble="semi_grand")
     schedule = replace(SHORT, rule="demon")
     with pytest.raises(RequestError, match="the species kernel"):
         LatticeKernel(triangular(4), model, schedule, ("w",))

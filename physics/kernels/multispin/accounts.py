@@ -45,6 +45,7 @@ from latticescape.physics.kernels.multispin.thresholds import (
     draw,
     loader,
     passed,
+    random_planes,
     threshold_planes,
 )
 
@@ -52,6 +53,13 @@ Floats = npt.NDArray[np.float64]
 
 # Demons that take turns, so that a step of one need not wait for the result of another.
 DEMONS = 4
+
+# Random bits that are all set where a demon sleeps. Those of four demons are 24 of the 32 bits that
+# one draw gives.
+COINS = 6
+
+# Digits of the account of a field: in a weak field few flips find it full or empty.
+FIELD_DIGITS = 3
 
 # Bit planes without a test: 512 replicas are mostly decided after them. Changes only speed.
 HOT = 12
@@ -80,32 +88,37 @@ def new_demons(terms: Any, generator: Any, digits: Any, sleeps: Any) -> Any:
     """The generators, and the accounts of four demons one after another.
 
     ``digits`` is a tuple of zeros, one for each digit of the accounts of one demon. The digits of a
-    demon are followed by the replicas in which it is awake. If ``sleeps`` is not empty, the first
-    demon sleeps with probability 1/64.
+    demon are followed by the replicas in which it is awake. The first ``len(sleeps)`` demons sleep
+    with probability 1/64.
     """
     # Calls of one function each, since it is long to compile.
-    generator, some, all_ = sleepers(generator, sleeps)
+    generator, awake = sleepers(generator, sleeps)
     generator, first = new_demon(terms, generator, digits)
     generator, second = new_demon(terms, generator, digits)
     generator, third = new_demon(terms, generator, digits)
     generator, fourth = new_demon(terms, generator, digits)
-    return generator, first + some + second + all_ + third + all_ + fourth + all_
+    return generator, (
+        first + awake[:1] + second + awake[1:2] + third + awake[2:3] + fourth + awake[3:]
+    )
 
 
 @intrinsic
 def sleepers(typingctx: Any, generator: Any, sleeps: Any) -> Any:
-    """The generators, the replicas in which the first demon is awake, and all replicas."""
+    """The generators, and the replicas in which each demon is awake."""
     words = generator.dtype.words
-    result = types.Tuple((generator, tuple_of(words, 1), tuple_of(words, 1)))
+    result = types.Tuple((generator, tuple_of(words, DEMONS)))
     signature = result(generator, sleeps)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         e = Emitter(context, builder, words)
-        after, awake = unpack(builder, args[0], 4), e.ones
+        after, awake = unpack(builder, args[0], 4), [e.ones] * DEMONS
         if len(sleeps):
-            coins, after = draw(e, after)
-            awake = e.inverse(e.both(*coins))
-        return _packed(context, builder, result, (after, [awake], [e.ones]))
+            fresh, after = draw(e, after)
+            plane = random_planes(e, fresh)
+            for demon in range(len(sleeps)):
+                coins = [plane(COINS * demon + k) for k in range(COINS)]
+                awake[demon] = e.inverse(e.both(*coins))
+        return _packed(context, builder, result, (after, awake))
 
     return signature, codegen
 
@@ -158,6 +171,14 @@ def digits_of(reach: int) -> int:
     [2, 2, 2, 3, 4]
     """
     return max(2, reach.bit_length())
+
+
+def reach_of(z: int) -> int:
+    """The most units that a flip among z neighbours costs or sets free.
+
+    A flip makes z − 2n more neighbours unlike where n are: units of two if z is even.
+    """
+    return z if z % 2 else z // 2
 
 
 def settled(

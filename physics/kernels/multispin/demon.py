@@ -29,10 +29,12 @@ from llvmlite import ir
 from latticescape.physics.compiled import compiled, inlined, intrinsic
 from latticescape.physics.kernels.multispin.accounts import (
     DEMONS,
+    FIELD_DIGITS,
     chosen,
     digit_terms,
     digits_of,
     new_demons,
+    reach_of,
     settled,
 )
 from latticescape.physics.kernels.multispin.heat_bath import STRIP, split
@@ -58,9 +60,6 @@ from latticescape.physics.kernels.multispin.thresholds import (
 )
 
 Floats = npt.NDArray[np.float64]
-
-# Digits of the field's account.
-FIELD_DIGITS = 3
 
 # As many zeros: a tuple whose length is known when the kernel is compiled.
 ALL = (0,) * DEMONS
@@ -125,14 +124,6 @@ def demon_rule(
         signs=tuple(aligned_copy(marks[:, k : k + len(zeros)]) for k in parts),
         period=period,
     )
-
-
-def reach_of(z: int) -> int:
-    """The most units that a flip among z neighbours costs or sets free.
-
-    A flip makes z − 2n more neighbours unlike where n are: units of two if z is even.
-    """
-    return z if z % 2 else z // 2
 
 
 def advance(
@@ -241,7 +232,7 @@ def step(
             awake, changes = old.pop(), list[tuple[Any, int]]()
             for k, shell in enumerate(split(bits, sizes)):
                 mine = e.xor(own, e.load(signs, k * words))
-                changes.append((_unlike(e, shell, mine), reach_of(len(shell))))
+                changes.append((unlike(e, shell, mine), reach_of(len(shell))))
             agreed, new = settled(e, changes, old, awake)
             if len(field):
                 favoured = e.xor(own, e.load(signs, len(sizes) * words))
@@ -258,7 +249,7 @@ def step(
     return signature, codegen
 
 
-def _unlike(e: Emitter, bits: Sequence[Any], own: Any) -> list[list[Any]]:
+def unlike(e: Emitter, bits: Sequence[Any], own: Any) -> list[list[Any]]:
     """The number of neighbours that differ from ``own``, as columns of :func:`paid`."""
     # Of three bits the digits of the sum turn over where all of them do.
     z, columns = len(bits), list[list[Any]]([[], []])

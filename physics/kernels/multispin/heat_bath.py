@@ -153,6 +153,14 @@ def folded_terms(planes: Words) -> Words:
     return np.concatenate([middle, planes[:, : z // 2] ^ middle], axis=1)
 
 
+def sweep_order(sites: int) -> Sites:
+    """Strip by strip (:data:`STRIP`) every other site and then the rest, so that a site need not
+    wait for the one before it."""
+    numbers = np.arange(sites)
+    order: Sites = np.lexsort((numbers, numbers % 2, numbers // STRIP))
+    return order
+
+
 def visits(neighbors: Sites, order: npt.ArrayLike | None = None) -> Sites:
     """The sites in the order of a sweep, each with its neighbours, as the kernel reads them.
 
@@ -161,8 +169,7 @@ def visits(neighbors: Sites, order: npt.ArrayLike | None = None) -> Sites:
     neighbors
         (sites, z1 + z2 + …), the shells and then the filters' neighbours side by side.
     order
-        Every site once; by default strip by strip (:data:`STRIP`) every other site and then the
-        rest, so that a site need not wait for the one before it.
+        Every site once; by default :func:`sweep_order`.
 
     Returns
     -------
@@ -170,9 +177,7 @@ def visits(neighbors: Sites, order: npt.ArrayLike | None = None) -> Sites:
         (sites, 1 + z1 + z2 + …) int32: numbers of words before the rows of a site and of its
         neighbours.
     """
-    sites = np.arange(len(neighbors))
-    strips = sites // STRIP
-    chosen = np.lexsort((sites, sites % 2, strips)) if order is None else np.asarray(order)
+    chosen = sweep_order(len(neighbors)) if order is None else np.asarray(order)
     rows = np.concatenate([chosen[:, None], neighbors[chosen]], axis=1) * WORDS
     return np.ascontiguousarray(rows, dtype=np.int32)
 

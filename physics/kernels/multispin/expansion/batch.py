@@ -1,5 +1,6 @@
 """Eight points of a model of two species with any clusters on any lattice."""
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,13 +16,15 @@ from latticescape.physics.kernels.multispin.batches import (
 )
 from latticescape.physics.kernels.multispin.counting import count_odd
 from latticescape.physics.kernels.multispin.exchange import first_order
+from latticescape.physics.kernels.multispin.expansion import exchange, flips
 from latticescape.physics.kernels.multispin.expansion.classes import ClassCounter
-from latticescape.physics.kernels.multispin.expansion.exchange import accounts_of, advance
+from latticescape.physics.kernels.multispin.expansion.exchange import amplitudes_of
 from latticescape.physics.kernels.multispin.expansion.products import (
     Differences,
     SpinProducts,
-    differences_of,
+    exchange_differences,
     fits_products,
+    flip_differences,
     spin_products,
 )
 from latticescape.physics.kernels.multispin.features import MultispinSums, combine
@@ -29,12 +32,12 @@ from latticescape.physics.kernels.multispin.simd import WORDS, aligned
 from latticescape.physics.kernels.multispin.thresholds import seed_state
 from latticescape.physics.kernels.reference import Sums, Trace
 from latticescape.physics.kernels.species.batch import SpeciesTables, SpeciesTask
-from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.lattices.lattice import Lattice, Sites
 from latticescape.physics.models.interactions import Integers
 from latticescape.physics.models.model import REPLICAS, Floats, features_of
 from latticescape.physics.variables import Words, pack_replicas
 
-# Differences of an exchange, and columns of its table: more take long to compile.
+# Differences of a move, and columns of its table: more take long to compile.
 MOST_DIFFERENCES = 8
 MOST_COLUMNS = 64
 
@@ -51,12 +54,15 @@ class ExpansionTables:
         The tables of the kernel of any species.
     acting
         The features that have an energy anywhere in the sweep.
+    flips
+        Whether sites are flipped, instead of exchanged.
     demon_period
         As of the schedule.
     """
 
     species: SpeciesTables
     acting: frozenset[str]
+    flips: bool = False
     demon_period: int = 8
 
     @property
@@ -70,7 +76,7 @@ class ExpansionTables:
 
     @property
     def fits(self) -> bool:
-        """Whether the multispin kernel supports exchanges of this model on this lattice."""
+        """Whether the multispin kernel supports moves of this model on this lattice."""
         spins = [own for own in self.species.spins if own.shape[1] > 1]
         plain = all(np.array_equal(own, [[-1, 1]]) for own in spins)
         if not plain or not fits_products(self.species.interactions, self.lattice.sites):
@@ -91,11 +97,24 @@ class ExpansionTables:
 
     @cached_property
     def differences(self) -> Differences:
-        """The differences of an exchange, of the features that have an energy."""
+        """The differences of a move, of the features that have an energy; those of a flip in rows
+        of one word."""
         names = [name for name in self.features if name in self.acting]
-        sites = self.lattice.sites
-        acting = spin_products(self.species.interactions, names, sites) if names else []
-        return differences_of(acting, len(names), self.species.active_pools, sites, WORDS)
+        sites, species = self.lattice.sites, self.species
+        acting = spin_products(species.interactions, names, sites) if names else []
+        if self.flips:
+            return flip_differences(acting, len(names), species.pairs.active, sites)
+        return exchange_differences(acting, len(names), species.active_pools, sites, WORDS)
+
+    def amplitudes(self, tasks: Sequence[SpeciesTask]) -> Floats:
+        """The amplitudes of the differences at some points, (differences, points)."""
+        couplings = np.stack([task.couplings for task in tasks])
+        return amplitudes_of(self.differences, couplings[:, self.acts])
+
+    @cached_property
+    def visits(self) -> Sites:
+        """What a sweep of flips reads, site after site."""
+        return flips.visited_sites(self.differences, self.species.pairs.active)
 
     @cached_property
     def combinations(self) -> tuple[Integers, Integers]:
@@ -118,7 +137,7 @@ class ExpansionTables:
 
 
 class ExpansionBatch(Batch):
-    """Eight points with exchanges at fixed composition that demons pay for.
+    """Eight points with moves that demons pay for.
 
     Parameters
     ----------
@@ -128,6 +147,8 @@ class ExpansionBatch(Batch):
         One to eight points, and where their sums go.
     traces
         Where their traces go; none if nothing is kept.
+    numbers
+        Indices of the points in the block.
     """
 
     def __init__(
@@ -136,8 +157,9 @@ class ExpansionBatch(Batch):
         tasks: Sequence[SpeciesTask],
         sums: Sequence[Sums],
         traces: Sequence[Trace] = (),
+        numbers: Sequence[int] = (),
     ) -> None:
-        self.tables, self.targets, self.traces = tables, sums, traces
+        self.tables, self.targets, self.traces, self.numbers = tables, sums, traces, numbers
         eight = [*tasks, *[tasks[0]] * (WORDS - len(tasks))]
         self.state, self.order = seed_state(np.stack([task.seed for task in eight])), first_order()
         sites = tables.lattice.sites
@@ -149,22 +171,24 @@ class ExpansionBatch(Batch):
             self.spins[:, word] = pack_replicas(tables.species.first_species(task)[0].T)
         self.spins[:, len(tasks) :] = self.spins[:, :1]
         couplings = np.stack([task.couplings for task in eight])
-        active = tables.species.pairs.active
-        self.sums = MultispinSums(couplings, 0, len(active))
+        self.sums = MultispinSums(couplings, 0, len(tables.species.pairs.active))
         self.histogram = tables.counter.zeros()
-        self.up = count_odd(self.spins, active[:, None])[0]
+        self.up = self.count_up()
         temperatures = np.array([task.temperature for task in eight])
-        self.accounts = accounts_of(
-            tables.differences, couplings[:, tables.acts], temperatures, tables.demon_period
-        )
+        self.make_rule(tables.amplitudes(eight), temperatures)
+
+    @abstractmethod
+    def make_rule(self, amplitudes: Floats, temperatures: Floats) -> None:
+        """Make the accounts that decide about moves."""
 
     @property
     def points(self) -> int:
         return len(self.targets)
 
-    def advance(self, mcs: int) -> None:
-        rows, pairs = self.tables.differences.rows, self.tables.species.pairs
-        advance(self.rows, rows, pairs, self.accounts, self.state, self.order, mcs, self.points)
+    def count_up(self) -> Integers:
+        """The number of sites with the second species, (64, 8)."""
+        found: Integers = count_odd(self.spins, self.tables.species.pairs.active[:, None])[0]
+        return found
 
     def add_sample(self, sample: int) -> None:
         counter, features = self.tables.counter, self._features()
@@ -213,13 +237,55 @@ class ExpansionBatch(Batch):
         return found
 
 
+class ExchangeBatch(ExpansionBatch):
+    """Eight points with exchanges at fixed composition."""
+
+    def make_rule(self, amplitudes: Floats, temperatures: Floats) -> None:
+        differences, period = self.tables.differences, self.tables.demon_period
+        self.rule = exchange.accounts_of(differences, amplitudes, temperatures, period)
+
+    def advance(self, mcs: int) -> None:
+        rows, pairs = self.tables.differences.rows, self.tables.species.pairs
+        moving = (self.rule, self.state, self.order, mcs, self.points)
+        exchange.advance(self.rows, rows, pairs, *moving)
+
+
+class FlipBatch(ExpansionBatch):
+    """Eight points with single flips."""
+
+    def make_rule(self, amplitudes: Floats, temperatures: Floats) -> None:
+        differences, period = self.tables.differences, self.tables.demon_period
+        self.rule = flips.flip_accounts(differences, amplitudes, temperatures, period)
+
+    def advance(self, mcs: int) -> None:
+        moving = (self.rule, self.state, self.order, mcs, self.points)
+        flips.advance(self.rows, self.tables.visits, *moving)
+
+    def add_sample(self, sample: int) -> None:
+        self.up = self.count_up()
+        super().add_sample(sample)
+
+
 def expansion_batches(
     tables: ExpansionTables,
     tasks: Sequence[SpeciesTask],
     sums: Sequence[Sums],
     traces: Sequence[Trace] = (),
 ) -> Iterator[ExpansionBatch]:
-    """All points, in groups of at most eight."""
-    for first in range(0, len(tasks), WORDS):
-        eight = slice(first, first + WORDS)
-        yield ExpansionBatch(tables, tasks[eight], sums[eight], traces[eight])
+    """All points, in groups of at most eight whose accounts have the same digits."""
+    kind, groups = FlipBatch if tables.flips else ExchangeBatch, dict[bool, list[int]]()
+    for number, task in enumerate(tasks):
+        shifted = tables.flips and bool(
+            flips.shifts_of(tables.differences, tables.amplitudes([task])).any()
+        )
+        groups.setdefault(shifted, []).append(number)
+    for numbers in groups.values():
+        for first in range(0, len(numbers), WORDS):
+            eight = numbers[first : first + WORDS]
+            yield kind(
+                tables,
+                [tasks[n] for n in eight],
+                [sums[n] for n in eight],
+                [traces[n] for n in eight] if traces else (),
+                eight,
+            )

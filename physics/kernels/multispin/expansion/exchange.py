@@ -18,7 +18,6 @@ from latticescape.physics.kernels.multispin.accounts import (
     DEMONS,
     chosen,
     digit_terms,
-    digits_of,
     new_demons,
     settled,
 )
@@ -42,15 +41,15 @@ from latticescape.physics.kernels.species.moves import Pairs
 from latticescape.physics.kernels.streams import next_below
 from latticescape.physics.models.model import Floats
 
-Kinds = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+Kinds = tuple[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]], ...]
 
 
 class Accounts(NamedTuple):
     """What the kernel reads for each register: thresholds of the accounts' digits, and signs.
 
-    ``kinds`` (for each difference its tuples and the sites of one), ``digits`` (of all accounts)
-    and ``width`` are tuples of zeros: their lengths are compile-time numbers. ``turned`` holds, for
-    each difference, ones in the words whose amplitude is negative.
+    ``kinds`` (for each difference its tuples, the sites of one, and the digits of its account),
+    ``digits`` (of all accounts) and ``width`` are tuples of zeros: their lengths are compile-time
+    numbers. ``turned`` holds, for each difference, ones in the words whose amplitude is negative.
     """
 
     kinds: Kinds
@@ -61,9 +60,26 @@ class Accounts(NamedTuple):
     period: int
 
 
+def amplitudes_of(differences: Differences, couplings: Floats) -> Floats:
+    """The amplitudes of some points, (differences, points).
+
+    Parameters
+    ----------
+    differences
+        From :mod:`latticescape.physics.kernels.multispin.expansion.products`.
+    couplings
+        Energy per unit of each of their features, (points, features).
+    """
+    # Feature by feature, so that no library decides the order of a sum.
+    amplitudes = np.zeros((len(differences.shape), len(couplings)))
+    for weights, coupling in zip(differences.weights.T, couplings.T, strict=True):
+        amplitudes += weights[:, None] * coupling
+    return amplitudes
+
+
 def accounts_of(
     differences: Differences,
-    couplings: Floats,
+    amplitudes: Floats,
     temperatures: Floats,
     period: int,
     width: tuple[int, ...] | None = None,
@@ -73,27 +89,25 @@ def accounts_of(
     Parameters
     ----------
     differences
-        From :func:`latticescape.physics.kernels.multispin.expansion.products.differences_of`.
-    couplings
-        Energy per unit of each of its features, (8, features).
+        Of the moves.
+    amplitudes
+        From :func:`amplitudes_of`.
     temperatures
         (8,).
     period
-        Pairs that a demon visits before its accounts are drawn anew.
+        Pairs or sites that a demon visits before its accounts are drawn anew.
     width
         Words of a register; changes only speed, never a bit.
     """
     zeros = native_width() if width is None else width
-    digits = [digits_of(tuples) for tuples, _ in differences.shape]
-    # Feature by feature, so that no library decides the order of a sum.
-    amplitudes = np.zeros((len(differences.shape), WORDS))
-    for weights, coupling in zip(differences.weights.T, couplings.T, strict=True):
-        amplitudes += weights[:, None] * coupling
     return Accounts(
-        kinds=tuple(((0,) * tuples, (0,) * sites) for tuples, sites in differences.shape),
-        digits=(0,) * sum(digits),
+        kinds=tuple(
+            ((0,) * tuples, (0,) * sites, (0,) * digits)
+            for (tuples, sites), digits in zip(differences.shape, differences.digits, strict=True)
+        ),
+        digits=(0,) * sum(differences.digits),
         width=zeros,
-        terms=digit_terms(np.abs(amplitudes) / temperatures, digits, len(zeros)),
+        terms=digit_terms(np.abs(amplitudes) / temperatures, differences.digits, len(zeros)),
         turned=negative_words(amplitudes),
         period=period,
     )
@@ -182,7 +196,7 @@ def attempt(
     """Attempt to exchange the sites of one pair for each of the first demons; returns the accounts
     of all."""
     words, (products, digits) = accounts.dtype.words, kinds
-    shape, count = [(len(tuples), len(sites)) for tuples, sites in products], len(digits) + 1
+    shape, count = [(len(tuples), len(sites)) for tuples, sites, _ in products], len(digits) + 1
     columns = sum(tuples * sites for tuples, sites in shape)
     signature = accounts(spins, tables, pairs, part, accounts, kinds)
 

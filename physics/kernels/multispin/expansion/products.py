@@ -3,16 +3,17 @@
 With σ = −1 and 1 for the two species, every function of the species of a cluster is a sum of
 products of its spins, and so is every feature: F = Σ weight · (product over a few sites). Products
 with the same weights are one :class:`SpinProducts`; a pair that several interactions contain is one
-product. An exchange has one *difference* for each of them.
+product. A move has one *difference* for each of them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
+from latticescape.physics.kernels.multispin.accounts import FIELD_DIGITS, digits_of, reach_of
 from latticescape.physics.lattices.lattice import Sites
 from latticescape.physics.models.interactions import Interaction
 from latticescape.physics.models.model import Floats
@@ -122,11 +123,12 @@ def _by_value(rows: Floats) -> list[tuple[Floats, npt.NDArray[np.intp]]]:
 
 @dataclass(frozen=True, eq=False)
 class Differences:
-    """What an exchange reads: for each difference, tuples of sites around both its sites.
+    """What a move reads: for each difference, tuples of sites around a site.
 
-    A tuple counts if an odd number of its spins is up. A difference is the number of tuples around
-    the first site that count, less that of the second; the energy of an exchange changes by the
-    sum of σ · amplitude · difference, σ the spin of the first site.
+    A tuple counts if an odd number of its spins is up. The energy of a move changes by the sum of
+    σ · amplitude · difference, σ the spin of the (first) site. The difference of an exchange is the
+    number of tuples around the first site that count, less that of the second. That of a flip is
+    the number of tuples that count, less half of all tuples; if their number is odd, twice as much.
 
     Attributes
     ----------
@@ -135,23 +137,33 @@ class Differences:
         before its row.
     shape
         For each difference, the tuples of a site, and the sites of a tuple.
+    digits
+        For each difference, the digits of its account.
     weights
         Amplitude of each difference per unit of each feature, (differences, features).
+    field
+        Whether the last difference is a field of all sites, and the first one a coupling.
     """
 
     rows: Sites
     shape: tuple[tuple[int, int], ...]
+    digits: tuple[int, ...]
     weights: Floats
+    field: bool = False
 
 
-def differences_of(
+# The tuples of one difference, (sites, tuples, sites of a tuple), the digits of its account, and
+# its weights.
+Part = tuple[Sites, int, Floats]
+
+
+def exchange_differences(
     products: Sequence[SpinProducts], features: int, pools: Sequence[Sites], sites: int, words: int
 ) -> Differences:
     """The differences of exchanges between the sites of a pool.
 
-    Missing tuples are made of two further rows of spins: ``sites`` is always down and ``sites + 1``
-    always up. They are paired such that they cancel; what is left of an odd number, and products of
-    a single site, count where they are not alike for all sites of a pool.
+    Products of a single site, and what is left of an odd number of missing tuples, count where they
+    are not alike for all sites of a pool.
 
     Parameters
     ----------
@@ -164,41 +176,87 @@ def differences_of(
     sites, words
         Number of sites, and of words in a row of spins.
     """
-    columns, shape, weights = [], [], []
-    alone = np.zeros((sites, features))
-    for product in products:
-        width = product.clusters.shape[1]
-        if width == 1:
-            alone[product.clusters[:, 0]] += product.weights
-        if width < 2:
-            continue
-        around = _around(product.clusters, sites)
-        missing = around[:, :, 0] < 0
-        # One of two missing tuples counts.
-        odd = np.cumsum(missing, axis=1) % 2 == 0
-        around[missing] = sites
-        around[:, :, 0] += missing & odd
-        alone += sign_of(width - 1) * np.outer(missing.sum(axis=1) % 2, product.weights)
-        columns.append(around.reshape(sites, -1))
-        shape.append(around.shape[1:])
-        weights.append(-4 * sign_of(width - 1) * product.weights)
+    around, alone = _tuples(products, features, sites)
+    parts = [(table, digits_of(table.shape[1]), -4 * weights) for table, weights in around]
     for pool in pools:
         values, numbers = np.unique(alone[pool], axis=0, return_counts=True)
         alone[pool] -= values[np.argmax(numbers)]
     active = np.concatenate(pools)
     for value, rows in _by_value(alone[active]):
         if value.any():
-            member = np.full((sites, 1), sites)
+            member = np.full((sites, 1, 1), sites)
             member[active[rows]] += 1
-            columns.append(member)
-            shape.append((1, 1))
-            weights.append(-2 * value)
-    if not columns:
-        # Nothing has an energy: one difference that is always zero.
-        columns, shape, weights = [np.full((sites, 1), sites)], [(1, 1)], [np.zeros(features)]
+            parts.append((member, digits_of(1), -2 * value))
+    return _differences(parts, features, sites, words)
+
+
+def flip_differences(
+    products: Sequence[SpinProducts], features: int, active: Sites, sites: int
+) -> Differences:
+    """The differences of single flips, in rows of one word.
+
+    Each value of the products of a single site is a field. That of all sites is one neighbour,
+    which is always up; that of some sites are two neighbours, which cancel at the others.
+
+    Parameters
+    ----------
+    products, features, sites
+        As of :func:`exchange_differences`.
+    active
+        The sites that change.
+    """
+    around, alone = _tuples(products, features, sites)
+    fields = [(value, active[rows]) for value, rows in _by_value(alone[active]) if value.any()]
+    everywhere = [len(own) for _, own in fields] == [len(active)]
+    parts = []
+    for table, weights in around:
+        most = table.shape[1]
+        parts.append((table, digits_of(reach_of(most)), -(2 if most % 2 else 4) * weights))
+    for value, own in fields:
+        field = np.full((sites, 1 if everywhere else 2, 1), sites + 1)
+        field[:, 0] = sites
+        field[own, 0] = sites + 1
+        parts.append((field, FIELD_DIGITS, -2 * value))
+    return replace(_differences(parts, features, sites, 1), field=everywhere and len(around) > 0)
+
+
+def _tuples(
+    products: Sequence[SpinProducts], features: int, sites: int
+) -> tuple[list[tuple[Sites, Floats]], Floats]:
+    """For the products of two and more sites, the tuples around each site, and the weight of one
+    that counts; and the weights of the products of a single site, (sites, features).
+
+    Missing tuples are made of two further rows of spins: ``sites`` is always down and ``sites + 1``
+    always up. They are paired such that they cancel; what is left of an odd number is a product of
+    a single site.
+    """
+    found, alone = [], np.zeros((sites, features))
+    for product in products:
+        width = product.clusters.shape[1]
+        if width == 1:
+            alone[product.clusters[:, 0]] += product.weights
+        if width < 2:
+            continue
+        around, sign = _around(product.clusters, sites), sign_of(width - 1)
+        missing = around[:, :, 0] < 0
+        # One of two missing tuples counts.
+        odd = np.cumsum(missing, axis=1) % 2 == 0
+        around[missing] = sites
+        around[:, :, 0] += missing & odd
+        alone += sign * np.outer(missing.sum(axis=1) % 2, product.weights)
+        found.append((around, sign * product.weights))
+    return found, alone
+
+
+def _differences(parts: Sequence[Part], features: int, sites: int, words: int) -> Differences:
+    # Nothing has an energy: one difference that is always zero.
+    nothing = (np.full((sites, 1, 1), sites), digits_of(1), np.zeros(features))
+    tables, digits, weights = zip(*(parts or [nothing]), strict=True)
+    columns = [table.reshape(sites, -1) for table in tables]
     return Differences(
         np.ascontiguousarray(np.concatenate(columns, axis=1) * words, np.int32),
-        tuple((int(a), int(b)) for a, b in shape),
+        tuple((table.shape[1], table.shape[2]) for table in tables),
+        digits,
         np.stack(weights),
     )
 
