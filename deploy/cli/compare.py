@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import xarray as xr
 from rich.console import Console
 from rich.table import Table
@@ -105,7 +106,10 @@ def compare(
     json_: bool,
     **options: Any,
 ) -> None:
-    """Compare models, each at its best parameters, by S², p-value, BIC and Bayes factor.
+    """Compare models, each at its best parameters. The BIC ranks them.
+
+    S², p-values, Bayes factors and predictions of images left out stand next to it; where they
+    prefer another model, a sentence says why.
 
     OBSERVED as for latticescape landscape; slabs are compared by a sources.toml. With two or more
     images, or sources, each is also predicted from the others.
@@ -113,6 +117,7 @@ def compare(
     from latticescape.analysis.inference.comparison.comparison import compare as compare_models
     from latticescape.analysis.inference.comparison.evidence import bayes_factors, leave_one_out
     from latticescape.analysis.inference.comparison.models import landscapes_of
+    from latticescape.analysis.inference.comparison.verdict import explanations
 
     models = _models(stores, at, with_random)
     sources = slabs_to_compare(models, observed)
@@ -133,19 +138,26 @@ def compare(
     factors = bayes_factors(landscapes, fraction=fraction)
     several = table.sizes["image"] > 1
     left_out = leave_one_out(landscapes, fraction=fraction) if several else None
+    ranking = table["model"].values[np.argsort(table["bic"].values, kind="stable")]
+    reasons = list(explanations(table, factors, left_out))
     notes = [] if sources is None else sources.notes
     if json_:
-        ui.show(_facts(table, factors, left_out) | ({"notes": notes} if sources else {}), json_)
+        facts = _facts(table, factors, left_out)
+        facts |= {"ranking": ranking.tolist(), "explanations": reasons}
+        ui.show(facts | ({"notes": notes} if sources else {}), json_)
         return
     console = Console()
     part = "image" if sources is None else "source"
+    table, factors = table.sel(model=ranking), factors.sel(model=ranking)
+    if left_out is not None:
+        left_out = left_out.sel(model=ranking)
     console.print(_comparison_table(table, factors, left_out, part))
     rows = [table.sel(model=model) for model in table["model"].values]
     ends = {row["model"].item(): row["border"].item() for row in rows}
     missing = {row["model"].item(): int(row["points_missing"]) for row in rows}
     warnings = [f"{m}: the minimum is at the grid's end; {end}" for m, end in ends.items() if end]
     warnings += [f"{m}: {n} points are not computed yet" for m, n in missing.items() if n]
-    for line in (table.attrs["verdict"], *warnings, *notes):
+    for line in (table.attrs["verdict"], *reasons, *warnings, *notes):
         console.print(line, highlight=False)
 
 
@@ -316,6 +328,7 @@ def _facts(
         "images": [str(image) for image in table["image"].values],
         "n": table["n"].values.tolist(),
         "bic_convention": table.attrs["bic_convention"],
+        "p_floor": table["p_value_floor"].values.tolist(),
         **lists,
         "parameters": best,
     }
@@ -346,18 +359,20 @@ def _comparison_table(
         cells = []
         for row in by_model.values():
             s2, error, p = figures(row, str(image))
-            cells.append(value_text(s2, error) + (f", {p:.4f}" if p == p else ""))
+            bound = "≤ " if p <= float(row["p_value_floor"]) * (1 + 1e-9) else ""
+            cells.append(value_text(s2, error) + (f", {bound}{p:.4f}" if p == p else ""))
         shown.add_row(str(image), f"{n.get(image, sum(n.values())):g}", *cells)
     shown.add_section()
     best = [
         "\n".join(f"{name} = {value_text(value, error)}" for name, value, error in _estimates(row))
         for row in by_model.values()
     ]
+    standard = 2.0 if table.attrs["bic_convention"] == "lecture" else 1.0
     rows: dict[str, list[str]] = {
         "p by": table["p_value_way"].values.tolist(),
         "parameters": [lines or "none" for lines in best],
         "BIC": [f"{value:.1f}" for value in table["bic"].values],
-        "ΔBIC": [f"{value:.1f}" for value in table["delta_bic"].values],
+        "ΔBIC, standard": [f"{value:.1f}" for value in table["delta_bic"].values * standard],
         "weight": [f"{value:.3f}" for value in table["weight"].values],
         "ln B": [f"{value:.1f}" for value in factors["ln_bayes_factor"].values],
     }

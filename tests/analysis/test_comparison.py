@@ -28,6 +28,11 @@ from latticescape.analysis import (
 from latticescape.analysis.counts.counting import counts_dataset
 from latticescape.analysis.inference.comparison.comparison import model_weights
 from latticescape.analysis.inference.comparison.models import argmin_s2, reweighed
+from latticescape.analysis.inference.comparison.verdict import (
+    established,
+    explanations,
+    verdict,
+)
 from latticescape.analysis.inference.estimation.fit import Fit
 from latticescape.analysis.inference.sample_size import noncentrality
 from latticescape.deploy.cli.main import main
@@ -474,6 +479,105 @@ def test_images_that_cannot_be_taken_are_refused_and_change_nothing() -> None:
             Accumulator(**({"models": {"t": SWEEP}, "lattice": "honeycomb"} | options))
 
 
+def criteria(**changed: Any) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
+    """A table, evidence and images left out of three models that agree, but for what is changed."""
+    models, images = ["random", "pair", "triple"], ["one", "two"]
+    values: dict[str, Any] = {
+        "parameters": [0, 1, 2],
+        "s2_total": [0.03, 0.02, 0.0199],
+        "p_value_total": [0.01, 0.3, 0.3],
+        "p_value": [[0.01, 0.2], [0.4, 0.4], [0.4, 0.4]],
+        "p_value_floor": [0.01, 0.01, 0.01],
+        "ln_evidence": [-60.0, -50.0, -52.0],
+        "predicted": [[0.03, 0.03], [0.021, 0.021], [0.022, 0.022]],
+        "s2_others": [[0.03, 0.03], [0.02, 0.02], [0.0199, 0.0199]],
+    } | changed
+    s2, k = np.array(values["s2_total"]), np.array(values["parameters"])
+    bics = 4 * 1000 * s2 + k * np.log(1000)
+    by_image = ("model", "image")
+    table = xr.Dataset(
+        {
+            **{n: ("model", values[n]) for n in ("parameters", "s2_total", "p_value_total")},
+            "p_value": (by_image, values["p_value"]),
+            "p_value_floor": ("model", values["p_value_floor"]),
+            "bic": ("model", bics),
+            "weight": ("model", model_weights(bics, "standard")),
+        },
+        {"model": models, "image": images},
+        {"bic_convention": "standard"},
+    )
+    factors = xr.Dataset(
+        {
+            "ln_evidence": ("model", values["ln_evidence"]),
+            "prior": ("model", ["none", "w1 -1 … 1", "w1 -1 … 1, w2 -1 … 1"]),
+        },
+        {"model": models},
+    )
+    predicted = np.array(values["predicted"])
+    left_out = xr.Dataset(
+        {
+            "s2": (by_image, predicted),
+            "s2_total": ("model", predicted.mean(axis=1)),
+            "s2_others": (by_image, values["s2_others"]),
+            "n_others": ("image", [500.0, 500.0]),
+        },
+        {"model": models, "image": images},
+    )
+    return table, factors, left_out
+
+
+def test_criteria_that_agree_leave_the_penalty_and_the_influence_to_be_named() -> None:
+    table, factors, left_out = criteria()
+    assert verdict(table).startswith("pair is preferred to triple: strong evidence")
+    penalty, influence = explanations(table, factors, left_out)
+    assert penalty.startswith("S² is smaller for triple, but not by enough for its 1 further")
+    assert influence.startswith("Without one, the most influential image, pair is still preferred")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"ln_evidence": [-49.5, -50.0, -52.0]},
+            "The Bayes factor prefers random instead (ln B = 0.5, not worth a mention)",
+        ),
+        (
+            {"predicted": [[0.03, 0.03], [0.021, 0.09], [0.022, 0.022]]},
+            "predicted better by triple (S² = 0.0220) than by pair (0.0555), mostly two",
+        ),
+        (
+            {"p_value_total": [0.01, 0.01, 0.3]},
+            "triple is not rejected by the p-value, but pair is",
+        ),
+        (
+            {"s2_others": [[0.015, 0.03], [0.02, 0.02], [0.0199, 0.0199]]},
+            "Without one, the most influential image, random is preferred to pair (ΔBIC = 16.2)",
+        ),
+        (
+            {"s2_others": [[0.03, 0.02], [0.02, 0.017], [0.0199, 0.0199]]},
+            "Without two, the most influential image, pair and random cannot be distinguished",
+        ),
+    ],
+    ids=["evidence", "left out", "p", "influence", "doubt"],
+)
+def test_criteria_that_disagree_are_explained(changed: dict[str, Any], said: str) -> None:
+    lines = explanations(*criteria(**changed))
+    assert [line for line in lines if said in line], lines
+
+
+def test_the_verdict_says_what_is_established_and_what_is_not() -> None:
+    table, _, _ = criteria()
+    one = "Random mixing is excluded at one (p ≤ 0.01), and not excluded at two (p = 0.2)."
+    assert established(table) == one
+    spared = criteria(p_value=[[0.3, 0.2], [0.4, 0.4], [0.4, 0.4]])[0]
+    assert (
+        established(spared) == "Random mixing is not excluded at one (p = 0.3) and two (p = 0.2)."
+    )
+    rejected = criteria(p_value_total=[0.01, 0.01, 0.02])[0]
+    assert verdict(rejected).endswith("but it is rejected by p ≤ 0.01")
+    assert established(rejected).endswith("None of the models describes all images.")
+
+
 @pytest.fixture(scope="module")
 def alloy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return undisturbed(alloy_sweep(), tmp_path_factory.mktemp("runs") / "alloy.zarr")
@@ -496,6 +600,10 @@ def test_the_verb_prints_the_table(alloy: Path, counts: Path) -> None:
     found = json_of("compare", counts, "--model", f"pair={alloy}", "--random")
     assert [model["name"] for model in found["models"]] == ["pair", "random"]
     assert found["verdict"].startswith("pair is preferred to random: very strong evidence")
+    assert "Random mixing is excluded at a (p ≤ 0.001)" in found["verdict"]
+    assert found["p_floor"] == [0.001, 0.001]
+    assert found["ranking"] == ["pair", "random"]
+    assert found["explanations"][-1].startswith("Without ")
     assert found["images"] == ["a", "b"]
     assert found["table"]["delta_bic"][0] == 0 < found["table"]["delta_bic"][1]
     assert found["table"]["p_value_way"] == ["bootstrap", "bootstrap"]

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from latticescape.analysis.counts.classes import classes_of
+from latticescape.analysis.counts.overlap import neighborhoods_overlap
 from latticescape.analysis.inference.comparison.models import (
     RANDOM,
     Model,
@@ -16,11 +18,18 @@ from latticescape.analysis.inference.comparison.models import (
     reweighed,
 )
 from latticescape.analysis.inference.comparison.p_values import DRAWS, Way, by_chi2, p_values
+from latticescape.analysis.inference.comparison.verdict import established, verdict
 from latticescape.analysis.inference.estimation.deviance import Overlap
 from latticescape.analysis.inference.estimation.fit import Fit, fit
 from latticescape.physics.errors import RequestError, checked_choice
 
 Convention = Literal["lecture", "standard"]
+
+OVERLAPPING = (
+    "The neighbourhoods share atoms and the p-values take them as independent, so they are too "
+    "small"
+)
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -78,12 +87,6 @@ def model_weights(bics: npt.ArrayLike, convention: Convention) -> Floats:
     return probabilities
 
 
-# Differences of the standard BIC below these are evidence of this strength; below WEAK, of none.
-WEAK = 2.0
-EVIDENCE = {6.0: "positive", 10.0: "strong"}
-UNLIKELY = 0.05
-
-
 def compare(
     models: Mapping[str, Model],
     observed: xr.Dataset | None = None,
@@ -123,11 +126,13 @@ def compare(
     Dataset
         ``s2``, ``p_value`` (model, image); ``s2_total``, ``p_value_total``, ``parameters``,
         ``bic``, ``delta_bic`` and ``weight`` (model), the last by exp(−ΔBIC/2) of the standard
-        convention; ``p_value_way`` (model); ``best`` and ``best_se`` (model, parameter); ``border``
+        convention; ``p_value_way`` (model); ``p_value_floor`` (model), the smallest p-value that
+        the draws can give, an upper bound; ``best`` and ``best_se`` (model, parameter); ``border``
         (model), which axes to extend and to where, if the minimum lies at their end;
         ``points_missing`` (model), of the landscape; ``n`` (image), counted. Each S² with its Monte
         Carlo error ``…_se``, p-values with that of a finite number of draws. ``p_chi2`` (model,
-        image) and ``p_chi2_total`` (model) are returned whatever p-value was asked for.
+        image) and ``p_chi2_total`` (model) are returned whatever p-value was asked for. The
+        attribute ``verdict`` says which model the BIC prefers, and where random mixing is excluded.
 
     Raises
     ------
@@ -174,40 +179,13 @@ def compare(
             "degrees_of_freedom": first.attrs["degrees_of_freedom"],
         },
     )
-    return table.assign_attrs(verdict=verdict(table))
-
-
-def verdict(table: xr.Dataset) -> str:
-    """Which model the BIC prefers, how strongly, and whether its p-value rejects it.
-
-    Kass and Raftery, J. Am. Stat. Assoc. 90, 773 (1995): a ΔBIC (of the standard convention) below
-    2 is not worth more than a bare mention, above 6 it is strong evidence, above 10 very strong.
-
-    Examples
-    --------
-    >>> verdict(xr.Dataset(
-    ...     {"bic": ("model", [71.4, 73.4]), "weight": ("model", [0.88, 0.12]),
-    ...      "p_value_total": ("model", [0.2, 0.1])},
-    ...     {"model": ["pair", "random"]}, {"bic_convention": "lecture"}))
-    'pair is preferred to random: positive evidence (ΔBIC = 4.0, weight 0.88)'
-    """
-    order = np.argsort(table["bic"].to_numpy(), kind="stable")
-    best = str(table["model"].values[order[0]])
-    weight, p = (float(table[name][order[0]]) for name in ("weight", "p_value_total"))
-    if len(order) == 1:
-        sentence = f"{best} is the only model"
-    else:
-        second = str(table["model"].values[order[1]])
-        ahead = float(table["bic"][order[1]] - table["bic"][order[0]])
-        ahead *= 2 if table.attrs["bic_convention"] == "lecture" else 1
-        numbers = f"(ΔBIC = {ahead:.1f}, weight {weight:.2f})"
-        grade = next((g for most, g in EVIDENCE.items() if ahead < most), "very strong")
-        sentence = (
-            f"{best} and {second} cannot be distinguished {numbers}"
-            if ahead < WEAK
-            else f"{best} is preferred to {second}: {grade} evidence {numbers}"
-        )
-    return sentence if not p < UNLIKELY else f"{sentence}, but it is rejected by p = {p:.2g}"
+    sentences = [verdict(table), established(table)]
+    drawn = "bootstrap" in table["p_value_way"].values
+    if drawn and observed is not None and "effective_n" not in observed and fraction is None:
+        classes = classes_of(observed)
+        if neighborhoods_overlap(observed["counts"].values, classes):
+            sentences.append(OVERLAPPING)
+    return table.assign_attrs(verdict=". ".join(s.rstrip(".") for s in sentences if s))
 
 
 def _tested(
@@ -269,6 +247,14 @@ def _scores(
         "s2_total_se": ("model", [fit.s2_total_se for fit in fits.values()], error),
         **p,
         "p_value_way": ("model", [test.attrs["p_value_way"] for test in tests.values()]),
+        "p_value_floor": (
+            "model",
+            [
+                1 / (1 + test.attrs["draws"]) if "draws" in test.attrs else 0.0
+                for test in tests.values()
+            ],
+            {"long_name": "smallest p-value that the draws can give"},
+        ),
         "p_chi2": (by_image, np.stack([test["p_value"].to_numpy() for test in chi2.values()])),
         "p_chi2_total": ("model", [float(test["p_value_total"]) for test in chi2.values()]),
         "parameters": ("model", parameters, {"long_name": "fitted parameters"}),

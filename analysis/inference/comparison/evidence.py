@@ -242,8 +242,9 @@ def leave_one_out(
     Dataset
         ``s2`` and ``s2_se`` (model, image): S² of the image left out, interpolated linearly (by
         inverse distance between scattered points), and its Monte Carlo error; ``s2_total`` (model)
-        and ``s2_total_se``;
-        ``ln_likelihood`` (model), −2 Σ N f S²; ``best`` (model, image, parameter): the others' fit;
+        and ``s2_total_se``; ``s2_others`` (model, image) and ``n_others`` (image), of the others
+        at their fit; ``ln_likelihood`` (model), −2 Σ N f S²; ``best`` (model, image, parameter):
+        the others' fit;
         ``border`` (model, image): axes at whose end it lies.
 
     Raises
@@ -274,7 +275,7 @@ def leave_one_out(
     table = xr.Dataset(
         {
             name: (("model", "image"), [[one[name] for one in row] for row in rows])
-            for name in ("s2", "s2_se", "border")
+            for name in ("s2", "s2_se", "s2_others", "border")
         },
         coords={"model": list(landscapes), "image": first["image"].values},
     )
@@ -287,6 +288,7 @@ def leave_one_out(
     return table.assign(
         s2_total=total,
         s2_total_se=((table["s2_se"] * weights) ** 2).sum("image") ** 0.5,
+        n_others=("image", numbers.sum() - numbers),
         ln_likelihood=-2 * numbers.sum() * total,
     )
 
@@ -310,6 +312,7 @@ def _left_out(
     return {
         "s2": float(s2[0]),
         "s2_se": float(error[0]),
+        "s2_others": fit.s2_total,
         "border": ", ".join(fit.border),
         "best": [place.get(name, np.nan) for name in names],
     }
