@@ -90,6 +90,7 @@ from .physics.models.icet_expansion import expansion_from_icet as expansion_from
 from .physics.models.ising import Ising as Ising
 from .physics.models.model import Model as Model
 from .physics.models.model import Parameter as Parameter
+from .physics.models.smol_expansion import expansion_from_smol as expansion_from_smol
 from .physics.models.spin_models import BlumeCapel as BlumeCapel
 from .physics.models.spin_models import Clock as Clock
 from .physics.models.spin_models import LatticeGas as LatticeGas
@@ -197,6 +198,7 @@ __all__ = [
     "diamond",
     "disorder_average",
     "expansion_from_icet",
+    "expansion_from_smol",
     "export",
     "extend",
     "fcc",

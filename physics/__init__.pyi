@@ -36,6 +36,7 @@ from .models.icet_expansion import expansion_from_icet as expansion_from_icet
 from .models.ising import Ising as Ising
 from .models.model import Model as Model
 from .models.model import Parameter as Parameter
+from .models.smol_expansion import expansion_from_smol as expansion_from_smol
 from .models.spin_models import BlumeCapel as BlumeCapel
 from .models.spin_models import Clock as Clock
 from .models.spin_models import LatticeGas as LatticeGas
@@ -83,6 +84,7 @@ __all__ = [
     "cubic",
     "diamond",
     "expansion_from_icet",
+    "expansion_from_smol",
     "fcc",
     "hcp",
     "honeycomb",

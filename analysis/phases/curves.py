@@ -18,12 +18,11 @@ from numpy.polynomial import Polynomial
 from scipy.stats import chi2
 
 from latticescape.analysis.checks import check_has, listed
-from latticescape.analysis.counts.classes import classes_of
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.observables import estimates
 from latticescape.physics.lattices.geometry import GEOMETRIES
 from latticescape.physics.lattices.lattice import Lattice
-from latticescape.physics.lattices.site_classes import SiteClasses
+from latticescape.physics.lattices.site_classes import SiteClasses, classes_of_attributes
 from latticescape.physics.registry import lattice_of as lattice_of_table
 
 Floats = npt.NDArray[np.float64]
@@ -55,7 +54,7 @@ def lattice_of(ds: xr.Dataset) -> Lattice:
     kind = str(ds.attrs["lattice"])
     own = None
     if kind not in GEOMETRIES:
-        classes = classes_of(ds)
+        classes = classes_of_attributes(kind, ds.attrs.get("classes"))
         own = classes.geometry if isinstance(classes, SiteClasses) else None
     return Lattice(kind, int(size), crystal=own)
 

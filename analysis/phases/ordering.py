@@ -11,11 +11,10 @@ import numpy.typing as npt
 import xarray as xr
 
 from latticescape.analysis.checks import check_has
-from latticescape.analysis.counts.classes import classes_of
 from latticescape.analysis.phases.curves import axes_of, jackknife_error, lattice_of
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import Lattice
-from latticescape.physics.lattices.site_classes import SiteClasses
+from latticescape.physics.lattices.site_classes import SiteClasses, classes_of_attributes
 from latticescape.physics.structure_factor import (
     Stars,
     name_of,
@@ -229,7 +228,7 @@ class Waves:
 
 def species_of_sites(ds: xr.Dataset) -> tuple[tuple[str, ...], ...]:
     """The species that each site of the basis may hold; of two that have no names, of each."""
-    classes = classes_of(ds)
+    classes = classes_of_attributes(str(ds.attrs["lattice"]), ds.attrs.get("classes"))
     if isinstance(classes, SiteClasses):
         return classes.species
     return (("0", "1"),) * lattice_of(ds).geometry.sublattices

@@ -10,9 +10,7 @@ from latticescape.physics.errors import RequestError
 from latticescape.physics.extras import optional_imports
 from latticescape.physics.lattices.lattice import Lattice, crystal
 from latticescape.physics.models.cluster_expansion import ClusterExpansion, Term
-
-# Digits of a value, so that equal products of cluster functions are equal.
-DIGITS = 14
+from latticescape.physics.models.fitted_expansion import DIGITS, fitted_model
 
 
 @optional_imports()
@@ -80,16 +78,7 @@ def expansion_from_icet(
     terms = {"J_0": Term(site=True, value="like")}
     for number, term in enumerate(_terms(space, species), start=1):
         terms[f"J_{number}"] = term
-    if unknown := sorted(set(free) - terms.keys()):
-        raise RequestError(
-            "the expansion has no such parameter",
-            came=", ".join(unknown),
-            allowed=f"J_0 to J_{len(terms) - 1}",
-        )
-    fixed = {f"J_{k}": float(v) for k, v in enumerate(expansion.parameters)}
-    one = species[0] if len(set(species)) == 1 else dict(zip(names, species, strict=True))
-    kept = {name: value for name, value in fixed.items() if name not in free}
-    return lattice, ClusterExpansion(one, terms, **{**kept, **settings})
+    return lattice, fitted_model(names, species, terms, expansion.parameters, free, settings)
 
 
 def _symbol(number: int) -> str:

@@ -284,6 +284,15 @@ def test_the_integral_and_laplaces_evidence_agree_and_know_their_prior() -> None
     assert halved.prior.item() == "w -0.3 … 0.3"
 
 
+def test_an_axis_of_one_value_is_no_parameter_of_the_evidence() -> None:
+    observed = drawn(0.1, 5, n=1500)
+    found, same = (
+        bayes_factors({"t": sweep}, observed) for sweep in (SWEEP, SWEEP.expand_dims(H=[0.0]))
+    )
+    assert float(same.ln_evidence[0]) == float(found.ln_evidence[0])
+    assert same.prior.item() == found.prior.item()
+
+
 def test_the_error_of_the_evidence_follows_from_those_of_the_points() -> None:
     """ln Z is moved point by point: independent errors add as squares."""
     w, n = np.linspace(-0.2, 0.2, 9), 500

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from distributed import Client
@@ -21,6 +22,7 @@ from latticescape.sweeps.execution.inline import InlineSession
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.store.status import read_lease, status
 from latticescape.sweeps.store.store import Store
+from tests.support.command_line import latticescape
 from tests.support.faulty import Axes, preceded
 from tests.support.runs import SPEC, assert_same_bits, ising_sweep
 
@@ -154,3 +156,49 @@ def test_the_page_on_materials_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     names: dict[str, Any] = {}
     exec(compile(code, "page", "exec"), names)
     assert names["atoms"].get_chemical_formula() == "O48"
+
+
+def page_parts(name: str) -> tuple[list[str], str]:
+    """The specs of a how-to page, and its Python code."""
+    page = (Path(__file__).parents[2] / "docs" / "howto" / f"{name}.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    return re.findall(r"```toml\n(.*?)```", page, re.DOTALL), code
+
+
+def test_the_page_on_lattices_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (spec,), code = page_parts("add-a-lattice")
+    assert Sweep.from_toml(spec).shape == (3, 2)
+    exec(compile(code, "page", "exec"), {})
+    assert capsys.readouterr().out.split("\n")[:3] == ["144 4", "[4]", "[3 2 2]"]
+
+
+def test_the_page_on_cluster_expansions_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, code = page_parts("bring-a-cluster-expansion")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, "page", "exec"), names)
+    assert "'V_2': 6, 'V_3': 3" in capsys.readouterr().out
+    # Pairs of a random arrangement have the mean spin squared, 1/4.
+    hot = names["ecis"]["V_0"] - 0.5 * names["ecis"]["V_1"] + (6 * 0.05 - 3 * 0.01) / 4
+    assert float(names["ds"].energy.sel(T=0.5)) == pytest.approx(hot, abs=0.05)
+
+
+def test_a_model_of_a_script_runs_on_workers_without_the_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, code = page_parts("add-a-model")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, "page", "exec"), names)
+    spec = tmp_path / "spec.toml"
+    spec.write_text(names["sweep"].to_toml())
+    done = latticescape("run", spec, "--store", tmp_path / "again.zarr", "--workers", 1)
+    assert done.exit_code == 0, done.output
+    again = open_sweep(tmp_path / "again.zarr")
+    assert np.array_equal(again.features, names["ds"].features)
+    # At K = 0 two Ising models in one: E/N of each at T = 4 by high-temperature expansion.
+    ising = -2 * np.tanh(1 / 4)
+    cold = float(names["ds"].energy.sel(T=4.0).isel(angle=0))
+    assert cold == pytest.approx(2 * ising, abs=0.2)
