@@ -251,7 +251,8 @@ def _ranges(one: Estimate) -> dict[str, tuple[float, float]]:
         if name == "T":
             # 1/T is nearly Gaussian; where it may be zero, T has no upper bound.
             beta, spread = one.reduced[0], ERRORS * np.sqrt(one.reduced_covariance[0, 0])
-            low, high = 1 / (beta + spread), 1 / max(beta - spread, (beta + spread) / 20)
+            least = max(beta - spread, min((beta + spread) / 20, beta / 2))
+            low, high = 1 / (beta + spread), 1 / least
         digits = 1 - int(np.floor(np.log10(high - low)))
         scale = 10.0**digits
         rounded = np.floor(low * scale) / scale, np.ceil(high * scale) / scale
