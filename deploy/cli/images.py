@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -329,16 +330,33 @@ def segment(
     The spectra of windows all over the IMAGE are modelled as mixtures of a few endmembers; the maps
     show the abundance of each.
     """
+    from latticescape.analysis.images.atoms.pixels import fill_left_out
     from latticescape.analysis.images.reading import read_image
     from latticescape.analysis.images.spectra.windows import sliding_fft
-    from latticescape.analysis.images.unmixing.mixture import unmix
+    from latticescape.analysis.images.unmixing.mixture import count_endmembers, unmix
 
     grey = read_image(image, **which)
     with ImageProgress("blocks of windows", shown=not quiet):
-        spectra = sliding_fft(grey, window=window, step=step)
+        spectra = sliding_fft(fill_left_out(grey), window=window, step=step)
         if spectra.nbytes <= KEPT_BYTES:
             spectra = spectra.persist()
         unmixed = unmix(spectra, endmembers, method=method, seed=seed).compute()
+        distinct = None
+        with suppress(RequestError):  # too few windows to tell structure from noise
+            most = endmembers + 1
+            distinct = int(count_endmembers(spectra, most=most, seed=seed).attrs["endmembers"])
+    explained = float(unmixed["variance_explained"])
+    warnings = []
+    if distinct is None or distinct < endmembers:
+        seen = "cannot be distinguished from noise" if distinct is None else f"show {distinct}"
+        warnings.append(
+            f"the windows {seen}, and {endmembers} phases were asked for; the map explains "
+            f"{explained:.1%} of their variance"
+        )
+    if skipped := float(unmixed["abundance"][0].isnull().mean()):
+        warnings.append(f"{skipped:.0%} of the windows were left out: missing or flat pixels")
+    for text in warnings:
+        click.echo(f"Warning: {text}", err=True)
     ui.draw(lambda plots: plots.endmember_maps(grey, unmixed), picture)
     if out is not None:
         ui.write_new(unmixed, out, "segmentation", unmixed["abundance"].dims)
@@ -349,6 +367,8 @@ def segment(
         "windows": [unmixed.sizes["window_row"], unmixed.sizes["window_col"]],
         "method": method,
         "abundance": unmixed["abundance"].mean(["window_row", "window_col"]).values.tolist(),
-        "variance_explained": float(unmixed["variance_explained"]),
+        "variance_explained": explained,
+        "distinguishable": distinct,
+        "warnings": warnings,
     }
     ui.show(facts, json_)

@@ -259,6 +259,36 @@ def test_phases_of_an_image_are_stored_and_drawn(striped: Path, tmp_path: Path) 
         assert drawn.width > drawn.height > 1000
 
 
+def test_phases_of_an_image_with_missing_and_hot_pixels_are_those_of_the_whole(
+    striped: Path, tmp_path: Path
+) -> None:
+    image = tifffile.imread(striped).astype(float)
+    rng = np.random.default_rng(1)
+    hot = rng.random(image.shape) < 0.001
+    image[hot] = image.max() * rng.uniform(1, 5, hot.sum())
+    image[:30] = np.nan
+    np.save(tmp_path / "cut.npy", image)
+    shares = []
+    for path in (striped, tmp_path / "cut.npy"):
+        out = tmp_path / f"{path.stem}.zarr"
+        facts = json_of("segment", path, "--window", 48, "--step", 12, "--out", out)
+        with xr.open_zarr(out) as stored:
+            shares.append(stored["abundance"].load())
+    assert facts["distinguishable"] == 2
+    assert "23% of the windows were left out" in facts["warnings"][0]
+    assert np.isnan(shares[1][:, :3]).all()
+    # Endmembers are numbered by their mean abundance, which the cut changes.
+    cut, whole = (of.values[:, 3:] for of in shares[::-1])
+    assert min(np.abs(cut - other).mean() for other in (whole, whole[::-1])) < 0.1
+    assert 6 * 8 <= json_of("segment", tmp_path / "cut.npy")["window"] <= 16 * 8
+
+
+def test_a_map_of_one_phase_is_warned(crystals: Path) -> None:
+    facts = json_of("segment", crystals / "straight.tif", "--window", 48)
+    assert facts["distinguishable"] == 1
+    assert "show 1, and 2 phases were asked for" in facts["warnings"][0]
+
+
 def test_phases_choose_window_and_step(striped: Path) -> None:
     facts = json_of("segment", striped)
     assert 6 * 8 <= facts["window"] <= 16 * 8

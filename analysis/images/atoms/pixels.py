@@ -145,6 +145,38 @@ def prepare_frame(image: xr.DataArray | npt.ArrayLike, sign: float = 1.0) -> Fra
     )
 
 
+def fill_left_out(image: xr.DataArray) -> xr.DataArray:
+    """Fill missing and hot pixels and flat areas with the mean of those around them.
+
+    Parameters
+    ----------
+    image
+        (row, col), real.
+
+    Returns
+    -------
+    DataArray
+        float64, without NaN; the coordinate ``left_out`` (row, col) marks the pixels that were
+        filled.
+
+    Raises
+    ------
+    RequestError
+        As :func:`prepare_frame`.
+
+    Examples
+    --------
+    >>> image = xr.DataArray(np.random.default_rng(1).normal(size=(64, 64)), dims=("row", "col"))
+    >>> image[:, :8] = np.nan
+    >>> filled = fill_left_out(image)
+    >>> bool(filled.isnull().any()), int(filled.left_out.sum())
+    (False, 512)
+    """
+    frame = mask_hot_pixels(prepare_frame(image))
+    filled = ~frame.usable & (frame.values < frame.ceiling)
+    return image.copy(data=frame.values).assign_coords(left_out=(image.dims, filled))
+
+
 def flat_areas(image: npt.NDArray[Any], finite: Mask) -> Mask:
     """Margins, scale bars and other large areas of equal pixels, (row, col).
 

@@ -50,7 +50,8 @@ def sliding_fft(
     ----------
     image
         (…, row, col), real; a NumPy or Dask array. Dims before the last two are a stack of images.
-        The attributes ``pixel_size`` and ``pixel_units`` are its calibration.
+        The attributes ``pixel_size`` and ``pixel_units`` are its calibration. Images with missing
+        or hot pixels or margins come from ``fill_left_out(image)``.
     window
         Side of a window, px; by default seven lattice periods estimated from the image.
     step
@@ -62,7 +63,9 @@ def sliding_fft(
         (…, window_row, window_col, k_row, k_col), float32. ``window_row`` and ``window_col`` are
         the centres of the windows in px, ``k_row`` and ``k_col`` ascending frequencies in cycles
         per px, including zero. For a calibrated image ``window_y``, ``window_x``, ``k_y`` and
-        ``k_x`` are the same in its units and their reciprocal.
+        ``k_x`` are the same in its units and their reciprocal. ``left_out`` (window_row,
+        window_col) is the share of each window's pixels that the image's coordinate of this name
+        marks, if it has one.
 
     Raises
     ------
@@ -117,6 +120,20 @@ def sliding_fft(
         "pixel_units": units,
     }
     coords = _coords(labelled, side, stride, size, units)
+    if "left_out" in labelled.coords:
+        marked = labelled["left_out"].to_numpy().astype(np.float64)
+        shares = np.lib.stride_tricks.sliding_window_view(marked, side, 0)[::stride].mean(axis=-1)
+        shares = np.lib.stride_tricks.sliding_window_view(shares, side, 1)[:, ::stride]
+        coords = coords | labelled_variables(
+            {
+                "left_out": (
+                    ("window_row", "window_col"),
+                    shares.mean(axis=-1),
+                    "share of the window's pixels that were left out",
+                    "1",
+                )
+            }
+        )
     return xr.DataArray(spectra, coords, dims, "spectrum", attrs)
 
 
@@ -138,7 +155,7 @@ def _as_image(image: xr.DataArray | npt.ArrayLike) -> Any:
 def _check_finite(values: npt.NDArray[Any]) -> None:
     if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
         came = f"{finite.size - np.count_nonzero(finite)} of {finite.size}"
-        hint = "image.fillna(image.median()) in Python"
+        hint = "fill_left_out(image) of latticescape.analysis.images.atoms.pixels in Python"
         raise RequestError(
             "pixels are NaN or infinite", came=came, allowed="finite grey values", hint=hint
         )

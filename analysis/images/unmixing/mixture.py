@@ -153,7 +153,8 @@ def unmix(
     Parameters
     ----------
     spectra
-        (…, window_row, window_col, k_row, k_col), as :func:`sliding_fft` returns them.
+        (…, window_row, window_col, k_row, k_col), as :func:`sliding_fft` returns them. Windows
+        whose coordinate ``left_out`` exceeds 0.1 are not unmixed; their abundances are NaN.
     endmembers
         Number, 1 to 10; :func:`count_endmembers` helps to choose. With 1 it is the mean spectrum.
     method
@@ -371,7 +372,8 @@ def _variables(
         columns["abundance_se"] = (of_windows, errors, "standard error of the abundance", "1")
     if estimate.windows is not None:
         sizes = tuple(spectra.sizes[dim] for dim in vectors.dims)
-        places = np.stack(np.unravel_index(estimate.windows[order], sizes), axis=1)
+        windows = np.flatnonzero(vectors.kept)[estimate.windows[order]]
+        places = np.stack(np.unravel_index(windows, sizes), axis=1)
         columns["vertex"] = (("endmember", "axis"), places, "window of the endmember", "1")
     return columns
 
@@ -476,11 +478,12 @@ def count_endmembers(spectra: xr.DataArray, *, most: int = 8, seed: int = 0) -> 
 
 def _persistence(scores: Floats, lag: int, fraction: float) -> tuple[float, float]:
     """Correlation over a lag along rows or columns, and how many standard errors that is."""
-    moved = scores - scores.mean()
-    variance = max(float((moved**2).mean()), np.finfo(float).tiny)
+    moved = scores - np.nanmean(scores)
+    variance = max(float(np.nanmean(moved**2)), np.finfo(float).tiny)
     candidates = []
     for along in (moved, np.swapaxes(moved, -1, -2)):
         pairs = along[..., lag:, :] * along[..., :-lag, :]
+        pairs = pairs[np.isfinite(pairs)]
         if pairs.size:
             correlation = float(pairs.mean()) / variance
             candidates.append((correlation * np.sqrt(fraction * pairs.size), correlation))

@@ -10,11 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from latticescape.analysis.checks import check_least
 from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
 
 FREQUENCIES = ("k_row", "k_col")
+
+# Windows in which a larger share of the pixels was left out are not unmixed.
+MOST_LEFT_OUT = 0.1
 
 # Bytes of a block of spectra that are one array in memory.
 BLOCK_BYTES = 2**25
@@ -38,11 +42,15 @@ class WindowVectors:
     spectra
         (…, k_row, k_col), the source of the vectors.
     matrix
-        (windows, features), a Dask array with chunks along the windows only.
+        (windows, features), a Dask array with chunks along the windows only. Windows in which more
+        than ``MOST_LEFT_OUT`` of the pixels were left out are not among them.
+    kept
+        (all windows,): which those are.
     """
 
     spectra: xr.DataArray
     matrix: Any
+    kept: npt.NDArray[np.bool_]
 
     @classmethod
     def of(cls, spectra: xr.DataArray) -> "WindowVectors":
@@ -58,12 +66,19 @@ class WindowVectors:
         windows, features = int(np.prod(values.shape[:-2])), int(np.prod(values.shape[-2:]))
         if windows * features == 0:
             raise RequestError("there are no spectra", came=f"shape {values.shape}")
+        kept = np.ones(windows, np.bool_)
+        if "left_out" in spectra.coords:
+            left_out = spectra["left_out"].broadcast_like(spectra.isel(k_row=0, k_col=0))
+            kept = left_out.to_numpy().ravel() <= MOST_LEFT_OUT
+            check_least(int(kept.sum()), 2, f"windows with {1 - MOST_LEFT_OUT:.0%} of their pixels")
         if isinstance(values, da.Array):
             complete = values.rechunk({values.ndim - 2: -1, values.ndim - 1: -1})
-            return cls(spectra, complete.reshape(windows, features).rechunk({1: -1}))
-        block = max(1, BLOCK_BYTES // (features * 8))
-        matrix = np.reshape(values, (windows, features))
-        return cls(spectra, da.from_array(matrix, chunks=(block, features)))
+            matrix = complete.reshape(windows, features).rechunk({1: -1})
+        else:
+            block = max(1, BLOCK_BYTES // (features * 8))
+            matrix = np.reshape(values, (windows, features))
+            matrix = da.from_array(matrix, chunks=(block, features))
+        return cls(spectra, matrix if kept.all() else matrix[np.flatnonzero(kept)], kept)
 
     @property
     def windows(self) -> int:
@@ -86,9 +101,11 @@ class WindowVectors:
         return weights.ravel()
 
     def placed(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """(windows, …) → (…, dims of the windows)."""
+        """(windows, …) → (…, dims of the windows), NaN for windows that are not kept."""
         shape = tuple(self.spectra.sizes[dim] for dim in self.dims)
-        return np.moveaxis(values, 0, -1).reshape(*values.shape[1:], *shape)
+        every = np.full((len(self.kept), *values.shape[1:]), np.nan, values.dtype)
+        every[self.kept] = values
+        return np.moveaxis(every, 0, -1).reshape(*values.shape[1:], *shape)
 
     def unfolded(self, vectors: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """(n, features) → (n, k_row, k_col), both halves."""
