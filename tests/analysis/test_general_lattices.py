@@ -110,6 +110,12 @@ def test_a_store_is_listed_described_and_mapped(
     assert latticescape("list", stores[name].parent).exit_code == 0
 
 
+def test_species_and_cells_are_described_in_words(stores: dict[str, Path]) -> None:
+    text = " ".join(latticescape("info", stores["two"]).output.split())
+    assert "species A: La Ca; B: vacancy O" in text
+    assert "cell (1.0 0.0) (0.0 1.0)" in text
+
+
 def test_a_plane_that_the_lattice_has_not_is_refused(stores: dict[str, Path]) -> None:
     with pytest.raises(RequestError, match="layer is out of range"):
         snapshot_map(open_sweep(stores["fcc"]), at={"w": 0.3}, layer=99)
