@@ -84,7 +84,10 @@ def measure(
         try:
             atoms = assign_species(sites, species, method, seed=seed)
         except SpeciesError as error:
-            atoms = _without_species(sites, species, method, str(error))
+            # A second sublattice of a dimmer species is not on the lattice of the brightest.
+            holes = ~sites["on_lattice"] & (sites["sublattice"] >= 0)
+            reason = f"{error}. {int(holes.sum())} peaks stand in the holes of this lattice"
+            atoms = _without_species(sites, species, method, reason)
         return with_quality(atoms, len(species))
 
 

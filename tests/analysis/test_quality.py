@@ -102,6 +102,19 @@ def test_doubtful_species_are_warned() -> None:
     assert "10.0% of the atoms" in with_quality(atoms, 2).attrs["warnings"][0]
 
 
+def test_a_dim_sublattice_is_named_where_the_bright_one_has_one_species() -> None:
+    """Of a checkerboard the bright half is the lattice, and the dim half is in its holes."""
+    cells = np.argwhere(np.ones((12, 12)))
+    heights = 1 + 0.5 * (cells.sum(axis=1) % 2)
+    places = 10 + 14.0 * cells
+    image = draw_image(
+        places, heights, shape=(174, 174), sigma=2.6, background=10, peak=200, seed=1
+    )
+    atoms = measure(image, "square", ("A", "B"))
+    assert int(atoms["on_lattice"].sum()) == 72
+    assert "72 peaks stand in the holes" in atoms.attrs["warnings"][0]
+
+
 def test_a_tungsten_bronze_is_no_triangular_alloy() -> None:
     """Sixteen columns of a cell, of which most can be taken for a triangular lattice."""
     corner = np.array([[0.076, 0.216], [0.216, -0.076], [-0.076, -0.216], [-0.216, 0.076]])
