@@ -1,5 +1,6 @@
 """Attempted updates per nanosecond of one core, for every kind of kernel."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,12 +8,14 @@ import numpy as np
 from benchmarks.timing import EVERY_MCS, Work, alone, one_core
 from latticescape.physics import (
     Adatoms,
+    ClusterExpansion,
     Ising,
     Lattice,
-    Model,
+    LatticeGas,
     PairAlloy,
     Schedule,
     SolidSolution,
+    Term,
     ThreeBodyAlloy,
     sample,
 )
@@ -20,6 +23,8 @@ from latticescape.physics.kernels.boltzmann import occupation
 from latticescape.physics.kernels.lattice_kernel import (
     MULTISPIN,
     REFERENCE,
+    SPECIES,
+    LatticeModel,
     kernel_of,
     parameters_used,
 )
@@ -28,7 +33,16 @@ from latticescape.physics.kernels.multispin.heat_bath import advance, rule, visi
 from latticescape.physics.kernels.multispin.simd import WORDS, aligned
 from latticescape.physics.kernels.multispin.thresholds import seed_state, threshold_planes
 from latticescape.physics.kinetics.kernel import AdatomKernel
-from latticescape.physics.lattices.lattice import cubic, honeycomb, square, triangular
+from latticescape.physics.lattices.lattice import (
+    bcc,
+    cubic,
+    diamond,
+    fcc,
+    honeycomb,
+    kagome,
+    square,
+    triangular,
+)
 from latticescape.physics.models.model import REPLICAS
 
 
@@ -37,9 +51,10 @@ class Case:
     """A point of a model on a lattice."""
 
     name: str
-    model: Model
+    model: LatticeModel
     lattice: Lattice
     point: dict[str, float]
+    stride_mcs: int = EVERY_MCS
 
     @property
     def title(self) -> str:
@@ -51,7 +66,8 @@ class Case:
         return replace(self, lattice=Lattice(self.lattice.kind, size))
 
     def work(self, kernel: str | None = None) -> Work:
-        """Our simulation of it; energy, moments to m⁴ and histogram measured every 10 MCS.
+        """Our simulation of it; energy, moments to m⁴ and histogram measured every 10 MCS, or as
+        the case says.
 
         Lane kernels take eight points at once, scalar ones are given one.
         """
@@ -62,10 +78,10 @@ class Case:
         seeds = np.arange(4 * points, dtype=np.uint64).reshape(points, 4)
 
         def run(strides: int) -> None:
-            schedule = Schedule(0, strides, EVERY_MCS)
+            schedule = Schedule(0, strides, self.stride_mcs)
             sample(self.model, self.lattice, axes, schedule, seeds, kernel=kernel)
 
-        return Work(run, points * REPLICAS * self.lattice.sites * EVERY_MCS, least=2)
+        return Work(run, points * REPLICAS * self.lattice.sites * self.stride_mcs, least=2)
 
 
 class BareCase(Case):
@@ -130,7 +146,36 @@ OTHERS = [
 ]
 
 
-def report(*, size: int | None = None, seconds: float = 0.5, runs: int = 5) -> str:
+# Flips of two species on other lattices and with other clusters. The classes of 9 and 13 sites take
+# as long to count as 60 steps, so that they are measured rarely.
+RARELY = 1000
+TRIANGLES = {"t": Term(cluster=[[0, 0], [0, 1], [1, 0]], value="product")}
+FLIPS = [
+    Case("ising kagome", Ising(), kagome(24), {"T": 2.143319}, RARELY),
+    Case("ising kagome in a field", Ising(), kagome(24), {"T": 2.143319, "H": 0.1}, RARELY),
+    Case(
+        "gas that repels itself, kagome", LatticeGas("semi_grand"), kagome(24), {"w1": 1.0}, RARELY
+    ),
+    Case("ising diamond", Ising(), diamond(10), {"T": 2.705}, RARELY),
+    Case("ising bcc", Ising(), bcc(12), {"T": 6.354}, RARELY),
+    Case("ising fcc", Ising(), fcc(12), {"T": 9.797}, RARELY),
+    Case(
+        "triplets",
+        ClusterExpansion(("A", "B"), TRIANGLES, ensemble="semi_grand"),
+        triangular(48),
+        {"T": 3.0, "t": 1.0},
+        RARELY,
+    ),
+]
+
+
+def report(
+    *,
+    size: int | None = None,
+    seconds: float = 0.5,
+    runs: int = 5,
+    flips: Sequence[Case] = FLIPS,
+) -> str:
     """A table of rates."""
     lines = [f"attempted updates/ns on one core, measured every {EVERY_MCS} MCS"]
     with one_core():
@@ -144,6 +189,13 @@ def report(*, size: int | None = None, seconds: float = 0.5, runs: int = 5) -> s
             rates = [
                 alone(chosen.work(kernel), seconds=seconds, runs=runs)
                 for kernel in (None, REFERENCE)
+            ]
+            lines.append(f"{chosen.title:<36}{rates[0]:10.3g}{rates[1]:10.3g}")
+        lines.append("and of the kernel of any species")
+        for case in flips:
+            chosen = case.at(size) if size else case
+            rates = [
+                alone(chosen.work(kernel), seconds=seconds, runs=runs) for kernel in (None, SPECIES)
             ]
             lines.append(f"{chosen.title:<36}{rates[0]:10.3g}{rates[1]:10.3g}")
         rate = alone(hops(), seconds=seconds, runs=runs)

@@ -31,7 +31,7 @@ from benchmarks import (
     spectra,
     threads,
 )
-from benchmarks.kernels import CASES, OTHERS, SQUARE
+from benchmarks.kernels import CASES, FLIPS, OTHERS, SQUARE
 from benchmarks.timing import Work, one_core, side_by_side, strides_for
 from latticescape.analysis.images.spectra.windows import sliding_fft
 from latticescape.physics import Ising, Schedule, square, triangular
@@ -61,14 +61,15 @@ def test_every_rule_is_weighed() -> None:
 
 
 def test_every_kernel_has_a_rate() -> None:
-    lines = kernels.report(size=4, **TINY).splitlines()[1:]
-    named = [case.at(4).title for case in (*CASES, *OTHERS)]
+    flips = [replace(FLIPS[0], stride_mcs=8)]
+    lines = kernels.report(size=4, **TINY, flips=flips).splitlines()[1:]
+    named = [case.at(4).title for case in (*CASES, *OTHERS, *flips)]
     assert [line[:36].strip() for line in lines if line[36:].strip()] == [
         *named,
         "adatoms, hops of 32 on L=16",
     ]
     rates = [float(rate) for line in lines for rate in line[36:].split()]
-    assert len(rates) == len(CASES) + 2 * len(OTHERS) + 1
+    assert len(rates) == len(CASES) + 2 * len(OTHERS) + 2 * len(flips) + 1
     assert all(rate > 0 for rate in rates)
 
 
@@ -246,6 +247,14 @@ def test_critical_temperatures_are_held_against_the_known_ones() -> None:
     assert [line.split()[0] for line in lines[1:]] == ["Tc", "U*", "inverse", "beta", "gamma"]
     value, error, known = map(float, lines[1].split()[1:4])
     assert abs(value - known) < 5 * error < 0.5
+
+
+def test_a_lattice_without_circuits_of_its_own_is_among_them() -> None:
+    case = critical.Case("kagome", (2, 3, 4), 1.9, 2.5, samples=300, stride_mcs=8)
+    lines = critical.report([case]).splitlines()
+    value, error, known = map(float, lines[1].split()[1:4])
+    assert known == 2.14332
+    assert abs(value - known) < 5 * error < 1.0
 
 
 def test_a_whole_run_is_measured_beside_the_peer_where_it_is_installed() -> None:
