@@ -15,6 +15,7 @@ from .images.spectra.spots import stripes as stripes
 from .images.spectra.windows import sliding_fft as sliding_fft
 from .images.unmixing.mixture import count_endmembers as count_endmembers
 from .images.unmixing.mixture import unmix as unmix
+from .inference.calibration import calibrate as calibrate
 from .inference.comparison.comparison import bic as bic
 from .inference.comparison.comparison import compare as compare
 from .inference.comparison.evidence import bayes_factors as bayes_factors
@@ -64,6 +65,7 @@ __all__ = [
     "bic",
     "binder_crossing",
     "bootstrap",
+    "calibrate",
     "classes_of",
     "combine",
     "compare",

@@ -15,6 +15,7 @@ from .analysis.images.spectra.spots import stripes as stripes
 from .analysis.images.spectra.windows import sliding_fft as sliding_fft
 from .analysis.images.unmixing.mixture import count_endmembers as count_endmembers
 from .analysis.images.unmixing.mixture import unmix as unmix
+from .analysis.inference.calibration import calibrate as calibrate
 from .analysis.inference.comparison.comparison import bic as bic
 from .analysis.inference.comparison.comparison import compare as compare
 from .analysis.inference.comparison.evidence import bayes_factors as bayes_factors
@@ -112,7 +113,7 @@ from .sweeps.functions.function import kernel as kernel
 from .sweeps.spec.designs import latin_hypercube as latin_hypercube
 from .sweeps.spec.designs import sobol as sobol
 from .sweeps.spec.plan import Plan as Plan
-from .sweeps.spec.plan import calibrate as calibrate
+from .sweeps.spec.plan import measure_rate as measure_rate
 from .sweeps.spec.plan import plan as plan
 from .sweeps.spec.sweep import Sweep as Sweep
 from .sweeps.store.catalogue import StoreSummary as StoreSummary
@@ -220,6 +221,7 @@ __all__ = [
     "lattice_from_structure",
     "leave_one_out",
     "measure",
+    "measure_rate",
     "merge",
     "neighborhoods",
     "oblique",

@@ -8,7 +8,7 @@ from .functions.function import kernel as kernel
 from .spec.designs import latin_hypercube as latin_hypercube
 from .spec.designs import sobol as sobol
 from .spec.plan import Plan as Plan
-from .spec.plan import calibrate as calibrate
+from .spec.plan import measure_rate as measure_rate
 from .spec.plan import plan as plan
 from .spec.sweep import Sweep as Sweep
 from .store.catalogue import StoreSummary as StoreSummary
@@ -37,7 +37,6 @@ __all__ = [
     "Status",
     "StoreSummary",
     "Sweep",
-    "calibrate",
     "cancel",
     "catalogue",
     "consolidate",
@@ -46,6 +45,7 @@ __all__ = [
     "kernel",
     "label",
     "latin_hypercube",
+    "measure_rate",
     "merge",
     "open_sweep",
     "plan",

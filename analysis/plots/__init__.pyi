@@ -1,3 +1,4 @@
+from .calibration import calibration_chart as calibration_chart
 from .diagrams import phase_diagram_map as phase_diagram_map
 from .looks import Picture as Picture
 from .maps import landscape_map as landscape_map
@@ -13,6 +14,7 @@ from .points import snapshot_map as snapshot_map
 __all__ = [
     "Picture",
     "atom_maps",
+    "calibration_chart",
     "configuration_chart",
     "endmember_maps",
     "landscape_map",

@@ -11,8 +11,8 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from latticescape.analysis.inference.estimation.fit import intervals
 from latticescape.deploy.cli import interface as ui
+from latticescape.deploy.cli.fit import COLUMNS
 from latticescape.deploy.sources import (
     check_lattice,
     is_slab,
@@ -296,8 +296,9 @@ def _facts(
     """The table as one JSON object: a summary of each model, and lists over the models."""
     best = {
         str(model): {
-            name: intervals(value, error)
-            for name, value, error in _estimates(table.sel(model=model))
+            name: {c: float(row["best" if c == "value" else f"best_{c}"]) for c in COLUMNS}
+            for name, _, _ in _estimates(table.sel(model=model))
+            for row in [table.sel(model=model, parameter=name)]
         }
         for model in table["model"].values
     }

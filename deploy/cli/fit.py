@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from latticescape.analysis.inference.estimation.fit import Fit
 
 METHODS = ("laplace", "bootstrap", "posterior")
-OVERLAPS = ("independent", "simulated", "effective")
+OVERLAPS = ("simulated", "effective", "independent")
 COLUMNS = ("value", "se", "low68", "high68", "low95", "high95")
 
 _SHARES = {"low68": 0.16, "high68": 0.84, "low95": 0.025, "high95": 0.975}
@@ -110,7 +110,7 @@ def _s2_lines(facts: dict[str, Any], estimate: "Fit") -> list[str]:
     return [
         *(f"{image}: N = {number:g}, S² = {s2:.5f}" for image, number, s2 in rows),
         f"total: S² = {total} (Monte Carlo)",
-        f"neighbourhoods taken as: {estimate.overlap}",
+        f"likelihood: {estimate.likelihood}, neighbourhoods taken as: {estimate.overlap}",
         *(f"note: {note}" for note in facts["notes"]),
         *([f"points not computed: {missing}"] if missing else []),
     ]
@@ -134,7 +134,8 @@ def _s2_lines(facts: dict[str, Any], estimate: "Fit") -> list[str]:
 @click.option(
     "--overlap",
     type=click.Choice(OVERLAPS),
-    help="How to treat overlapping neighbourhoods [default: what the counts show].",
+    help="How to treat neighbourhoods that share atoms [default: the first that is possible]; "
+    "independent for counts of single draws.",
 )
 @click.option("--draws", type=ui.POSITIVE, help="Number of bootstrap samples or posterior draws.")
 @click.option("--seed", type=ui.SEED, default=1, show_default=True, help="Seed of the draws.")
@@ -179,6 +180,7 @@ def fit(
     facts: dict[str, Any] = {
         "method": method,
         "overlap": best.overlap,
+        "likelihood": best.likelihood,
         "images": names_of_parts(landscape),
         "n": landscape["n"].values.tolist(),
         "parameters": table,

@@ -46,6 +46,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "landscape": ("fit", "Compute the statistical distance of a sweep to images."),
         "fit": ("fit", "Estimate model parameters, with errors, from images."),
         "compare": ("compare", "Compare models by S², p-value, BIC and Bayes factor."),
+        "calibrate": ("calibrate", "Count how often the intervals of a fit hold the truth."),
         "sample-size": ("compare", "Estimate how many atoms an error or a decision needs."),
         "refine": ("refine", "Add points to a sweep around the best parameters."),
         "phase-diagram": ("phase_diagram", "Locate where the order of a model changes."),

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from latticescape.deploy.cli import interface as ui
-from latticescape.sweeps.spec.plan import calibrate as measure_rate
+from latticescape.sweeps.spec.plan import measure_rate
 from latticescape.sweeps.spec.plan import plan as plan_sweep
 from latticescape.sweeps.spec.sweep import Sweep
 

@@ -651,11 +651,24 @@ def count_classes(species: npt.ArrayLike, rows: ClassRows, classes: int) -> Coun
     >>> count_classes(np.ones(27, int), class_rows(lattice, classes), len(classes))[-1]
     np.int64(27)
     """
-    occupation = np.asarray(species)
-    codes = rows.first + rows.strides[:, 0] * occupation[rows.centers]
+    return np.bincount(classes_at(species, rows), minlength=classes)
+
+
+def classes_at(species: npt.ArrayLike, rows: ClassRows) -> Counts:
+    """The class of every centre, (…, centres), of species (…, sites).
+
+    Examples
+    --------
+    >>> from latticescape import configurations, square
+    >>> rows = class_rows(square(3), configurations("square"))
+    >>> classes_at(np.zeros((2, 9), int), rows).shape
+    (2, 9)
+    """
+    occupation = np.asarray(species).astype(np.int32)
+    codes = rows.first + rows.strides[:, 0] * occupation[..., rows.centers]
     for column in range(rows.around.shape[1]):
-        codes = codes + rows.strides[:, 1 + column] * occupation[rows.around[:, column]]
-    return np.bincount(rows.classes[codes], minlength=classes)
+        codes = codes + rows.strides[:, 1 + column] * occupation[..., rows.around[:, column]]
+    return np.asarray(rows.classes[codes], np.int64)
 
 
 def _general_rows(lattice: Lattice, classes: SiteClasses) -> tuple[Any, Any, Any, Any]:

@@ -1,4 +1,4 @@
-"""``plan``: cut a sweep into blocks and tell what it costs; ``calibrate``: measure the rate."""
+"""``plan``: cut a sweep into blocks and tell what it costs; ``measure_rate``: measure the rate."""
 
 import math
 import time
@@ -223,7 +223,7 @@ def _block_shape(
     return tuple(lengths)
 
 
-def calibrate(sweep: "Sweep", *, points: int = 3, seconds: float = 0.3) -> float:
+def measure_rate(sweep: "Sweep", *, points: int = 3, seconds: float = 0.3) -> float:
     """Attempted updates per second of one core, from a few short points spread over the grid.
 
     Parameters
@@ -239,7 +239,7 @@ def calibrate(sweep: "Sweep", *, points: int = 3, seconds: float = 0.3) -> float
     --------
     >>> from latticescape import Ising, Schedule, Sweep, square
     >>> sweep = Sweep(square(8), Ising(), {"T": [2.0, 2.5]}, Schedule(10, 5, 2))
-    >>> calibrate(sweep, seconds=0.01) > 0
+    >>> measure_rate(sweep, seconds=0.01) > 0
     True
     """
     numbers = np.unique(np.linspace(0, sweep.points - 1, points).round().astype(int))

@@ -26,7 +26,7 @@ MAX_DEPTH = 12
 TABLES = ("lattice", "model", "kernel")
 
 
-Kind = Literal["landscape", "fit", "measurement", "segmentation", "phase diagram"]
+Kind = Literal["landscape", "fit", "calibration", "measurement", "segmentation", "phase diagram"]
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 

@@ -33,8 +33,8 @@ from latticescape.sweeps import (
     FunctionKernel,
     IncompleteError,
     Sweep,
-    calibrate,
     kernel,
+    measure_rate,
     open_sweep,
     plan,
     run,
@@ -334,7 +334,7 @@ def test_a_store_can_be_read_and_asked_where_the_function_is_not(
     with pytest.raises(RequestError, match="own:energy is not available"):
         execute(reported, store, client)
     with pytest.raises(RequestError, match="own:energy is not available"):
-        calibrate(reported)
+        measure_rate(reported)
 
 
 def test_a_spec_never_imports_what_it_names(tmp_path: Path, monkeypatch: Any) -> None:
@@ -654,7 +654,7 @@ def test_calibration_computes_points_for_as_long_as_it_was_asked() -> None:
         return T
 
     sweep = Sweep(kernel=brief, grid={"T": np.arange(1000.0)})
-    assert 1e3 < calibrate(sweep, seconds=0.1) < 1e7
+    assert 1e3 < measure_rate(sweep, seconds=0.1) < 1e7
     assert len(calls) > 1000
     assert set(calls) == {0.0, 500.0, 999.0}
 

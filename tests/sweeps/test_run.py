@@ -12,7 +12,7 @@ from distributed import Client, LocalCluster
 
 from latticescape.physics import Ising, RequestError, Schedule, square
 from latticescape.physics.variables import VARIABLES
-from latticescape.sweeps import Sweep, calibrate, open_sweep, plan, run
+from latticescape.sweeps import Sweep, measure_rate, open_sweep, plan, run
 from latticescape.sweeps.execution.run import execute
 from latticescape.sweeps.execution.tasks import compute_block
 from latticescape.sweeps.store.store import Store
@@ -177,7 +177,7 @@ def test_a_plan_counts_points_blocks_bytes_and_hours(client: Client, tmp_path: P
     assert found.hours(updates_per_second=found.updates / 7200, workers=2) == pytest.approx(1)
     ds = run(sweep, tmp_path / "i.zarr", client)
     assert found.bytes == sum(v.nbytes for v in ds.data_vars.values())
-    assert calibrate(sweep, seconds=0.05) > 1e5
+    assert measure_rate(sweep, seconds=0.05) > 1e5
 
 
 def test_a_sweep_of_many_points_is_cut_into_bounded_blocks() -> None:

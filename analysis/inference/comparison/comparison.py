@@ -20,7 +20,7 @@ from latticescape.analysis.inference.comparison.models import (
 from latticescape.analysis.inference.comparison.p_values import DRAWS, Way, by_chi2, p_values
 from latticescape.analysis.inference.comparison.verdict import established, verdict
 from latticescape.analysis.inference.estimation.deviance import Overlap
-from latticescape.analysis.inference.estimation.fit import Fit, fit
+from latticescape.analysis.inference.estimation.fit import Fit, fit, intervals
 from latticescape.physics.errors import RequestError, checked_choice
 
 Convention = Literal["lecture", "standard"]
@@ -127,9 +127,10 @@ def compare(
         ``s2``, ``p_value`` (model, image); ``s2_total``, ``p_value_total``, ``parameters``,
         ``bic``, ``delta_bic`` and ``weight`` (model), the last by exp(−ΔBIC/2) of the standard
         convention; ``p_value_way`` (model); ``p_value_floor`` (model), the smallest p-value that
-        the draws can give, an upper bound; ``best`` and ``best_se`` (model, parameter); ``border``
-        (model), which axes to extend and to where, if the minimum lies at their end;
-        ``points_missing`` (model), of the landscape; ``n`` (image), counted. Each S² with its Monte
+        the draws can give, an upper bound; ``best``, ``best_se`` and ``best_low68`` to
+        ``best_high95`` (model, parameter), the fit and its intervals; ``border`` (model), which
+        axes to extend and to where, if the minimum lies at their end; ``points_missing`` (model),
+        of the landscape; ``n`` (image), counted. Each S² with its Monte
         Carlo error ``…_se``, p-values with that of a finite number of draws. ``p_chi2`` (model,
         image) and ``p_chi2_total`` (model) are returned whatever p-value was asked for. The
         attribute ``verdict`` says which model the BIC prefers, and where random mixing is excluded.
@@ -283,10 +284,13 @@ def _parameters(landscapes: Mapping[str, xr.Dataset], fits: Mapping[str, Fit]) -
     names = list(dict.fromkeys(name for one in fits.values() for name in one.parameters))
     if not names:
         return variables
-    absent = (np.nan, np.nan)
-    table = np.array([[one.parameters.get(n, absent) for n in names] for one in fits.values()])
+    absent = intervals(np.nan, np.nan)
+    columns = [[one.table.get(name, absent) for name in names] for one in fits.values()]
+    table = np.array([[list(column.values()) for column in row] for row in columns])
+    estimates = dict(zip(absent, np.moveaxis(table, -1, 0), strict=True))
+    best = xr.DataArray(estimates.pop("value"), {"parameter": names}, ("model", "parameter"))
     return {
-        "best": xr.DataArray(table[..., 0], {"parameter": names}, ("model", "parameter")),
-        "best_se": (("model", "parameter"), table[..., 1]),
+        "best": best,
+        **{f"best_{name}": (best.dims, values) for name, values in estimates.items()},
         **variables,
     }

@@ -19,7 +19,7 @@ from latticescape.analysis.inference.estimation.fit import (
     interpolated,
     required_interpolation,
 )
-from latticescape.analysis.inference.estimation.information import root_histograms
+from latticescape.analysis.inference.estimation.information import information, root_histograms
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.physics.errors import RequestError, checked_choice
 
@@ -121,7 +121,8 @@ def bootstrap(
     ...     },
     ...     coords={"p": x, "label": ("configuration", np.array(classes.labels))})
     >>> counts = np.random.default_rng(1).multinomial(400, classes.random_mixing(0.45))
-    >>> estimate = bootstrap(landscape(sweep, counts_dataset({"one": counts}, classes)), draws=200)
+    >>> surface = landscape(sweep, counts_dataset({"one": counts}, classes))
+    >>> estimate = bootstrap(surface, draws=200, overlap="independent")
     >>> value, error = estimate.parameters["p"]
     >>> abs(value - 0.45) < 0.04, 0.008 < error < 0.02
     (True, True)
@@ -175,7 +176,10 @@ def _check(landscape: xr.Dataset, kind: str, draws: int, atoms: Mapping[str, Ato
 def _parametric(
     landscape: xr.Dataset, minimum: Minimum, draws: int, rng: np.random.Generator
 ) -> Floats:
-    """Fits of counts drawn as independent; the deviations are then scaled to the covariance."""
+    """Fits of counts drawn as independent; the deviations are then scaled to the covariance. Of an
+    exact likelihood, fits of features that scatter as those of configurations do."""
+    if minimum.deviances.exact is not None:
+        return _of_features(landscape, minimum, draws, rng) + _monte_carlo(minimum, draws, rng)
     independent = minimum
     if minimum.deviances.overlap == "simulated":
         deviances = deviance(landscape, "independent")
@@ -199,6 +203,29 @@ def _parametric(
         scaled = basis @ root @ basis.T + np.eye(len(basis)) - basis @ basis.T
         deviations = deviations @ (scaled * np.outer(minimum.half, 1 / minimum.half)).T
     return minimum.point + deviations + _monte_carlo(minimum, draws, rng)
+
+
+def _of_features(
+    landscape: xr.Dataset, minimum: Minimum, draws: int, rng: np.random.Generator
+) -> Floats:
+    """Minima of −2 ln L + 2 b·δ, with the deviations δ of the features of a configuration."""
+    between, exact = minimum.between, minimum.deviances.exact
+    assert exact is not None
+    chosen = between.chosen
+    # The slopes of b there: of the deviations only what the parameters feel has an effect.
+    offsets = minimum.deviances.design.places[chosen] - minimum.point
+    nearest = np.argsort(((offsets / minimum.half) ** 2).sum(axis=1))[
+        : 4 * (len(minimum.point) + 1)
+    ]
+    rows = np.column_stack([np.ones(len(nearest)), offsets[nearest]])
+    slopes = np.linalg.lstsq(rows, exact.couplings[chosen][nearest], rcond=None)[0][1:]
+    known = information(landscape, minimum.deviances, between, minimum.point)
+    values, vectors = np.linalg.eigh(known.slope_covariance)
+    normal = rng.standard_normal((draws, len(values)))
+    pulls = (normal * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    deviations = pulls @ np.linalg.pinv(slopes).T
+    tilted = minimum.deviances.values[chosen] + 2 * deviations @ exact.couplings[chosen].T
+    return between.minimum(tilted)
 
 
 def _simulation_noise(minimum: Minimum) -> Floats:

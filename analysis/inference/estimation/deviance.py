@@ -10,8 +10,6 @@ import xarray as xr
 from scipy.stats import binom
 
 from latticescape.analysis.checks import RUN_AGAIN
-from latticescape.analysis.counts.classes import classes_of
-from latticescape.analysis.counts.overlap import neighborhoods_overlap
 from latticescape.analysis.inference.landscapes.designs import Design, at_point, design_of, flat
 from latticescape.physics.errors import RequestError
 
@@ -115,7 +113,8 @@ def _missing(number: float) -> tuple[Floats, Floats]:
 
 
 Overlap = Literal["independent", "simulated", "effective"]
-OVERLAPS: tuple[Overlap, ...] = ("independent", "simulated", "effective")
+# In the order of preference.
+OVERLAPS: tuple[Overlap, ...] = ("simulated", "effective", "independent")
 
 # Smallest and largest variance of the counts of a class, over the binomial one.
 DISPERSION = (0.25, 20.0)
@@ -139,6 +138,8 @@ class Deviance:
         How overlapping neighbourhoods were taken.
     dispersion
         (parts, classes): how much more than Poisson's the counts of a class scatter, or None.
+    exact
+        What an exact likelihood holds besides, or None if −2 ln L is that of S².
     """
 
     design: Design
@@ -148,11 +149,31 @@ class Deviance:
     numbers: Floats
     overlap: Overlap
     dispersion: Floats | None
+    exact: "Exact | None" = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The parameters that can be fitted."""
         return self.design.names
+
+
+@dataclass(frozen=True)
+class Exact:
+    """What an exact likelihood holds besides its values; NaN where it is not known.
+
+    Attributes
+    ----------
+    replicas
+        (replicas, points): −2 ln L as each replica has it.
+    couplings
+        (points, features): couplings over temperature.
+    jumps
+        (jumps, 2): pairs of neighbouring points that are different phases.
+    """
+
+    replicas: Floats
+    couplings: Floats
+    jumps: npt.NDArray[np.intp]
 
 
 def deviance(landscape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
@@ -168,8 +189,8 @@ def deviance(landscape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
     overlap
         ``"independent"``: N neighbourhoods are N draws. ``"simulated"``: they overlap; what that
         does to errors is taken from the simulation (:mod:`information`).
-        ``"effective"``: N is the images' ``effective_n``. By default what the counts show: see
-        :func:`chosen_overlap`.
+        ``"effective"``: N is the images' ``effective_n``. By default the first that is possible of
+        simulated, effective and independent.
 
     Raises
     ------
@@ -194,6 +215,19 @@ def deviance(landscape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
     if chosen == "effective":
         numbers = np.minimum(landscape["effective_n"].values.astype(float), numbers)
     design = design_of(landscape)
+    if chosen == "simulated" and "log_likelihood" in landscape:
+        parts = -2 * flat(landscape, "log_likelihood", "image")
+        errors = 2 * np.linalg.norm(flat(landscape, "log_likelihood_se", "image"), axis=0)
+        return Deviance(
+            design=design,
+            values=parts.sum(axis=0),
+            errors=errors,
+            parts=parts,
+            numbers=numbers,
+            overlap=chosen,
+            dispersion=None,
+            exact=_exact(landscape, parts.shape[1]),
+        )
     dispersion = _dispersion(landscape, chosen)
     values, errors, parts = _sums(landscape, numbers)
     if dispersion is not None:
@@ -212,12 +246,23 @@ def deviance(landscape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
     )
 
 
+def _exact(landscape: xr.Dataset, points: int) -> Exact:
+    near, replica = landscape["near"].values, landscape["log_likelihood_replica"]
+    replicas = np.full((replica.sizes["replica"], points), np.nan)
+    replicas[:, near] = -2 * replica.sum("image").transpose("replica", "near").values
+    couplings = np.full((points, landscape.sizes["feature"]), np.nan)
+    couplings[near] = landscape["coupling"].values
+    none = np.empty((0, 2), np.intp)
+    return Exact(replicas, couplings, landscape["jump"].values if "jump" in landscape else none)
+
+
 def chosen_overlap(landscape: xr.Dataset, asked: Overlap | None) -> Overlap:
     """How overlapping neighbourhoods are taken.
 
-    By default, counts with ``effective_n`` come from images and overlap; other counts overlap if
-    their numbers of unlike pairs agree as only those of neighbourhoods that share atoms do. For
-    overlapping counts ``"simulated"`` is used if possible, else ``"effective"``.
+    By default counts are taken as those of an image or a lattice, whose neighbourhoods share atoms:
+    ``"simulated"`` if possible, else ``"effective"``. Whether they do cannot be seen in the counts
+    of a section of a lattice, and to take overlapping counts as independent makes errors too small,
+    so independent draws must be asked for.
 
     Examples
     --------
@@ -238,13 +283,7 @@ def chosen_overlap(landscape: xr.Dataset, asked: Overlap | None) -> Overlap:
         raise RequestError(problem, came=asked, allowed=allowed)
     if asked is not None:
         return asked
-    overlapping = able["effective"] or (
-        "counts" in landscape
-        and "lattice" in landscape.attrs
-        and neighborhoods_overlap(landscape["counts"].values, classes_of(landscape))
-    )
-    ways: tuple[Overlap, ...] = ("simulated", "effective")
-    return next((way for way in ways if overlapping and able[way]), "independent")
+    return next((way for way in OVERLAPS if able[way]), "independent")
 
 
 def part_of(landscape: xr.Dataset) -> str:
@@ -260,6 +299,12 @@ def deviances_of(
     q = flat(landscape, "probability", part, last=["configuration"])[:, points]
     known = flat(landscape, "s2", part)[:, points]
     values = np.repeat(deviances.values[points][None], len(counts), axis=0)
+    if deviances.exact is not None:
+        # −2 ln L = 2 b·u + 2 ln Z, with u the features of the counts.
+        own = landscape["counts"].transpose("image", "configuration").values
+        maps = landscape["class_features"].transpose("image", "configuration", "feature").values
+        change = np.einsum("dic,icf->df", counts - own, maps)
+        return np.asarray(values + 2 * change @ deviances.exact.couplings[points].T, float)
     for d, number in enumerate(deviances.numbers):
         root = np.sqrt(counts[:, d] / counts[:, d].sum(axis=-1, keepdims=True))
         overlap = np.clip(root @ np.sqrt(q[d]).T, 0, 1)

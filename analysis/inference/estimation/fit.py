@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import product
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +67,11 @@ class Fit:
         By parameter at the border: the (start, stop) its axis should have instead.
     others
         Other minima about as low: −2 ln L is higher by less than 12.
+    likelihood
+        ``exact``: that of the configurations, as of an exponential family; ``s2``: −2 ln L = 4NS².
+    profile
+        Of an exact likelihood, by parameter: the ends of its intervals, ``low68`` and so on, where
+        the likelihood that is largest over all other parameters has fallen accordingly.
     """
 
     parameters: Mapping[str, tuple[float, float]]
@@ -80,11 +86,17 @@ class Fit:
     overlap: Overlap = "independent"
     extension: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     others: tuple[Mapping[str, float], ...] = ()
+    likelihood: Literal["exact", "s2"] = "s2"
+    profile: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def table(self) -> dict[str, dict[str, float]]:
-        """By parameter: value, standard error and confidence intervals, see :func:`intervals`."""
-        return {name: intervals(value, error) for name, (value, error) in self.parameters.items()}
+        """By parameter: value, standard error and confidence intervals, those of the profile of an
+        exact likelihood or else of a Gaussian, see :func:`intervals`."""
+        return {
+            name: {**intervals(value, error), **self.profile.get(name, {})}
+            for name, (value, error) in self.parameters.items()
+        }
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -192,8 +204,9 @@ class Minimum:
 
 def interpolated(deviances: Deviance) -> Interpolation | None:
     """Interpolate −2 ln L, or return None if there are too few points for a curve."""
+    jumps = None if deviances.exact is None else deviances.exact.jumps
     try:
-        return interpolation(deviances.design, deviances.values, deviances.errors)
+        return interpolation(deviances.design, deviances.values, deviances.errors, jumps=jumps)
     except RequestError:
         return None
 
@@ -222,7 +235,7 @@ def find_minimum(landscape: xr.Dataset, deviances: Deviance, between: Interpolat
     firm = vectors[:, ~flat] @ vectors[:, ~flat].T
     reach = 1 / np.abs(vectors).max(axis=0)
     unit = half / between.half
-    slope = between.process.slope_covariance(between.scaled(point[None])[0])
+    slope = _slope_covariance(deviances, between, point)
     noise = between.widening**2 * inverse @ (slope * np.outer(unit, unit) / 4) @ inverse
     spread = np.where(flat, reach**2 / 3, 1 / np.where(flat, 1, values))
     monte_carlo = firm @ noise @ firm * np.outer(half, half)
@@ -240,9 +253,8 @@ def find_minimum(landscape: xr.Dataset, deviances: Deviance, between: Interpolat
     others = tuple(
         dict(zip(deviances.names, map(float, other), strict=True)) for other in minima[1:]
     )
-    named = replace(fit, flat=flats, others=others)
-    return Minimum(
-        fit=named,
+    minimum = Minimum(
+        fit=replace(fit, flat=flats, others=others),
         deviances=deviances,
         between=between,
         point=point,
@@ -252,6 +264,58 @@ def find_minimum(landscape: xr.Dataset, deviances: Deviance, between: Interpolat
         basis=vectors[:, ~flat],
         minima=minima,
     )
+    if deviances.exact is None or flats:
+        return minimum
+    return replace(minimum, fit=replace(minimum.fit, profile=_profile(minimum)))
+
+
+# Places of a profile on either side of the minimum, up to so many standard errors.
+PLACES = 40
+FARTHEST = 5.0
+
+
+def _profile(minimum: Minimum) -> dict[str, dict[str, float]]:
+    """The ends of intervals where −2 ln L, least over all other parameters, has risen enough."""
+    between, names = minimum.between, minimum.deviances.names
+    errors = np.sqrt(np.diag(minimum.covariance))
+    # As much wider as errors of the simulation make the intervals of a Gaussian.
+    exact = np.sqrt(np.diag(np.linalg.pinv(minimum.curvature, hermitian=True)))
+    wider = np.maximum(errors / exact, 1.0)
+    least = between.value(minimum.point[None])
+    ends: dict[str, dict[str, float]] = {name: {} for name in names}
+    for (k, name), (word, side) in product(enumerate(names), (("low", -1.0), ("high", 1.0))):
+        # Along the ridge, from where the other parameters find their own minimum.
+        steps = side * np.linspace(0, FARTHEST, PLACES + 1)[:, None]
+        begin = between.inside(minimum.point + steps * minimum.covariance[:, k] / errors[k])
+        corners = between.low, between.high
+        low, high = (np.repeat(corner[None], len(begin), axis=0) for corner in corners)
+        low[:, k] = high[:, k] = begin[:, k]
+        scaled = [between.scaled(each) for each in (begin, low, high)]
+        places = between.process.minima(*scaled) * between.half + between.centre
+        rise = np.maximum.accumulate(np.maximum(between.value(places) - least, 0))
+        away = np.abs(begin[:, k] - minimum.point[k]) * wider[k]
+        # Beyond the points of the same phase the likelihood falls at once; beyond the grid it is
+        # unknown.
+        edge = (between.design.low, between.design.high)[side > 0][k]
+        beyond = away[-1] if (between.low, between.high)[side > 0][k] != edge else np.inf
+        for level in ("68", "95"):
+            times = GAUSSIAN[f"high{level}"]
+            reached = float(np.interp(times, np.sqrt(rise), away, right=beyond))
+            ends[name][word + level] = float(minimum.point[k]) + side * reached
+    return ends
+
+
+def _slope_covariance(deviances: Deviance, between: Interpolation, point: Floats) -> Floats:
+    """Covariance of the error of the slope of −2 ln L at a point, in the process's own units."""
+    scaled = between.scaled(point[None])
+    covariance = between.process.slope_covariance(scaled[0])
+    if deviances.exact is None:
+        return covariance
+    # Errors of an integral are alike at points that are near each other: replicas know them.
+    replicas = between.process.of(deviances.exact.replicas[:, between.chosen].T)
+    number = len(deviances.exact.replicas)
+    slopes = replicas.derivatives(np.repeat(scaled, number, axis=0))[1]
+    return covariance + np.cov(slopes.T).reshape(covariance.shape) / number
 
 
 def _border(
@@ -299,6 +363,7 @@ def _fit(
         border=tuple(border),
         monte_carlo_covariance=_spread_out(monte_carlo, deviances.names, every),
         overlap=deviances.overlap,
+        likelihood="s2" if deviances.exact is None else "exact",
         extension=border,
         **_distances(nearby)
         | {"s2": nearby["s2"].reset_coords(drop=True).copy(data=s2), "s2_total": s2_total},
@@ -361,8 +426,8 @@ def find_minima(deviances: Deviance, between: Interpolation) -> Floats:
     noise = float(np.nanmedian(deviances.errors[between.chosen]))
     local = design.lowest_nearby(values) & (values <= np.nanmin(values) + MODE + 2 * noise)
     begin = design.places[local]
-    low, high = between.scaled(design.low), between.scaled(design.high)
-    minima = between.process.minima(between.scaled(begin), low, high) * between.half
+    low, high = between.scaled(between.low), between.scaled(between.high)
+    minima = between.process.minima(between.scaled(between.inside(begin)), low, high) * between.half
     minima = np.vstack([between.minimum(), minima + between.centre])
     heights = between.value(minima)
     needed = max(BARRIER, ERRORS * noise)

@@ -15,6 +15,8 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.interpolate import RegularGridInterpolator
 from scipy.ndimage import minimum_filter
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from latticescape.analysis.checks import RUN_AGAIN, check_least
@@ -132,8 +134,13 @@ class Design(ABC):
         """Interpolate values (points,), NaN where not computed, at places within the box."""
 
     @abstractmethod
-    def near(self, used: Booleans) -> Callable[[Floats], Booleans]:
-        """Whether places within the box have one of the used points next to them."""
+    def near(self, used: Booleans, *, whole: bool = False) -> Callable[[Floats], Booleans]:
+        """Whether places within the box have one of the used points next to them, or only such."""
+
+    def connected(self, chosen: Integers, cut: Integers, point: int) -> Integers:
+        """Those of the chosen points that are connected with one of them through pairs of
+        neighbours that are not cut, (pairs, 2)."""
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -220,10 +227,26 @@ class GridDesign(Design):
         )
         return interpolator
 
-    def near(self, used: Booleans) -> Callable[[Floats], Booleans]:
+    def connected(self, chosen: Integers, cut: Integers, point: int) -> Integers:
+        numbers = np.arange(int(np.prod(self.shape))).reshape(self.shape)[np.ix_(*self._order)]
+        pairs = np.concatenate(
+            [
+                np.stack([np.delete(numbers, end, axis).ravel() for end in (-1, 0)], axis=1)
+                for axis in range(len(self.shape))
+            ]
+        )
+        inside = np.isin(pairs, chosen).all(axis=1)
+        codes, cuts = (each.min(axis=1) * numbers.size + each.max(axis=1) for each in (pairs, cut))
+        kept = inside & ~np.isin(codes, cuts)
+        links = coo_array((np.ones(kept.sum()), tuple(pairs[kept].T)), shape=(numbers.size,) * 2)
+        group = connected_components(links, directed=False)[1]
+        return np.asarray(chosen[group[chosen] == group[point]], np.intp)
+
+    def near(self, used: Booleans, *, whole: bool = False) -> Callable[[Floats], Booleans]:
         table = used.reshape(self.shape)[np.ix_(*self._order)]
         corners = product(*([slice(None, -1), slice(1, None)] for _ in self.shape))
-        cells = np.asarray(np.logical_or.reduce([table[corner] for corner in corners]))
+        joined = np.logical_and if whole else np.logical_or
+        cells = np.asarray(joined.reduce([table[corner] for corner in corners]))
 
         def is_near(places: Floats) -> Booleans:
             at = tuple(
@@ -340,12 +363,12 @@ class ScatteredDesign(Design):
 
         return interpolated
 
-    def near(self, used: Booleans) -> Callable[[Floats], Booleans]:
+    def near(self, used: Booleans, *, whole: bool = False) -> Callable[[Floats], Booleans]:
         def is_near(places: Floats) -> Booleans:
             if not len(places):
                 return np.empty(0, bool)
             points = self._nearest(places, 2 ** len(self.names), self._tree)[1]
-            return np.asarray(used[points].any(axis=1))
+            return np.asarray(used[points].all(axis=1) if whole else used[points].any(axis=1))
 
         return is_near
 

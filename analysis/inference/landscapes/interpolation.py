@@ -13,6 +13,7 @@ from latticescape.analysis.inference.landscapes.gaussian_process import Process
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.intp]
 
 # The Gaussian process uses points where −2 ln L is at most HIGH above its minimum, and those close
 # to the lowest; at most MOST of them.
@@ -93,13 +94,28 @@ class Interpolation:
         )
 
     def minimum(self, values: Floats | None = None) -> Floats:
-        """The least point, (parameters,); of other values at ``chosen`` (draws, n) one each."""
-        low, high = self.scaled(self.design.low), self.scaled(self.design.high)
+        """The least point within the box around ``chosen``, (parameters,); of other values there,
+        (draws, n), one each."""
+        low, high = self.scaled(self.low), self.scaled(self.high)
         process = self.process if values is None else self.process.of(values.T)
         smooth = process.mean(process.points)
         begin = process.points[np.argmin(smooth, axis=0)]
         minima = process.minima(np.atleast_2d(begin), low, high) * self.half + self.centre
         return minima if values is not None else minima[0]
+
+    @cached_property
+    def low(self) -> Floats:
+        """Lower corner of the box around the points of the Gaussian process, (parameters,)."""
+        return np.asarray(self.design.places[self.chosen].min(axis=0), float)
+
+    @cached_property
+    def high(self) -> Floats:
+        """Upper corner of the box around the points of the Gaussian process, (parameters,)."""
+        return np.asarray(self.design.places[self.chosen].max(axis=0), float)
+
+    def inside(self, places: Floats) -> Floats:
+        """Places (m, parameters), moved into that box."""
+        return np.asarray(np.clip(places, self.low, self.high), float)
 
     @cached_property
     def widening(self) -> float:
@@ -163,9 +179,17 @@ def interpolate(landscape: xr.Dataset, variable: str = "s2_total") -> Interpolat
 
 
 def interpolation(
-    design: Design, values: Floats, errors: Floats, *, high: float = HIGH
+    design: Design,
+    values: Floats,
+    errors: Floats,
+    *,
+    high: float = HIGH,
+    jumps: Integers | None = None,
 ) -> Interpolation:
     """Interpolate values (points,) with known errors, accurately up to ``high`` above the smallest.
+
+    The Gaussian process keeps to the phase of the lowest point: ``jumps``, (jumps, 2), are pairs of
+    neighbouring points between which the landscape has a kink.
 
     Examples
     --------
@@ -177,6 +201,8 @@ def interpolation(
     """
     design.check(np.isfinite(values))
     chosen = _chosen(design, values, errors, high)
+    if jumps is not None and len(jumps):
+        chosen = design.connected(chosen, jumps, int(np.nanargmin(values)))
     known = design.places[chosen]
     centre, half = (known.max(axis=0) + known.min(axis=0)) / 2, np.ptp(known, axis=0) / 2
     half = np.where(half > 0, half, 1.0)
@@ -197,7 +223,7 @@ def interpolation(
         chosen=chosen,
         process=process,
         linear=design.linear(values),
-        is_near=design.near(used),
+        is_near=design.near(used, whole=jumps is not None and len(jumps) > 0),
     )
 
 

@@ -13,6 +13,8 @@ from latticescape.analysis.checks import check_has, listed
 from latticescape.analysis.counts.classes import Classes, classes_of
 from latticescape.analysis.counts.distances import normalized, statistical_distance
 from latticescape.analysis.counts.overlap import COUNT_VARIABLES, count_covariance
+from latticescape.analysis.inference.likelihood.likelihood import VARIABLES as LIKELIHOOD_VARIABLES
+from latticescape.analysis.inference.likelihood.likelihood import exact_likelihood
 from latticescape.physics.compiled import compiled
 from latticescape.physics.errors import RequestError, shortened
 from latticescape.physics.lattices.site_classes import SiteClasses, random_mixing_of
@@ -53,7 +55,9 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
         χ²(k−1).sf(4 N S²). Points not computed are NaN. For later steps it keeps ``counts``
         (image, configuration), the simulated ``probability`` (image, …, configuration), and
         ``count_covariance`` (image, configuration, configuration_2), the covariance of the counts
-        of one simulated configuration per neighbourhood, mean over the lowest points.
+        of one simulated configuration per neighbourhood, mean over the lowest points; and where
+        the model's features are sums over the classes, the exact likelihood, see
+        :func:`exact_likelihood`.
 
     Raises
     ------
@@ -78,8 +82,8 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
     (('image', 'T'), array([0.0685, 0.0685]))
     """
     _check_classes(simulated, observed)
-    needed = [*COUNT_VARIABLES, "composition"]
-    simulated = simulated[[name for name in needed if name in simulated]]
+    needed = {*COUNT_VARIABLES, *LIKELIHOOD_VARIABLES, "composition"}
+    simulated = simulated[[name for name in simulated.data_vars if name in needed]]
     every = [observed.sel(image=image) for image in observed["image"].values]
     simulations = [_at_composition(simulated, image) for image in every]
     counts = observed["counts"].transpose("image", "configuration").values
@@ -112,7 +116,8 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
     )
     fixed = bool(conserved_fractions(simulated))
     return surface.assign(
-        count_covariance=mean_covariance(_covariances(simulations, surface), surface)
+        count_covariance=mean_covariance(_covariances(simulations, surface), surface),
+        **exact_likelihood(simulated, simulations, surface),
     ).assign_attrs(fixed_composition=int(fixed))
 
 

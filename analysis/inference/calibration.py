@@ -1,0 +1,313 @@
+"""Calibrate error bars: draw experiments like the user's from the sweep, fit each, and count."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from scipy.stats import norm
+
+from latticescape.analysis.checks import RUN_AGAIN, check_least
+from latticescape.analysis.counts.classes import classes_of
+from latticescape.analysis.counts.counting import counts_dataset
+from latticescape.analysis.inference.estimation.bootstrap import bootstrap
+from latticescape.analysis.inference.estimation.deviance import Overlap
+from latticescape.analysis.inference.estimation.fit import Fit, fit
+from latticescape.analysis.inference.landscapes.landscape import (
+    COMPOSITION,
+    landscape,
+    parameters_of,
+)
+from latticescape.analysis.inference.likelihood.ensemble import Ensemble
+from latticescape.physics.errors import RequestError, checked_choice
+from latticescape.physics.kernels.lattice_kernel import has_random_bonds, planes_of, sample
+from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.lattices.site_classes import class_rows, classes_at
+from latticescape.physics.models.model import REPLICAS
+from latticescape.physics.variables import unpack_replicas
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Method = Literal["laplace", "bootstrap"]
+METHODS: tuple[Method, ...] = ("laplace", "bootstrap")
+LEVELS = (0.68, 0.95)
+FEWEST_DRAWS = 20
+
+# Sections of a lattice that are tried for one whose composition is that of the image.
+SECTIONS = 64
+
+
+@dataclass(frozen=True)
+class Experiments:
+    """Counts like an image's, of configurations that the sweep's own kernel draws.
+
+    An image of fewer sites than the lattice is drawn as a round section of it, of as many sites; of
+    an alloy, the section whose composition comes closest. A larger one is drawn as several
+    lattices.
+
+    Parameters
+    ----------
+    simulated
+        A sweep's Dataset.
+    observed
+        Counts per image.
+    parameters
+        Where the configurations are drawn: a value of every swept parameter but ``x``.
+    """
+
+    simulated: xr.Dataset
+    observed: xr.Dataset
+    parameters: dict[str, float]
+
+    @cached_property
+    def _ensemble(self) -> Ensemble:
+        return Ensemble(self.simulated)
+
+    @cached_property
+    def _lattice(self) -> Lattice:
+        return self._ensemble.lattice
+
+    def draw(self, number: int, seed: int) -> Iterator[xr.Dataset]:
+        """Counts of ``number`` experiments, each as ``observed_counts`` has them."""
+        classes = classes_of(self.observed)
+        rows = class_rows(self._lattice, classes)
+        positions = self._lattice.positions[rows.centers]
+        cell = np.array(self._lattice.geometry.cell) * np.array(self._lattice.shape)[:, None]
+        rng = np.random.default_rng([seed, 1])
+        counts: dict[str, list[Integers]] = {}
+        for d, image in enumerate(self.observed["image"].values):
+            one = self.observed.sel(image=image)
+            wanted, available = int(one["n"]), len(rows.centers)
+            lattices = max(1, round(wanted / available))
+            species = self._configurations(one, number * lattices, [seed, 2, d])
+            own = classes_at(species, rows)
+            drawn = counts.setdefault(str(image), [])
+            for k in range(number):
+                part = own[k * lattices : (k + 1) * lattices]
+                if wanted < available:
+                    centre = species[k][rows.centers]
+                    fraction = float(one["composition"])
+                    chosen = self._section(positions, cell, wanted, centre, fraction, rng)
+                    part = part[:, chosen]
+                drawn.append(np.bincount(part.ravel(), minlength=len(classes)))
+        for k in range(number):
+            yield counts_dataset({image: of[k] for image, of in counts.items()}, classes)
+
+    def _configurations(self, image: xr.Dataset, number: int, seed: list[int]) -> Integers:
+        """Configurations at the composition of an image, (number, sites)."""
+        place = dict(self.parameters)
+        if COMPOSITION in self.simulated.dims:
+            values = self.simulated[COMPOSITION].values
+            nearest = np.abs(values - float(image["composition"])).argmin()
+            place[COMPOSITION] = float(values[nearest])
+        words = -(-number // REPLICAS)
+        samples = sample(
+            self._ensemble.model,
+            self._lattice,
+            {name: np.full(words, value) for name, value in place.items()},
+            self._ensemble.schedule(samples=2, stride_mcs=1),
+            np.random.default_rng(seed).integers(2**64, size=(words, 4), dtype=np.uint64),
+            keep=("spins",),
+        )
+        spins = unpack_replicas(samples.kept["spins"])
+        return spins.reshape(-1, spins.shape[-1])[:number].astype(np.int64)
+
+    def _section(
+        self,
+        positions: Floats,
+        cell: Floats,
+        number: int,
+        centre: Integers,
+        composition: float,
+        rng: np.random.Generator,
+    ) -> npt.NDArray[np.intp]:
+        """Indices of the sites of a round section."""
+        conserved = self._ensemble.model.move == "exchange"
+        best: tuple[float, npt.NDArray[np.intp]] | None = None
+        for _ in range(SECTIONS if conserved else 1):
+            middle = positions[rng.integers(len(positions))]
+            fractions = (positions - middle) @ np.linalg.inv(cell)
+            fractions -= np.rint(fractions) * np.array(self._lattice.periodic)
+            squares = ((fractions @ cell) ** 2).sum(axis=1)
+            chosen = np.argpartition(squares, number - 1)[:number]
+            off = abs(float(np.minimum(centre[chosen], 1).mean()) - composition)
+            if best is None or off < best[0]:
+                best = off, chosen
+        assert best is not None
+        return best[1]
+
+
+def calibrate(
+    simulated: xr.Dataset,
+    observed: xr.Dataset,
+    *,
+    draws: int = 128,
+    seed: int = 1,
+    method: Method = "laplace",
+    overlap: Overlap | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> xr.Dataset:
+    """Count how often the intervals of a fit hold the truth, in experiments like the user's.
+
+    Configurations are drawn at the fitted parameters with the sweep's own kernel and lattice, as
+    many sites are counted as each image has, and each experiment is fitted on the sweep.
+
+    Parameters
+    ----------
+    simulated
+        A complete sweep of a lattice model with two species.
+    observed
+        Counts per image.
+    draws
+        How many experiments.
+    seed
+        Of the configurations.
+    method
+        ``"laplace"``: the intervals of :func:`latticescape.fit`; ``"bootstrap"``: those of
+        :func:`latticescape.bootstrap`.
+    overlap
+        As for :func:`latticescape.fit`.
+    progress
+        Called after each fit with how many are done, and of how many.
+
+    Returns
+    -------
+    Dataset
+        By parameter and draw: ``value``, ``se``, ``low68`` … ``high95``, and ``pit``, the
+        probability that the fit gives to values below the truth, uniform between 0 and 1 if errors
+        are right. By parameter: ``truth``, ``bias`` with ``bias_se``, ``pull_rms``, the root mean
+        square of (value − truth)/se. ``coverage`` with ``coverage_se`` (parameter, level): share of
+        the intervals that hold the truth. Fits without finite errors count as not holding it;
+        ``failed`` is their number.
+
+    Raises
+    ------
+    RequestError
+        If the sweep is not complete or has random bonds or other species, if there are no
+        parameters, or the fit lies at the edge of the grid or is
+        not determined.
+
+    References
+    ----------
+    Dawid, J. R. Stat. Soc. A 147, 278 (1984), for the probability integral transform.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import latticescape as ls
+    >>> sweep = ls.Sweep(ls.square(8), ls.Ising(H=0.1), {"T": np.linspace(2.2, 9.0, 12)},
+    ...                  ls.Schedule(100, 50, 2), seed=1)
+    >>> ds = ls.run(sweep, tempfile.mkdtemp() + "/ising.zarr")
+    >>> one = ls.count_lattices(np.tile([0, 1, 0, 0, 1, 1, 0, 1], (6, 8)), ls.square(8))
+    >>> calibration = ls.calibrate(ds, one, draws=20)
+    >>> calibration.coverage.sizes["level"]
+    2
+    """
+    checked_choice(method, METHODS, "unknown method")
+    check_least(draws, FEWEST_DRAWS, "draws")
+    truth = fitted(simulated, observed, overlap)
+    experiments = Experiments(simulated, observed, truth)
+    rows: list[list[list[float]]] = []
+    pits: list[Floats] = []
+    for k, experiment in enumerate(experiments.draw(draws, seed)):
+        surface = landscape(simulated, experiment)
+        if method == "laplace":
+            estimate: Fit = fit(surface, overlap=overlap)
+            table = estimate.table
+            pulls = [(truth[name] - row["value"]) / row["se"] for name, row in table.items()]
+            pits.append(np.asarray(norm.cdf(pulls), float))
+        else:
+            drawn = bootstrap(surface, seed=seed + k, overlap=overlap)
+            table, below = dict(drawn.table), drawn.draws
+            for name, row in table.items():
+                for level in LEVELS:
+                    ends = drawn.interval(name, level)
+                    row[f"low{100 * level:.0f}"], row[f"high{100 * level:.0f}"] = ends
+            pits.append(np.array([float((below[n].values < truth[n]).mean()) for n in table]))
+        rows.append([list(table[name].values()) for name in truth])
+        if progress is not None:
+            progress(k + 1, draws)
+    return _summary(truth, np.array(rows, float), np.array(pits, float), method)
+
+
+def fitted(
+    simulated: xr.Dataset, observed: xr.Dataset, overlap: Overlap | None = None
+) -> dict[str, float]:
+    """The fitted parameters, at which :func:`calibrate` draws experiments.
+
+    Raises
+    ------
+    RequestError
+        As :func:`calibrate`.
+
+    Examples
+    --------
+    >>> fitted(xr.Dataset({"done": ("T", [True, False])}), xr.Dataset())
+    Traceback (most recent call last):
+    ...
+    latticescape.RequestError: a sweep must be complete to calibrate a fit ...
+    """
+    if "done" in simulated and not bool(simulated["done"].all()):
+        missing = int((~simulated["done"]).sum())
+        problem = "a sweep must be complete to calibrate a fit"
+        came, allowed = f"{missing} points are not computed", "all points"
+        raise RequestError(problem, came=came, allowed=allowed, hint=RUN_AGAIN)
+    surface = landscape(simulated, observed)
+    if not parameters_of(surface):
+        raise RequestError("the landscape has no parameters", allowed="one axis or more")
+    ensemble = Ensemble(simulated)
+    disordered = has_random_bonds(ensemble.model)
+    if disordered or planes_of(ensemble.model, ensemble.lattice) > 1:
+        came = "random bonds" if disordered else "three species or more"
+        allowed = "two species, and the same couplings everywhere"
+        raise RequestError(
+            "experiments cannot be drawn from this sweep", came=came, allowed=allowed
+        )
+    best = fit(surface, overlap=overlap)
+    if best.border or best.flat or not np.isfinite(best.covariance).all():
+        problem = "a fit must have its minimum and its errors within the grid to be calibrated"
+        came = "; ".join(best.notes) or "infinite errors"
+        allowed, hint = "a minimum within the grid", "latticescape refine, or wider axes"
+        raise RequestError(problem, came=came, allowed=allowed, hint=hint)
+    return {name: value for name, (value, _) in best.parameters.items()}
+
+
+def _summary(truth: dict[str, float], rows: Floats, pits: Floats, method: str) -> xr.Dataset:
+    names = ("value", "se", "low68", "high68", "low95", "high95")
+    ds = xr.Dataset(
+        {name: (("draw", "parameter"), rows[..., k]) for k, name in enumerate(names)}
+        | {"pit": (("draw", "parameter"), pits), "truth": ("parameter", [*truth.values()])},
+        coords={"parameter": list(truth), "level": list(LEVELS)},
+        attrs={"method": method},
+    )
+    known: xr.DataArray = ds["se"] < np.inf
+    off = (ds["value"] - ds["truth"]).where(known)
+    held = [
+        (ds[f"low{100 * level:.0f}"] <= ds["truth"])
+        & (ds["truth"] <= ds[f"high{100 * level:.0f}"])
+        & known
+        for level in LEVELS
+    ]
+    coverage = xr.concat(held, ds["level"]).mean("draw").transpose("parameter", "level")
+    ds = ds.assign(
+        bias=off.mean("draw"),
+        bias_se=off.std("draw", ddof=1) / np.sqrt(known.sum("draw")),
+        pull_rms=np.sqrt(((off / ds["se"]) ** 2).mean("draw")),
+        coverage=coverage,
+        # Of the nominal level, so that a share of 1 has an error too.
+        coverage_se=np.sqrt(ds["level"] * (1 - ds["level"]) / ds.sizes["draw"]),
+        failed=(known.sum("parameter") < len(truth)).sum(),
+    )
+    long_names = {
+        "pit": "probability that the fit gives to values below the truth",
+        "coverage": "share of the intervals that hold the truth",
+        "coverage_se": "standard error of the coverage if it is right",
+        "pull_rms": "root mean square of (value − truth)/se",
+        "failed": "fits without finite errors",
+    }
+    for name, long_name in long_names.items():
+        ds[name].attrs.update(long_name=long_name, units="1")
+    return ds

@@ -1,0 +1,214 @@
+"""The exact likelihood of the counts of closed lattices.
+
+The models are exponential families: a configuration with features u has the probability
+exp(−b·u)/Z(b), with couplings over temperature b. Where the features are sums over the counted
+classes, the counts are sufficient, and ln L = −b·u − ln Z(b) without any approximation. ln Z comes
+from the sweep itself (:mod:`partition`). Counts of n sites that are cut out of a larger lattice
+take n/N of the ln Z of N sites: the maximum then equates the means, as it must, and the curvature
+is that of n sites of a large lattice, without their edge.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from latticescape.analysis.counts.classes import classes_of
+from latticescape.analysis.inference.likelihood.ensemble import Ensemble
+from latticescape.analysis.inference.likelihood.partition import Partition, integrate
+from latticescape.physics.errors import RequestError
+from latticescape.physics.lattices.site_classes import random_mixing_of
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.intp]
+
+# What a sweep must hold.
+VARIABLES = ("features", "histogram_replica")
+
+# ln Z is integrated over at most so many points, those of the lowest S².
+MOST = 4000
+
+# Features are sums over classes if no more than this share of their range is left.
+EXACT = 1e-6
+
+
+def exact_likelihood(
+    sweep: xr.Dataset, simulations: Sequence[xr.Dataset], surface: xr.Dataset
+) -> dict[str, Any]:
+    """ln L of every image near the least S², as variables of a landscape.
+
+    Parameters
+    ----------
+    sweep
+        The sweep's Dataset.
+    simulations
+        Of every image, the part of it at the image's composition.
+    surface
+        The landscape, with ``s2_total``, ``counts`` and ``composition``.
+
+    Returns
+    -------
+    dict
+        ``log_likelihood`` (image, …) up to a constant, NaN at points that are not near, with
+        ``log_likelihood_se``, its error against the points next to it;
+        ``log_likelihood_replica`` (image, replica, near), what each replica by itself says at the
+        points ``near``, their indices among all points; ``coupling`` (near, feature), couplings
+        over temperature; ``class_features`` (image, configuration, feature), what a site of each
+        class adds to the features; ``jump`` (jump, end), pairs of neighbouring
+        points that are different phases, if there are any.
+        Empty where the likelihood is not known: random bonds, features that are no sums over the
+        classes, points that are on no grid, a sweep of one point.
+    """
+    total = surface["s2_total"]
+    on_grid = bool(total.dims) and all(dim in surface.coords for dim in total.dims)
+    ensemble = _ensemble(sweep) if on_grid else None
+    near = np.sort(np.argsort(total.values.ravel(), kind="stable")[:MOST])
+    near = near[np.isfinite(total.values.ravel()[near])]
+    if ensemble is None or near.size < 2:
+        return {}
+    couplings = _couplings(ensemble, total)
+    start = int(np.nanargmin(total.values))
+    parts: dict[int, _Part | None] = {}
+    for at in simulations:
+        if id(at) not in parts:
+            parts[id(at)] = _read(at, total, near, couplings, start)
+    every = [part for at in simulations if (part := parts[id(at)]) is not None]
+    if len(every) < len(simulations):
+        return {}
+    common = every[0].partition.points
+    for part in every[1:]:
+        common = np.intersect1d(common, part.partition.points)
+    classes, images = classes_of(surface), len(every)
+    counts = surface["counts"].transpose("image", "configuration").values.astype(float)
+    of_common = couplings.reshape(-1, couplings.shape[-1])[common]
+    log_l, error = np.full((2, images, total.size), np.nan)
+    replicas = np.empty((images, every[0].partition.log_z.shape[1], len(common)))
+    for d, (part, seen) in enumerate(zip(every, counts, strict=True)):
+        if part.composition is not None:
+            # The excess over random mixing belongs to the composition that was simulated.
+            own, measured = part.composition, float(surface["composition"][d])
+            mixed = (random_mixing_of(classes, seen, x) for x in (own, measured))
+            seen = seen + seen.sum() * np.subtract(*mixed)
+        rows = np.searchsorted(part.partition.points, common)
+        energy, scale = of_common @ (seen @ part.class_features), seen.sum() / part.sites
+        log_z = scale * part.partition.log_z[rows]
+        log_l[d, common] = -energy - log_z.mean(axis=1)
+        replicas[d] = (-energy[:, None] - log_z).T
+        error[d, common] = scale * part.partition.error[rows]
+    shape = (images, *total.shape)
+    described: dict[str, tuple[tuple[Any, ...], Floats, str]] = {
+        "log_likelihood": (
+            ("image", *total.dims),
+            log_l.reshape(shape),
+            "log-likelihood of the image, up to a constant",
+        ),
+        "log_likelihood_se": (
+            ("image", *total.dims),
+            error.reshape(shape),
+            "error of the log-likelihood against the points next to it",
+        ),
+        "log_likelihood_replica": (
+            ("image", "replica", "near"),
+            replicas,
+            "log-likelihood of the image from each replica",
+        ),
+        "coupling": (("near", "feature"), of_common, "coupling over temperature"),
+        "class_features": (
+            ("image", "configuration", "feature"),
+            np.array([part.class_features for part in every]),
+            "what a site of the class adds to the feature",
+        ),
+    }
+    variables: dict[str, Any] = {
+        name: (dims, values, {"long_name": long_name, "units": "1"})
+        for name, (dims, values, long_name) in described.items()
+    }
+    jumps = np.unique(np.concatenate([part.partition.jumps for part in every]), axis=0)
+    variables["near"] = ("near", common)
+    return variables | ({"jump": (("jump", "end"), jumps)} if len(jumps) else {})
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one composition of a sweep says about counts.
+
+    Attributes
+    ----------
+    partition
+        ln Z.
+    class_features
+        What a site of each class adds to the features, (classes, features).
+    sites
+        Number of sites whose class is counted.
+    composition
+        The realised one, if it is conserved.
+    """
+
+    partition: Partition
+    class_features: Floats
+    sites: float
+    composition: float | None
+
+
+def _ensemble(sweep: xr.Dataset) -> Ensemble | None:
+    """The sweep's ensemble; None if its likelihood is no exponential family."""
+    if not set(VARIABLES) <= set(sweep.data_vars) or "spec" not in sweep.attrs:
+        return None
+    ensemble = Ensemble(sweep)
+    try:
+        model = ensemble.model
+    except (RequestError, KeyError):
+        return None
+    return None if getattr(model, "bond_disorder", None) is not None else ensemble
+
+
+def _couplings(ensemble: Ensemble, total: xr.DataArray) -> Floats:
+    """Couplings over temperature at all points, (…axes, features)."""
+    axes = [total[dim].values.astype(float) for dim in total.dims]
+    grids = np.meshgrid(*axes, indexing="ij")
+    columns = {str(dim): g.ravel() for dim, g in zip(total.dims, grids, strict=True)}
+    # The composition of an alloy acts on no feature: any will do.
+    for parameter in ensemble.model.parameters:
+        known = {*columns, *ensemble.model.fixed_parameters}
+        if parameter.name not in known and parameter.default is None and not parameter.optional:
+            columns[parameter.name] = np.full(total.size, 0.5)
+    return ensemble.reduced(columns)[0].reshape(*total.shape, -1)
+
+
+def _read(
+    at: xr.Dataset, total: xr.DataArray, near: Integers, couplings: Floats, start: int
+) -> _Part | None:
+    """One composition of the sweep; None if features are no sums over classes."""
+    places = np.unravel_index(near, total.shape)
+    pick = {dim: xr.DataArray(p, dims="near") for dim, p in zip(total.dims, places, strict=True)}
+    there = at[list(VARIABLES)].isel(pick).compute()
+    features = there["features"].transpose("near", "replica", "feature").values.astype(float)
+    counts = there["histogram_replica"].transpose("near", "replica", "configuration").values
+    sums = counts.sum(axis=-1, keepdims=True)
+    done = (sums > 0).all(axis=(1, 2)) & np.isfinite(features).all(axis=(1, 2))
+    samples = Ensemble(at).samples.isel(pick, missing_dims="ignore")
+    samples = np.broadcast_to(samples.values, len(near))[done]
+    sites = sums[done, 0, 0] / samples
+    if not done.any() or not done[np.searchsorted(near, start)] or np.ptp(sites) > 0:
+        return None
+    shares = counts[done] / sums[done]
+    rows = shares.reshape(-1, shares.shape[-1])
+    target = features[done].reshape(-1, features.shape[-1])
+    # Of the maps that agree on closed lattices, the one that scatters least in random sections.
+    weight = np.sqrt(np.maximum(rows.mean(axis=0), 1e-12))
+    fitted = np.linalg.lstsq(rows / weight, target, rcond=1e-9)[0] / weight[:, None]
+    left = np.abs(rows @ fitted - target).max(axis=0)
+    if (left > EXACT * np.maximum(np.ptp(target, axis=0), 1e-9 * np.abs(target).max())).any():
+        return None
+    means = np.full((total.size, *features.shape[1:]), np.nan)
+    means[near[done]] = features[done]
+    ascending = np.ix_(*(np.argsort(total[dim].values) for dim in total.dims))
+    means = means.reshape(*total.shape, *features.shape[1:])
+    numbers = np.arange(total.size).reshape(total.shape)
+    partition = integrate(couplings[ascending], means[ascending], numbers[ascending], start)
+    composition = at["composition"].values if "composition" in at else np.array(np.nan)
+    realised = float(np.nanmean(composition)) if np.isfinite(composition).any() else None
+    return _Part(partition, fitted / float(sites[0]), float(sites[0]), realised)
