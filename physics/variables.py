@@ -108,6 +108,45 @@ ESTIMATES = (
     ),
 )
 
+# Part of the equilibrated points that the tests call not equilibrated.
+FALSE_ALARMS = 0.001
+
+EQUILIBRATED = "equilibrated"
+
+EQUILIBRATION = (
+    Variable(
+        "r_hat",
+        long_name="R̂ between replicas, of energy or |m|",
+        formula="√((W+B)/W), B and W the variances between and within replicas; the larger",
+    ),
+    Variable(
+        "start_r_hat",
+        long_name="R̂ between kinds of starts, of features",
+        formula="√(1+(F-1)/n) with n replicas a kind; the largest; 1 for one kind",
+    ),
+    Variable(
+        "drift_t",
+        long_name="|t| of the change of features from the first to the second half of the samples",
+        formula="|mean|/standard error over replicas; the largest",
+    ),
+    Variable(
+        "effective_samples",
+        long_name="independent samples in all replicas, of energy or |m|",
+        formula="64·(W+B)/B; the smaller",
+    ),
+    Variable(
+        "start_influence",
+        long_name="remaining influence of the start on features, in standard errors",
+        formula="from the correlation of the halves of the samples; 0 if it is not significant",
+    ),
+    Variable(
+        EQUILIBRATED,
+        dtype="bool",
+        long_name="results depend neither on the start nor on time",
+        formula="drift_t and start_r_hat as 99.9 % of equilibrated points, start_influence ≤ 1",
+    ),
+)
+
 TEMPERING = Variable(
     "tempering_acceptance",
     long_name="accepted trades of parallel tempering with the next hotter point",
@@ -228,6 +267,7 @@ VARIABLES: dict[str, Variable] = {
     variable.name: variable
     for variable in (
         *(v for estimate in ESTIMATES for v in (estimate, estimate.error)),
+        *EQUILIBRATION,
         *COUNTS,
         *(v for variables in KEPT.values() for v in variables),
         *UNTIL,

@@ -8,6 +8,11 @@ first. Replica l of a point attempts to swap its configuration with replica l of
 point, accepted with probability min(1, exp((1/T − 1/T')(E − E'))). Every point still samples its
 own temperature, and the replicas of one point stay independent. Even and odd pairs alternate.
 
+Where the species of a site may change, every ``GLOBAL_FLIP_MCS`` steps each replica attempts a
+*global flip*: all spins are inverted with the heat-bath probability 1 / (1 + exp(ΔE/T)). Bonds have
+the same energy before and after, so that ΔE is that of the field. Below Tc single flips never lead
+from one phase to the other, so that only the start would decide in which phase a replica is.
+
 References
 ----------
 Hukushima and Nemoto, J. Phys. Soc. Jpn. 65, 1604 (1996), 10.1143/JPSJ.65.1604.
@@ -36,8 +41,14 @@ Chosen = npt.NDArray[np.bool_]
 # than the check itself on a small one.
 MCS_BETWEEN_CHECKS = 64
 
+# Monte Carlo steps between two attempts of a global flip.
+GLOBAL_FLIP_MCS = 8
+
 # Makes the stream of a pair of points differ from the stream of its colder point.
 SALT = np.uint64(0x7465_6D70_6572_6564)
+
+# The same for the stream of the global flips.
+FLIP_SALT = np.uint64(0x676C_6F62_666C_6970)
 
 
 class Batch(ABC):
@@ -47,9 +58,12 @@ class Batch(ABC):
     ----------
     numbers
         Indices of its points in the block; if empty, they follow those of the previous batch.
+    flips_globally
+        Whether :meth:`global_flip` does anything.
     """
 
     numbers: Sequence[int] = ()
+    flips_globally: bool = False
 
     @property
     def points(self) -> int:
@@ -83,6 +97,11 @@ class Batch(ABC):
 
     def energies(self) -> Floats:
         """Energy of the whole lattice, (points, 64); for batches that support tempering."""
+        raise NotImplementedError
+
+    def global_flip(self, clock: int) -> None:
+        """Attempt to invert all spins of every replica, with random numbers that depend on the
+        points' seeds and the ``clock`` only."""
         raise NotImplementedError
 
     def swap(self, point: int, other: Any, other_point: int, chosen: Chosen) -> None:
@@ -145,6 +164,18 @@ class Ladder:
                 self.accepted[pair] += chosen
             yield self.points[pair], self.points[pair + 1], chosen
         self.turn += 1
+
+
+@compiled
+def flipped(seed: Any, clock: Any, probability: Any) -> Any:
+    """Which replicas of a point accept a global flip after ``clock`` steps, from the probability of
+    each, (64,)."""
+    own, state = seed ^ FLIP_SALT, np.empty(4, np.uint64)
+    chosen = np.empty(len(probability), np.bool_)
+    for replica in range(len(probability)):
+        replica_state(own, clock * len(probability) + replica, state)
+        chosen[replica] = next_uniform(state) < probability[replica]
+    return chosen
 
 
 @compiled
@@ -242,12 +273,21 @@ def _advance(
     cancel_check: CancelCheck,
 ) -> int:
     every = schedule.tempering_mcs
+    flips = any(batch.flips_globally for batch in batches)
+    between = GLOBAL_FLIP_MCS if flips else MCS_BETWEEN_CHECKS
     while clock < until:
         cancel_check()
-        steps = min(until - clock, every - clock % every if every else until, MCS_BETWEEN_CHECKS)
+        steps = min(
+            until - clock,
+            every - clock % every if every else until,
+            between - clock % between,
+        )
         for batch in batches:
             batch.advance(steps)
         clock += steps
+        if flips and clock % GLOBAL_FLIP_MCS == 0:
+            for batch in batches:
+                batch.global_flip(clock)
         if every and clock % every == 0:
             _swap(batches, ladders, counted=clock > schedule.equilibration_mcs)
     return clock

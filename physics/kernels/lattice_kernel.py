@@ -73,6 +73,7 @@ from latticescape.physics.variables import (
     BIT_PLANES,
     COMPOSITION_BY_SPECIES,
     COUNTS,
+    EQUILIBRATION,
     ESTIMATES,
     KEEP,
     KEPT,
@@ -93,7 +94,7 @@ LatticeModel = Model | ClusterExpansion
 MULTISPIN, REFERENCE, CLUSTER, SPECIES = "lanes", "reference", "swendsen_wang", "species"
 
 # Raised whenever the same seed gives other bits.
-KERNEL_VERSIONS = {MULTISPIN: 3, REFERENCE: 1, CLUSTER: 1, SPECIES: 1}
+KERNEL_VERSIONS = {MULTISPIN: 4, REFERENCE: 2, CLUSTER: 2, SPECIES: 2}
 
 # A schedule that may have demons.
 DEMONS = Schedule(0, 2, Schedule.demon_period)
@@ -203,11 +204,18 @@ def sample(
     if earlier is not None:
         begin, dynamics = _resume(earlier, schedule, samples, ladders)
     check_rule(kernel or fastest, model, lattice, schedule)
+    ratio = schedule.equilibration_mcs / (schedule.samples * schedule.stride_mcs)
+    samples = replace(samples, ratio=ratio)
     batches: Iterator[Batch]
     if (kernel or fastest) == SPECIES:
-        batches = _species_batches(model, lattice, used, full, seeds, samples, classes)
+        tables = _species_tables(model, lattice, used, classes)
+        species_tasks = _species_tasks(model, lattice, full, seeds, samples.features)
+        samples = replace(samples, starts=np.stack([tables.starts(t) for t in species_tasks]))
+        batches = _species_batches(tables, species_tasks, samples)
     elif is_usual(model, lattice, classes):
         tasks = _tasks(model, lattice, full, model.orbits(lattice, used), seeds)
+        up = np.stack([task.initial_up_probability for task in tasks])
+        samples = replace(samples, starts=np.rint(2 * up).astype(np.int64))
         batches = _batches(kernel or fastest, model, lattice, used, full, tasks, samples, schedule)
     else:
         general = _expansion_tables(model, lattice, used, classes, schedule.demon_period)
@@ -298,17 +306,11 @@ def _batches(
 
 
 def _species_batches(
-    model: LatticeModel,
-    lattice: Lattice,
-    used: frozenset[str],
-    points: Points,
-    seeds: Seeds,
-    samples: Samples,
-    classes: ClassChoice,
+    tables: SpeciesTables, tasks: Sequence[SpeciesTask], samples: Samples
 ) -> Iterator[Batch]:
     """The points of a block, one by one, under the kernel of any species."""
-    tables, traces = _species_tables(model, lattice, used, classes), samples.traces()
-    for p, task in enumerate(_species_tasks(model, lattice, points, seeds, samples.features)):
+    traces = samples.traces()
+    for p, task in enumerate(tasks):
         yield SpeciesBatch(tables, task, samples.of_point(p), traces[p : p + 1])
 
 
@@ -722,7 +724,8 @@ class LatticeKernel(ModelKernel):
         counts = [(own or v) if v.name == "composition" else v for v in COUNTS]
         counts = [v for v in counts if v.name != "composition" or dims is not None]
         estimates = (*ESTIMATES, *[TEMPERING] * bool(self.schedule.tempering_mcs))
-        chosen = (*(v for e in estimates for v in (e, e.error)), *counts, *self.kept_variables)
+        errors = (v for e in estimates for v in (e, e.error))
+        chosen = (*errors, *EQUILIBRATION, *counts, *self.kept_variables)
         return tuple(v.in_units(self.model.energy_units) for v in chosen)
 
     @property

@@ -7,11 +7,16 @@ block.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from latticescape.physics.kernels.equilibration import (
+    HalvedSums,
+    equilibration,
+    feature_drift,
+)
 from latticescape.physics.kernels.reference import (
     MOMENTS,
     Counts,
@@ -21,7 +26,7 @@ from latticescape.physics.kernels.reference import (
     Trace,
     Words,
 )
-from latticescape.physics.kernels.restart import MOST_CHECKPOINTS, first_half
+from latticescape.physics.kernels.restart import MOST_CHECKPOINTS
 from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.variables import SAMPLES, SPINS
 
@@ -64,6 +69,10 @@ class Samples:
         (points, bits, sites): the binary digits of their numbers (:func:`unpack_species`).
     restart
         (points, words) uint64: from where each point continues, if ``"restart"`` is kept.
+    starts
+        (points, 64) int64: the kind of start of each replica; None if all are alike.
+    ratio
+        Steps of equilibration / steps of sampling.
     """
 
     features: tuple[str, ...]
@@ -79,6 +88,8 @@ class Samples:
     sample_histogram: Counts | None = None
     spins: Words | None = None
     restart: Words | None = None
+    starts: Integers | None = None
+    ratio: float = 0.0
 
     @classmethod
     def empty(
@@ -216,21 +227,9 @@ def jackknife(
     return estimate(total / number), errors
 
 
-class HalvedSums(Protocol):
-    """Features summed over all samples, and over the first half of them, each (64, features)."""
-
-    @property
-    def features(self) -> Integers: ...
-    @property
-    def first_half(self) -> Integers: ...
-
-
 def energy_drift(sums: HalvedSums, couplings: Floats, sites: int, samples: int) -> Floats:
     """Energy per site, second half of the samples minus first, of each replica, (64,)."""
-    early = first_half(samples)
-    late = samples - early
-    change = (sums.features - sums.first_half) / late - sums.first_half / early
-    drift: Floats = np.sum(change * couplings, axis=-1) / sites
+    drift: Floats = np.sum(feature_drift(sums, samples) * couplings, axis=-1) / sites
     return drift
 
 
@@ -267,6 +266,10 @@ def _observe_point(
     drift = energy_drift(sums, couplings, sites, number)
     values["energy_drift"] = np.asarray(drift.mean())
     errors["energy_drift"] = np.asarray(drift.std(ddof=1) / np.sqrt(REPLICAS))
+    starts = np.zeros(REPLICAS, np.int64) if samples.starts is None else samples.starts[point]
+    # |m| and e, each with its square.
+    pairs = moments.T[[[1, 2], [4, 5]]]
+    trust = equilibration(sums, pairs, number, starts, samples.ratio)
     attempted = samples.swaps_attempted[point]
     accepted = samples.swaps_accepted[point]
     rate = accepted / attempted if attempted else np.full(REPLICAS, np.nan)
@@ -274,6 +277,7 @@ def _observe_point(
     errors["tempering_acceptance"] = np.asarray(rate.std(ddof=1) / np.sqrt(REPLICAS))
     return {
         **values,
+        **trust,
         **{f"{name}_se": error for name, error in errors.items()},
         "histogram": sums.histogram.sum(axis=0),
         "histogram_replica": sums.histogram,

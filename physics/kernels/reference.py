@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
-from latticescape.physics.kernels.batches import Chosen, ScalarBatch
+from latticescape.physics.kernels.batches import Chosen, ScalarBatch, flipped
 from latticescape.physics.kernels.boltzmann import ATTEMPTED
+from latticescape.physics.kernels.species.exponential import exp_of
 from latticescape.physics.kernels.streams import next_below, next_uniform, replica_state
 from latticescape.physics.lattices.configurations import add_configurations, configurations
 from latticescape.physics.lattices.lattice import Lattice, Sites
@@ -289,6 +290,9 @@ def initialize(spins: Any, states: Any, task: Any) -> None:
         replica_state(task.seed, replica, states[replica])
         if task.n_species1 < 0:
             draw_spins(spins[replica], states[replica], task.initial_up_probability[replica])
+        elif task.initial_up_probability[replica] == 1.0:
+            spins[replica, : task.n_species1] = 1
+            spins[replica, task.n_species1 :] = 0
         else:
             draw_arrangement(spins[replica], states[replica], task.n_species1)
 
@@ -385,6 +389,13 @@ class ReferenceBatch(ScalarBatch):
         self.spins = np.empty((REPLICAS, len(tables.measured.neighbors)), np.uint8)
         self.states: npt.NDArray[np.uint64] = np.empty((REPLICAS, 4), np.uint64)
         initialize(self.spins, self.states, task)
+        self.flips_globally = task.n_species1 < 0
+
+    def global_flip(self, clock: int) -> None:
+        before = self.energies()[0]
+        self.spins ^= 1
+        rise = (self.energies()[0] - before) / self.task.temperature
+        self.spins[~flipped(self.task.seed, clock, 1 / (1 + exp_of(rise)))] ^= 1
 
     def advance(self, mcs: int) -> None:
         touched, neighbors = self.tables.touching(self.task), self.tables.measured.neighbors

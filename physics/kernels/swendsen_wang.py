@@ -229,6 +229,7 @@ class ClusterBatch(ReferenceBatch):
         self, tables: ClusterTables, task: Task, sums: Sums, traces: Sequence[Trace] = ()
     ) -> None:
         super().__init__(tables, task, sums, traces)
+        self.flips_globally = False  # clusters turn over by themselves
         self.bonds = tables.bonds
         self.thresholds = thresholds(task)
         self.labels = np.arange(self.spins.shape[1], dtype=np.uint32)

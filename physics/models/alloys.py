@@ -10,7 +10,6 @@ import numpy.typing as npt
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.models.model import (
-    REPLICAS,
     Floats,
     Model,
     Move,
@@ -19,6 +18,7 @@ from latticescape.physics.models.model import (
     ParameterValue,
     Points,
     spins_start,
+    starts_ordered,
 )
 
 COMPOSITION_TOLERANCE = 0.01
@@ -55,9 +55,8 @@ class Alloy(Model):
             whole_atoms(values["x"], lattice.sites)
 
     def start(self, points: Points, lattice: Lattice) -> npt.NDArray[np.float64]:
-        """Every replica starts from a random arrangement of its fixed composition."""
-        fraction = whole_atoms(points["x"], lattice.sites) / lattice.sites
-        return np.repeat(fraction[:, None], REPLICAS, axis=1)
+        """As :func:`starts_ordered`."""
+        return np.tile(np.where(starts_ordered(lattice), 1.0, 0.5), (len(points["x"]), 1))
 
 
 ALLOY_T = Parameter(
@@ -306,7 +305,7 @@ class SolidSolution(Alloy):
         return None if self._open else super().n_species1(points, lattice)
 
     def start(self, points: Points, lattice: Lattice) -> Floats:
-        """A random arrangement; in the semi-grand ensemble as :func:`spins_start`."""
+        """As other alloys; in the semi-grand ensemble as :func:`spins_start`."""
         if not self._open:
             return super().start(points, lattice)
         strength = points["w_0"] - (points["w_1"] + points["w_m1"]) / 2

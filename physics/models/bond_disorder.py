@@ -27,10 +27,12 @@ HINT = 'bonds = { distribution = "normal", mean = 1.0, sd = 0.2, seed = 1 }'
 
 @dataclass(frozen=True)
 class Distribution:
-    """A distribution: its parameters, its mean, and how a uniform number becomes a draw."""
+    """A distribution: its parameters, its mean and standard deviation, and how a uniform number
+    becomes a draw."""
 
     parameters: tuple[Parameter, ...]
     mean: Callable[..., float]
+    sd: Callable[..., float]
     draw: Callable[..., Floats]
 
 
@@ -50,11 +52,13 @@ DISTRIBUTIONS = {
     "normal": Distribution(
         (_bounded("mean", "mean", 1.0), _bounded("sd", "standard deviation", low=0.0)),
         lambda mean, sd: mean,
+        lambda mean, sd: sd,
         _normal_quantile,
     ),
     "uniform": Distribution(
         (_bounded("low", "smallest draw"), _bounded("high", "largest draw")),
         lambda low, high: (low + high) / 2,
+        lambda low, high: (high - low) / 12**0.5,
         lambda u, low, high: low + (high - low) * u,
     ),
     "bimodal": Distribution(
@@ -63,6 +67,7 @@ DISTRIBUTIONS = {
             _bounded("negative", "share of negative draws", 0.5, low=0.0, high=1.0),
         ),
         lambda strength, negative: strength * (1 - 2 * negative),
+        lambda strength, negative: 2 * strength * (negative * (1 - negative)) ** 0.5,
         lambda u, strength, negative: np.where(u < negative, -strength, strength),
     ),
 }
@@ -179,6 +184,11 @@ class RandomBonds:
     def mean(self) -> float:
         """Mean of the distribution."""
         return DISTRIBUTIONS[self.distribution].mean(**dict(self.values))
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation of the distribution."""
+        return DISTRIBUTIONS[self.distribution].sd(**dict(self.values))
 
     def weights(self, lattice: Lattice, realisation: int, number: int) -> Integers:
         """The first ``number`` draws of a realisation in units of 2^−20, (number,)."""

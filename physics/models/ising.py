@@ -227,15 +227,19 @@ class Ising(Model):
     def start(self, points: Points, lattice: Lattice) -> Floats:
         """As :func:`spins_start`."""
         if (matrix := self._matrix) is not None:
-            strength = np.sum(matrix) * points["J"]
+            strength = np.asarray(np.sum(matrix) * points["J"])
         else:
             used = [name for name in SHELLS if np.any(points.get(name, 0.0))]
             shells = [1, *(SHELLS.index(name) + 1 for name in used if name != "J")]
             strength = np.asarray(
                 sum(lattice.neighbors(k).shape[1] * points[SHELLS[k - 1]] for k in shells)
             )
-        mean = 1.0 if self.bond_disorder is None else self.bond_disorder.mean
-        return spins_start(strength * mean, points["mu"] * points["H"])
+        disorder = self.bond_disorder
+        if disorder is not None:
+            # A spin glass, not a ferromagnet, where the spread of the bonds exceeds their mean.
+            ordered = abs(disorder.mean) > disorder.sd
+            strength = strength * (disorder.mean if ordered else 0.0)
+        return spins_start(strength, points["mu"] * points["H"])
 
 
 def coupling_matrix(couplings: object) -> Matrix:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 REPLICAS = 64
 
+# Of this length, free atoms mix in L²/(2π²) = 13 Monte Carlo steps.
+SMALL = 16
+
 Floats = npt.NDArray[np.float64]
 Points = Mapping[str, Floats]
 ParameterValue = float | Sequence[float] | None
@@ -235,8 +238,9 @@ class Model(ParametricModel):
 
     @abstractmethod
     def start(self, points: Points, lattice: Lattice) -> npt.NDArray[np.float64]:
-        """Initial probability of species 1 (spin up) of each replica, (points, 64); where the
-        composition is conserved, that composition."""
+        """Initial probability of species 1 (spin up) of each replica, (points, 64). Where the
+        composition is conserved, 1/2 for a random arrangement, 1 for one with the atoms of species
+        1 on the first sites."""
 
     @property
     def bond_disorder(self) -> "RandomBonds | None":
@@ -266,11 +270,20 @@ def features_of(parts: Iterable[HasValues]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for part in parts for name in part.values))
 
 
+def starts_ordered(lattice: Lattice) -> npt.NDArray[np.bool_]:
+    """Which replicas start with their conserved atoms sorted by species, (64,): half of them on
+    lattices of up to ``SMALL`` cells along every axis. On larger ones the sorted atoms would need
+    longer to mix than others to order."""
+    every_second = np.arange(REPLICAS) % 2 == 1
+    return every_second if max(lattice.shape) <= SMALL else np.zeros(REPLICAS, bool)
+
+
 def spins_start(strength: Floats, field: Floats) -> Floats:
     """Initial probability of up of free spins, (points, 64).
 
     Ferromagnets start ordered: along the field or, without a field, half of the replicas up and
-    half down, because below Tc a random start freezes into stripes. Others start at random.
+    half down, because below Tc a random start freezes into stripes. Of others, half of the replicas
+    start at random, a quarter up and a quarter down: two kinds of starts whose results must agree.
 
     Parameters
     ----------
@@ -282,4 +295,5 @@ def spins_start(strength: Floats, field: Floats) -> Floats:
     direction = np.sign(field)[:, None]
     alternate = np.tile([1.0, 0.0], REPLICAS // 2)[None, :]
     ordered = np.where(direction == 0, alternate, (1 + direction) / 2)
-    return np.where(strength[:, None] > 0, ordered, 0.5)
+    mixed = np.tile([0.5, 1.0, 0.5, 0.0], REPLICAS // 4)[None, :]
+    return np.where(strength[:, None] > 0, ordered, mixed)

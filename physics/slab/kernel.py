@@ -26,12 +26,12 @@ from latticescape.physics.slab.model import FEATURES, GAS_CONSTANT, SPECIES, Seg
 from latticescape.physics.slab.multispin import SlabMultispinBatch
 from latticescape.physics.slab.observables import ESTIMATES, SUMS, SlabSums, SlabTask, observe
 from latticescape.physics.slab.reference import SlabReferenceBatch
-from latticescape.physics.variables import RESTART, Variable
+from latticescape.physics.variables import EQUILIBRATION, RESTART, Variable
 
 OXYGEN = ("without", "with")
 
 # Raised whenever the same seed gives other bits.
-KERNEL_VERSIONS = {MULTISPIN: 1, REFERENCE: 1}
+KERNEL_VERSIONS = {MULTISPIN: 2, REFERENCE: 2}
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class SlabKernel(ModelKernel):
     def variables(self) -> tuple[Variable, ...]:
         """The variables that :meth:`compute` returns."""
         estimates = (v for e in ESTIMATES for v in (e, e.error))
-        chosen = (*estimates, *SUMS, *self.kept_variables)
+        chosen = (*estimates, *EQUILIBRATION, *SUMS, *self.kept_variables)
         return tuple(v.in_units(self.model.energy_units) for v in chosen)
 
     @property
@@ -178,6 +178,8 @@ class SlabKernel(ModelKernel):
             begin, dynamics = resume(earlier[RESTART], self.schedule, arrays, at_checkpoints)
         groups = ([batch] for batch in batches)
         dynamics = drive_from(groups, self.schedule, (), cancel_check, begin, dynamics)
+        sampled = self.schedule.samples * self.schedule.stride_mcs
+        ratio = self.schedule.equilibration_mcs / sampled
         rows = [
             observe(
                 sums[p],
@@ -186,6 +188,7 @@ class SlabKernel(ModelKernel):
                 task.couplings,
                 float(full["T"][p]),
                 atoms[p],
+                ratio,
             )
             for p, task in enumerate(tasks)
         ]

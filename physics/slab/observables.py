@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from latticescape.physics.kernels.equilibration import equilibration
 from latticescape.physics.kernels.observables import Estimates, energy_drift, jackknife
 from latticescape.physics.kernels.restart import MOST_CHECKPOINTS
 from latticescape.physics.models.model import REPLICAS
@@ -103,6 +104,7 @@ def observe(
     couplings: Floats,
     temperature: float,
     atoms: Integers,
+    ratio: float = 0.0,
 ) -> dict[str, np.ndarray]:
     """Compute every variable of one point, with jackknife errors over its replicas.
 
@@ -118,6 +120,8 @@ def observe(
         K.
     atoms
         Numbers of Ca and of O.
+    ratio
+        Steps of equilibration / steps of sampling.
     """
     energy = np.sum(sums.features * couplings, axis=-1) / samples
     pairs = couplings[:, None] * couplings
@@ -135,6 +139,8 @@ def observe(
     drift = energy_drift(sums, couplings, lattice.sites, samples)
     values["energy_drift"] = np.asarray(drift.mean())
     errors["energy_drift"] = np.asarray(drift.std(ddof=1) / np.sqrt(REPLICAS))
+    alike = np.zeros(REPLICAS, np.int64)
+    trust = equilibration(sums, np.stack([energy, square])[None], samples, alike, ratio)
     spread = fraction.std(axis=0, ddof=1) / np.sqrt(REPLICAS)
     # Fraction of a layer's places with each species, (64, layers).
     oxygen = np.zeros_like(fraction)
@@ -142,6 +148,7 @@ def observe(
     share = {"La": 1.0 - fraction, "Ca": fraction, "O": oxygen}
     return {
         **values,
+        **trust,
         **{f"{name}_se": error for name, error in errors.items()},
         "ca_fraction": fraction.mean(axis=0),
         "ca_fraction_se": spread,

@@ -92,7 +92,7 @@ def test_an_arrangement_holds_as_many_ones_as_asked(ones: int) -> None:
     assert spins.sum() == ones
 
 
-def test_ferromagnets_start_along_the_field_and_half_each_way_without() -> None:
+def test_ferromagnets_start_along_the_field_and_half_each_way_without_others_in_all_ways() -> None:
     model = Ising()
     points = complete(model, {"T": [1.0, 1.0, 1.0], "H": [0.0, 0.1, -0.1]}, 3)
     start = model.start(points, square(4))
@@ -100,9 +100,13 @@ def test_ferromagnets_start_along_the_field_and_half_each_way_without() -> None:
     assert set(start[0]) == {0.0, 1.0}
     assert np.all(start[1] == 1)
     assert np.all(start[2] == 0)
-    antiferromagnet = Ising(J=-1.0)
-    points = complete(antiferromagnet, {"T": [1.0]}, 1)
-    assert np.all(antiferromagnet.start(points, square(4)) == 0.5)
+    glass = Ising(bonds={"distribution": "normal", "mean": 0.5, "sd": 1.0}, realisation=0)
+    for other in (Ising(J=-1.0), glass):
+        starts = other.start(complete(other, {"T": [1.0]}, 1), square(4))
+        assert [np.sum(starts == up) for up in (0.0, 0.5, 1.0)] == [16, 32, 16]
+    ferromagnet = Ising(bonds={"distribution": "normal", "mean": 1.0, "sd": 0.4}, realisation=0)
+    starts = ferromagnet.start(complete(ferromagnet, {"T": [1.0]}, 1), square(4))
+    assert set(starts.ravel()) == {0.0, 1.0}
 
 
 def test_a_composition_is_rounded_to_whole_atoms_or_refused() -> None:

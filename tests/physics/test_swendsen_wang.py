@@ -204,9 +204,9 @@ def test_the_plan_and_the_store_name_the_kernel(tmp_path: Path) -> None:
     spec, sweep = tmp_path / "clusters.toml", Sweep.from_toml(CLUSTER_SPEC)
     spec.write_text(CLUSTER_SPEC)
     result = CliRunner().invoke(main, ["plan", str(spec), "--json"])
-    assert json.loads(result.stdout)["kernel"] == "swendsen_wang 1"
+    assert json.loads(result.stdout)["kernel"] == "swendsen_wang 2"
     store = create(tmp_path / "s.zarr", sweep, plan(sweep))
-    assert store.group.attrs["kernel"] == "swendsen_wang 1"
+    assert store.group.attrs["kernel"] == "swendsen_wang 2"
 
 
 @pytest.mark.slow

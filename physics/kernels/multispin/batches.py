@@ -13,11 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
-from latticescape.physics.kernels.batches import Batch, Chosen
-from latticescape.physics.kernels.boltzmann import occupation
+from latticescape.physics.kernels.batches import Batch, Chosen, flipped
+from latticescape.physics.kernels.boltzmann import boltzmann_multiples, occupation
 from latticescape.physics.kernels.kernel import Rule
 from latticescape.physics.kernels.multispin import demon, demon_exchange, exchange, heat_bath
-from latticescape.physics.kernels.multispin.counting import count_classes, count_unlike
+from latticescape.physics.kernels.multispin.counting import (
+    count_classes,
+    count_unlike,
+    count_up,
+)
 from latticescape.physics.kernels.multispin.demon import DemonRule
 from latticescape.physics.kernels.multispin.demon_exchange import exchange_accounts
 from latticescape.physics.kernels.multispin.exchange import (
@@ -53,6 +57,9 @@ Floats = npt.NDArray[np.float64]
 MOST_SHELLS = 2
 HEAT_BATH = 2
 MOST_COUPLINGS = 12
+
+# No replica.
+NONE = np.uint64(0)
 
 # Where "auto" takes Metropolis' rule: the mean-field critical temperature over T, and the largest
 # field in units of all couplings of a site.
@@ -277,14 +284,37 @@ class MultispinBatch(Batch):
             features[row] = none * bonds + (one - none) * unlike + (both - none) * like_up
 
 
-class HeatBathBatch(MultispinBatch):
+class FlipBatch(MultispinBatch):
+    """Eight points with single flips."""
+
+    flips_globally = True
+
+    def prepare(self) -> None:
+        draw_spins(self.spins, self.state, *start_masks(self.tasks))
+
+    @cached_property
+    def _seeds(self) -> Words:
+        """Of the points, (points, 4)."""
+        return np.stack([task.seed for task in self.tasks[: self.points]])
+
+    @cached_property
+    def _inverted(self) -> Floats:
+        """Probability of a global flip by the number of up spins, (points, sites + 1)."""
+        return np.stack([_inverted(self.tables, task) for task in self.tasks[: self.points]])
+
+    def global_flip(self, clock: int) -> None:
+        up = count_up(self.spins, self.tables.sites)[0]
+        invert(self.spins, self._seeds, clock, up, self._inverted)
+
+
+class HeatBathBatch(FlipBatch):
     """Eight points with heat-bath single flips."""
 
     metropolis = False
 
     def prepare(self) -> None:
+        super().prepare()
         self.rule = flip_rule(self.tables, self.tasks, metropolis=self.metropolis)
-        draw_spins(self.spins, self.state, *start_masks(self.tasks))
 
     def advance(self, mcs: int) -> None:
         visited, words = self.tables.visits, self.points
@@ -297,12 +327,12 @@ class MetropolisBatch(HeatBathBatch):
     metropolis = True
 
 
-class DemonBatch(MultispinBatch):
+class DemonBatch(FlipBatch):
     """Eight points with single flips that demons pay for."""
 
     def prepare(self) -> None:
+        super().prepare()
         self.rule = account_rule(self.tables, self.tasks)
-        draw_spins(self.spins, self.state, *start_masks(self.tasks))
 
     def advance(self, mcs: int) -> None:
         demon.advance(self.spins, self.tables.visits, self.rule, self.state, mcs, self.points)
@@ -316,7 +346,8 @@ class ExchangeBatch(MultispinBatch):
         self.make_rule(np.array([task.temperature for task in self.tasks]))
         self.order = first_order()
         for word, task in enumerate(self.tasks):
-            arrange(self.spins, word, task.seed, task.n_species1)
+            sorted_ = start_masks([task])[1][0]
+            arrange(self.spins, word, task.seed, task.n_species1, sorted_)
 
     def make_rule(self, temperatures: Floats) -> None:
         """Make the table that decides about exchanges."""
@@ -425,6 +456,22 @@ def swap_words(spins: Any, word: Any, other: Any, there: Any, mask: Any) -> None
 
 
 @compiled
+def invert(spins: Any, seeds: Any, clock: Any, up: Any, inverted: Any) -> None:
+    """Invert all spins of the replicas that accept a global flip: up spins (64, 8), probabilities
+    (points, sites + 1)."""
+    probability = np.empty(up.shape[0])
+    for word in range(len(seeds)):
+        for replica in range(len(probability)):
+            probability[replica] = inverted[word, up[replica, word]]
+        chosen, mask = flipped(seeds[word], clock, probability), np.uint64(0)
+        for replica in range(len(probability)):
+            mask |= np.uint64(chosen[replica]) << np.uint64(replica)
+        if mask != 0:
+            for site in range(len(spins)):
+                spins[site, word] ^= mask
+
+
+@compiled
 def draw_spins(spins: Any, state: Any, half: Any, up: Any) -> None:
     """Spins up where ``up`` has the replica's bit, at random where ``half`` has it."""
     for site in range(spins.shape[0]):
@@ -439,12 +486,16 @@ def draw_spins(spins: Any, state: Any, half: Any, up: Any) -> None:
 
 
 @compiled
-def arrange(spins: Any, word: Any, seed: Any, n_species1: Any) -> None:
-    """A random arrangement of exactly ``n_species1`` species-1 sites in every replica of a word."""
+def arrange(spins: Any, word: Any, seed: Any, n_species1: Any, ordered: Any = NONE) -> None:
+    """An arrangement of exactly ``n_species1`` species-1 sites in every replica of a word: random,
+    or on the first sites where ``ordered`` has the replica's bit."""
     state, plain = np.empty(4, np.uint64), np.empty(len(spins), np.uint8)
     for replica in range(64):
         replica_state(seed, replica, state)
         draw_arrangement(plain, state, n_species1)
+        if (ordered >> np.uint64(replica)) & np.uint64(1):
+            plain[:n_species1] = 1
+            plain[n_species1:] = 0
         for site in range(len(spins)):
             spins[site, word] |= np.uint64(plain[site]) << np.uint64(replica)
 
@@ -514,6 +565,16 @@ def _pair_energy_steps(tables: MultispinTables, task: Task) -> list[tuple[int, F
         if any(orbit is pair for pair in tables.pairs)
     ]
     return [(z, energy_step[:2]) for z, energy_step in zip(tables.sizes, acting, strict=True)]
+
+
+def _inverted(tables: MultispinTables, task: Task) -> Floats:
+    """1 / (1 + exp(ΔE/T)) of an inversion of all spins, by how many are up, (sites + 1,)."""
+    field = _field(tables, task, _pair_energy_steps(tables, task)) / task.temperature
+    sites = tables.lattice.sites
+    factor = boltzmann_multiples(abs(field), np.abs(sites - 2 * np.arange(sites + 1)))
+    uphill = field * (sites - 2 * np.arange(sites + 1)) > 0
+    probability: Floats = np.where(uphill, factor, 1.0) / (1.0 + factor)
+    return probability
 
 
 def _amplitudes(tables: MultispinTables, task: Task) -> Floats:

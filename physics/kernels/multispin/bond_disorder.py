@@ -11,11 +11,9 @@ from llvmlite import ir
 from latticescape.physics.compiled import compiled, intrinsic
 from latticescape.physics.kernels.boltzmann import boltzmann, boltzmann_multiples, occupation
 from latticescape.physics.kernels.multispin.batches import (
-    MultispinBatch,
+    FlipBatch,
     MultispinTables,
-    draw_spins,
     flip_rule,
-    start_masks,
 )
 from latticescape.physics.kernels.multispin.counting import count_up
 from latticescape.physics.kernels.multispin.heat_bath import (
@@ -94,7 +92,7 @@ class DisorderedTables(MultispinTables):
         return np.concatenate(found, axis=1)
 
 
-class DisorderedBatch(MultispinBatch):
+class DisorderedBatch(FlipBatch):
     """Eight points under single flips, each with its own bonds.
 
     Parameters
@@ -116,7 +114,6 @@ class DisorderedBatch(MultispinBatch):
         super().__init__(tables, tasks, sums, traces)
         self.disorder = tables
         self.weights = np.stack([*weights, *[weights[0]] * (WORDS - len(weights))])
-        draw_spins(self.spins, self.state, *start_masks(self.tasks))
 
     @property
     def metropolis(self) -> bool:

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.batches import Batch, Chosen
+from latticescape.physics.kernels.batches import Batch, Chosen, flipped
 from latticescape.physics.kernels.reference import Sums, Trace
+from latticescape.physics.kernels.species.exponential import exp_of
 from latticescape.physics.kernels.species.local_energies import LocalEnergies
 from latticescape.physics.kernels.species.moves import (
     Measured,
@@ -29,11 +30,14 @@ from latticescape.physics.lattices.geometry import MOST_SHELLS, shell_steps
 from latticescape.physics.lattices.lattice import Lattice
 from latticescape.physics.lattices.site_classes import ClassRows, SiteClasses, class_rows
 from latticescape.physics.models.interactions import Integers, Interaction
-from latticescape.physics.models.model import REPLICAS, Floats, features_of
+from latticescape.physics.models.model import REPLICAS, Floats, features_of, starts_ordered
 from latticescape.physics.variables import Words, bits_of, pack_replicas, unpack_species
 
 # Two starts have equal energies if they differ by less than this share.
 ROUNDING = 1e-9
+
+# Starts that are not one species on all sites.
+AT_RANDOM, SORTED = -1, -2
 
 
 class SpeciesTask(NamedTuple):
@@ -202,42 +206,52 @@ class SpeciesTables:
         after drawing them, (4, 64)."""
         spins = np.zeros((self.lattice.sites, REPLICAS), np.uint8)
         states = np.empty((4, REPLICAS), np.uint64)
-        start, state = self.start(task.couplings), np.empty(4, np.uint64)
+        starts, state = self.starts(task), np.empty(4, np.uint64)
         for replica in range(REPLICAS):
             replica_state(task.seed, replica, state)
             for number, pool in enumerate(self.pools):
                 species = self.species[pool[0] % len(self.species)]
                 if task.numbers is not None:
-                    arrange(spins, replica, pool, task.numbers[number, :species], state)
-                elif start:
-                    spins[pool, replica] = start[replica % len(start)]
+                    of_each = task.numbers[number, :species]
+                    arrange(spins, replica, pool, of_each, state)
+                    if starts[replica] == SORTED:
+                        spins[pool, replica] = np.repeat(np.arange(species), of_each)
+                elif starts[replica] >= 0:
+                    spins[pool, replica] = starts[replica]
                 else:
                     scatter(spins, replica, pool, species, state)
             states[:, replica] = state
         return spins, states
 
-    def start(self, couplings: Floats) -> list[int]:
-        """With which species on all sites replicas start that may change any site: several take
-        turns; none for a random arrangement.
+    def starts(self, task: SpeciesTask) -> Integers:
+        """The species that all sites of each replica start with, (64,); ``AT_RANDOM`` for a random
+        arrangement, ``SORTED`` for one with conserved atoms sorted by species.
 
         A uniform start is taken if its energy is below that of a random arrangement, because
-        ordered phases grow slowly from random ones.
+        ordered phases grow slowly from random ones. The uniform starts share the replicas as they
+        share the probability, exp(−E/T).
         """
-        alike = len(set(self.species)) == 1
-        if not alike:
-            return []
+        at_random = np.full(REPLICAS, AT_RANDOM, np.int64)
+        if task.numbers is not None:
+            return np.where(starts_ordered(self.lattice), SORTED, AT_RANDOM)
+        if len(set(self.species)) > 1:
+            return at_random
         features = features_of(self.interactions)
         uniform, mixed = np.zeros(self.species[0]), 0.0
         for each in self.interactions:
             for name, values in each.values.items():
-                coupling = couplings[features.index(name)] * len(each.clusters)
+                coupling = task.couplings[features.index(name)] * len(each.clusters)
                 diagonal = (np.arange(self.species[0]),) * values.ndim
                 uniform += coupling * values[diagonal]
                 mixed += coupling * float(values.mean())
         scale = ROUNDING * (np.abs(uniform).max() + abs(mixed))
         if uniform.min() >= mixed - scale:
-            return []
-        return [int(s) for s in np.flatnonzero(uniform <= uniform.min() + scale)]
+            return at_random
+        above = uniform - uniform.min()
+        shares = exp_of(-np.where(above <= scale, 0.0, above) / task.temperature)
+        places = (np.arange(REPLICAS) + 0.5) / REPLICAS
+        found: Integers = np.searchsorted(np.cumsum(shares) / shares.sum(), places)
+        return found
 
 
 class SpeciesBatch(Batch):
@@ -250,11 +264,26 @@ class SpeciesBatch(Batch):
         self.table, self.factors = tables.energies.table(task.couplings, task.temperature)
         self.spins, self.states = tables.first_species(task)
         self.shared = np.empty(4, np.uint64)
+        self.flips_globally = task.numbers is None
         replica_state(task.seed, REPLICAS, self.shared)
 
     @cached_property
     def _features(self) -> Integers:
         return np.empty((len(self.task.couplings), REPLICAS), np.int64)
+
+    @cached_property
+    def _last_species(self) -> npt.NDArray[np.uint8]:
+        """The highest species of every site, (sites, 1)."""
+        own = np.array(self.tables.species, np.uint8) - np.uint8(1)
+        return np.tile(own, len(self.spins) // len(own))[:, None]
+
+    def global_flip(self, clock: int) -> None:
+        """Attempt to reverse the order of the species on all sites: 0 and 1, or −1 and 1."""
+        before = self.energies()[0]
+        self.spins = self._last_species - self.spins
+        rise = (self.energies()[0] - before) / self.task.temperature
+        kept = ~flipped(self.task.seed, clock, 1 / (1 + exp_of(rise)))
+        self.spins[:, kept] = self._last_species - self.spins[:, kept]
 
     def advance(self, mcs: int) -> None:
         beta, moves = 1 / self.task.temperature, self.tables.moves
