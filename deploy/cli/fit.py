@@ -267,4 +267,8 @@ def map_(
         shown = float(simulated[axis][nearest(simulated, axis, value)])
         if abs(shown - value) > 1e-9 * max(1.0, abs(value)):
             click.echo(f"{axis} = {value:g} was not simulated: {shown:g} is shown", err=True)
+    opened = Store(store)
+    states = opened.states()
+    if flagged := opened.not_equilibrated(states):
+        click.echo(ui.equilibration_note(flagged, states.size), err=True)
     click.echo("\n".join(map(str, out)))

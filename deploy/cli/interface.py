@@ -409,3 +409,18 @@ def write_new(
         consolidate_metadata(place)
 
     locate(out).create(write)
+
+
+def equilibration_note(flagged: int, points: int) -> str:
+    """Which points are not equilibrated, and what cures them.
+
+    Examples
+    --------
+    >>> equilibration_note(12, 861)[:50]
+    'Note: 12 of 861 points are not equilibrated. Try: '
+    """
+    return (
+        f"Note: {flagged} of {points} points are not equilibrated. Try: "
+        "latticescape extend STORE --equilibration MCS; or tempering_mcs = 10 in [schedule], if T "
+        'is an axis; or update = "cluster", for Ising models without a field'
+    )

@@ -182,6 +182,8 @@ def _finish(report: Report, json_: bool) -> NoReturn:
         f"on {report.workers} worker{'' if report.workers == 1 else 's'}"
     )
     ui.show(report.as_dict(), json_, summary)
+    if report.not_equilibrated:
+        click.echo(ui.equilibration_note(report.not_equilibrated, report.points), err=True)
     if report.note:
         click.echo(f"Note: {report.note}", err=True)
     missing = {

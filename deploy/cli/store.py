@@ -107,10 +107,14 @@ def watch(store: StorePath, every: float) -> None:
 def status(store: StorePath, json_: bool) -> None:
     """Show progress, owner and time left of a store."""
     progress = store_status(store)
+    opened = Store(store)
+    flagged = opened.not_equilibrated(opened.states())
     if json_:
-        ui.show(progress.as_dict(), json_)
-    else:
-        Console().print(progress_table(progress))
+        ui.show(progress.as_dict() | {"not_equilibrated": flagged}, json_)
+        return
+    Console().print(progress_table(progress))
+    if flagged:
+        click.echo(ui.equilibration_note(flagged, progress.points))
 
 
 @click.command("list", epilog=ui.example("latticescape list runs", "latticescape list --json"))
@@ -244,7 +248,8 @@ def info(store: StorePath, tags: tuple[str, ...], note: str | None, json_: bool)
         **axes,
         "seed": str(facts["seed"]),
         "computed by": ", ".join(str(facts[n]) for n in ("kernel_version", "rule") if facts[n]),
-        "state": f"{facts['points']} points: {states}",
+        "state": f"{facts['points']} points: {states}"
+        + (f", {flagged} not equilibrated" if (flagged := facts["not_equilibrated"]) else ""),
         "blocks": f"{facts['blocks']} of {cut} points"
         + (", consolidated (read-only)" if facts["consolidated"] else ""),
         "size": ui.size_text(facts["bytes"])
@@ -279,6 +284,7 @@ def describe(store: Store) -> dict[str, Any]:
         "rule": attrs.get("rule"),
         "points": states.size,
         **{name: int((states == number).sum()) for number, name in enumerate(STATES)},
+        "not_equilibrated": store.not_equilibrated(states),
         "blocks": len(store.blocks),
         "block_shape": attrs["block_shape"],
         "consolidated": store.consolidated,

@@ -122,6 +122,8 @@ class Report:
         Points that are no longer tried, because they kill their worker.
     unmet
         Points that ended at ``max_samples``, before their errors reached the targets.
+    not_equilibrated
+        Points whose results depend on the start or on time; see ``equilibrated`` of the Dataset.
     pending
         Points that are left because the run was cancelled.
     computed_blocks
@@ -151,6 +153,7 @@ class Report:
     continued: int = 0
     poisoned: int = 0
     unmet: int = 0
+    not_equilibrated: int = 0
     pending: int = 0
     computed_blocks: int = 0
     seconds: float = 0.0
@@ -421,6 +424,7 @@ def _final(report: Report, store: Store, done: int) -> Report:
         report,
         computed=computed,
         unmet=int(((states == DONE) & ~store.values("until_met")).sum()) if limited else 0,
+        not_equilibrated=store.not_equilibrated(states),
         failed=report.failed + int((states == FAILED).sum()),
         pending=int((states == PENDING).sum()) - report.failed,
         poisoned=int((states == POISONED).sum()),

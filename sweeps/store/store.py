@@ -23,7 +23,7 @@ import zarr
 from latticescape.physics.errors import DamageError, RequestError, shortened
 from latticescape.physics.provenance import git_revision, package_digest, versions
 from latticescape.physics.store_contents import check_array, check_group, check_store
-from latticescape.physics.variables import BOOKKEEPING, STATES
+from latticescape.physics.variables import BOOKKEEPING, EQUILIBRATED, STATES
 from latticescape.sweeps.functions.source_digest import Source
 from latticescape.sweeps.spec.axes import MAX_POINTS, columns_in, printed
 from latticescape.sweeps.spec.plan import (
@@ -414,6 +414,13 @@ class Store:
             If the store has lost the variable.
         """
         return np.asarray(self._opened(name, mode="r")[...])
+
+    def not_equilibrated(self, states: npt.NDArray[Any]) -> int:
+        """How many of the done points are flagged as not equilibrated; 0 if the kernel has no such
+        flag."""
+        if EQUILIBRATED not in self.arrays():
+            return 0
+        return int(((states == DONE) & ~self.values(EQUILIBRATED)).sum())
 
     def _marks(self, name: str) -> npt.NDArray[Any]:
         """A mark at every point of the grid; an unreadable one counts as never written."""

@@ -1,6 +1,7 @@
 """The command line as a user or a script meets it; wrong requests are in test_bad_input."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -151,6 +152,7 @@ def test_run_tells_what_it_did(spec: str, address: str) -> None:
         "failed": 0,
         "continued": 0,
         "unmet": 0,
+        "not_equilibrated": found["not_equilibrated"],
         "taken_over": 0,
         "poisoned": 0,
         "pending": 0,
@@ -250,6 +252,8 @@ def test_status_tells_how_far_a_store_is(spec: str, address: str, tmp_path: Path
     fixed = {"store": "s.zarr", "digest": sweep.digest, "points": POINTS, "blocks": 6}
     fixed |= dict.fromkeys(("failed", "poisoned", "running", "blocks_running"), 0)
     fixed |= {"owner": "", "silent": None, "rate": None, "seconds_left": None}
+    assert 0 <= after.pop("not_equilibrated") < POINTS
+    assert before.pop("not_equilibrated") == 0
     assert before == {**fixed, "done": 0, "pending": POINTS, "blocks_pending": 6}
     assert after == {**fixed, "done": POINTS, "pending": 0, "blocks_pending": 0}
 
@@ -326,9 +330,10 @@ def test_a_variable_is_drawn_where_it_is_asked_for(alloy: Path, tmp_path: Path) 
     assert result.stdout.splitlines() == [str(path) for path in pictures]
     assert_pictures(*pictures)
     assert "at x = 0.5" in pictures[1].read_text()
-    assert result.stderr == ""
+    (flagged,) = result.stderr.splitlines()
+    assert re.match(r"Note: \d of 10 points are not equilibrated. Try: ", flagged)
     result = latticescape(f"map {alloy} energy --at x=0.45 --out {tmp_path}/near.html")
-    assert result.stderr.splitlines() == ["x = 0.45 was not simulated: 0.5 is shown"]
+    assert result.stderr.splitlines() == ["x = 0.45 was not simulated: 0.5 is shown", flagged]
 
 
 def assert_pictures(png: Path, html: Path) -> None:

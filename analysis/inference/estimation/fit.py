@@ -17,6 +17,7 @@ from latticescape.analysis.inference.estimation.information import (
     named_directions,
 )
 from latticescape.analysis.inference.landscapes.designs import PINNED, at_point, flat
+from latticescape.analysis.inference.landscapes.flags import equilibration_notes
 from latticescape.analysis.inference.landscapes.interpolation import Interpolation, interpolation
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.physics.errors import RequestError
@@ -72,6 +73,8 @@ class Fit:
     profile
         Of an exact likelihood, by parameter: the ends of its intervals, ``low68`` and so on, where
         the likelihood that is largest over all other parameters has fallen accordingly.
+    flags
+        Sentences about points that are not equilibrated.
     """
 
     parameters: Mapping[str, tuple[float, float]]
@@ -88,6 +91,7 @@ class Fit:
     others: tuple[Mapping[str, float], ...] = ()
     likelihood: Literal["exact", "s2"] = "s2"
     profile: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
 
     @property
     def table(self) -> dict[str, dict[str, float]]:
@@ -115,7 +119,7 @@ class Fit:
             + ", ".join(f"{name} = {value:.4g}" for name, value in other.items())
             for other in self.others
         ]
-        return (*(direction.sentence for direction in self.flat), *at_edge, *others)
+        return (*(direction.sentence for direction in self.flat), *at_edge, *others, *self.flags)
 
 
 def fit(landscape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
@@ -152,6 +156,11 @@ def fit(landscape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
     >>> round(value, 5), round(error, 5)
     (-0.08, 0.01581)
     """
+    return replace(_fitted(landscape, overlap), flags=equilibration_notes(landscape))
+
+
+def _fitted(landscape: xr.Dataset, overlap: Overlap | None) -> Fit:
+    """The fit, without the flags of points."""
     deviances = deviance(landscape, overlap)
     if not parameters_of(landscape):
         return Fit(

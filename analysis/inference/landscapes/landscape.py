@@ -20,6 +20,7 @@ from latticescape.physics.errors import RequestError, shortened
 from latticescape.physics.lattices.site_classes import SiteClasses, random_mixing_of
 from latticescape.physics.models.alloys import COMPOSITION_TOLERANCE
 from latticescape.physics.models.cluster_expansion import fraction_names
+from latticescape.physics.variables import EQUILIBRATED
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,7 +83,7 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
     (('image', 'T'), array([0.0685, 0.0685]))
     """
     _check_classes(simulated, observed)
-    needed = {*COUNT_VARIABLES, *LIKELIHOOD_VARIABLES, "composition"}
+    needed = {*COUNT_VARIABLES, *LIKELIHOOD_VARIABLES, "composition", EQUILIBRATED}
     simulated = simulated[[name for name in simulated.data_vars if name in needed]]
     every = [observed.sel(image=image) for image in observed["image"].values]
     simulations = [_at_composition(simulated, image) for image in every]
@@ -115,6 +116,9 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
         axes,
     )
     fixed = bool(conserved_fractions(simulated))
+    if EQUILIBRATED in simulated:
+        flags = [without_inner_coordinates(at[EQUILIBRATED]) for at in simulations]
+        surface[EQUILIBRATED] = _by_image(flags, observed).all("image").assign_attrs(flags[0].attrs)
     return surface.assign(
         count_covariance=mean_covariance(_covariances(simulations, surface), surface),
         **exact_likelihood(simulated, simulations, surface),
