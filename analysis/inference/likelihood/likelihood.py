@@ -157,6 +157,8 @@ def _ensemble(sweep: xr.Dataset) -> Ensemble | None:
     """The sweep's ensemble; None if its likelihood is no exponential family."""
     if not set(VARIABLES) <= set(sweep.data_vars) or "spec" not in sweep.attrs:
         return None
+    if "replica" not in sweep["features"].dims:  # reweighted
+        return None
     ensemble = Ensemble(sweep)
     try:
         model = ensemble.model
