@@ -117,7 +117,7 @@ def compare(
     from latticescape.analysis.inference.comparison.comparison import compare as compare_models
     from latticescape.analysis.inference.comparison.evidence import bayes_factors, leave_one_out
     from latticescape.analysis.inference.comparison.models import landscapes_of
-    from latticescape.analysis.inference.comparison.verdict import explanations
+    from latticescape.analysis.inference.comparison.verdict import criterion_of, explanations
 
     models = _models(stores, at, with_random)
     sources = slabs_to_compare(models, observed)
@@ -138,7 +138,7 @@ def compare(
     factors = bayes_factors(landscapes, fraction=fraction)
     several = table.sizes["image"] > 1
     left_out = leave_one_out(landscapes, fraction=fraction) if several else None
-    ranking = table["model"].values[np.argsort(table["bic"].values, kind="stable")]
+    ranking = table["model"].values[np.argsort(criterion_of(table), kind="stable")]
     reasons = list(explanations(table, factors, left_out))
     notes = [] if sources is None else sources.notes
     if json_:
@@ -343,6 +343,17 @@ def _estimates(row: xr.Dataset) -> list[tuple[str, float, float]]:
     return [(str(name), float(v), float(error)) for name, v, error in values if v == v]
 
 
+def _exact_rows(table: xr.Dataset) -> dict[str, list[str]]:
+    """Lines of the table by the exact likelihood, if it is known for all models."""
+    if "bic_exact" not in table:
+        return {}
+    values = table["bic_exact"].values
+    return {
+        "ΔBIC, exact": [f"{value:.1f}" for value in values - values.min()],
+        "weight, exact": [f"{value:.3f}" for value in table["weight_exact"].values],
+    }
+
+
 def _comparison_table(
     table: xr.Dataset, factors: xr.Dataset, left_out: xr.Dataset | None, part: str
 ) -> Table:
@@ -375,6 +386,7 @@ def _comparison_table(
         "BIC": [f"{value:.1f}" for value in table["bic"].values],
         "ΔBIC, standard": [f"{value:.1f}" for value in table["delta_bic"].values * standard],
         "weight": [f"{value:.3f}" for value in table["weight"].values],
+        **_exact_rows(table),
         "ln B": [f"{value:.1f}" for value in factors["ln_bayes_factor"].values],
     }
     if left_out is not None:

@@ -25,7 +25,7 @@ FIVE = TWO.copy()
 FIVE[[1, 3], [1, 3]], FIVE[[0, 4], 2], FIVE[[0, 4], [0, 4]] = 0.25, 0.125, -0.05
 
 # Of a spec without further shells, in the second format of descriptions.
-DIGEST = "ea83f15a4240ef98e284c786efdf3c23ea4002acdce11d1a38069925de7cfd47"
+DIGEST = "e7f076c9c5155b77115764c30d283cc6ee9a613020c7551507815566ff12251e"
 
 SPEC = """
 [lattice]

@@ -126,8 +126,9 @@ def compare(
     Dataset
         ``s2``, ``p_value`` (model, image); ``s2_total``, ``p_value_total``, ``parameters``,
         ``bic``, ``delta_bic`` and ``weight`` (model), the last by exp(−ΔBIC/2) of the standard
-        convention; ``p_value_way`` (model); ``p_value_floor`` (model), the smallest p-value that
-        the draws can give, an upper bound; ``best``, ``best_se`` and ``best_low68`` to
+        convention; ``bic_exact`` and ``weight_exact`` (model) by the exact likelihood, if that of
+        all models is known; ``p_value_way`` (model); ``p_value_floor`` (model), the smallest
+        p-value that the draws can give, an upper bound; ``best``, ``best_se`` and ``best_low68`` to
         ``best_high95`` (model, parameter), the fit and its intervals; ``border`` (model), which
         axes to extend and to where, if the minimum lies at their end; ``points_missing`` (model),
         of the landscape; ``n`` (image), counted. Each S² with its Monte
@@ -172,6 +173,7 @@ def compare(
         {
             **_scores(fits, tests, chi2, float(first["n"].sum()), convention),
             **_parameters(landscapes, fits),
+            **_exact_scores(landscapes, fits, float(first["n"].sum())),
             "n": n,
         },
         coords={"model": list(landscapes), "image": first["image"]},
@@ -265,6 +267,30 @@ def _scores(
             "model",
             model_weights(values, convention),
             {"long_name": "probability of the model by its BIC"},
+        ),
+    }
+
+
+def _exact_scores(
+    landscapes: Mapping[str, xr.Dataset], fits: Mapping[str, Fit], n: float
+) -> dict[str, object]:
+    """The BIC by the exact likelihood, and the weights; nothing if that of a model is unknown."""
+    deviance = np.array(
+        [
+            0.0 if landscapes[name].attrs.get("model") == RANDOM else fit.deviance
+            for name, fit in fits.items()
+        ]
+    )
+    if not np.isfinite(deviance).all():
+        return {}
+    values = deviance + np.array([len(fit.parameters) for fit in fits.values()]) * np.log(n)
+    long_name = "BIC by the exact likelihood, above random mixing"
+    return {
+        "bic_exact": ("model", values, {"long_name": long_name}),
+        "weight_exact": (
+            "model",
+            model_weights(values, "standard"),
+            {"long_name": "probability of the model by its BIC of the exact likelihood"},
         ),
     }
 

@@ -19,6 +19,8 @@ UNLIKELY = 0.05
 def verdict(table: xr.Dataset) -> str:
     """Which model the BIC prefers, how strongly, and whether its p-value rejects it.
 
+    The BIC is that of the exact likelihood if the table has it, else that of S².
+
     Kass and Raftery, J. Am. Stat. Assoc. 90, 773 (1995): a ΔBIC (of the standard convention) below
     2 is not worth more than a bare mention, above 6 it is strong evidence, above 10 very strong.
 
@@ -30,15 +32,19 @@ def verdict(table: xr.Dataset) -> str:
     ...     {"model": ["pair", "random"]}, {"bic_convention": "lecture"}))
     'pair is preferred to random: positive evidence (ΔBIC = 4.0, weight 0.88)'
     """
-    order = np.argsort(table["bic"].to_numpy(), kind="stable")
+    criterion = criterion_of(table)
+    order = np.argsort(criterion, kind="stable")
     best = str(table["model"].values[order[0]])
-    weight, p = (float(table[name][order[0]]) for name in ("weight", "p_value_total"))
+    exact = "bic_exact" in table
+    weights = table["weight_exact" if exact else "weight"]
+    weight, p = (float(values[order[0]]) for values in (weights, table["p_value_total"]))
     if len(order) == 1:
         sentence = f"{best} is the only model"
     else:
         second = str(table["model"].values[order[1]])
-        ahead = float(table["bic"][order[1]] - table["bic"][order[0]]) * _standard(table)
-        numbers = f"(ΔBIC = {ahead:.1f}, weight {weight:.2f})"
+        ahead = float(criterion[order[1]] - criterion[order[0]])
+        by = " of the exact likelihood" if exact else ""
+        numbers = f"(ΔBIC{by} = {ahead:.1f}, weight {weight:.2f})"
         grade = next((g for most, g in EVIDENCE.items() if ahead < most), "very strong")
         sentence = (
             f"{best} and {second} cannot be distinguished {numbers}"
@@ -50,9 +56,17 @@ def verdict(table: xr.Dataset) -> str:
     return f"{sentence}, but it is rejected by {p_text(p, _floor(table, best))}"
 
 
-def _standard(table: xr.Dataset) -> float:
-    """The factor from the table's convention of the BIC to the standard one."""
-    return 2.0 if table.attrs["bic_convention"] == "lecture" else 1.0
+def criterion_of(table: xr.Dataset) -> Floats:
+    """What ranks the models, the smaller the better: the BIC in the standard convention.
+
+    Examples
+    --------
+    >>> criterion_of(xr.Dataset({"bic": ("model", [1.0])}, attrs={"bic_convention": "lecture"}))
+    array([2.])
+    """
+    if "bic_exact" in table:
+        return table["bic_exact"].to_numpy()
+    return table["bic"].to_numpy() * (2.0 if table.attrs["bic_convention"] == "lecture" else 1.0)
 
 
 def _floor(table: xr.Dataset, model: str) -> float:
@@ -155,7 +169,9 @@ def explanations(
     models = [str(model) for model in table["model"].values]
     if len(models) < 2:
         return ()
-    best = models[int(np.nanargmin(table["bic"].to_numpy()))]
+    best = models[int(np.nanargmin(criterion_of(table)))]
+    if "bic_exact" in table:
+        return _of_independent(table, factors, left_out, best)
     found = []
     closest = models[int(np.nanargmin(table["s2_total"].to_numpy()))]
     if closest != best:
@@ -198,6 +214,29 @@ def explanations(
             f"support what {best} gains there by its fit."
         )
     return (*found, _influence(table, left_out, best))
+
+
+def _of_independent(
+    table: xr.Dataset, factors: xr.Dataset, left_out: xr.Dataset | None, best: str
+) -> tuple[str, ...]:
+    """Which criteria of S² prefer another model than the exact likelihood."""
+    preferred = {
+        "the BIC of S²": table.sortby("bic"),
+        "the Bayes factor": factors.sortby("ln_evidence", ascending=False),
+    }
+    if left_out is not None:
+        preferred["the images left out"] = left_out.sortby("s2_total")
+    others: dict[str, list[str]] = {}
+    for name, ranked in preferred.items():
+        if (first := str(ranked["model"].values[0])) != best:
+            others.setdefault(first, []).append(name)
+    sentences = (
+        f"{listed_in_words(names)} prefer{'s' if len(names) == 1 else ''} {model}: "
+        "they take neighbourhoods as independent, but neighbourhoods share atoms, which the exact "
+        "likelihood knows."
+        for model, names in others.items()
+    )
+    return tuple(sentence[0].upper() + sentence[1:] for sentence in sentences)
 
 
 def _influence(table: xr.Dataset, left_out: xr.Dataset, best: str) -> str:

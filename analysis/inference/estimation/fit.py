@@ -70,6 +70,9 @@ class Fit:
         Other minima about as low: −2 ln L is higher by less than 12.
     likelihood
         ``exact``: that of the configurations, as of an exponential family; ``s2``: −2 ln L = 4NS².
+    deviance
+        Of an exact likelihood: −2 ln L at the minimum, above that of sites without interactions.
+        NaN if it is not known, because no point of the grid is without them.
     profile
         Of an exact likelihood, by parameter: the ends of its intervals, ``low68`` and so on, where
         the likelihood that is largest over all other parameters has fallen accordingly.
@@ -90,6 +93,7 @@ class Fit:
     extension: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     others: tuple[Mapping[str, float], ...] = ()
     likelihood: Literal["exact", "s2"] = "s2"
+    deviance: float = np.nan
     profile: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
 
@@ -278,6 +282,9 @@ def find_minimum(landscape: xr.Dataset, deviances: Deviance, between: Interpolat
     return replace(minimum, fit=replace(minimum.fit, profile=_profile(minimum)))
 
 
+# Couplings over temperature below this are none.
+FREE = 1e-9
+
 # Places of a profile on either side of the minimum, up to so many standard errors.
 PLACES = 40
 FARTHEST = 5.0
@@ -373,10 +380,19 @@ def _fit(
         monte_carlo_covariance=_spread_out(monte_carlo, deviances.names, every),
         overlap=deviances.overlap,
         likelihood="s2" if deviances.exact is None else "exact",
+        deviance=_above_no_interaction(deviances, float(between.value(point[None])[0])),
         extension=border,
         **_distances(nearby)
         | {"s2": nearby["s2"].reset_coords(drop=True).copy(data=s2), "s2_total": s2_total},
     )
+
+
+def _above_no_interaction(deviances: Deviance, least: float) -> float:
+    """The least −2 ln L, above that of a point of the grid without interactions."""
+    if deviances.exact is None:
+        return np.nan
+    free = np.flatnonzero(np.all(np.abs(deviances.exact.couplings) < FREE, axis=1))
+    return least - float(deviances.values[free[0]]) if free.size else np.nan
 
 
 def _spread_out(covariance: Floats, names: tuple[str, ...], every: tuple[str, ...]) -> Floats:

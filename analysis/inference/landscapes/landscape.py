@@ -266,7 +266,8 @@ def random_mixing(observed: xr.Dataset) -> xr.Dataset:
     total = (s2 * observed["n"]).sum("image") / observed["n"].sum()
     exact = {"s2": s2, "s2_total": total}
     zeros = {f"{n}_{part}": 0 * v for n, v in exact.items() for part in ("se", "bias")}
-    return _described({**exact, **zeros, "probability": probabilities}, observed)
+    described = _described({**exact, **zeros, "probability": probabilities}, observed)
+    return described.assign_attrs(model="random")
 
 
 def histograms_at(simulated: xr.Dataset, observed: xr.Dataset) -> xr.DataArray:
