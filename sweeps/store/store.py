@@ -417,10 +417,12 @@ class Store:
 
     def not_equilibrated(self, states: npt.NDArray[Any]) -> int:
         """How many of the done points are flagged as not equilibrated; 0 if the kernel has no such
-        flag."""
-        if EQUILIBRATED not in self.arrays():
+        flag, or is not known here."""
+        try:
+            flags = self._marks(EQUILIBRATED)
+        except RequestError:
             return 0
-        return int(((states == DONE) & ~self.values(EQUILIBRATED)).sum())
+        return int(((states == DONE) & ~flags.astype(bool)).sum())
 
     def _marks(self, name: str) -> npt.NDArray[Any]:
         """A mark at every point of the grid; an unreadable one counts as never written."""

@@ -231,7 +231,8 @@ def test_the_phase_on_the_other_side_is_not_missed() -> None:
     ds = sampled(Ising(T=1.2), square(16), {"H": [0.5]})
     found, direct = reweight(ds, {"H": fields}), sampled(Ising(T=1.2), square(16), {"H": fields})
     assert found["trusted"].all()
-    assert found["magnetization"].values == pytest.approx(direct["magnetization"].values, abs=1e-3)
+    off = np.abs(found["magnetization"] - direct["magnetization"])
+    assert (off < 1e-3 + 5 * direct["magnetization_se"]).all()
     assert float(found["effective_n"].max()) <= 64 * SHORT.samples
     counts = found["histogram_replica"].sum("replica")
     turned = turned_classes(configurations("square"))
