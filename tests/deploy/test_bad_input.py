@@ -1244,7 +1244,7 @@ def test_a_full_disk_is_refused(
     assert_refused: Refused, scene: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
-    words = ("no space", "new/s.zarr", "0.98 kiB free", "177.55 kiB or more")
+    words = ("no space", "new/s.zarr", "0.98 kiB free", "177.79 kiB or more")
     assert_refused(RUN, words, scene)
 
 

@@ -271,11 +271,12 @@ def test_landscape_tells_distances_and_parameters(alloy: Path, counts: Path) -> 
     assert all(0 <= s2 < 0.01 for s2 in [*found["s2"], found["s2_total"]])
 
 
-def test_fit_tells_intervals_of_a_gaussian(alloy: Path, counts: Path) -> None:
+def test_fit_tells_intervals_of_the_profile(alloy: Path, counts: Path) -> None:
     row = reported(f"fit {alloy} {counts} --json")["parameters"]["w1"]
     widths = {"low68": -0.994458, "high68": 0.994458, "low95": -1.959964, "high95": 1.959964}
     for name, times in widths.items():
-        assert (row[name] - row["value"]) / row["se"] == pytest.approx(times, abs=1e-3), name
+        # Nearly those of a Gaussian.
+        assert (row[name] - row["value"]) / row["se"] == pytest.approx(times, rel=0.15), name
 
 
 def test_fit_tells_quantiles_of_its_draws(alloy: Path, counts: Path) -> None:
