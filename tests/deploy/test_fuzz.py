@@ -22,7 +22,7 @@ def test_damaged_inputs_are_refused_without_a_traceback() -> None:
         tally = play(inputs, range(CASES), QUICK)
     assert not tally.problems, tally.text()
     assert tally.cases.total() == CASES
-    assert set(tally.codes) == {0, 1, 2}
+    assert {0, 2} <= set(tally.codes) <= {0, 1, 2}
 
 
 def files(clock: str) -> Mapping[str, bytes]:
