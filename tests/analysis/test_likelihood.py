@@ -95,7 +95,7 @@ def test_the_likelihood_of_a_landscape_is_exact(sweep: xr.Dataset) -> None:
     best = np.unravel_index(found.argmax(), found.shape)
     off = (found - expected) - (found - expected)[best]
     # Errors of ln Z against the best point, of 40 lattices: by chance, and by the grid's steps.
-    replicas = surface.log_likelihood_replica[0].values.reshape(64, *found.shape)
+    replicas = surface.log_likelihood_replica[0].values
     relative = replicas - replicas[:, best[0], best[1]][:, None, None]
     error = np.hypot(relative.std(axis=0, ddof=1) / 8, 40 * 1e-3)
     assert near.sum() > 15
@@ -166,3 +166,14 @@ def test_the_command_calibrates(tmp_path: Path) -> None:
     assert set(facts["coverage"]["T"]) == {"68", "95"}
     assert facts["draws"] == 20
     assert picture.stat().st_size > 10_000
+
+
+def test_a_cut_of_a_landscape_keeps_its_likelihood(sweep: xr.Dataset) -> None:
+    surface = landscape(sweep, together(np.random.default_rng(1)))
+    whole, cut = fit(surface), fit(surface.isel(T=slice(1, 12), H=slice(1, 9)))
+    assert cut.likelihood == "exact"
+    for name, (value, error) in whole.parameters.items():
+        assert abs(cut.parameters[name][0] - value) < 0.1 * error
+    line = fit(surface.sel(H=0.1, drop=True))
+    assert line.likelihood == "exact"
+    assert line.parameters["T"][1] < whole.parameters["T"][1]

@@ -164,14 +164,14 @@ class Exact:
     Attributes
     ----------
     replicas
-        (replicas, points): −2 ln L as each replica has it.
+        (replicas, points): −2 ln L as each replica has it; None of large landscapes.
     couplings
         (points, features): couplings over temperature.
     jumps
         (jumps, 2): pairs of neighbouring points that are different phases.
     """
 
-    replicas: Floats
+    replicas: Floats | None
     couplings: Floats
     jumps: npt.NDArray[np.intp]
 
@@ -226,7 +226,7 @@ def deviance(landscape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
             numbers=numbers,
             overlap=chosen,
             dispersion=None,
-            exact=_exact(landscape, parts.shape[1]),
+            exact=_exact(landscape),
         )
     dispersion = _dispersion(landscape, chosen)
     values, errors, parts = _sums(landscape, numbers)
@@ -246,14 +246,21 @@ def deviance(landscape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
     )
 
 
-def _exact(landscape: xr.Dataset, points: int) -> Exact:
-    near, replica = landscape["near"].values, landscape["log_likelihood_replica"]
-    replicas = np.full((replica.sizes["replica"], points), np.nan)
-    replicas[:, near] = -2 * replica.sum("image").transpose("replica", "near").values
-    couplings = np.full((points, landscape.sizes["feature"]), np.nan)
-    couplings[near] = landscape["coupling"].values
-    none = np.empty((0, 2), np.intp)
-    return Exact(replicas, couplings, landscape["jump"].values if "jump" in landscape else none)
+def _exact(landscape: xr.Dataset) -> Exact:
+    couplings = flat(landscape, "coupling", last=["feature"])
+    replicas = None
+    if "log_likelihood_replica" in landscape:
+        replicas = -2 * flat(landscape, "log_likelihood_replica", "image", "replica").sum(axis=0)
+    jumps = [np.empty((0, 2), np.intp)]
+    if "jump" in landscape:
+        dims = list(map(str, landscape["s2_total"].dims))
+        numbers = np.arange(len(couplings)).reshape(landscape["s2_total"].shape)
+        for axis, name in enumerate(dims):
+            order = np.argsort(landscape[name].values)
+            flags = landscape["jump"].sel(along=name).transpose(*dims).values
+            flags, ids = (np.moveaxis(each, axis, 0)[order] for each in (flags, numbers))
+            jumps.append(np.stack([ids[:-1][flags[:-1]], ids[1:][flags[:-1]]], axis=1))
+    return Exact(replicas, couplings, np.concatenate(jumps))
 
 
 def chosen_overlap(landscape: xr.Dataset, asked: Overlap | None) -> Overlap:

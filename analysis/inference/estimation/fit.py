@@ -325,7 +325,7 @@ def _slope_covariance(deviances: Deviance, between: Interpolation, point: Floats
     """Covariance of the error of the slope of −2 ln L at a point, in the process's own units."""
     scaled = between.scaled(point[None])
     covariance = between.process.slope_covariance(scaled[0])
-    if deviances.exact is None:
+    if deviances.exact is None or deviances.exact.replicas is None:
         return covariance
     # Errors of an integral are alike at points that are near each other: replicas know them.
     replicas = between.process.of(deviances.exact.replicas[:, between.chosen].T)

@@ -31,6 +31,9 @@ VARIABLES = ("features", "histogram_replica")
 # ln Z is integrated over at most so many points, those of the lowest S².
 MOST = 4000
 
+# What each replica says is kept of landscapes of at most so many points and images: 50 MB.
+MOST_KEPT = 100_000
+
 # Features are sums over classes if no more than this share of their range is left.
 EXACT = 1e-6
 
@@ -54,11 +57,11 @@ def exact_likelihood(
     dict
         ``log_likelihood`` (image, …) up to a constant, NaN at points that are not near, with
         ``log_likelihood_se``, its error against the points next to it;
-        ``log_likelihood_replica`` (image, replica, near), what each replica by itself says at the
-        points ``near``, their indices among all points; ``coupling`` (near, feature), couplings
-        over temperature; ``class_features`` (image, configuration, feature), what a site of each
-        class adds to the features; ``jump`` (jump, end), pairs of neighbouring
-        points that are different phases, if there are any.
+        ``log_likelihood_replica`` (image, replica, …), what each replica by itself says, on grids
+        of not too many points; ``coupling`` (…, feature), couplings over temperature;
+        ``class_features`` (image, configuration, feature), what a site of each class adds to the
+        features; ``jump`` (along, …), whether a point and the next along an axis are different
+        phases, if any are.
         Empty where the likelihood is not known: random bonds, features that are no sums over the
         classes, points that are on no grid, a sweep of one point.
     """
@@ -85,7 +88,9 @@ def exact_likelihood(
     counts = surface["counts"].transpose("image", "configuration").values.astype(float)
     of_common = couplings.reshape(-1, couplings.shape[-1])[common]
     log_l, error = np.full((2, images, total.size), np.nan)
-    replicas = np.empty((images, every[0].partition.log_z.shape[1], len(common)))
+    number = every[0].partition.log_z.shape[1]
+    kept = images * total.size <= MOST_KEPT
+    replicas = np.full((images, number, total.size if kept else 0), np.nan)
     for d, (part, seen) in enumerate(zip(every, counts, strict=True)):
         if part.composition is not None:
             # The excess over random mixing belongs to the composition that was simulated.
@@ -96,7 +101,8 @@ def exact_likelihood(
         energy, scale = of_common @ (seen @ part.class_features), seen.sum() / part.sites
         log_z = scale * part.partition.log_z[rows]
         log_l[d, common] = -energy - log_z.mean(axis=1)
-        replicas[d] = (-energy[:, None] - log_z).T
+        if kept:
+            replicas[d][:, common] = (-energy[:, None] - log_z).T
         error[d, common] = scale * part.partition.error[rows]
     shape = (images, *total.shape)
     described: dict[str, tuple[tuple[Any, ...], Floats, str]] = {
@@ -110,12 +116,7 @@ def exact_likelihood(
             error.reshape(shape),
             "error of the log-likelihood against the points next to it",
         ),
-        "log_likelihood_replica": (
-            ("image", "replica", "near"),
-            replicas,
-            "log-likelihood of the image from each replica",
-        ),
-        "coupling": (("near", "feature"), of_common, "coupling over temperature"),
+        "coupling": ((*total.dims, "feature"), couplings, "coupling over temperature"),
         "class_features": (
             ("image", "configuration", "feature"),
             np.array([part.class_features for part in every]),
@@ -126,9 +127,13 @@ def exact_likelihood(
         name: (dims, values, {"long_name": long_name, "units": "1"})
         for name, (dims, values, long_name) in described.items()
     }
-    jumps = np.unique(np.concatenate([part.partition.jumps for part in every]), axis=0)
-    variables["near"] = ("near", common)
-    return variables | ({"jump": (("jump", "end"), jumps)} if len(jumps) else {})
+    if kept:
+        variables["log_likelihood_replica"] = (
+            ("image", "replica", *total.dims),
+            replicas.reshape(images, number, *total.shape),
+            {"long_name": "log-likelihood of the image from each replica", "units": "1"},
+        )
+    return variables | _jumps(every, total)
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,21 @@ class _Part:
     class_features: Floats
     sites: float
     composition: float | None
+
+
+def _jumps(every: Sequence[_Part], total: xr.DataArray) -> dict[str, Any]:
+    """Where neighbouring points are different phases; nothing if none are."""
+    jumps = np.unique(np.concatenate([part.partition.jumps for part in every]), axis=0)
+    if not len(jumps):
+        return {}
+    begin, end = (np.stack(np.unravel_index(ends, total.shape)) for ends in jumps.T)
+    flags = np.zeros((total.ndim, *total.shape), bool)
+    flags[(np.argmax(begin != end, axis=0), *begin)] = True
+    long_name = "whether the next point along an axis is another phase"
+    return {
+        "jump": (("along", *total.dims), flags, {"long_name": long_name}),
+        "along": ("along", list(map(str, total.dims))),
+    }
 
 
 def _ensemble(sweep: xr.Dataset) -> Ensemble | None:
