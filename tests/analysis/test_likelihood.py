@@ -174,6 +174,6 @@ def test_a_cut_of_a_landscape_keeps_its_likelihood(sweep: xr.Dataset) -> None:
     assert cut.likelihood == "exact"
     for name, (value, error) in whole.parameters.items():
         assert abs(cut.parameters[name][0] - value) < 0.1 * error
-    line = fit(surface.sel(H=0.1, drop=True))
+    line = fit(surface.isel(H=4, drop=True))
     assert line.likelihood == "exact"
     assert line.parameters["T"][1] < whole.parameters["T"][1]
