@@ -310,10 +310,11 @@ def _profile(minimum: Minimum) -> dict[str, dict[str, float]]:
         places = between.process.minima(*scaled) * between.half + between.centre
         rise = np.maximum.accumulate(np.maximum(between.value(places) - least, 0))
         away = np.abs(begin[:, k] - minimum.point[k]) * wider[k]
-        # Beyond the points of the same phase the likelihood falls at once; beyond the grid it is
-        # unknown.
-        edge = (between.design.low, between.design.high)[side > 0][k]
-        beyond = away[-1] if (between.low, between.high)[side > 0][k] != edge else np.inf
+        # Between the points of the same phase and the next ones the likelihood falls steeply;
+        # beyond the grid it is unknown.
+        others = side * (between.design.places[:, k] - corners[side > 0][k])
+        step = others[others > 0].min(initial=np.inf)
+        beyond = away[-1] + step * wider[k]
         for level in ("68", "95"):
             times = GAUSSIAN[f"high{level}"]
             reached = float(np.interp(times, np.sqrt(rise), away, right=beyond))
