@@ -88,7 +88,7 @@ MUTANTS = (
     mutant(OBSERVABLES, "(total - values)", "(total + values)", "jackknife mean", "observables"),
     mutant(OBSERVABLES, "(number - 1) / number", "1 / number", "jackknife error", "observables"),
     mutant(
-        OBSERVABLES,
+        "physics/kernels/equilibration.py",
         "/ late - sums.first_half / early",
         "/ early - sums.first_half / late",
         "halves of the drift exchanged",
@@ -523,8 +523,8 @@ MUTANTS = (
     ),
     mutant(
         "physics/kernels/multispin/accounts.py",
-        "awake = e.inverse(e.both(*coins))",
-        "awake = e.ones",
+        "awake[demon] = e.inverse(e.both(*coins))",
+        "awake[demon] = e.ones",
         "a demon that never sleeps",
         "demon",
     ),

@@ -201,7 +201,8 @@ def calibrate(
     >>> sweep = ls.Sweep(ls.square(8), ls.Ising(H=0.1), {"T": np.linspace(2.2, 9.0, 12)},
     ...                  ls.Schedule(100, 50, 2), seed=1)
     >>> ds = ls.run(sweep, tempfile.mkdtemp() + "/ising.zarr")
-    >>> one = ls.count_lattices(np.tile([0, 1, 0, 0, 1, 1, 0, 1], (6, 8)), ls.square(8))
+    >>> from latticescape.analysis.counts.counting import count_lattices
+    >>> one = count_lattices(np.tile([0, 1, 0, 0, 1, 1, 0, 1], (6, 8)), ls.square(8))
     >>> calibration = ls.calibrate(ds, one, draws=20)
     >>> calibration.coverage.sizes["level"]
     2

@@ -143,7 +143,8 @@ class Curve:
 
 def jackknife_error(parts: Floats) -> Floats:
     """Return the standard error from leave-one-out estimates along the first axis."""
-    error: Floats = np.sqrt((len(parts) - 1) * np.var(parts, axis=0))
+    with np.errstate(over="ignore"):  # of what does not fluctuate the error is infinite
+        error: Floats = np.sqrt((len(parts) - 1) * np.var(parts, axis=0))
     return error
 
 

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from latticescape.physics.compiled import compiled
 from latticescape.physics.errors import CancelCheck, never_cancelled
-from latticescape.physics.kernels.kernel import Schedule
+from latticescape.physics.kernels.kernel import GLOBAL_FLIP_MCS, Schedule
 from latticescape.physics.kernels.restart import BEGINNING, Progress, checkpoints
 from latticescape.physics.kernels.streams import next_uniform, replica_state
 from latticescape.physics.models.model import REPLICAS
@@ -41,8 +41,6 @@ Chosen = npt.NDArray[np.bool_]
 # than the check itself on a small one.
 MCS_BETWEEN_CHECKS = 64
 
-# Monte Carlo steps between two attempts of a global flip.
-GLOBAL_FLIP_MCS = 8
 
 # Makes the stream of a pair of points differ from the stream of its colder point.
 SALT = np.uint64(0x7465_6D70_6572_6564)

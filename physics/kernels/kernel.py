@@ -56,6 +56,9 @@ LOWEST = {
 }
 MOST = 10**9
 
+# Monte Carlo steps between two attempts of a global flip.
+GLOBAL_FLIP_MCS = 8
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -490,7 +493,12 @@ class ModelKernel(Kernel):
         """
         kinds = [(values[values != 0][:1], values[values == 0][:1]) for values in axes.values()]
         short, ladder = self.shortened(1), 1 + bool(self.schedule.tempering_mcs)
-        tempered = replace(short.schedule, tempering_mcs=min(1, self.schedule.tempering_mcs))
+        # As many steps as the first flip of all spins takes.
+        tempered = replace(
+            short.schedule,
+            tempering_mcs=min(1, self.schedule.tempering_mcs),
+            equilibration_mcs=min(GLOBAL_FLIP_MCS, self.schedule.total_mcs),
+        )
         seeds = np.zeros((ladder, 4), np.uint64)
         with one_compiles():
             for values in product(*([v for v in kind if len(v)] for kind in kinds)):

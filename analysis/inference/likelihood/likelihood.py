@@ -231,6 +231,8 @@ def _read(
     means = means.reshape(*total.shape, *features.shape[1:])
     numbers = np.arange(total.size).reshape(total.shape)
     partition = integrate(couplings[ascending], means[ascending], numbers[ascending], start)
-    composition = at["composition"].values if "composition" in at else np.array(np.nan)
+    # Of two species on one sublattice; others are compared at the compositions as they are.
+    plain = "composition" in at and set(at["composition"].dims) <= set(total.dims)
+    composition = at["composition"].values if plain else np.array(np.nan)
     realised = float(np.nanmean(composition)) if np.isfinite(composition).any() else None
     return _Part(partition, fitted / float(sites[0]), float(sites[0]), realised)
