@@ -38,6 +38,11 @@ class Ensemble:
     def _spec(self) -> Mapping[str, Mapping[str, object]]:
         return tomllib.loads(str(self.ds.attrs["spec"]))
 
+    @property
+    def kind(self) -> type[Any]:
+        """The class of the model."""
+        return MODELS[str(self._spec["model"]["kind"])]
+
     @cached_property
     def model(self) -> LatticeModel:
         """The model, with the parameters that the sweep fixed, or ``ds.sel``.
@@ -47,7 +52,7 @@ class Ensemble:
         RequestError
             If the sweep is not of a lattice model.
         """
-        kind = MODELS[str(self._spec["model"]["kind"])]
+        kind = self.kind
         if not issubclass(kind, Model | ClusterExpansion):
             problem = "the samples are not of a lattice model"
             raise RequestError(problem, came=kind.kind, allowed="models of spins or species")

@@ -1,8 +1,7 @@
 """The reference points of a sweep that kept its samples, as reweighting reads them."""
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,13 +12,12 @@ import xarray as xr
 from latticescape.analysis.checks import listed
 from latticescape.analysis.counts.classes import Classes, classes_of
 from latticescape.analysis.inference.landscapes.landscape import COMPOSITION
+from latticescape.analysis.inference.likelihood.ensemble import Ensemble
 from latticescape.physics.errors import RequestError
-from latticescape.physics.kernels.kernel import complete
-from latticescape.physics.kernels.lattice_kernel import parameters_used
 from latticescape.physics.lattices.configurations import Configurations
 from latticescape.physics.lattices.lattice import Lattice
-from latticescape.physics.models.model import Model, features_of
-from latticescape.physics.registry import MODELS, lattice_of
+from latticescape.physics.models.model import Model
+from latticescape.physics.registry import MODELS
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,7 +28,7 @@ MOST_BYTES = 2**32
 
 
 @dataclass(frozen=True)
-class Simulated:
+class Simulated(Ensemble):
     """The lattice, model and axes that a sweep's Dataset was simulated with.
 
     Parameters
@@ -43,8 +41,6 @@ class Simulated:
     RequestError
         If the sweep kept no samples, or they do not fit the memory.
     """
-
-    ds: xr.Dataset
 
     def __post_init__(self) -> None:
         missing = {"sample_features", "sample_histogram"} - set(map(str, self.ds.data_vars))
@@ -61,26 +57,20 @@ class Simulated:
             raise RequestError(problem, came=came, allowed=allowed, hint=hint)
 
     @cached_property
-    def _spec(self) -> Mapping[str, Mapping[str, object]]:
-        return tomllib.loads(str(self.ds.attrs["spec"]))
-
-    @cached_property
     def model(self) -> Model:
         """The model, with the parameters that the sweep fixed, or ``ds.sel``."""
-        kind = MODELS[str(self._spec["model"]["kind"])]
-        if not issubclass(kind, Model):
+        if not issubclass(self.kind, Model):
             allowed = " | ".join(k for k, m in MODELS.items() if issubclass(m, Model))
             problem = "only lattice models can be reweighted"
-            raise RequestError(problem, came=kind.kind, allowed=allowed)
-        fixed: dict[str, Any] = {n: v for n, v in self._spec["model"].items() if n != "kind"}
-        chosen = {str(name): c.item() for name, c in self.ds.coords.items() if not c.dims}
-        names = {parameter.name for parameter in kind.parameters}
-        return kind(**fixed, **{name: v for name, v in chosen.items() if name in names})
+            raise RequestError(problem, came=self.kind.kind, allowed=allowed)
+        model = super().model
+        assert isinstance(model, Model)
+        return model
 
     @cached_property
     def lattice(self) -> Lattice:
         """The lattice."""
-        lattice = lattice_of(self._spec["lattice"])
+        lattice = super().lattice
         if lattice.boundary:
             raise RequestError(
                 "only samples of periodic lattices can be reweighted",
@@ -128,31 +118,6 @@ class Simulated:
             return {}
         x = self.ds["composition"].sel(dict(place)).values
         return {"composition": xr.DataArray(np.nanmax(x))} if np.isfinite(x).any() else {}
-
-    def reduced(self, points: Mapping[str, npt.ArrayLike]) -> tuple[Floats, Floats]:
-        """Couplings over temperature, (points, features), and temperatures, (points,).
-
-        Raises
-        ------
-        RequestError
-            If a parameter is missing, unknown or out of bounds, or acts on a feature that was not
-            measured.
-        """
-        values_of = {name: np.atleast_1d(np.asarray(v, float)) for name, v in points.items()}
-        freed = dict.fromkeys(values_of.keys() & self.model.fixed_parameters.keys())
-        model, number = replace(self.model, **freed), len(next(iter(values_of.values())))
-        features = [str(name) for name in self.ds["feature"].values]
-        acting = [name for name, values in values_of.items() if np.any(values)]
-        asked = features_of(
-            model.orbits(self.lattice, parameters_used(model, dict.fromkeys(acting)))
-        )
-        if not set(asked) <= set(features):
-            problem = f"the feature {min(set(asked) - set(features))} was not measured"
-            allowed = f"parameters that act on {listed(features)}"
-            hint = "a sweep in which the parameter is an axis or has a value"
-            raise RequestError(problem, came=listed(acting), allowed=allowed, hint=hint)
-        full = complete(model, values_of, number)
-        return model.coefficients(full, features) / full["T"][:, None], full["T"]
 
 
 @dataclass(frozen=True, eq=False)
