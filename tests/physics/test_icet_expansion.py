@@ -12,8 +12,8 @@ import pytest
 from latticescape import Schedule
 from latticescape.physics import RequestError, expansion_from_icet
 from latticescape.physics.lattices.site_classes import ClassChoice
-from latticescape.physics.models.model import features_of
 from latticescape.physics.registry import kernel_for
+from tests.support.expansions import energies
 from tests.support.statistics import seeds_of
 
 pytest.importorskip("ase")
@@ -78,17 +78,8 @@ class Orbit:
 def test_energies_are_those_of_icet(name: str) -> None:
     recorded = RECORDED[name]
     lattice, model = expansion_from_icet(Recorded(recorded), recorded["size"])
-    interactions = model.interactions(lattice, ())
-    features = features_of(interactions)
-    fixed = {parameter: np.array([v]) for parameter, v in model.fixed_parameters.items()}
-    couplings = model.coefficients(fixed, features)[0]
-    for arrangement, expected in zip(recorded["arrangements"], recorded["energies"], strict=True):
-        species, energy = np.array(list(map(int, arrangement))), 0.0
-        for each in interactions:
-            for feature, table in each.values.items():
-                sums = table[tuple(species[column] for column in each.clusters.T)].sum()
-                energy += couplings[features.index(feature)] * sums
-        assert energy == pytest.approx(expected, rel=1e-9)
+    found = energies(lattice, model, recorded["arrangements"])
+    assert found == pytest.approx(recorded["energies"], rel=1e-9)
 
 
 def test_parameters_may_be_left_free() -> None:

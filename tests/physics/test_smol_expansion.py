@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from latticescape.physics import RequestError, expansion_from_smol
-from latticescape.physics.models.model import features_of
+from tests.support.expansions import energies
 
 # Written by smol 0.5.7: binary bcc with triplets, and rock salt with two and three species on its
 # sublattices, with random coefficients; and smol's energies of random arrangements.
@@ -64,17 +64,8 @@ def recorded(of: dict[str, Any], external: list[Any] | None = None) -> Any:
 def test_energies_are_those_of_smol(name: str) -> None:
     of = RECORDED[name]
     lattice, model = expansion_from_smol(recorded(of), of["size"])
-    interactions = model.interactions(lattice, ())
-    features = features_of(interactions)
-    fixed = {parameter: np.array([v]) for parameter, v in model.fixed_parameters.items()}
-    couplings = model.coefficients(fixed, features)[0]
-    for arrangement, expected in zip(of["arrangements"], of["energies"], strict=True):
-        species, energy = np.array(list(map(int, arrangement))), 0.0
-        for each in interactions:
-            for feature, table in each.values.items():
-                sums = table[tuple(species[column] for column in each.clusters.T)].sum()
-                energy += couplings[features.index(feature)] * sums
-        assert energy == pytest.approx(expected, rel=1e-9)
+    found = energies(lattice, model, of["arrangements"])
+    assert found == pytest.approx(of["energies"], rel=1e-9)
 
 
 def test_what_is_no_sum_over_clusters_is_refused() -> None:
