@@ -13,11 +13,11 @@ from scipy.stats import norm
 from latticescape.analysis.checks import RUN_AGAIN, check_least
 from latticescape.analysis.counts.classes import classes_of
 from latticescape.analysis.counts.counting import counts_dataset
-from latticescape.analysis.inference.estimation.bootstrap import bootstrap
+from latticescape.analysis.inference.estimation.bootstrap import FEWEST_DRAWS, LEVELS, bootstrap
 from latticescape.analysis.inference.estimation.deviance import Overlap
 from latticescape.analysis.inference.estimation.fit import Fit, fit
 from latticescape.analysis.inference.landscapes.landscape import (
-    COMPOSITION,
+    conserved_fractions,
     landscape,
     parameters_of,
 )
@@ -33,8 +33,6 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Method = Literal["laplace", "bootstrap"]
 METHODS: tuple[Method, ...] = ("laplace", "bootstrap")
-LEVELS = (0.68, 0.95)
-FEWEST_DRAWS = 20
 
 # Sections of a lattice that are tried for one whose composition is that of the image.
 SECTIONS = 64
@@ -55,7 +53,8 @@ class Experiments:
     observed
         Counts per image.
     parameters
-        Where the configurations are drawn: a value of every swept parameter but ``x``.
+        Where the configurations are drawn: a value of every swept parameter that is no
+        composition.
     """
 
     simulated: xr.Dataset
@@ -81,6 +80,7 @@ class Experiments:
         for d, image in enumerate(self.observed["image"].values):
             one = self.observed.sel(image=image)
             wanted, available = int(one["n"]), len(rows.centers)
+            fraction = float(one["counts"].values @ np.minimum(classes.centre, 1)) / wanted
             lattices = max(1, round(wanted / available))
             species = self._configurations(one, number * lattices, [seed, 2, d])
             own = classes_at(species, rows)
@@ -88,8 +88,7 @@ class Experiments:
             for k in range(number):
                 part = own[k * lattices : (k + 1) * lattices]
                 if wanted < available:
-                    centre = species[k][rows.centers]
-                    fraction = float(one["composition"])
+                    centre = np.minimum(species[k][rows.centers], 1)
                     chosen = self._section(positions, cell, wanted, centre, fraction, rng)
                     part = part[:, chosen]
                 drawn.append(np.bincount(part.ravel(), minlength=len(classes)))
@@ -99,10 +98,11 @@ class Experiments:
     def _configurations(self, image: xr.Dataset, number: int, seed: list[int]) -> Integers:
         """Configurations at the composition of an image, (number, sites)."""
         place = dict(self.parameters)
-        if COMPOSITION in self.simulated.dims:
-            values = self.simulated[COMPOSITION].values
-            nearest = np.abs(values - float(image["composition"])).argmin()
-            place[COMPOSITION] = float(values[nearest])
+        for fraction in conserved_fractions(self.simulated):
+            if fraction.name in self.simulated.dims:
+                values, measured = self.simulated[fraction.name], float(fraction.measured(image))
+                nearest = values.sel({fraction.name: measured}, method="nearest")
+                place[fraction.name] = float(nearest)
         words = -(-number // REPLICAS)
         samples = sample(
             self._ensemble.model,
@@ -133,7 +133,7 @@ class Experiments:
             fractions -= np.rint(fractions) * np.array(self._lattice.periodic)
             squares = ((fractions @ cell) ** 2).sum(axis=1)
             chosen = np.argpartition(squares, number - 1)[:number]
-            off = abs(float(np.minimum(centre[chosen], 1).mean()) - composition)
+            off = abs(float(centre[chosen].mean()) - composition)
             if best is None or off < best[0]:
                 best = off, chosen
         assert best is not None
@@ -171,7 +171,8 @@ def calibrate(
     overlap
         As for :func:`latticescape.fit`.
     progress
-        Called after each fit with how many are done, and of how many.
+        Called with how many experiments are fitted, and of how many: before the first one, and
+        after each.
 
     Returns
     -------
@@ -209,7 +210,9 @@ def calibrate(
     """
     checked_choice(method, METHODS, "unknown method")
     check_least(draws, FEWEST_DRAWS, "draws")
-    truth = fitted(simulated, observed, overlap)
+    truth = _fitted(simulated, observed, overlap)
+    tell = progress or (lambda done, of: None)
+    tell(0, draws)
     experiments = Experiments(simulated, observed, truth)
     rows: list[list[list[float]]] = []
     pits: list[Floats] = []
@@ -229,28 +232,14 @@ def calibrate(
                     row[f"low{100 * level:.0f}"], row[f"high{100 * level:.0f}"] = ends
             pits.append(np.array([float((below[n].values < truth[n]).mean()) for n in table]))
         rows.append([list(table[name].values()) for name in truth])
-        if progress is not None:
-            progress(k + 1, draws)
+        tell(k + 1, draws)
     return _summary(truth, np.array(rows, float), np.array(pits, float), method)
 
 
-def fitted(
-    simulated: xr.Dataset, observed: xr.Dataset, overlap: Overlap | None = None
+def _fitted(
+    simulated: xr.Dataset, observed: xr.Dataset, overlap: Overlap | None
 ) -> dict[str, float]:
-    """The fitted parameters, at which :func:`calibrate` draws experiments.
-
-    Raises
-    ------
-    RequestError
-        As :func:`calibrate`.
-
-    Examples
-    --------
-    >>> fitted(xr.Dataset({"done": ("T", [True, False])}), xr.Dataset())
-    Traceback (most recent call last):
-    ...
-    latticescape.RequestError: a sweep must be complete to calibrate a fit ...
-    """
+    """The fitted parameters, at which experiments are drawn."""
     if "done" in simulated and not bool(simulated["done"].all()):
         missing = int((~simulated["done"]).sum())
         problem = "a sweep must be complete to calibrate a fit"

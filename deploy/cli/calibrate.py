@@ -59,18 +59,22 @@ def calibrate(
     OBSERVED is as for latticescape fit.
     """
     from latticescape.analysis.inference.calibration import calibrate as calibrated
-    from latticescape.analysis.inference.calibration import fitted
 
     simulated = open_sweep(store)
     counts = observations_for(simulated, store, observed, species)
     if not isinstance(counts, xr.Dataset):
         raise click.UsageError("a slab's sources cannot be drawn: give counts of configurations")
     begun = time.process_time()
-    fitted(simulated, counts)
-    seconds = draws * (time.process_time() - begun)
-    if not json_:
-        click.echo(f"{draws} experiments are drawn and fitted, about {seconds:.0f} s", err=True)
-    ds = calibrated(simulated, counts, draws=draws, seed=seed, method=method)
+
+    def say_cost(fitted: int, number: int) -> None:
+        # Before the first experiment only the user's own counts were fitted.
+        if not fitted and not json_:
+            seconds = number * (time.process_time() - begun)
+            click.echo(
+                f"{number} experiments are drawn and fitted, about {seconds:.0f} s", err=True
+            )
+
+    ds = calibrated(simulated, counts, draws=draws, seed=seed, method=method, progress=say_cost)
     ui.draw(lambda plots: plots.calibration_chart(ds), picture)
     if out is not None:
         ui.write_new(ds, out, "calibration", ds.sizes, sweep=Store(store).digest)
@@ -85,7 +89,7 @@ def calibrate(
             column: {name: float(one[column]) for name, one in by_parameter.items()}
             for column in ("truth", "bias", "bias_se", "pull_rms")
         },
-        "notes": notes_of(ds),
+        "notes": _notes(ds),
     }
     if not json_:
         Console().print(_table(ds))
@@ -100,7 +104,7 @@ def _by_level(values: xr.DataArray) -> dict[str, float]:
 DIFFERENT = 2.5
 
 
-def notes_of(ds: xr.Dataset) -> list[str]:
+def _notes(ds: xr.Dataset) -> list[str]:
     """What the calibration says about the intervals, in sentences."""
     notes = []
     for name in ds["parameter"].values.tolist():

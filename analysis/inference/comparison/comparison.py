@@ -10,7 +10,6 @@ import xarray as xr
 from latticescape.analysis.counts.classes import classes_of
 from latticescape.analysis.counts.overlap import neighborhoods_overlap
 from latticescape.analysis.inference.comparison.models import (
-    RANDOM,
     Model,
     effective_numbers,
     extensions,
@@ -21,6 +20,7 @@ from latticescape.analysis.inference.comparison.p_values import DRAWS, Way, by_c
 from latticescape.analysis.inference.comparison.verdict import established, verdict
 from latticescape.analysis.inference.estimation.deviance import Overlap
 from latticescape.analysis.inference.estimation.fit import Fit, fit, intervals
+from latticescape.analysis.inference.landscapes.landscape import RANDOM
 from latticescape.physics.errors import RequestError, checked_choice
 
 Convention = Literal["lecture", "standard"]

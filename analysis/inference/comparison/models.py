@@ -12,6 +12,7 @@ from latticescape.analysis.counts.classes import Classes, classes_of
 from latticescape.analysis.inference.estimation.fit import Fit, fit
 from latticescape.analysis.inference.landscapes.designs import flat
 from latticescape.analysis.inference.landscapes.landscape import (
+    RANDOM,
     columns_of,
     histograms_at,
     landscape,
@@ -20,8 +21,6 @@ from latticescape.analysis.inference.landscapes.landscape import (
 )
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.site_classes import random_mixing_of
-
-RANDOM = "random"
 
 Model = xr.Dataset | str
 Floats = npt.NDArray[np.float64]

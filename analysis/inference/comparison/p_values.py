@@ -11,7 +11,6 @@ from scipy.linalg import cho_solve
 from latticescape.analysis.checks import check_least
 from latticescape.analysis.counts.classes import Classes, classes_of
 from latticescape.analysis.inference.comparison.models import (
-    RANDOM,
     Model,
     Predictions,
     effective_numbers,
@@ -21,6 +20,7 @@ from latticescape.analysis.inference.comparison.models import (
 from latticescape.analysis.inference.estimation.fit import Fit, fit
 from latticescape.analysis.inference.landscapes.designs import ScatteredDesign
 from latticescape.analysis.inference.landscapes.interpolation import Interpolation, interpolation
+from latticescape.analysis.inference.landscapes.landscape import RANDOM
 from latticescape.analysis.inference.landscapes.landscape import p_values as chi2_tail
 from latticescape.physics.errors import RequestError, checked_choice
 from latticescape.physics.lattices.site_classes import random_mixing_of

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from latticescape.analysis.inference.comparison.models import RANDOM
+from latticescape.analysis.inference.landscapes.landscape import RANDOM
 
 Floats = npt.NDArray[np.float64]
 

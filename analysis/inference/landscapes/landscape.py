@@ -26,6 +26,9 @@ Floats = npt.NDArray[np.float64]
 
 COMPOSITION = "x"
 
+# The model without interactions.
+RANDOM = "random"
+
 # The covariance of counts is averaged over this many points of smallest S²: the 64 replicas of one
 # point determine a variance to 18 %.
 LOWEST = 8
@@ -267,7 +270,7 @@ def random_mixing(observed: xr.Dataset) -> xr.Dataset:
     exact = {"s2": s2, "s2_total": total}
     zeros = {f"{n}_{part}": 0 * v for n, v in exact.items() for part in ("se", "bias")}
     described = _described({**exact, **zeros, "probability": probabilities}, observed)
-    return described.assign_attrs(model="random")
+    return described.assign_attrs(model=RANDOM)
 
 
 def histograms_at(simulated: xr.Dataset, observed: xr.Dataset) -> xr.DataArray:

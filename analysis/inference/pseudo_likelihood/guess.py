@@ -11,8 +11,9 @@ import xarray as xr
 from latticescape.analysis.checks import listed
 from latticescape.analysis.counts.classes import Classes, classes_of
 from latticescape.analysis.inference.comparison.comparison import model_weights
-from latticescape.analysis.inference.comparison.models import RANDOM, check_counts
+from latticescape.analysis.inference.comparison.models import check_counts
 from latticescape.analysis.inference.comparison.verdict import verdict
+from latticescape.analysis.inference.landscapes.landscape import RANDOM
 from latticescape.analysis.inference.pseudo_likelihood.likelihood import (
     Candidate,
     Estimate,
