@@ -89,8 +89,8 @@ MUTANTS = (
     mutant(OBSERVABLES, "(number - 1) / number", "1 / number", "jackknife error", "observables"),
     mutant(
         "physics/kernels/equilibration.py",
-        "/ late - sums.first_half / early",
-        "/ early - sums.first_half / late",
+        "return sums.first_half / early, (sums.features - sums.first_half) / late",
+        "return sums.first_half / late, (sums.features - sums.first_half) / early",
         "halves of the drift exchanged",
         "observables",
     ),

@@ -55,8 +55,7 @@ def equilibration(
     ratio
         Steps of equilibration / steps of sampling.
     """
-    early = sums.first_half / first_half(samples)
-    late = (sums.features - sums.first_half) / (samples - first_half(samples))
+    early, late = half_means(sums, samples)
     most_drift, most_between, alarms = limits(early.shape[1], len(np.unique(starts)))
     drift = largest_drift(late - early)
     between = start_r_hat(sums.features / samples, starts)
@@ -73,12 +72,11 @@ def equilibration(
     return {name: np.asarray(value) for name, value in values.items()}
 
 
-def feature_drift(sums: HalvedSums, samples: int) -> Floats:
-    """Mean features in the second half of the samples minus those in the first, (64, features)."""
+def half_means(sums: HalvedSums, samples: int) -> tuple[Floats, Floats]:
+    """Mean features in the first half of the samples and in the second, (64, features) each."""
     early = first_half(samples)
     late = samples - early
-    change: Floats = (sums.features - sums.first_half) / late - sums.first_half / early
-    return change
+    return sums.first_half / early, (sums.features - sums.first_half) / late
 
 
 def largest_drift(change: Floats) -> float:

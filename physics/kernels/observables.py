@@ -15,7 +15,7 @@ import numpy.typing as npt
 from latticescape.physics.kernels.equilibration import (
     HalvedSums,
     equilibration,
-    feature_drift,
+    half_means,
 )
 from latticescape.physics.kernels.reference import (
     MOMENTS,
@@ -229,7 +229,8 @@ def jackknife(
 
 def energy_drift(sums: HalvedSums, couplings: Floats, sites: int, samples: int) -> Floats:
     """Energy per site, second half of the samples minus first, of each replica, (64,)."""
-    drift: Floats = np.sum(feature_drift(sums, samples) * couplings, axis=-1) / sites
+    early, late = half_means(sums, samples)
+    drift: Floats = np.sum((late - early) * couplings, axis=-1) / sites
     return drift
 
 
