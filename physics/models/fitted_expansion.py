@@ -1,6 +1,6 @@
 """What cluster expansions that were fitted elsewhere have in common."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from latticescape.physics.errors import RequestError
@@ -13,7 +13,7 @@ DIGITS = 14
 def fitted_model(
     names: Sequence[str],
     species: Sequence[tuple[str, ...]],
-    terms: Mapping[str, Term],
+    terms: Iterable[Term],
     parameters: Sequence[float],
     free: Sequence[str],
     settings: Mapping[str, Any],
@@ -25,7 +25,7 @@ def fitted_model(
     names, species
         The sublattice, and the species, of each site of the basis.
     terms
-        The terms J_0, J_1, ….
+        Of J_0, J_1, ….
     parameters
         Their values.
     free
@@ -38,13 +38,14 @@ def fitted_model(
     RequestError
         If a free parameter is unknown.
     """
-    if unknown := sorted(set(free) - terms.keys()):
+    named = {f"J_{number}": term for number, term in enumerate(terms)}
+    if unknown := sorted(set(free) - named.keys()):
         raise RequestError(
             "the expansion has no such parameter",
             came=", ".join(unknown),
-            allowed=f"J_0 to J_{len(terms) - 1}",
+            allowed=f"J_0 to J_{len(named) - 1}",
         )
-    fixed = dict(zip(terms, map(float, parameters), strict=True))
+    fixed = dict(zip(named, map(float, parameters), strict=True))
     one = species[0] if len(set(species)) == 1 else dict(zip(names, species, strict=True))
     kept = {name: value for name, value in fixed.items() if name not in free}
-    return ClusterExpansion(one, terms, **{**kept, **settings})
+    return ClusterExpansion(one, named, **{**kept, **settings})

@@ -75,9 +75,7 @@ def expansion_from_icet(
     places = structure.get_scaled_positions(wrap=False)
     lattice = crystal(size, structure.cell[:], places, sublattice=names)
     # A single site is always like itself: 1 an atom.
-    terms = {"J_0": Term(site=True, value="like")}
-    for number, term in enumerate(_terms(space, species), start=1):
-        terms[f"J_{number}"] = term
+    terms = [Term(site=True, value="like"), *_terms(space, species)]
     return lattice, fitted_model(names, species, terms, expansion.parameters, free, settings)
 
 

@@ -87,9 +87,8 @@ def expansion_from_smol(
     lattice = crystal(size, space.structure.lattice.matrix, places, sublattice=names)
     # Once in a primitive cell: a single site is always like itself.
     here = [[0] * (places.shape[1] + 1)]
-    terms = {"J_0": Term(here, symmetry="translations", value="like")}
-    for number, term in enumerate(_terms(space, places, species, lattice.geometry), start=1):
-        terms[f"J_{number}"] = term
+    constant = Term(here, symmetry="translations", value="like")
+    terms = [constant, *_terms(space, places, species, lattice.geometry)]
     return lattice, fitted_model(names, species, terms, expansion.coefs, free, settings)
 
 

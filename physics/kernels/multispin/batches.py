@@ -7,7 +7,7 @@ never feels its companions, so groups, order and filling change no bit of a resu
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +81,9 @@ def fits_multispin(model: Model, lattice: Lattice, orbits: Sequence[Orbit]) -> b
     if widths == [3]:
         return min(lattice.shape) > 2 and lattice.sites**3 <= MOST_KEYS
     return set(widths) == {2} and len(widths) <= MOST_SHELLS
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -390,15 +393,18 @@ def multispin_batches(
     for number, task in enumerate(tasks):
         groups.setdefault(_moves(tables, task), []).append(number)
     for (kind, _), numbers in groups.items():
-        for first in range(0, len(numbers), WORDS):
-            eight = numbers[first : first + WORDS]
-            yield kind(
-                tables,
-                [tasks[n] for n in eight],
-                [sums[n] for n in eight],
-                [traces[n] for n in eight] if traces else (),
-                eight,
-            )
+        for of_eight in eights(numbers, tasks, sums, traces):
+            yield kind(tables, *of_eight)
+
+
+def eights(
+    numbers: Sequence[int], tasks: Sequence[T], sums: Sequence[Sums], traces: Sequence[Trace]
+) -> Iterator[tuple[list[T], list[Sums], Sequence[Trace], Sequence[int]]]:
+    """The tasks, sums, traces and numbers of some points, at most eight at a time."""
+    for first in range(0, len(numbers), WORDS):
+        eight = numbers[first : first + WORDS]
+        own = [traces[n] for n in eight] if traces else ()
+        yield [tasks[n] for n in eight], [sums[n] for n in eight], own, eight
 
 
 def _moves(tables: MultispinTables, task: Task) -> tuple[type[MultispinBatch], bool]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from latticescape.physics.kernels.batches import Batch, Chosen
 from latticescape.physics.kernels.multispin.batches import (
     dynamics_of,
+    eights,
     set_dynamics_of,
     swap_words,
 )
@@ -280,12 +281,5 @@ def expansion_batches(
         )
         groups.setdefault(shifted, []).append(number)
     for numbers in groups.values():
-        for first in range(0, len(numbers), WORDS):
-            eight = numbers[first : first + WORDS]
-            yield kind(
-                tables,
-                [tasks[n] for n in eight],
-                [sums[n] for n in eight],
-                [traces[n] for n in eight] if traces else (),
-                eight,
-            )
+        for of_eight in eights(numbers, tasks, sums, traces):
+            yield kind(tables, *of_eight)
