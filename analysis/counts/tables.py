@@ -16,6 +16,7 @@ from latticescape.analysis.checks import (
     listed,
 )
 from latticescape.analysis.counts.classes import Classes, positions_of
+from latticescape.analysis.images.quality import NUMBERS
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.configurations import PAIR_ANGLES, Configurations
 from latticescape.physics.store_contents import DERIVED, check_store
@@ -46,11 +47,7 @@ UNNAMED = ("0", "1")
 _DIGITS = {"row_px": 3, "col_px": 3, "row_err_px": 4, "col_err_px": 4, "probability": 6}
 
 # Attributes of measured stores that hold one value per image.
-PER_IMAGE = (
-    *("source", "pixel_size", "pixel_units", "warnings"),
-    *("placed", "filled", "coherence", "separation", "doubtful"),
-    *("order", "order_period", "composition_range"),
-)
+PER_IMAGE = ("source", "pixel_size", "pixel_units", "warnings", *NUMBERS)
 
 
 def read_table(path: Path) -> pd.DataFrame:
