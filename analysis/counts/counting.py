@@ -217,7 +217,9 @@ def count_measured(atoms_of: Mapping[str, xr.Dataset], *, seed: int = 0) -> xr.D
     Returns
     -------
     Dataset
-        As :func:`observed_counts`, with: ``expected_counts`` (image, configuration), under the
+        As :func:`observed_counts`, with: ``centres`` (image, site, index), the cell of each counted
+        site along the cell vectors and its number in the basis, −1 beyond the last;
+        ``expected_counts`` (image, configuration), under the
         probabilities of the species; ``covariance`` (image, configuration, configuration_2) of
         the counts and ``effective_n`` (image), the number of independent neighbourhoods with the
         information of these overlapping ones, both for species shuffled over the image's own sites,
@@ -262,8 +264,10 @@ def count_measured(atoms_of: Mapping[str, xr.Dataset], *, seed: int = 0) -> xr.D
         except RequestError as error:
             raise error.within(name) from None
         probability = np.nan_to_num(atoms["probability"].to_numpy()[:, 1])
+        keys = [atoms[key].to_numpy()[rings[0]] for key in ("i", "j", "sublattice")]
         counts[name] = statistics | {
-            "expected_counts": expected_counts(probability, *rings, classes)
+            "expected_counts": expected_counts(probability, *rings, classes),
+            "centres": np.stack(keys, axis=1),
         }
     unknown = {"source": "", "pixel_size": 1.0, "pixel_units": "px"}
     attrs = {
@@ -294,11 +298,11 @@ def _count_sites(
 ) -> ImageCounts:
     """Counts of a table of sites, and of its species shuffled over each sublattice."""
     try:
-        occupation, groups, count = sites_of_table(table, classes, species)
+        occupation, groups, count, centres = sites_of_table(table, classes, species)
     except RequestError as error:
         raise error.within(str(path)) from None
     shuffled = counts_of_shuffles(occupation, groups, count, shuffles=SHUFFLES, seed=seed)
-    return _statistics(count(occupation), shuffled, classes)
+    return _statistics(count(occupation), shuffled, classes) | {"centres": centres}
 
 
 def _count_rings(
@@ -381,7 +385,20 @@ def _with_measured(
     }
     observed = counts_dataset({name: of["counts"] for name, of in counts.items()}, classes)
     observed = observed.assign(labelled_variables(columns))
+    if all("centres" in of for of in counts.values()):
+        observed["centres"] = _padded([of["centres"] for of in counts.values()])
     return _named(observed, species).assign_attrs(**attrs, version=version("latticescape"))
+
+
+def _padded(centres: Sequence[Integers]) -> xr.Variable:
+    """Cell and number in the basis of the counted sites, from 0 on; −1 beyond the last one."""
+    padded = np.full((len(centres), max(map(len, centres)), centres[0].shape[1]), -1, np.int32)
+    for row, keys in zip(padded, centres, strict=True):
+        first = keys.min(axis=0)
+        first[-1] = 0
+        row[: len(keys)] = keys - first
+    long_name = "cell and number in the basis of the counted sites"
+    return xr.Variable(("image", "site", "index"), padded, {"long_name": long_name, "units": "1"})
 
 
 def _named(observed: xr.Dataset, species: Sequence[str] | None) -> xr.Dataset:

@@ -35,7 +35,7 @@ def is_site_table(table: pd.DataFrame) -> bool:
 
 def sites_of_table(
     table: pd.DataFrame, classes: Classes, species: Sequence[str] | None
-) -> tuple[Integers, list[Integers], Count]:
+) -> tuple[Integers, list[Integers], Count, Integers]:
     """The species of a table of sites, and how to count them.
 
     Parameters
@@ -50,9 +50,10 @@ def sites_of_table(
 
     Returns
     -------
-    occupation, sublattices, count
+    occupation, sublattices, count, centres
         Species of the sites, −1 where the table has none; the sites of each sublattice that have a
-        species; and the function that counts the classes of all complete neighbourhoods.
+        species; the function that counts the classes of all complete neighbourhoods; and the cell
+        and number in the basis of their centres.
 
     Raises
     ------
@@ -116,4 +117,6 @@ def sites_of_table(
     of_sites = np.tile(np.arange(geometry.sublattices), lattice.sites // geometry.sublattices)
     names_of = np.array([*geometry.names] if not usual else [""] * geometry.sublattices)[of_sites]
     groups = [np.flatnonzero((names_of == n) & (occupation >= 0)) for n in np.unique(names_of)]
-    return occupation, groups, lambda numbers: count_classes(numbers, rows, len(classes))
+    counted, number = np.divmod(rows.centers.astype(np.int64), geometry.sublattices)
+    centres = np.stack([*np.unravel_index(counted, shape), number], axis=1).astype(np.int64)
+    return occupation, groups, lambda numbers: count_classes(numbers, rows, len(classes)), centres

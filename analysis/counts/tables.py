@@ -371,9 +371,13 @@ def stored_counts(paths: Iterable[str | Path]) -> xr.Dataset:
     check_one_lattice([str(store.attrs.get("lattice")) for store in stores.values()])
     first, *others = stores.values()
     shared = [name for name in first.data_vars if all(name in store for store in others)]
-    joined: xr.Dataset = xr.concat(
-        [store[shared] for store in stores.values()], "image", combine_attrs="drop_conflicts"
-    )
+    parts = [store[shared] for store in stores.values()]
+    if "centres" in shared:
+        most = max(part.sizes["site"] for part in parts)
+        parts = [
+            part.pad(site=(0, most - part.sizes["site"]), constant_values=-1) for part in parts
+        ]
+    joined: xr.Dataset = xr.concat(parts, "image", combine_attrs="drop_conflicts")
     twice = joined.get_index("image").duplicated()
     if twice.any():
         name = str(joined["image"].values[twice][0])

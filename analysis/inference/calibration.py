@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -22,12 +21,15 @@ from latticescape.analysis.inference.landscapes.landscape import (
     parameters_of,
 )
 from latticescape.analysis.inference.likelihood.ensemble import Ensemble
+from latticescape.analysis.inference.likelihood.sections import (
+    Shape,
+    can_be_drawn,
+    configurations_at,
+)
 from latticescape.physics.errors import RequestError, checked_choice
-from latticescape.physics.kernels.lattice_kernel import has_random_bonds, planes_of, sample
-from latticescape.physics.lattices.lattice import Lattice
-from latticescape.physics.lattices.site_classes import class_rows, classes_at
+from latticescape.physics.kernels.lattice_kernel import has_random_bonds
+from latticescape.physics.lattices.site_classes import classes_at
 from latticescape.physics.models.model import REPLICAS
-from latticescape.physics.variables import unpack_replicas
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -42,9 +44,9 @@ SECTIONS = 64
 class Experiments:
     """Counts like an image's, of configurations that the sweep's own kernel draws.
 
-    An image of fewer sites than the lattice is drawn as a round section of it, of as many sites; of
-    an alloy, the section whose composition comes closest. A larger one is drawn as several
-    lattices.
+    An image of fewer sites than the lattice is drawn as a section of it, of the image's own shape
+    if the counts hold it, else a round one; of an alloy, the section whose composition comes
+    closest. A larger one is drawn as several lattices.
 
     Parameters
     ----------
@@ -61,41 +63,33 @@ class Experiments:
     observed: xr.Dataset
     parameters: dict[str, float]
 
-    @cached_property
-    def _ensemble(self) -> Ensemble:
-        return Ensemble(self.simulated)
-
-    @cached_property
-    def _lattice(self) -> Lattice:
-        return self._ensemble.lattice
-
     def draw(self, number: int, seed: int) -> Iterator[xr.Dataset]:
         """Counts of ``number`` experiments, each as ``observed_counts`` has them."""
-        classes = classes_of(self.observed)
-        rows = class_rows(self._lattice, classes)
-        positions = self._lattice.positions[rows.centers]
-        cell = np.array(self._lattice.geometry.cell) * np.array(self._lattice.shape)[:, None]
+        ensemble, classes = Ensemble(self.simulated), classes_of(self.observed)
         rng = np.random.default_rng([seed, 1])
         counts: dict[str, list[Integers]] = {}
         for d, image in enumerate(self.observed["image"].values):
             one = self.observed.sel(image=image)
-            wanted, available = int(one["n"]), len(rows.centers)
-            fraction = float(one["counts"].values @ np.minimum(classes.centre, 1)) / wanted
-            lattices = max(1, round(wanted / available))
-            species = self._configurations(one, number * lattices, [seed, 2, d])
-            own = classes_at(species, rows)
+            shape = Shape(ensemble.lattice, one)
+            lattices = max(1, round(shape.number / len(shape.rows.centers)))
+            species = self._configurations(ensemble, one, number * lattices, [seed, 2, d])
+            own = classes_at(species, shape.rows)
             drawn = counts.setdefault(str(image), [])
             for k in range(number):
                 part = own[k * lattices : (k + 1) * lattices]
-                if wanted < available:
-                    centre = np.minimum(species[k][rows.centers], 1)
-                    chosen = self._section(positions, cell, wanted, centre, fraction, rng)
-                    part = part[:, chosen]
+                if shape.is_section:
+                    centre = np.minimum(species[k][shape.rows.centers], 1)
+                    part = part[:, self._section(ensemble, one, shape, centre, rng)]
                 drawn.append(np.bincount(part.ravel(), minlength=len(classes)))
+        # Sections have the shapes of the images.
+        shapes = self.observed[["centres"]] if "centres" in self.observed else xr.Dataset()
         for k in range(number):
-            yield counts_dataset({image: of[k] for image, of in counts.items()}, classes)
+            drawn_counts = {image: of[k] for image, of in counts.items()}
+            yield counts_dataset(drawn_counts, classes).assign(shapes)
 
-    def _configurations(self, image: xr.Dataset, number: int, seed: list[int]) -> Integers:
+    def _configurations(
+        self, ensemble: Ensemble, image: xr.Dataset, number: int, seed: list[int]
+    ) -> npt.NDArray[np.uint8]:
         """Configurations at the composition of an image, (number, sites)."""
         place = dict(self.parameters)
         for fraction in conserved_fractions(self.simulated):
@@ -104,40 +98,22 @@ class Experiments:
                 nearest = values.sel({fraction.name: measured}, method="nearest")
                 place[fraction.name] = float(nearest)
         words = -(-number // REPLICAS)
-        samples = sample(
-            self._ensemble.model,
-            self._lattice,
-            {name: np.full(words, value) for name, value in place.items()},
-            self._ensemble.schedule(samples=2, stride_mcs=1),
-            np.random.default_rng(seed).integers(2**64, size=(words, 4), dtype=np.uint64),
-            keep=("spins",),
-        )
-        spins = unpack_replicas(samples.kept["spins"])
-        return spins.reshape(-1, spins.shape[-1])[:number].astype(np.int64)
+        seeds = np.random.default_rng(seed).integers(2**64, size=(words, 4), dtype=np.uint64)
+        return np.concatenate(list(configurations_at(ensemble, [place] * words, seeds)))[:number]
 
     def _section(
         self,
-        positions: Floats,
-        cell: Floats,
-        number: int,
-        centre: Integers,
-        composition: float,
+        ensemble: Ensemble,
+        image: xr.Dataset,
+        shape: Shape,
+        centre: npt.NDArray[np.uint8],
         rng: np.random.Generator,
     ) -> npt.NDArray[np.intp]:
-        """Indices of the sites of a round section."""
-        conserved = self._ensemble.model.move == "exchange"
-        best: tuple[float, npt.NDArray[np.intp]] | None = None
-        for _ in range(SECTIONS if conserved else 1):
-            middle = positions[rng.integers(len(positions))]
-            fractions = (positions - middle) @ np.linalg.inv(cell)
-            fractions -= np.rint(fractions) * np.array(self._lattice.periodic)
-            squares = ((fractions @ cell) ** 2).sum(axis=1)
-            chosen = np.argpartition(squares, number - 1)[:number]
-            off = abs(float(centre[chosen].mean()) - composition)
-            if best is None or off < best[0]:
-                best = off, chosen
-        assert best is not None
-        return best[1]
+        """The centres of a section; of an alloy, one of the image's composition."""
+        sections = list(shape.sections(SECTIONS if ensemble.model.move == "exchange" else 1, rng))
+        composition = float(image["composition"])
+        off = [abs(float(centre[chosen].mean()) - composition) for chosen in sections]
+        return sections[int(np.argmin(off))]
 
 
 def calibrate(
@@ -249,8 +225,8 @@ def _fitted(
     if not parameters_of(surface):
         raise RequestError("the landscape has no parameters", allowed="one axis or more")
     ensemble = Ensemble(simulated)
-    disordered = has_random_bonds(ensemble.model)
-    if disordered or planes_of(ensemble.model, ensemble.lattice) > 1:
+    if not can_be_drawn(ensemble):
+        disordered = has_random_bonds(ensemble.model)
         came = "random bonds" if disordered else "three species or more"
         allowed = "two species, and the same couplings everywhere"
         raise RequestError(

@@ -12,6 +12,7 @@ from scipy.linalg import sqrtm
 from latticescape.analysis.checks import check_has, check_least
 from latticescape.analysis.counts.blocks import Atoms, block_counts
 from latticescape.analysis.inference.estimation.deviance import Overlap, deviance, deviances_of
+from latticescape.analysis.inference.estimation.finer import finer
 from latticescape.analysis.inference.estimation.fit import (
     Fit,
     Minimum,
@@ -19,7 +20,11 @@ from latticescape.analysis.inference.estimation.fit import (
     interpolated,
     required_interpolation,
 )
-from latticescape.analysis.inference.estimation.information import information, root_histograms
+from latticescape.analysis.inference.estimation.information import (
+    coupling_slopes,
+    information,
+    root_histograms,
+)
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
 from latticescape.physics.errors import RequestError, checked_choice
 
@@ -128,7 +133,7 @@ def bootstrap(
     (True, True)
     """
     _check(landscape, kind, draws, atoms)
-    deviances = deviance(landscape, overlap)
+    deviances = finer(landscape, deviance(landscape, overlap))
     between = required_interpolation(deviances, "to draw experiments on")
     minimum = find_minimum(landscape, deviances, between)
     rng = np.random.default_rng(seed)
@@ -212,13 +217,8 @@ def _of_features(
     between, exact = minimum.between, minimum.deviances.exact
     assert exact is not None
     chosen = between.chosen
-    # The slopes of b there: of the deviations only what the parameters feel has an effect.
-    offsets = minimum.deviances.design.places[chosen] - minimum.point
-    nearest = np.argsort(((offsets / minimum.half) ** 2).sum(axis=1))[
-        : 4 * (len(minimum.point) + 1)
-    ]
-    rows = np.column_stack([np.ones(len(nearest)), offsets[nearest]])
-    slopes = np.linalg.lstsq(rows, exact.couplings[chosen][nearest], rcond=None)[0][1:]
+    # Of the deviations only what the parameters feel has an effect.
+    slopes = coupling_slopes(minimum.deviances, between, minimum.point)
     known = information(landscape, minimum.deviances, between, minimum.point)
     values, vectors = np.linalg.eigh(known.slope_covariance)
     normal = rng.standard_normal((draws, len(values)))

@@ -169,11 +169,15 @@ class Exact:
         (points, features): couplings over temperature.
     jumps
         (jumps, 2): pairs of neighbouring points that are different phases.
+    bridged
+        (points,): −2 ln L, and between different phases the chord from one to the other, which
+        bounds it from above, since it is convex; None if there are no points between them.
     """
 
     replicas: Floats | None
     couplings: Floats
     jumps: npt.NDArray[np.intp]
+    bridged: Floats | None = None
 
 
 def deviance(landscape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:
@@ -302,9 +306,6 @@ def deviances_of(
     landscape: xr.Dataset, deviances: Deviance, counts: Floats, points: npt.NDArray[np.intp]
 ) -> Floats:
     """−2 ln L of other counts, (draws, images, classes), at some points: (draws, points)."""
-    part = part_of(landscape)
-    q = flat(landscape, "probability", part, last=["configuration"])[:, points]
-    known = flat(landscape, "s2", part)[:, points]
     values = np.repeat(deviances.values[points][None], len(counts), axis=0)
     if deviances.exact is not None:
         # −2 ln L = 2 b·u + 2 ln Z, with u the features of the counts.
@@ -312,6 +313,9 @@ def deviances_of(
         maps = landscape["class_features"].transpose("image", "configuration", "feature").values
         change = np.einsum("dic,icf->df", counts - own, maps)
         return np.asarray(values + 2 * change @ deviances.exact.couplings[points].T, float)
+    part = part_of(landscape)
+    q = flat(landscape, "probability", part, last=["configuration"])[:, points]
+    known = flat(landscape, "s2", part)[:, points]
     for d, number in enumerate(deviances.numbers):
         root = np.sqrt(counts[:, d] / counts[:, d].sum(axis=-1, keepdims=True))
         overlap = np.clip(root @ np.sqrt(q[d]).T, 0, 1)

@@ -10,13 +10,14 @@ import numpy.typing as npt
 import xarray as xr
 
 from latticescape.analysis.inference.estimation.deviance import Deviance, Overlap, deviance, part_of
+from latticescape.analysis.inference.estimation.finer import finer
 from latticescape.analysis.inference.estimation.information import (
     FlatDirection,
     flat_subspace,
     information,
     named_directions,
 )
-from latticescape.analysis.inference.landscapes.designs import PINNED, at_point, flat
+from latticescape.analysis.inference.landscapes.designs import PINNED, at_point, design_of, flat
 from latticescape.analysis.inference.landscapes.flags import equilibration_notes
 from latticescape.analysis.inference.landscapes.interpolation import Interpolation, interpolation
 from latticescape.analysis.inference.landscapes.landscape import parameters_of
@@ -165,7 +166,7 @@ def fit(landscape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
 
 def _fitted(landscape: xr.Dataset, overlap: Overlap | None) -> Fit:
     """The fit, without the flags of points."""
-    deviances = deviance(landscape, overlap)
+    deviances = finer(landscape, deviance(landscape, overlap))
     if not parameters_of(landscape):
         return Fit(
             {}, np.empty((0, 0)), **_distances(landscape), border=(), overlap=deviances.overlap
@@ -174,7 +175,7 @@ def _fitted(landscape: xr.Dataset, overlap: Overlap | None) -> Fit:
     if between is None:
         # The best point, with infinite errors.
         least, design = int(np.nanargmin(deviances.values)), deviances.design
-        place, names = at_point(landscape, least), parameters_of(landscape)
+        place, names = _nearby(landscape, design.places[least]), parameters_of(landscape)
         ends = design.at_edge(design.places[least], least) if design.names else np.empty((0, 2))
         return Fit(
             {name: (float(place[name]), float("inf")) for name in names},
@@ -217,9 +218,12 @@ class Minimum:
 
 def interpolated(deviances: Deviance) -> Interpolation | None:
     """Interpolate −2 ln L, or return None if there are too few points for a curve."""
-    jumps = None if deviances.exact is None else deviances.exact.jumps
+    exact = deviances.exact
+    jumps, bridged = (None, None) if exact is None else (exact.jumps, exact.bridged)
     try:
-        return interpolation(deviances.design, deviances.values, deviances.errors, jumps=jumps)
+        return interpolation(
+            deviances.design, deviances.values, deviances.errors, jumps=jumps, bridged=bridged
+        )
     except RequestError:
         return None
 
@@ -294,10 +298,11 @@ def _profile(minimum: Minimum) -> dict[str, dict[str, float]]:
     """The ends of intervals where −2 ln L, least over all other parameters, has risen enough."""
     between, names = minimum.between, minimum.deviances.names
     errors = np.sqrt(np.diag(minimum.covariance))
-    # As much wider as errors of the simulation make the intervals of a Gaussian.
-    exact = np.sqrt(np.diag(np.linalg.pinv(minimum.curvature, hermitian=True)))
-    wider = np.maximum(errors / exact, 1.0)
+    # As much wider as errors of the simulation, and edges of sections, make those of a Gaussian.
+    exact = np.diag(np.linalg.pinv(minimum.curvature, hermitian=True))
+    wider = np.where(exact > 0, errors / np.sqrt(np.maximum(exact, 1e-300)), 1.0)
     least = between.value(minimum.point[None])
+    known = between.design.places[np.isfinite(minimum.deviances.values)]
     ends: dict[str, dict[str, float]] = {name: {} for name in names}
     for (k, name), (word, side) in product(enumerate(names), (("low", -1.0), ("high", 1.0))):
         # Along the ridge, from where the other parameters find their own minimum.
@@ -312,7 +317,7 @@ def _profile(minimum: Minimum) -> dict[str, dict[str, float]]:
         away = np.abs(begin[:, k] - minimum.point[k]) * wider[k]
         # Between the points of the same phase and the next ones the likelihood falls steeply;
         # beyond the grid it is unknown.
-        others = side * (between.design.places[:, k] - corners[side > 0][k])
+        others = side * (known[:, k] - corners[side > 0][k])
         step = others[others > 0].min(initial=np.inf)
         beyond = away[-1] + step * wider[k]
         for level in ("68", "95"):
@@ -366,12 +371,19 @@ def _fit(
     parameters = {
         name: (at[name], float(e)) for name, e in zip(deviances.names, errors, strict=True)
     }
-    nearby = at_point(landscape, design.nearest(point, np.isfinite(deviances.values)))
-    # S² of every image and in total where the total is smallest, smoothed as −2 ln L is.
+    nearby = _nearby(landscape, point)
+    # S² of every image and in total where the total is smallest, smoothed.
     total, parts = flat(landscape, "s2_total"), flat(landscape, "s2", part_of(landscape))
-    values = np.vstack([total, parts])[:, between.chosen].T
-    lowest = between.minimum(4 * deviances.numbers.sum() * values[:, :1].T)
-    smoothed = between.process.of(values).mean(between.scaled(lowest))[0]
+    weight = 4 * deviances.numbers.sum()
+    errors_of_total = weight * flat(landscape, "s2_total_se")
+    smooth = (
+        between
+        if deviances.exact is None
+        else interpolation(design_of(landscape), weight * total, errors_of_total)
+    )
+    values = np.vstack([total, parts])[:, smooth.chosen].T
+    lowest = smooth.minimum(weight * values[:, :1].T)
+    smoothed = smooth.process.of(values).mean(smooth.scaled(lowest))[0]
     s2, s2_total = np.maximum(smoothed[1:], 0), max(float(smoothed[0]), 0.0)
     every = parameters_of(landscape)
     return Fit(
@@ -386,6 +398,14 @@ def _fit(
         **_distances(nearby)
         | {"s2": nearby["s2"].reset_coords(drop=True).copy(data=s2), "s2_total": s2_total},
     )
+
+
+def _nearby(landscape: xr.Dataset, point: Floats) -> xr.Dataset:
+    """The landscape at the computed point next to a place."""
+    design = design_of(landscape)
+    if not design.names:
+        return at_point(landscape, 0)
+    return at_point(landscape, design.nearest(point, np.isfinite(flat(landscape, "s2_total"))))
 
 
 def _above_no_interaction(deviances: Deviance, least: float) -> float:

@@ -69,7 +69,7 @@ def information(
     if deviances.dispersion is None:
         scaled = between.scaled(point[None])
         bend = between.process.derivatives(scaled)[2][0] / np.outer(between.half, between.half)
-        return Information(bend / 2, bend / 2)
+        return Information(bend / 2, _of_sections(landscape, deviances, between, point, bend / 2))
     curvature = np.zeros((len(point),) * 2)
     scatter = curvature.copy()
     roots, every_slope = root_histograms(landscape, deviances, between, point)
@@ -83,6 +83,40 @@ def information(
         curvature += 8 * number * (slopes * (slope * np.sqrt(number) * value)) @ slopes.T
         scatter += 16 * number * slopes @ covariance @ slopes.T
     return Information(curvature, scatter)
+
+
+def _of_sections(
+    landscape: xr.Dataset,
+    deviances: Deviance,
+    between: Interpolation,
+    point: Floats,
+    curvature: Floats,
+) -> Floats:
+    """Covariance of the slope of an exact likelihood: of closed lattices the curvature, of their
+    sections that of the features of sections like the image."""
+    if "is_section" not in landscape:
+        return curvature
+    cut = landscape["is_section"].values
+    slopes = coupling_slopes(deviances, between, point)
+    maps = landscape["class_features"].transpose("image", "configuration", "feature").values
+    scatter = curvature * float(deviances.numbers[~cut].sum() / deviances.numbers.sum())
+    covariances = landscape["count_covariance"].values
+    for d in np.flatnonzero(cut):
+        of_parameters = maps[d] @ slopes.T
+        scatter = scatter + deviances.numbers[d] * of_parameters.T @ covariances[d] @ of_parameters
+    return scatter
+
+
+def coupling_slopes(deviances: Deviance, between: Interpolation, point: Floats) -> Floats:
+    """Slopes of the couplings over temperature at a point, (parameters, features)."""
+    assert deviances.exact is not None
+    chosen = between.chosen
+    offsets = deviances.design.places[chosen] - point
+    far = ((offsets / between.design.half) ** 2).sum(axis=1)
+    nearest = np.argsort(far)[: 4 * (len(point) + 1)]
+    rows = np.column_stack([np.ones(len(nearest)), offsets[nearest]])
+    couplings = deviances.exact.couplings[chosen][nearest]
+    return np.asarray(np.linalg.lstsq(rows, couplings, rcond=None)[0][1:], float)
 
 
 def root_histograms(

@@ -12,6 +12,7 @@ from scipy.stats import chi2, lognorm, norm, uniform
 
 from latticescape.analysis.checks import listed
 from latticescape.analysis.inference.estimation.deviance import Overlap, deviance, part_of
+from latticescape.analysis.inference.estimation.finer import finer
 from latticescape.analysis.inference.estimation.fit import (
     Fit,
     Minimum,
@@ -207,7 +208,7 @@ def posterior(
     """
     if not parameters_of(landscape):
         raise RequestError("the landscape has no parameters", allowed="one axis or more")
-    deviances = deviance(landscape, overlap)
+    deviances = finer(landscape, deviance(landscape, overlap))
     between = required_interpolation(deviances, "for a posterior")
     minimum = find_minimum(landscape, deviances, between)
     density = Density(minimum, priors_of(deviances.names, prior or {}))
@@ -483,7 +484,7 @@ def fit_with_excess(
     >>> round(float(excess.interp(w1=value + error)), 2)
     1.0
     """
-    values = deviance(landscape, overlap)
+    values = finer(landscape, deviance(landscape, overlap))
     between = interpolated(values) if values.names else None
     if between is None:
         return fit(landscape, overlap=overlap), None

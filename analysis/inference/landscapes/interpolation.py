@@ -40,7 +40,7 @@ class Interpolation:
     centre, half
         (parameters,): middle and half width of the range of the Gaussian process.
     chosen
-        Indices of the points that it goes through.
+        Indices of the points that it goes through, some of those in its range if these are many.
     linear
         Values at places (m, parameters) elsewhere.
     is_near
@@ -100,7 +100,11 @@ class Interpolation:
         process = self.process if values is None else self.process.of(values.T)
         smooth = process.mean(process.points)
         begin = process.points[np.argmin(smooth, axis=0)]
-        minima = process.minima(np.atleast_2d(begin), low, high) * self.half + self.centre
+        begin = np.atleast_2d(begin)
+        minima = process.minima(begin, low, high) * self.half + self.centre
+        # Beyond the edge of a phase the process knows nothing.
+        beyond = ~self.is_near(self.design.inside(minima))
+        minima[beyond] = begin[beyond] * self.half + self.centre
         return minima if values is not None else minima[0]
 
     @cached_property
@@ -185,11 +189,13 @@ def interpolation(
     *,
     high: float = HIGH,
     jumps: Integers | None = None,
+    bridged: Floats | None = None,
 ) -> Interpolation:
     """Interpolate values (points,) with known errors, accurately up to ``high`` above the smallest.
 
     The Gaussian process keeps to the phase of the lowest point: ``jumps``, (jumps, 2), are pairs of
-    neighbouring points between which the landscape has a kink.
+    neighbouring points between which the landscape has a kink; ``bridged`` are values (points,) for
+    the linear interpolation across.
 
     Examples
     --------
@@ -200,9 +206,10 @@ def interpolation(
     1.93
     """
     design.check(np.isfinite(values))
-    chosen = _chosen(design, values, errors, high)
+    low = _low(design, values, errors, high)
     if jumps is not None and len(jumps):
-        chosen = design.connected(chosen, jumps, int(np.nanargmin(values)))
+        low = design.connected(low, jumps, int(np.nanargmin(values)))
+    chosen = _thinned(design, values, low)
     known = design.places[chosen]
     centre, half = (known.max(axis=0) + known.min(axis=0)) / 2, np.ptp(known, axis=0) / 2
     half = np.where(half > 0, half, 1.0)
@@ -215,14 +222,14 @@ def interpolation(
         design.spacing(chosen) / half,
     )
     used = np.zeros(len(values), bool)
-    used[chosen] = True
+    used[low] = True
     return Interpolation(
         design=design,
         centre=centre,
         half=half,
         chosen=chosen,
         process=process,
-        linear=design.linear(values),
+        linear=design.linear(values if bridged is None else bridged),
         is_near=design.near(used, whole=jumps is not None and len(jumps) > 0),
     )
 
@@ -233,16 +240,22 @@ def model_tolerance(height: Floats, high: float = HIGH) -> Floats:
     return tolerance
 
 
-def _chosen(design: Design, values: Floats, errors: Floats, high: float) -> npt.NDArray[np.intp]:
-    """Indices of the points that the Gaussian process goes through."""
+def _low(design: Design, values: Floats, errors: Floats, high: float) -> Integers:
+    """Indices of the points that are low, or close to the lowest."""
     finite = np.isfinite(values)
     close = design.close(int(np.nanargmin(values)))
     above = values - np.nanmin(values)
     known = errors[finite & close & np.isfinite(errors)]
     low = above <= max(high, 12 * float(np.median(known)) if known.size else 0.0)
-    chosen = np.flatnonzero(finite & (low | close))
-    if len(chosen) <= MOST:
-        return chosen
-    ranked = chosen[np.argsort(above[chosen])]
+    return np.flatnonzero(finite & (low | close))
+
+
+def _thinned(design: Design, values: Floats, low: Integers) -> Integers:
+    """Of too many points the lowest, the outermost, and some of the others."""
+    if len(low) <= MOST:
+        return low
+    ranked = low[np.argsort(values[low])]
+    places = design.places[low]
+    outermost = low[np.concatenate([places.argmin(axis=0), places.argmax(axis=0)])]
     rest = np.random.default_rng(0).permutation(ranked[MOST // 2 :])[: MOST - MOST // 2]
-    return np.sort(np.concatenate([ranked[: MOST // 2], rest]))
+    return np.unique(np.concatenate([ranked[: MOST // 2], rest, outermost]))

@@ -61,7 +61,8 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
         ``count_covariance`` (image, configuration, configuration_2), the covariance of the counts
         of one simulated configuration per neighbourhood, mean over the lowest points; and where
         the model's features are sums over the classes, the exact likelihood, see
-        :func:`exact_likelihood`.
+        :func:`exact_likelihood`. Images of fewer sites than the lattice then count as sections of
+        it: configurations are drawn at the lowest points and cut like the image.
 
     Raises
     ------
@@ -122,10 +123,11 @@ def landscape(simulated: xr.Dataset, observed: xr.Dataset) -> xr.Dataset:
     if EQUILIBRATED in simulated:
         flags = [without_inner_coordinates(at[EQUILIBRATED]) for at in simulations]
         surface[EQUILIBRATED] = _by_image(flags, observed).all("image").assign_attrs(flags[0].attrs)
-    return surface.assign(
-        count_covariance=mean_covariance(_covariances(simulations, surface), surface),
-        **exact_likelihood(simulated, simulations, surface),
-    ).assign_attrs(fixed_composition=int(fixed))
+    lowest = lowest_points(surface["s2_total"])
+    covariances = _covariances(simulations, lowest)
+    surface = surface.assign(count_covariance=mean_covariance(covariances, surface))
+    exact = exact_likelihood(simulated, simulations, surface, lowest, every)
+    return surface.assign(exact).assign_attrs(fixed_composition=int(fixed))
 
 
 def without_inner_coordinates(histograms: xr.DataArray) -> xr.DataArray:
@@ -142,9 +144,10 @@ def without_inner_coordinates(histograms: xr.DataArray) -> xr.DataArray:
     return histograms.drop_vars(others)
 
 
-def _covariances(simulations: Sequence[xr.Dataset], surface: xr.Dataset) -> list[Floats]:
+def _covariances(
+    simulations: Sequence[xr.Dataset], points: Sequence[Mapping[str, int]]
+) -> list[Floats]:
     """The covariances of the counts, (images, classes, classes), at each of the lowest points."""
-    points = lowest_points(surface["s2_total"])
     if not points:
         return []
     place = {name: xr.DataArray([p[name] for p in points], dims="lowest") for name in points[0]}

@@ -4,26 +4,36 @@ The models are exponential families: a configuration with features u has the pro
 exp(−b·u)/Z(b), with couplings over temperature b. Where the features are sums over the counted
 classes, the counts are sufficient, and ln L = −b·u − ln Z(b) without any approximation. ln Z comes
 from the sweep itself (:mod:`partition`). Counts of n sites that are cut out of a larger lattice
-take n/N of the ln Z of N sites: the maximum then equates the means, as it must, and the curvature
-is that of n sites of a large lattice, without their edge.
+take n/N of the ln Z of N sites: the maximum then equates the means, as it must. Their curvature is
+that of n sites of a large lattice, without their edge; how the features of such sections scatter is
+drawn (:mod:`sections`), and gives the errors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from scipy.linalg import null_space
 
-from latticescape.analysis.counts.classes import classes_of
+from latticescape.analysis.counts.classes import Classes, classes_of
 from latticescape.analysis.inference.likelihood.ensemble import Ensemble
 from latticescape.analysis.inference.likelihood.partition import Partition, integrate
+from latticescape.analysis.inference.likelihood.sections import (
+    Shape,
+    can_be_drawn,
+    section_covariances,
+)
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.site_classes import random_mixing_of
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.intp]
+
+# The parameter of the fraction of species 1.
+COMPOSITION = "x"
 
 # What a sweep must hold.
 VARIABLES = ("features", "histogram_replica")
@@ -34,12 +44,19 @@ MOST = 4000
 # What each replica says is kept of landscapes of at most so many points and images: 50 MB.
 MOST_KEPT = 100_000
 
+# Derivatives of couplings are differences over this share of an axis.
+DIFFERENCE = 1e-5
+
 # Features are sums over classes if no more than this share of their range is left.
 EXACT = 1e-6
 
 
 def exact_likelihood(
-    sweep: xr.Dataset, simulations: Sequence[xr.Dataset], surface: xr.Dataset
+    sweep: xr.Dataset,
+    simulations: Sequence[xr.Dataset],
+    surface: xr.Dataset,
+    lowest: Sequence[Mapping[str, int]],
+    images: Sequence[xr.Dataset],
 ) -> dict[str, Any]:
     """ln L of every image near the least S², as variables of a landscape.
 
@@ -50,7 +67,11 @@ def exact_likelihood(
     simulations
         Of every image, the part of it at the image's composition.
     surface
-        The landscape, with ``s2_total``, ``counts`` and ``composition``.
+        The landscape, with ``s2_total``, ``counts``, ``composition`` and ``count_covariance``.
+    lowest
+        Indices of its lowest points.
+    images
+        Counts of each image, with the shape of the section that it is, if that is known.
 
     Returns
     -------
@@ -58,10 +79,12 @@ def exact_likelihood(
         ``log_likelihood`` (image, …) up to a constant, NaN at points that are not near, with
         ``log_likelihood_se``, its error against the points next to it;
         ``log_likelihood_replica`` (image, replica, …), what each replica by itself says, on grids
-        of not too many points; ``coupling`` (…, feature), couplings over temperature;
+        of not too many points; ``log_likelihood_slope`` (image, along, …) along each
+        axis; ``coupling`` (…, feature), couplings over temperature;
         ``class_features`` (image, configuration, feature), what a site of each class adds to the
         features; ``jump`` (along, …), whether a point and the next along an axis are different
-        phases, if any are.
+        phases, if any are; if images are sections of the lattice, ``is_section`` (image) and
+        their ``count_covariance`` in place of that of the lattice.
         Empty where the likelihood is not known: random bonds, features that are no sums over the
         classes, points that are on no grid, a sweep of one point.
     """
@@ -74,23 +97,28 @@ def exact_likelihood(
         return {}
     couplings = _couplings(ensemble, total)
     start = int(np.nanargmin(total.values))
-    parts: dict[int, _Part | None] = {}
-    for at in simulations:
-        if id(at) not in parts:
-            parts[id(at)] = _read(at, total, near, couplings, start)
+    # Images of one composition share a simulation.
+    parts = {
+        number: _read(at, total, near, couplings, start)
+        for number, at in {id(at): at for at in simulations}.items()
+    }
     every = [part for at in simulations if (part := parts[id(at)]) is not None]
     if len(every) < len(simulations):
         return {}
     common = every[0].partition.points
     for part in every[1:]:
         common = np.intersect1d(common, part.partition.points)
-    classes, images = classes_of(surface), len(every)
+    classes = classes_of(surface)
     counts = surface["counts"].transpose("image", "configuration").values.astype(float)
     of_common = couplings.reshape(-1, couplings.shape[-1])[common]
-    log_l, error = np.full((2, images, total.size), np.nan)
+    log_l, error = np.full((2, len(every), total.size), np.nan)
+    slope = np.full((len(every), total.ndim, total.size), np.nan)
+    bends = _coupling_slopes(ensemble, total).reshape(total.ndim, total.size, -1)
     number = every[0].partition.log_z.shape[1]
-    kept = images * total.size <= MOST_KEPT
-    replicas = np.full((images, number, total.size if kept else 0), np.nan)
+    kept = len(every) * total.size <= MOST_KEPT
+    replicas = np.full((len(every), number, total.size if kept else 0), np.nan)
+    covariance, is_section = _of_sections(ensemble, classes, simulations, surface, lowest, images)
+    maps = [part.class_features for d, part in enumerate(every)]
     for d, (part, seen) in enumerate(zip(every, counts, strict=True)):
         if part.composition is not None:
             # The excess over random mixing belongs to the composition that was simulated.
@@ -98,13 +126,14 @@ def exact_likelihood(
             mixed = (random_mixing_of(classes, seen, x) for x in (own, measured))
             seen = seen + seen.sum() * np.subtract(*mixed)
         rows = np.searchsorted(part.partition.points, common)
-        energy, scale = of_common @ (seen @ part.class_features), seen.sum() / part.sites
+        energy, scale = of_common @ (seen @ maps[d]), seen.sum() / part.sites
         log_z = scale * part.partition.log_z[rows]
         log_l[d, common] = -energy - log_z.mean(axis=1)
         if kept:
             replicas[d][:, common] = (-energy[:, None] - log_z).T
         error[d, common] = scale * part.partition.error[rows]
-    shape = (images, *total.shape)
+        slope[d] = -np.einsum("kpf,pf->kp", bends, seen @ maps[d] - scale * part.means)
+    shape = (len(every), *total.shape)
     described: dict[str, tuple[tuple[Any, ...], Floats, str]] = {
         "log_likelihood": (
             ("image", *total.dims),
@@ -116,10 +145,15 @@ def exact_likelihood(
             error.reshape(shape),
             "error of the log-likelihood against the points next to it",
         ),
+        "log_likelihood_slope": (
+            ("image", "along", *total.dims),
+            slope.reshape(len(every), total.ndim, *total.shape),
+            "slope of the log-likelihood along each axis",
+        ),
         "coupling": ((*total.dims, "feature"), couplings, "coupling over temperature"),
         "class_features": (
             ("image", "configuration", "feature"),
-            np.array([part.class_features for part in every]),
+            np.array(maps),
             "what a site of the class adds to the feature",
         ),
     }
@@ -127,13 +161,51 @@ def exact_likelihood(
         name: (dims, values, {"long_name": long_name, "units": "1"})
         for name, (dims, values, long_name) in described.items()
     }
+    variables["along"] = ("along", list(map(str, total.dims)))
     if kept:
         variables["log_likelihood_replica"] = (
             ("image", "replica", *total.dims),
-            replicas.reshape(images, number, *total.shape),
+            replicas.reshape(len(every), number, *total.shape),
             {"long_name": "log-likelihood of the image from each replica", "units": "1"},
         )
+    if is_section.any():
+        of_lattice = surface["count_covariance"]
+        variables["count_covariance"] = of_lattice.copy(data=covariance)
+        long_name = "whether the image is a section of the simulated lattice"
+        variables["is_section"] = ("image", is_section, {"long_name": long_name})
     return variables | _jumps(every, total)
+
+
+def _of_sections(
+    ensemble: Ensemble,
+    classes: Classes,
+    simulations: Sequence[xr.Dataset],
+    surface: xr.Dataset,
+    lowest: Sequence[Mapping[str, int]],
+    images: Sequence[xr.Dataset],
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Covariance of the counts of every image, and whether it is that of sections."""
+    covariance = surface["count_covariance"].values.copy()
+    is_section = np.zeros(len(images), bool)
+    if can_be_drawn(ensemble):
+        for d, (image, at) in enumerate(zip(images, simulations, strict=True)):
+            shape = Shape(ensemble.lattice, image)
+            places = [_place(ensemble, at.isel(point)) for point in lowest]
+            if shape.is_section and all(places):
+                drawn = section_covariances(ensemble, classes, shape, places)
+                covariance[d], is_section[d] = np.mean(drawn, axis=0), True
+    return covariance, is_section
+
+
+def _place(ensemble: Ensemble, at: xr.Dataset) -> dict[str, float]:
+    """The parameters of a point that the model does not fix; empty if one is not known."""
+    model = ensemble.model
+    free = {p.name: p for p in model.parameters if p.name not in model.fixed_parameters}
+    place = {name: float(at[name]) for name in sorted(free) if name in at.coords}
+    if COMPOSITION in free.keys() - place.keys() and at["composition"].size == 1:
+        place[COMPOSITION] = float(at["composition"])
+    needed = {name for name, p in free.items() if p.default is None and not p.optional}
+    return place if needed <= place.keys() else {}
 
 
 @dataclass(frozen=True)
@@ -150,12 +222,24 @@ class _Part:
         Number of sites whose class is counted.
     composition
         The realised one, if it is conserved.
+    free
+        Sums over classes that vanish on closed lattices, (classes, sums).
+    means
+        Mean features of a lattice at every point, (points, features), NaN where they are not read.
     """
 
     partition: Partition
     class_features: Floats
     sites: float
     composition: float | None
+    free: Floats
+    means: Floats
+
+    def least_scattering(self, covariance: Floats) -> Floats:
+        """Of the maps that agree on closed lattices, the one that scatters least in sections."""
+        turns = np.linalg.pinv(self.free.T @ covariance @ self.free, rcond=1e-6, hermitian=True)
+        change = self.free @ turns @ self.free.T @ covariance @ self.class_features
+        return self.class_features - change
 
 
 def _jumps(every: Sequence[_Part], total: xr.DataArray) -> dict[str, Any]:
@@ -167,10 +251,7 @@ def _jumps(every: Sequence[_Part], total: xr.DataArray) -> dict[str, Any]:
     flags = np.zeros((total.ndim, *total.shape), bool)
     flags[(np.argmax(begin != end, axis=0), *begin)] = True
     long_name = "whether the next point along an axis is another phase"
-    return {
-        "jump": (("along", *total.dims), flags, {"long_name": long_name}),
-        "along": ("along", list(map(str, total.dims))),
-    }
+    return {"jump": (("along", *total.dims), flags, {"long_name": long_name})}
 
 
 def _ensemble(sweep: xr.Dataset) -> Ensemble | None:
@@ -185,6 +266,20 @@ def _ensemble(sweep: xr.Dataset) -> Ensemble | None:
     except (RequestError, KeyError):
         return None
     return None if getattr(model, "bond_disorder", None) is not None else ensemble
+
+
+def _coupling_slopes(ensemble: Ensemble, total: xr.DataArray) -> Floats:
+    """Slopes of the couplings over temperature along every axis, (axes, …axes, features)."""
+    slopes = []
+    for dim in total.dims:
+        values = total[dim].values.astype(float)
+        small = DIFFERENCE * (float(np.ptp(values)) or max(1.0, float(np.abs(values[0]))))
+        ends = [
+            _couplings(ensemble, total.assign_coords({dim: values + side}))
+            for side in (-small, small)
+        ]
+        slopes.append((ends[1] - ends[0]) / (2 * small))
+    return np.array(slopes)
 
 
 def _couplings(ensemble: Ensemble, total: xr.DataArray) -> Floats:
@@ -222,6 +317,8 @@ def _read(
     # Of the maps that agree on closed lattices, the one that scatters least in random sections.
     weight = np.sqrt(np.maximum(rows.mean(axis=0), 1e-12))
     fitted = np.linalg.lstsq(rows / weight, target, rcond=1e-9)[0] / weight[:, None]
+    triangle = np.linalg.qr(rows / weight, mode="r")
+    free = null_space(triangle, rcond=1e-9) / weight[:, None]
     left = np.abs(rows @ fitted - target).max(axis=0)
     if (left > EXACT * np.maximum(np.ptp(target, axis=0), 1e-9 * np.abs(target).max())).any():
         return None
@@ -235,4 +332,6 @@ def _read(
     plain = "composition" in at and set(at["composition"].dims) <= set(total.dims)
     composition = at["composition"].values if plain else np.array(np.nan)
     realised = float(np.nanmean(composition)) if np.isfinite(composition).any() else None
-    return _Part(partition, fitted / float(sites[0]), float(sites[0]), realised)
+    number = float(sites[0])
+    mean = means.mean(axis=-2).reshape(total.size, -1)
+    return _Part(partition, fitted / number, number, realised, free, mean)
