@@ -22,6 +22,9 @@ from latticescape import (
     square,
 )
 from latticescape.analysis.counts.counting import count_lattices, counts_dataset
+from latticescape.analysis.inference.estimation.deviance import Deviance, Exact, deviance
+from latticescape.analysis.inference.estimation.finer import finer
+from latticescape.analysis.inference.landscapes.designs import GridDesign
 from latticescape.analysis.inference.likelihood.partition import integrate
 from latticescape.deploy.cli.main import main
 
@@ -177,3 +180,44 @@ def test_a_cut_of_a_landscape_keeps_its_likelihood(sweep: xr.Dataset) -> None:
     line = fit(surface.isel(H=4, drop=True))
     assert line.likelihood == "exact"
     assert line.parameters["T"][1] < whole.parameters["T"][1]
+
+
+def test_slopes_tell_the_likelihood_between_coarse_points(sweep: xr.Dataset) -> None:
+    seen = together(np.random.default_rng(9))
+    surface = landscape(sweep, seen)
+    fine = finer(surface, deviance(surface))
+    assert fine.design.places.shape[0] > 10 * sweep["done"].size
+    features = seen["counts"].values[0] @ surface["class_features"].values[0]
+    exact = [
+        2 * (-(features @ [1, H]) / T + 40 * np.log(weights(T, H).sum()))
+        for T, H in fine.design.places
+    ]
+    off = fine.values - exact
+    near = fine.values < np.nanmin(fine.values) + 6
+    at_points = deviance(surface).values
+    # Steps of .3 in T and .1 in H, more than a standard error each.
+    assert near.sum() > 100 > 8 * np.sum(at_points < at_points.min() + 6)
+    # A straight line between two points would be off by more than .5.
+    assert np.abs(off[near] - np.median(off[near])).max() < 0.3
+
+
+def test_between_two_phases_nothing_is_known_but_the_chord() -> None:
+    H = np.linspace(-0.4, 0.4, 5)
+    design = GridDesign(("H",), (H,))
+    values = -20 * np.abs(H)
+    exact = Exact(None, H[:, None], np.array([[1, 2]]))
+    deviances = Deviance(design, values, 0 * H, values[None], np.ones(1), "simulated", None, exact)
+    slope = xr.DataArray(
+        (10 * np.sign(H - 0.1))[None, None],
+        {"along": ["H"], "H": H},
+        ("image", "along", "H"),
+    )
+    surface = xr.Dataset({"log_likelihood_slope": slope, "s2_total": ("H", values)})
+    fine = finer(surface, deviances)
+    inside = (fine.design.places[:, 0] > -0.2 + 1e-9) & (fine.design.places[:, 0] < -1e-9)
+    assert np.isnan(fine.values[inside]).all()
+    assert np.isfinite(fine.values[~inside]).all()
+    assert fine.exact is not None
+    assert fine.exact.bridged is not None
+    chord = np.interp(fine.design.places[:, 0], H, values)
+    assert np.allclose(fine.exact.bridged[inside], chord[inside])

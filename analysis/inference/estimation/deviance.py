@@ -172,12 +172,16 @@ class Exact:
     bridged
         (points,): −2 ln L, and between different phases the chord from one to the other, which
         bounds it from above, since it is convex; None if there are no points between them.
+    bends
+        (parameters, points): by how much the curvature of −2 ln L along a parameter changes from
+        one step of the sweep's grid to the next, as far as its slopes tell; None if they do not.
     """
 
     replicas: Floats | None
     couplings: Floats
     jumps: npt.NDArray[np.intp]
     bridged: Floats | None = None
+    bends: Floats | None = None
 
 
 def deviance(landscape: xr.Dataset, overlap: Overlap | None = None) -> Deviance:

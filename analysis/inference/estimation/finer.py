@@ -64,6 +64,12 @@ def finer(landscape: xr.Dataset, deviances: Deviance) -> Deviance:
     jumps = grid.lines(exact.jumps)
     times = grid.times(parts.sum(axis=0), [slope.sum(axis=0) for slope in slopes], jumps)
     fine = grid.finer_axes(times)
+    bends = np.array(
+        [
+            grid.between(grid.bend(parts.sum(axis=0), slope.sum(axis=0), k), fine, linear=True)
+            for k, slope in enumerate(slopes)
+        ]
+    )
     parts = grid.between(parts, fine, slopes=slopes, jumps=jumps)
     values = parts.sum(axis=0)
     replicas = None
@@ -86,6 +92,7 @@ def finer(landscape: xr.Dataset, deviances: Deviance) -> Deviance:
             couplings=couplings.reshape(len(couplings), -1).T,
             jumps=grid.renumbered(exact.jumps, times),
             bridged=np.where(np.isfinite(values), values, chords).ravel(),
+            bends=bends.reshape(len(bends), -1),
         ),
     )
 
@@ -148,6 +155,18 @@ class _Grid:
                 break
             times[int(np.argmax(times))] -= 1
         return times
+
+    def bend(self, values: Floats, slope: Floats, axis: int) -> Floats:
+        """By how much the curvature along an axis differs on both sides of each point, (*grid);
+        0 at ends."""
+        f, g = np.moveaxis(values, axis, -1), np.moveaxis(slope, axis, -1)
+        h = np.diff(self.axes[axis])
+        rise = 6 * np.diff(f, axis=-1) / h**2
+        right = rise - (4 * g[..., :-1] + 2 * g[..., 1:]) / h
+        left = (2 * g[..., :-1] + 4 * g[..., 1:]) / h - rise
+        bend = np.zeros(f.shape)
+        bend[..., 1:-1] = np.abs(right[..., 1:] - left[..., :-1])
+        return np.moveaxis(np.nan_to_num(bend), -1, axis)
 
     def finer_axes(self, times: Sequence[int]) -> tuple[Floats, ...]:
         """The axes, each step divided into parts."""

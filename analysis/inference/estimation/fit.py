@@ -79,6 +79,9 @@ class Fit:
         the likelihood that is largest over all other parameters has fallen accordingly.
     flags
         Sentences about points that are not equilibrated.
+    coarse
+        Parameters along which the curvature of −2 ln L changes so much from one step of the grid to
+        the next that their errors are not known to a quarter.
     """
 
     parameters: Mapping[str, tuple[float, float]]
@@ -97,6 +100,7 @@ class Fit:
     deviance: float = np.nan
     profile: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    coarse: tuple[str, ...] = ()
 
     @property
     def table(self) -> dict[str, dict[str, float]]:
@@ -124,7 +128,13 @@ class Fit:
             + ", ".join(f"{name} = {value:.4g}" for name, value in other.items())
             for other in self.others
         ]
-        return (*(direction.sentence for direction in self.flat), *at_edge, *others, *self.flags)
+        coarse = [
+            f"the steps of {name} are too wide beside the minimum, so that its errors are rough: "
+            "latticescape refine, or a finer grid there"
+            for name in self.coarse
+        ]
+        flat = [direction.sentence for direction in self.flat]
+        return (*flat, *at_edge, *others, *coarse, *self.flags)
 
 
 def fit(landscape: xr.Dataset, *, overlap: Overlap | None = None) -> Fit:
@@ -393,10 +403,31 @@ def _fit(
         monte_carlo_covariance=_spread_out(monte_carlo, deviances.names, every),
         overlap=deviances.overlap,
         likelihood="s2" if deviances.exact is None else "exact",
+        coarse=_coarse(deviances, between, point),
         deviance=_above_no_interaction(deviances, float(between.value(point[None])[0])),
         extension=border,
         **_distances(nearby)
         | {"s2": nearby["s2"].reset_coords(drop=True).copy(data=s2), "s2_total": s2_total},
+    )
+
+
+# Errors are known to a quarter if the curvature is known to half of it.
+ROUGH = 0.5
+
+
+def _coarse(deviances: Deviance, between: Interpolation, point: Floats) -> tuple[str, ...]:
+    """Parameters along which the curvature changes too much from step to step at a place."""
+    if deviances.exact is None or deviances.exact.bends is None:
+        return ()
+    bends = deviances.exact.bends[:, deviances.design.nearest(point)]
+    curvature = between.process.derivatives(between.scaled(point[None]))[2][0]
+    # With all other parameters where they fit best.
+    bent = 1 / np.diag(np.linalg.pinv(curvature, hermitian=True)) / between.half**2
+    # The curvature is that of the step, half a change from that of either side.
+    return tuple(
+        name
+        for name, change, whole in zip(deviances.names, bends, bent, strict=True)
+        if change / 2 > ROUGH * whole > 0
     )
 
 

@@ -93,18 +93,26 @@ def _of_sections(
     curvature: Floats,
 ) -> Floats:
     """Covariance of the slope of an exact likelihood: of closed lattices the curvature, of their
-    sections that of the features of sections like the image."""
+    sections as many times that as the features of sections scatter more than those of lattices."""
     if "is_section" not in landscape:
         return curvature
-    cut = landscape["is_section"].values
     slopes = coupling_slopes(deviances, between, point)
     maps = landscape["class_features"].transpose("image", "configuration", "feature").values
-    scatter = curvature * float(deviances.numbers[~cut].sum() / deviances.numbers.sum())
-    covariances = landscape["count_covariance"].values
-    for d in np.flatnonzero(cut):
-        of_parameters = maps[d] @ slopes.T
-        scatter = scatter + deviances.numbers[d] * of_parameters.T @ covariances[d] @ of_parameters
-    return scatter
+    sections, whole = (
+        sum(
+            number * slopes @ map_.T @ covariance @ map_ @ slopes.T
+            for number, map_, covariance in zip(
+                deviances.numbers, maps, landscape[name].values, strict=True
+            )
+        )
+        for name in ("count_covariance", "whole_covariance")
+    )
+    values, vectors = np.linalg.eigh(whole)
+    inverse_root = (vectors / np.sqrt(np.maximum(values, 1e-12 * values.max()))) @ vectors.T
+    values, vectors = np.linalg.eigh(curvature)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    scale = root @ inverse_root
+    return np.asarray(scale @ sections @ scale.T, float)
 
 
 def coupling_slopes(deviances: Deviance, between: Interpolation, point: Floats) -> Floats:

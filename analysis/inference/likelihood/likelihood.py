@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from scipy.linalg import null_space
 
 from latticescape.analysis.counts.classes import Classes, classes_of
 from latticescape.analysis.inference.likelihood.ensemble import Ensemble
@@ -83,8 +82,8 @@ def exact_likelihood(
         axis; ``coupling`` (…, feature), couplings over temperature;
         ``class_features`` (image, configuration, feature), what a site of each class adds to the
         features; ``jump`` (along, …), whether a point and the next along an axis are different
-        phases, if any are; if images are sections of the lattice, ``is_section`` (image) and
-        their ``count_covariance`` in place of that of the lattice.
+        phases, if any are; if images are sections of the lattice, ``is_section`` (image), their
+        ``count_covariance`` in place of that of the lattice, and that as ``whole_covariance``.
         Empty where the likelihood is not known: random bonds, features that are no sums over the
         classes, points that are on no grid, a sweep of one point.
     """
@@ -117,8 +116,7 @@ def exact_likelihood(
     number = every[0].partition.log_z.shape[1]
     kept = len(every) * total.size <= MOST_KEPT
     replicas = np.full((len(every), number, total.size if kept else 0), np.nan)
-    covariance, is_section = _of_sections(ensemble, classes, simulations, surface, lowest, images)
-    maps = [part.class_features for d, part in enumerate(every)]
+    sections = _of_sections(ensemble, classes, simulations, surface, lowest, images)
     for d, (part, seen) in enumerate(zip(every, counts, strict=True)):
         if part.composition is not None:
             # The excess over random mixing belongs to the composition that was simulated.
@@ -126,13 +124,13 @@ def exact_likelihood(
             mixed = (random_mixing_of(classes, seen, x) for x in (own, measured))
             seen = seen + seen.sum() * np.subtract(*mixed)
         rows = np.searchsorted(part.partition.points, common)
-        energy, scale = of_common @ (seen @ maps[d]), seen.sum() / part.sites
+        energy, scale = of_common @ (seen @ part.class_features), seen.sum() / part.sites
         log_z = scale * part.partition.log_z[rows]
         log_l[d, common] = -energy - log_z.mean(axis=1)
         if kept:
             replicas[d][:, common] = (-energy[:, None] - log_z).T
         error[d, common] = scale * part.partition.error[rows]
-        slope[d] = -np.einsum("kpf,pf->kp", bends, seen @ maps[d] - scale * part.means)
+        slope[d] = -np.einsum("kpf,pf->kp", bends, seen @ part.class_features - scale * part.means)
     shape = (len(every), *total.shape)
     described: dict[str, tuple[tuple[Any, ...], Floats, str]] = {
         "log_likelihood": (
@@ -153,7 +151,7 @@ def exact_likelihood(
         "coupling": ((*total.dims, "feature"), couplings, "coupling over temperature"),
         "class_features": (
             ("image", "configuration", "feature"),
-            np.array(maps),
+            np.array([part.class_features for part in every]),
             "what a site of the class adds to the feature",
         ),
     }
@@ -168,12 +166,7 @@ def exact_likelihood(
             replicas.reshape(len(every), number, *total.shape),
             {"long_name": "log-likelihood of the image from each replica", "units": "1"},
         )
-    if is_section.any():
-        of_lattice = surface["count_covariance"]
-        variables["count_covariance"] = of_lattice.copy(data=covariance)
-        long_name = "whether the image is a section of the simulated lattice"
-        variables["is_section"] = ("image", is_section, {"long_name": long_name})
-    return variables | _jumps(every, total)
+    return variables | sections | _jumps(every, total)
 
 
 def _of_sections(
@@ -183,9 +176,10 @@ def _of_sections(
     surface: xr.Dataset,
     lowest: Sequence[Mapping[str, int]],
     images: Sequence[xr.Dataset],
-) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Covariance of the counts of every image, and whether it is that of sections."""
-    covariance = surface["count_covariance"].values.copy()
+) -> dict[str, Any]:
+    """Covariance of the counts of images that are sections, and of whole lattices."""
+    of_lattice = surface["count_covariance"]
+    covariances = np.stack([of_lattice.values] * 2)
     is_section = np.zeros(len(images), bool)
     if can_be_drawn(ensemble):
         for d, (image, at) in enumerate(zip(images, simulations, strict=True)):
@@ -193,8 +187,15 @@ def _of_sections(
             places = [_place(ensemble, at.isel(point)) for point in lowest]
             if shape.is_section and all(places):
                 drawn = section_covariances(ensemble, classes, shape, places)
-                covariance[d], is_section[d] = np.mean(drawn, axis=0), True
-    return covariance, is_section
+                covariances[:, d], is_section[d] = np.mean(drawn, axis=0), True
+    if not is_section.any():
+        return {}
+    long_name = "whether the image is a section of the simulated lattice"
+    return {
+        "count_covariance": of_lattice.copy(data=covariances[0]),
+        "whole_covariance": of_lattice.copy(data=covariances[1]),
+        "is_section": ("image", is_section, {"long_name": long_name}),
+    }
 
 
 def _place(ensemble: Ensemble, at: xr.Dataset) -> dict[str, float]:
@@ -222,8 +223,6 @@ class _Part:
         Number of sites whose class is counted.
     composition
         The realised one, if it is conserved.
-    free
-        Sums over classes that vanish on closed lattices, (classes, sums).
     means
         Mean features of a lattice at every point, (points, features), NaN where they are not read.
     """
@@ -232,14 +231,7 @@ class _Part:
     class_features: Floats
     sites: float
     composition: float | None
-    free: Floats
     means: Floats
-
-    def least_scattering(self, covariance: Floats) -> Floats:
-        """Of the maps that agree on closed lattices, the one that scatters least in sections."""
-        turns = np.linalg.pinv(self.free.T @ covariance @ self.free, rcond=1e-6, hermitian=True)
-        change = self.free @ turns @ self.free.T @ covariance @ self.class_features
-        return self.class_features - change
 
 
 def _jumps(every: Sequence[_Part], total: xr.DataArray) -> dict[str, Any]:
@@ -317,8 +309,6 @@ def _read(
     # Of the maps that agree on closed lattices, the one that scatters least in random sections.
     weight = np.sqrt(np.maximum(rows.mean(axis=0), 1e-12))
     fitted = np.linalg.lstsq(rows / weight, target, rcond=1e-9)[0] / weight[:, None]
-    triangle = np.linalg.qr(rows / weight, mode="r")
-    free = null_space(triangle, rcond=1e-9) / weight[:, None]
     left = np.abs(rows @ fitted - target).max(axis=0)
     if (left > EXACT * np.maximum(np.ptp(target, axis=0), 1e-9 * np.abs(target).max())).any():
         return None
@@ -334,4 +324,4 @@ def _read(
     realised = float(np.nanmean(composition)) if np.isfinite(composition).any() else None
     number = float(sites[0])
     mean = means.mean(axis=-2).reshape(total.size, -1)
-    return _Part(partition, fitted / number, number, realised, free, mean)
+    return _Part(partition, fitted / number, number, realised, mean)

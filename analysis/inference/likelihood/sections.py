@@ -136,7 +136,7 @@ class Shape:
 def section_covariances(
     ensemble: Ensemble, classes: Classes, shape: Shape, places: Sequence[Place]
 ) -> list[Floats]:
-    """Covariance of the counts of sections, per neighbourhood, (classes, classes) at each place.
+    """Covariance of the counts of sections and of whole lattices, per neighbourhood.
 
     Of a model that conserves the composition, at the composition of the section.
 
@@ -151,6 +151,11 @@ def section_covariances(
     places
         A value of every swept parameter.
 
+    Returns
+    -------
+    list of ndarray
+        At each place (2, classes, classes): of sections, and of whole lattices.
+
     Examples
     --------
     >>> import latticescape as ls
@@ -161,7 +166,7 @@ def section_covariances(
     >>> shape = Shape(ls.square(16), image.isel(image=0))
     >>> covariance = section_covariances(ensemble, classes_of(image), shape, [{"T": 9.0}])[0]
     >>> covariance.shape, bool(abs(covariance.sum()) < 1e-9)
-    ((12, 12), True)
+    ((2, 12, 12), True)
     """
     fixed = _name(ensemble.model.fixed_parameters)
     known = _known(f"{ensemble.ds.attrs['spec']}\n{fixed}\n{shape.key}")
@@ -175,18 +180,14 @@ def section_covariances(
             own = classes_at(species, shape.rows)
             rng = np.random.default_rng(seed)
             room = max(1, min(SECTIONS, len(shape.rows.centers) // shape.number))
-            counts = np.array(
-                [
-                    np.bincount(row[chosen], minlength=len(classes))
-                    for row in own
-                    for chosen in shape.sections(room, rng)
-                ]
-            )
-            known[name] = _scatter(counts, classes, ensemble) / shape.number
+            cut = [row[chosen] for row in own for chosen in shape.sections(room, rng)]
+            known[name] = np.array([_scatter(each, classes, ensemble) for each in (cut, [*own])])
     return [known[name] for name in names]
 
 
-def _scatter(counts: Integers, classes: Classes, ensemble: Ensemble) -> Floats:
+def _scatter(sections: Sequence[Integers], classes: Classes, ensemble: Ensemble) -> Floats:
+    """Covariance of the counts of sections, whose classes are listed, per neighbourhood."""
+    counts = np.array([np.bincount(section, minlength=len(classes)) for section in sections])
     off = counts - counts.mean(axis=0)
     degrees = len(off) - 1
     if ensemble.model.move == "exchange":
@@ -195,7 +196,7 @@ def _scatter(counts: Integers, classes: Classes, ensemble: Ensemble) -> Floats:
         if (square := float(centre @ centre)) > 0:
             off = off - np.outer(centre, centre @ off / square)
             degrees -= 1
-    return np.asarray(off.T @ off / degrees, float)
+    return np.asarray(off.T @ off / (degrees * len(sections[0])), float)
 
 
 def _name(place: Mapping[str, object]) -> str:
