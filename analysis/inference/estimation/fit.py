@@ -381,20 +381,6 @@ def _fit(
     parameters = {
         name: (at[name], float(e)) for name, e in zip(deviances.names, errors, strict=True)
     }
-    nearby = _nearby(landscape, point)
-    # S² of every image and in total where the total is smallest, smoothed.
-    total, parts = flat(landscape, "s2_total"), flat(landscape, "s2", part_of(landscape))
-    weight = 4 * deviances.numbers.sum()
-    errors_of_total = weight * flat(landscape, "s2_total_se")
-    smooth = (
-        between
-        if deviances.exact is None
-        else interpolation(design_of(landscape), weight * total, errors_of_total)
-    )
-    values = np.vstack([total, parts])[:, smooth.chosen].T
-    lowest = smooth.minimum(weight * values[:, :1].T)
-    smoothed = smooth.process.of(values).mean(smooth.scaled(lowest))[0]
-    s2, s2_total = np.maximum(smoothed[1:], 0), max(float(smoothed[0]), 0.0)
     every = parameters_of(landscape)
     return Fit(
         parameters={n: parameters.get(n, (design.fixed.get(n, np.nan), np.inf)) for n in every},
@@ -406,9 +392,28 @@ def _fit(
         coarse=_coarse(deviances, between, point),
         deviance=_above_no_interaction(deviances, float(between.value(point[None])[0])),
         extension=border,
-        **_distances(nearby)
-        | {"s2": nearby["s2"].reset_coords(drop=True).copy(data=s2), "s2_total": s2_total},
+        **_distances(_nearby(landscape, point)) | _least_distances(landscape, deviances, between),
     )
+
+
+def _least_distances(
+    landscape: xr.Dataset, deviances: Deviance, between: Interpolation
+) -> dict[str, Any]:
+    """S² of every image and in total where the total is least, smoothed; nothing if the points are
+    too few for a curve."""
+    total, parts = flat(landscape, "s2_total"), flat(landscape, "s2", part_of(landscape))
+    weight = 4 * deviances.numbers.sum()
+    if deviances.exact is not None:
+        errors = weight * flat(landscape, "s2_total_se")
+        try:
+            between = interpolation(design_of(landscape), weight * total, errors)
+        except RequestError:
+            return {}
+    values = np.vstack([total, parts])[:, between.chosen].T
+    lowest = between.minimum(weight * values[:, :1].T)
+    smoothed = np.maximum(between.process.of(values).mean(between.scaled(lowest))[0], 0)
+    every = at_point(landscape, 0)["s2"].reset_coords(drop=True)
+    return {"s2": every.copy(data=smoothed[1:]), "s2_total": float(smoothed[0])}
 
 
 # Errors are known to a quarter if the curvature is known to half of it.

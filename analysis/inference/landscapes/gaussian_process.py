@@ -154,11 +154,11 @@ def _newton(
     bent = curvature * free[:, :, None] * free[:, None, :]
     bent += np.einsum("da,ab->dab", pushed.astype(float), np.eye(here.shape[1]))
     values, vectors = np.linalg.eigh(bent)
-    firm = np.maximum(np.abs(values), 1e-9 * np.abs(values).max(axis=1, keepdims=True) + 1e-300)
+    firm = np.maximum(np.abs(values), 1e-9 * np.abs(values).max(axis=1, keepdims=True) + 1e-100)
     along = np.einsum("dab,da->db", vectors, slope * free)
     step = -np.einsum("dab,db->da", vectors, along / firm)
     longest = np.abs(step).max(axis=1)
-    shorter = np.minimum(1, reach / np.maximum(longest, 1e-300))
+    shorter = reach / np.maximum(longest, reach)
     steps: Floats = step * shorter[:, None]
     return steps
 

@@ -7,7 +7,7 @@ the simulated points; more points reduce them, and a target refers to them.
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -15,7 +15,13 @@ import numpy.typing as npt
 import xarray as xr
 
 from latticescape.analysis.inference.estimation.deviance import Deviance, Overlap, deviance
-from latticescape.analysis.inference.estimation.fit import Fit, Minimum, find_minimum, interpolated
+from latticescape.analysis.inference.estimation.fit import (
+    Fit,
+    Minimum,
+    find_minimum,
+    fit,
+    interpolated,
+)
 from latticescape.analysis.inference.landscapes.designs import ScatteredDesign
 from latticescape.analysis.inference.refinement.candidates import (
     Candidates,
@@ -158,7 +164,9 @@ def propose(
     task = _Task(deviances, candidates, dict(target_error), budget, limits or {})
     if between is None:
         return task.blind()
-    return task.of(find_minimum(landscape, deviances, between))
+    # The estimate is that of the fit, which may know more than the values at the points.
+    estimate = fit(landscape, overlap=overlap)
+    return task.of(replace(find_minimum(landscape, deviances, between), fit=estimate))
 
 
 @dataclass(frozen=True)
