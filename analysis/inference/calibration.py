@@ -36,7 +36,7 @@ Integers = npt.NDArray[np.int64]
 Method = Literal["laplace", "bootstrap"]
 METHODS: tuple[Method, ...] = ("laplace", "bootstrap")
 
-# Sections of a lattice that are tried for one whose composition is that of the image.
+# Sections of the lattice among which each configuration is cut.
 SECTIONS = 64
 
 
@@ -75,11 +75,17 @@ class Experiments:
             species = self._configurations(ensemble, one, number * lattices, [seed, 2, d])
             own = classes_at(species, shape.rows)
             drawn = counts.setdefault(str(image), [])
+            sections = list(shape.sections(SECTIONS, rng)) if shape.is_section else []
             for k in range(number):
                 part = own[k * lattices : (k + 1) * lattices]
-                if shape.is_section:
-                    centre = np.minimum(species[k][shape.rows.centers], 1)
-                    part = part[:, self._section(ensemble, one, shape, centre, rng)]
+                if sections:
+                    chosen = int(rng.integers(len(sections)))
+                    if ensemble.model.move == "exchange":
+                        # Of an alloy, the section whose composition is that of the image.
+                        centre = np.minimum(species[k][shape.rows.centers], 1)
+                        shares = [centre[section].mean() for section in sections]
+                        chosen = int(np.argmin(np.abs(shares - one["composition"].to_numpy())))
+                    part = part[:, sections[chosen]]
                 drawn.append(np.bincount(part.ravel(), minlength=len(classes)))
         # Sections have the shapes of the images.
         shapes = self.observed[["centres"]] if "centres" in self.observed else xr.Dataset()
@@ -100,20 +106,6 @@ class Experiments:
         words = -(-number // REPLICAS)
         seeds = np.random.default_rng(seed).integers(2**64, size=(words, 4), dtype=np.uint64)
         return np.concatenate(list(configurations_at(ensemble, [place] * words, seeds)))[:number]
-
-    def _section(
-        self,
-        ensemble: Ensemble,
-        image: xr.Dataset,
-        shape: Shape,
-        centre: npt.NDArray[np.uint8],
-        rng: np.random.Generator,
-    ) -> npt.NDArray[np.intp]:
-        """The centres of a section; of an alloy, one of the image's composition."""
-        sections = list(shape.sections(SECTIONS if ensemble.model.move == "exchange" else 1, rng))
-        composition = float(image["composition"])
-        off = [abs(float(centre[chosen].mean()) - composition) for chosen in sections]
-        return sections[int(np.argmin(off))]
 
 
 def calibrate(

@@ -76,9 +76,10 @@ fraction_option = click.option(
 @click.option(
     "--p-value",
     "p_value",
-    type=click.Choice(["bootstrap", "chi2", "shuffle"]),
-    help="chi2 is the published method; shuffle needs images whose sites are known "
-    "[default: bootstrap; of a slab, chi2].",
+    type=click.Choice(["simulation", "bootstrap", "chi2", "shuffle"]),
+    help="simulation draws configurations and cuts them like the images, bootstrap draws "
+    "independent neighbourhoods; chi2 is the published method; shuffle needs images whose sites "
+    "are known [default: simulation, or bootstrap where nothing can be drawn; of a slab, chi2].",
 )
 @click.option(
     "--bic",
@@ -89,7 +90,7 @@ fraction_option = click.option(
     help="lecture: 2 N S² + (k/2) ln N, half the standard.",
 )
 @click.option(
-    "--draws", type=ui.POSITIVE, default=999, show_default=True, help="Number of bootstrap samples."
+    "--draws", type=ui.POSITIVE, default=999, show_default=True, help="Number of images drawn."
 )
 @click.option("--seed", type=ui.SEED, default=1, show_default=True, help="Seed of the draws.")
 @fraction_option
@@ -130,11 +131,14 @@ def compare(
                 "a slab has only p-values of χ²", came=f"--p-value {p_value}", hint="--p-value chi2"
             )
         models = sources.landscapes(models)
-    p_value = p_value or ("bootstrap" if sources is None else "chi2")
+    p_value = p_value or (None if sources is None else "chi2")
     landscapes = landscapes_of(models, counts)
     # The random alloy stays a name, because only a name can be tested by shuffling species.
     tested = landscapes | {name: model for name, model in models.items() if isinstance(model, str)}
-    table = compare_models(tested, counts, p_value=p_value, fraction=fraction, **options)
+    sweeps = {name: model for name, model in models.items() if not isinstance(model, str)}
+    table = compare_models(
+        tested, counts, p_value=p_value, fraction=fraction, sweeps=sweeps, **options
+    )
     factors = bayes_factors(landscapes, fraction=fraction)
     several = table.sizes["image"] > 1
     left_out = leave_one_out(landscapes, fraction=fraction) if several else None

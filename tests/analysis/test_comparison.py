@@ -25,7 +25,7 @@ from latticescape.analysis import (
     sample_size,
     slab_landscape,
 )
-from latticescape.analysis.counts.counting import counts_dataset
+from latticescape.analysis.counts.counting import count_lattices, counts_dataset
 from latticescape.analysis.inference.comparison.comparison import model_weights
 from latticescape.analysis.inference.comparison.models import argmin_s2, reweighed
 from latticescape.analysis.inference.comparison.verdict import (
@@ -212,17 +212,40 @@ def test_the_table_of_the_lecture_in_both_conventions(lecture: xr.Dataset) -> No
     assert float(table.bic[0]) == pytest.approx(73.70, abs=0.01)
     assert np.allclose(standard.bic, 2 * table.bic)
     assert np.allclose(table.p_chi2, [[0.9906, 0.0001, 0.0012, 0.5551]], atol=1e-4)
-    assert table.p_value_way.values.tolist() == ["bootstrap"]
+    assert table.p_value_way.values.tolist() == ["simulation"]
     assert model_weights([73.4, 71.4, 73.6, 76.1], "lecture").argmax() == 1
 
 
 def test_compare_finds_the_model_that_made_the_images() -> None:
-    table = compare({"random": "random", "tilted": SWEEP}, drawn(0.3, 6, images=4))
+    models = {"random": "random", "tilted": SWEEP}
+    table = compare(models, drawn(0.3, 6, images=4), p_value="bootstrap")
     assert table.delta_bic.values[1] == 0 < table.delta_bic.values[0]
     assert table.weight.values[1] > 0.99
     assert table.best.sel(model="tilted").item() == pytest.approx(0.3, abs=0.1)
     assert np.isnan(table.best.sel(model="random").item())
     assert table.p_value_total.values[0] < 0.01 < table.p_value_total.values[1]
+
+
+@pytest.mark.statistical
+def test_drawn_configurations_give_uniform_p_values_where_independent_ones_do_not() -> None:
+    lattice = triangular(16)
+    rng = np.random.default_rng(21)
+    alloys = rng.permuted(np.tile(np.arange(256) < 128, (40, 1)), axis=1).astype(int)
+    counts = count_lattices(alloys, lattice)
+    p = {
+        way: [
+            float(p_values("random", counts.isel(image=[k]), way=way, draws=99).p_value_total)
+            for k in range(40)
+        ]
+        for way in ("simulation", "bootstrap")
+    }
+    assert kstest(p["simulation"], "uniform").pvalue > 0.001
+    assert np.mean(np.array(p["bootstrap"]) <= 0.05) > 0.15
+
+
+def test_configurations_of_a_landscape_cannot_be_drawn(lecture: xr.Dataset) -> None:
+    with pytest.raises(RequestError, match="no configurations can be drawn"):
+        p_values(random_mixing(lecture), lecture, way="simulation")
 
 
 def test_landscapes_alone_are_compared_as_published() -> None:
@@ -615,7 +638,7 @@ def test_the_verb_prints_the_table(alloy: Path, counts: Path) -> None:
     assert found["table"]["bic_exact"][0] < found["table"]["bic_exact"][1]
     assert found["images"] == ["a", "b"]
     assert found["table"]["delta_bic"][0] == 0 < found["table"]["delta_bic"][1]
-    assert found["table"]["p_value_way"] == ["bootstrap", "bootstrap"]
+    assert found["table"]["p_value_way"] == ["simulation", "simulation"]
     assert found["bayes_factors"]["ln_bayes_factor"][0] == 0
     assert found["left_out"]["s2_total"][0] < found["left_out"]["s2_total"][1]
     assert found["parameters"]["pair"]["w1"]["value"] < 0

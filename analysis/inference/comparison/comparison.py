@@ -16,7 +16,14 @@ from latticescape.analysis.inference.comparison.models import (
     landscapes_of,
     reweighed,
 )
-from latticescape.analysis.inference.comparison.p_values import DRAWS, Way, by_chi2, p_values
+from latticescape.analysis.inference.comparison.p_values import (
+    DRAWS,
+    Way,
+    by_chi2,
+    can_be_simulated,
+    p_values,
+    simulated_p_values,
+)
 from latticescape.analysis.inference.comparison.verdict import established, verdict
 from latticescape.analysis.inference.estimation.deviance import Overlap
 from latticescape.analysis.inference.estimation.fit import Fit, fit, intervals
@@ -96,6 +103,7 @@ def compare(
     draws: int = DRAWS,
     seed: int = 1,
     fraction: npt.ArrayLike | None = None,
+    sweeps: Mapping[str, xr.Dataset] | None = None,
 ) -> xr.Dataset:
     """Compare models, each at the minimum of its landscape: S², p-value, BIC and parameters.
 
@@ -111,15 +119,18 @@ def compare(
     convention
         Of the BIC; see :func:`bic`. The Dataset's attributes name it.
     p_value
-        ``"chi2"``, ``"bootstrap"`` or ``"shuffle"``; see :func:`p_values`. By default the
-        bootstrap, or χ², as published, for landscapes. Shuffling tests the random alloy; the other
-        models then use the bootstrap.
+        ``"chi2"``, ``"bootstrap"``, ``"simulation"`` or ``"shuffle"``; see :func:`p_values`. By
+        default simulation where configurations can be drawn, else the bootstrap, or χ², as
+        published, for landscapes. Shuffling tests the random alloy; the other models then use the
+        default.
     draws, seed
-        Of the bootstrap.
+        Of bootstrap and simulation.
     fraction
         Effective fraction of each image's neighbourhoods, or of all: fit and BIC use
         N f in place of N. By default 1, as published. All p-values except χ² use the images' own
         ``effective_n``.
+    sweeps
+        By name, the sweeps of models that are passed as landscapes, for p-values by simulation.
 
     Returns
     -------
@@ -163,7 +174,14 @@ def compare(
     chi2 = {name: by_chi2(landscape, fits[name]) for name, landscape in landscapes.items()}
     tests = {
         name: _tested(
-            name, models[name], landscapes[name], observed, p_value, draws, seed, fraction
+            name,
+            (sweeps or {}).get(name, models[name]),
+            landscapes[name],
+            observed,
+            p_value,
+            draws,
+            seed,
+            fraction,
         )
         or chi2[name]
         for name in landscapes
@@ -212,6 +230,12 @@ def _tested(
         hint = "compare({'pair': open_sweep('runs/pair.zarr'), 'random': 'random'}, observed)"
         raise RequestError(problem, came=f"p_value={way}", allowed=allowed, hint=hint)
     random = isinstance(model, str) and model == RANDOM
+    # Other ways, and other numbers of neighbourhoods than were counted, are for the bootstrap.
+    by_default = way is None or (way == "shuffle" and not random)
+    possible = observed is not None and fraction is None and can_be_simulated(model, observed)
+    if observed is not None and (way == "simulation" or (by_default and possible)):
+        known = None if random else landscape
+        return simulated_p_values(model, observed, draws=draws, seed=seed, landscape=known)
     return p_values(
         model if random or "probability" not in landscape else landscape,
         landscape if observed is None else observed,

@@ -1,4 +1,4 @@
-"""p-values of a model in three ways: χ², parametric bootstrap, species shuffled on real sites."""
+"""p-values of a model: by χ², by drawing neighbourhoods or configurations, by shuffling species."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -10,6 +10,7 @@ from scipy.linalg import cho_solve
 
 from latticescape.analysis.checks import check_least
 from latticescape.analysis.counts.classes import Classes, classes_of
+from latticescape.analysis.inference.calibration import Experiments
 from latticescape.analysis.inference.comparison.models import (
     Model,
     Predictions,
@@ -22,13 +23,18 @@ from latticescape.analysis.inference.landscapes.designs import ScatteredDesign
 from latticescape.analysis.inference.landscapes.interpolation import Interpolation, interpolation
 from latticescape.analysis.inference.landscapes.landscape import RANDOM
 from latticescape.analysis.inference.landscapes.landscape import p_values as chi2_tail
+from latticescape.analysis.inference.likelihood.ensemble import Ensemble
+from latticescape.analysis.inference.likelihood.sections import Shape, can_be_drawn
 from latticescape.physics.errors import RequestError, checked_choice
-from latticescape.physics.lattices.site_classes import random_mixing_of
+from latticescape.physics.lattices.configurations import Configurations
+from latticescape.physics.lattices.geometry import GEOMETRIES
+from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.lattices.site_classes import classes_at, random_mixing_of
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-Way = Literal["chi2", "bootstrap", "shuffle"]
+Way = Literal["chi2", "bootstrap", "simulation", "shuffle"]
 Composition = Literal["held", "measured"]
 WAYS: tuple[Way, ...] = get_args(Way)
 
@@ -65,7 +71,10 @@ def p_values(
         nearly empty, and fitted parameters are not subtracted. ``"bootstrap"``: images of N f
         independent neighbourhoods are drawn from the model's histogram at its best fit, and fitted
         as the real ones were: between the points of the sweep, or, if there are too few points to
-        interpolate, at the points only. ``"shuffle"``, only for the random alloy: the
+        interpolate, at the points only. ``"simulation"``, for sweeps and the random alloy:
+        configurations are drawn at the best fit and cut like the images, which keeps the overlap
+        of neighbourhoods and their correlations (:class:`Experiments`). ``"shuffle"``, only for the
+        random alloy: the
         species are shuffled over each image's own sites, which keeps the overlap of neighbourhoods;
         needs images whose sites are known (measured images, stores of them, or tables of atoms).
     draws
@@ -112,6 +121,8 @@ def p_values(
         return by_chi2(landscape, fit(landscape), fraction)
     if way == "shuffle":
         return _by_shuffling(model, observed, seed)
+    if way == "simulation":
+        return simulated_p_values(model, observed, draws=draws, seed=seed)
     numbers = effective_numbers(observed, fraction, measured=True)
     if not isinstance(model, str):
         model = landscape_of("to be tested", model, observed)
@@ -122,6 +133,113 @@ def p_values(
     )
     attrs = {"p_value_way": way, "draws": draws, "refit": int(refit), "composition": composition}
     return _table(observed, numbers, distances, null, attrs)
+
+
+def simulated_p_values(
+    model: Model,
+    observed: xr.Dataset,
+    *,
+    draws: int = DRAWS,
+    seed: int = 1,
+    landscape: xr.Dataset | None = None,
+) -> xr.Dataset:
+    """p-values by configurations drawn at the best fit; see :func:`p_values`.
+
+    Parameters
+    ----------
+    model
+        A sweep's Dataset, or ``"random"``.
+    observed
+        Counts per image.
+    draws, seed
+        How many sets of images, and the seed of the configurations.
+    landscape
+        That of the sweep, if it is known.
+
+    Raises
+    ------
+    RequestError
+        If no configurations can be drawn: the model is a landscape, has random bonds or three
+        species; or the random alloy has other classes than the usual ones of its lattice.
+
+    Examples
+    --------
+    >>> from latticescape import configurations
+    >>> from latticescape.analysis.counts.counting import counts_dataset
+    >>> counts = configurations("honeycomb").multiplicity * 10
+    >>> observed = counts_dataset({"one": counts}, configurations("honeycomb"))
+    >>> float(simulated_p_values("random", observed, draws=99).p_value_total)
+    1.0
+    """
+    if not can_be_simulated(model, observed):
+        raise RequestError(
+            "no configurations can be drawn for p-values",
+            came="a landscape" if "s2_total" in model else "random bonds, or many species",
+            allowed="a sweep of two species, or random",
+            hint='way="bootstrap", or --p-value bootstrap',
+        )
+    numbers = observed["n"].to_numpy().astype(float)
+    if isinstance(model, str):
+        predicted = predictions(model, observed)
+        images = _random_images(observed, draws, np.random.default_rng(seed))
+        best = _best_fit(predicted, observed["counts"].to_numpy(), numbers)
+    else:
+        at_hand = landscape_of("to be tested", model, observed) if landscape is None else landscape
+        predicted = predictions(at_hand, observed)
+        best = _best_fit(predicted, observed["counts"].to_numpy(), numbers)
+        place = dict(zip(predicted.names, map(float, best.source.values[0]), strict=True))
+        experiments = Experiments(model, observed, place).draw(draws, seed)
+        images = np.stack([drawn["counts"].to_numpy() for drawn in experiments])
+    attrs = {"p_value_way": "simulation", "draws": draws, "refit": 1, "composition": "held"}
+    distances = best.refitted(observed["counts"].to_numpy()[None], numbers)[0]
+    return _table(observed, numbers, distances, _refitted(best, images, numbers), attrs)
+
+
+def can_be_simulated(model: Model, observed: xr.Dataset) -> bool:
+    """Whether configurations can be drawn for the p-values of a model.
+
+    Examples
+    --------
+    >>> can_be_simulated(xr.Dataset({"s2_total": 0.1}), xr.Dataset())
+    False
+    """
+    if isinstance(model, str):
+        return isinstance(classes_of(observed), Configurations)
+    if "spec" not in model.attrs or "histogram_replica" not in model:
+        return False
+    try:
+        return can_be_drawn(Ensemble(model))
+    except (RequestError, KeyError):  # no lattice model
+        return False
+
+
+def _random_images(observed: xr.Dataset, draws: int, rng: np.random.Generator) -> Integers:
+    """Counts of random alloys on sites like the images', (draws, images, classes), with as many
+    centres of each species as the image has."""
+    classes = classes_of(observed)
+    assert isinstance(classes, Configurations)
+    every = []
+    for image in observed["image"].values:
+        one = observed.sel(image=image)
+        lattice = _roomy_lattice(classes.kind, one)
+        shape = Shape(lattice, one)
+        section = next(shape.sections(1, rng))
+        ones = int(one["counts"].to_numpy() @ classes.centre)
+        species = rng.random((draws, lattice.sites)) < ones / shape.number
+        centres = np.tile(np.arange(shape.number) < ones, (draws, 1))
+        species[:, shape.rows.centers[section]] = rng.permuted(centres, axis=1)
+        rows = classes_at(species, shape.rows)[:, section]
+        every.append([np.bincount(row, minlength=len(classes)) for row in rows])
+    return np.stack(every, axis=1).astype(np.int64)
+
+
+def _roomy_lattice(kind: str, image: xr.Dataset) -> Lattice:
+    """A lattice on which an image is a section that does not meet itself."""
+    geometry = GEOMETRIES[kind]
+    size = np.ceil((2 * float(image["n"]) / geometry.sublattices) ** (1 / geometry.dimension)) + 3
+    if "centres" in image:
+        size = max(size, float(image["centres"].max()) + 4)
+    return Lattice(kind, int(size))
 
 
 def by_chi2(landscape: xr.Dataset, fit: Fit, fraction: npt.ArrayLike | None = None) -> xr.Dataset:
@@ -173,9 +291,14 @@ def _bootstrapped(
         return predicted.s2(counts)[:, 0], _from_random(images, classes)
     if not refit:
         return best.source.s2(counts)[:, 0], best.source.s2(images)[..., 0]
+    return best.refitted(counts[None], numbers)[0], _refitted(best, images, numbers)
+
+
+def _refitted(best: "_BestFit", images: Integers, numbers: Floats) -> Floats:
+    """S² of draws (draws, images, classes), each at its own best fit, (draws, images)."""
     batch = max(1, _BATCH // (len(numbers) * len(best.points.values)))
     parts = [best.refitted(images[i : i + batch], numbers) for i in range(0, len(images), batch)]
-    return best.refitted(counts[None], numbers)[0], np.concatenate(parts)
+    return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
