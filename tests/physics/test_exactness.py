@@ -47,7 +47,8 @@ IN_A_FIELD: Case = (Ising(), square(4), {"T": 2.6, "H": 0.1})
 TWO_SHELLS: Case = (PairAlloy(w2=-0.2), square(4), {"x": 0.5, "w1": -0.4, "T": 1.0})
 
 
-def ising_cases() -> list[Case]:
+def ising_cases(every: int = 1) -> list[Case]:
+    """Points about Tc, one in ``every``, and all cases with further couplings."""
     plain: list[Case] = [
         (Ising(mu=0.67), lattice, {"T": T, "H": H})
         for lattice, temperatures in ISING
@@ -61,13 +62,13 @@ def ising_cases() -> list[Case]:
         (Ising(), square(4), {"T": 2.6, "H": -0.2, "J2": -0.3, "J3": -0.2, "J4": 0.15}),
         (Ising(), honeycomb(3), {"T": 2.0, "H": 0.2, "J2": 0.25}),
     ]
-    return plain + shells
+    return plain[::every] + shells
 
 
-def warm_cases() -> list[Case]:
+def warm_cases(every: int = 1) -> list[Case]:
     """Those of Ising; two shells in a field are warmer, since Metropolis' rule and demons leave the
     wrong phase more rarely than the heat bath."""
-    return [*ising_cases()[:-1], (Ising(), honeycomb(3), {"T": 3.0, "H": 0.2, "J2": 0.25})]
+    return [*ising_cases(every)[:-1], (Ising(), honeycomb(3), {"T": 3.0, "H": 0.2, "J2": 0.25})]
 
 
 def cluster_cases() -> list[Case]:
@@ -87,7 +88,7 @@ def cluster_cases() -> list[Case]:
     return plain + shells
 
 
-def alloy_cases() -> list[Case]:
+def alloy_cases(every: int = 1) -> list[Case]:
     pair: list[Case] = [
         (PairAlloy(w2=w2), lattice, {"x": ones / lattice.sites, "w1": w1, "T": T})
         for lattice, compositions in (
@@ -105,7 +106,7 @@ def alloy_cases() -> list[Case]:
         for ones in (4, 8, 12)
         for w1, w2 in ((-0.27, -0.1), (0.2, -0.1), (0.1, 0.1))
     ]
-    return pair + three
+    return pair[::every] + three
 
 
 @cache
@@ -149,11 +150,11 @@ def table(
     ("cases", "schedule", "kernel"),
     [
         (ising_cases() + alloy_cases(), SCHEDULE, None),
-        (ising_cases() + alloy_cases(), SCHEDULE, "reference"),
+        (ising_cases(2) + alloy_cases(2), SCHEDULE, "reference"),
         (ising_cases() + alloy_cases(), SCHEDULE, "species"),
         (cluster_cases(), CLUSTERS, "swendsen_wang"),
         (3 * warm_cases(), METROPOLIS, None),
-        (warm_cases(), METROPOLIS, "reference"),
+        (warm_cases(2), METROPOLIS, "reference"),
         *[(warm_cases() + alloy_cases(), demons, None) for demons in DEMONS],
     ],
     ids=[
@@ -181,7 +182,7 @@ def test_law_2_kernels_agree_with_exact_enumeration(
 
 
 @pytest.mark.parametrize("case", [IN_A_FIELD, TWO_SHELLS], ids=["ising", "alloy"])
-@pytest.mark.parametrize("schedule", [SCHEDULE, METROPOLIS, *DEMONS[1:]], ids=str)
+@pytest.mark.parametrize("schedule", [SCHEDULE, METROPOLIS, DEMONS[-1]], ids=str)
 def test_law_2_a_temperature_off_by_one_percent_fails(case: Case, schedule: Schedule) -> None:
     """With 8 · 10⁷ attempted moves: the energy is off by 7 to 40 standard errors."""
     longer = replace(schedule, samples=20_000)
