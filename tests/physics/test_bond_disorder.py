@@ -189,12 +189,12 @@ def test_lanes_and_reference_agree_with_enumeration(kernel: str, rule: Rule) -> 
         own = replace(model, realisation=point["realisation"])
         states = enumerate_states(lattice, own, used={"H"})
         swept = {name: value for name, value in point.items() if name != "realisation"}
-        for again in range(4):
+        for again in range(2):
             seed = seed_of(33, place, again)
             found += deviations(own, lattice, swept, schedule, states, seed, kernel=kernel)
     z = [deviation.z for deviation in found]
     print(f"{len(z)} values, rms z {root_mean_square(z):.3f}, worst {max(map(abs, z)):.2f}")
-    assert len(z) > 240
+    assert len(z) > 120
     assert max(map(abs, z)) < 5
     assert 0.8 < root_mean_square(z) < 1.2
 
