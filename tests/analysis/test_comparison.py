@@ -129,7 +129,7 @@ def fitted_and_held(tmp_path_factory: pytest.TempPathFactory) -> npt.NDArray[np.
             observed = drawn(0.15, seed)
             surface = landscape(SWEEP, observed)
             for column, refit in enumerate((True, False)[: 1 + (seed < 100)]):
-                tested = p_values(surface, observed, draws=99, seed=seed, refit=refit)
+                tested = p_values(surface, observed, draws=49, seed=seed, refit=refit)
                 found[seed, column] = tested.p_value_total
         return found
 
@@ -141,7 +141,7 @@ def test_p_values_of_a_true_fitted_model_are_uniform_and_those_of_a_wrong_one_ar
     fitted_and_held: npt.NDArray[np.float64],
 ) -> None:
     wrong = [
-        float(p_values("random", drawn(0.15, seed), draws=99, seed=seed).p_value_total)
+        float(p_values("random", drawn(0.15, seed), draws=49, seed=seed).p_value_total)
         for seed in range(200)
     ]
     assert kstest(fitted_and_held[:, 0], "uniform").pvalue > 0.01
