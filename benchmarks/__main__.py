@@ -28,6 +28,7 @@ NAMES = (
     "selection",
     "refinement",
     "slab",
+    "wrong_images",
 )
 
 
