@@ -7,6 +7,7 @@ import numpy.typing as npt
 import scipy.fft
 import xarray as xr
 from scipy import stats
+from scipy.spatial.distance import pdist
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,16 +34,31 @@ MOST_GRADIENT = 0.2
 # A wave or a gradient counts if chance would show one as strong in fewer images than this share.
 CHANCE = 1e-4
 
+# Short-range order is diffuse: it raises the power of all waves nearby. The level of a wave is the
+# median of those that are so many times farther from it than the image resolves.
+# Of them 35 are independent, and their median is as sure as the mean of half as many.
+NEARBY = (1.5, 5.0)
+LEVELS = 17
+
 # A wave longer than this share of the image is a domain, not an order.
 DOMAIN = 1 / 3
+
+# The lattice is compared between discs of this radius, in spacings, with at least so many atoms.
+# From the limit on two lattices differ by half a spacing within a disc: 3 degrees or 5 %.
+PART = 5.0
+FEWEST_IN_PART = 12
+MOST_DISTORTION = 0.5 / (2 * PART)
+
+# Ratio of the stretches from the ideal lattice. Drift and calibration leave less than half of it.
+MOST_STRAIN = 1.06
 
 # Shares of the pixels that may be left out without a warning.
 MOST_LEFT_OUT = {"missing": 0.02, "flat": 0.02, "saturated": 0.01, "hot": 0.002}
 
 # The numbers of an image's quality, as in the attributes of ``measure``.
 NUMBERS = (
-    *("placed", "filled", "coherence", "separation", "doubtful"),
-    *("order", "order_period", "composition_range"),
+    *("placed", "filled", "coherence", "strain", "separation", "doubtful"),
+    *("order", "order_period", "composition_range", "distortion_range"),
 )
 
 
@@ -62,7 +78,8 @@ def with_quality(atoms: xr.Dataset, asked: int) -> xr.Dataset:
         ``atoms``; attrs: ``doubtful``, the expected share of atoms of a wrong species; ``order``,
         the largest share of the species' variance in one wave, and ``order_period``, its length in
         spacings; ``composition_range``, the difference of the composition between opposite ends of
-        the image, 0 if chance may explain it; ``warnings``, sentences; ``uncounted``, why the
+        the image, 0 if chance may explain it; ``distortion_range``, the difference of the
+        lattice between parts of the image; ``warnings``, sentences; ``uncounted``, why the
         configurations must not be counted, or empty.
 
     Examples
@@ -81,6 +98,7 @@ def with_quality(atoms: xr.Dataset, asked: int) -> xr.Dataset:
     """
     known = atoms.isel(atom=atoms["species"].to_numpy() >= 0)
     numbers = {"doubtful": 0.0, "order": 0.0, "order_period": 0.0, "composition_range": 0.0}
+    numbers["distortion_range"] = distortion_range(atoms)
     uncounted = str(atoms.attrs.get("uncounted", ""))
     if known.sizes["atom"] and len(np.unique(known["species"])) > 1:
         numbers["doubtful"] = float(1 - known["probability"].max("species_name").mean())
@@ -113,29 +131,90 @@ def species_order(atoms: xr.Dataset) -> tuple[float, float]:
         The largest share, 0 to 1, and the length of its wave in spacings, 0 for a difference of the
         sublattices; (0, 0) if chance may explain it.
     """
-    cells = np.stack([atoms[name].to_numpy() for name in ("i", "j")], axis=1).astype(np.int64)
-    sublattice, species = atoms["sublattice"].to_numpy(), atoms["species"].to_numpy()
-    cells = cells - cells.min(axis=0)
-    shape = [scipy.fft.next_fast_len(2 * int(n) + 2) for n in cells.max(axis=0)]
     best, period = 0.0, 0.0
-    chance = (np.log(len(species) * len(np.unique(species))) - np.log(CHANCE)) / len(species)
-    for kind in np.unique(species)[1:]:
-        deviation = (species == kind) - float(np.mean(species == kind))
-        power = np.zeros((shape[0], shape[1] // 2 + 1))
-        for number in np.unique(sublattice):
-            own = sublattice == number
-            plane = np.zeros(shape)
-            plane[tuple(cells[own].T)] = deviation[own]
-            power += np.abs(scipy.fft.rfft2(plane)) ** 2 / own.sum()
-        share = power / max(float(np.sum(deviation**2)), 1e-300)
+    sites, kinds = atoms.sizes["atom"], np.unique(atoms["species"])
+    # A wave's share is distributed exponentially, its ratio to the measured level as F; with the
+    # mean 1/sites in a random alloy.
+    chance = float(stats.f.isf(CHANCE / sites / len(kinds), 2, 2 * LEVELS))
+    for kind in kinds[1:]:
+        share = _shares(atoms, int(kind))
         at = np.unravel_index(int(np.argmax(share)), share.shape)
-        if share[at] > max(best, chance):
-            k = np.array([np.fft.fftfreq(shape[0])[at[0]], np.fft.rfftfreq(shape[1])[at[1]]])
+        top = min(float(share[at]), 1.0)
+        if top > max(best, chance * max(1 / sites, _level(share, at))):
+            k = np.array([np.fft.fftfreq(n)[m] for n, m in zip(share.shape, at, strict=True)])
             # Cycles per cell become cycles per px.
             wave = np.hypot(*np.linalg.solve(atoms["basis"].to_numpy(), _nearest(k, atoms)))
-            best = min(float(share[at]), 1.0)
+            best = top
             period = 1 / wave / float(atoms.attrs["lattice_constant"]) if wave > 0 else 0.0
     return best, float(period)
+
+
+def _shares(atoms: xr.Dataset, kind: int) -> Floats:
+    """Share of the variance of a species in each wave, on twice as fine a grid as independent."""
+    cells = np.stack([atoms[name].to_numpy() for name in ("i", "j")], axis=1).astype(np.int64)
+    cells -= cells.min(axis=0)
+    sublattice, own = atoms["sublattice"].to_numpy(), atoms["species"].to_numpy() == kind
+    deviation = own - own.mean()
+    shape = [scipy.fft.next_fast_len(2 * int(n) + 2) for n in cells.max(axis=0)]
+    power = np.zeros(shape)
+    for number in np.unique(sublattice):
+        part = sublattice == number
+        plane = np.zeros(shape)
+        plane[tuple(cells[part].T)] = deviation[part]
+        power += np.abs(scipy.fft.fft2(plane)) ** 2 / part.sum()
+    return np.asarray(power / max(float(np.sum(deviation**2)), 1e-300), np.float64)
+
+
+def _level(share: Floats, at: tuple[np.intp, ...]) -> float:
+    """Mean share of the waves around one, from their median."""
+    steps = [(np.arange(n) - m + n // 2) % n - n // 2 for n, m in zip(share.shape, at, strict=True)]
+    away = np.hypot(steps[0][:, None], steps[1]) / 2
+    near = (away >= NEARBY[0]) & (away <= NEARBY[1])
+    return float(np.median(share[near]) / np.log(2)) if near.any() else 0.0
+
+
+def distortion_range(atoms: xr.Dataset) -> float:
+    """Largest difference of the lattice between discs in the image.
+
+    The cell vectors that fit a disc are the image's times a matrix M. Two discs differ by the
+    Frobenius norm of the difference of their matrices, over √2: for a rotation by an angle, 2
+    sin(angle/2).
+
+    Parameters
+    ----------
+    atoms
+        ``row``, ``col``, ``i``, ``j``, ``sublattice`` and ``on_lattice`` (atom), ``basis``
+        (vector, axis), px, and the attribute ``lattice_constant``.
+
+    Returns
+    -------
+    float
+        0 if fewer than two discs hold enough atoms.
+
+    Examples
+    --------
+    >>> cells = np.argwhere(np.ones((30, 30)))
+    >>> bent = cells[:, 0] + 0.01 * np.abs(cells[:, 1] - 15) * 17
+    >>> atoms = xr.Dataset({"i": ("atom", cells[:, 0]), "j": ("atom", cells[:, 1]),
+    ...     "row": ("atom", bent), "col": ("atom", cells[:, 1]),
+    ...     "sublattice": ("atom", 0 * bent), "on_lattice": ("atom", bent >= 0),
+    ...     "basis": (("vector", "axis"), np.eye(2))}, attrs={"lattice_constant": 1.0})
+    >>> round(distortion_range(atoms), 2)
+    0.24
+    """
+    own = atoms.isel(atom=(atoms["on_lattice"] & (atoms["sublattice"] == 0)).to_numpy())
+    places = np.column_stack([own["row"], own["col"]])
+    cells = np.column_stack([own["i"], own["j"], np.ones(len(places))])
+    inverse = np.linalg.inv(atoms["basis"].to_numpy())
+    radius = PART * float(atoms.attrs["lattice_constant"])
+    fitted = []
+    for centre in places[:: max(1, len(places) // 100)]:
+        near = np.hypot(*(places - centre).T) < radius
+        if near.sum() < FEWEST_IN_PART:
+            continue
+        vectors = np.linalg.lstsq(cells[near], places[near], rcond=None)[0][:2]
+        fitted.append((inverse @ vectors).ravel())
+    return float(pdist(np.array(fitted)).max() / np.sqrt(2)) if len(fitted) > 1 else 0.0
 
 
 def _wave(attrs: dict[str, Any]) -> str:
@@ -167,8 +246,12 @@ def _composition_range(atoms: xr.Dataset) -> float:
     places = np.column_stack([atoms["row"], atoms["col"], np.ones(len(one))])
     fitted = places @ np.linalg.lstsq(places, one, rcond=None)[0]
     left, free = float(np.sum((one - fitted) ** 2)), len(one) - 3
+    # Clusters of short-range order are so many times fewer than atoms.
+    share = _shares(atoms, int(atoms["species"].max()))
+    level = max(1.0, len(one) * _level(share, (np.intp(0), np.intp(0))))
     explained = float(np.sum((fitted - one.mean()) ** 2))
-    if free < 1 or stats.f.sf(explained / 2 / max(left / free, 1e-300), 2, free) > CHANCE:
+    ratio = explained / 2 / max(level * left / max(free, 1), 1e-300)
+    if free < 1 or stats.f.sf(ratio, 2, min(free, 2 * LEVELS)) > CHANCE:
         return 0.0
     return float(np.ptp(np.clip(fitted, 0, 1)))
 
@@ -176,21 +259,7 @@ def _composition_range(atoms: xr.Dataset) -> float:
 def _warnings(atoms: xr.Dataset, known: xr.Dataset) -> list[str]:
     attrs: dict[str, Any] = dict(atoms.attrs)
     texts = [attrs["uncounted"]] if attrs["uncounted"] else []
-    for name, text in (
-        ("placed", "of the bright atoms stand on the lattice"),
-        ("filled", "of the sites of the lattice hold an atom"),
-    ):
-        least = {"placed": LEAST_PLACED, "filled": LEAST_FILLED}[name]
-        if attrs.get(name, 1.0) < least:
-            texts.append(
-                f"only {attrs[name]:.1%} {text}; below {least:.0%} the crystal may have another "
-                "lattice, vacancies or several grains"
-            )
-    if attrs.get("coherence", 1.0) < LEAST_COHERENCE:
-        texts.append(
-            f"the atoms repeat with coherence {attrs['coherence']:.2f}; below {LEAST_COHERENCE} "
-            "they may belong to another lattice"
-        )
+    texts += _lattice_warnings(attrs)
     if attrs["doubtful"] > MOST_DOUBTFUL:
         texts.append(
             f"{attrs['doubtful']:.1%} of the atoms are expected to have a wrong species "
@@ -210,4 +279,34 @@ def _warnings(atoms: xr.Dataset, known: xr.Dataset) -> list[str]:
     for name, most in MOST_LEFT_OUT.items():
         if attrs.get(name, 0.0) > most:
             texts.append(f"{attrs[name]:.1%} of the pixels are {name} and were left out")
+    return texts
+
+
+def _lattice_warnings(attrs: dict[str, Any]) -> list[str]:
+    texts = []
+    for name, text in (
+        ("placed", "of the bright atoms stand on the lattice"),
+        ("filled", "of the sites of the lattice hold an atom"),
+    ):
+        least = {"placed": LEAST_PLACED, "filled": LEAST_FILLED}[name]
+        if attrs.get(name, 1.0) < least:
+            texts.append(
+                f"only {attrs[name]:.1%} {text}; below {least:.0%} the crystal may have another "
+                "lattice, vacancies or several grains"
+            )
+    if attrs.get("coherence", 1.0) < LEAST_COHERENCE:
+        texts.append(
+            f"the atoms repeat with coherence {attrs['coherence']:.2f}; below {LEAST_COHERENCE} "
+            "they may belong to another lattice"
+        )
+    if attrs["distortion_range"] > MOST_DISTORTION:
+        texts.append(
+            f"the lattice differs by {attrs['distortion_range']:.1%} between parts of the image, "
+            "in orientation or spacing: there may be several grains; measure parts of it"
+        )
+    if attrs.get("strain", 1.0) > MOST_STRAIN:
+        texts.append(
+            f"the lattice is stretched by a factor of {attrs['strain']:.3f}; above {MOST_STRAIN} "
+            "the crystal may have another lattice"
+        )
     return texts

@@ -1,10 +1,14 @@
 """Whether a measured image shows a random alloy on one lattice: each fault has its warning."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 import xarray as xr
 
+from benchmarks import wrong_images
+from benchmarks.wrong_images import alloys
 from latticescape.analysis.images.measurement import measure
 from latticescape.analysis.images.quality import species_order, with_quality
 from latticescape.analysis.images.synthetic import draw_image
@@ -47,6 +51,38 @@ def test_random_alloys_are_not_warned(kind: str) -> None:
         rng = np.random.default_rng(seed)
         species = (rng.random(sites) < rng.uniform(0.02, 0.98)).astype(np.int64)
         assert with_quality(atoms_of(kind, species), 2).attrs["warnings"] == []
+
+
+@pytest.mark.parametrize("kind", LATTICES)
+def test_short_range_order_is_no_long_range_order(kind: str) -> None:
+    """Alloys far above their ordering: diffuse scattering is neither a wave nor a gradient."""
+    for species in alloys(kind, SIZE).reshape(-1, LATTICES[kind](SIZE).sites):
+        assert with_quality(atoms_of(kind, species), 2).attrs["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "text"),
+    [
+        (wrong_images.two_grains, 8, "differs by"),
+        (wrong_images.two_grains, 17, "differs by"),
+        (wrong_images.ordered, 1, "ordered"),
+        (wrong_images.another_lattice, 7, "strain 1.43"),
+        (wrong_images.diffraction, 0, ""),
+    ],
+)
+def test_no_wrong_image_gives_a_table_without_a_warning(
+    kind: Callable[[np.random.Generator], wrong_images.Case], number: int, text: str
+) -> None:
+    table = wrong_images.measured(wrong_images.draw(kind, number))
+    texts = [str(table)] if isinstance(table, RequestError) else table.attrs["warnings"]
+    assert any(text in warning for warning in texts)
+    assert wrong_images.outcome(table) != "silent"
+
+
+def test_good_images_are_not_warned() -> None:
+    for number in (0, 3):
+        table = wrong_images.measured(wrong_images.draw(wrong_images.good, number))
+        assert wrong_images.outcome(table) == "silent"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from latticescape.analysis.checks import check_has, check_least
 from latticescape.analysis.images.sites.basis import (
     CATCH,
     FEWEST_ATOMS,
+    MOST_STRAIN,
     Basis,
     Floats,
     doubled_coherence,
@@ -453,13 +454,17 @@ def _check_quality(
     bright = intensities >= np.quantile(intensities[on], 0.25)
     placed = float(np.sum(bright & on) / np.sum(bright))
     filled = float(on.sum() / (on.sum() + len(column["vacancy_row"])))
-    if placed < LEAST_PLACED or coherence < LEAST_COHERENCE or filled < LEAST_FILLED:
+    poor = placed < LEAST_PLACED or coherence < LEAST_COHERENCE or filled < LEAST_FILLED
+    if poor or indexing.basis.strain > MOST_STRAIN:
         problem = f"no {indexing.basis.kind} lattice found except in a small part of the image"
         came = (
             f"{placed:.0%} of the bright atoms on it, {filled:.0%} of its sites filled, "
-            f"coherence {coherence:.2f}"
+            f"coherence {coherence:.2f}, strain {indexing.basis.strain:.2f}"
         )
-        allowed = f"{LEAST_PLACED:.0%}, {LEAST_FILLED:.0%}, {LEAST_COHERENCE} or more"
+        allowed = (
+            f"{LEAST_PLACED:.0%}, {LEAST_FILLED:.0%}, {LEAST_COHERENCE} or more, strain at most "
+            f"{MOST_STRAIN}"
+        )
         hint = "the part of the image that shows the lattice"
         raise RequestError(problem, came=came, allowed=allowed, hint=hint)
     return {"coherence": coherence, "placed": placed, "filled": filled}
