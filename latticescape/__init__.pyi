@@ -53,6 +53,8 @@ from .analysis.phases.disorder import spin_overlap as spin_overlap
 from .analysis.phases.ordering import ordering as ordering
 from .analysis.snapshots import snapshot as snapshot
 from .deploy.clusters.connect import connect as connect
+from .deploy.study.study import Study as Study
+from .deploy.study.study import study as study
 from .physics.errors import RequestError as RequestError
 from .physics.kernels.kernel import Schedule as Schedule
 from .physics.kernels.lattice_kernel import sample as sample
@@ -167,6 +169,7 @@ __all__ = [
     "SolidSolution",
     "Status",
     "StoreSummary",
+    "Study",
     "Sweep",
     "Term",
     "ThreeBodyAlloy",
@@ -258,6 +261,7 @@ __all__ = [
     "status",
     "stripes",
     "structure_factor",
+    "study",
     "submit",
     "trajectory",
     "triangular",

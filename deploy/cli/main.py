@@ -51,6 +51,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "refine": ("refine", "Add points to a sweep around the best parameters."),
         "phase-diagram": ("phase_diagram", "Locate where the order of a model changes."),
     },
+    "Studies": {
+        "study": ("study", "Go from images to a verdict and a report."),
+        "report": ("study", "Write the page of a study again."),
+    },
     "Pages": {
         "browse": ("browse", "Explore a sweep in a web browser."),
         "demo": ("demo", "Run the whole workflow on images of Mo(1-x)Re(x)S2."),

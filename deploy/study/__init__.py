@@ -1,0 +1,1 @@
+"""Studies: from images, or counts, to a verdict and a report, in stages that resume."""
