@@ -517,6 +517,7 @@ def _facts(
         "bic_convention": inferred["bic_convention"],
         "sample_size": predicted["images"],
         "lattice": measured["lattice"],
+        "kind": request["kind"],
         "species": request["species"],
         "kelvin": request["kelvin"],
         "pictures": inferred["pictures"],
