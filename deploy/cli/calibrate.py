@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from latticescape.deploy.cli import interface as ui
+from latticescape.deploy.derived import write_new
 from latticescape.deploy.sources import observations_for
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.store import Store, open_sweep
@@ -77,7 +78,7 @@ def calibrate(
     ds = calibrated(simulated, counts, draws=draws, seed=seed, method=method, progress=say_cost)
     ui.draw(lambda plots: plots.calibration_chart(ds), picture)
     if out is not None:
-        ui.write_new(ds, out, "calibration", ds.sizes, sweep=Store(store).digest)
+        write_new(ds, out, "calibration", ds.sizes, sweep=Store(store).digest)
     by_parameter = {name: ds.sel(parameter=name) for name in ds["parameter"].values.tolist()}
     facts: dict[str, Any] = {
         "method": method,

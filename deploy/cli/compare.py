@@ -13,6 +13,7 @@ from rich.table import Table
 
 from latticescape.deploy.cli import interface as ui
 from latticescape.deploy.cli.fit import COLUMNS
+from latticescape.deploy.derived import finite
 from latticescape.deploy.sources import (
     check_lattice,
     is_slab,
@@ -235,7 +236,7 @@ def sample_size(
         "power": size.power[0],
         "power_se": size.power[1],
     }
-    shown = facts if json_ else {k: v for k, v in ui.finite(facts).items() if v not in (None, {})}
+    shown = facts if json_ else {k: v for k, v in finite(facts).items() if v not in (None, {})}
     ui.show(shown, json_)
 
 

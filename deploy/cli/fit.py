@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from latticescape.deploy.cli import interface as ui
+from latticescape.deploy.derived import write_new
 from latticescape.deploy.sources import landscape_function, observations_for
 from latticescape.sweeps.store.location import StorePath
 from latticescape.sweeps.store.store import Store, open_sweep
@@ -61,7 +62,7 @@ def landscape(
     ui.draw(lambda plots: plots.landscape_map(surface), picture)
     if out is not None:
         axes, digest = surface["s2_total"].dims, Store(store).digest
-        ui.write_new(surface, out, "landscape", axes, sweep=digest, best_fit=estimate.table)
+        write_new(surface, out, "landscape", axes, sweep=digest, best_fit=estimate.table)
     lowest = at_point(surface, int(np.nanargmin(surface["s2_total"].values)))
     at = {name: float(lowest[name]) for name in parameters_of(surface)}
     facts: dict[str, Any] = {
@@ -176,7 +177,7 @@ def fit(
         columns = {c: ("parameter", [row[c] for row in table.values()]) for c in COLUMNS}
         intervals = xr.Dataset({"parameter": ("parameter", list(table)), **columns})
         made = intervals if samples is None else samples
-        ui.write_new(made, out, "fit", made.sizes, sweep=Store(store).digest, best_fit=table)
+        write_new(made, out, "fit", made.sizes, sweep=Store(store).digest, best_fit=table)
     facts: dict[str, Any] = {
         "method": method,
         "overlap": best.overlap,

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -19,14 +18,6 @@ if TYPE_CHECKING:
 
     from latticescape.analysis.inference.pseudo_likelihood.guess import Guess
     from latticescape.sweeps.spec.sweep import Sweep
-
-# Points along each axis, by the number of parameters: half a standard error of the guess apart.
-POINTS = {1: 41, 2: 21, 3: 13}
-FEWEST = 7
-
-# Least number of sites of a proposed lattice; its size is a multiple of six, for ordered phases.
-SITES = 48 * 48
-MULTIPLE = 6
 
 
 def _new_spec(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
@@ -81,6 +72,7 @@ def guess(
     """
     from latticescape.analysis.counts.counting import observed_counts
     from latticescape.analysis.inference.pseudo_likelihood.guess import guess as guess_models
+    from latticescape.deploy.proposed_sweep import is_composition, proposed_sweep
 
     if spec is None:
         template, models = None, None
@@ -119,17 +111,6 @@ def guess(
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def is_composition(axis: str) -> bool:
-    """Whether a swept parameter is the composition, which every image has of its own.
-
-    Examples
-    --------
-    >>> is_composition("x"), is_composition("x_Re"), is_composition("w1")
-    (True, True, False)
-    """
-    return axis == "x" or axis.startswith("x_")
-
-
 def _classes(template: "Sweep") -> Any:
     """The classes that a sweep counts."""
     from latticescape.physics.kernels.lattice_kernel import LatticeKernel, species_model
@@ -147,84 +128,13 @@ def _classes(template: "Sweep") -> Any:
 
 def _random(template: "Sweep") -> dict[str, Any]:
     """The random alloy, if the model keeps the composition."""
+    from latticescape.deploy.proposed_sweep import is_composition
+
     fixed = {p.name: 0.0 for p in template.model.parameters if p.name in template.axes}
     energies = {axis: value for axis, value in fixed.items() if not is_composition(axis)}
     if template.model.move != "exchange" or "T" in energies:
         return {}
     return {"random": (template.model.with_parameters(**energies), ())}
-
-
-def proposed_sweep(
-    found: "Guess", counts: "xr.Dataset", name: str, template: "Sweep | None" = None
-) -> "Sweep":
-    """The sweep over the proposed ranges of a model, at the compositions of the images.
-
-    Parameters
-    ----------
-    found
-        The guess.
-    counts
-        Counts per image.
-    name
-        The model.
-    template
-        A sweep whose lattice, fixed parameters, schedule and seed are kept.
-
-    Raises
-    ------
-    RequestError
-        If the compositions of more than two species would be swept.
-    """
-    from latticescape.analysis.counts.classes import classes_of
-    from latticescape.physics.kernels.kernel import Schedule
-    from latticescape.sweeps.spec.sweep import Sweep
-
-    candidate = found.models[name]
-    number = POINTS.get(len(candidate.parameters), FEWEST)
-    grid: dict[str, Any] = {
-        axis: {"start": low, "stop": high, "num": number}
-        for axis, (low, high) in found.ranges(name).items()
-    }
-    free = [p.name for p in candidate.model.parameters if is_composition(p.name)]
-    unset = [axis for axis in free if axis not in candidate.model.fixed_parameters]
-    if unset and unset != ["x"]:
-        raise RequestError(
-            "a spec for more than two species, or for several sublattices, is not written",
-            came=", ".join(unset),
-            allowed="models whose composition is one number x, or set in [model]",
-            hint="latticescape guess COUNTS without --out, and a spec with points = [...]",
-        )
-    if unset:
-        measured = np.unique(counts["composition"].values.astype(float).round(5))
-        grid = {"x": measured.tolist(), **grid}
-    if template is not None:
-        return Sweep(
-            template.lattice,
-            candidate.model,
-            grid,
-            template.schedule,
-            seed=template.seed,
-            keep=template.keep,
-            classes=template.classes,
-        )
-    largest = int(counts["n"].max())
-    return Sweep(
-        _lattice(classes_of(counts), max(SITES, largest)),
-        candidate.model,
-        grid,
-        Schedule(equilibration_mcs=400, samples=60, stride_mcs=10),
-        seed=2026,
-    )
-
-
-def _lattice(classes: Any, sites: int) -> Any:
-    """A periodic lattice of the classes' kind with at least so many sites."""
-    from latticescape.physics.lattices.geometry import GEOMETRIES
-    from latticescape.physics.lattices.lattice import Lattice
-
-    geometry = GEOMETRIES[classes.kind]
-    cells = (sites / geometry.sublattices) ** (1 / geometry.dimension)
-    return Lattice(classes.kind, int(np.ceil(round(cells / MULTIPLE, 6))) * MULTIPLE)
 
 
 def _facts(found: "Guess", counts: "xr.Dataset") -> dict[str, Any]:

@@ -23,6 +23,7 @@ from rich.progress import (
 
 from latticescape.analysis.checks import check_species_names
 from latticescape.deploy.cli import interface as ui
+from latticescape.deploy.derived import write_new
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.store.atomic_write import check_parent
 from latticescape.sweeps.store.location import StorePath
@@ -266,7 +267,7 @@ def _counted_facts(
         n = dict(zip(counted, observed["n"].values.tolist(), strict=True))
         composition = dict(zip(counted, observed["composition"].values.tolist(), strict=True))
         if out is not None:
-            ui.write_new(observed, out, "measurement", ["image"])
+            write_new(observed, out, "measurement", ["image"])
     tables = atoms_of.values()
     return {
         "images": list(atoms_of),
@@ -359,7 +360,7 @@ def segment(
         click.echo(f"Warning: {text}", err=True)
     ui.draw(lambda plots: plots.endmember_maps(grey, unmixed), picture)
     if out is not None:
-        ui.write_new(unmixed, out, "segmentation", unmixed["abundance"].dims)
+        write_new(unmixed, out, "segmentation", unmixed["abundance"].dims)
     facts: dict[str, object] = {
         "image": str(image),
         "window": int(spectra.attrs["window"]),

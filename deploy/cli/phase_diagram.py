@@ -10,6 +10,7 @@ import click
 import numpy as np
 
 from latticescape.deploy.cli import interface as ui
+from latticescape.deploy.derived import write_new
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps.spec.sweep import Sweep
 from latticescape.sweeps.store.location import StorePath
@@ -85,7 +86,7 @@ def phase_diagram(
     diagram = phase_diagram(sweeps, at=values, sizes=size or None, draws=draws, seed=seed)
     ui.draw(lambda plots: plots.phase_diagram_map(diagram), picture)
     if out is not None:
-        ui.write_new(diagram, out, "phase diagram", diagram["boundary"].dims)
+        write_new(diagram, out, "phase diagram", diagram["boundary"].dims)
     lines = diagram[[n for n, v in diagram.data_vars.items() if v.dims == diagram.boundary.dims]]
     axis = next(map(str, lines.boundary.dims), None)
     rows: list[Any]

@@ -17,6 +17,7 @@ from latticescape.analysis.counts.counting import count_measured, observed_count
 from latticescape.analysis.counts.tables import stored_counts
 from latticescape.analysis.images.measurement import measure
 from latticescape.analysis.images.reading import image_paths, read_image
+from latticescape.analysis.inference.calibration import calibrate
 from latticescape.analysis.inference.comparison.comparison import compare
 from latticescape.analysis.inference.comparison.models import landscapes_of
 from latticescape.analysis.inference.comparison.verdict import WEAK, criterion_of
@@ -27,9 +28,9 @@ from latticescape.analysis.inference.sample_size import sample_size
 from latticescape.analysis.plots.labels import value_text
 from latticescape.analysis.plots.maps import save
 from latticescape.analysis.plots.pictures import measured_maps
-from latticescape.deploy.cli.guess import proposed_sweep
-from latticescape.deploy.cli.interface import finite, write_new
 from latticescape.deploy.clusters.connect import connect
+from latticescape.deploy.derived import finite, write_new
+from latticescape.deploy.proposed_sweep import proposed_sweep
 from latticescape.deploy.study.report import write_report
 from latticescape.physics.errors import RequestError
 from latticescape.physics.models.alloys import PairAlloy
@@ -45,6 +46,9 @@ from latticescape.sweeps.store.store import open_sweep
 GUESSED = {"pair": "pair_alloy", "three_body": "three_body_alloy"}
 MODELS = (RANDOM, "pair", "pair_nnn", "three_body")
 LATTICES = ("triangular", "square", "honeycomb")
+
+# Experiments whose fits are counted to see whether errors can be trusted.
+EXPERIMENTS = 40
 
 # Fewest values of an axis when a time budget makes a grid coarser.
 FEWEST_VALUES = 7
@@ -123,6 +127,13 @@ def study(
         If the request is wrong, no image can be used, or the folder is of another study.
     IncompleteError
         If points of a sweep failed; the same call goes on.
+
+    Examples
+    --------
+    >>> study("images/*.tif", species=["Mo"], out="study")
+    Traceback (most recent call last):
+    ...
+    latticescape.RequestError: ...
     """
     request = _request(images, counts, species, models, temperature, hours, lattice)
     folder = Path(out)
@@ -433,7 +444,8 @@ def _infer(folder: Path, sweeps: Mapping[str, Any], observed: xr.Dataset) -> dic
 
     landscapes = landscapes_of(sweeps, observed)
     tested = landscapes | {n: model for n, model in sweeps.items() if isinstance(model, str)}
-    table = compare(tested, observed, p_value="bootstrap")
+    sweeps_only = {n: model for n, model in sweeps.items() if not isinstance(model, str)}
+    table = compare(tested, observed, sweeps=sweeps_only)
     criterion = criterion_of(table)
     models, pictures, notes = [], {}, []
     (folder / "pictures").mkdir(exist_ok=True)
@@ -459,12 +471,30 @@ def _infer(folder: Path, sweeps: Mapping[str, Any], observed: xr.Dataset) -> dic
                 ),
             }
         )
+    best = next((m["name"] for m in models if m["parameters"]), None)
     return {
         "models": models,
+        "calibration": None if best is None else _calibration(sweeps[best], observed),
         "verdict": str(table.attrs["verdict"]),
         "pictures": pictures,
         "warnings": notes,
         "bic_convention": str(table.attrs["bic_convention"]),
+    }
+
+
+def _calibration(sweep: xr.Dataset, observed: xr.Dataset) -> dict[str, Any] | None:
+    """How often the intervals of a model hold the truth, by parameter; None if that is unknown."""
+    try:
+        calibration = calibrate(sweep, observed, draws=EXPERIMENTS)
+    except RequestError:
+        return None
+    shares = calibration["coverage"]
+    return {
+        "draws": EXPERIMENTS,
+        "coverage": {
+            str(name): shares.sel(parameter=name).values.tolist()
+            for name in shares["parameter"].values
+        },
     }
 
 
@@ -504,6 +534,19 @@ def _facts(
     if best is not None:
         texts = [_energy(n, row, request["kelvin"]) for n, row in best["parameters"].items()]
         verdict.append(f"The {best['name']} model has {' and '.join(texts)} (standard errors).")
+    warnings = measured["warnings"] + inferred["warnings"] + guessed["warnings"]
+    known = inferred["calibration"]
+    coverage: dict[str, list[float]] = known["coverage"] if known else {}
+    for name, shares in coverage.items():
+        low = [0.68, 0.95] - 2 * np.sqrt(
+            [0.68 * 0.32 / known["draws"], 0.95 * 0.05 / known["draws"]]
+        )
+        if (np.array(shares) < low).any():
+            warnings.append(
+                f"errors of {name} are too small: in {EXPERIMENTS} experiments drawn at the fit "
+                f"its 68 and 95 % intervals held the truth in {100 * shares[0]:.0f} and "
+                f"{100 * shares[1]:.0f} %"
+            )
     if predicted["sentence"]:
         verdict.append(predicted["sentence"])
     sources = "--counts " * (request["kind"] == "counts") + " ".join(request["sources"])
@@ -511,7 +554,8 @@ def _facts(
     commands += [f"latticescape run {spec} --store NEW.zarr" for spec in guessed["specs"].values()]
     return {
         "verdict": verdict,
-        "warnings": measured["warnings"] + inferred["warnings"] + guessed["warnings"],
+        "warnings": warnings,
+        "calibration": known,
         "images": measured["images"],
         "models": inferred["models"],
         "bic_convention": inferred["bic_convention"],

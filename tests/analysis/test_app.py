@@ -30,7 +30,7 @@ from latticescape.analysis.app.view import Shown, Sources
 from latticescape.analysis.counts.counting import counts_dataset
 from latticescape.analysis.plots.values import lattice_with, on_axis, snapshot
 from latticescape.deploy.cli.browse import _samples, _simulation
-from latticescape.deploy.cli.interface import write_new
+from latticescape.deploy.derived import write_new
 from latticescape.deploy.sources import sources_for
 from latticescape.physics import (
     Ising,

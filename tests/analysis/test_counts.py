@@ -26,7 +26,7 @@ from latticescape.analysis.images.sites.rings import complete_rings
 from latticescape.analysis.images.synthetic import draw_configuration, place_atoms
 from latticescape.analysis.inference.landscapes.landscape import random_mixing
 from latticescape.analysis.plots.labels import species_of
-from latticescape.deploy.cli.interface import write_new
+from latticescape.deploy.derived import write_new
 from latticescape.deploy.examples import example
 from latticescape.physics import RequestError, configurations, honeycomb, square, triangular
 from latticescape.physics.lattices.configurations import count_configurations

@@ -8,7 +8,7 @@ import xarray as xr
 
 from latticescape.analysis.counts.counting import counts_dataset
 from latticescape.analysis.counts.tables import stored_counts
-from latticescape.deploy.cli.interface import write_new
+from latticescape.deploy.derived import write_new
 from latticescape.physics import configurations
 from latticescape.physics.errors import RequestError
 

@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from latticescape.deploy.cli.interface import write_new
+from latticescape.deploy.derived import write_new
 from latticescape.physics.errors import RequestError
 from latticescape.sweeps import Sweep, catalogue, run, status
 from latticescape.sweeps.spec.plan import plan

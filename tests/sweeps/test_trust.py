@@ -24,8 +24,8 @@ from distributed.protocol.serialize import Serialize
 from google_crc32c import value as crc32c
 
 from latticescape.analysis.counts.tables import stored_counts
-from latticescape.deploy.cli.interface import write_new
 from latticescape.deploy.cli.main import main
+from latticescape.deploy.derived import write_new
 from latticescape.physics.errors import DamageError, RequestError
 from latticescape.physics.store_contents import MAX_CHUNK_BYTES, check_store
 from latticescape.sweeps import Sweep, consolidate, open_sweep, run, status, verify
