@@ -471,7 +471,7 @@ def _infer(folder: Path, sweeps: Mapping[str, Any], observed: xr.Dataset) -> dic
                 ),
             }
         )
-    best = next((m["name"] for m in models if m["parameters"]), None)
+    best = next((str(m["name"]) for m in models if m["parameters"]), None)
     return {
         "models": models,
         "calibration": None if best is None else _calibration(sweeps[best], observed),
