@@ -573,7 +573,7 @@ MUTANTS = (
         "runs",
     ),
     mutant(
-        "deploy/cli/interface.py",
+        "deploy/derived.py",
         "and not math.isfinite(value)",
         "and math.isfinite(value)",
         "numbers become null",

@@ -60,6 +60,8 @@ def proposed_sweep(
         axis: {"start": low, "stop": high, "num": number}
         for axis, (low, high) in found.ranges(name).items()
     }
+    if candidate.model.move == "exchange" and "T" not in grid:
+        grid = {axis: through_zero(values) for axis, values in grid.items()}
     free = [p.name for p in candidate.model.parameters if is_composition(p.name)]
     unset = [axis for axis in free if axis not in candidate.model.fixed_parameters]
     if unset and unset != ["x"]:
@@ -90,6 +92,22 @@ def proposed_sweep(
         Schedule(equilibration_mcs=400, samples=60, stride_mcs=10),
         seed=2026,
     )
+
+
+def through_zero(axis: dict[str, Any]) -> dict[str, Any]:
+    """A range of an energy in about the same steps, of which one is at 0, where the model is random
+    mixing: there the likelihoods of all models are the same, and so can be compared.
+
+    Examples
+    --------
+    >>> through_zero({"start": -0.5, "stop": -0.1, "num": 5})
+    {'start': -0.5, 'stop': 0.0, 'num': 6}
+    """
+    step = (axis["stop"] - axis["start"]) / (axis["num"] - 1)
+    first = int(np.floor(round(min(axis["start"], 0) / step, 6)))
+    last = int(np.ceil(round(max(axis["stop"], 0) / step, 6)))
+    ends = {name: round(step * k, 12) for name, k in (("start", first), ("stop", last))}
+    return {**ends, "num": last - first + 1}
 
 
 def _lattice(classes: Any, sites: int) -> Any:

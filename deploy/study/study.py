@@ -30,7 +30,7 @@ from latticescape.analysis.plots.maps import save
 from latticescape.analysis.plots.pictures import measured_maps
 from latticescape.deploy.clusters.connect import connect
 from latticescape.deploy.derived import finite, write_new
-from latticescape.deploy.proposed_sweep import proposed_sweep
+from latticescape.deploy.proposed_sweep import proposed_sweep, through_zero
 from latticescape.deploy.study.report import write_report
 from latticescape.physics.errors import RequestError
 from latticescape.physics.models.alloys import PairAlloy
@@ -404,8 +404,8 @@ def _with_second_shell(sweep: Sweep) -> Sweep:
     middle, half = float((w1[0] + w1[-1]) / 2), float(w1[-1] - w1[0])
     grid: dict[str, Any] = {
         "x": sweep.axes["x"].tolist(),
-        "w1": {"start": middle - half, "stop": middle + half, "num": 21},
-        "w2": {"start": -half, "stop": half, "num": 21},
+        "w1": through_zero({"start": middle - half, "stop": middle + half, "num": 21}),
+        "w2": through_zero({"start": -half, "stop": half, "num": 21}),
     }
     return Sweep(sweep.lattice, PairAlloy(), grid, sweep.schedule, seed=sweep.seed)
 
@@ -422,7 +422,8 @@ def _within(sweep: Sweep, seconds: float) -> tuple[Sweep, bool]:
     for name in axes:
         values = np.asarray(sweep.axes[name])
         num = max(FEWEST_VALUES, int(len(values) * scale))
-        grid[name] = {"start": float(values[0]), "stop": float(values[-1]), "num": num}
+        coarse_axis = {"start": float(values[0]), "stop": float(values[-1]), "num": num}
+        grid[name] = through_zero(coarse_axis)
     coarse = Sweep(sweep.lattice, sweep.model, grid, sweep.schedule, seed=sweep.seed)
     return coarse, coarse.kernel.updates(coarse.points) / rate <= seconds
 

@@ -277,7 +277,11 @@ def test_the_spec_of_a_guess_runs_and_its_fit_lies_within(tmp_path: Path) -> Non
     sweep = ls.Sweep.from_file(spec)
     assert (sweep.model, sweep.lattice) == (PairAlloy(), ls.triangular(48))
     assert sweep.axes["x"].tolist() == np.unique(spins.mean(axis=(1, 2)).round(5)).tolist()
-    assert (sweep.axes["w1"].min(), sweep.axes["w1"].max()) == (low, high)
+    # The range in whole steps, and the random alloy among its points.
+    w1 = sweep.axes["w1"]
+    assert low - np.diff(w1)[0] < w1.min() <= low
+    assert high <= w1.max() < high + np.diff(w1)[0]
+    assert (w1 == 0).any()
     small = ls.Sweep(
         ls.triangular(24), sweep.model, sweep.grid, ls.Schedule(40, 10, 5), seed=sweep.seed
     )

@@ -52,7 +52,8 @@ def finer(landscape: xr.Dataset, deviances: Deviance) -> Deviance:
     """
     design, exact = deviances.design, deviances.exact
     known = exact is not None and "log_likelihood_slope" in landscape
-    if not known or not isinstance(design, GridDesign) or not design.names:
+    # Where an axis has two values, nothing tells whether a cubic does.
+    if not known or not isinstance(design, GridDesign) or min(design.shape, default=0) < 3:
         return deviances
     assert exact is not None
     grid = _Grid.of(design)

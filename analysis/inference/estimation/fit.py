@@ -13,6 +13,7 @@ from latticescape.analysis.inference.estimation.deviance import Deviance, Overla
 from latticescape.analysis.inference.estimation.finer import finer
 from latticescape.analysis.inference.estimation.information import (
     FlatDirection,
+    Information,
     flat_subspace,
     information,
     named_directions,
@@ -72,7 +73,8 @@ class Fit:
     likelihood
         ``exact``: that of the configurations, as of an exponential family; ``s2``: −2 ln L = 4NS².
     deviance
-        Of an exact likelihood: −2 ln L at the minimum, above that of sites without interactions.
+        Of an exact likelihood: −2 ln L at the minimum, above that of sites without interactions;
+        of sections of a lattice scaled as their errors are.
         NaN if it is not known, because no point of the grid is without them.
     profile
         Of an exact likelihood, by parameter: the ends of its intervals, ``low68`` and so on, where
@@ -270,6 +272,7 @@ def find_minimum(landscape: xr.Dataset, deviances: Deviance, between: Interpolat
     lost = np.abs(vectors[:, flat]).max(axis=1, initial=0.0) > 0.1
     border = _border(deviances, point, lost)
     fit = _fit(landscape, deviances, between, point, covariance, monte_carlo, border)
+    fit = replace(fit, deviance=_above_no_interaction(deviances, between, point, known))
     flats = named_directions(
         deviances.names,
         sharp,
@@ -390,7 +393,6 @@ def _fit(
         overlap=deviances.overlap,
         likelihood="s2" if deviances.exact is None else "exact",
         coarse=_coarse(deviances, between, point),
-        deviance=_above_no_interaction(deviances, float(between.value(point[None])[0])),
         extension=border,
         **_distances(_nearby(landscape, point)) | _least_distances(landscape, deviances, between),
     )
@@ -444,12 +446,24 @@ def _nearby(landscape: xr.Dataset, point: Floats) -> xr.Dataset:
     return at_point(landscape, design.nearest(point, np.isfinite(flat(landscape, "s2_total"))))
 
 
-def _above_no_interaction(deviances: Deviance, least: float) -> float:
-    """The least −2 ln L, above that of a point of the grid without interactions."""
+def _above_no_interaction(
+    deviances: Deviance, between: Interpolation, point: Floats, known: Information
+) -> float:
+    """The least −2 ln L, above that of a point of the grid without interactions.
+
+    Of sections it is scaled as the errors along the way to that point are (Chandler and Bate,
+    Biometrika 94, 167 (2007)).
+    """
     if deviances.exact is None:
         return np.nan
     free = np.flatnonzero(np.all(np.abs(deviances.exact.couplings) < FREE, axis=1))
-    return least - float(deviances.values[free[0]]) if free.size else np.nan
+    if not free.size:
+        return np.nan
+    rise = float(between.value(point[None])[0]) - float(deviances.values[free[0]])
+    slope = known.curvature @ (deviances.design.places[free[0]] - point)
+    expected = float(slope @ np.linalg.pinv(known.curvature, hermitian=True) @ slope)
+    scattered = float(slope @ np.linalg.pinv(known.slope_covariance, hermitian=True) @ slope)
+    return rise * scattered / expected if expected > 0 else rise
 
 
 def _spread_out(covariance: Floats, names: tuple[str, ...], every: tuple[str, ...]) -> Floats:

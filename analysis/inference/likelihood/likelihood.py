@@ -203,8 +203,9 @@ def _place(ensemble: Ensemble, at: xr.Dataset) -> dict[str, float]:
     model = ensemble.model
     free = {p.name: p for p in model.parameters if p.name not in model.fixed_parameters}
     place = {name: float(at[name]) for name in sorted(free) if name in at.coords}
-    if COMPOSITION in free.keys() - place.keys() and at["composition"].size == 1:
-        place[COMPOSITION] = float(at["composition"])
+    realised = at.get("composition")
+    if COMPOSITION in free.keys() - place.keys() and realised is not None and realised.size == 1:
+        place[COMPOSITION] = float(realised)
     needed = {name for name, p in free.items() if p.default is None and not p.optional}
     return place if needed <= place.keys() else {}
 
