@@ -456,7 +456,10 @@ def _check_quality(
     filled = float(on.sum() / (on.sum() + len(column["vacancy_row"])))
     poor = placed < LEAST_PLACED or coherence < LEAST_COHERENCE or filled < LEAST_FILLED
     if poor or indexing.basis.strain > MOST_STRAIN:
-        problem = f"no {indexing.basis.kind} lattice found except in a small part of the image"
+        kind = indexing.basis.kind
+        problem = f"no {kind} lattice found except in a small part of the image"
+        if not poor:
+            problem = f"the lattice is stretched too much for a {kind} one"
         came = (
             f"{placed:.0%} of the bright atoms on it, {filled:.0%} of its sites filled, "
             f"coherence {coherence:.2f}, strain {indexing.basis.strain:.2f}"
