@@ -534,7 +534,8 @@ def _facts(
     verdict = [sentence]
     if best is not None:
         texts = [_energy(n, row, request["kelvin"]) for n, row in best["parameters"].items()]
-        verdict.append(f"The {best['name']} model has {' and '.join(texts)} (standard errors).")
+        start = "The" if best is inferred["models"][0] else "If atoms interact, the"
+        verdict.append(f"{start} {best['name']} model has {' and '.join(texts)} (standard errors).")
     warnings = measured["warnings"] + inferred["warnings"] + guessed["warnings"]
     known = inferred["calibration"]
     coverage: dict[str, list[float]] = known["coverage"] if known else {}
