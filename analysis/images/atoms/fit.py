@@ -159,7 +159,7 @@ def _newton_step(fit: Fit, known: Information, pixels: Pixels, overlaps: Overlap
     pairs = sparse.bsr_array((known.mixed, overlaps.others, overlaps.starts), shape=size)
     priors = np.zeros(PARAMETERS)
     priors[[LOG_SIGMA, LEVEL]] = fit.widths**-2, fit.levels**-2
-    inverse = np.linalg.inv(known.blocks)
+    inverse = inverse_blocks(known.blocks)
 
     def information_times(vector: Floats) -> Floats:
         each = vector.reshape(count, PARAMETERS)
@@ -198,8 +198,24 @@ def conditional_errors(fit: Fit, frame: Frame) -> Floats:
     empty = np.empty(0, np.int64)
     no_overlaps = Overlaps(np.zeros(len(fit.atoms) + 1, np.int64), empty, empty > 0, empty)
     blocks = _information(fit, evaluate_pixels(fit, frame), no_overlaps).blocks
-    errors: Floats = np.sqrt(np.diagonal(np.linalg.inv(blocks), axis1=1, axis2=2))
+    variances = np.diagonal(inverse_blocks(blocks), axis1=1, axis2=2)
+    known = np.diagonal(blocks, axis1=1, axis2=2) > 0
+    errors: Floats = np.where(known, np.sqrt(np.maximum(variances, 0)), np.inf)
     return errors
+
+
+def inverse_blocks(blocks: Floats) -> Floats:
+    """Inverses of blocks of information, (atoms, 5, 5); 0 along what no pixel tells of an atom.
+
+    Examples
+    --------
+    >>> inverse_blocks(np.array([np.diag([4.0, 0.0])])).tolist()
+    [[[0.25, 0.0], [0.0, 0.0]]]
+    """
+    try:
+        return np.asarray(np.linalg.inv(blocks), np.float64)
+    except np.linalg.LinAlgError:
+        return np.asarray(np.linalg.pinv(blocks, hermitian=True), np.float64)
 
 
 def find_overlaps(fit: Fit) -> Overlaps:
