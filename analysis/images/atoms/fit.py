@@ -27,6 +27,7 @@ from latticescape.analysis.images.atoms.gaussians import (
     local_covariances,
 )
 from latticescape.analysis.images.atoms.pixels import Frame, Noise, fit_noise
+from latticescape.physics.errors import RequestError
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -124,12 +125,22 @@ class Pixels:
 
 
 def refine(fit: Fit, frame: Frame, steps: int) -> Fit:
-    """Take Gauss-Newton steps of all atoms at fixed noise; shorten those that increase the cost."""
+    """Take Gauss-Newton steps of all atoms at fixed noise; shorten those that increase the cost.
+
+    Raises
+    ------
+    RequestError
+        If the steps diverge, as of spots that are no atoms.
+    """
     overlaps = find_overlaps(fit)
     pixels = evaluate_pixels(fit, frame)
     for _ in range(steps):
         known = _information(fit, pixels, overlaps)
+        if not np.isfinite(known.blocks).all():
+            raise _diverged(fit)
         step = _newton_step(fit, known, pixels, overlaps)
+        if not np.isfinite(step).all():
+            raise _diverged(fit)
         cost = _cost(fit, pixels, pixels.weight)
         for _ in range(SHORTENED):
             candidate = _moved(fit, step)
@@ -139,6 +150,15 @@ def refine(fit: Fit, frame: Frame, steps: int) -> Fit:
                 break
             step = step / 4
     return fit
+
+
+def _diverged(fit: Fit) -> RequestError:
+    return RequestError(
+        "the fit of the atoms diverges",
+        came=f"{len(fit.atoms)} spots that are no Gaussians on a smooth background",
+        allowed="an image of separate atoms",
+        hint="the part of the image that shows atoms, or their spacing in pixels",
+    )
 
 
 def _cost(fit: Fit, pixels: Pixels, weight: Floats) -> float:
@@ -159,7 +179,10 @@ def _newton_step(fit: Fit, known: Information, pixels: Pixels, overlaps: Overlap
     pairs = sparse.bsr_array((known.mixed, overlaps.others, overlaps.starts), shape=size)
     priors = np.zeros(PARAMETERS)
     priors[[LOG_SIGMA, LEVEL]] = fit.widths**-2, fit.levels**-2
-    inverse = inverse_blocks(known.blocks)
+    try:
+        inverse = inverse_blocks(known.blocks)
+    except np.linalg.LinAlgError:
+        raise _diverged(fit) from None
 
     def information_times(vector: Floats) -> Floats:
         each = vector.reshape(count, PARAMETERS)
