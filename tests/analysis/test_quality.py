@@ -167,3 +167,10 @@ def test_a_tungsten_bronze_is_no_triangular_alloy() -> None:
         measure(image, "square", ("A", "B"))
     warnings = measure(image, "triangular", ("A", "B")).attrs["warnings"]
     assert sum("lattice" in text for text in warnings) >= 3
+
+
+def test_an_image_on_which_the_fit_may_diverge_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wrong_images, "SEED", 20261201)
+    case = wrong_images.draw(wrong_images.text, 14)
+    with pytest.raises(RequestError):  # for this reason, or for another where rounding differs
+        measure(case.image, case.lattice)
