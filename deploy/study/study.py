@@ -345,7 +345,7 @@ def _measure(folder: Path, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first(attempts: Sequence[Callable[[], xr.Dataset]]) -> xr.Dataset:
-    """The first result that is no refusal; else the first refusal."""
+    """The result of the first attempt that succeeds; if none does, the first error."""
     errors = []
     for attempt in attempts:
         try:
@@ -377,7 +377,7 @@ def _guess(folder: Path, observed: xr.Dataset, request: dict[str, Any]) -> dict[
             continue
         kind = GUESSED.get(name, GUESSED["pair"])
         if kind not in found.models:
-            warnings.append(f"{name} is left out: it is no model of this lattice")
+            warnings.append(f"{name} is left out: the lattice does not allow this model")
             continue
         sweep = proposed_sweep(found, observed, kind)
         if name == "pair_nnn":

@@ -73,7 +73,8 @@ def p_values(
         as the real ones were: between the points of the sweep, or, if there are too few points to
         interpolate, at the points only. ``"simulation"``, for sweeps and the random alloy:
         configurations are drawn at the best fit and cut like the images, which keeps the overlap
-        of neighbourhoods and their correlations (:class:`Experiments`). ``"shuffle"``, only for the
+        of neighbourhoods and their correlations (:class:`Experiments`); ``refit``, ``composition``
+        and ``fraction`` have no effect then. ``"shuffle"``, only for the
         random alloy: the
         species are shuffled over each image's own sites, which keeps the overlap of neighbourhoods;
         needs images whose sites are known (measured images, stores of them, or tables of atoms).
@@ -179,14 +180,14 @@ def simulated_p_values(
             hint='way="bootstrap", or --p-value bootstrap',
         )
     numbers = observed["n"].to_numpy().astype(float)
+    fitted: Model = model
+    if not isinstance(model, str):
+        fitted = landscape_of("to be tested", model, observed) if landscape is None else landscape
+    predicted = predictions(fitted, observed)
+    best = _best_fit(predicted, observed["counts"].to_numpy(), numbers)
     if isinstance(model, str):
-        predicted = predictions(model, observed)
         images = _random_images(observed, draws, np.random.default_rng(seed))
-        best = _best_fit(predicted, observed["counts"].to_numpy(), numbers)
     else:
-        at_hand = landscape_of("to be tested", model, observed) if landscape is None else landscape
-        predicted = predictions(at_hand, observed)
-        best = _best_fit(predicted, observed["counts"].to_numpy(), numbers)
         place = dict(zip(predicted.names, map(float, best.source.values[0]), strict=True))
         experiments = Experiments(model, observed, place).draw(draws, seed)
         images = np.stack([drawn["counts"].to_numpy() for drawn in experiments])

@@ -21,13 +21,13 @@ Floats = npt.NDArray[np.float64]
 RISE = 0.25
 
 # Numbers of parts that a step of the grid is divided into, and points that the grid may have. A
-# kink that the points of the grid do not resolve harms the steps beside it only if they are parted.
+# kink that the points of the grid do not resolve harms only neighbouring steps if all are divided.
 PARTS = (4, 8)
 MOST = 100_000
 
 
 def finer(landscape: xr.Dataset, deviances: Deviance) -> Deviance:
-    """−2 ln L on a grid that is fine beside its width.
+    """−2 ln L on a grid whose steps are small compared with the width of the minimum.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def finer(landscape: xr.Dataset, deviances: Deviance) -> Deviance:
     if not known or not isinstance(design, GridDesign) or min(design.shape, default=0) < 3:
         return deviances
     assert exact is not None
-    grid = _Grid.of(design)
+    grid = _Grid(design)
     slopes = [
         -2 * grid.sorted(flat(landscape.sel(along=name), "log_likelihood_slope", "image"))
         for name in design.names
@@ -101,14 +101,10 @@ def finer(landscape: xr.Dataset, deviances: Deviance) -> Deviance:
 class _Grid:
     """The points of a design, each axis in increasing order."""
 
-    def __init__(self, axes: Sequence[Floats], order: Sequence[npt.NDArray[np.intp]]) -> None:
-        self.axes, self.order = axes, order
-        self.shape = tuple(map(len, axes))
-        self._ranks = [np.argsort(each) for each in order]
-
-    @classmethod
-    def of(cls, design: GridDesign) -> "_Grid":
-        return cls(design.sorted_axes, [np.argsort(axis) for axis in design.axes])
+    def __init__(self, design: GridDesign) -> None:
+        self.axes, self.shape = design.sorted_axes, design.shape
+        self.order = [np.argsort(axis) for axis in design.axes]
+        self._ranks = [np.argsort(each) for each in self.order]
 
     def sorted(self, values: Floats) -> Floats:
         """Values (…, points) as (…, *grid)."""

@@ -131,7 +131,7 @@ class Fit:
             for other in self.others
         ]
         coarse = [
-            f"the steps of {name} are too wide beside the minimum, so that its errors are rough: "
+            f"the steps of {name} are too wide near the minimum, so that its errors are rough: "
             "latticescape refine, or a finer grid there"
             for name in self.coarse
         ]

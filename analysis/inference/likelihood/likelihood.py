@@ -184,8 +184,10 @@ def _of_sections(
     if can_be_drawn(ensemble):
         for d, (image, at) in enumerate(zip(images, simulations, strict=True)):
             shape = Shape(ensemble.lattice, image)
+            if not shape.is_section:
+                continue
             places = [_place(ensemble, at.isel(point)) for point in lowest]
-            if shape.is_section and all(places):
+            if all(places):
                 drawn = section_covariances(ensemble, classes, shape, places)
                 covariances[:, d], is_section[d] = np.mean(drawn, axis=0), True
     if not is_section.any():

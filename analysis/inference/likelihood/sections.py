@@ -26,7 +26,7 @@ Integers = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.intp]
 Place = dict[str, float]
 
-# Sections of each configuration, as far as they find room beside each other.
+# Sections of each configuration, or fewer if so many do not fit on the lattice.
 SECTIONS = 4
 
 # Sweeps and images whose covariances are kept, so that a second landscape draws nothing.
