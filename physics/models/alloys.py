@@ -21,6 +21,9 @@ from latticescape.physics.models.model import (
     starts_ordered,
 )
 
+# The parameter of the fraction of species 1.
+COMPOSITION = "x"
+
 COMPOSITION_TOLERANCE = 0.01
 
 # An effective field below this share of its parts is a rounding error.

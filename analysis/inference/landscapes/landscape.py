@@ -18,13 +18,11 @@ from latticescape.analysis.inference.likelihood.likelihood import exact_likeliho
 from latticescape.physics.compiled import compiled
 from latticescape.physics.errors import RequestError, shortened
 from latticescape.physics.lattices.site_classes import SiteClasses, random_mixing_of
-from latticescape.physics.models.alloys import COMPOSITION_TOLERANCE
+from latticescape.physics.models.alloys import COMPOSITION, COMPOSITION_TOLERANCE
 from latticescape.physics.models.cluster_expansion import fraction_names
 from latticescape.physics.variables import EQUILIBRATED
 
 Floats = npt.NDArray[np.float64]
-
-COMPOSITION = "x"
 
 # The model without interactions.
 RANDOM = "random"

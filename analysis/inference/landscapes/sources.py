@@ -11,11 +11,11 @@ from scipy.stats import chi2
 
 from latticescape.analysis.checks import check_has, listed
 from latticescape.analysis.inference.landscapes.landscape import (
-    COMPOSITION,
     landscape,
     parameters_of,
 )
 from latticescape.physics.errors import RequestError, checked_choice
+from latticescape.physics.models.alloys import COMPOSITION
 
 Floats = npt.NDArray[np.float64]
 Profile = xr.Dataset | pd.DataFrame | Mapping[str, npt.ArrayLike]

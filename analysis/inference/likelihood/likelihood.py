@@ -27,12 +27,10 @@ from latticescape.analysis.inference.likelihood.sections import (
 )
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.site_classes import random_mixing_of
+from latticescape.physics.models.alloys import COMPOSITION
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.intp]
-
-# The parameter of the fraction of species 1.
-COMPOSITION = "x"
 
 # What a sweep must hold.
 VARIABLES = ("features", "histogram_replica")

@@ -11,11 +11,11 @@ import xarray as xr
 
 from latticescape.analysis.checks import listed
 from latticescape.analysis.counts.classes import Classes, classes_of
-from latticescape.analysis.inference.landscapes.landscape import COMPOSITION
 from latticescape.analysis.inference.likelihood.ensemble import Ensemble
 from latticescape.physics.errors import RequestError
 from latticescape.physics.lattices.configurations import Configurations
 from latticescape.physics.lattices.lattice import Lattice
+from latticescape.physics.models.alloys import COMPOSITION
 from latticescape.physics.models.model import Model
 from latticescape.physics.registry import MODELS
 

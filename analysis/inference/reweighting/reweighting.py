@@ -12,7 +12,6 @@ from threadpoolctl import threadpool_limits
 from latticescape.analysis.checks import listed
 from latticescape.analysis.counts.classes import Classes
 from latticescape.analysis.inference.landscapes.landscape import (
-    COMPOSITION,
     landscape,
     lowest_points,
     mean_covariance,
@@ -25,6 +24,7 @@ from latticescape.analysis.inference.reweighting.references import (
 )
 from latticescape.physics.errors import RequestError
 from latticescape.physics.kernels.observables import estimates
+from latticescape.physics.models.alloys import COMPOSITION
 from latticescape.physics.models.model import REPLICAS
 from latticescape.physics.variables import variable
 
